@@ -1,0 +1,3 @@
+//! Images without an engine: references, digests, and what an archive holds. Pure: bytes in, values out.
+
+pub mod reference;

@@ -1,0 +1,3 @@
+//! Reading only, no judgement: the file's nodes and the hook environment.
+
+pub mod yaml;

@@ -1,0 +1,93 @@
+//! The validated deployment: a wrong one cannot be built.
+
+pub mod problem;
+pub mod service;
+pub mod types;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::image::reference::ImageReference;
+use types::{ContentDigest, LifecycleEvent, Name, S3Uri};
+
+/// What one `appspec.yml` asks for.
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    /// `x-balehook.name`: the container's name.
+    pub name: Name,
+    /// Which of the three ways.
+    pub mode: Mode,
+    /// `x-balehook.health`.
+    pub health: Health,
+    /// `x-balehook.keep`: releases whose images stay for a rollback, at least 1. Default 3.
+    pub keep: usize,
+    /// The hooks' own `timeout:` of each event that names a hook (the sum of its entries); CodeDeploy's default is 3600 s.
+    pub timeouts: BTreeMap<LifecycleEvent, Duration>,
+}
+
+/// How the application is started.
+#[derive(Debug, Clone)]
+pub enum Mode {
+    /// One container on this host.
+    Container(Box<Container>),
+}
+
+/// `x-balehook.container`.
+#[derive(Debug, Clone)]
+pub struct Container {
+    /// Where the image comes from.
+    pub image: ImageSource,
+    /// Its options.
+    pub service: service::Service,
+}
+
+/// Where an image comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ImageSource {
+    /// Pulled; a tag is resolved to its digest once.
+    Registry(ImageReference),
+    /// A `docker save` or OCI archive.
+    Archive {
+        /// Where the archive is.
+        location: ArchiveLocation,
+        /// Which image of the archive, where it holds several.
+        reference: Option<ImageReference>,
+        /// Refuse any other image (its config digest).
+        id: Option<ContentDigest>,
+    },
+}
+
+/// Where an archive is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArchiveLocation {
+    /// An absolute path (a path inside the bundle was joined to the bundle's root).
+    File(PathBuf),
+    /// An object in S3.
+    S3(S3Uri),
+}
+
+/// `x-balehook.health`: how the new container is proven.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    /// What is asked; `Auto` where the section names nothing.
+    pub probe: Probe,
+    /// How long the container may take to be proven. Default 60 s.
+    pub timeout: Duration,
+    /// Between two probes, 100 ms to 250 ms. Default 100 ms.
+    pub interval: Duration,
+    /// How long it must stay proven. Default 0.
+    pub stable_for: Duration,
+}
+
+/// What is asked of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// The HEALTHCHECK of the service or the image by `exec`; without one: still running after 3 s, no restart.
+    Auto,
+    /// GET answers 2xx or 3xx. The address is an absolute `http://` URL, or a path (`/healthz`) that is asked of the
+    /// first published TCP port.
+    Http(String),
+    /// A TCP connection can be opened: `host:port`, or `:port` of this host's loopback.
+    Tcp(String),
+}

@@ -1,0 +1,1 @@
+//! The options of one service, in the Compose specification's words.
