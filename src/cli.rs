@@ -1,1 +1,122 @@
-//! (being written)
+//! The command line: definitions only.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::spec::types::LifecycleEvent;
+
+/// Deploys Docker containers from AWS CodeDeploy's lifecycle hooks.
+///
+/// As a hook it takes no arguments: CodeDeploy's LIFECYCLE_EVENT says what to do, and appspec.yml is found beside it.
+#[derive(Debug, Parser)]
+#[command(name = "balehook", version, max_term_width = 100, after_help = after_help())]
+pub struct Cli {
+    /// What to do; none: the hook of LIFECYCLE_EVENT
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Settings for every command
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// Settings for every command.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Where records, locks and logs are kept
+    #[arg(long, global = true, env = "BALEHOOK_STATE_DIR", default_value = "/var/lib/balehook", value_name = "DIR")]
+    pub state_dir: PathBuf,
+
+    /// Log more to stderr (-vv: everything)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// The form of log lines, on stderr and in the log file
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORM")]
+    pub log_format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// The form of results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run as a hook; the shim calls this with its own path
+    #[command(hide = true)]
+    Hook {
+        /// The hook's path inside the bundle
+        location: PathBuf,
+    },
+    /// Run lifecycle events by hand, in the order given
+    Run {
+        /// The events
+        #[arg(required = true, value_name = "EVENT", ignore_case = true)]
+        events: Vec<LifecycleEvent>,
+        /// Which file
+        #[command(flatten)]
+        file: AppspecArg,
+    },
+    /// Show what an event would do, and change nothing
+    Plan {
+        /// The event
+        #[arg(default_value = "ApplicationStart", value_name = "EVENT", ignore_case = true)]
+        event: LifecycleEvent,
+        /// Which file
+        #[command(flatten)]
+        file: AppspecArg,
+        /// The form of the result
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+        /// Exit with 2 where the event would change something
+        #[arg(long)]
+        detailed_exitcode: bool,
+    },
+    /// Check appspec.yml: every problem at once
+    Check {
+        /// Which file
+        #[command(flatten)]
+        file: AppspecArg,
+        /// The form of the result
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Finish or undo what interrupted deployments left; the boot unit runs this
+    Resume,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+}
+
+/// Which appspec.yml.
+#[derive(Debug, Clone, Args)]
+pub struct AppspecArg {
+    /// The file, or the bundle's folder
+    #[arg(long, default_value = ".", value_name = "PATH")]
+    pub appspec: PathBuf,
+}
+
+fn after_help() -> String {
+    format!("Exit codes:\n{}", crate::error::exit_code_table())
+}

@@ -1,1 +1,172 @@
-//! (being written)
+//! Failures by stage, their exit codes, and their one rendering.
+
+use std::fmt;
+
+/// The stage a failure belongs to. Each has one documented exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Something that nobody foresaw.
+    Unexpected,
+    /// `appspec.yml` or its `x-balehook` section.
+    Appspec,
+    /// The hook environment.
+    Hook,
+    /// The engine does not answer, or refuses.
+    Engine,
+    /// The image could not be had.
+    Image,
+    /// The new container could not be created or started.
+    Container,
+    /// The new container was not proven.
+    Health,
+    /// The hook's time was up.
+    Deadline,
+    /// Another deployment holds the lock.
+    Locked,
+    /// The state directory or a record in it.
+    State,
+    /// SIGTERM or SIGINT.
+    Interrupted,
+    /// Putting the old container back failed.
+    Undo,
+    /// The command line.
+    Usage,
+}
+
+/// Exit code of `plan --detailed-exitcode` where a deployment would change something.
+pub const CHANGES: u8 = 2;
+
+impl Kind {
+    /// Every kind, in the order of its exit code.
+    pub const ALL: [Self; 13] = [
+        Self::Unexpected,
+        Self::Appspec,
+        Self::Hook,
+        Self::Engine,
+        Self::Image,
+        Self::Container,
+        Self::Health,
+        Self::Deadline,
+        Self::Locked,
+        Self::State,
+        Self::Interrupted,
+        Self::Undo,
+        Self::Usage,
+    ];
+
+    /// The process exit code.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Unexpected => 1,
+            Self::Appspec => 3,
+            Self::Hook => 4,
+            Self::Engine => 5,
+            Self::Image => 6,
+            Self::Container => 7,
+            Self::Health => 8,
+            Self::Deadline => 9,
+            Self::Locked => 10,
+            Self::State => 11,
+            Self::Interrupted => 12,
+            Self::Undo => 13,
+            Self::Usage => 64,
+        }
+    }
+
+    /// What the exit code says, in one clause.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Unexpected => "unexpected error",
+            Self::Appspec => "appspec.yml or its x-balehook section is wrong; nothing was touched",
+            Self::Hook => "the hook environment is wrong (sudo: true drops CodeDeploy's variables)",
+            Self::Engine => "the engine cannot be reached or refuses",
+            Self::Image => "the image could not be had; the old container was not touched",
+            Self::Container => "the new container could not be created or started; the old one is kept",
+            Self::Health => "the new container was not proven healthy; the old one is back",
+            Self::Deadline => "the hook's time was up; the old container is back",
+            Self::Locked => "another deployment of the same name holds the lock",
+            Self::State => "the state directory or a record in it cannot be used",
+            Self::Interrupted => "stopped by SIGTERM or SIGINT; the old container is back",
+            Self::Undo => "putting the old container back failed: look at the host",
+            Self::Usage => "wrong command line",
+        }
+    }
+}
+
+/// The exit codes as a table for `--help`.
+pub fn exit_code_table() -> String {
+    let mut rows = vec![
+        (0, "success, or nothing to do"),
+        (CHANGES, "plan --detailed-exitcode: a deployment would change something"),
+    ];
+    rows.extend(Kind::ALL.map(|kind| (kind.exit_code(), kind.meaning())));
+    rows.sort_by_key(|(code, _)| *code);
+    rows.iter().map(|(code, meaning)| format!("  {code:>2}  {meaning}\n")).collect()
+}
+
+/// One failure: what failed with its object and cause, the evidence, and what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Failure {
+    /// The stage.
+    pub kind: Kind,
+    /// The object and the cause, one line.
+    pub message: String,
+    /// Lines that prove it: the container's last log lines, the probe's last answer.
+    pub evidence: Vec<String>,
+    /// What to do next.
+    pub next: Option<String>,
+    /// Its report was printed already.
+    #[serde(skip)]
+    pub reported: bool,
+}
+
+impl Failure {
+    /// A failure without evidence.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), evidence: Vec::new(), next: None, reported: false }
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn next(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+
+    /// Adds evidence.
+    #[must_use]
+    pub fn evidence(mut self, lines: Vec<String>) -> Self {
+        self.evidence = lines;
+        self
+    }
+
+    /// Its report was printed.
+    #[must_use]
+    pub const fn reported(mut self) -> Self {
+        self.reported = true;
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_own_exit_code_and_none_is_that_of_success_or_changes() {
+        let mut codes: Vec<u8> = Kind::ALL.map(Kind::exit_code).to_vec();
+        assert!(!codes.contains(&0) && !codes.contains(&CHANGES));
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Kind::ALL.len());
+    }
+}

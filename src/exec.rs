@@ -1,1 +1,224 @@
-//! (being written)
+//! Runs a plan: each step recorded, undone on failure, deadline or signal. Decides nothing.
+
+use std::time::{Duration, Instant};
+
+use crate::error::{Failure, Kind};
+use crate::host::Host;
+use crate::plan::step::{Step, Target};
+use crate::plan::{Action, Plan};
+
+/// Why a plan must end before its last step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// The hook's time, less the reserve for undoing, is up.
+    Deadline(Duration),
+    /// A signal, by its name.
+    Signal(&'static str),
+}
+
+/// How a plan ended well.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// From stopping the old container until the new one was proven.
+    pub down: Option<Duration>,
+    /// References that were brought into the engine.
+    pub brought: Vec<String>,
+    /// What went wrong after nothing could fail any more.
+    pub warnings: Vec<String>,
+}
+
+/// How a plan failed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The step that failed, as printed.
+    pub step: String,
+    /// Its number, from 1.
+    pub number: usize,
+    /// Why.
+    pub failure: Failure,
+    /// What became of the old container.
+    pub old: Fate,
+    /// References that were brought into the engine before it failed.
+    pub brought: Vec<String>,
+}
+
+/// What became of the old container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// There was none.
+    None,
+    /// Nobody touched it.
+    Untouched(Target),
+    /// It was stopped, and is back after so long.
+    Back(Target, Duration),
+    /// It could not be put back: why.
+    Lost(Target, String),
+}
+
+/// What is told while a plan runs.
+pub trait Watcher {
+    /// A step begins; `number` counts from 1.
+    fn begins(&mut self, number: usize, of: usize, step: &Step);
+    /// A step that undoes begins.
+    fn undoes(&mut self, step: &Step);
+}
+
+struct Run<'a, H, W> {
+    plan: &'a Plan,
+    host: &'a mut H,
+    watcher: &'a mut W,
+    stopped_at: Option<Instant>,
+    recorded: bool,
+    done: Done,
+}
+
+/// How long a call to the engine that was under way when the plan must stop may still take, so that its outcome is known.
+const OUTCOME: Duration = Duration::from_secs(1);
+
+/// Runs the plan's steps in order.
+///
+/// # Errors
+/// The first step that failed, after everything begun before it was undone.
+pub async fn run<H: Host, W: Watcher>(
+    plan: &Plan,
+    host: &mut H,
+    watcher: &mut W,
+    stop: impl Future<Output = Stop>,
+) -> Result<Done, Box<Failed>> {
+    let mut stop = std::pin::pin!(stop);
+    let mut run = Run { plan, host, watcher, stopped_at: None, recorded: false, done: Done::default() };
+    for (index, action) in plan.actions.iter().enumerate() {
+        run.watcher.begins(index + 1, plan.actions.len(), &action.step);
+        if matches!(action.step, Step::Stop { .. }) {
+            run.stopped_at.get_or_insert_with(Instant::now);
+        }
+        let (result, stopped) = attempt(run.host, &action.step, run.done.down, stop.as_mut()).await;
+        match result {
+            Ok(brought) => run.succeeded(action, brought),
+            Err(failure) if action.best_effort || run.recorded => run.warn(&action.step, &failure),
+            Err(failure) => return Err(Box::new(run.fail(index, failure).await)),
+        }
+        match stopped {
+            Some(_) if run.recorded => break,
+            Some(why) => return Err(Box::new(run.fail(index, why_stopped(plan, &why)).await)),
+            None => {}
+        }
+    }
+    Ok(run.done)
+}
+
+impl<H: Host, W: Watcher> Run<'_, H, W> {
+    fn succeeded(&mut self, action: &Action, brought: Vec<String>) {
+        self.done.brought.extend(brought);
+        match action.step {
+            Step::Prove { .. } => self.done.down = self.stopped_at.map(|since| since.elapsed()),
+            Step::Record { .. } => self.recorded = true,
+            _ => {}
+        }
+    }
+
+    fn warn(&mut self, step: &Step, failure: &Failure) {
+        tracing::warn!(%step, %failure, "went on");
+        self.done.warnings.push(format!("{}: {failure}", step.title()));
+    }
+
+    async fn fail(mut self, index: usize, mut failure: Failure) -> Failed {
+        let step = self.plan.actions[index].step.title();
+        tracing::error!(%step, %failure, "failed");
+        if failure.evidence.is_empty() {
+            failure.evidence = self.evidence(index).await;
+        }
+        let old = self.undo(index).await;
+        if let Fate::Lost(..) = old {
+            failure.kind = Kind::Undo;
+        }
+        Failed { step, number: index + 1, failure, old, brought: self.done.brought }
+    }
+
+    /// What the new container has said, where it was started.
+    async fn evidence(&mut self, failed: usize) -> Vec<String> {
+        let begun = self.plan.actions.iter().take(failed + 1);
+        let started = begun.filter_map(|action| match &action.step {
+            Step::Start { container } if container.id.is_none() => Some(container),
+            _ => None,
+        });
+        match started.last() {
+            Some(container) => self.host.evidence(container).await,
+            None => Vec::new(),
+        }
+    }
+
+    /// Undoes what was begun, the last first. A step that fails is said, and the rest still runs.
+    async fn undo(&mut self, failed: usize) -> Fate {
+        let mut lost = None;
+        for action in self.plan.actions.iter().take(failed + 1).rev() {
+            for step in &action.undo {
+                self.watcher.undoes(step);
+                if let Err(failure) = perform(self.host, step, None).await {
+                    tracing::error!(%step, %failure, "could not undo");
+                    lost.get_or_insert_with(|| format!("{}: {failure}", step.title()));
+                }
+            }
+        }
+        self.fate(lost)
+    }
+
+    fn fate(&self, lost: Option<String>) -> Fate {
+        match (&self.plan.old, lost, self.stopped_at) {
+            (None, _, _) => Fate::None,
+            (Some(old), Some(why), _) => Fate::Lost(old.clone(), why),
+            (Some(old), None, Some(since)) => Fate::Back(old.clone(), since.elapsed()),
+            (Some(old), None, None) => Fate::Untouched(old.clone()),
+        }
+    }
+}
+
+/// One step, unless the plan must stop: then a long step is dropped, a brief one is let end, for its outcome to be known.
+async fn attempt<H: Host>(
+    host: &mut H,
+    step: &Step,
+    down: Option<Duration>,
+    mut stop: std::pin::Pin<&mut impl Future<Output = Stop>>,
+) -> (Result<Vec<String>, Failure>, Option<Stop>) {
+    let mut work = std::pin::pin!(perform(host, step, down));
+    let why = tokio::select! {
+        biased;
+        why = &mut stop => why,
+        result = &mut work => return (result, None),
+    };
+    let brief = match step {
+        Step::Bring(_) | Step::Stop { .. } | Step::Prove { .. } => Duration::ZERO,
+        _ => OUTCOME,
+    };
+    let outcome = tokio::time::timeout(brief, work).await.unwrap_or_else(|_| Ok(Vec::new()));
+    (outcome, Some(why))
+}
+
+fn why_stopped(plan: &Plan, why: &Stop) -> Failure {
+    match why {
+        Stop::Deadline(limit) => Failure::new(Kind::Deadline, format!("the time for {} was up after {limit:?}", plan.event))
+            .next(format!("raise the `timeout:` of the {} hook, or find out what took so long", plan.event)),
+        Stop::Signal(name) => {
+            Failure::new(Kind::Interrupted, format!("{name} was received")).next("deploy again when the host is ready")
+        }
+    }
+}
+
+/// One step on the host; the references it brought in.
+async fn perform<H: Host>(host: &mut H, step: &Step, down: Option<Duration>) -> Result<Vec<String>, Failure> {
+    tracing::info!(%step, "begins");
+    match step {
+        Step::Bring(bring) => return host.bring(bring).await,
+        Step::Keep { image, tag } => host.keep(image, tag).await,
+        Step::Create(spec) => host.create(spec).await,
+        Step::Stop { container, grace } => host.stop(container, *grace).await,
+        Step::Kill { container } => host.kill(container).await,
+        Step::Rename { container, to } => host.rename(container, to).await,
+        Step::Start { container } => host.start(container).await,
+        Step::Prove { container, proof } => host.prove(container, proof).await,
+        Step::Record { container, release } => host.record(container, release, down).await,
+        Step::Remove { container } => host.remove(container).await,
+        Step::Untag { reference } => host.untag(reference).await,
+    }?;
+    Ok(Vec::new())
+}

@@ -1,1 +1,170 @@
-//! (being written)
+//! What the host looks like now: values only, so that plans can be made from a file in tests.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Failure;
+use crate::image::pin::ImagePin;
+use crate::release::{Journal, Release, Store};
+use crate::spec::types::{ContentDigest, EnvVar};
+
+/// Label: the deployment's `name`.
+pub const LABEL_NAME: &str = "balehook.name";
+/// Label: CodeDeploy's deployment ID.
+pub const LABEL_DEPLOYMENT: &str = "balehook.deployment";
+/// Label: where the revision came from.
+pub const LABEL_REVISION: &str = "balehook.revision";
+/// Label: the digest of the image that runs.
+pub const LABEL_DIGEST: &str = "balehook.digest";
+/// Label: a digest of all options, so that an unchanged release is recognised.
+pub const LABEL_SPEC: &str = "balehook.spec";
+
+/// Something that was looked up, or why it could not be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Known<T> {
+    /// It was seen.
+    Yes(T),
+    /// It could not be seen: why, in one clause.
+    No(String),
+}
+
+impl<T> Known<T> {
+    /// The value, where it is known.
+    pub const fn yes(&self) -> Option<&T> {
+        match self {
+            Self::Yes(value) => Some(value),
+            Self::No(_) => None,
+        }
+    }
+}
+
+/// The host as a plan sees it.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The engine.
+    pub engine: Known<EngineFacts>,
+    /// Our containers, and those that bear a name that we are going to use.
+    pub containers: Vec<ContainerFacts>,
+    /// The wanted image; `None` where the event does not need it.
+    pub image: Option<ImageFacts>,
+    /// The environment from `environment` and `env_file` together, in order.
+    pub environment: Known<Vec<EnvVar>>,
+    /// Host ports we want and somebody else has.
+    pub ports_taken: Vec<PortTaken>,
+    /// Networks that the service names and the engine lacks.
+    pub networks_missing: Vec<String>,
+    /// Releases on record, the newest first.
+    pub releases: Vec<Release>,
+    /// What an interrupted event left.
+    pub journal: Option<Journal>,
+    /// Our own tags in the engine (`balehook/<name>:…`).
+    pub keeper_tags: Vec<String>,
+    /// What could not be looked up. A run ends here; a dry run goes on where it may be assumed.
+    pub failures: Vec<LookFailure>,
+}
+
+impl Facts {
+    /// What the records say, before the engine was asked.
+    pub fn unseen(store: &Store) -> Self {
+        Self {
+            engine: Known::No("it was not needed".into()),
+            containers: Vec::new(),
+            image: None,
+            environment: Known::Yes(Vec::new()),
+            ports_taken: Vec::new(),
+            networks_missing: Vec::new(),
+            releases: store.releases(),
+            journal: store.journal(),
+            keeper_tags: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+}
+
+/// A look that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookFailure {
+    /// Why.
+    pub failure: Failure,
+    /// Somebody was asked and said no; otherwise nobody could be asked, and a dry run may assume.
+    pub definite: bool,
+}
+
+/// The engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineFacts {
+    /// As `20.10.24`.
+    pub version: String,
+    /// API version as (1, 41).
+    pub api: (u32, u32),
+    /// Go's name of the processor: `amd64`, `arm64`.
+    pub architecture: String,
+}
+
+/// One container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerFacts {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Without the leading slash.
+    pub name: String,
+    /// It bears our label with the deployment's name.
+    pub ours: bool,
+    /// `running`, `exited`, `created`, `restarting`, `paused`, `dead`.
+    pub state: String,
+    /// The `balehook.spec` label.
+    pub spec: Option<String>,
+    /// The `balehook.digest` label.
+    pub digest: Option<String>,
+    /// The `balehook.deployment` label.
+    pub deployment: Option<String>,
+    /// How long it may take to stop.
+    pub stop_grace: Duration,
+    /// The image as it was created from.
+    pub image: String,
+}
+
+impl ContainerFacts {
+    /// Whether it serves, or is about to.
+    pub fn is_running(&self) -> bool {
+        matches!(self.state.as_str(), "running" | "restarting" | "paused")
+    }
+}
+
+/// The wanted image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageFacts {
+    /// Which image exactly.
+    pub pin: ImagePin,
+    /// Whether the engine has it.
+    pub present: bool,
+    /// References that an earlier event of this deployment brought into the engine for it.
+    pub references: Vec<String>,
+    /// Bytes that must travel, where that is known.
+    pub bytes: Option<u64>,
+    /// Why it could not be looked up (a dry run goes on with that as an assumption).
+    pub unknown: Option<String>,
+    /// The processor it is built for, where that is known.
+    pub architecture: Option<String>,
+}
+
+/// A host port that somebody else has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortTaken {
+    /// As `0.0.0.0:80/tcp`.
+    pub port: String,
+    /// Who: `container db (0123456789ab)` or `a process: nginx (pid 812)`.
+    pub owner: String,
+}
+
+/// The short form of a container's ID.
+pub fn short_id(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+/// The digest of a text that stands for all options of a container.
+pub fn spec_digest(text: &str) -> ContentDigest {
+    ContentDigest::of(text.as_bytes())
+}

@@ -1,1 +1,280 @@
-//! (being written)
+//! Records and the lock: only the lock's guard can write.
+//!
+//! `<state>/<name>/`: `lock` (flock: the kernel frees it), `releases/<number>.json`, `journal.json` while an event
+//! changes something, `resolved.json` (what this deployment's tag or archive was resolved to) and `balehook.log`.
+//! Folders are 0700, files 0600. Every write is a temporary file in the same folder, fsync, rename, fsync of the folder.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Failure, Kind};
+use crate::image::pin::ImagePin;
+use crate::spec::types::{LifecycleEvent, Name};
+
+/// The version of the files' form. A newer one is refused, not guessed at.
+pub const FORMAT: u32 = 1;
+
+/// What one deployment put in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// [`FORMAT`] of the writer.
+    pub format: u32,
+    /// CodeDeploy's deployment ID, or `manual`.
+    pub deployment: String,
+    /// Where the revision came from.
+    pub revision: String,
+    /// The image source as written.
+    pub source: String,
+    /// The image that runs.
+    pub image: ImagePin,
+    /// References that we brought into the engine for it, besides our own tag.
+    pub references: Vec<String>,
+    /// The digest of all options.
+    pub spec: String,
+    /// The options as a `docker run` takes them, secrets hidden.
+    pub options: Vec<Vec<String>>,
+    /// What was seen once it ran.
+    pub observed: Observed,
+}
+
+/// What was seen of a release once it ran.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// When it was proven, RFC 3339.
+    pub at: String,
+    /// The container's ID.
+    pub container: String,
+    /// The image's ID in the engine.
+    pub image_id: String,
+    /// Published ports: `0.0.0.0:49153->80/tcp`.
+    pub ports: Vec<String>,
+    /// Milliseconds from stopping the old container until the new one was proven.
+    pub down_ms: Option<u64>,
+}
+
+/// The event under way, written before it changes anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    /// [`FORMAT`] of the writer.
+    pub format: u32,
+    /// The event.
+    pub event: LifecycleEvent,
+    /// The deployment.
+    pub deployment: String,
+    /// The container that served when it began: its ID, and whether it ran.
+    pub old: Option<(String, bool)>,
+}
+
+/// What a tag or an archive was resolved to, once for each deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// [`FORMAT`] of the writer.
+    pub format: u32,
+    /// The deployment it holds for.
+    pub deployment: String,
+    /// The image source as written.
+    pub source: String,
+    /// The result.
+    pub image: ImagePin,
+    /// References that loading or pulling it brought into the engine.
+    pub references: Vec<String>,
+}
+
+/// The state folder of one name, for reading.
+#[derive(Debug, Clone)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+/// The state folder with the lock held: the only way to write.
+#[derive(Debug)]
+pub struct LockedStore {
+    store: Store,
+    _lock: Flock<File>,
+}
+
+/// Who holds, or asks for, the lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The process.
+    pub pid: u32,
+    /// The deployment.
+    pub deployment: String,
+    /// The event.
+    pub event: String,
+}
+
+impl Store {
+    /// The folder of `name` under the state directory; nothing is created.
+    pub fn new(state_dir: &Path, name: &Name) -> Self {
+        Self { folder: state_dir.join(name.as_str()) }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The releases on record, the newest first. A record that cannot be read is left out: the engine's labels are the truth.
+    pub fn releases(&self) -> Vec<Release> {
+        let mut numbers = self.numbers();
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        numbers.iter().filter_map(|number| read(&self.release_path(*number))).collect()
+    }
+
+    /// The journal of an event that did not end.
+    pub fn journal(&self) -> Option<Journal> {
+        read(&self.folder.join("journal.json"))
+    }
+
+    /// What this deployment's image was resolved to.
+    pub fn resolved(&self, deployment: &str, source: &str) -> Option<Resolved> {
+        let resolved: Resolved = read(&self.folder.join("resolved.json"))?;
+        (resolved.deployment == deployment && resolved.source == source).then_some(resolved)
+    }
+
+    /// Takes the lock; waits for another holder until `give_up`. `waiting` is called once, when it has to wait.
+    ///
+    /// # Errors
+    /// [`Kind::State`] where the folder cannot be made or written, [`Kind::Locked`] when time is up.
+    pub async fn lock(
+        self,
+        me: &Holder,
+        give_up: Instant,
+        mut waiting: impl FnMut(&str),
+    ) -> Result<LockedStore, Failure> {
+        let path = self.folder.join("lock");
+        let mut file = self.open_lock(&path).map_err(|error| unwritable(&path, &error))?;
+        let mut said = false;
+        loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return self.locked(lock, me),
+                Err((back, _)) => file = back,
+            }
+            let holder = describe_holder(&mut file);
+            if Instant::now() >= give_up {
+                return Err(Failure::new(Kind::Locked, format!("{holder} still holds {}", path.display()))
+                    .next("wait for that deployment to end, then deploy again"));
+            }
+            if !std::mem::replace(&mut said, true) {
+                waiting(&holder);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn open_lock(&self, path: &Path) -> io::Result<File> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(self.folder.join("releases"))?;
+        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))?;
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    }
+
+    fn locked(self, mut lock: Flock<File>, me: &Holder) -> Result<LockedStore, Failure> {
+        let path = self.folder.join("lock");
+        let text = serde_json::to_vec(me).unwrap_or_default();
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| lock.write_all(&text))
+            .map_err(|error| unwritable(&path, &error))?;
+        Ok(LockedStore { store: self, _lock: lock })
+    }
+
+    fn release_path(&self, number: u64) -> PathBuf {
+        self.folder.join("releases").join(format!("{number:06}.json"))
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        let Ok(entries) = fs::read_dir(self.folder.join("releases")) else { return Vec::new() };
+        entries.flatten().filter_map(|entry| entry.path().file_stem()?.to_str()?.parse().ok()).collect()
+    }
+}
+
+impl LockedStore {
+    /// The same folder, for reading.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Writes a release as the newest, and forgets all but the `keep` newest.
+    ///
+    /// # Errors
+    /// [`Kind::State`].
+    pub fn add_release(&self, release: &Release, keep: usize) -> Result<(), Failure> {
+        let mut numbers = self.store.numbers();
+        numbers.sort_unstable();
+        let number = numbers.last().map_or(1, |last| last + 1);
+        write(&self.store.release_path(number), release)?;
+        numbers.push(number);
+        for old in numbers.iter().rev().skip(keep.max(1)) {
+            let _ = fs::remove_file(self.store.release_path(*old));
+        }
+        Ok(())
+    }
+
+    /// Says what is about to change.
+    ///
+    /// # Errors
+    /// [`Kind::State`].
+    pub fn open_journal(&self, journal: &Journal) -> Result<(), Failure> {
+        write(&self.store.folder.join("journal.json"), journal)
+    }
+
+    /// Everything that the journal promised was done or undone.
+    pub fn close_journal(&self) {
+        let _ = fs::remove_file(self.store.folder.join("journal.json"));
+    }
+
+    /// Keeps what a tag or an archive was resolved to.
+    ///
+    /// # Errors
+    /// [`Kind::State`].
+    pub fn keep_resolved(&self, resolved: &Resolved) -> Result<(), Failure> {
+        write(&self.store.folder.join("resolved.json"), resolved)
+    }
+}
+
+fn describe_holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    match read.ok().and_then(|_| serde_json::from_str::<Holder>(&text).ok()) {
+        Some(holder) => format!("deployment {} ({}, pid {})", holder.deployment, holder.event, holder.pid),
+        None => "another deployment".into(),
+    }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Kind::State, format!("cannot write {}: {error}", path.display()))
+        .next("make the state directory writable (BALEHOOK_STATE_DIR names another one)")
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let text = fs::read(path).ok()?;
+    match serde_json::from_slice(&text) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "a record cannot be read and is passed over");
+            None
+        }
+    }
+}
+
+fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
+    try_write(path, value).map_err(|error| unwritable(path, &error))
+}
+
+fn try_write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
+    serde_json::to_writer_pretty(&mut file, value)?;
+    file.write_all(b"\n")?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    File::open(folder)?.sync_all()
+}

@@ -1,1 +1,50 @@
-//! (being written)
+//! The effects, behind one small trait. Processes are started here and nowhere else.
+
+pub mod credentials;
+pub mod ecr;
+pub mod engine;
+pub mod live;
+pub mod load;
+pub mod look;
+pub mod ports;
+pub mod probe;
+pub mod prove;
+pub mod registry;
+pub mod s3;
+pub mod source;
+
+use std::time::Duration;
+
+use crate::error::Failure;
+use crate::image::pin::ImagePin;
+use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
+use crate::release::Release;
+
+/// What a plan can do to a host. Every method is idempotent: what is done already is no error.
+#[allow(async_fn_in_trait)] // one implementation, one thread: the futures need no Send bound
+pub trait Host {
+    /// Brings an image in and makes sure that it is the wanted one. Returns the references this gave it.
+    async fn bring(&mut self, bring: &Bring) -> Result<Vec<String>, Failure>;
+    /// Gives the image a tag of ours.
+    async fn keep(&mut self, image: &ImagePin, tag: &str) -> Result<(), Failure>;
+    /// Creates a container.
+    async fn create(&mut self, spec: &ContainerSpec) -> Result<(), Failure>;
+    /// Stops it within the grace period.
+    async fn stop(&mut self, container: &Target, grace: Duration) -> Result<(), Failure>;
+    /// Ends it at once.
+    async fn kill(&mut self, container: &Target) -> Result<(), Failure>;
+    /// Renames it.
+    async fn rename(&mut self, container: &Target, to: &str) -> Result<(), Failure>;
+    /// Starts it.
+    async fn start(&mut self, container: &Target) -> Result<(), Failure>;
+    /// Waits until it is proven.
+    async fn prove(&mut self, container: &Target, proof: &Proof) -> Result<(), Failure>;
+    /// Writes the record of a release, with what is observed of its container.
+    async fn record(&mut self, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure>;
+    /// Removes it.
+    async fn remove(&mut self, container: &Target) -> Result<(), Failure>;
+    /// Takes a reference off an image.
+    async fn untag(&mut self, reference: &str) -> Result<(), Failure>;
+    /// The container's state and last log lines, quickly, for the report.
+    async fn evidence(&mut self, container: &Target) -> Vec<String>;
+}

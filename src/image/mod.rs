@@ -1,3 +1,4 @@
 //! Images without an engine: references, digests, and what an archive holds. Pure: bytes in, values out.
 
+pub mod pin;
 pub mod reference;

@@ -1,0 +1,111 @@
+//! From a path to the validated deployment with everything that a look at the host needs.
+
+use std::path::{Path, PathBuf};
+
+use super::Context;
+use crate::error::{Failure, Kind};
+use crate::host::credentials::CredentialSettings;
+use crate::host::engine::Engine;
+use crate::host::look::Look;
+use crate::host::s3::S3;
+use crate::input::appspec;
+use crate::plan::Asker;
+use crate::release::Store;
+use crate::report::problems;
+use crate::spec::problem::Problems;
+use crate::spec::{ArchiveLocation, Deployment, ImageSource, Mode, validate};
+
+/// Longest list of problems on the console, in bytes.
+const PROBLEMS_TAIL: usize = 1300;
+
+/// One deployment and the means to look at the host for it.
+pub(crate) struct Prepared {
+    pub deployment: Deployment,
+    pub asker: Asker,
+    pub store: Store,
+    pub s3: S3,
+    pub credentials: CredentialSettings,
+    pub engine: Result<Engine, Failure>,
+    /// Warnings of the file, rendered.
+    pub warnings: String,
+}
+
+/// Reads and validates the file; touches nothing else.
+///
+/// # Errors
+/// [`Kind::Appspec`], with every problem as evidence.
+pub(crate) fn prepare(context: &Context, path: &Path) -> Result<Prepared, Failure> {
+    let (deployment, problems, text) = read(context, path)?;
+    let rendered = problems::render(&text, &problems);
+    let Some(deployment) = deployment.filter(|_| !problems.has_errors()) else {
+        return Err(invalid(&text, &problems));
+    };
+    let variable = |name: &str| context.env.lookup(name).map(str::to_owned);
+    Ok(Prepared {
+        asker: asker(context, &deployment, text.bundle_root()),
+        store: Store::new(&context.settings.state_dir, &deployment.name),
+        s3: S3::from_env(&variable),
+        credentials: CredentialSettings::from_env(&variable),
+        engine: Engine::connect(context.env.lookup("DOCKER_HOST")),
+        warnings: rendered,
+        deployment,
+    })
+}
+
+/// Reads and validates.
+///
+/// # Errors
+/// [`Kind::Appspec`] where the file cannot be read at all.
+pub(crate) fn read(
+    context: &Context,
+    path: &Path,
+) -> Result<(Option<Deployment>, Problems, appspec::AppSpecText), Failure> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+    let text = appspec::read(&path).map_err(|why| Failure::new(Kind::Appspec, why.to_string()))?;
+    let (deployment, problems) = validate::validate(&text, &context.env);
+    Ok((deployment, problems, text))
+}
+
+fn invalid(text: &appspec::AppSpecText, problems: &Problems) -> Failure {
+    let evidence = problems::render_within(text, problems, PROBLEMS_TAIL);
+    let count = problems.errors();
+    let errors = if count == 1 { "1 error".into() } else { format!("{count} errors") };
+    Failure::new(Kind::Appspec, format!("{} has {errors}", text.path.display()))
+        .evidence(evidence.lines().map(str::to_owned).collect())
+        .next("`balehook check --appspec PATH` shows them all on your own machine")
+}
+
+fn asker(context: &Context, deployment: &Deployment, bundle_root: &Path) -> Asker {
+    let Mode::Container(container) = &deployment.mode;
+    let source = match &container.image {
+        ImageSource::Registry(reference) => reference.to_string(),
+        ImageSource::Archive { location: ArchiveLocation::File(path), reference, id } => {
+            let inside = path.strip_prefix(bundle_root).unwrap_or(path);
+            format!("{} {reference:?} {id:?}", inside.display())
+        }
+        ImageSource::Archive { location: ArchiveLocation::S3(uri), reference, id } => {
+            format!("{uri} {reference:?} {id:?}")
+        }
+    };
+    Asker {
+        deployment: context.env.deployment_id().unwrap_or("manual").to_owned(),
+        revision: context.env.revision(),
+        source,
+    }
+}
+
+impl Prepared {
+    /// The means to look.
+    pub(crate) fn look<'a>(&'a self, lookup: &'a dyn Fn(&str) -> Option<String>) -> Look<'a> {
+        Look {
+            engine: self.engine.as_ref(),
+            s3: &self.s3,
+            credentials: &self.credentials,
+            store: &self.store,
+            deployment: &self.deployment,
+            asker: &self.asker,
+            lookup,
+            proc: PathBuf::from("/proc"),
+        }
+    }
+}

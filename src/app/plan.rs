@@ -1,0 +1,64 @@
+//! `plan` and `check`: what would happen, and whether the file is right. Nothing is changed.
+
+use std::io;
+use std::path::Path;
+
+use super::{Context, deployment, say};
+use crate::cli::Format;
+use crate::error::{CHANGES, Failure, Kind};
+use crate::report::text::Console;
+use crate::report::{json, log, problems, text};
+use crate::spec::types::LifecycleEvent;
+
+/// Prints what `event` would do.
+pub(crate) async fn plan(
+    context: &Context,
+    event: LifecycleEvent,
+    path: &Path,
+    format: Format,
+    detailed_exitcode: bool,
+) -> u8 {
+    log::start(&context.settings, None);
+    match make(context, event, path).await {
+        Ok(plan) => {
+            match format {
+                Format::Text => Console::new(&mut io::stdout()).whole(&text::plan(&plan)),
+                Format::Json => Console::new(&mut io::stdout()).whole(&format!("{:#}\n", json::plan(&plan))),
+            }
+            if detailed_exitcode && plan.has_changes() { CHANGES } else { 0 }
+        }
+        Err(failure) if format == Format::Json => {
+            Console::new(&mut io::stdout()).whole(&format!("{:#}\n", json::failure(&failure)));
+            failure.kind.exit_code()
+        }
+        Err(failure) => say(&failure),
+    }
+}
+
+async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<crate::plan::Plan, Failure> {
+    let prepared = deployment::prepare(context, path)?;
+    Console::new(&mut io::stderr()).lines(&prepared.warnings);
+    let lookup = |name: &str| context.env.lookup(name).map(str::to_owned);
+    let facts = prepared.look(&lookup).facts(event).await;
+    match facts.failures.iter().find(|failed| failed.definite) {
+        Some(failed) => Err(failed.failure.clone()),
+        None => crate::plan::plan(event, &prepared.deployment, &prepared.asker, &facts),
+    }
+}
+
+/// Prints every problem of the file.
+pub(crate) fn check(context: &Context, path: &Path, format: Format) -> u8 {
+    match deployment::read(context, path) {
+        Ok((_, problems, text)) => {
+            let mut stdout = io::stdout();
+            let mut console = Console::new(&mut stdout);
+            match format {
+                Format::Text if problems.is_empty() => console.line(&format!("{}: no problems", text.path.display())),
+                Format::Text => console.whole(&problems::render(&text, &problems)),
+                Format::Json => console.whole(&format!("{:#}\n", problems::json(&text, &problems))),
+            }
+            if problems.has_errors() { Kind::Appspec.exit_code() } else { 0 }
+        }
+        Err(failure) => say(&failure),
+    }
+}

@@ -1,0 +1,89 @@
+//! `resume`: after a reboot or a crash, for every name on record.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::{Context, run};
+use crate::error::{Failure, Kind};
+use crate::exec;
+use crate::facts::{Facts, Known};
+use crate::host::credentials::CredentialSettings;
+use crate::host::engine::Engine;
+use crate::host::live::LiveHost;
+use crate::host::s3::S3;
+use crate::plan::step::Step;
+use crate::plan::{Action, Plan, recover};
+use crate::release::{Holder, Store};
+use crate::report::log;
+use crate::report::text::{self, Console};
+use crate::spec::types::Name;
+
+/// How long all of it may take.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Finishes or undoes what was interrupted, and starts the recorded containers that do not run.
+pub(crate) async fn resume(context: &Context) -> u8 {
+    let mut stdout = io::stdout();
+    let mut console = Console::new(&mut stdout);
+    let mut worst = 0;
+    for name in names(&context.settings.state_dir) {
+        if let Err(failure) = one(context, &name, &mut console).await {
+            console.lines(&text::failure(&failure));
+            worst = worst.max(failure.kind.exit_code());
+        }
+    }
+    worst
+}
+
+fn names(state_dir: &PathBuf) -> Vec<Name> {
+    let Ok(entries) = std::fs::read_dir(state_dir) else { return Vec::new() };
+    let folders = entries.flatten().filter(|entry| entry.path().join("lock").exists());
+    let mut names: Vec<Name> = folders.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    names.sort_unstable();
+    names
+}
+
+async fn one(context: &Context, name: &Name, console: &mut Console<'_>) -> Result<(), Failure> {
+    let deadline = context.started + LIMIT;
+    let store = Store::new(&context.settings.state_dir, name);
+    let me = Holder { pid: std::process::id(), deployment: "resume".into(), event: "resume".into() };
+    let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {name}"));
+    let locked = store.clone().lock(&me, deadline.min(Instant::now() + LIMIT), waiting).await?;
+    log::start(&context.settings, Some(store.folder()));
+    let engine = Engine::connect(context.env.lookup("DOCKER_HOST"))?;
+    let plan = make(&engine, &store, name).await?;
+    let variable = |key: &str| context.env.lookup(key).map(str::to_owned);
+    let (s3, credentials) = (S3::from_env(&variable), CredentialSettings::from_env(&variable));
+    let mut host = LiveHost::new(name.clone(), engine, s3, credentials, locked, usize::MAX);
+    plan.notes.iter().for_each(|note| console.line(note));
+    let stop = run::stop_signal(deadline, LIMIT)?;
+    let outcome = exec::run(&plan, &mut host, &mut run::Told { console: &mut *console }, stop).await;
+    if let Err(failed) = outcome {
+        console.lines(&text::failed("resume", name.as_str(), plan.actions.len(), &failed));
+        return Err(Failure::new(Kind::Undo, format!("{name} could not be brought back")));
+    }
+    host.store.close_journal();
+    console.line(&format!("{name}: {}", if plan.actions.is_empty() { "nothing was left" } else { "brought back" }));
+    Ok(())
+}
+
+async fn make(engine: &Engine, store: &Store, name: &Name) -> Result<Plan, Failure> {
+    let hello = engine.hello().await?;
+    let all = engine.list().await?;
+    let names = [name.to_string(), recover::new_name(name), recover::old_name(name)];
+    let facts = Facts {
+        containers: engine.ours(&all, name, &names).await?,
+        engine: Known::Yes(hello),
+        ..Facts::unseen(store)
+    };
+    let recovery = recover::recover(name, &facts);
+    let mut plan = Plan::new("resume", name);
+    plan.notes.extend(recovery.note);
+    plan.actions = recovery.actions;
+    let recorded = facts.releases.first().map(|release| release.observed.container.as_str());
+    if let Some(serving) = recovery.serving.filter(|found| !found.is_running() && Some(found.id.as_str()) == recorded) {
+        plan.actions.push(Action::required(Step::Start { container: recover::target(&serving) }));
+    }
+    Ok(plan)
+}

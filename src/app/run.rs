@@ -1,0 +1,227 @@
+//! Running events: as CodeDeploy's hook, or by hand.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::deployment::{self, Prepared};
+use super::{Context, exit_code};
+use crate::error::{Failure, Kind};
+use crate::exec::{self, Done, Failed, Stop, Watcher};
+use crate::facts::Facts;
+use crate::host::live::LiveHost;
+use crate::image::pin::ImagePin;
+use crate::input::appspec;
+use crate::plan::Plan;
+use crate::plan::step::Step;
+use crate::release::{FORMAT, Holder, Journal, LockedStore, Resolved};
+use crate::report::text::Console;
+use crate::report::{log, text};
+use crate::spec::types::LifecycleEvent;
+
+/// Runs the event of `LIFECYCLE_EVENT`; the bundle is above `location`.
+pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
+    let mut stdout = io::stdout();
+    let mut console = Console::new(&mut stdout);
+    let event = match context.env.event() {
+        Ok(event) => event,
+        Err(why) => {
+            let failure = Failure::from(&why);
+            console.lines(&text::failure(&failure));
+            return failure.kind.exit_code();
+        }
+    };
+    let result = match appspec::find_above(location) {
+        Ok(path) => run(context, event, &path, &mut console).await,
+        Err(why) => Err(Failure::new(Kind::Appspec, why.to_string())),
+    };
+    end(event, result, &mut console)
+}
+
+/// Runs events in the order given, up to the first that fails.
+pub(crate) async fn by_hand(context: &Context, events: &[LifecycleEvent], path: &Path) -> u8 {
+    let mut stdout = io::stdout();
+    let mut console = Console::new(&mut stdout);
+    for event in events {
+        let result = run(context, *event, path, &mut console).await;
+        let code = end(*event, result, &mut console);
+        if code != 0 {
+            return code;
+        }
+    }
+    0
+}
+
+fn end(event: LifecycleEvent, result: Result<(), Failure>, console: &mut Console<'_>) -> u8 {
+    let Err(failure) = result else { return 0 };
+    let code = exit_code(event, &failure);
+    if !failure.reported {
+        console.lines(&text::refused(&event.to_string(), &failure));
+    }
+    if code == 0 {
+        console.line(&format!("{event} does not fail the deployment for that: exit code 0"));
+    }
+    code
+}
+
+/// One event, from the file to the report.
+async fn run(context: &Context, event: LifecycleEvent, path: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
+    let prepared = deployment::prepare(context, path)?;
+    console.lines(&prepared.warnings);
+    let asker = &prepared.asker;
+    console.line(&format!("balehook {} {event} {} (deployment {})", env!("CARGO_PKG_VERSION"), prepared.deployment.name, asker.deployment));
+    if !crate::host::look::touches_engine(event) {
+        console.line(&format!("{event}: nothing to do"));
+        return Ok(());
+    }
+    let limit = prepared.deployment.timeout(event);
+    let deadline = context.started + limit.saturating_sub(reserve(limit));
+    let mut stop = std::pin::pin!(stop_signal(deadline, limit)?);
+    let before = before(context, &prepared, event, deadline, console);
+    let (store, facts, plan) = tokio::select! {
+        biased;
+        why = &mut stop => return Err(stopped_early(event, &why)),
+        ready = before => ready?,
+    };
+    let mut host = live(&prepared, store)?;
+    journal(&host.store, event, &prepared, &plan)?;
+    let outcome = exec::run(&plan, &mut host, &mut Told { console: &mut *console }, stop).await;
+    remember(&host.store, &prepared, &facts, &outcome)?;
+    if !matches!(&outcome, Err(failed) if failed.failure.kind == Kind::Undo) {
+        host.store.close_journal();
+    }
+    report(event, &plan, &host.store, outcome, console)
+}
+
+/// Lock, look, plan.
+async fn before(
+    context: &Context,
+    prepared: &Prepared,
+    event: LifecycleEvent,
+    deadline: Instant,
+    console: &mut Console<'_>,
+) -> Result<(LockedStore, Facts, Plan), Failure> {
+    let deployment = prepared.asker.deployment.clone();
+    let me = Holder { pid: std::process::id(), deployment, event: event.to_string() };
+    let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {} too", prepared.deployment.name));
+    let store = prepared.store.clone().lock(&me, deadline, waiting).await?;
+    log::start(&context.settings, Some(prepared.store.folder()));
+    tracing::info!(%event, deployment = prepared.asker.deployment, "begins");
+    let lookup = |name: &str| context.env.lookup(name).map(str::to_owned);
+    let facts = prepared.look(&lookup).facts(event).await;
+    if let Some(failed) = facts.failures.first() {
+        return Err(failed.failure.clone());
+    }
+    let plan = crate::plan::plan(event, &prepared.deployment, &prepared.asker, &facts)?;
+    Ok((store, facts, plan))
+}
+
+fn live(prepared: &Prepared, store: LockedStore) -> Result<LiveHost, Failure> {
+    let engine = prepared.engine.clone()?;
+    let name = prepared.deployment.name.clone();
+    let keep = prepared.deployment.keep;
+    Ok(LiveHost::new(name, engine, prepared.s3.clone(), prepared.credentials.clone(), store, keep))
+}
+
+/// What must be undone should we be killed is on disk before anything changes.
+fn journal(store: &LockedStore, event: LifecycleEvent, prepared: &Prepared, plan: &Plan) -> Result<(), Failure> {
+    if !plan.actions.iter().any(|action| matches!(action.step, Step::Rename { .. } | Step::Create(_))) {
+        return Ok(());
+    }
+    let old = plan.old.as_ref().and_then(|old| Some((old.id.clone()?, plan.old_ran)));
+    store.open_journal(&Journal { format: FORMAT, event, deployment: prepared.asker.deployment.clone(), old })
+}
+
+/// Keeps what the tag or the archive was resolved to, so that every later event of this deployment takes the same.
+fn remember(
+    store: &LockedStore,
+    prepared: &Prepared,
+    facts: &Facts,
+    outcome: &Result<Done, Box<Failed>>,
+) -> Result<(), Failure> {
+    let Some(image) = &facts.image else { return Ok(()) };
+    let asker = &prepared.asker;
+    if asker.deployment == "manual" || matches!(image.pin, ImagePin::Unknown { .. }) {
+        return Ok(());
+    }
+    let brought = match outcome {
+        Ok(done) => &done.brought,
+        Err(failed) => &failed.brought,
+    };
+    let mut references = image.references.clone();
+    references.extend(brought.iter().filter(|reference| !image.references.contains(reference)).cloned());
+    store.keep_resolved(&Resolved {
+        format: FORMAT,
+        deployment: asker.deployment.clone(),
+        source: asker.source.clone(),
+        image: image.pin.clone(),
+        references,
+    })
+}
+
+fn report(
+    event: LifecycleEvent,
+    plan: &Plan,
+    store: &LockedStore,
+    outcome: Result<Done, Box<Failed>>,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    match outcome {
+        Ok(done) => {
+            done.warnings.iter().for_each(|warning| console.line(&format!("warning: {warning}")));
+            console.line(&text::succeeded(event, plan, store.store().releases().first(), &done));
+            Ok(())
+        }
+        Err(failed) => {
+            console.lines(&text::failed(&plan.event, &plan.name, plan.actions.len(), &failed));
+            Err(failed.failure.reported())
+        }
+    }
+}
+
+/// Kept back from the hook's time for putting the old container back.
+fn reserve(limit: Duration) -> Duration {
+    (limit / 6).clamp(Duration::from_secs(2), Duration::from_secs(15))
+}
+
+/// Resolves when the plan must stop: the deadline, SIGTERM or SIGINT.
+pub(super) fn stop_signal(deadline: Instant, limit: Duration) -> Result<impl Future<Output = Stop>, Failure> {
+    let listen = |kind| {
+        signal(kind).map_err(|error| Failure::new(Kind::Unexpected, format!("cannot listen for signals: {error}")))
+    };
+    let (mut term, mut int) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => Stop::Signal("SIGTERM"),
+            _ = int.recv() => Stop::Signal("SIGINT"),
+            () = tokio::time::sleep_until(deadline.into()) => Stop::Deadline(limit),
+        }
+    })
+}
+
+fn stopped_early(event: LifecycleEvent, why: &Stop) -> Failure {
+    match why {
+        Stop::Signal(name) => Failure::new(Kind::Interrupted, format!("{name} was received before anything was changed")),
+        Stop::Deadline(limit) => {
+            Failure::new(Kind::Deadline, format!("the time for {event} ({limit:?}) was up before anything was changed"))
+                .next(format!("raise the `timeout:` of the {event} hook, or find out what took so long"))
+        }
+    }
+}
+
+/// The console as a plan's watcher.
+pub(super) struct Told<'a, 'b> {
+    pub console: &'a mut Console<'b>,
+}
+
+impl Watcher for Told<'_, '_> {
+    fn begins(&mut self, number: usize, of: usize, step: &Step) {
+        self.console.line(&format!("[{number}/{of}] {}", step.title()));
+    }
+
+    fn undoes(&mut self, step: &Step) {
+        self.console.line(&format!("[undo] {}", step.title()));
+    }
+}

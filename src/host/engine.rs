@@ -1,0 +1,322 @@
+//! The engine through its API (bollard): containers and images, with failures in our own words.
+
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::models::{ContainerInspectResponse, ContainerSummary, ImageInspect};
+use bollard::query_parameters as query;
+
+use crate::error::{Failure, Kind};
+use crate::facts::{self, ContainerFacts, EngineFacts};
+use crate::image::pin::{ImagePin, keeper_repository};
+use crate::plan::step::{ContainerSpec, Target};
+use crate::spec::types::{ContentDigest, EnvVar, Name};
+
+/// The engine's socket where `DOCKER_HOST` names none.
+pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// The engine's own default for a container without `stop_grace_period`.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// How long the engine may take to say who it is.
+const HELLO: Duration = Duration::from_secs(10);
+
+/// bollard's limit covers a whole upload; ours are the deadline and the idle limits of each stream.
+const CALL_LIMIT_SECONDS: u64 = 4 * 3600;
+
+/// A connection to an engine. Nothing is sent before the first call.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// For the calls that need more than is wrapped here.
+    pub docker: Docker,
+    /// As `unix:///var/run/docker.sock`.
+    pub address: String,
+}
+
+impl Engine {
+    /// Prepares a connection to `DOCKER_HOST` (`unix://…`, `tcp://…` or `http://…`).
+    ///
+    /// # Errors
+    /// [`Kind::Engine`]: another scheme, or a socket that does not exist.
+    pub fn connect(host: Option<&str>) -> Result<Self, Failure> {
+        let address = host.filter(|host| !host.is_empty()).unwrap_or(DEFAULT_HOST).to_owned();
+        let docker = if let Some(path) = address.strip_prefix("unix://") {
+            Docker::connect_with_unix(path, CALL_LIMIT_SECONDS, bollard::API_DEFAULT_VERSION)
+        } else if address.starts_with("tcp://") || address.starts_with("http://") {
+            Docker::connect_with_http(&address, CALL_LIMIT_SECONDS, bollard::API_DEFAULT_VERSION)
+        } else {
+            return Err(Failure::new(Kind::Engine, format!("DOCKER_HOST `{address}` is not supported"))
+                .next("use unix:///path/to/docker.sock or tcp://host:port"));
+        };
+        let docker = docker.map_err(|error| unreachable(&address, &cause(&error)))?;
+        Ok(Self { docker, address })
+    }
+
+    /// Who the engine is.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`] when it does not answer within 10 s.
+    pub async fn hello(&self) -> Result<EngineFacts, Failure> {
+        let answer = tokio::time::timeout(HELLO, self.docker.version()).await;
+        let version = answer
+            .map_err(|_| unreachable(&self.address, "no answer within 10 s"))?
+            .map_err(|error| unreachable(&self.address, &cause(&error)))?;
+        let api = version.api_version.as_deref().and_then(parse_api).unwrap_or((1, 41));
+        Ok(EngineFacts {
+            version: version.version.unwrap_or_default(),
+            api,
+            architecture: version.arch.unwrap_or_default(),
+        })
+    }
+
+    /// Every container of the engine.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`].
+    pub async fn list(&self) -> Result<Vec<ContainerSummary>, Failure> {
+        let options = query::ListContainersOptionsBuilder::default().all(true).build();
+        self.docker.list_containers(Some(options)).await.map_err(|error| self.failed("list containers", &error))
+    }
+
+    /// Those of `all` that bear our label with this name, or one of `names`.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`].
+    pub async fn ours(
+        &self,
+        all: &[ContainerSummary],
+        name: &Name,
+        names: &[String],
+    ) -> Result<Vec<ContainerFacts>, Failure> {
+        let mut found = Vec::new();
+        for summary in all.iter().filter(|summary| is_labelled(summary, name) || names.contains(&name_of(summary))) {
+            let Some(id) = &summary.id else { continue };
+            match self.docker.inspect_container(id, None).await {
+                Ok(inspected) => found.push(container_facts(inspected, name)),
+                Err(error) if status(&error) == Some(404) => {}
+                Err(error) => return Err(self.failed("inspect a container", &error)),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The container's inspection; `None` where it does not exist.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`].
+    pub async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>, Failure> {
+        match self.docker.inspect_container(container, None).await {
+            Ok(inspected) => Ok(Some(inspected)),
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(error) => Err(self.failed(&format!("inspect {container}"), &error)),
+        }
+    }
+
+    /// The image that a reference or an ID names; `None` where the engine has none.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`].
+    pub async fn image(&self, reference: &str) -> Result<Option<ImageInspect>, Failure> {
+        match self.docker.inspect_image(reference).await {
+            Ok(image) => Ok(Some(image)),
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(error) => Err(self.failed(&format!("inspect image {reference}"), &error)),
+        }
+    }
+
+    /// The image of a pin, where the engine has exactly that one.
+    ///
+    /// An archive's image is found by its config digest, which is its ID on graph drivers, or by the tag that we gave
+    /// it after it was verified; its layers must be the wanted ones.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`].
+    pub async fn find(&self, pin: &ImagePin, name: &Name) -> Result<Option<ImageInspect>, Failure> {
+        let candidates = match pin {
+            ImagePin::Registry { .. } => vec![pin.argument()],
+            ImagePin::Content { config, .. } => vec![config.to_string(), pin.keeper_tag(name)],
+            ImagePin::Unread { .. } => vec![pin.keeper_tag(name)],
+            ImagePin::Unknown { .. } => Vec::new(),
+        };
+        for candidate in candidates {
+            if let Some(image) = self.image(&candidate).await?.filter(|image| has_layers(image, pin)) {
+                return Ok(Some(image));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Our own tags for the images of one name.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`].
+    pub async fn keeper_tags(&self, name: &Name) -> Result<Vec<String>, Failure> {
+        let filters = std::collections::HashMap::from([("reference".to_owned(), vec![keeper_repository(name)])]);
+        let options = query::ListImagesOptionsBuilder::default().filters(&filters).build();
+        let images =
+            self.docker.list_images(Some(options)).await.map_err(|error| self.failed("list images", &error))?;
+        let prefix = format!("{}:", keeper_repository(name));
+        let mut tags: Vec<String> = images.into_iter().flat_map(|image| image.repo_tags).collect();
+        tags.retain(|tag| tag.starts_with(&prefix));
+        tags.sort_unstable();
+        Ok(tags)
+    }
+
+    /// Creates a container of the image `image` and connects it to its further networks. Returns its ID.
+    ///
+    /// # Errors
+    /// [`Kind::Container`] with the engine's words.
+    pub async fn create(&self, spec: &ContainerSpec, image: String) -> Result<String, Failure> {
+        let mut body = spec.options.body.clone();
+        body.image = Some(image);
+        body.env = Some(spec.environment.iter().map(env_text).collect());
+        let mut options = query::CreateContainerOptionsBuilder::default().name(&spec.name);
+        if let Some(platform) = &spec.options.platform {
+            options = options.platform(platform);
+        }
+        let created = self.docker.create_container(Some(options.build()), body).await;
+        let id = created.map_err(|error| refused(&format!("cannot create {}", spec.name), &error))?.id;
+        for (network, endpoint) in &spec.options.extra_networks {
+            self.join(&id, network, endpoint.clone()).await?;
+        }
+        Ok(id)
+    }
+
+    async fn join(&self, id: &str, network: &str, endpoint: bollard::models::EndpointSettings) -> Result<(), Failure> {
+        let request = bollard::models::NetworkConnectRequest {
+            container: id.to_owned(),
+            endpoint_config: Some(endpoint),
+            ..Default::default()
+        };
+        let joined = self.docker.connect_network(network, request).await;
+        joined.map_err(|error| refused(&format!("cannot connect to network {network}"), &error))
+    }
+
+    /// A failed call as a failure of the engine.
+    pub fn failed(&self, what: &str, error: &Error) -> Failure {
+        match status(error) {
+            Some(_) => Failure::new(Kind::Engine, format!("cannot {what}: {}", cause(error))),
+            None => unreachable(&self.address, &cause(error)),
+        }
+    }
+}
+
+/// The HTTP status of the engine's answer, where there was one.
+pub const fn status(error: &Error) -> Option<u16> {
+    match error {
+        Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+/// The engine's own words, or the chain of causes, in one line.
+pub fn cause(error: &Error) -> String {
+    match error {
+        Error::DockerResponseServerError { message, .. } => one_line(message),
+        Error::DockerStreamError { error } => one_line(error),
+        other => {
+            let mut text = other.to_string();
+            let mut source = std::error::Error::source(other);
+            while let Some(inner) = source {
+                let more = inner.to_string();
+                if !text.contains(&more) {
+                    text = format!("{text}: {more}");
+                }
+                source = inner.source();
+            }
+            one_line(&text)
+        }
+    }
+}
+
+/// The engine refused what a container needs.
+pub fn refused(what: &str, error: &Error) -> Failure {
+    match status(error) {
+        Some(_) => Failure::new(Kind::Container, format!("{what}: {}", cause(error))),
+        None => Failure::new(Kind::Engine, format!("{what}: {}", cause(error))),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn unreachable(address: &str, why: &str) -> Failure {
+    Failure::new(Kind::Engine, format!("the engine at {address} cannot be reached: {why}"))
+        .next("is it running (systemctl status docker), and may this user open the socket?")
+}
+
+fn parse_api(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn env_text(var: &EnvVar) -> String {
+    match &var.value {
+        Some(value) => format!("{}={}", var.name, value.reveal()),
+        None => var.name.clone(),
+    }
+}
+
+fn has_layers(image: &ImageInspect, pin: &ImagePin) -> bool {
+    match pin {
+        ImagePin::Content { diff_ids, .. } => layers_are(image, diff_ids),
+        ImagePin::Registry { .. } | ImagePin::Unread { .. } | ImagePin::Unknown { .. } => {
+            image.root_fs.as_ref().is_some_and(|root| root.layers.as_ref().is_some_and(|layers| !layers.is_empty()))
+        }
+    }
+}
+
+/// Whether the image consists of exactly these layers.
+pub fn layers_are(image: &ImageInspect, diff_ids: &[ContentDigest]) -> bool {
+    let layers = image.root_fs.as_ref().and_then(|root| root.layers.as_ref());
+    layers.is_some_and(|layers| layers.iter().map(String::as_str).eq(diff_ids.iter().map(ContentDigest::as_str)))
+}
+
+fn name_of(summary: &ContainerSummary) -> String {
+    let names = summary.names.iter().flatten();
+    // A linked container is listed with `/other/alias` too: its own name has one slash only.
+    let own = names.filter_map(|name| name.strip_prefix('/')).find(|name| !name.contains('/'));
+    own.unwrap_or_default().to_owned()
+}
+
+fn is_labelled(summary: &ContainerSummary, name: &Name) -> bool {
+    let label = summary.labels.as_ref().and_then(|labels| labels.get(facts::LABEL_NAME));
+    label.is_some_and(|label| label == name.as_str())
+}
+
+fn container_facts(inspected: ContainerInspectResponse, name: &Name) -> ContainerFacts {
+    let config = inspected.config.unwrap_or_default();
+    let labels = config.labels.unwrap_or_default();
+    let label = |key: &str| labels.get(key).cloned();
+    let seconds = config.stop_timeout.and_then(|seconds| u64::try_from(seconds).ok());
+    let state = inspected.state.and_then(|state| state.status).map(|state| state.to_string());
+    ContainerFacts {
+        id: inspected.id.unwrap_or_default(),
+        name: inspected.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        ours: label(facts::LABEL_NAME).as_deref() == Some(name.as_str()),
+        state: state.unwrap_or_default(),
+        spec: label(facts::LABEL_SPEC),
+        digest: label(facts::LABEL_DIGEST),
+        deployment: label(facts::LABEL_DEPLOYMENT),
+        stop_grace: seconds.map_or(STOP_GRACE, Duration::from_secs),
+        image: config.image.unwrap_or_default(),
+    }
+}
+
+/// Whether a container of this summary is one of `containers`.
+pub fn is_one_of(summary: &ContainerSummary, containers: &[ContainerFacts]) -> bool {
+    containers.iter().any(|container| summary.id.as_deref() == Some(container.id.as_str()))
+}
+
+/// As a person reads it: `container db (0123456789ab)`.
+pub fn describe(summary: &ContainerSummary) -> String {
+    let id = summary.id.as_deref().unwrap_or_default();
+    format!("container {} ({})", name_of(summary), facts::short_id(id))
+}
+
+/// The ID to call a target by: its own, the one created by this plan, or its name.
+pub fn address<'a>(target: &'a Target, created: Option<&'a str>) -> &'a str {
+    target.id.as_deref().or(created).unwrap_or(&target.name)
+}

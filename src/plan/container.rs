@@ -1,0 +1,374 @@
+//! Container mode: event × facts → steps.
+
+use super::recover::{new_name, old_name, recover, target, Recovery};
+use super::step::{Bring, ContainerSpec, Proof, Step, Target};
+use super::{create, Action, Asker, Plan};
+use crate::error::{Failure, Kind};
+use crate::facts::{self, ContainerFacts, Facts, ImageFacts};
+use crate::image::pin::ImagePin;
+use crate::release::{Observed, Release, FORMAT};
+use crate::spec::types::{EnvVar, LifecycleEvent};
+use crate::spec::{Container, Deployment, ImageSource};
+
+/// What `event` does in container mode.
+///
+/// # Errors
+/// See [`super::plan`].
+pub fn plan(
+    event: LifecycleEvent,
+    deployment: &Deployment,
+    container: &Container,
+    asker: &Asker,
+    facts: &Facts,
+) -> Result<Plan, Failure> {
+    let mut plan = Plan::new(event.to_string(), &deployment.name);
+    match event {
+        LifecycleEvent::ApplicationStop => stop(&mut plan, deployment, facts),
+        LifecycleEvent::BeforeInstall => before_install(&mut plan, deployment, container, facts)?,
+        LifecycleEvent::AfterInstall => bring(&mut plan, deployment, container, facts)?,
+        LifecycleEvent::ApplicationStart => start(&mut plan, deployment, container, asker, facts)?,
+        LifecycleEvent::ValidateService => validate(&mut plan, deployment, container, facts)?,
+        LifecycleEvent::BeforeBlockTraffic
+        | LifecycleEvent::AfterBlockTraffic
+        | LifecycleEvent::BeforeAllowTraffic
+        | LifecycleEvent::AfterAllowTraffic => {}
+    }
+    Ok(plan)
+}
+
+/// Everything that bears our label or one of our names goes, whatever state it is in. Nothing here can fail the event.
+fn stop(plan: &mut Plan, deployment: &Deployment, facts: &Facts) {
+    for container in &facts.containers {
+        note_stranger(plan, deployment, container);
+        if container.is_running() {
+            let grace = container.stop_grace;
+            plan.actions.push(Action::best_effort(Step::Stop { container: target(container), grace }));
+            plan.interruption = format!("{} is down until ApplicationStart has proven the new container", plan.name);
+        }
+        plan.actions.push(Action::best_effort(Step::Remove { container: target(container) }));
+    }
+}
+
+fn before_install(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    container: &Container,
+    facts: &Facts,
+) -> Result<(), Failure> {
+    let image = wanted_image(facts)?;
+    assume(plan, facts, image);
+    check(container, facts, image)?;
+    prune(plan, deployment, facts, &image.pin);
+    Ok(())
+}
+
+fn bring(plan: &mut Plan, deployment: &Deployment, container: &Container, facts: &Facts) -> Result<(), Failure> {
+    let image = wanted_image(facts)?;
+    assume(plan, facts, image);
+    check(container, facts, image)?;
+    bring_image(plan, deployment, container, facts, image);
+    Ok(())
+}
+
+fn bring_image(plan: &mut Plan, deployment: &Deployment, container: &Container, facts: &Facts, image: &ImageFacts) {
+    let tag = image.pin.keeper_tag(&deployment.name);
+    if !image.present {
+        plan.actions.push(Action::required(Step::Bring(match &container.image {
+            ImageSource::Registry(reference) => Bring::Pull {
+                image: image.pin.clone(),
+                registry: reference.registry().to_owned(),
+                platform: container.service.platform.clone(),
+            },
+            ImageSource::Archive { location, .. } => {
+                Bring::Load { image: image.pin.clone(), archive: location.clone(), bytes: image.bytes }
+            }
+        })));
+    }
+    if !facts.keeper_tags.contains(&tag) {
+        plan.actions.push(Action::required(Step::Keep { image: image.pin.clone(), tag }));
+    }
+}
+
+fn start(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    container: &Container,
+    asker: &Asker,
+    facts: &Facts,
+) -> Result<(), Failure> {
+    let image = wanted_image(facts)?;
+    assume(plan, facts, image);
+    let Recovery { actions, serving, note } = recover(&deployment.name, facts);
+    plan.notes.extend(note);
+    let spec = container_spec(deployment, container, asker, facts, image)?;
+    let digest = spec_digest(&spec)?;
+    let same = serving.as_ref().filter(|old| old.ours && old.spec.as_deref() == Some(digest.as_str()));
+    if same.is_none() {
+        check(container, facts, image)?;
+    }
+    plan.actions.extend(actions);
+    let proof = proof(deployment);
+    let release = release(asker, facts, image, &spec, &digest);
+    match same {
+        Some(same) => keep_serving(plan, same, proof, facts, release),
+        None => {
+            bring_image(plan, deployment, container, facts, image);
+            plan.changed_options = changed_options(&spec, facts);
+            swap(plan, deployment, serving.as_ref(), labelled(spec, deployment, asker, image, &digest), proof, release);
+        }
+    }
+    prune(plan, deployment, facts, &image.pin);
+    Ok(())
+}
+
+/// The same image with the same options runs already.
+fn keep_serving(plan: &mut Plan, same: &ContainerFacts, proof: Proof, facts: &Facts, release: Release) {
+    plan.old = Some(target(same));
+    plan.old_ran = same.is_running();
+    if !same.is_running() {
+        plan.actions.push(Action::required(Step::Start { container: target(same) }));
+    }
+    plan.actions.push(Action::required(Step::Prove { container: target(same), proof }));
+    let recorded = facts.releases.first();
+    if recorded.is_none_or(|last| last.observed.container != same.id || last.deployment != release.deployment) {
+        plan.actions.push(Action::required(Step::Record { container: target(same), release: Box::new(release) }));
+    }
+}
+
+/// The swap: everything that can fail without touching the old container comes first.
+fn swap(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    old: Option<&ContainerFacts>,
+    spec: ContainerSpec,
+    proof: Proof,
+    release: Release,
+) {
+    let name = deployment.name.to_string();
+    let created = |name: &str| Target { name: name.to_owned(), id: None };
+    let aside = new_name(&deployment.name);
+    let remove_new = |name: &str| vec![Step::Remove { container: created(name) }];
+    plan.actions.push(Action::undone_by(Step::Create(Box::new(spec)), remove_new(&aside)));
+    if let Some(old) = old {
+        note_stranger(plan, deployment, old);
+        plan.old = Some(target(old));
+        plan.old_ran = old.is_running();
+        set_aside(plan, old, &old_name(&deployment.name));
+    }
+    plan.actions.push(Action::undone_by(
+        Step::Rename { container: created(&aside), to: name.clone() },
+        vec![Step::Rename { container: created(&name), to: aside }],
+    ));
+    let start = Step::Start { container: created(&name) };
+    plan.actions.push(Action::undone_by(start, vec![Step::Kill { container: created(&name) }]));
+    plan.actions.push(Action::required(Step::Prove { container: created(&name), proof }));
+    plan.actions.push(Action::required(Step::Record { container: created(&name), release: Box::new(release) }));
+    if let Some(old) = old {
+        let old = Target { name: old_name(&deployment.name), id: Some(old.id.clone()) };
+        plan.actions.push(Action::best_effort(Step::Remove { container: old }));
+    }
+}
+
+fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str) {
+    if old.is_running() {
+        let undo = vec![Step::Kill { container: target(old) }, Step::Start { container: target(old) }];
+        let stop = Step::Stop { container: target(old), grace: old.stop_grace };
+        plan.actions.push(Action::undone_by(stop, undo));
+        plan.interruption = format!(
+            "{} is down from `docker stop` (at most {} s) until the new container is proven",
+            plan.name,
+            old.stop_grace.as_secs()
+        );
+    }
+    let set_aside = Target { name: aside.to_owned(), id: Some(old.id.clone()) };
+    plan.actions.push(Action::undone_by(
+        Step::Rename { container: target(old), to: aside.to_owned() },
+        vec![Step::Rename { container: set_aside, to: old.name.clone() }],
+    ));
+}
+
+fn validate(plan: &mut Plan, deployment: &Deployment, container: &Container, facts: &Facts) -> Result<(), Failure> {
+    let image = wanted_image(facts)?;
+    assume(plan, facts, image);
+    let name = &deployment.name;
+    let wanted = image.pin.identity();
+    let Some(serving) = facts.containers.iter().find(|found| found.name == name.as_str()) else {
+        return Err(Failure::new(Kind::Health, format!("no container is named {name}"))
+            .next("did ApplicationStart run? its output says why the container is gone"));
+    };
+    let known = !matches!(image.pin, ImagePin::Unknown { .. });
+    if known && serving.digest.as_deref() != Some(wanted.as_str()) {
+        let runs = serving.digest.as_deref().unwrap_or(&serving.image);
+        return Err(Failure::new(Kind::Health, format!("{name} runs {runs}, not the wanted {}", image.pin.describe()))
+            .next("run ApplicationStart again"));
+    }
+    let _ = container;
+    plan.actions.push(Action::required(Step::Prove { container: target(serving), proof: proof(deployment) }));
+    Ok(())
+}
+
+fn proof(deployment: &Deployment) -> Proof {
+    let health = &deployment.health;
+    Proof {
+        probe: health.probe.clone(),
+        timeout: health.timeout,
+        interval: health.interval,
+        stable_for: health.stable_for,
+    }
+}
+
+/// Our tags that no kept release holds, and what those releases had brought.
+fn prune(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &ImagePin) {
+    let kept: Vec<&Release> = facts.releases.iter().take(deployment.keep).collect();
+    let mut kept_tags: Vec<String> = kept.iter().map(|release| release.image.keeper_tag(&deployment.name)).collect();
+    kept_tags.push(wanted.keeper_tag(&deployment.name));
+    let kept_references: Vec<&String> = kept.iter().flat_map(|release| &release.references).collect();
+    let gone = facts.releases.iter().skip(deployment.keep).flat_map(|release| &release.references);
+    let references = gone.filter(|reference| !kept_references.contains(reference) && !is_of(wanted, reference));
+    let tags = facts.keeper_tags.iter().filter(|tag| !kept_tags.contains(tag));
+    for reference in references.chain(tags) {
+        plan.actions.push(Action::best_effort(Step::Untag { reference: reference.clone() }));
+    }
+}
+
+fn is_of(pin: &ImagePin, reference: &str) -> bool {
+    match pin {
+        ImagePin::Content { reference: own, .. } | ImagePin::Unread { reference: own, .. } => {
+            own.as_deref() == Some(reference)
+        }
+        ImagePin::Registry { .. } | ImagePin::Unknown { .. } => pin.argument() == reference,
+    }
+}
+
+fn wanted_image(facts: &Facts) -> Result<&ImageFacts, Failure> {
+    facts.image.as_ref().ok_or_else(|| Failure::new(Kind::Unexpected, "the image was not looked up for this event"))
+}
+
+fn assume(plan: &mut Plan, facts: &Facts, image: &ImageFacts) {
+    if let facts::Known::No(why) = &facts.engine {
+        plan.assumptions.push(format!("no engine was asked ({why}): assumed that nothing runs yet"));
+    }
+    if let Some(why) = &image.unknown {
+        plan.assumptions.push(format!("{} was not looked up ({why}): assumed that it exists", image.pin.argument()));
+    }
+    if let facts::Known::No(why) = &facts.environment {
+        plan.assumptions.push(format!("an env_file was not read ({why}): its variables are missing below"));
+    }
+}
+
+/// What is known to fail is refused before anything is touched.
+fn check(container: &Container, facts: &Facts, image: &ImageFacts) -> Result<(), Failure> {
+    if let Some(engine) = facts.engine.yes() {
+        check_architecture(container, engine, image)?;
+        for (option, needs) in create::engine_needs(&container.service) {
+            if engine.api < needs {
+                return Err(Failure::new(
+                    Kind::Container,
+                    format!("`{option}` needs an engine with API {}.{}", needs.0, needs.1),
+                )
+                .next(format!("this engine is {} (API {}.{})", engine.version, engine.api.0, engine.api.1)));
+            }
+        }
+    }
+    if let Some(network) = facts.networks_missing.first() {
+        return Err(Failure::new(Kind::Container, format!("network {network} does not exist"))
+            .next(format!("create it once on the host: docker network create {network}")));
+    }
+    if let Some(taken) = facts.ports_taken.first() {
+        return Err(Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
+            .next("stop that, or publish another host port under x-balehook.container.ports"));
+    }
+    Ok(())
+}
+
+fn check_architecture(
+    container: &Container,
+    engine: &facts::EngineFacts,
+    image: &ImageFacts,
+) -> Result<(), Failure> {
+    match &image.architecture {
+        Some(built) if *built != engine.architecture && container.service.platform.is_none() => Err(Failure::new(
+            Kind::Image,
+            format!("{} is built for {built}, this host is {}", image.pin.describe(), engine.architecture),
+        )
+        .next(format!("build it for {}, or set `platform:` if the host can emulate {built}", engine.architecture))),
+        _ => Ok(()),
+    }
+}
+
+fn container_spec(
+    deployment: &Deployment,
+    container: &Container,
+    _asker: &Asker,
+    facts: &Facts,
+    image: &ImageFacts,
+) -> Result<ContainerSpec, Failure> {
+    let environment: Vec<EnvVar> = facts.environment.yes().cloned().unwrap_or_default();
+    Ok(ContainerSpec {
+        name: new_name(&deployment.name),
+        image: image.pin.clone(),
+        options: create::container_options(&container.service, facts.engine.yes().map(|engine| engine.api)),
+        environment,
+    })
+}
+
+/// Everything that makes one container different from another: not the labels that name the deployment.
+fn spec_digest(spec: &ContainerSpec) -> Result<String, Failure> {
+    let environment: Vec<(&str, Option<&str>)> =
+        spec.environment.iter().map(|var| (var.name.as_str(), var.value.as_ref().map(|value| value.reveal()))).collect();
+    let options = serde_json::to_value(&spec.options)
+        .map_err(|error| Failure::new(Kind::Unexpected, format!("the options cannot be written down: {error}")))?;
+    let text = format!("{}\n{options}\n{environment:?}", spec.image.identity());
+    Ok(facts::spec_digest(&text).to_string())
+}
+
+fn labelled(
+    mut spec: ContainerSpec,
+    deployment: &Deployment,
+    asker: &Asker,
+    image: &ImageFacts,
+    digest: &str,
+) -> ContainerSpec {
+    let labels = spec.options.body.labels.get_or_insert_default();
+    labels.insert(facts::LABEL_NAME.into(), deployment.name.to_string());
+    labels.insert(facts::LABEL_DEPLOYMENT.into(), asker.deployment.clone());
+    labels.insert(facts::LABEL_REVISION.into(), asker.revision.clone());
+    labels.insert(facts::LABEL_DIGEST.into(), image.pin.identity().to_string());
+    labels.insert(facts::LABEL_SPEC.into(), digest.to_owned());
+    spec
+}
+
+fn release(asker: &Asker, facts: &Facts, image: &ImageFacts, spec: &ContainerSpec, digest: &str) -> Release {
+    let earlier = facts.releases.iter().filter(|release| release.image == image.pin);
+    let mut references: Vec<String> = earlier.flat_map(|release| release.references.clone()).collect();
+    references.extend(image.references.clone());
+    references.sort_unstable();
+    references.dedup();
+    Release {
+        format: FORMAT,
+        deployment: asker.deployment.clone(),
+        revision: asker.revision.clone(),
+        source: asker.source.clone(),
+        image: image.pin.clone(),
+        references,
+        spec: digest.to_owned(),
+        options: spec.run_options(),
+        observed: Observed::default(),
+    }
+}
+
+fn changed_options(spec: &ContainerSpec, facts: &Facts) -> Vec<Vec<String>> {
+    let Some(last) = facts.releases.first() else { return Vec::new() };
+    spec.run_options().into_iter().filter(|option| !last.options.contains(option)).collect()
+}
+
+fn note_stranger(plan: &mut Plan, deployment: &Deployment, container: &ContainerFacts) {
+    if !container.ours {
+        plan.notes.push(format!(
+            "container {} ({}) bears the name {} but not our label: somebody else made it; it is replaced",
+            container.name,
+            facts::short_id(&container.id),
+            deployment.name
+        ));
+    }
+}

@@ -1,0 +1,262 @@
+//! What can be done, and the one rendering of each.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::create::ContainerOptions;
+use super::run_line;
+use crate::image::pin::ImagePin;
+use crate::release::Release;
+use crate::spec::types::EnvVar;
+use crate::spec::{ArchiveLocation, Probe};
+
+/// One step. Its `Display` is what is printed; the same values are what the host is given.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Step {
+    /// Bring an image into the engine.
+    Bring(Bring),
+    /// Give the image a tag of ours, so that it is kept.
+    Keep {
+        /// The image.
+        image: ImagePin,
+        /// `balehook/<name>:<digits>`.
+        tag: String,
+    },
+    /// Create a container, without starting it.
+    Create(Box<ContainerSpec>),
+    /// Ask it to stop; kill it when the grace period is over.
+    Stop {
+        /// Which.
+        container: Target,
+        /// How long it may take.
+        grace: Duration,
+    },
+    /// End it at once. Nothing to do when it does not run.
+    Kill {
+        /// Which.
+        container: Target,
+    },
+    /// Give it another name. Nothing to do when it bears it already.
+    Rename {
+        /// Which, by its present name.
+        container: Target,
+        /// The new name.
+        to: String,
+    },
+    /// Start it. Nothing to do when it runs.
+    Start {
+        /// Which.
+        container: Target,
+    },
+    /// Wait until it is proven.
+    Prove {
+        /// Which.
+        container: Target,
+        /// How.
+        proof: Proof,
+    },
+    /// Record the release: from here on the new container is the one that stays.
+    Record {
+        /// The container that was proven.
+        container: Target,
+        /// The record; what was observed is filled in when it is written.
+        release: Box<Release>,
+    },
+    /// Remove it, running or not, with its anonymous volumes. Nothing to do when it is gone.
+    Remove {
+        /// Which.
+        container: Target,
+    },
+    /// Take a reference off an image; the engine drops the image with the last one.
+    Untag {
+        /// The reference.
+        reference: String,
+    },
+}
+
+/// How an image is brought in.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "how", rename_all = "kebab-case")]
+pub enum Bring {
+    /// The engine pulls it, with the credentials of that registry (a slot: the host fills it).
+    Pull {
+        /// Which image.
+        image: ImagePin,
+        /// The registry's host.
+        registry: String,
+        /// `linux/arm64`, where the service names one.
+        platform: Option<String>,
+    },
+    /// We stream the archive into the engine.
+    Load {
+        /// Which image must be in the engine afterwards.
+        image: ImagePin,
+        /// From where.
+        archive: ArchiveLocation,
+        /// The archive's length, where known.
+        bytes: Option<u64>,
+    },
+}
+
+impl Bring {
+    /// Which image.
+    pub const fn image(&self) -> &ImagePin {
+        match self {
+            Self::Pull { image, .. } | Self::Load { image, .. } => image,
+        }
+    }
+}
+
+/// A container to create: everything the engine is given.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ContainerSpec {
+    /// The name it is created under.
+    pub name: String,
+    /// The image.
+    pub image: ImagePin,
+    /// The engine's create request but for image and environment, which are filled in when it is sent.
+    pub options: ContainerOptions,
+    /// The environment; values are hidden in every printed form where they look secret.
+    pub environment: Vec<EnvVar>,
+}
+
+impl ContainerSpec {
+    /// The options as `docker run` takes them, one item each, secrets hidden.
+    pub fn run_options(&self) -> Vec<Vec<String>> {
+        run_line::run_options(&self.options, &self.environment)
+    }
+}
+
+/// A container, by the name it bears at that point of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// The name.
+    pub name: String,
+    /// The ID, where the container exists already; the one that this plan creates otherwise.
+    pub id: Option<String>,
+}
+
+/// How a container is proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Proof {
+    /// What is asked of it.
+    #[serde(serialize_with = "through_display")]
+    pub probe: Probe,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Between two probes.
+    pub interval: Duration,
+    /// How long it must stay proven.
+    pub stable_for: Duration,
+}
+
+fn through_display<S: serde::Serializer>(probe: &Probe, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(probe)
+}
+
+/// How long a container without any check must run without a restart.
+pub const SETTLE: Duration = Duration::from_secs(3);
+
+impl Step {
+    /// Whether it changes what runs or what the engine holds.
+    pub const fn is_change(&self) -> bool {
+        match self {
+            Self::Prove { .. } | Self::Record { .. } | Self::Keep { .. } => false,
+            Self::Bring(_)
+            | Self::Create(_)
+            | Self::Stop { .. }
+            | Self::Kill { .. }
+            | Self::Rename { .. }
+            | Self::Start { .. }
+            | Self::Remove { .. }
+            | Self::Untag { .. } => true,
+        }
+    }
+
+    /// One short line for the console: a created container without its options.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Create(spec) => format!("docker create --name {} … {}", spec.name, spec.image.describe()),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bring(bring) => write!(f, "{bring}"),
+            Self::Keep { image, tag } => write!(f, "docker tag {} {tag}", image.argument()),
+            Self::Create(spec) => f.write_str(&run_line::create_line(spec)),
+            Self::Stop { container, grace } => write!(f, "docker stop --time {} {container}", grace.as_secs()),
+            Self::Kill { container } => write!(f, "docker kill {container}"),
+            Self::Rename { container, to } => write!(f, "docker rename {container} {to}"),
+            Self::Start { container } => write!(f, "docker start {container}"),
+            Self::Prove { container, proof } => write!(f, "prove {container}: {proof}"),
+            Self::Record { container, release } => {
+                write!(f, "record {container} as {} of {}", release.image.describe(), release.deployment)
+            }
+            Self::Remove { container } => write!(f, "docker rm --force --volumes {container}"),
+            Self::Untag { reference } => write!(f, "docker rmi {reference}"),
+        }
+    }
+}
+
+impl fmt::Display for Bring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pull { image, platform, .. } => {
+                let platform = platform.as_ref().map(|name| format!("--platform {name} ")).unwrap_or_default();
+                write!(f, "docker pull {platform}{}", image.argument())
+            }
+            Self::Load { image, archive, bytes } => {
+                let bytes = bytes.map(|bytes| format!(" ({bytes} bytes)")).unwrap_or_default();
+                write!(f, "docker load < {archive}{bytes} for {}", image.describe())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, within {:?}", self.probe, self.timeout)?;
+        match self.stable_for {
+            Duration::ZERO => Ok(()),
+            stable => write!(f, ", stable for {stable:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => write!(f, "its HEALTHCHECK, or {SETTLE:?} without a restart where it has none"),
+            Self::Http(address) => write!(f, "GET {address} answers 2xx or 3xx"),
+            Self::Tcp(address) => write!(f, "{address} accepts a connection"),
+        }
+    }
+}
+
+impl fmt::Display for ArchiveLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::S3(uri) => write!(f, "{uri}"),
+        }
+    }
+}
+
+impl Serialize for ArchiveLocation {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
