@@ -200,7 +200,7 @@ impl Host for LiveHost {
     }
 
     async fn untag(&mut self, reference: &str) -> Result<(), Failure> {
-        let removed = self.engine.docker.remove_image(reference, None, None).await;
+        let removed = self.engine.docker.remove_image(reference, None::<query::RemoveImageOptions>, None).await;
         done_already(removed.map(drop), &[404]).map_err(|error| self.engine.failed(&format!("untag {reference}"), &error))
     }
 

@@ -145,7 +145,8 @@ impl Look<'_> {
         if let Some(image) = self.by_id(reference, id, facts).await {
             return image;
         }
-        match self.read_index(location, reference, id).await {
+        let architecture = self.architecture(facts);
+        match self.read_index(location, reference, id, architecture.as_deref()).await {
             Ok(image) => image,
             Err(failed) => match self.recorded(facts).await {
                 Some(image) if !failed.definite || failed.failure.kind == Kind::Image => image,
@@ -156,6 +157,14 @@ impl Look<'_> {
                 }
             },
         }
+    }
+
+    /// The processor whose image is wanted of a multi-platform archive.
+    fn architecture(&self, facts: &Facts) -> Option<String> {
+        let Mode::Container(container) = &self.deployment.mode;
+        let platform = container.service.platform.as_deref();
+        let asked = platform.map(|platform| platform.split('/').nth(1).unwrap_or(platform).to_owned());
+        asked.or_else(|| facts.engine.yes().map(|engine| engine.architecture.clone()))
     }
 
     /// The wanted ID is in the engine: the archive need not be asked.
@@ -179,10 +188,11 @@ impl Look<'_> {
         location: &ArchiveLocation,
         reference: Option<&ImageReference>,
         id: Option<&ContentDigest>,
+        architecture: Option<&str>,
     ) -> Result<ImageFacts, LookFailure> {
         let archive = Archive::open(location, self.s3).await.map_err(|failure| LookFailure { failure, definite: true })?;
         let wrong = |why: String| LookFailure { failure: bad_archive(location, &why), definite: true };
-        let index = match archive::index(&archive).await {
+        let index = match archive::index(&archive, architecture).await {
             Ok(index) => index,
             Err(ArchiveError::Compressed(_)) => return Ok(unread(&archive, reference, id)),
             Err(error) => return Err(wrong(error.to_string())),

@@ -1,8 +1,12 @@
 //! The validated deployment: a wrong one cannot be built.
 
+pub mod bytes;
+pub mod duration;
+pub mod env_file;
 pub mod problem;
 pub mod service;
 pub mod types;
+pub mod validate;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,8 +26,15 @@ pub struct Deployment {
     pub health: Health,
     /// `x-balehook.keep`: releases whose images stay for a rollback, at least 1. Default 3.
     pub keep: usize,
-    /// The hooks' own `timeout:` of each event that names a hook (the sum of its entries); CodeDeploy's default is 3600 s.
+    /// The `timeout:` of our own hook of each event that has one.
     pub timeouts: BTreeMap<LifecycleEvent, Duration>,
+}
+
+impl Deployment {
+    /// The time that our hook of an event has; CodeDeploy's default is 3600 s.
+    pub fn timeout(&self, event: LifecycleEvent) -> Duration {
+        self.timeouts.get(&event).copied().unwrap_or(Duration::from_secs(3600))
+    }
 }
 
 /// How the application is started.

@@ -1,0 +1,199 @@
+//! `${VAR}` in the values of our section, as Compose does it.
+//!
+//! Source: Compose specification, "Interpolation".
+
+use super::yaml::{Node, Place, Value};
+use crate::spec::problem::Problems;
+
+/// Defaults in defaults.
+const MAX_DEPTH: usize = 8;
+/// Longest result, in bytes.
+const MAX_RESULT: usize = 256 * 1024;
+
+/// Looks a variable up.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Replaces the variables in every scalar value under `node`; keys stay as they are.
+pub fn interpolate(node: &mut Node, path: &str, lookup: Lookup<'_>, problems: &mut Problems) {
+    let place = node.place;
+    match &mut node.value {
+        Value::Scalar { text, .. } if text.contains('$') => {
+            let mut unset = Vec::new();
+            match expand(text, lookup, &mut unset) {
+                Ok(expanded) => *text = expanded,
+                Err(why) => problems.error(place, path, format!("`{text}`: {why}"), "write `$$` for a dollar sign".to_owned()),
+            }
+            warn_unset(place, path, &unset, problems);
+        }
+        Value::Scalar { .. } | Value::Alias => {}
+        Value::Sequence(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                interpolate(item, &format!("{path}[{index}]"), lookup, problems);
+            }
+        }
+        Value::Mapping(entries) => {
+            for (key, value) in entries {
+                let path = format!("{path}.{}", key.as_text().unwrap_or_default());
+                interpolate(value, &path, lookup, problems);
+            }
+        }
+    }
+}
+
+fn warn_unset(place: Place, path: &str, unset: &[String], problems: &mut Problems) {
+    for name in unset {
+        let help = format!("write `${{{name}:-default}}`, or `${{{name}:?message}}` to refuse it");
+        problems.warning(place, path, format!("variable {name} is not set: an empty text is used"), help);
+    }
+}
+
+/// Replaces the variables of one text; the names of those that are not set and have no default go into `unset`.
+///
+/// # Errors
+/// Bad syntax, a `:?message` that applies, or a result that is too long.
+pub fn expand(text: &str, lookup: Lookup<'_>, unset: &mut Vec<String>) -> Result<String, String> {
+    expand_at(text, lookup, unset, 0)
+}
+
+fn expand_at(text: &str, lookup: Lookup<'_>, unset: &mut Vec<String>, depth: usize) -> Result<String, String> {
+    if depth > MAX_DEPTH {
+        return Err(format!("defaults are nested deeper than {MAX_DEPTH}"));
+    }
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(dollar) = rest.find('$') {
+        out.push_str(&rest[..dollar]);
+        rest = &rest[dollar + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix('{') {
+            let end = closing(after).ok_or("`${` is not closed by `}`")?;
+            out.push_str(&braced(&after[..end], lookup, unset, depth)?);
+            rest = &after[end + 1..];
+        } else {
+            let end = name_end(rest);
+            if end == 0 {
+                return Err("`$` is not followed by a variable's name".into());
+            }
+            out.push_str(&value(&rest[..end], lookup, unset));
+            rest = &rest[end..];
+        }
+        if out.len() > MAX_RESULT {
+            return Err(format!("the result is longer than {MAX_RESULT} bytes"));
+        }
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// Where the brace that was opened just before `text` is closed.
+fn closing(text: &str) -> Option<usize> {
+    let mut open = 1usize;
+    let mut previous = ' ';
+    for (at, letter) in text.char_indices() {
+        match letter {
+            '{' if previous == '$' => open += 1,
+            '}' => open -= 1,
+            _ => {}
+        }
+        if open == 0 {
+            return Some(at);
+        }
+        previous = letter;
+    }
+    None
+}
+
+fn braced(inside: &str, lookup: Lookup<'_>, unset: &mut Vec<String>, depth: usize) -> Result<String, String> {
+    let end = name_end(inside);
+    let (name, operation) = inside.split_at(end);
+    if name.is_empty() {
+        return Err(format!("`${{{inside}}}` does not begin with a variable's name"));
+    }
+    let found = lookup(name);
+    let (strict, operation) = operation.strip_prefix(':').map_or((false, operation), |rest| (true, rest));
+    let is_set = found.as_ref().is_some_and(|value| !(strict && value.is_empty()));
+    let mut operand = |text: &str| expand_at(text, lookup, unset, depth + 1);
+    match operation.chars().next() {
+        None if !strict => Ok(value(name, lookup, unset)),
+        Some('-') if is_set => Ok(found.unwrap_or_default()),
+        Some('-') => operand(&operation[1..]),
+        Some('+') if is_set => operand(&operation[1..]),
+        Some('+') => Ok(String::new()),
+        Some('?') if is_set => Ok(found.unwrap_or_default()),
+        Some('?') => Err(format!("variable {name} is required: {}", operand(&operation[1..])?)),
+        _ => Err(format!("`${{{inside}}}` is no form of a variable: `${{NAME}}`, `${{NAME:-default}}`, `${{NAME:?message}}`")),
+    }
+}
+
+fn value(name: &str, lookup: Lookup<'_>, unset: &mut Vec<String>) -> String {
+    lookup(name).unwrap_or_else(|| {
+        unset.push(name.to_owned());
+        String::new()
+    })
+}
+
+fn name_end(text: &str) -> usize {
+    let starts = text.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_');
+    let end = text.find(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_')).unwrap_or(text.len());
+    if starts { end } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn lookup(name: &str) -> Option<String> {
+        match name {
+            "A" => Some("a".into()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        }
+    }
+
+    fn expanded(text: &str) -> Result<String, String> {
+        expand(text, &lookup, &mut Vec::new())
+    }
+
+    #[test]
+    fn bad_forms_are_refused() {
+        for text in ["$", "${", "${}", "${A", "$1", "${A:}", "${A/x/y}", "${B:?say so}", "${EMPTY:?}"] {
+            assert!(expanded(text).is_err(), "{text}");
+        }
+        assert_eq!(expanded("${B:?say ${A}}").unwrap_err(), "variable B is required: say a");
+    }
+
+    #[test]
+    fn composes_forms_are_expanded() {
+        for (text, result) in [
+            ("$A-${A}", "a-a"),
+            ("$$A $$", "$A $"),
+            ("${B-x}${EMPTY-x}${EMPTY:-x}", "xx"),
+            ("${B:-${C:-${A}}}", "a"),
+            ("${A:+y}${B:+y}${EMPTY+z}", "yz"),
+            ("${B}", ""),
+            ("${A:?m}", "a"),
+        ] {
+            assert_eq!(expanded(text).unwrap(), result, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set_is_said() {
+        let mut unset = Vec::new();
+        expand("$B ${C} ${D:-x}", &lookup, &mut unset).unwrap();
+        assert_eq!(unset, ["B", "C"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic_or_grow_without_bound(text in "[$A-Z{}:?+\\-é]{0,200}") {
+            if let Ok(result) = expanded(&text) {
+                prop_assert!(result.len() <= MAX_RESULT + text.len());
+            }
+        }
+    }
+}

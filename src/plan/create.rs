@@ -1,0 +1,40 @@
+//! From a validated service to what the engine is given when a container is created.
+
+use bollard::models::{ContainerCreateBody, EndpointSettings, NetworkingConfig};
+use serde::Serialize;
+
+use crate::spec::service::Service;
+
+/// Since this API version a container can be created with several networks; before it takes one, and the others are
+/// connected before it starts.
+const SEVERAL_NETWORKS: (u32, u32) = (1, 44);
+
+/// A create request without image and environment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ContainerOptions {
+    /// The request's body.
+    pub body: ContainerCreateBody,
+    /// Networks to connect to before the start, where the engine takes only one at creation.
+    pub extra_networks: Vec<(String, EndpointSettings)>,
+    /// `linux/arm64`: a parameter of the request.
+    pub platform: Option<String>,
+}
+
+/// The request for an engine of that API version; `None` is an unknown, new one.
+pub fn container_options(service: &Service, api: Option<(u32, u32)>) -> ContainerOptions {
+    let mut body = service.body.clone();
+    let mut networks = service.networks.clone();
+    let together = if api.is_none_or(|api| api >= SEVERAL_NETWORKS) { networks.len() } else { networks.len().min(1) };
+    let extra_networks = networks.split_off(together);
+    if let Some((first, _)) = networks.first() {
+        body.host_config.get_or_insert_default().network_mode = Some(first.clone());
+        let endpoints = networks.into_iter().collect();
+        body.networking_config = Some(NetworkingConfig { endpoints_config: Some(endpoints) });
+    }
+    ContainerOptions { body, extra_networks, platform: service.platform.clone() }
+}
+
+/// Options that only newer engines know, with the lowest API version of each.
+pub fn engine_needs(service: &Service) -> Vec<(&'static str, (u32, u32))> {
+    service.needs.clone()
+}

@@ -1,1 +1,0 @@
-//! The options of one service, in the Compose specification's words.

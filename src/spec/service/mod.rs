@@ -1,0 +1,162 @@
+//! The options of one service in the Compose specification's words, short and long.
+//!
+//! What comes out is what the engine is given: the very structure of its create request. So there is one translation,
+//! and the plan prints the structure that the client sends.
+
+mod network;
+mod options;
+pub(crate) use options::is_secret;
+pub(super) use options::location;
+mod read;
+mod resources;
+mod volumes;
+
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::models::{ContainerCreateBody, EndpointSettings, HostConfig};
+
+use crate::input::yaml::Node;
+use crate::spec::ArchiveLocation;
+use crate::spec::problem::Problems;
+use crate::spec::types::EnvVar;
+use read::Field;
+
+/// A validated service.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Service {
+    /// The engine's create request, without image, environment and networks.
+    pub body: ContainerCreateBody,
+    /// `environment`, in the file's order.
+    pub environment: Vec<EnvVar>,
+    /// `env_file`, in the file's order; `environment` wins over it.
+    pub env_file: Vec<EnvFile>,
+    /// `networks` with each one's settings, in the file's order.
+    pub networks: Vec<(String, EndpointSettings)>,
+    /// `platform`, as `linux/arm64`.
+    pub platform: Option<String>,
+    /// Options that only newer engines know, with the lowest API version.
+    pub needs: Vec<(&'static str, (u32, u32))>,
+}
+
+/// One entry of `env_file`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvFile {
+    /// A file, or an object in S3 (whose values are hidden).
+    pub location: ArchiveLocation,
+    /// It may be missing.
+    pub required: bool,
+    /// `format: raw`: no quotes, no variables.
+    pub raw: bool,
+}
+
+/// What reading a service needs beside its node.
+pub struct Surroundings<'a> {
+    /// The bundle's folder.
+    pub bundle_root: &'a Path,
+    /// The hook environment.
+    pub lookup: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// Every key of `container:` that is read here (`image` is read beside it).
+pub const KEYS: &[&str] = &[
+    "annotations", "blkio_config", "cap_add", "cap_drop", "cgroup", "cgroup_parent", "command", "cpu_period",
+    "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "cpus", "cpuset", "deploy", "device_cgroup_rules",
+    "devices", "dns", "dns_opt", "dns_search", "domainname", "entrypoint", "env_file", "environment", "expose",
+    "extra_hosts", "gpus", "group_add", "healthcheck", "hostname", "image", "init", "ipc", "labels", "logging",
+    "mac_address", "mem_limit", "mem_reservation", "mem_swappiness", "memswap_limit", "network_mode", "networks",
+    "oom_kill_disable", "oom_score_adj", "pid", "pids_limit", "platform", "ports", "privileged", "read_only",
+    "restart", "runtime", "security_opt", "shm_size", "stdin_open", "stop_grace_period", "stop_signal", "storage_opt",
+    "sysctls", "tmpfs", "tty", "ulimits", "update_config", "user", "userns_mode", "uts", "volumes", "working_dir",
+];
+
+/// Keys of Compose that mean nothing for one container of a deployment, and what to do instead.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("build", "build the image before the deployment, and name it with `image:`"),
+    ("pull_policy", "an image is brought in when the engine lacks it; leave the key out"),
+    ("container_name", "the container is named by x-balehook.name"),
+    ("depends_on", "one container is deployed; deploy what it needs as a revision with another name"),
+    ("links", "put both containers on one of `networks:`; they find each other by name"),
+    ("external_links", "put both containers on one of `networks:`"),
+    ("volumes_from", "mount the same named volume in `volumes:`"),
+    ("profiles", "one container is deployed; use deployment groups and `${DEPLOYMENT_GROUP_NAME}`"),
+    ("scale", "one container is deployed on each host; add hosts to the deployment group"),
+    ("extends", "write the options here; `${VAR}` varies them"),
+    ("secrets", "mount a file with `volumes:`, or use an `env_file:` in S3"),
+    ("configs", "install the file with `files:` and mount it with `volumes:`"),
+    ("develop", "it is for a developer's machine; leave it out"),
+    ("isolation", "it is for Windows only; leave it out"),
+    ("cpu_count", "it is for Windows only; use `cpus`"),
+    ("cpu_percent", "it is for Windows only; use `cpus`"),
+    ("credential_spec", "it is for Windows only; leave it out"),
+    ("attach", "a deployment never attaches; leave it out"),
+    ("post_start", "not supported; run it from a hook of your own after ApplicationStart"),
+    ("pre_stop", "not supported; handle the stop signal in the application"),
+];
+
+/// Reads `container:`; every problem is reported, and what could not be read is left out of the result.
+pub fn parse(node: &Node, path: &str, around: &Surroundings<'_>, problems: &mut Problems) -> Service {
+    let mut service = Service::default();
+    let mut host = HostConfig::default();
+    let mut field = Field { node, path: path.to_owned(), problems };
+    for (key, _) in node.as_mapping().unwrap_or_default() {
+        let name = key.as_text().unwrap_or_default();
+        if let Some((_, instead)) = ELSEWHERE.iter().find(|(known, _)| *known == name) {
+            let path = format!("{path}.{name}");
+            field.problems.error(key.place, &path, format!("`{name}` is not for a deployment"), (*instead).to_owned());
+        }
+    }
+    field.known(KEYS, |name, field| {
+        ELSEWHERE.iter().any(|(known, _)| *known == name)
+            || name == "image"
+            || options::read(name, field, &mut service, &mut host, around)
+            || resources::read(name, field, &mut service, &mut host)
+            || volumes::read(name, field, &mut host, &mut service)
+            || network::read(name, field, &mut service, &mut host)
+    });
+    conflicts(&mut field, &service, &host);
+    service.body.host_config = Some(host);
+    service
+}
+
+/// Options that exclude each other.
+fn conflicts(field: &mut Field<'_, '_>, service: &Service, host: &HostConfig) {
+    let mode = host.network_mode.as_deref().unwrap_or_default();
+    if !mode.is_empty() && !service.networks.is_empty() {
+        field.refuse::<()>("`network_mode` and `networks` exclude each other", "keep one of them");
+    }
+    if matches!(mode, "host" | "none") && host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()) {
+        field.refuse::<()>(
+            format!("`ports` cannot be published with `network_mode: {mode}`"),
+            "leave `ports` out: with `host` the application's own ports are the host's",
+        );
+    }
+    if let (Some(limit), Some(reserved)) = (host.memory, host.memory_reservation)
+        && reserved > limit
+    {
+        field.refuse::<()>(format!("mem_reservation ({reserved} bytes) is larger than mem_limit ({limit})"), "lower it");
+    }
+    match (host.memory, host.memory_swap) {
+        (None, Some(swap)) if swap > 0 => {
+            field.refuse::<()>("memswap_limit needs mem_limit", "it is the sum of memory and swap: set both");
+        }
+        (Some(limit), Some(swap)) if swap > 0 && swap < limit => {
+            field.refuse::<()>(
+                format!("memswap_limit ({swap} bytes) is smaller than mem_limit ({limit})"),
+                "it is the sum of memory and swap",
+            );
+        }
+        _ => {}
+    }
+    if host.nano_cpus.is_some() && (host.cpu_quota.is_some() || host.cpu_period.is_some()) {
+        field.refuse::<()>("`cpus` excludes `cpu_quota` and `cpu_period`", "keep `cpus`");
+    }
+}
+
+impl Service {
+    /// `stop_grace_period`; the engine's default is 10 s.
+    pub fn stop_grace(&self) -> Duration {
+        let seconds = self.body.stop_timeout.and_then(|seconds| u64::try_from(seconds).ok());
+        seconds.map_or(Duration::from_secs(10), Duration::from_secs)
+    }
+}

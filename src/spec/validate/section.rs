@@ -1,0 +1,221 @@
+//! Our own section.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::image::reference::ImageReference;
+use crate::input::yaml::{Node, Value};
+use crate::spec::problem::{Problems, nearest};
+use crate::spec::service::{self, Surroundings, location};
+use crate::spec::types::{ContentDigest, LifecycleEvent, Name, Refused};
+use crate::spec::{Container, Deployment, Health, ImageSource, Mode, Probe, duration};
+
+/// The section's keys.
+const KEYS: &[&str] = &["name", "container", "compose", "swarm", "health", "keep"];
+/// Releases that stay, where the section says nothing.
+const KEEP: usize = 3;
+
+pub(super) fn read(
+    section: &Node,
+    around: &Surroundings<'_>,
+    timeouts: BTreeMap<LifecycleEvent, Duration>,
+    problems: &mut Problems,
+) -> Option<Deployment> {
+    let path = super::SECTION;
+    unknown_keys(section, path, KEYS, problems);
+    if section.as_mapping().is_none() {
+        return None;
+    }
+    let name = name(section, path, problems);
+    let keep = keep(section, path, problems);
+    let health = health(section, path, &timeouts, problems);
+    let mode = mode(section, path, around, problems);
+    Some(Deployment { name: name?, mode: mode?, health: health?, keep: keep?, timeouts })
+}
+
+fn unknown_keys(node: &Node, path: &str, known: &[&str], problems: &mut Problems) {
+    let Some(entries) = node.as_mapping() else {
+        problems.error(node.place, path, format!("a mapping is expected, not {}", node.describe()), None);
+        return;
+    };
+    for (key, _) in entries {
+        let name = key.as_text().unwrap_or_default();
+        if !known.contains(&name) && !name.starts_with("x-") {
+            let help = match nearest(name, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known keys: {}", known.join(", ")),
+            };
+            problems.error(key.place, &format!("{path}.{name}"), format!("unknown key `{name}`"), help);
+        }
+    }
+}
+
+/// A value that a parser accepts; `None`, with a problem, where it does not.
+fn parsed<T>(node: &Node, path: &str, problems: &mut Problems, parse: impl Fn(&str) -> Result<T, Refused>) -> Option<T> {
+    let Some(text) = node.as_text() else {
+        problems.error(node.place, path, format!("a text is expected, not {}", node.describe()), None);
+        return None;
+    };
+    match parse(text) {
+        Ok(value) => Some(value),
+        Err(Refused(why)) => {
+            problems.error(node.place, path, format!("`{text}` {why}"), None);
+            None
+        }
+    }
+}
+
+fn name(section: &Node, path: &str, problems: &mut Problems) -> Option<Name> {
+    match section.get("name") {
+        Some((_, value)) => parsed(value, &format!("{path}.name"), problems, str::parse),
+        None => {
+            problems.error(section.place, path, "`name` is missing", "write `name: web`: the container's name".to_owned());
+            None
+        }
+    }
+}
+
+fn keep(section: &Node, path: &str, problems: &mut Problems) -> Option<usize> {
+    let Some((_, value)) = section.get("keep") else { return Some(KEEP) };
+    let count = value.as_i64().filter(|count| (1..=1000).contains(count)).and_then(|count| usize::try_from(count).ok());
+    if count.is_none() {
+        let message = format!("a whole number from 1 is expected, not {}", value.describe());
+        problems.error(value.place, &format!("{path}.keep"), message, "write `keep: 3`: releases whose images stay".to_owned());
+    }
+    count
+}
+
+fn mode(section: &Node, path: &str, around: &Surroundings<'_>, problems: &mut Problems) -> Option<Mode> {
+    for later in ["compose", "swarm"] {
+        if let Some((key, _)) = section.get(later) {
+            let message = format!("`{later}` is not supported yet");
+            problems.error(key.place, &format!("{path}.{later}"), message, "this version deploys `container:`".to_owned());
+        }
+    }
+    let Some((_, node)) = section.get("container") else {
+        if section.get("compose").or(section.get("swarm")).is_none() {
+            problems.error(section.place, path, "`container` is missing", "write `container: {image: …}`".to_owned());
+        }
+        return None;
+    };
+    let path = format!("{path}.container");
+    let service = service::parse(node, &path, around, problems);
+    let image = image(node, &path, around, problems);
+    Some(Mode::Container(Box::new(Container { image: image?, service })))
+}
+
+fn image(container: &Node, path: &str, around: &Surroundings<'_>, problems: &mut Problems) -> Option<ImageSource> {
+    let path = format!("{path}.image");
+    let Some((_, node)) = container.get("image") else {
+        let help = "write `image: host/name:tag`, or `image: {archive: s3://bucket/key}`".to_owned();
+        problems.error(container.place, &path, "`image` is missing", help);
+        return None;
+    };
+    match node.value {
+        Value::Mapping(_) => archive(node, &path, around, problems),
+        _ => {
+            let reference: ImageReference = parsed(node, &path, problems, str::parse)?;
+            if reference.is_floating() {
+                let message = format!("`{reference}` means another image every other day");
+                problems.warning(node.place, &path, message, "name a version: the digest of today's is what runs until the next deployment".to_owned());
+            }
+            Some(ImageSource::Registry(reference))
+        }
+    }
+}
+
+fn archive(node: &Node, path: &str, around: &Surroundings<'_>, problems: &mut Problems) -> Option<ImageSource> {
+    unknown_keys(node, path, &["archive", "reference", "id"], problems);
+    let optional = |key: &str| node.get(key).map(|(_, value)| value);
+    let reference: Option<ImageReference> =
+        optional("reference").and_then(|value| parsed(value, &format!("{path}.reference"), problems, str::parse));
+    let id: Option<ContentDigest> = optional("id").and_then(|value| parsed(value, &format!("{path}.id"), problems, str::parse));
+    match optional("archive") {
+        None => {
+            problems.error(node.place, path, "`archive` is missing", "write `archive: s3://bucket/key`, or a path in the bundle".to_owned());
+            None
+        }
+        Some(value) => {
+            let root = around.bundle_root;
+            let location = parsed(value, &format!("{path}.archive"), problems, |text| location(text, root))?;
+            Some(ImageSource::Archive { location, reference, id })
+        }
+    }
+}
+
+fn health(
+    section: &Node,
+    path: &str,
+    timeouts: &BTreeMap<LifecycleEvent, Duration>,
+    problems: &mut Problems,
+) -> Option<Health> {
+    let milliseconds = Duration::from_millis;
+    let default = Health { probe: Probe::Auto, timeout: Duration::from_secs(60), interval: milliseconds(100), stable_for: Duration::ZERO };
+    let Some((_, node)) = section.get("health").filter(|(_, node)| !node.is_null()) else { return Some(default) };
+    let path = format!("{path}.health");
+    unknown_keys(node, &path, &["http", "tcp", "timeout", "interval", "stable_for"], problems);
+    let mut time = |key: &str, least: Duration, most: Duration, default: Duration| {
+        let Some((_, value)) = node.get(key) else { return Some(default) };
+        parsed(value, &format!("{path}.{key}"), problems, |text| {
+            let found = duration::parse(text)?;
+            let good = (least..=most).contains(&found);
+            if good { Ok(found) } else { Err(Refused(format!("must be from {least:?} to {most:?}"))) }
+        })
+    };
+    let timeout = time("timeout", milliseconds(100), Duration::from_secs(3600), default.timeout);
+    let interval = time("interval", milliseconds(100), milliseconds(250), default.interval);
+    let stable_for = time("stable_for", Duration::ZERO, Duration::from_secs(3600), default.stable_for);
+    let probe = probe(node, &path, problems);
+    let health = Health { probe: probe?, timeout: timeout?, interval: interval?, stable_for: stable_for? };
+    enough_time(node, &path, &health, timeouts, problems);
+    Some(health)
+}
+
+fn enough_time(
+    node: &Node,
+    path: &str,
+    health: &Health,
+    timeouts: &BTreeMap<LifecycleEvent, Duration>,
+    problems: &mut Problems,
+) {
+    if health.stable_for >= health.timeout {
+        let message = format!("stable_for ({:?}) leaves nothing of the timeout ({:?})", health.stable_for, health.timeout);
+        problems.error(node.place, path, message, "raise `timeout` above `stable_for`".to_owned());
+    }
+    if let Some(hook) = timeouts.get(&LifecycleEvent::ApplicationStart).filter(|hook| **hook <= health.timeout) {
+        let message = format!("the ApplicationStart hook has {hook:?}, proving alone may take {:?}", health.timeout);
+        problems.warning(node.place, path, message, "raise the hook's `timeout:`, or lower health.timeout".to_owned());
+    }
+}
+
+fn probe(node: &Node, path: &str, problems: &mut Problems) -> Option<Probe> {
+    match (node.get("http"), node.get("tcp")) {
+        (Some((key, _)), Some(_)) => {
+            problems.error(key.place, path, "`http` and `tcp` exclude each other", "keep `http`: it proves more".to_owned());
+            None
+        }
+        (Some((_, value)), None) => parsed(value, &format!("{path}.http"), problems, http).map(Probe::Http),
+        (None, Some((_, value))) => parsed(value, &format!("{path}.tcp"), problems, tcp).map(Probe::Tcp),
+        (None, None) => Some(Probe::Auto),
+    }
+}
+
+fn http(text: &str) -> Result<String, Refused> {
+    if text.starts_with("https://") {
+        return Err(Refused("is https, which is not probed: use `tcp:`, or a HEALTHCHECK inside the image".into()));
+    }
+    let is_url = text.starts_with("http://") && text.parse::<http::Uri>().is_ok_and(|url| url.authority().is_some_and(|name| !name.host().is_empty()));
+    let is_path = text.starts_with('/') && text.parse::<http::Uri>().is_ok();
+    match is_url || is_path {
+        true => Ok(text.to_owned()),
+        false => Err(Refused("is no address: write `http://127.0.0.1:80/healthz`, or `/healthz` for the first published port".into())),
+    }
+}
+
+fn tcp(text: &str) -> Result<String, Refused> {
+    let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).filter(|port| *port > 0);
+    match port {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(Refused("is no address: write `127.0.0.1:5432` or `:5432`".into())),
+    }
+}
