@@ -196,8 +196,10 @@ async fn attempt<H: Host>(
 
 fn why_stopped(plan: &Plan, why: &Stop) -> Failure {
     match why {
-        Stop::Deadline(limit) => Failure::new(Kind::Deadline, format!("the time for {} was up after {limit:?}", plan.event))
-            .next(format!("raise the `timeout:` of the {} hook, or find out what took so long", plan.event)),
+        Stop::Deadline(limit) => {
+            Failure::new(Kind::Deadline, format!("the time for {} was up after {limit:?}", plan.event))
+                .next(format!("raise the `timeout:` of the {} hook, or find out what took so long", plan.event))
+        }
         Stop::Signal(name) => {
             Failure::new(Kind::Interrupted, format!("{name} was received")).next("deploy again when the host is ready")
         }

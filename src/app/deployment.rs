@@ -79,12 +79,13 @@ fn asker(context: &Context, deployment: &Deployment, bundle_root: &Path) -> Aske
     let Mode::Container(container) = &deployment.mode;
     let source = match &container.image {
         ImageSource::Registry(reference) => reference.to_string(),
-        ImageSource::Archive { location: ArchiveLocation::File(path), reference, id } => {
-            let inside = path.strip_prefix(bundle_root).unwrap_or(path);
-            format!("{} {reference:?} {id:?}", inside.display())
-        }
-        ImageSource::Archive { location: ArchiveLocation::S3(uri), reference, id } => {
-            format!("{uri} {reference:?} {id:?}")
+        ImageSource::Archive { location, reference, id } => {
+            let archive = match location {
+                ArchiveLocation::File(path) => path.strip_prefix(bundle_root).unwrap_or(path).display().to_string(),
+                ArchiveLocation::S3(uri) => uri.to_string(),
+            };
+            let reference = reference.as_ref().map(|reference| format!(" {reference}")).unwrap_or_default();
+            format!("{archive}{reference}{}", id.as_ref().map(|id| format!(" {id}")).unwrap_or_default())
         }
     };
     Asker {

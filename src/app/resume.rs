@@ -72,11 +72,8 @@ async fn make(engine: &Engine, store: &Store, name: &Name) -> Result<Plan, Failu
     let hello = engine.hello().await?;
     let all = engine.list().await?;
     let names = [name.to_string(), recover::new_name(name), recover::old_name(name)];
-    let facts = Facts {
-        containers: engine.ours(&all, name, &names).await?,
-        engine: Known::Yes(hello),
-        ..Facts::unseen(store)
-    };
+    let facts =
+        Facts { containers: engine.ours(&all, name, &names).await?, engine: Known::Yes(hello), ..Facts::unseen(store) };
     let recovery = recover::recover(name, &facts);
     let mut plan = Plan::new("resume", name);
     plan.notes.extend(recovery.note);

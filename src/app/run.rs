@@ -71,7 +71,12 @@ async fn run(context: &Context, event: LifecycleEvent, path: &Path, console: &mu
     let prepared = deployment::prepare(context, path)?;
     console.lines(&prepared.warnings);
     let asker = &prepared.asker;
-    console.line(&format!("balehook {} {event} {} (deployment {})", env!("CARGO_PKG_VERSION"), prepared.deployment.name, asker.deployment));
+    console.line(&format!(
+        "balehook {} {event} {} (deployment {})",
+        env!("CARGO_PKG_VERSION"),
+        prepared.deployment.name,
+        asker.deployment
+    ));
     if !crate::host::look::touches_engine(event) {
         console.line(&format!("{event}: nothing to do"));
         return Ok(());
@@ -203,7 +208,9 @@ pub(super) fn stop_signal(deadline: Instant, limit: Duration) -> Result<impl Fut
 
 fn stopped_early(event: LifecycleEvent, why: &Stop) -> Failure {
     match why {
-        Stop::Signal(name) => Failure::new(Kind::Interrupted, format!("{name} was received before anything was changed")),
+        Stop::Signal(name) => {
+            Failure::new(Kind::Interrupted, format!("{name} was received before anything was changed"))
+        }
         Stop::Deadline(limit) => {
             Failure::new(Kind::Deadline, format!("the time for {event} ({limit:?}) was up before anything was changed"))
                 .next(format!("raise the `timeout:` of the {event} hook, or find out what took so long"))

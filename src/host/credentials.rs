@@ -125,7 +125,9 @@ impl CredentialSettings {
         Self {
             docker_config: set("DOCKER_CONFIG").map_or_else(|| home.join(".docker"), PathBuf::from),
             home,
-            path: set("PATH").unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()).into(),
+            path: set("PATH")
+                .unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into())
+                .into(),
         }
     }
 }
@@ -157,7 +159,9 @@ pub async fn for_registry(host: &str, settings: &CredentialSettings) -> Result<O
     let keys = keys(host);
     let helper = keys.iter().find_map(|key| config.cred_helpers.get(key)).or(config.creds_store.as_ref());
     if let Some(found) = match helper.filter(|helper| !helper.is_empty()) {
-        Some(helper) => ask(helper, &keys[0], settings, config.cred_helpers.values().any(|name| name == helper)).await?,
+        Some(helper) => {
+            ask(helper, &keys[0], settings, config.cred_helpers.values().any(|name| name == helper)).await?
+        }
         None => None,
     } {
         return Ok(Some(found));
@@ -319,15 +323,18 @@ mod tests {
 
     #[tokio::test]
     async fn the_helper_gets_the_host_on_stdin_and_its_answer_is_taken() {
-        let home = Home::with(r#"{"credHelpers":{"r.test:5443":"x"}}"#)
-            .helper("x", r#"read host; printf '{"ServerURL":"%s","Username":"u","Secret":"%s %s"}' "$host" "$1" "$host""#);
+        let home = Home::with(r#"{"credHelpers":{"r.test:5443":"x"}}"#).helper(
+            "x",
+            r#"read host; printf '{"ServerURL":"%s","Username":"u","Secret":"%s %s"}' "$host" "$1" "$host""#,
+        );
         let found = home.ask("r.test:5443").await.unwrap().unwrap();
         assert_eq!((found.username.as_str(), found.secret.reveal()), ("u", "get r.test:5443"));
     }
 
     #[tokio::test]
     async fn a_helper_missing_from_path_falls_through_to_auths() {
-        let home = Home::with(r#"{"credHelpers":{"r.test":"nowhere"},"auths":{"https://r.test/v2/":{"auth":"dTpwOnE="}}}"#);
+        let home =
+            Home::with(r#"{"credHelpers":{"r.test":"nowhere"},"auths":{"https://r.test/v2/":{"auth":"dTpwOnE="}}}"#);
         let found = home.ask("r.test").await.unwrap().unwrap();
         assert_eq!((found.username.as_str(), found.secret.reveal()), ("u", "p:q"));
     }
@@ -346,7 +353,8 @@ mod tests {
 
     #[test]
     fn the_header_is_padded_base64url_also_for_passwords_that_need_its_last_two_letters() {
-        let credential = Credential { username: "u".into(), secret: Secret::new("\u{7ff}~?>ÿ~?>"), server: "r".into() };
+        let credential =
+            Credential { username: "u".into(), secret: Secret::new("\u{7ff}~?>ÿ~?>"), server: "r".into() };
         let header = credential.to_registry_auth();
         assert!(!header.contains(['+', '/']) && header.len() % 4 == 0, "{header}");
         let text = base64::engine::general_purpose::URL_SAFE.decode(header).unwrap();

@@ -43,7 +43,8 @@ impl EcrHost {
         let (fips, rest) = rest.strip_prefix("-fips").map_or((false, rest), |rest| (true, rest));
         let (region, domain) = rest.strip_prefix('.')?.split_once('.')?;
         let domains: &[&str] = if dual_stack { &DUAL_STACK_DOMAINS } else { &DOMAINS };
-        let is_region = !region.is_empty() && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let is_region =
+            !region.is_empty() && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         (is_account && is_region && domains.contains(&domain)).then(|| Self {
             account: account.to_owned(),
             region: region.to_owned(),

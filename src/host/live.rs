@@ -39,6 +39,7 @@ pub struct LiveHost {
     /// Releases to keep on record.
     pub keep: usize,
     created: Option<String>,
+    brought: Vec<String>,
     loaded: Option<(ImagePin, String)>,
 }
 
@@ -52,7 +53,7 @@ impl LiveHost {
         store: LockedStore,
         keep: usize,
     ) -> Self {
-        Self { name, engine, s3, credentials, store, keep, created: None, loaded: None }
+        Self { name, engine, s3, credentials, store, keep, created: None, brought: Vec::new(), loaded: None }
     }
 
     /// The ID or the name by which the engine is to be asked for a container.
@@ -90,8 +91,31 @@ impl LiveHost {
         }
         found.dedup();
         let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
-        Err(Failure::new(Kind::Image, format!("{label} was loaded, but {} is not in it: it held {found}", pin.describe()))
-            .next("correct `reference` or `id` under x-balehook.container.image"))
+        Err(Failure::new(
+            Kind::Image,
+            format!("{label} was loaded, but {} is not in it: it held {found}", pin.describe()),
+        )
+        .next("correct `reference` or `id` under x-balehook.container.image"))
+    }
+
+    /// Pulls or loads, and verifies. Returns the references this gave the image.
+    async fn bring_in(&mut self, bring: &Bring) -> Result<Vec<String>, Failure> {
+        match bring {
+            Bring::Pull { image, registry, platform } => {
+                let pinned = image.argument();
+                registry::pull(&self.engine, registry, &pinned, platform.as_deref(), &self.credentials).await?;
+                self.image_id(image).await?;
+                Ok(vec![pinned])
+            }
+            Bring::Load { image, archive, bytes } => {
+                let label = archive.to_string();
+                let opened = Archive::open(archive, &self.s3).await?;
+                let loaded = load::load(&self.engine, &opened, &label, *bytes).await?;
+                let id = self.verify(image, &label, &loaded).await?;
+                tracing::info!(%label, id, size = bytes.map(megabytes), "loaded");
+                Ok(loaded.into_iter().filter(|reference| !reference.starts_with("sha256:")).collect())
+            }
+        }
     }
 }
 
@@ -109,22 +133,9 @@ fn is_wanted(image: &ImageInspect, candidate: &str, pin: &ImagePin, loaded: usiz
 
 impl Host for LiveHost {
     async fn bring(&mut self, bring: &Bring) -> Result<Vec<String>, Failure> {
-        match bring {
-            Bring::Pull { image, registry, platform } => {
-                let pinned = image.argument();
-                registry::pull(&self.engine, registry, &pinned, platform.as_deref(), &self.credentials).await?;
-                self.image_id(image).await?;
-                Ok(vec![pinned])
-            }
-            Bring::Load { image, archive, bytes } => {
-                let label = archive.to_string();
-                let opened = Archive::open(archive, &self.s3).await?;
-                let loaded = load::load(&self.engine, &opened, &label, *bytes).await?;
-                let id = self.verify(image, &label, &loaded).await?;
-                tracing::info!(%label, id, size = bytes.map(megabytes), "loaded");
-                Ok(loaded.into_iter().filter(|reference| !reference.starts_with("sha256:")).collect())
-            }
-        }
+        let brought = self.bring_in(bring).await?;
+        self.brought.extend(brought.iter().cloned());
+        Ok(brought)
     }
 
     async fn keep(&mut self, image: &ImagePin, tag: &str) -> Result<(), Failure> {
@@ -189,7 +200,9 @@ impl Host for LiveHost {
             ports: published(&ports),
             down_ms: down.and_then(|down| u64::try_from(down.as_millis()).ok()),
         };
-        self.store.add_release(&Release { observed, ..release.clone() }, self.keep)
+        let mut references = release.references.clone();
+        references.extend(self.brought.iter().filter(|brought| !release.references.contains(brought)).cloned());
+        self.store.add_release(&Release { observed, references, ..release.clone() }, self.keep)
     }
 
     async fn remove(&mut self, container: &Target) -> Result<(), Failure> {
@@ -201,7 +214,8 @@ impl Host for LiveHost {
 
     async fn untag(&mut self, reference: &str) -> Result<(), Failure> {
         let removed = self.engine.docker.remove_image(reference, None::<query::RemoveImageOptions>, None).await;
-        done_already(removed.map(drop), &[404]).map_err(|error| self.engine.failed(&format!("untag {reference}"), &error))
+        done_already(removed.map(drop), &[404])
+            .map_err(|error| self.engine.failed(&format!("untag {reference}"), &error))
     }
 
     async fn evidence(&mut self, container: &Target) -> Vec<String> {
@@ -239,7 +253,9 @@ pub async fn log_tail(engine: &Engine, id: &str) -> Vec<String> {
             match chunk {
                 Ok(chunk) => text.extend_from_slice(&chunk.into_bytes()),
                 Err(error) => {
-                    text.extend_from_slice(format!("(its log cannot be read: {})\n", super::engine::cause(&error)).as_bytes());
+                    text.extend_from_slice(
+                        format!("(its log cannot be read: {})\n", super::engine::cause(&error)).as_bytes(),
+                    );
                     break;
                 }
             }

@@ -67,7 +67,8 @@ fn words(error: &Error) -> String {
 fn take(info: &BuildInfo, loaded: &mut Vec<String>) -> Result<(), String> {
     let stream = info.stream.as_deref().unwrap_or_default().trim();
     for line in stream.lines() {
-        if let Some(reference) = line.strip_prefix("Loaded image: ").or_else(|| line.strip_prefix("Loaded image ID: ")) {
+        if let Some(reference) = line.strip_prefix("Loaded image: ").or_else(|| line.strip_prefix("Loaded image ID: "))
+        {
             loaded.push(reference.trim().to_owned());
         } else if line.starts_with("Error unpacking image") {
             return Err(line.to_owned());

@@ -190,7 +190,8 @@ impl Look<'_> {
         id: Option<&ContentDigest>,
         architecture: Option<&str>,
     ) -> Result<ImageFacts, LookFailure> {
-        let archive = Archive::open(location, self.s3).await.map_err(|failure| LookFailure { failure, definite: true })?;
+        let archive =
+            Archive::open(location, self.s3).await.map_err(|failure| LookFailure { failure, definite: true })?;
         let wrong = |why: String| LookFailure { failure: bad_archive(location, &why), definite: true };
         let index = match archive::index(&archive, architecture).await {
             Ok(index) => index,
@@ -311,11 +312,8 @@ fn unknown(wanted: String, why: &str) -> ImageFacts {
 }
 
 fn unread(archive: &Archive, reference: Option<&ImageReference>, id: Option<&ContentDigest>) -> ImageFacts {
-    let pin = ImagePin::Unread {
-        archive: archive.version(),
-        reference: reference.map(ToString::to_string),
-        id: id.cloned(),
-    };
+    let pin =
+        ImagePin::Unread { archive: archive.version(), reference: reference.map(ToString::to_string), id: id.cloned() };
     ImageFacts { bytes: Some(archive.len()), ..found(pin) }
 }
 

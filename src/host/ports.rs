@@ -67,7 +67,10 @@ pub fn taken(
 
 fn wanted(body: &ContainerCreateBody) -> Vec<HostPort> {
     let bindings = body.host_config.as_ref().and_then(|host| host.port_bindings.as_ref());
-    let each = bindings.into_iter().flatten().filter_map(|(port, bindings)| Some((port.split_once('/')?.1, bindings.as_ref()?)));
+    let each = bindings
+        .into_iter()
+        .flatten()
+        .filter_map(|(port, bindings)| Some((port.split_once('/')?.1, bindings.as_ref()?)));
     each.flat_map(|(protocol, bindings)| {
         bindings.iter().filter_map(move |binding| {
             let port: u16 = binding.host_port.as_deref()?.parse().ok().filter(|port| *port != 0)?;
@@ -83,7 +86,11 @@ fn published(container: &ContainerSummary) -> Vec<HostPort> {
     ports
         .filter_map(|port| {
             let protocol = port.typ.map(|protocol| protocol.to_string()).unwrap_or_else(|| "tcp".into());
-            Some(HostPort { address: port.ip.as_deref().and_then(|ip| ip.parse().ok()), port: port.public_port?, protocol })
+            Some(HostPort {
+                address: port.ip.as_deref().and_then(|ip| ip.parse().ok()),
+                port: port.public_port?,
+                protocol,
+            })
         })
         .collect()
 }
@@ -93,7 +100,9 @@ fn published(container: &ContainerSummary) -> Vec<HostPort> {
 /// Source: proc_net_tcp.txt of the kernel's documentation; state 0A is LISTEN, 07 is a bound UDP socket.
 fn listening(proc: &Path) -> Vec<(HostPort, u64)> {
     let mut found = Vec::new();
-    for (file, protocol, state) in [("tcp", "tcp", "0A"), ("tcp6", "tcp", "0A"), ("udp", "udp", "07"), ("udp6", "udp", "07")] {
+    for (file, protocol, state) in
+        [("tcp", "tcp", "0A"), ("tcp6", "tcp", "0A"), ("udp", "udp", "07"), ("udp6", "udp", "07")]
+    {
         let text = fs::read_to_string(proc.join("net").join(file)).unwrap_or_default();
         found.extend(text.lines().skip(1).filter_map(|line| socket(line, protocol, state)));
     }
@@ -130,7 +139,10 @@ fn process(proc: &Path, inode: u64) -> Option<String> {
     for entry in fs::read_dir(proc).ok()?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         let descriptors = fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten();
-        if descriptors.into_iter().any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str())) {
+        if descriptors
+            .into_iter()
+            .any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()))
+        {
             let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             return Some(format!("a process: {} (pid {pid})", name.trim()));
         }
@@ -145,14 +157,16 @@ mod tests {
 
     #[test]
     fn a_listening_socket_of_the_kernels_table_is_read() {
-        let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0";
+        let line =
+            "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0";
         let (port, inode) = socket(line, "tcp", "0A").unwrap();
         assert_eq!((port.to_string().as_str(), inode), ("127.0.0.1:8080/tcp", 4711));
     }
 
     #[test]
     fn a_connected_socket_is_no_listener() {
-        let line = "   0: 0100007F:1F90 0100007F:0001 01 00000000:00000000 00:00000000 00000000     0        0 4711 1 0";
+        let line =
+            "   0: 0100007F:1F90 0100007F:0001 01 00000000:00000000 00:00000000 00000000     0        0 4711 1 0";
         assert!(socket(line, "tcp", "0A").is_none());
     }
 

@@ -35,12 +35,12 @@ pub async fn prove(engine: &Engine, name: &str, id: &str, proof: &Proof) -> Resu
 async fn watch(engine: &Engine, name: &str, id: &str, proof: &Proof) -> Result<(), Failure> {
     let began = Instant::now();
     let first = inspect(engine, name, id).await?;
+    still_up(name, &seen(&first), &seen(&first))?;
     let check = Check::of(proof, &first).map_err(|why| Failure::new(Kind::Health, format!("{name}: {why}")))?;
     let first = seen(&first);
     let mut good_since: Option<Instant> = None;
     loop {
-        let now = seen(&inspect(engine, name, id).await?);
-        still_up(name, &first, &now)?;
+        still_up(name, &first, &seen(&inspect(engine, name, id).await?))?;
         let answer = check.ask(engine, id, began).await;
         match &answer {
             Ok(()) => good_since = good_since.or_else(|| Some(Instant::now())),

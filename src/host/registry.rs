@@ -43,7 +43,10 @@ pub async fn resolve(
     let found = found.map_err(|error| refusal(engine, &reference.to_string(), &error))?;
     let digest = found.descriptor.digest.unwrap_or_default();
     digest.parse().map_err(|why| Refusal {
-        failure: Failure::new(Kind::Image, format!("{} gives `{digest}` for {reference}, which {why}", reference.registry())),
+        failure: Failure::new(
+            Kind::Image,
+            format!("{} gives `{digest}` for {reference}, which {why}", reference.registry()),
+        ),
         definite: true,
     })
 }
@@ -101,13 +104,21 @@ fn refusal(engine: &Engine, image: &str, error: &Error) -> Refusal {
         return Refusal { failure: engine.failed(&format!("ask for {image}"), error), definite: false };
     }
     let has = |parts: &[&str]| parts.iter().any(|part| words.to_lowercase().contains(part));
-    let (next, definite) = if has(&["unauthorized", "denied", "no basic auth", "authentication required", "forbidden"]) {
+    let (next, definite) = if has(&["unauthorized", "denied", "no basic auth", "authentication required", "forbidden"])
+    {
         ("check the registry's credentials: docker's config.json, the credential helper, the instance role", true)
     } else if has(&["not found", "manifest unknown", "name unknown", "does not exist"]) {
         ("was that tag or digest pushed to that repository, in that region and account?", true)
     } else if has(&["no matching manifest"]) {
         ("push an image for this host's processor, or set `platform:`", true)
-    } else if has(&["dial tcp", "no such host", "connection refused", "timeout", "deadline exceeded", "network is unreachable"]) {
+    } else if has(&[
+        "dial tcp",
+        "no such host",
+        "connection refused",
+        "timeout",
+        "deadline exceeded",
+        "network is unreachable",
+    ]) {
         ("can this host reach the registry (DNS, security group, VPC endpoint, proxy)?", false)
     } else {
         ("the engine's own log says more", true)

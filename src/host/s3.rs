@@ -169,7 +169,10 @@ impl S3 {
     /// The whole object in order: one GET, gone on with by range where it breaks.
     pub fn stream(&self, object: &S3Object) -> impl Stream<Item = Result<Bytes, S3Error>> + Send + 'static {
         let body = Body::new(object.clone(), 0, object.size);
-        futures_util::stream::try_unfold(body, |mut body| async move { Ok(body.next().await?.map(|chunk| (chunk, body))) })
+        futures_util::stream::try_unfold(
+            body,
+            |mut body| async move { Ok(body.next().await?.map(|chunk| (chunk, body))) },
+        )
     }
 
     async fn client(&self) -> Client {
@@ -258,7 +261,8 @@ const fn is_lasting(error: &S3Error) -> bool {
 }
 
 async fn head(client: &Client, uri: &S3Uri) -> Result<S3Object, (S3Error, Option<String>)> {
-    let request = client.head_object().bucket(uri.bucket()).key(uri.key()).set_version_id(uri.version().map(str::to_owned));
+    let request =
+        client.head_object().bucket(uri.bucket()).key(uri.key()).set_version_id(uri.version().map(str::to_owned));
     let answer = request.send().await.map_err(|error| {
         let region = region_of(&error);
         (explain(uri, &error, true), region)

@@ -128,7 +128,10 @@ fn file_stream(file: Arc<std::fs::File>, size: u64) -> ByteStream {
             let mut buffer = vec![0; want];
             let got = read_full(&file, &mut buffer, offset)?;
             if got < want {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive became shorter while it was read"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the archive became shorter while it was read",
+                ));
             }
             Ok(Some((Bytes::from(buffer), offset + got as u64)))
         }
@@ -138,7 +141,9 @@ fn file_stream(file: Arc<std::fs::File>, size: u64) -> ByteStream {
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
     let failure = Failure::new(Kind::Image, format!("cannot read the archive {}: {error}", path.display()));
     match error.kind() {
-        io::ErrorKind::NotFound => failure.next("put it into the bundle, or correct x-balehook.container.image.archive"),
+        io::ErrorKind::NotFound => {
+            failure.next("put it into the bundle, or correct x-balehook.container.image.archive")
+        }
         _ => failure.next("make it readable for the user that the hook runs as"),
     }
 }

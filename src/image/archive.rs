@@ -72,7 +72,9 @@ pub enum ArchiveError {
         why: String,
     },
     /// A tar archive, but of something else.
-    #[error("holds neither manifest.json nor index.json ({0}): an archive of `docker export` or of plain files has no image")]
+    #[error(
+        "holds neither manifest.json nor index.json ({0}): an archive of `docker export` or of plain files has no image"
+    )]
     NoManifest(String),
     /// A manifest, an index or a config that cannot be understood.
     #[error("has a bad `{entry}`: {why}")]

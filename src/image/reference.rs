@@ -64,7 +64,9 @@ impl FromStr for ImageReference {
 
     fn from_str(text: &str) -> Result<Self, Refused> {
         let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => (name, Some(digest.parse().map_err(|Refused(why)| Refused(format!("has a digest that {why}")))?)),
+            Some((name, digest)) => {
+                (name, Some(digest.parse().map_err(|Refused(why)| Refused(format!("has a digest that {why}")))?))
+            }
             None => (text, None),
         };
         let last = name.rfind('/').map_or(0, |slash| slash + 1);

@@ -131,8 +131,8 @@ pub fn read(path: &Path) -> Result<AppSpecText, ReadError> {
         return Err(ReadError::TooLarge(path, meta.len()));
     }
     let bytes = std::fs::read(&path).map_err(|error| ReadError::Io(path.clone(), error))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|error| ReadError::NotText(path.clone(), error.utf8_error().valid_up_to()))?;
+    let text =
+        String::from_utf8(bytes).map_err(|error| ReadError::NotText(path.clone(), error.utf8_error().valid_up_to()))?;
     let bare = text.strip_prefix('\u{feff}');
     Ok(AppSpecText { had_mark: bare.is_some(), text: bare.unwrap_or(&text).to_owned(), path })
 }

@@ -41,7 +41,8 @@ impl From<&NoEvent> for Failure {
 impl HookEnv {
     /// From the process's variables; names and values that are no UTF-8 are passed over.
     pub fn from_vars(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let text = vars.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let text =
+            vars.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self(text.collect())
     }
 

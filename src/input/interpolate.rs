@@ -21,7 +21,9 @@ pub fn interpolate(node: &mut Node, path: &str, lookup: Lookup<'_>, problems: &m
             let mut unset = Vec::new();
             match expand(text, lookup, &mut unset) {
                 Ok(expanded) => *text = expanded,
-                Err(why) => problems.error(place, path, format!("`{text}`: {why}"), "write `$$` for a dollar sign".to_owned()),
+                Err(why) => {
+                    problems.error(place, path, format!("`{text}`: {why}"), "write `$$` for a dollar sign".to_owned())
+                }
             }
             warn_unset(place, path, &unset, problems);
         }
@@ -123,7 +125,9 @@ fn braced(inside: &str, lookup: Lookup<'_>, unset: &mut Vec<String>, depth: usiz
         Some('+') => Ok(String::new()),
         Some('?') if is_set => Ok(found.unwrap_or_default()),
         Some('?') => Err(format!("variable {name} is required: {}", operand(&operation[1..])?)),
-        _ => Err(format!("`${{{inside}}}` is no form of a variable: `${{NAME}}`, `${{NAME:-default}}`, `${{NAME:?message}}`")),
+        _ => Err(format!(
+            "`${{{inside}}}` is no form of a variable: `${{NAME}}`, `${{NAME:-default}}`, `${{NAME:?message}}`"
+        )),
     }
 }
 

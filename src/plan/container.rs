@@ -1,12 +1,12 @@
 //! Container mode: event × facts → steps.
 
-use super::recover::{new_name, old_name, recover, target, Recovery};
+use super::recover::{Recovery, new_name, old_name, recover, target};
 use super::step::{Bring, ContainerSpec, Proof, Step, Target};
-use super::{create, Action, Asker, Plan};
+use super::{Action, Asker, Plan, create};
 use crate::error::{Failure, Kind};
 use crate::facts::{self, ContainerFacts, Facts, ImageFacts};
 use crate::image::pin::ImagePin;
-use crate::release::{Observed, Release, FORMAT};
+use crate::release::{FORMAT, Observed, Release};
 use crate::spec::types::{EnvVar, LifecycleEvent};
 use crate::spec::{Container, Deployment, ImageSource};
 
@@ -281,11 +281,7 @@ fn check(container: &Container, facts: &Facts, image: &ImageFacts) -> Result<(),
     Ok(())
 }
 
-fn check_architecture(
-    container: &Container,
-    engine: &facts::EngineFacts,
-    image: &ImageFacts,
-) -> Result<(), Failure> {
+fn check_architecture(container: &Container, engine: &facts::EngineFacts, image: &ImageFacts) -> Result<(), Failure> {
     match &image.architecture {
         Some(built) if *built != engine.architecture && container.service.platform.is_none() => Err(Failure::new(
             Kind::Image,
@@ -314,8 +310,11 @@ fn container_spec(
 
 /// Everything that makes one container different from another: not the labels that name the deployment.
 fn spec_digest(spec: &ContainerSpec) -> Result<String, Failure> {
-    let environment: Vec<(&str, Option<&str>)> =
-        spec.environment.iter().map(|var| (var.name.as_str(), var.value.as_ref().map(|value| value.reveal()))).collect();
+    let environment: Vec<(&str, Option<&str>)> = spec
+        .environment
+        .iter()
+        .map(|var| (var.name.as_str(), var.value.as_ref().map(|value| value.reveal())))
+        .collect();
     let options = serde_json::to_value(&spec.options)
         .map_err(|error| Failure::new(Kind::Unexpected, format!("the options cannot be written down: {error}")))?;
     let text = format!("{}\n{options}\n{environment:?}", spec.image.identity());

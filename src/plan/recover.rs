@@ -3,8 +3,8 @@
 //! The names tell how far a swap went: the new container is created as `<name>.balehook-new`, the old one is renamed
 //! to `<name>.balehook-old`, and the new one takes over the name. A release is proven only once it is on record.
 
-use super::step::{Step, Target};
 use super::Action;
+use super::step::{Step, Target};
 use crate::facts::{ContainerFacts, Facts};
 use crate::spec::types::Name;
 
@@ -41,7 +41,9 @@ pub fn recover(name: &Name, facts: &Facts) -> Recovery {
     };
     if let Some(new) = new {
         recovery.actions.push(Action::best_effort(Step::Remove { container: target(&new) }));
-        recovery.note.get_or_insert_with(|| format!("{} was left by an interrupted deployment and is removed", new.name));
+        recovery
+            .note
+            .get_or_insert_with(|| format!("{} was left by an interrupted deployment and is removed", new.name));
     }
     recovery
 }

@@ -141,7 +141,9 @@ fn flat(body: &Value) -> Vec<(String, Value)> {
                     match (name.as_str(), value) {
                         (_, Value::Null) => {}
                         ("LogConfig", Value::Object(log)) => {
-                            entries.extend(log.iter().map(|(name, value)| (format!("HostConfig.LogConfig.{name}"), value.clone())));
+                            entries.extend(
+                                log.iter().map(|(name, value)| (format!("HostConfig.LogConfig.{name}"), value.clone())),
+                            );
                         }
                         _ => entries.push((format!("HostConfig.{name}"), value.clone())),
                     }
@@ -244,7 +246,12 @@ fn restart(value: &Value) -> String {
 }
 
 fn device(value: &Value) -> String {
-    format!("{}:{}:{}", plain(&value["PathOnHost"]), plain(&value["PathInContainer"]), plain(&value["CgroupPermissions"]))
+    format!(
+        "{}:{}:{}",
+        plain(&value["PathOnHost"]),
+        plain(&value["PathInContainer"]),
+        plain(&value["CgroupPermissions"])
+    )
 }
 
 fn ulimit(value: &Value) -> String {

@@ -31,7 +31,10 @@ pub fn start(settings: &Settings, folder: Option<&Path>) {
     let _ = tracing_subscriber::registry().with(file).with(stderr).try_init();
 }
 
-fn in_form<S, W>(layer: fmt::Layer<S, fmt::format::DefaultFields, fmt::format::Format, W>, form: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+fn in_form<S, W>(
+    layer: fmt::Layer<S, fmt::format::DefaultFields, fmt::format::Format, W>,
+    form: LogFormat,
+) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
     W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,

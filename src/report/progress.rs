@@ -56,7 +56,8 @@ impl Progress {
         let due = when.elapsed() >= EVERY || (self.seen - at >= tenth && when.elapsed() >= Duration::from_millis(500));
         if due && self.seen > at {
             self.said = (Instant::now(), self.seen);
-            let percent = self.total.filter(|total| *total > 0).map(|total| format!(" ({} %)", self.seen * 100 / total));
+            let percent =
+                self.total.filter(|total| *total > 0).map(|total| format!(" ({} %)", self.seen * 100 / total));
             let line = format!("  {}: {}{}", self.label, megabytes(self.seen), percent.unwrap_or_default());
             let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
         }

@@ -195,7 +195,9 @@ fn fate(name: &str, fate: &Fate) -> String {
         Fate::Back(old, after) => {
             format!("old container: {} ({}) is back after {} ms", old.name, id(old.id.as_deref()), after.as_millis())
         }
-        Fate::Lost(old, why) => format!("old container: {} ({}) could NOT be put back: {why}", old.name, id(old.id.as_deref())),
+        Fate::Lost(old, why) => {
+            format!("old container: {} ({}) could NOT be put back: {why}", old.name, id(old.id.as_deref()))
+        }
     }
 }
 
@@ -227,7 +229,8 @@ mod tests {
 
     #[test]
     fn an_ordinary_report_with_twenty_log_lines_has_at_most_1500_bytes() {
-        let evidence: Vec<String> = (0..20).map(|n| format!("2026-01-01T00:00:00 level=info msg=\"request {n}\" path=/a/b/c")).collect();
+        let evidence: Vec<String> =
+            (0..20).map(|n| format!("2026-01-01T00:00:00 level=info msg=\"request {n}\" path=/a/b/c")).collect();
         let failure = Failure::new(Kind::Health, "web ended with exit code 3").next("look").evidence(evidence);
         let failed = Failed { step: "prove web".into(), number: 6, failure, old: Fate::None, brought: Vec::new() };
         let text = super::failed("ApplicationStart", "web", 9, &failed);

@@ -6,16 +6,8 @@ use std::time::Duration;
 
 use super::types::Refused;
 
-const UNITS: [(&str, f64); 8] = [
-    ("ns", 1e-9),
-    ("us", 1e-6),
-    ("µs", 1e-6),
-    ("ms", 1e-3),
-    ("s", 1.0),
-    ("m", 60.0),
-    ("h", 3600.0),
-    ("d", 86400.0),
-];
+const UNITS: [(&str, f64); 8] =
+    [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86400.0)];
 
 /// Reads a duration.
 ///
@@ -24,7 +16,10 @@ const UNITS: [(&str, f64); 8] = [
 pub fn parse(text: &str) -> Result<Duration, Refused> {
     let mut rest = text.trim();
     if rest.is_empty() || rest.parse::<f64>().is_ok_and(|number| number != 0.0) {
-        return Err(Refused(format!("needs a unit: `{}s`, `500ms`, `1m30s`", if rest.is_empty() { "10" } else { rest })));
+        return Err(Refused(format!(
+            "needs a unit: `{}s`, `500ms`, `1m30s`",
+            if rest.is_empty() { "10" } else { rest }
+        )));
     }
     let mut seconds = 0.0;
     while !rest.is_empty() {
@@ -62,7 +57,9 @@ mod tests {
 
     #[test]
     fn units_add_up() {
-        for (text, milliseconds) in [("1m30s", 90_000), ("500ms", 500), ("1.5s", 1500), ("0", 0), ("2h", 7_200_000), ("10us", 0)] {
+        for (text, milliseconds) in
+            [("1m30s", 90_000), ("500ms", 500), ("1.5s", 1500), ("0", 0), ("2h", 7_200_000), ("10us", 0)]
+        {
             assert_eq!(parse(text).unwrap().as_millis(), milliseconds, "{text}");
         }
     }

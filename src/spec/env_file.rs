@@ -48,7 +48,8 @@ fn entry(text: &str, raw: bool) -> (&str, &str) {
     let line_end = text.find('\n').unwrap_or(text.len());
     let line = &text[..line_end];
     let value = line.split_once('=').map(|(_, value)| value.trim_start()).unwrap_or_default();
-    let quote = value.chars().next().filter(|quote| !raw && matches!(quote, '"' | '\'') && !line.trim_start().starts_with('#'));
+    let quote =
+        value.chars().next().filter(|quote| !raw && matches!(quote, '"' | '\'') && !line.trim_start().starts_with('#'));
     let end = match quote {
         Some(quote) => {
             let opened = line.len() - value.len();
@@ -164,8 +165,14 @@ mod tests {
     fn composes_forms_are_read() {
         let text = "# note\nexport A=1\r\nB = two words # note\nC=\"x\\n${HOSTED}\"\nD='$HOSTED # \"'\nHOSTED\nE=\nF=\"a\nb\"\nG=${X:-d}";
         let wanted = [
-            ("A", Some("1")), ("B", Some("two words")), ("C", Some("x\nyes")), ("D", Some("$HOSTED # \"")),
-            ("HOSTED", Some("yes")), ("E", Some("")), ("F", Some("a\nb")), ("G", Some("d")),
+            ("A", Some("1")),
+            ("B", Some("two words")),
+            ("C", Some("x\nyes")),
+            ("D", Some("$HOSTED # \"")),
+            ("HOSTED", Some("yes")),
+            ("E", Some("")),
+            ("F", Some("a\nb")),
+            ("G", Some("d")),
         ];
         let wanted: Vec<_> = wanted.map(|(name, value)| (name.to_owned(), value.map(str::to_owned))).into();
         assert_eq!(read_all(text), wanted);

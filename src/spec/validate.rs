@@ -24,10 +24,20 @@ pub fn validate(file: &AppSpecText, env: &HookEnv) -> (Option<Deployment>, Probl
     let mut problems = Problems::new();
     let start = Place { line: 1, column: 1 };
     if file.had_mark {
-        problems.warning(start, "", "the file begins with a byte-order mark: the v1 agent then sees only `version`", "save it without one".to_owned());
+        problems.warning(
+            start,
+            "",
+            "the file begins with a byte-order mark: the v1 agent then sees only `version`",
+            "save it without one".to_owned(),
+        );
     }
     if file.file_name() == "appspec.yaml" {
-        problems.warning(start, "", "the v1 agent runs no hooks of an `appspec.yaml`", "name it appspec.yml".to_owned());
+        problems.warning(
+            start,
+            "",
+            "the v1 agent runs no hooks of an `appspec.yaml`",
+            "name it appspec.yml".to_owned(),
+        );
     }
     let Some(mut root) = parse(file, &mut problems) else { return (None, problems) };
     duplicates(&root, "", &mut problems);
@@ -86,7 +96,8 @@ fn duplicates(node: &Node, path: &str, problems: &mut Problems) {
                 let name = key.as_text().unwrap_or_default();
                 let path = join(path, name);
                 if let Some(first) = seen.insert(name, key.place) {
-                    let message = format!("`{name}` stands here a second time (first at {first}): the last one wins silently");
+                    let message =
+                        format!("`{name}` stands here a second time (first at {first}): the last one wins silently");
                     problems.error(key.place, &path, message, "keep one of them".to_owned());
                 }
                 duplicates(value, &path, problems);
@@ -126,7 +137,12 @@ fn ours(
     let place = root.place;
     let Value::Mapping(entries) = &mut root.value else { return None };
     let Some((_, section)) = entries.iter_mut().find(|(key, _)| key.as_text() == Some(SECTION)) else {
-        problems.error(place, "", format!("`{SECTION}` is missing"), format!("write `{SECTION}: {{name: web, container: {{image: …}}}}`"));
+        problems.error(
+            place,
+            "",
+            format!("`{SECTION}` is missing"),
+            format!("write `{SECTION}: {{name: web, container: {{image: …}}}}`"),
+        );
         return None;
     };
     portable(section, SECTION, problems);
@@ -139,12 +155,24 @@ fn ours(
 /// Aliases and unquoted dates are fatal for the v1 agent, wherever they stand.
 fn portable(node: &Node, path: &str, problems: &mut Problems) {
     match &node.value {
-        Value::Alias => problems.error(node.place, path, "an alias (`*name`) is not allowed in this section", "write the value out: the v1 agent refuses the whole file".to_owned()),
+        Value::Alias => problems.error(
+            node.place,
+            path,
+            "an alias (`*name`) is not allowed in this section",
+            "write the value out: the v1 agent refuses the whole file".to_owned(),
+        ),
         Value::Scalar { text, plain: true } if is_date(text) => {
-            problems.error(node.place, path, format!("`{text}` is a date for the v1 agent, which refuses the whole file"), format!("quote it: \"{text}\""));
+            problems.error(
+                node.place,
+                path,
+                format!("`{text}` is a date for the v1 agent, which refuses the whole file"),
+                format!("quote it: \"{text}\""),
+            );
         }
         Value::Scalar { .. } => {}
-        Value::Sequence(items) => items.iter().enumerate().for_each(|(n, item)| portable(item, &format!("{path}[{n}]"), problems)),
+        Value::Sequence(items) => {
+            items.iter().enumerate().for_each(|(n, item)| portable(item, &format!("{path}[{n}]"), problems))
+        }
         Value::Mapping(entries) => entries.iter().for_each(|(key, value)| {
             portable(key, path, problems);
             portable(value, &join(path, key.as_text().unwrap_or_default()), problems);
@@ -155,7 +183,8 @@ fn portable(node: &Node, path: &str, problems: &mut Problems) {
 /// `2020-01-01`, or a time that begins so.
 pub(super) fn is_date(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let digits = |range: std::ops::Range<usize>| bytes.get(range).is_some_and(|part| part.iter().all(u8::is_ascii_digit));
+    let digits =
+        |range: std::ops::Range<usize>| bytes.get(range).is_some_and(|part| part.iter().all(u8::is_ascii_digit));
     let shape = digits(0..4) && digits(5..7) && digits(8..10) && bytes[4] == b'-' && bytes[7] == b'-';
     shape && (bytes.len() == 10 || matches!(bytes[10], b'T' | b't' | b' '))
 }

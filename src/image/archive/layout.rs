@@ -81,7 +81,11 @@ pub(super) async fn images(
         return reader.layout(architecture).await;
     }
     let some: Vec<&str> = entries.keys().take(3).map(String::as_str).collect();
-    Err(ArchiveError::NoManifest(if some.is_empty() { "it is empty".into() } else { format!("it has {}, …", some.join(", ")) }))
+    Err(ArchiveError::NoManifest(if some.is_empty() {
+        "it is empty".into()
+    } else {
+        format!("it has {}, …", some.join(", "))
+    }))
 }
 
 struct Reader<'a, A> {
@@ -112,7 +116,9 @@ impl<A: ReadAt> Reader<'_, A> {
             if is_other_platform(&descriptor, architecture) {
                 continue;
             }
-            if descriptor.media_type.ends_with("index.v1+json") || descriptor.media_type.ends_with("manifest.list.v2+json") {
+            if descriptor.media_type.ends_with("index.v1+json")
+                || descriptor.media_type.ends_with("manifest.list.v2+json")
+            {
                 if depth == MAX_NESTING || pending.len() > MAX_IMAGES {
                     return Err(bad("index.json", "its indexes are nested too deep".into()));
                 }
@@ -125,12 +131,19 @@ impl<A: ReadAt> Reader<'_, A> {
             images.push(self.image(&blob(&manifest.config.digest), &layers, name.into_iter().collect()).await?);
         }
         match images.is_empty() {
-            true => Err(bad("index.json", format!("it lists no image for {}", architecture.unwrap_or("any processor")))),
+            true => {
+                Err(bad("index.json", format!("it lists no image for {}", architecture.unwrap_or("any processor"))))
+            }
             false => Ok(images),
         }
     }
 
-    async fn image(&self, config: &str, layers: &[String], references: Vec<String>) -> Result<ArchivedImage, ArchiveError> {
+    async fn image(
+        &self,
+        config: &str,
+        layers: &[String],
+        references: Vec<String>,
+    ) -> Result<ArchivedImage, ArchiveError> {
         let bytes = self.bytes(config).await?;
         let parsed: Config = parse(config, &bytes)?;
         if parsed.rootfs.diff_ids.len() != layers.len() {
@@ -139,7 +152,9 @@ impl<A: ReadAt> Reader<'_, A> {
         }
         let layers: Result<Vec<LayerEntry>, ArchiveError> = layers
             .iter()
-            .map(|name| self.entry(name).map(|entry| LayerEntry { name: name.clone(), offset: entry.offset, size: entry.size }))
+            .map(|name| {
+                self.entry(name).map(|entry| LayerEntry { name: name.clone(), offset: entry.offset, size: entry.size })
+            })
             .collect();
         Ok(ArchivedImage {
             config_digest: ContentDigest::of(&bytes),

@@ -56,12 +56,13 @@ pub(super) async fn entries(archive: &impl ReadAt) -> Result<Entries, ArchiveErr
         let size = extension.size.map_or_else(|| size_of(header, offset), Ok)?;
         let name = extension.name.clone().unwrap_or_else(|| text(&header.path_bytes()));
         let data = offset + BLOCK;
-        let end = data.checked_add(size).filter(|end| *end <= archive.len()).ok_or_else(|| ArchiveError::Truncated {
-            entry: name.clone(),
-            offset,
-            needs: data.saturating_add(size),
-            has: archive.len(),
-        })?;
+        let end =
+            data.checked_add(size).filter(|end| *end <= archive.len()).ok_or_else(|| ArchiveError::Truncated {
+                entry: name.clone(),
+                offset,
+                needs: data.saturating_add(size),
+                has: archive.len(),
+            })?;
         let kind = header.entry_type();
         if kind.is_pax_local_extensions() || kind.is_gnu_longname() || kind.is_gnu_longlink() {
             if size > MAX_EXTENSION {
@@ -125,7 +126,9 @@ impl Extension {
                     b"path" => self.name = Some(value),
                     b"linkpath" => self.link = Some(value),
                     b"size" => {
-                        let size = value.parse().map_err(|_| ArchiveError::Damaged { offset, why: format!("a size of `{value}`") })?;
+                        let size = value
+                            .parse()
+                            .map_err(|_| ArchiveError::Damaged { offset, why: format!("a size of `{value}`") })?;
                         self.size = Some(size);
                     }
                     _ => {}
@@ -158,7 +161,9 @@ fn recognise(block: &[u8]) -> Result<(), ArchiveError> {
             return Err(ArchiveError::Compressed(name));
         }
     }
-    if block.len() == BLOCK as usize && tar::Header::from_byte_slice(block).cksum().is_ok_and(|sum| sum == sum_of(block)) {
+    if block.len() == BLOCK as usize
+        && tar::Header::from_byte_slice(block).cksum().is_ok_and(|sum| sum == sum_of(block))
+    {
         return Ok(());
     }
     let start = String::from_utf8_lossy(&block[..block.len().min(40)]).into_owned();

@@ -90,7 +90,9 @@ fn short(text: &str) -> Result<Vec<Port>, Refused> {
     };
     match published {
         None => Ok((0..=count).map(|offset| one(offset, String::new())).collect()),
-        Some((from, to)) if to - from == count => Ok((0..=count).map(|offset| one(offset, (from + offset).to_string())).collect()),
+        Some((from, to)) if to - from == count => {
+            Ok((0..=count).map(|offset| one(offset, (from + offset).to_string())).collect())
+        }
         Some((from, to)) if count == 0 => Ok(vec![one(0, format!("{from}-{to}"))]),
         Some((from, to)) => Err(Refused(format!(
             "publishes {} container ports on {} host ports: both ranges must have the same length",
@@ -104,7 +106,8 @@ fn short(text: &str) -> Result<Vec<Port>, Refused> {
 fn split_host(text: &str) -> Result<(String, &str), Refused> {
     let (address, published) = match text.strip_prefix('[') {
         Some(rest) => {
-            let (address, after) = rest.split_once(']').ok_or_else(|| Refused("has a `[` that is not closed".into()))?;
+            let (address, after) =
+                rest.split_once(']').ok_or_else(|| Refused("has a `[` that is not closed".into()))?;
             (address, after.strip_prefix(':').unwrap_or(after))
         }
         None => text.rsplit_once(':').unwrap_or(("", text)),
@@ -118,7 +121,10 @@ fn split_host(text: &str) -> Result<(String, &str), Refused> {
 fn range(text: &str) -> Result<(u16, u16), Refused> {
     let (from, to) = text.split_once('-').unwrap_or((text, text));
     let port = |text: &str| {
-        text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| Refused(format!("has a bad port `{text}`: a number from 1 to 65535")))
+        text.parse::<u16>()
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or_else(|| Refused(format!("has a bad port `{text}`: a number from 1 to 65535")))
     };
     let (from, to) = (port(from)?, port(to)?);
     if from > to {
@@ -201,7 +207,16 @@ fn networks(field: &mut Field<'_, '_>) -> Vec<(String, EndpointSettings)> {
 fn endpoint(field: &mut Field<'_, '_>) -> EndpointSettings {
     let mut settings = EndpointSettings::default();
     let mut ipam = EndpointIpamConfig::default();
-    let known = ["aliases", "ipv4_address", "ipv6_address", "link_local_ips", "mac_address", "driver_opts", "priority", "gw_priority"];
+    let known = [
+        "aliases",
+        "ipv4_address",
+        "ipv6_address",
+        "link_local_ips",
+        "mac_address",
+        "driver_opts",
+        "priority",
+        "gw_priority",
+    ];
     field.known(&known, |name, field| {
         match name {
             "aliases" => settings.aliases = Some(field.texts()),
@@ -262,7 +277,9 @@ fn extra_hosts(field: &mut Field<'_, '_>) -> Vec<String> {
             let lists = field.entries(|name, field| {
                 let name = name.to_owned();
                 match field.node.value {
-                    Value::Sequence(_) => Some(field.items(|field| field.parsed(|text| entry(&format!("{name}={text}"))))),
+                    Value::Sequence(_) => {
+                        Some(field.items(|field| field.parsed(|text| entry(&format!("{name}={text}")))))
+                    }
                     _ => field.parsed(|text| entry(&format!("{name}={text}"))).map(|host| vec![host]),
                 }
             });

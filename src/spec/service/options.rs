@@ -2,7 +2,9 @@
 
 use std::path::{Component, Path};
 
-use bollard::models::{HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, RestartPolicy, RestartPolicyNameEnum};
+use bollard::models::{
+    HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, RestartPolicy, RestartPolicyNameEnum,
+};
 
 use super::read::Field;
 use super::{EnvFile, Service, Surroundings};
@@ -13,8 +15,20 @@ use crate::spec::types::{EnvVar, Refused, Secret};
 
 /// Parts of a variable's name that say that its value is a secret: plans hide it.
 const SECRETS: &[&str] = &[
-    "PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "APIKEY", "API_KEY", "PRIVATE_KEY", "ACCESS_KEY",
-    "CREDENTIAL", "DSN", "DATABASE_URL", "CONNECTION_STRING", "_PW",
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "SECRET",
+    "TOKEN",
+    "APIKEY",
+    "API_KEY",
+    "PRIVATE_KEY",
+    "ACCESS_KEY",
+    "CREDENTIAL",
+    "DSN",
+    "DATABASE_URL",
+    "CONNECTION_STRING",
+    "_PW",
 ];
 
 /// Signals of Linux by name, without `SIG`; real-time signals and numbers are accepted beside them.
@@ -163,7 +177,9 @@ fn absolute(field: &mut Field<'_, '_>) -> Option<String> {
 
 fn labels(field: &mut Field<'_, '_>) -> std::collections::HashMap<String, String> {
     let labels = field.map();
-    for ours in [facts::LABEL_NAME, facts::LABEL_DEPLOYMENT, facts::LABEL_REVISION, facts::LABEL_DIGEST, facts::LABEL_SPEC] {
+    for ours in
+        [facts::LABEL_NAME, facts::LABEL_DEPLOYMENT, facts::LABEL_REVISION, facts::LABEL_DIGEST, facts::LABEL_SPEC]
+    {
         if labels.contains_key(ours) {
             field.refuse::<()>(format!("label `{ours}` is set by balehook"), "leave it out");
         }
@@ -241,9 +257,12 @@ fn restart(text: &str) -> Result<RestartPolicy, Refused> {
         ("always", None) => RestartPolicyNameEnum::ALWAYS,
         ("unless-stopped", None) => RestartPolicyNameEnum::UNLESS_STOPPED,
         ("on-failure", _) => RestartPolicyNameEnum::ON_FAILURE,
-        _ => return Err(Refused("is no restart policy: no, always, unless-stopped, on-failure or on-failure:3".into())),
+        _ => {
+            return Err(Refused("is no restart policy: no, always, unless-stopped, on-failure or on-failure:3".into()));
+        }
     };
-    let retries = retries.map(str::parse).transpose().map_err(|_| Refused("needs a whole number behind `on-failure:`".into()))?;
+    let retries =
+        retries.map(str::parse).transpose().map_err(|_| Refused("needs a whole number behind `on-failure:`".into()))?;
     Ok(RestartPolicy { name: Some(policy), maximum_retry_count: retries })
 }
 
@@ -253,7 +272,10 @@ fn namespace(text: &str, known: &[&str]) -> Result<String, Refused> {
     }
     match known.contains(&text) || text.strip_prefix("container:").is_some_and(|name| !name.is_empty()) {
         true => Ok(text.to_owned()),
-        false => Err(Refused(format!("is not known: write {} or `container:NAME`", known.iter().filter(|word| !word.is_empty()).map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")))),
+        false => Err(Refused(format!(
+            "is not known: write {} or `container:NAME`",
+            known.iter().filter(|word| !word.is_empty()).map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+        ))),
     }
 }
 
@@ -269,7 +291,10 @@ fn platform(text: &str) -> Result<String, Refused> {
 fn update_config(field: &mut Field<'_, '_>) {
     field.known(&["order"], |name, field| {
         if name == "order" && field.node.as_text() == Some("start-first") {
-            field.refuse::<()>("`start-first` is not supported by this version", "leave it out: `stop-first` is the swap");
+            field.refuse::<()>(
+                "`start-first` is not supported by this version",
+                "leave it out: `stop-first` is the swap",
+            );
         } else if name == "order" {
             field.one_of(&["stop-first", "start-first"]);
         }

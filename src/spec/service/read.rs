@@ -51,7 +51,9 @@ impl<'a> Field<'a, '_> {
     pub fn integer(&mut self, least: i64) -> Option<i64> {
         match self.node.as_i64() {
             Some(value) if value >= least => Some(value),
-            Some(value) => self.refuse(format!("`{value}` is too small"), &format!("write a whole number from {least}")),
+            Some(value) => {
+                self.refuse(format!("`{value}` is too small"), &format!("write a whole number from {least}"))
+            }
             None => self.wrong_kind("a whole number"),
         }
     }
@@ -243,6 +245,9 @@ mod tests {
 
     #[test]
     fn words_are_split_as_a_shell_splits_them() {
-        assert_eq!(words(r#"sh -c 'a "b"' "c \" $d" e\ f '' "#).unwrap(), ["sh", "-c", r#"a "b""#, r#"c " $d"#, "e f", ""]);
+        assert_eq!(
+            words(r#"sh -c 'a "b"' "c \" $d" e\ f '' "#).unwrap(),
+            ["sh", "-c", r#"a "b""#, r#"c " $d"#, "e f", ""]
+        );
     }
 }

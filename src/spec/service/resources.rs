@@ -1,6 +1,8 @@
 //! What the process may use: processor, memory, devices, limits.
 
-use bollard::models::{DeviceMapping, DeviceRequest, HostConfig, ResourcesBlkioWeightDevice, ResourcesUlimits, ThrottleDevice};
+use bollard::models::{
+    DeviceMapping, DeviceRequest, HostConfig, ResourcesBlkioWeightDevice, ResourcesUlimits, ThrottleDevice,
+};
 
 use super::Service;
 use super::read::Field;
@@ -47,29 +49,30 @@ fn microseconds(field: &mut Field<'_, '_>) -> Option<i64> {
 }
 
 fn ulimits(field: &mut Field<'_, '_>) -> Vec<ResourcesUlimits> {
-    let mut limits = field.entries(|name, field| {
-        let mut limit = ResourcesUlimits { name: Some(name.to_owned()), soft: None, hard: None };
-        if matches!(field.node.value, Value::Mapping(_)) {
-            field.known(&["soft", "hard"], |name, field| {
-                match name {
-                    "soft" => limit.soft = field.integer(-1),
-                    "hard" => limit.hard = field.integer(-1),
-                    _ => return false,
-                }
-                true
-            });
-        } else {
-            limit.soft = field.integer(-1);
-            limit.hard = limit.soft;
-        }
-        match (limit.soft, limit.hard) {
-            (Some(soft), Some(hard)) if soft > hard && hard != -1 => {
-                field.refuse(format!("soft limit {soft} is above hard limit {hard}"), "lower `soft` or raise `hard`")
+    let mut limits =
+        field.entries(|name, field| {
+            let mut limit = ResourcesUlimits { name: Some(name.to_owned()), soft: None, hard: None };
+            if matches!(field.node.value, Value::Mapping(_)) {
+                field.known(&["soft", "hard"], |name, field| {
+                    match name {
+                        "soft" => limit.soft = field.integer(-1),
+                        "hard" => limit.hard = field.integer(-1),
+                        _ => return false,
+                    }
+                    true
+                });
+            } else {
+                limit.soft = field.integer(-1);
+                limit.hard = limit.soft;
             }
-            (Some(_), Some(_)) => Some(limit),
-            _ => field.refuse("`soft` and `hard` are needed", "write one number for both, or `{soft: 1024, hard: 2048}`"),
-        }
-    });
+            match (limit.soft, limit.hard) {
+                (Some(soft), Some(hard)) if soft > hard && hard != -1 => field
+                    .refuse(format!("soft limit {soft} is above hard limit {hard}"), "lower `soft` or raise `hard`"),
+                (Some(_), Some(_)) => Some(limit),
+                _ => field
+                    .refuse("`soft` and `hard` are needed", "write one number for both, or `{soft: 1024, hard: 2048}`"),
+            }
+        });
     limits.sort_by(|a, b| a.name.cmp(&b.name));
     limits
 }
@@ -165,7 +168,8 @@ fn device_request(field: &mut Field<'_, '_>) -> DeviceRequest {
 }
 
 fn blkio(field: &mut Field<'_, '_>, host: &mut HostConfig) {
-    let known = ["weight", "weight_device", "device_read_bps", "device_write_bps", "device_read_iops", "device_write_iops"];
+    let known =
+        ["weight", "weight_device", "device_read_bps", "device_write_bps", "device_read_iops", "device_write_iops"];
     field.known(&known, |name, field| {
         match name {
             "weight" => host.blkio_weight = field.integer(10).and_then(|weight| u16::try_from(weight).ok()),

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use bollard::models::{HostConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions};
+use bollard::models::{
+    HostConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType,
+    MountVolumeOptions,
+};
 
 use super::Service;
 use super::read::Field;
@@ -11,8 +14,20 @@ use crate::spec::types::Refused;
 
 /// What may stand in the third part of the short syntax.
 const MODES: &[&str] = &[
-    "ro", "rw", "z", "Z", "nocopy", "private", "rprivate", "shared", "rshared", "slave", "rslave", "cached",
-    "delegated", "consistent",
+    "ro",
+    "rw",
+    "z",
+    "Z",
+    "nocopy",
+    "private",
+    "rprivate",
+    "shared",
+    "rshared",
+    "slave",
+    "rslave",
+    "cached",
+    "delegated",
+    "consistent",
 ];
 
 pub(super) fn read(name: &str, field: &mut Field<'_, '_>, host: &mut HostConfig, service: &mut Service) -> bool {
@@ -111,7 +126,9 @@ fn check_source(source: &str) -> Result<(), Refused> {
     if good && source.len() > 1 {
         return Ok(());
     }
-    Err(Refused(format!("has a bad source `{source}`: an absolute path, or a volume's name of letters, digits, `_`, `.`, `-`")))
+    Err(Refused(format!(
+        "has a bad source `{source}`: an absolute path, or a volume's name of letters, digits, `_`, `.`, `-`"
+    )))
 }
 
 type Needs = Vec<(&'static str, (u32, u32))>;
@@ -156,7 +173,8 @@ fn finish(field: &mut Field<'_, '_>, mount: Mount, label: Option<String>, target
                 return Some(Volume::Mount(Box::new(Mount { bind_options, ..mount })));
             }
             let read_only = mount.read_only.unwrap_or(false).then(|| "ro".to_owned());
-            let modes: Vec<String> = read_only.into_iter().chain(label).chain(propagation.map(|mode| mode.to_string())).collect();
+            let modes: Vec<String> =
+                read_only.into_iter().chain(label).chain(propagation.map(|mode| mode.to_string())).collect();
             let modes = if modes.is_empty() { String::new() } else { format!(":{}", modes.join(",")) };
             Some(Volume::Bind(format!("{source}:{target}{modes}")))
         }

@@ -32,7 +32,8 @@ pub(super) fn check(file: &AppSpecText, root: &Node, problems: &mut Problems) ->
 /// What is left for the v2 agent's own reader to refuse: its words, at its place.
 fn as_the_agent_reads_it(file: &AppSpecText, problems: &mut Problems) {
     if let Err(error) = serde_yaml::from_str::<AppSpec>(&file.text) {
-        let place = error.location().map_or(Place { line: 1, column: 1 }, |at| Place { line: at.line(), column: at.column() });
+        let place =
+            error.location().map_or(Place { line: 1, column: 1 }, |at| Place { line: at.line(), column: at.column() });
         problems.error(place, "", format!("the agent refuses the file: {error}"), None);
     }
 }
@@ -44,7 +45,12 @@ fn version(root: &Node, problems: &mut Problems) {
         Some((_, value)) => {
             let plain = matches!(&value.value, Value::Scalar { plain: true, .. });
             if !plain || value.as_f64() != Some(0.0) {
-                problems.error(value.place, "version", format!("the version must be the number 0.0, not {}", quoted(value)), help());
+                problems.error(
+                    value.place,
+                    "version",
+                    format!("the version must be the number 0.0, not {}", quoted(value)),
+                    help(),
+                );
             }
         }
     }
@@ -74,9 +80,19 @@ fn os(root: &Node, problems: &mut Problems) {
 /// Aliases and dates outside our section: fatal for the v1 agent alone.
 fn outside(node: &Node, path: &str, problems: &mut Problems) {
     match &node.value {
-        Value::Alias => problems.warning(node.place, path, "the v1 agent refuses a file with an alias (`*name`)", "write the value out".to_owned()),
+        Value::Alias => problems.warning(
+            node.place,
+            path,
+            "the v1 agent refuses a file with an alias (`*name`)",
+            "write the value out".to_owned(),
+        ),
         Value::Scalar { text, plain: true } if is_date(text) => {
-            problems.warning(node.place, path, format!("the v1 agent refuses a file with an unquoted date: {text}"), format!("quote it: \"{text}\""));
+            problems.warning(
+                node.place,
+                path,
+                format!("the v1 agent refuses a file with an unquoted date: {text}"),
+                format!("quote it: \"{text}\""),
+            );
         }
         Value::Scalar { .. } => {}
         Value::Sequence(items) => items.iter().for_each(|item| outside(item, path, problems)),
@@ -94,11 +110,20 @@ fn modes(root: &Node, problems: &mut Problems) {
     for (index, entry) in permissions.iter().enumerate() {
         let Some((_, mode)) = entry.get("mode") else { continue };
         let Value::Scalar { text, plain: true } = &mode.value else { continue };
-        let octal = text.strip_prefix('0').filter(|digits| !digits.is_empty()).and_then(|digits| u32::from_str_radix(digits, 8).ok());
+        let octal = text
+            .strip_prefix('0')
+            .filter(|digits| !digits.is_empty())
+            .and_then(|digits| u32::from_str_radix(digits, 8).ok());
         if let Some(value) = octal {
             let path = format!("permissions[{index}].mode");
-            let message = format!("the v1 agent reads an unquoted {text} as the number {value}: the mode becomes 0{value}");
-            problems.warning(mode.place, &path, message, format!("quote it: \"{text}\", or write {}", text.trim_start_matches('0')));
+            let message =
+                format!("the v1 agent reads an unquoted {text} as the number {value}: the mode becomes 0{value}");
+            problems.warning(
+                mode.place,
+                &path,
+                message,
+                format!("quote it: \"{text}\", or write {}", text.trim_start_matches('0')),
+            );
         }
     }
 }
@@ -106,7 +131,12 @@ fn modes(root: &Node, problems: &mut Problems) {
 fn hooks(root: &Node, bundle: &Path, problems: &mut Problems) -> BTreeMap<LifecycleEvent, Duration> {
     let mut timeouts = BTreeMap::new();
     let Some((_, hooks)) = root.get("hooks").filter(|(_, hooks)| !hooks.is_null()) else {
-        problems.warning(root.place, "hooks", "no hooks: nothing is ever run", "copy appspec/container/appspec.yml".to_owned());
+        problems.warning(
+            root.place,
+            "hooks",
+            "no hooks: nothing is ever run",
+            "copy appspec/container/appspec.yml".to_owned(),
+        );
         return timeouts;
     };
     let Some(entries) = hooks.as_mapping() else {
@@ -119,7 +149,12 @@ fn hooks(root: &Node, bundle: &Path, problems: &mut Problems) -> BTreeMap<Lifecy
         let event = match name.parse::<LifecycleEvent>() {
             Ok(event) => event,
             Err(Refused(why)) => {
-                problems.error(key.place, &path, format!("`{name}` {why}"), "a hook under another name never runs".to_owned());
+                problems.error(
+                    key.place,
+                    &path,
+                    format!("`{name}` {why}"),
+                    "a hook under another name never runs".to_owned(),
+                );
                 continue;
             }
         };
@@ -128,7 +163,12 @@ fn hooks(root: &Node, bundle: &Path, problems: &mut Problems) -> BTreeMap<Lifecy
         }
     }
     if !timeouts.contains_key(&LifecycleEvent::ApplicationStart) {
-        problems.warning(hooks.place, "hooks", "no hook for ApplicationStart: nothing is ever started", "add `ApplicationStart: [{location: hooks/balehook, timeout: 300}]`".to_owned());
+        problems.warning(
+            hooks.place,
+            "hooks",
+            "no hook for ApplicationStart: nothing is ever started",
+            "add `ApplicationStart: [{location: hooks/balehook, timeout: 300}]`".to_owned(),
+        );
     }
     timeouts
 }
@@ -174,12 +214,22 @@ fn location(entry: &Node, path: &str, bundle: &Path, problems: &mut Problems) ->
         return false;
     };
     if !bundle.join(text.trim_start_matches('/')).is_file() {
-        problems.error(value.place, &path, format!("`{text}` is not in the bundle"), "the path is relative to appspec.yml".to_owned());
+        problems.error(
+            value.place,
+            &path,
+            format!("`{text}` is not in the bundle"),
+            "the path is relative to appspec.yml".to_owned(),
+        );
     }
     let is_ours = text.rsplit('/').next().is_some_and(|name| name.contains("balehook"));
     let sudo = entry.get("sudo").filter(|(_, sudo)| sudo.as_bool() == Some(true));
     if let Some((_, sudo)) = sudo.filter(|_| is_ours) {
-        problems.error(sudo.place, &path, "`sudo: true` drops CodeDeploy's variables, LIFECYCLE_EVENT too", "use `runas: root`".to_owned());
+        problems.error(
+            sudo.place,
+            &path,
+            "`sudo: true` drops CodeDeploy's variables, LIFECYCLE_EVENT too",
+            "use `runas: root`".to_owned(),
+        );
     }
     is_ours
 }

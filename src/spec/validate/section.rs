@@ -51,7 +51,12 @@ fn unknown_keys(node: &Node, path: &str, known: &[&str], problems: &mut Problems
 }
 
 /// A value that a parser accepts; `None`, with a problem, where it does not.
-fn parsed<T>(node: &Node, path: &str, problems: &mut Problems, parse: impl Fn(&str) -> Result<T, Refused>) -> Option<T> {
+fn parsed<T>(
+    node: &Node,
+    path: &str,
+    problems: &mut Problems,
+    parse: impl Fn(&str) -> Result<T, Refused>,
+) -> Option<T> {
     let Some(text) = node.as_text() else {
         problems.error(node.place, path, format!("a text is expected, not {}", node.describe()), None);
         return None;
@@ -69,7 +74,12 @@ fn name(section: &Node, path: &str, problems: &mut Problems) -> Option<Name> {
     match section.get("name") {
         Some((_, value)) => parsed(value, &format!("{path}.name"), problems, str::parse),
         None => {
-            problems.error(section.place, path, "`name` is missing", "write `name: web`: the container's name".to_owned());
+            problems.error(
+                section.place,
+                path,
+                "`name` is missing",
+                "write `name: web`: the container's name".to_owned(),
+            );
             None
         }
     }
@@ -80,7 +90,12 @@ fn keep(section: &Node, path: &str, problems: &mut Problems) -> Option<usize> {
     let count = value.as_i64().filter(|count| (1..=1000).contains(count)).and_then(|count| usize::try_from(count).ok());
     if count.is_none() {
         let message = format!("a whole number from 1 is expected, not {}", value.describe());
-        problems.error(value.place, &format!("{path}.keep"), message, "write `keep: 3`: releases whose images stay".to_owned());
+        problems.error(
+            value.place,
+            &format!("{path}.keep"),
+            message,
+            "write `keep: 3`: releases whose images stay".to_owned(),
+        );
     }
     count
 }
@@ -89,7 +104,12 @@ fn mode(section: &Node, path: &str, around: &Surroundings<'_>, problems: &mut Pr
     for later in ["compose", "swarm"] {
         if let Some((key, _)) = section.get(later) {
             let message = format!("`{later}` is not supported yet");
-            problems.error(key.place, &format!("{path}.{later}"), message, "this version deploys `container:`".to_owned());
+            problems.error(
+                key.place,
+                &format!("{path}.{later}"),
+                message,
+                "this version deploys `container:`".to_owned(),
+            );
         }
     }
     let Some((_, node)) = section.get("container") else {
@@ -117,7 +137,12 @@ fn image(container: &Node, path: &str, around: &Surroundings<'_>, problems: &mut
             let reference: ImageReference = parsed(node, &path, problems, str::parse)?;
             if reference.is_floating() {
                 let message = format!("`{reference}` means another image every other day");
-                problems.warning(node.place, &path, message, "name a version: the digest of today's is what runs until the next deployment".to_owned());
+                problems.warning(
+                    node.place,
+                    &path,
+                    message,
+                    "name a version: the digest of today's is what runs until the next deployment".to_owned(),
+                );
             }
             Some(ImageSource::Registry(reference))
         }
@@ -129,10 +154,16 @@ fn archive(node: &Node, path: &str, around: &Surroundings<'_>, problems: &mut Pr
     let optional = |key: &str| node.get(key).map(|(_, value)| value);
     let reference: Option<ImageReference> =
         optional("reference").and_then(|value| parsed(value, &format!("{path}.reference"), problems, str::parse));
-    let id: Option<ContentDigest> = optional("id").and_then(|value| parsed(value, &format!("{path}.id"), problems, str::parse));
+    let id: Option<ContentDigest> =
+        optional("id").and_then(|value| parsed(value, &format!("{path}.id"), problems, str::parse));
     match optional("archive") {
         None => {
-            problems.error(node.place, path, "`archive` is missing", "write `archive: s3://bucket/key`, or a path in the bundle".to_owned());
+            problems.error(
+                node.place,
+                path,
+                "`archive` is missing",
+                "write `archive: s3://bucket/key`, or a path in the bundle".to_owned(),
+            );
             None
         }
         Some(value) => {
@@ -150,7 +181,12 @@ fn health(
     problems: &mut Problems,
 ) -> Option<Health> {
     let milliseconds = Duration::from_millis;
-    let default = Health { probe: Probe::Auto, timeout: Duration::from_secs(60), interval: milliseconds(100), stable_for: Duration::ZERO };
+    let default = Health {
+        probe: Probe::Auto,
+        timeout: Duration::from_secs(60),
+        interval: milliseconds(100),
+        stable_for: Duration::ZERO,
+    };
     let Some((_, node)) = section.get("health").filter(|(_, node)| !node.is_null()) else { return Some(default) };
     let path = format!("{path}.health");
     unknown_keys(node, &path, &["http", "tcp", "timeout", "interval", "stable_for"], problems);
@@ -179,7 +215,8 @@ fn enough_time(
     problems: &mut Problems,
 ) {
     if health.stable_for >= health.timeout {
-        let message = format!("stable_for ({:?}) leaves nothing of the timeout ({:?})", health.stable_for, health.timeout);
+        let message =
+            format!("stable_for ({:?}) leaves nothing of the timeout ({:?})", health.stable_for, health.timeout);
         problems.error(node.place, path, message, "raise `timeout` above `stable_for`".to_owned());
     }
     if let Some(hook) = timeouts.get(&LifecycleEvent::ApplicationStart).filter(|hook| **hook <= health.timeout) {
@@ -191,7 +228,12 @@ fn enough_time(
 fn probe(node: &Node, path: &str, problems: &mut Problems) -> Option<Probe> {
     match (node.get("http"), node.get("tcp")) {
         (Some((key, _)), Some(_)) => {
-            problems.error(key.place, path, "`http` and `tcp` exclude each other", "keep `http`: it proves more".to_owned());
+            problems.error(
+                key.place,
+                path,
+                "`http` and `tcp` exclude each other",
+                "keep `http`: it proves more".to_owned(),
+            );
             None
         }
         (Some((_, value)), None) => parsed(value, &format!("{path}.http"), problems, http).map(Probe::Http),
@@ -204,11 +246,14 @@ fn http(text: &str) -> Result<String, Refused> {
     if text.starts_with("https://") {
         return Err(Refused("is https, which is not probed: use `tcp:`, or a HEALTHCHECK inside the image".into()));
     }
-    let is_url = text.starts_with("http://") && text.parse::<http::Uri>().is_ok_and(|url| url.authority().is_some_and(|name| !name.host().is_empty()));
+    let is_url = text.starts_with("http://")
+        && text.parse::<http::Uri>().is_ok_and(|url| url.authority().is_some_and(|name| !name.host().is_empty()));
     let is_path = text.starts_with('/') && text.parse::<http::Uri>().is_ok();
     match is_url || is_path {
         true => Ok(text.to_owned()),
-        false => Err(Refused("is no address: write `http://127.0.0.1:80/healthz`, or `/healthz` for the first published port".into())),
+        false => Err(Refused(
+            "is no address: write `http://127.0.0.1:80/healthz`, or `/healthz` for the first published port".into(),
+        )),
     }
 }
 
