@@ -1,0 +1,212 @@
+//! Deployments that succeed.
+
+use crate::support::images::web;
+use crate::support::{Bundle, world};
+
+fn service(port: u16) -> String {
+    format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s")
+}
+
+const HEALTH: &str = "health: {http: /healthz, timeout: 20s}";
+
+#[test]
+fn a_first_deployment_brings_the_image_in_at_after_install_and_serves_at_application_start() {
+    let (world, name) = (world(), world().name("first"));
+    let port = world.port();
+    let bundle = Bundle::container(&name, &service(port), HEALTH);
+    let (_, id) = web(&format!("{name}:1"), "one").write_into(&bundle.path());
+
+    bundle.hook("ApplicationStop").exits(0).says("nothing to do");
+    bundle.hook("BeforeInstall").exits(0).says("nothing to do");
+    bundle.hook("AfterInstall").exits(0).says("docker load");
+    assert!(world.containers(&name).is_empty(), "AfterInstall starts nothing");
+    let started = bundle.hook("ApplicationStart");
+    started.exits(0).says(&format!("127.0.0.1:{port}->80/tcp"));
+    assert!(!started.stdout.contains("docker load"), "the image is there already:\n{}", started.stdout);
+    bundle.hook("ValidateService").exits(0);
+
+    assert_eq!(world.get(port, "/").as_deref(), Some("one"));
+    assert_eq!(world.containers(&name), [name.clone()]);
+    let labels = "{{index .Config.Labels \"balehook.name\"}} {{index .Config.Labels \"balehook.deployment\"}} {{index .Config.Labels \"balehook.revision\"}} {{index .Config.Labels \"balehook.digest\"}}";
+    assert_eq!(world.inspect(&name, labels), format!("{name} d-TEST00001 s3://revisions/web.zip {id}"));
+    assert_eq!(world.inspect(&name, "{{.Image}}"), id);
+}
+
+#[test]
+fn a_redeployment_replaces_the_container_and_keeps_the_old_image_for_a_rollback() {
+    let (world, name) = (world(), world().name("again"));
+    let port = world.port();
+    let mut bundle = Bundle::container(&name, &service(port), HEALTH);
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    bundle.hook("ApplicationStart").exits(0);
+    let old = world.inspect(&name, "{{.Id}}");
+
+    web(&format!("{name}:2"), "two").write_into(&bundle.path());
+    bundle.deployment("d-TEST00002").hook("ApplicationStart").exits(0).says(", down ");
+
+    assert_eq!(world.get(port, "/").as_deref(), Some("two"));
+    assert_eq!(world.containers(&name), [name.clone()], "nothing is left beside it");
+    assert_ne!(world.inspect(&name, "{{.Id}}"), old);
+    let kept = world.docker(&["images", "--format", "{{.Tag}}", &format!("balehook/{name}")]);
+    assert_eq!(kept.lines().count(), 2, "both images are kept:\n{kept}");
+}
+
+#[test]
+fn the_same_deployment_again_restarts_nothing_and_loads_nothing() {
+    let (world, name) = (world(), world().name("same"));
+    let port = world.port();
+    let mut bundle = Bundle::container(&name, &service(port), HEALTH);
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    bundle.hook("ApplicationStart").exits(0);
+    let before = world.inspect(&name, "{{.Id}} {{.State.StartedAt}}");
+
+    bundle.hook("ApplicationStart").exits(0).says("unchanged");
+    let again = bundle.deployment("d-TEST00002").hook("ApplicationStart");
+    again.exits(0).says("unchanged");
+
+    assert!(!again.stdout.contains("docker load"), "{}", again.stdout);
+    assert_eq!(world.inspect(&name, "{{.Id}} {{.State.StartedAt}}"), before);
+    bundle.run(&["plan", "--detailed-exitcode"]).exits(0).says("nothing to change");
+}
+
+#[test]
+fn a_stopped_container_of_the_same_release_is_started_again() {
+    let (world, name) = (world(), world().name("stopped"));
+    let port = world.port();
+    let bundle = Bundle::container(&name, &service(port), HEALTH);
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    bundle.hook("ApplicationStart").exits(0);
+    let id = world.inspect(&name, "{{.Id}}");
+    world.docker(&["stop", "--time", "0", &name]);
+
+    bundle.hook("ApplicationStart").exits(0).says("docker start");
+
+    assert_eq!(world.inspect(&name, "{{.Id}}"), id);
+    assert_eq!(world.get(port, "/").as_deref(), Some("one"));
+}
+
+#[test]
+fn a_changed_option_alone_is_a_new_container_and_the_plan_marks_it() {
+    let (world, name) = (world(), world().name("option"));
+    let port = world.port();
+    let bundle = Bundle::container(&name, &service(port), HEALTH);
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    bundle.hook("ApplicationStart").exits(0);
+
+    let more = format!("{}\nenvironment: {{COLOUR: blue, DB_PASSWORD: hunter2}}", service(port));
+    bundle.appspec(&crate::support::bundle::appspec(&name, &more, HEALTH));
+    let plan = bundle.run(&["plan", "--detailed-exitcode"]);
+    assert_eq!(plan.code, Some(2), "{}", plan.stderr);
+    assert!(plan.stdout.contains("--env COLOUR=blue  <- changed"), "{}", plan.stdout);
+    assert!(plan.stdout.contains("--env 'DB_PASSWORD=***'") || plan.stdout.contains("--env DB_PASSWORD=***"), "{}", plan.stdout);
+    assert!(!plan.stdout.contains("hunter2") && !plan.stdout.contains("docker load"), "{}", plan.stdout);
+
+    bundle.hook("ApplicationStart").exits(0);
+    let env = world.inspect(&name, "{{.Config.Env}}");
+    assert!(env.contains("COLOUR=blue") && env.contains("DB_PASSWORD=hunter2"), "{env}");
+    let state = std::fs::read_to_string(bundle.state().join(&name).join("releases/000002.json")).unwrap();
+    assert!(!state.contains("hunter2"), "the record holds a secret:\n{state}");
+}
+
+#[test]
+fn application_stop_removes_what_it_finds_and_cannot_fail_a_second_time() {
+    let (world, name) = (world(), world().name("stop"));
+    let port = world.port();
+    let bundle = Bundle::container(&name, &service(port), HEALTH);
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    bundle.hook("ApplicationStart").exits(0);
+
+    bundle.hook("ApplicationStop").exits(0);
+    assert!(world.containers(&name).is_empty());
+    bundle.hook("ApplicationStop").exits(0).says("nothing to do");
+}
+
+#[test]
+fn a_container_of_somebody_else_with_the_configured_name_is_replaced_and_the_plan_says_so() {
+    let (world, name) = (world(), world().name("stranger"));
+    let port = world.port();
+    let bundle = Bundle::container(&name, &service(port), HEALTH);
+    let (archive, id) = web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    world.docker(&["load", "--input", archive.to_str().unwrap()]);
+    world.docker(&["run", "--detach", "--name", &name, &id]);
+
+    bundle.run(&["plan"]).exits(0).says("bears the name");
+    bundle.hook("ApplicationStart").exits(0);
+
+    assert_eq!(world.inspect(&name, "{{index .Config.Labels \"balehook.name\"}}"), name);
+    assert_eq!(world.get(port, "/").as_deref(), Some("one"));
+}
+
+#[test]
+fn an_ephemeral_host_port_is_printed_and_recorded() {
+    let (world, name) = (world(), world().name("any"));
+    let bundle = Bundle::container(&name, "image: {archive: image.tar}\nports: [\"127.0.0.1::80\"]\nstop_grace_period: 1s", HEALTH);
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+
+    let outcome = bundle.hook("ApplicationStart");
+    outcome.exits(0);
+
+    let port = world.docker(&["port", &name, "80/tcp"]);
+    outcome.says(&format!("{port}->80/tcp"));
+    let record = std::fs::read_to_string(bundle.state().join(&name).join("releases/000001.json")).unwrap();
+    assert!(record.contains(&format!("{port}->80/tcp")), "{record}");
+}
+
+#[test]
+fn only_as_many_releases_as_keep_says_have_their_images_left() {
+    let (world, name) = (world(), world().name("keep"));
+    let port = world.port();
+    let mut bundle = Bundle::container(&name, &service(port), &format!("{HEALTH}\nkeep: 2"));
+    for version in ["1", "2", "3", "4"] {
+        web(&format!("{name}:{version}"), version).write_into(&bundle.path());
+        bundle.deployment(&format!("d-{version}")).hook("ApplicationStart").exits(0);
+    }
+    bundle.deployment("d-5").hook("BeforeInstall").exits(0);
+
+    let of = |repository: &str| world.docker(&["images", "--format", "{{.Tag}}", repository]).lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(of(&format!("balehook/{name}")).len(), 2);
+    let mut left = of(&name);
+    left.sort_unstable();
+    assert_eq!(left, ["3", "4"]);
+}
+
+#[test]
+fn health_by_the_images_own_healthcheck_is_asked_at_once_and_not_at_the_engines_interval() {
+    let (world, name) = (world(), world().name("own"));
+    let bundle = Bundle::container(&name, "image: {archive: image.tar}\nstop_grace_period: 1s", "health: {timeout: 20s}");
+    web(&format!("{name}:1"), "one").healthcheck(&["CMD", "/bin/busybox", "wget", "-q", "-O", "-", "http://127.0.0.1/healthz"]).write_into(&bundle.path());
+
+    bundle.hook("ApplicationStart").exits(0);
+
+    // The engine itself asks after 30 s for the first time.
+    assert_eq!(world.inspect(&name, "{{.State.Health.Status}}"), "starting");
+}
+
+#[test]
+fn an_event_without_work_says_so_in_one_line_and_never_asks_the_engine() {
+    let name = world().name("idle");
+    let mut bundle = Bundle::container(&name, "image: {archive: image.tar}", "");
+    bundle.env("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    for event in ["BeforeBlockTraffic", "AfterBlockTraffic", "BeforeAllowTraffic", "AfterAllowTraffic"] {
+        bundle.hook(event).exits(0).says(&format!("{event}: nothing to do"));
+    }
+}
+
+#[test]
+fn a_dry_run_without_engine_and_aws_prints_the_plan_with_what_it_assumed() {
+    let name = world().name("dry");
+    let mut bundle = Bundle::container(&name, "image: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/web:1\nports: [\"80:80\"]", HEALTH);
+    bundle.env("DOCKER_HOST", "unix:///nowhere/docker.sock");
+
+    let plan = bundle.run(&["plan"]);
+    plan.exits(0).says("assumed: no engine was asked").says("docker pull").says("--publish 80:80");
+    assert!(!bundle.state().exists(), "a dry run writes nothing");
+
+    let json = bundle.run(&["plan", "--format", "json"]);
+    let value: serde_json::Value = serde_json::from_str(&json.exits(0).stdout).unwrap();
+    assert_eq!(value["changes"], true);
+    for (index, step) in value["steps"].as_array().unwrap().iter().enumerate() {
+        let run = step["run"].as_str().unwrap();
+        assert!(plan.stdout.contains(&format!("{}. {run}", index + 1)), "{run} is not in\n{}", plan.stdout);
+    }
+}

@@ -1,0 +1,243 @@
+//! A bundle on disk, and its hooks run as the agent runs them.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::world::{World, repository, world};
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_balehook");
+
+/// One revision, unpacked as the agent unpacks it.
+pub struct Bundle {
+    root: tempfile::TempDir,
+    state: PathBuf,
+    deployment: String,
+    env: Vec<(String, String)>,
+}
+
+/// How a hook ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Outcome {
+    /// What the console shows of a failed hook: whole lines from the end while their sum is below 2048.
+    pub fn console(&self) -> String {
+        let mut kept: Vec<&str> = Vec::new();
+        let mut sum = 0;
+        for line in self.stdout.lines().rev() {
+            sum += line.len() + 30;
+            if sum >= 2048 {
+                break;
+            }
+            kept.push(line);
+        }
+        kept.reverse();
+        kept.join("\n")
+    }
+
+    /// Asserts the exit code, showing everything otherwise.
+    #[track_caller]
+    pub fn exits(&self, code: i32) -> &Self {
+        assert_eq!(self.code, Some(code), "\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Asserts that the console says something.
+    #[track_caller]
+    pub fn says(&self, text: &str) -> &Self {
+        assert!(self.console().contains(text), "{text:?} is not said:\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+impl Bundle {
+    /// A bundle with the shim and this `appspec.yml`, in a state folder of its own.
+    pub fn new(appspec: &str) -> Self {
+        let root = tempfile::Builder::new().prefix("deploy ment-").tempdir_in(world().folder()).unwrap();
+        let state = root.path().join("state");
+        let bundle = Self { root, state, deployment: "d-TEST00001".into(), env: world().aws() };
+        std::fs::create_dir_all(bundle.path().join("hooks")).unwrap();
+        std::fs::copy(repository().join("hooks/balehook"), bundle.path().join("hooks/balehook")).unwrap();
+        bundle.appspec(appspec);
+        bundle
+    }
+
+    /// A bundle for container mode: `name`, the lines of `container:` and the rest of the section.
+    pub fn container(name: &str, container: &str, rest: &str) -> Self {
+        Self::new(&appspec(name, container, rest))
+    }
+
+    /// The folder with `appspec.yml`.
+    pub fn path(&self) -> PathBuf {
+        self.root.path().join("group/d-1/deployment-archive")
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Replaces `appspec.yml`.
+    pub fn appspec(&self, text: &str) {
+        std::fs::write(self.path().join("appspec.yml"), text).unwrap();
+    }
+
+    /// Another deployment from here on.
+    pub fn deployment(&mut self, id: &str) -> &mut Self {
+        self.deployment = id.to_owned();
+        self
+    }
+
+    /// One more variable, or another value of one; the empty text removes it.
+    pub fn env(&mut self, name: &str, value: &str) -> &mut Self {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// An executable beside the binary on the hook's PATH.
+    pub fn program(&self, name: &str, script: &str) -> PathBuf {
+        let folder = self.root.path().join("programs");
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(name);
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    /// Runs the hook of an event to its end.
+    pub fn hook(&self, event: &str) -> Outcome {
+        self.start(event).wait()
+    }
+
+    /// Starts the hook of an event, as the agent does: the absolute path, no arguments, no HOME, `/` as folder.
+    pub fn start(&self, event: &str) -> Running {
+        let mut command = self.command(world(), self.path().join("hooks/balehook").as_os_str());
+        command.env("LIFECYCLE_EVENT", event);
+        Running::start(command)
+    }
+
+    /// Runs the binary by hand, with the bundle's environment.
+    pub fn run(&self, args: &[&str]) -> Outcome {
+        let mut command = self.command(world(), std::ffi::OsStr::new(BINARY));
+        command.args(args).arg("--appspec").arg(self.path());
+        Running::start(command).wait()
+    }
+
+    fn command(&self, world: &World, program: &std::ffi::OsStr) -> Command {
+        let mut command = world.command(program);
+        let path = format!("{}:{}:/usr/sbin:/usr/bin:/sbin:/bin", self.root.path().join("programs").display(), repository().join("target/tools/bin").display());
+        command
+            .env_clear()
+            .env("PATH", path)
+            .env("BALEHOOK_BIN", BINARY)
+            .env("BALEHOOK_STATE_DIR", &self.state)
+            .env("DOCKER_HOST", world.docker_host())
+            .env("DOCKER_CONFIG", self.root.path().join("docker-config"))
+            .env("DEPLOYMENT_ID", &self.deployment)
+            .env("APPLICATION_NAME", "My App")
+            .env("DEPLOYMENT_GROUP_NAME", "prod")
+            .env("DEPLOYMENT_GROUP_ID", "11111111-2222-3333-4444-555555555555")
+            .env("BUNDLE_BUCKET", "revisions")
+            .env("BUNDLE_KEY", "web.zip")
+            .current_dir("/");
+        for (name, value) in &self.env {
+            match value.as_str() {
+                "" => command.env_remove(name),
+                value => command.env(name, value),
+            };
+        }
+        command
+    }
+
+    /// Writes docker's `config.json` for the hook.
+    pub fn docker_config(&self, json: &str) {
+        let folder = self.root.path().join("docker-config");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("config.json"), json).unwrap();
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        let text = std::fs::read_to_string(self.path().join("appspec.yml")).unwrap_or_default();
+        let name = text.lines().find_map(|line| line.strip_prefix("  name: ")).unwrap_or_default().to_owned();
+        for container in world().containers(&name) {
+            let _ = world().docker_may_fail(&["rm", "--force", "--volumes", &container]);
+        }
+    }
+}
+
+/// A running hook.
+pub struct Running {
+    child: Child,
+    began: Instant,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        Self { child: command.spawn().unwrap(), began: Instant::now() }
+    }
+
+    /// The process.
+    pub fn pid(&self) -> nix::unistd::Pid {
+        nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+    }
+
+    /// Sends a signal to the whole process group, as the agent does.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::killpg(self.pid(), signal).unwrap();
+    }
+
+    /// Waits until a line with `text` is printed; returns the time since the start.
+    pub fn wait_until_said(&mut self, text: &str) -> Vec<String> {
+        use std::io::BufRead as _;
+        let stdout = self.child.stdout.as_mut().unwrap();
+        let mut seen = Vec::new();
+        for line in std::io::BufReader::with_capacity(1, stdout).lines() {
+            let line = line.unwrap();
+            let found = line.contains(text);
+            seen.push(line);
+            if found {
+                return seen;
+            }
+        }
+        panic!("{text:?} was never said: {seen:#?}");
+    }
+
+    /// Waits for its end.
+    pub fn wait(self) -> Outcome {
+        let began = self.began;
+        let output = self.child.wait_with_output().unwrap();
+        Outcome {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
+            took: began.elapsed(),
+        }
+    }
+}
+
+/// An `appspec.yml` for container mode.
+pub fn appspec(name: &str, container: &str, rest: &str) -> String {
+    let indented: String = container.lines().map(|line| format!("    {line}\n")).collect();
+    let rest: String = rest.lines().map(|line| format!("  {line}\n")).collect();
+    let hooks: String = ["ApplicationStop", "BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"]
+        .map(|event| format!("  {event}: [{{location: hooks/balehook, timeout: 60}}]\n"))
+        .concat();
+    format!("version: 0.0\nos: linux\nhooks:\n{hooks}x-balehook:\n  name: {name}\n  container:\n{indented}{rest}")
+}

@@ -1,0 +1,180 @@
+//! Images made here: a static busybox and what a test needs, as `docker save` writes them.
+
+use std::path::{Path, PathBuf};
+
+use sha2::Digest as _;
+
+/// An image to build.
+#[derive(Clone)]
+pub struct Image {
+    tag: String,
+    files: Vec<(String, Vec<u8>)>,
+    config: serde_json::Value,
+    architecture: String,
+    padding: u64,
+}
+
+/// A web server on port 80 that answers with `version`.
+pub fn web(tag: &str, version: &str) -> Image {
+    let command = ["/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/www"];
+    Image::new(tag).file("www/index.html", format!("{version}\n")).file("www/healthz", "ok\n").command(&command)
+}
+
+impl Image {
+    /// Busybox alone.
+    pub fn new(tag: &str) -> Self {
+        let files = vec![("bin/busybox".to_owned(), std::fs::read("/bin/busybox").unwrap())];
+        Self { tag: tag.to_owned(), files, config: serde_json::json!({}), architecture: "amd64".into(), padding: 0 }
+    }
+
+    pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.files.push((path.to_owned(), content.into()));
+        self
+    }
+
+    pub fn command(mut self, command: &[&str]) -> Self {
+        self.config["Cmd"] = command.into();
+        self
+    }
+
+    /// A script of busybox's shell.
+    pub fn script(self, script: &str) -> Self {
+        self.command(&["/bin/busybox", "sh", "-c", script])
+    }
+
+    pub fn healthcheck(mut self, test: &[&str]) -> Self {
+        self.config["Healthcheck"] = serde_json::json!({ "Test": test, "Interval": 30_000_000_000u64 });
+        self
+    }
+
+    pub fn architecture(mut self, name: &str) -> Self {
+        self.architecture = name.to_owned();
+        self
+    }
+
+    /// A layer with so many bytes more.
+    pub fn padding(mut self, bytes: u64) -> Self {
+        self.padding = bytes;
+        self
+    }
+
+    /// The layer, as a tar.
+    fn layer(&self) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, content) in &self.files {
+            entry(&mut tar, path, content);
+        }
+        let mut header = header("bin/sh", 0, 0o777);
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_link_name("busybox").unwrap();
+        header.set_cksum();
+        tar.append(&header, &[][..]).unwrap();
+        tar.into_inner().unwrap()
+    }
+
+    /// Writes the archive; returns its config digest, which is the image's ID.
+    pub fn write(&self, path: &Path) -> String {
+        let layer = self.layer();
+        let mut layers = vec![(sha256(&layer), layer.len() as u64)];
+        if self.padding > 0 {
+            layers.push((padding_digest(self.padding), padding_size(self.padding)));
+        }
+        let diff_ids: Vec<String> = layers.iter().map(|(digest, _)| format!("sha256:{digest}")).collect();
+        let config = serde_json::json!({
+            "architecture": self.architecture, "os": "linux", "config": self.config,
+            "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        });
+        let config = config.to_string().into_bytes();
+        let id = sha256(&config);
+        let mut tar = tar::Builder::new(std::io::BufWriter::new(std::fs::File::create(path).unwrap()));
+        entry(&mut tar, &format!("{id}.json"), &config);
+        entry(&mut tar, &format!("{}/layer.tar", layers[0].0), &layer);
+        if let Some((digest, size)) = layers.get(1) {
+            tar.append(&header(&format!("{digest}/layer.tar"), *size, 0o644), padding_layer(self.padding)).unwrap();
+        }
+        let names: Vec<String> = layers.iter().map(|(digest, _)| format!("{digest}/layer.tar")).collect();
+        let manifest = serde_json::json!([{ "Config": format!("{id}.json"), "RepoTags": [self.tag], "Layers": names }]);
+        entry(&mut tar, "manifest.json", manifest.to_string().as_bytes());
+        tar.finish().unwrap();
+        format!("sha256:{id}")
+    }
+
+    /// Writes the archive into a folder as `image.tar`.
+    pub fn write_into(&self, folder: &Path) -> (PathBuf, String) {
+        let path = folder.join("image.tar");
+        let id = self.write(&path);
+        (path, id)
+    }
+}
+
+fn header(path: &str, size: u64, mode: u32) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_path(path).unwrap();
+    header.set_size(size);
+    header.set_mode(mode);
+    header.set_cksum();
+    header
+}
+
+fn entry<W: std::io::Write>(tar: &mut tar::Builder<W>, path: &str, content: &[u8]) {
+    tar.append(&header(path, content.len() as u64, 0o755), content).unwrap();
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex(&sha2::Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A layer with one file of `bytes` bytes, never whole in memory.
+fn padding_layer(bytes: u64) -> impl std::io::Read {
+    use std::io::Read as _;
+    let head = header("padding", bytes, 0o644).as_bytes().to_vec();
+    let fill = padding_size(bytes) - 512 - bytes;
+    std::io::Cursor::new(head).chain(Noise { state: 1, left: bytes }).chain(std::io::repeat(0).take(fill))
+}
+
+fn padding_size(bytes: u64) -> u64 {
+    512 + bytes.div_ceil(512) * 512 + 1024
+}
+
+fn padding_digest(bytes: u64) -> String {
+    let mut digest = sha2::Sha256::new();
+    std::io::copy(&mut padding_layer(bytes), &mut HashWriter(&mut digest)).unwrap();
+    hex(&digest.finalize())
+}
+
+struct HashWriter<'a>(&'a mut sha2::Sha256);
+
+impl std::io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes that do not compress.
+struct Noise {
+    state: u64,
+    left: u64,
+}
+
+impl std::io::Read for Noise {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        for chunk in buffer[..count].chunks_mut(8) {
+            self.state ^= self.state << 13;
+            self.state ^= self.state >> 7;
+            self.state ^= self.state << 17;
+            chunk.copy_from_slice(&self.state.to_le_bytes()[..chunk.len()]);
+        }
+        self.left -= count as u64;
+        Ok(count)
+    }
+}

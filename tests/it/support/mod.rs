@@ -1,0 +1,10 @@
+//! What the integration tests stand on: a world of their own, images made here, bundles, and the binary as the agent
+//! runs it.
+
+pub mod bundle;
+pub mod images;
+pub mod world;
+
+pub use bundle::{Bundle, Outcome};
+pub use images::Image;
+pub use world::{World, world};

@@ -1,0 +1,263 @@
+//! Namespaces with an engine, registries, an S3 server and the ECR API, shared by the tests of this process.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+/// The registry under ECR's real name.
+pub const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+/// The password that the ECR API hands out.
+pub const ECR_PASSWORD: &str = "123456789012-auth-token";
+/// A second registry.
+pub const OTHER: &str = "registry.test:5443";
+/// Its user's password: its base64 has `+` and `/`.
+pub const OTHER_PASSWORD: &str = "p~?>~?>~?>ÿÿ";
+/// The S3 server.
+pub const S3: &str = "http://127.0.0.1:8333";
+
+/// The world of this test process.
+pub struct World {
+    folder: PathBuf,
+    _keeper: Child,
+    pid: u32,
+}
+
+/// The world; started by whoever asks first.
+pub fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(World::start)
+}
+
+/// The repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn tools() -> PathBuf {
+    repository().join("target/tools")
+}
+
+/// Folders of worlds whose process is gone are removed by the next one.
+fn sweep(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix("world-").and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+impl World {
+    fn start() -> Self {
+        assert!(tools().join("venv/bin/weed").exists(), "the test servers are missing: run `make setup`");
+        let parent = std::env::temp_dir().join("balehook-tests");
+        std::fs::create_dir_all(&parent).unwrap();
+        sweep(&parent);
+        let folder = parent.join(format!("world-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let script = repository().join("tests/it/support/world.sh");
+        let log = std::fs::File::create(folder.join("log.txt")).unwrap();
+        let mut keeper = Command::new("unshare")
+            .args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "bash"])
+            .args([script.as_os_str(), folder.as_os_str(), tools().as_os_str()])
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let pid = inner_pid(&mut keeper);
+        let world = Self { folder, _keeper: keeper, pid };
+        world.wait_for("the engine", || world.docker_may_fail(&["version"]).is_ok());
+        world
+    }
+
+    /// Waits until `ready`; a minute at most.
+    pub fn wait_for(&self, what: &str, ready: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !ready() {
+            let log = || std::fs::read_to_string(self.folder.join("log.txt")).unwrap_or_default();
+            assert!(began.elapsed() < Duration::from_secs(60), "{what} did not come up: {}", log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// A program inside the world's network.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.pid)).arg("--").arg(program);
+        command
+    }
+
+    /// `DOCKER_HOST` of the world's engine.
+    pub fn docker_host(&self) -> String {
+        format!("unix://{}/docker.sock", self.folder.display())
+    }
+
+    /// A folder for scratch files, on the engine's disk.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The docker CLI on the world's engine.
+    pub fn docker(&self, args: &[&str]) -> String {
+        self.docker_may_fail(args).unwrap_or_else(|said| panic!("docker {args:?}: {said}"))
+    }
+
+    /// The same where it may fail; then what it said.
+    pub fn docker_may_fail(&self, args: &[&str]) -> Result<String, String> {
+        let output = Command::new("/usr/bin/docker")
+            .args(args)
+            .env("DOCKER_HOST", self.docker_host())
+            .env("DOCKER_CONFIG", self.folder.join("docker-config"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// Runs `work` on a thread inside the world's network.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let namespace = std::fs::File::open(format!("/proc/{}/ns/net", self.pid)).unwrap();
+        std::thread::scope(|scope| {
+            let entered = scope.spawn(|| {
+                nix::sched::setns(namespace.as_fd(), nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+                work()
+            });
+            entered.join().unwrap()
+        })
+    }
+
+    /// The first line that `http://127.0.0.1:port/path` answers with, where it answers 200.
+    pub fn get(&self, port: u16, path: &str) -> Option<String> {
+        self.inside(|| get(port, path))
+    }
+
+    /// A host port that no other test has.
+    pub fn port(&self) -> u16 {
+        static NEXT: AtomicU16 = AtomicU16::new(20_000);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A name that no other test has.
+    pub fn name(&self, stem: &str) -> String {
+        static NEXT: AtomicU16 = AtomicU16::new(1);
+        format!("{stem}{}", NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Waits until something listens on a port of the world.
+    pub fn wait_for_port(&self, port: u16) {
+        self.wait_for(&format!("port {port}"), || {
+            self.inside(|| TcpStream::connect(("127.0.0.1", port)).is_ok())
+        });
+    }
+
+    /// Containers of a name, running ones only: `id image` a line.
+    pub fn running(&self, name: &str) -> Vec<String> {
+        let filter = format!("label=balehook.name={name}");
+        let ids = self.docker(&["ps", "--quiet", "--no-trunc", "--filter", &filter]);
+        ids.lines().map(str::to_owned).collect()
+    }
+
+    /// All containers of a name, by their names.
+    pub fn containers(&self, name: &str) -> Vec<String> {
+        let filter = format!("label=balehook.name={name}");
+        let mut names: Vec<String> =
+            self.docker(&["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"]).lines().map(str::to_owned).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// `docker inspect` with a template.
+    pub fn inspect(&self, container: &str, template: &str) -> String {
+        self.docker(&["inspect", "--format", template, container])
+    }
+
+    /// Puts an object into the S3 server; returns its URI.
+    pub fn put(&self, bucket: &str, key: &str, body: &Path) -> String {
+        self.wait_for_port(8333);
+        let curl = |args: &[&str]| {
+            let signed = ["--silent", "--show-error", "--fail", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "AKIATESTS:tests-secret"];
+            let output = self.command("curl").args(signed).args(args).output().unwrap();
+            (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        let url = format!("{S3}/{bucket}");
+        self.wait_for("the S3 server", || curl(&["-X", "PUT", &url]).0 || curl(&["-I", &url]).0);
+        let (done, said) = curl(&["--upload-file", body.to_str().unwrap(), &format!("{url}/{key}")]);
+        assert!(done, "cannot upload: {said}");
+        format!("s3://{bucket}/{key}")
+    }
+
+    /// The environment of a deployment that reads from the S3 server and asks the ECR API.
+    pub fn aws(&self) -> Vec<(String, String)> {
+        let pairs = [
+            ("AWS_ENDPOINT_URL_S3", S3),
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1:5000"),
+            ("AWS_ACCESS_KEY_ID", "AKIATESTS"),
+            ("AWS_SECRET_ACCESS_KEY", "tests-secret"),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ];
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    }
+
+    /// Pushes an image of the engine to a registry of the world; returns the digest.
+    pub fn push(&self, registry: &str, image: &str, target: &str) -> String {
+        let (user, password) = if registry == ECR { ("AWS", ECR_PASSWORD) } else { ("team", OTHER_PASSWORD) };
+        self.wait_for_port(if registry == ECR { 443 } else { 5443 });
+        // The CLI would ask the registry itself, from outside the world: the engine gets the header from a file instead.
+        let config = self.folder.join("docker-config");
+        std::fs::create_dir_all(&config).unwrap();
+        let auth = |user: &str, password: &str| base64(&format!("{user}:{password}"));
+        let auths = format!(
+            r#"{{"auths":{{"{ECR}":{{"auth":"{}"}},"{OTHER}":{{"auth":"{}"}}}}}}"#,
+            auth("AWS", ECR_PASSWORD),
+            auth("team", OTHER_PASSWORD)
+        );
+        let _ = (user, password);
+        std::fs::write(config.join("config.json"), auths).unwrap();
+        let reference = format!("{registry}/{target}");
+        self.docker(&["tag", image, &reference]);
+        let said = self.docker(&["push", &reference]);
+        self.docker(&["rmi", &reference]);
+        let digest = said.split("digest: ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        digest.unwrap_or_else(|| panic!("no digest in {said}")).to_owned()
+    }
+}
+
+/// Standard base64.
+pub fn base64(text: &str) -> String {
+    use ::base64::Engine as _;
+    ::base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+/// GET from this thread's network.
+pub fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.lines().next()?.contains(" 200 ").then(|| body.lines().next().unwrap_or_default().to_owned())
+}
+
+/// The process that `unshare` made: its namespaces are the world's.
+fn inner_pid(keeper: &mut Child) -> u32 {
+    let children = format!("/proc/{0}/task/{0}/children", keeper.id());
+    let began = Instant::now();
+    loop {
+        let found = std::fs::read_to_string(&children).unwrap_or_default();
+        if let Some(pid) = found.split_whitespace().next().and_then(|pid| pid.parse().ok()) {
+            return pid;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "unshare started nothing: {:?}", keeper.try_wait());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

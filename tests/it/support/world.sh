@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# The tests' own world: an engine, registries with TLS, an S3 server and the ECR API, in network, mount and process
+# namespaces of their own. Run by `unshare`; ends, with everything in it, when its standard input ends.
+#   world.sh FOLDER TOOLS
+set -euo pipefail
+world=$1 tools=$2
+ecr=123456789012.dkr.ecr.eu-west-1.amazonaws.com
+other=registry.test
+mkdir -p "$world"/{data,exec,s3,log,ca,registry-ecr,registry-other}
+ip link set lo up
+
+# One certificate for both registries, trusted by this engine alone.
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=balehook-tests \
+    -addext "subjectAltName=DNS:$ecr,DNS:$other,IP:127.0.0.1" \
+    -keyout "$world/ca/key.pem" -out "$world/ca/cert.pem" 2>/dev/null
+mount -t tmpfs tmpfs /etc/docker 2>/dev/null || { mkdir -p /etc/docker; mount -t tmpfs tmpfs /etc/docker; }
+for host in "$ecr" "$other:5443"; do
+    mkdir -p "/etc/docker/certs.d/$host"
+    cp "$world/ca/cert.pem" "/etc/docker/certs.d/$host/ca.crt"
+done
+printf '127.0.0.1 localhost %s %s\n' "$ecr" "$other" >"$world/hosts"
+mount --bind "$world/hosts" /etc/hosts
+
+# The password of the second registry needs the two letters in which base64 and base64url differ.
+htpasswd -Bbn AWS 123456789012-auth-token >"$world/ca/ecr.htpasswd"
+htpasswd -Bbn team 'p~?>~?>~?>ÿÿ' >"$world/ca/other.htpasswd"
+registry() { # NAME PORT
+    cat >"$world/registry-$1.yml" <<YML
+version: 0.1
+log: {level: warn}
+storage: {filesystem: {rootdirectory: $world/registry-$1}, delete: {enabled: true}}
+http: {addr: 127.0.0.1:$2, tls: {certificate: $world/ca/cert.pem, key: $world/ca/key.pem}}
+auth: {htpasswd: {realm: $1, path: $world/ca/$1.htpasswd}}
+YML
+    docker-registry serve "$world/registry-$1.yml" >"$world/log/registry-$1" 2>&1 &
+}
+registry ecr 443
+registry other 5443
+
+cat >"$world/s3.json" <<'JSON'
+{"identities": [{"name": "tests", "credentials": [{"accessKey": "AKIATESTS", "secretKey": "tests-secret"}],
+  "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}
+JSON
+(cd "$world/s3" && exec "$tools/venv/bin/weed" server -dir="$world/s3" -s3 -s3.port=8333 -s3.config="$world/s3.json" \
+    -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.volumeSizeLimitMB=2048 -volume.max=20 >"$world/log/s3" 2>&1) &
+"$tools/venv/bin/moto_server" -H 127.0.0.1 -p 5000 >"$world/log/moto" 2>&1 &
+
+dockerd --data-root "$world/data" --exec-root "$world/exec" -p "$world/dockerd.pid" -H "unix://$world/docker.sock" \
+    --cgroup-parent "/balehook-tests-$(basename "$world")" >"$world/log/dockerd" 2>&1 &
+# The reader of this pipe is the test process: when it is gone, so are we, and the kernel ends the rest.
+cat >/dev/null || true
