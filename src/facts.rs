@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::image::pin::ImagePin;
-use crate::release::{Journal, Release, Store};
+use crate::release::{Brought, Journal, Release, Store};
 use crate::spec::types::{ContentDigest, EnvVar};
 
 /// Label: the deployment's `name`.
@@ -61,6 +61,8 @@ pub struct Facts {
     pub journal: Option<Journal>,
     /// Our own tags in the engine (`balehook/<name>:…`).
     pub keeper_tags: Vec<String>,
+    /// What we brought into the engine for each of them.
+    pub brought: Vec<Brought>,
     /// What could not be looked up. A run ends here; a dry run goes on where it may be assumed.
     pub failures: Vec<LookFailure>,
 }
@@ -78,6 +80,7 @@ impl Facts {
             releases: store.releases(),
             journal: store.journal(),
             keeper_tags: Vec::new(),
+            brought: store.brought(),
             failures: Vec::new(),
         }
     }
@@ -140,8 +143,6 @@ pub struct ImageFacts {
     pub pin: ImagePin,
     /// Whether the engine has it.
     pub present: bool,
-    /// References that an earlier event of this deployment brought into the engine for it.
-    pub references: Vec<String>,
     /// Bytes that must travel, where that is known.
     pub bytes: Option<u64>,
     /// Why it could not be looked up (a dry run goes on with that as an assumption).

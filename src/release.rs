@@ -34,8 +34,6 @@ pub struct Release {
     pub source: String,
     /// The image that runs.
     pub image: ImagePin,
-    /// References that we brought into the engine for it, besides our own tag.
-    pub references: Vec<String>,
     /// The digest of all options.
     pub spec: String,
     /// The options as a `docker run` takes them, secrets hidden.
@@ -83,7 +81,14 @@ pub struct Resolved {
     pub source: String,
     /// The result.
     pub image: ImagePin,
-    /// References that loading or pulling it brought into the engine.
+}
+
+/// References that a pull or a load brought into the engine, for the image that a tag of ours keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brought {
+    /// `balehook/<name>:<digits>`.
+    pub tag: String,
+    /// The references.
     pub references: Vec<String>,
 }
 
@@ -138,6 +143,11 @@ impl Store {
     pub fn resolved(&self, deployment: &str, source: &str) -> Option<Resolved> {
         let resolved: Resolved = read(&self.folder.join("resolved.json"))?;
         (resolved.deployment == deployment && resolved.source == source).then_some(resolved)
+    }
+
+    /// What was brought into the engine and is not pruned yet.
+    pub fn brought(&self) -> Vec<Brought> {
+        read(&self.folder.join("images.json")).unwrap_or_default()
     }
 
     /// Takes the lock; waits for another holder until `give_up`. `waiting` is called once, when it has to wait.
@@ -229,6 +239,14 @@ impl LockedStore {
     /// Everything that the journal promised was done or undone.
     pub fn close_journal(&self) {
         let _ = fs::remove_file(self.store.folder.join("journal.json"));
+    }
+
+    /// Keeps what was brought into the engine, to be pruned with its image.
+    ///
+    /// # Errors
+    /// [`Kind::State`].
+    pub fn keep_brought(&self, brought: &[Brought]) -> Result<(), Failure> {
+        write(&self.store.folder.join("images.json"), &brought)
     }
 
     /// Keeps what a tag or an archive was resolved to.

@@ -18,6 +18,9 @@ use crate::spec::{ArchiveLocation, Deployment, ImageSource, Mode, validate};
 /// Longest list of problems on the console, in bytes.
 const PROBLEMS_TAIL: usize = 1300;
 
+/// The deployment's ID where no agent gave one: its image is resolved anew by each event.
+pub(crate) const MANUAL: &str = "manual";
+
 /// One deployment and the means to look at the host for it.
 pub(crate) struct Prepared {
     pub deployment: Deployment,
@@ -89,7 +92,7 @@ fn asker(context: &Context, deployment: &Deployment, bundle_root: &Path) -> Aske
         }
     };
     Asker {
-        deployment: context.env.deployment_id().unwrap_or("manual").to_owned(),
+        deployment: context.env.deployment_id().unwrap_or(MANUAL).to_owned(),
         revision: context.env.revision(),
         source,
     }

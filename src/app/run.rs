@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::deployment::{self, Prepared};
+use super::deployment::{self, MANUAL, Prepared};
 use super::{Context, exit_code};
 use crate::error::{Failure, Kind};
 use crate::exec::{self, Done, Failed, Stop, Watcher};
@@ -16,7 +16,7 @@ use crate::image::pin::ImagePin;
 use crate::input::appspec;
 use crate::plan::Plan;
 use crate::plan::step::Step;
-use crate::release::{FORMAT, Holder, Journal, LockedStore, Resolved};
+use crate::release::{Brought, FORMAT, Holder, Journal, LockedStore, Resolved};
 use crate::report::text::Console;
 use crate::report::{log, text};
 use crate::spec::types::LifecycleEvent;
@@ -147,22 +147,29 @@ fn remember(
     outcome: &Result<Done, Box<Failed>>,
 ) -> Result<(), Failure> {
     let Some(image) = &facts.image else { return Ok(()) };
-    let asker = &prepared.asker;
-    if asker.deployment == "manual" || matches!(image.pin, ImagePin::Unknown { .. }) {
-        return Ok(());
-    }
     let brought = match outcome {
         Ok(done) => &done.brought,
         Err(failed) => &failed.brought,
     };
-    let mut references = image.references.clone();
-    references.extend(brought.iter().filter(|reference| !image.references.contains(reference)).cloned());
+    let tag = image.pin.keeper_tag(&prepared.deployment.name);
+    let mut all = facts.brought.clone();
+    all.retain(|known| known.tag == tag || facts.keeper_tags.contains(&known.tag));
+    if !brought.is_empty() {
+        all.retain(|known| known.tag != tag);
+        all.push(Brought { tag, references: brought.clone() });
+    }
+    if all != facts.brought {
+        store.keep_brought(&all)?;
+    }
+    let asker = &prepared.asker;
+    if asker.deployment == MANUAL || matches!(image.pin, ImagePin::Unknown { .. }) {
+        return Ok(());
+    }
     store.keep_resolved(&Resolved {
         format: FORMAT,
         deployment: asker.deployment.clone(),
         source: asker.source.clone(),
         image: image.pin.clone(),
-        references,
     })
 }
 

@@ -39,7 +39,6 @@ pub struct LiveHost {
     /// Releases to keep on record.
     pub keep: usize,
     created: Option<String>,
-    brought: Vec<String>,
     loaded: Option<(ImagePin, String)>,
 }
 
@@ -53,7 +52,7 @@ impl LiveHost {
         store: LockedStore,
         keep: usize,
     ) -> Self {
-        Self { name, engine, s3, credentials, store, keep, created: None, brought: Vec::new(), loaded: None }
+        Self { name, engine, s3, credentials, store, keep, created: None, loaded: None }
     }
 
     /// The ID or the name by which the engine is to be asked for a container.
@@ -97,26 +96,6 @@ impl LiveHost {
         )
         .next("correct `reference` or `id` under x-balehook.container.image"))
     }
-
-    /// Pulls or loads, and verifies. Returns the references this gave the image.
-    async fn bring_in(&mut self, bring: &Bring) -> Result<Vec<String>, Failure> {
-        match bring {
-            Bring::Pull { image, registry, platform } => {
-                let pinned = image.argument();
-                registry::pull(&self.engine, registry, &pinned, platform.as_deref(), &self.credentials).await?;
-                self.image_id(image).await?;
-                Ok(vec![pinned])
-            }
-            Bring::Load { image, archive, bytes } => {
-                let label = archive.to_string();
-                let opened = Archive::open(archive, &self.s3).await?;
-                let loaded = load::load(&self.engine, &opened, &label, *bytes).await?;
-                let id = self.verify(image, &label, &loaded).await?;
-                tracing::info!(%label, id, size = bytes.map(megabytes), "loaded");
-                Ok(loaded.into_iter().filter(|reference| !reference.starts_with("sha256:")).collect())
-            }
-        }
-    }
 }
 
 /// Whether a loaded image is the wanted one: its layers, or what little is known of a compressed archive.
@@ -133,9 +112,22 @@ fn is_wanted(image: &ImageInspect, candidate: &str, pin: &ImagePin, loaded: usiz
 
 impl Host for LiveHost {
     async fn bring(&mut self, bring: &Bring) -> Result<Vec<String>, Failure> {
-        let brought = self.bring_in(bring).await?;
-        self.brought.extend(brought.iter().cloned());
-        Ok(brought)
+        match bring {
+            Bring::Pull { image, registry, platform } => {
+                let pinned = image.argument();
+                registry::pull(&self.engine, registry, &pinned, platform.as_deref(), &self.credentials).await?;
+                self.image_id(image).await?;
+                Ok(vec![pinned])
+            }
+            Bring::Load { image, archive, bytes } => {
+                let label = archive.to_string();
+                let opened = Archive::open(archive, &self.s3).await?;
+                let loaded = load::load(&self.engine, &opened, &label, *bytes).await?;
+                let id = self.verify(image, &label, &loaded).await?;
+                tracing::info!(%label, id, size = bytes.map(megabytes), "loaded");
+                Ok(loaded.into_iter().filter(|reference| !reference.starts_with("sha256:")).collect())
+            }
+        }
     }
 
     async fn keep(&mut self, image: &ImagePin, tag: &str) -> Result<(), Failure> {
@@ -200,9 +192,7 @@ impl Host for LiveHost {
             ports: published(&ports),
             down_ms: down.and_then(|down| u64::try_from(down.as_millis()).ok()),
         };
-        let mut references = release.references.clone();
-        references.extend(self.brought.iter().filter(|brought| !release.references.contains(brought)).cloned());
-        self.store.add_release(&Release { observed, references, ..release.clone() }, self.keep)
+        self.store.add_release(&Release { observed, ..release.clone() }, self.keep)
     }
 
     async fn remove(&mut self, container: &Target) -> Result<(), Failure> {

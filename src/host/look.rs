@@ -92,7 +92,7 @@ impl Look<'_> {
         let asker = self.asker;
         let resolved = self.store.resolved(&asker.deployment, &asker.source);
         let mut image = match resolved {
-            Some(resolved) => ImageFacts { references: resolved.references, ..found(resolved.image) },
+            Some(resolved) => found(resolved.image),
             None => match &container.image {
                 ImageSource::Registry(reference) => self.resolve(reference, facts).await,
                 ImageSource::Archive { location, reference, id } => {
@@ -304,7 +304,7 @@ fn networks(body: &ContainerCreateBody) -> Vec<String> {
 }
 
 fn found(pin: ImagePin) -> ImageFacts {
-    ImageFacts { pin, present: false, references: Vec::new(), bytes: None, unknown: None, architecture: None }
+    ImageFacts { pin, present: false, bytes: None, unknown: None, architecture: None }
 }
 
 fn unknown(wanted: String, why: &str) -> ImageFacts {

@@ -108,7 +108,7 @@ fn start(
     }
     plan.actions.extend(actions);
     let proof = proof(deployment);
-    let release = release(asker, facts, image, &spec, &digest);
+    let release = release(asker, image, &spec, &digest);
     match same {
         Some(same) => keep_serving(plan, same, proof, facts, release),
         None => {
@@ -217,18 +217,25 @@ fn proof(deployment: &Deployment) -> Proof {
     }
 }
 
-/// Our tags that no kept release holds, and what those releases had brought.
+/// Our tags that no kept release holds, and what was brought in for them.
 fn prune(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &ImagePin) {
-    let kept: Vec<&Release> = facts.releases.iter().take(deployment.keep).collect();
-    let mut kept_tags: Vec<String> = kept.iter().map(|release| release.image.keeper_tag(&deployment.name)).collect();
-    kept_tags.push(wanted.keeper_tag(&deployment.name));
-    let kept_references: Vec<&String> = kept.iter().flat_map(|release| &release.references).collect();
-    let gone = facts.releases.iter().skip(deployment.keep).flat_map(|release| &release.references);
-    let references = gone.filter(|reference| !kept_references.contains(reference) && !is_of(wanted, reference));
-    let tags = facts.keeper_tags.iter().filter(|tag| !kept_tags.contains(tag));
-    for reference in references.chain(tags) {
-        plan.actions.push(Action::best_effort(Step::Untag { reference: reference.clone() }));
+    let is_recorded = plan.actions.iter().any(|action| matches!(action.step, Step::Record { .. }));
+    let earlier = deployment.keep - usize::from(is_recorded);
+    let mut kept: Vec<String> =
+        facts.releases.iter().take(earlier).map(|release| release.image.keeper_tag(&deployment.name)).collect();
+    kept.push(wanted.keeper_tag(&deployment.name));
+    let needed: Vec<&String> = kept.iter().flat_map(|tag| brought_for(facts, tag)).collect();
+    for tag in facts.keeper_tags.iter().filter(|tag| !kept.contains(tag)) {
+        let references =
+            brought_for(facts, tag).filter(|reference| !needed.contains(reference) && !is_of(wanted, reference));
+        for reference in references.chain([tag]) {
+            plan.actions.push(Action::best_effort(Step::Untag { reference: reference.clone() }));
+        }
     }
+}
+
+fn brought_for<'a>(facts: &'a Facts, tag: &'a str) -> impl Iterator<Item = &'a String> {
+    facts.brought.iter().filter(move |brought| brought.tag == tag).flat_map(|brought| &brought.references)
 }
 
 fn is_of(pin: &ImagePin, reference: &str) -> bool {
@@ -337,19 +344,13 @@ fn labelled(
     spec
 }
 
-fn release(asker: &Asker, facts: &Facts, image: &ImageFacts, spec: &ContainerSpec, digest: &str) -> Release {
-    let earlier = facts.releases.iter().filter(|release| release.image == image.pin);
-    let mut references: Vec<String> = earlier.flat_map(|release| release.references.clone()).collect();
-    references.extend(image.references.clone());
-    references.sort_unstable();
-    references.dedup();
+fn release(asker: &Asker, image: &ImageFacts, spec: &ContainerSpec, digest: &str) -> Release {
     Release {
         format: FORMAT,
         deployment: asker.deployment.clone(),
         revision: asker.revision.clone(),
         source: asker.source.clone(),
         image: image.pin.clone(),
-        references,
         spec: digest.to_owned(),
         options: spec.run_options(),
         observed: Observed::default(),

@@ -1,1 +1,269 @@
-//! 
+//! Deployments that fail: the old container serves again, the exit code is honest, the console says why.
+
+use crate::support::images::web;
+use crate::support::{Bundle, Image, world};
+
+const HEALTH: &str = "health: {http: /healthz, timeout: 3s}";
+
+/// A deployment that serves "old", and what must still be true of it afterwards.
+struct Served {
+    bundle: Bundle,
+    name: String,
+    port: u16,
+    id: String,
+}
+
+impl Served {
+    fn new(stem: &str, more: &str, rest: &str) -> Self {
+        let (world, name) = (world(), world().name(stem));
+        let port = world.port();
+        let service =
+            format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s{more}");
+        let bundle = Bundle::container(&name, &service, rest);
+        web(&format!("{name}:1"), "old").write_into(&bundle.path());
+        bundle.hook("ApplicationStart").exits(0);
+        let id = world.inspect(&name, "{{.Id}}");
+        Self { bundle, name, port, id }
+    }
+
+    fn image(&self) -> String {
+        format!("{}:2", self.name)
+    }
+
+    /// Deploys what stands in the bundle now; it must fail with this exit code.
+    fn fails(&mut self, code: i32) -> crate::support::Outcome {
+        let outcome = self.bundle.deployment("d-TEST00002").hook("ApplicationStart");
+        outcome.exits(code);
+        let console = outcome.console();
+        assert!(console.lines().last().unwrap().starts_with("balehook: error: "), "{console}");
+        assert!(outcome.stdout.is_ascii() || !outcome.stdout.contains('\u{1b}'), "no control sequences");
+        self.serves_old();
+        outcome
+    }
+
+    /// Exactly one container is left, the old one, and it serves.
+    fn serves_old(&self) {
+        let world = world();
+        assert_eq!(world.containers(&self.name), [self.name.clone()], "exactly one container is left");
+        assert_eq!(world.running(&self.name), [self.id.clone()], "the old one runs");
+        world.wait_for("the old container", || world.get(self.port, "/").is_some());
+        assert_eq!(world.get(self.port, "/").as_deref(), Some("old"));
+    }
+}
+
+#[test]
+fn an_image_that_exits_at_once_is_rolled_back_with_its_log_and_exit_code() {
+    let mut served = Served::new("exits", "", HEALTH);
+    let script = "echo starting; echo cannot find the database >&2; exit 3";
+    Image::new(&served.image()).script(script).write_into(&served.bundle.path());
+
+    let outcome = served.fails(8);
+
+    outcome.says("ended with exit code 3").says("| cannot find the database").says("is back after");
+}
+
+#[test]
+fn an_image_that_is_never_healthy_is_rolled_back_with_the_last_answer() {
+    let mut served = Served::new("sick", "", HEALTH);
+    let command = ["/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/www"];
+    Image::new(&served.image()).file("www/index.html", "new\n").command(&command).write_into(&served.bundle.path());
+
+    served.fails(8).says("was not proven within 3s").says("404");
+}
+
+#[test]
+fn an_image_whose_healthcheck_command_fails_is_rolled_back_with_what_the_command_said() {
+    let mut served = Served::new("check", "", "health: {timeout: 3s}");
+    let check = ["CMD-SHELL", "echo disk is full; exit 1"];
+    web(&served.image(), "new").healthcheck(&check).write_into(&served.bundle.path());
+
+    served.fails(8).says("HEALTHCHECK").says("disk is full");
+}
+
+#[test]
+fn an_image_that_never_listens_is_rolled_back() {
+    let mut served = Served::new("deaf", "", HEALTH);
+    Image::new(&served.image()).script("echo up; sleep 1000").write_into(&served.bundle.path());
+
+    served.fails(8).says("was not proven within 3s").says("| up");
+}
+
+#[test]
+fn an_image_that_crashes_and_is_restarted_by_the_engine_is_rolled_back_at_once() {
+    let mut served = Served::new("crash", "\nrestart: always", "health: {timeout: 20s}");
+    Image::new(&served.image()).script("sleep 0.2; exit 4").write_into(&served.bundle.path());
+
+    let outcome = served.fails(8);
+
+    outcome.says("exit code");
+    assert!(outcome.took.as_secs() < 15, "it did not wait for the timeout: {:?}", outcome.took);
+}
+
+#[test]
+fn a_missing_command_is_rolled_back_with_the_engines_words() {
+    let mut served = Served::new("nothing", "", HEALTH);
+    Image::new(&served.image()).command(&["/bin/nothing"]).write_into(&served.bundle.path());
+
+    served.fails(7).says("cannot start").says("/bin/nothing");
+}
+
+#[test]
+fn an_image_for_another_processor_is_refused_before_anything_is_touched() {
+    let mut served = Served::new("arm", "", HEALTH);
+    web(&served.image(), "new").architecture("arm64").write_into(&served.bundle.path());
+
+    served.fails(6).says("is built for arm64, this host is amd64").says("nothing was touched");
+}
+
+#[test]
+fn a_bad_mount_leaves_the_old_container_serving() {
+    let mut served = Served::new("mount", "", HEALTH);
+    let port = served.port;
+    let service = format!(
+        "image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s\nvolumes: [{{type: bind, source: /does/not/exist, target: /x, bind: {{create_host_path: false}}}}]"
+    );
+    served.bundle.appspec(&crate::support::bundle::appspec(&served.name, &service, HEALTH));
+
+    let outcome = served.fails(7);
+
+    outcome.says("/does/not/exist").says("was not touched");
+    assert!(!outcome.stdout.contains("docker stop"), "it fails before the old one stops:\n{}", outcome.stdout);
+}
+
+#[test]
+fn a_host_port_taken_by_another_container_is_found_before_anything_is_touched() {
+    let world = world();
+    let mut served = Served::new("port", "", HEALTH);
+    let taken = world.port();
+    let other = Bundle::container(
+        &world.name("owner"),
+        &format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{taken}:80\"]\nstop_grace_period: 1s"),
+        HEALTH,
+    );
+    web(&format!("{}x:1", served.name), "x").write_into(&other.path());
+    other.hook("ApplicationStart").exits(0);
+
+    let service = format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{taken}:80\"]");
+    served.bundle.appspec(&crate::support::bundle::appspec(&served.name, &service, HEALTH));
+
+    served.fails(7).says(&format!("host port 127.0.0.1:{taken}/tcp is taken by container owner"));
+}
+
+#[test]
+fn a_host_port_taken_by_a_process_is_found_with_the_processs_name() {
+    let world = world();
+    let mut served = Served::new("process", "", HEALTH);
+    let taken = world.port();
+    let mut nc =
+        world.command("/bin/busybox").args(["nc", "-l", "-p", &taken.to_string(), "-s", "127.0.0.1"]).spawn().unwrap();
+    let service = format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{taken}:80\"]");
+    served.bundle.appspec(&crate::support::bundle::appspec(&served.name, &service, HEALTH));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+
+    let outcome = served.fails(7);
+    nc.kill().unwrap();
+    nc.wait().unwrap();
+
+    outcome.says("is taken by a process: busybox (pid");
+}
+
+#[test]
+fn an_application_that_ignores_sigterm_is_stopped_within_its_grace_period() {
+    let (world, name) = (world(), world().name("deafen"));
+    let port = world.port();
+    let service = format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 2s");
+    let bundle = Bundle::container(&name, &service, HEALTH);
+    // Process 1 has no default action for SIGTERM: busybox's httpd ignores it.
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    bundle.hook("ApplicationStart").exits(0);
+    web(&format!("{name}:2"), "two").write_into(&bundle.path());
+
+    let outcome = bundle.hook("ApplicationStart");
+
+    outcome.exits(0).says("docker stop --time 2");
+    assert!((2..10).contains(&outcome.took.as_secs()), "{:?}", outcome.took);
+    assert_eq!(world.get(port, "/").as_deref(), Some("two"));
+}
+
+#[test]
+fn a_first_deployment_that_fails_leaves_nothing_and_says_that_nothing_serves() {
+    let (world, name) = (world(), world().name("virgin"));
+    let bundle = Bundle::container(&name, "image: {archive: image.tar}", "health: {timeout: 3s}");
+    Image::new(&format!("{name}:1")).script("exit 9").write_into(&bundle.path());
+
+    bundle.hook("ApplicationStart").exits(8).says("nothing serves as").says("exit code 9");
+
+    assert!(world.containers(&name).is_empty());
+}
+
+#[test]
+fn validate_service_fails_where_another_image_runs_than_the_wanted_one() {
+    let mut served = Served::new("other", "", HEALTH);
+    let (_, id) = web(&served.image(), "new").write_into(&served.bundle.path());
+
+    let outcome = served.bundle.deployment("d-TEST00002").hook("ValidateService");
+
+    outcome.exits(8).says("not the wanted").says(&id[7..19]);
+    served.serves_old();
+}
+
+#[test]
+fn a_missing_network_is_refused_with_the_command_that_makes_it() {
+    let mut served = Served::new("net", "", HEALTH);
+    let service = "image: {archive: image.tar}\nnetworks: [nowhere]";
+    served.bundle.appspec(&crate::support::bundle::appspec(&served.name, service, "health: {timeout: 3s}"));
+
+    served.fails(7).says("network nowhere does not exist").says("docker network create nowhere");
+}
+
+#[test]
+fn an_engine_without_a_socket_is_said_and_only_application_stop_goes_on() {
+    let name = world().name("noengine");
+    let mut bundle = Bundle::container(&name, "image: {archive: image.tar}", "");
+    bundle.env("DOCKER_HOST", "unix:///nowhere/docker.sock");
+
+    for event in ["BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"] {
+        bundle.hook(event).exits(5).says("the engine at unix:///nowhere/docker.sock cannot be reached");
+    }
+    bundle.hook("ApplicationStop").exits(0).says("cannot be reached").says("exit code 0");
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_written_is_said_before_anything_is_touched() {
+    let mut served = Served::new("state", "", HEALTH);
+    web(&served.image(), "new").write_into(&served.bundle.path());
+    // A file where the folder should be: root can write anywhere else.
+    std::fs::write(served.bundle.path().join("file"), "").unwrap();
+    let path = served.bundle.path().join("file");
+    served.bundle.env("BALEHOOK_STATE_DIR", path.to_str().unwrap());
+
+    served.fails(11).says("cannot write").says("BALEHOOK_STATE_DIR");
+}
+
+#[test]
+fn a_wrong_file_is_refused_with_every_problem_and_its_place_and_application_stop_still_succeeds() {
+    let name = world().name("wrong");
+    let bundle = Bundle::container(&name, "image: Web:1\nprots: [\"80:80\"]\nports: [\"99999:80\"]", "helth: {}");
+
+    let outcome = bundle.hook("ApplicationStart");
+    outcome
+        .exits(3)
+        .says("unknown key `prots`")
+        .says("did you mean `ports`?")
+        .says("write `web:1`")
+        .says("99999")
+        .says("`health`");
+    assert!(outcome.stdout.contains("appspec.yml:"), "{}", outcome.stdout);
+    bundle.hook("ApplicationStop").exits(0);
+}
+
+#[test]
+fn a_hook_whose_variables_sudo_dropped_is_told_what_to_write_instead() {
+    let name = world().name("sudo");
+    let mut bundle = Bundle::container(&name, "image: {archive: image.tar}", "");
+    bundle.env("SUDO_USER", "root");
+
+    let outcome = bundle.hook("");
+
+    outcome.exits(4).says("`sudo: true` on the hook drops all of CodeDeploy's variables").says("runas: root");
+}

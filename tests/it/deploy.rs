@@ -98,7 +98,11 @@ fn a_changed_option_alone_is_a_new_container_and_the_plan_marks_it() {
     let plan = bundle.run(&["plan", "--detailed-exitcode"]);
     assert_eq!(plan.code, Some(2), "{}", plan.stderr);
     assert!(plan.stdout.contains("--env COLOUR=blue  <- changed"), "{}", plan.stdout);
-    assert!(plan.stdout.contains("--env 'DB_PASSWORD=***'") || plan.stdout.contains("--env DB_PASSWORD=***"), "{}", plan.stdout);
+    assert!(
+        plan.stdout.contains("--env 'DB_PASSWORD=***'") || plan.stdout.contains("--env DB_PASSWORD=***"),
+        "{}",
+        plan.stdout
+    );
     assert!(!plan.stdout.contains("hunter2") && !plan.stdout.contains("docker load"), "{}", plan.stdout);
 
     bundle.hook("ApplicationStart").exits(0);
@@ -140,7 +144,11 @@ fn a_container_of_somebody_else_with_the_configured_name_is_replaced_and_the_pla
 #[test]
 fn an_ephemeral_host_port_is_printed_and_recorded() {
     let (world, name) = (world(), world().name("any"));
-    let bundle = Bundle::container(&name, "image: {archive: image.tar}\nports: [\"127.0.0.1::80\"]\nstop_grace_period: 1s", HEALTH);
+    let bundle = Bundle::container(
+        &name,
+        "image: {archive: image.tar}\nports: [\"127.0.0.1::80\"]\nstop_grace_period: 1s",
+        HEALTH,
+    );
     web(&format!("{name}:1"), "one").write_into(&bundle.path());
 
     let outcome = bundle.hook("ApplicationStart");
@@ -161,9 +169,9 @@ fn only_as_many_releases_as_keep_says_have_their_images_left() {
         web(&format!("{name}:{version}"), version).write_into(&bundle.path());
         bundle.deployment(&format!("d-{version}")).hook("ApplicationStart").exits(0);
     }
-    bundle.deployment("d-5").hook("BeforeInstall").exits(0);
-
-    let of = |repository: &str| world.docker(&["images", "--format", "{{.Tag}}", repository]).lines().map(str::to_owned).collect::<Vec<_>>();
+    let of = |repository: &str| {
+        world.docker(&["images", "--format", "{{.Tag}}", repository]).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
     assert_eq!(of(&format!("balehook/{name}")).len(), 2);
     let mut left = of(&name);
     left.sort_unstable();
@@ -173,8 +181,11 @@ fn only_as_many_releases_as_keep_says_have_their_images_left() {
 #[test]
 fn health_by_the_images_own_healthcheck_is_asked_at_once_and_not_at_the_engines_interval() {
     let (world, name) = (world(), world().name("own"));
-    let bundle = Bundle::container(&name, "image: {archive: image.tar}\nstop_grace_period: 1s", "health: {timeout: 20s}");
-    web(&format!("{name}:1"), "one").healthcheck(&["CMD", "/bin/busybox", "wget", "-q", "-O", "-", "http://127.0.0.1/healthz"]).write_into(&bundle.path());
+    let bundle =
+        Bundle::container(&name, "image: {archive: image.tar}\nstop_grace_period: 1s", "health: {timeout: 20s}");
+    web(&format!("{name}:1"), "one")
+        .healthcheck(&["CMD", "/bin/busybox", "wget", "-q", "-O", "-", "http://127.0.0.1/healthz"])
+        .write_into(&bundle.path());
 
     bundle.hook("ApplicationStart").exits(0);
 
@@ -195,7 +206,11 @@ fn an_event_without_work_says_so_in_one_line_and_never_asks_the_engine() {
 #[test]
 fn a_dry_run_without_engine_and_aws_prints_the_plan_with_what_it_assumed() {
     let name = world().name("dry");
-    let mut bundle = Bundle::container(&name, "image: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/web:1\nports: [\"80:80\"]", HEALTH);
+    let mut bundle = Bundle::container(
+        &name,
+        "image: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/web:1\nports: [\"80:80\"]",
+        HEALTH,
+    );
     bundle.env("DOCKER_HOST", "unix:///nowhere/docker.sock");
 
     let plan = bundle.run(&["plan"]);

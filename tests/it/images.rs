@@ -1,1 +1,169 @@
-//! 
+//! Archives: from the bundle and from S3, and what is wrong with some.
+
+use crate::support::images::web;
+use crate::support::{Bundle, Image, world};
+
+const HEALTH: &str = "health: {http: /healthz, timeout: 20s}";
+
+/// A bundle whose image is `source`, and its name and port.
+fn bundle(stem: &str, source: &str) -> (Bundle, String, u16) {
+    let (name, port) = (world().name(stem), world().port());
+    let service = format!("image: {source}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
+    (Bundle::container(&name, &service, HEALTH), name, port)
+}
+
+/// Deploys; it must fail with exit code 6 and leave nothing in the engine.
+fn refused(bundle: &Bundle, name: &str) -> crate::support::Outcome {
+    let outcome = bundle.hook("ApplicationStart");
+    outcome.exits(6);
+    assert!(world().containers(name).is_empty());
+    assert_eq!(world().docker(&["images", "--quiet", &format!("balehook/{name}")]), "");
+    outcome
+}
+
+#[test]
+fn a_missing_archive_is_named_with_its_path() {
+    let (bundle, name, _) = bundle("gone", "{archive: images/web.tar}");
+    refused(&bundle, &name).says("cannot read the archive").says("images/web.tar").says("put it into the bundle");
+}
+
+#[test]
+fn something_else_than_an_archive_is_recognised() {
+    let (bundle, name, _) = bundle("html", "{archive: image.tar}");
+    std::fs::write(bundle.path().join("image.tar"), "<html>Access Denied</html>".repeat(50)).unwrap();
+    refused(&bundle, &name).says("is not an archive of images").says("<html>Access Denied");
+}
+
+#[test]
+fn a_plain_tar_archive_is_told_from_a_saved_image() {
+    let (bundle, name, _) = bundle("export", "{archive: image.tar}");
+    let mut tar = tar::Builder::new(std::fs::File::create(bundle.path().join("image.tar")).unwrap());
+    tar.append_path_with_name("/bin/busybox", "bin/busybox").unwrap();
+    tar.finish().unwrap();
+    refused(&bundle, &name).says("holds neither manifest.json nor index.json").says("docker export");
+}
+
+#[test]
+fn a_truncated_archive_is_named_with_the_entry_that_is_cut_and_never_loaded() {
+    let (bundle, name, _) = bundle("cut", "{archive: image.tar}");
+    let (path, _) = web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    std::fs::File::options().write(true).open(path).unwrap().set_len(1_000_000).unwrap();
+    refused(&bundle, &name).says("is truncated: entry").says("layer.tar");
+}
+
+#[test]
+fn another_image_than_the_pinned_one_is_refused_with_both_ids() {
+    let wanted = format!("sha256:{}", "1".repeat(64));
+    let (bundle, name, _) = bundle("pinned", &format!("{{archive: image.tar, id: \"{wanted}\"}}"));
+    let (_, id) = web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    refused(&bundle, &name).says(&wanted).says(&id);
+}
+
+#[test]
+fn the_pinned_image_is_not_even_looked_for_in_the_archive_when_the_engine_has_it() {
+    let (world, name, port) = (world(), world().name("pin"), world().port());
+    let scratch = tempfile::tempdir_in(world.folder()).unwrap();
+    let (archive, id) = web(&format!("{name}:1"), "one").write_into(scratch.path());
+    world.docker(&["load", "--input", archive.to_str().unwrap()]);
+    let service = format!(
+        "image: {{archive: deleted.tar, id: \"{id}\"}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s"
+    );
+    let bundle = Bundle::container(&name, &service, HEALTH);
+
+    bundle.hook("ApplicationStart").exits(0);
+
+    assert_eq!(world.get(port, "/").as_deref(), Some("one"));
+}
+
+#[test]
+fn a_reference_that_the_archive_lacks_is_refused_with_those_it_has() {
+    let (bundle, name, _) = bundle("which", "{archive: image.tar, reference: \"web:9\"}");
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    refused(&bundle, &name).says("does not hold web:9").says(&format!("{name}:1"));
+}
+
+#[test]
+fn a_gzipped_archive_is_loaded_and_recognised_the_next_time() {
+    let (bundle, name, port) = bundle("gzip", "{archive: image.tar.gz}");
+    let (path, _) = web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    assert!(std::process::Command::new("gzip").arg(path).status().unwrap().success());
+
+    bundle.hook("ApplicationStart").exits(0).says("docker load");
+    assert_eq!(world().get(port, "/").as_deref(), Some("one"));
+
+    let again = bundle.hook("ApplicationStart");
+    again.exits(0).says("unchanged");
+    assert!(!again.stdout.contains("docker load"), "{}", again.stdout);
+}
+
+#[test]
+fn an_archive_in_s3_is_streamed_into_the_engine_and_not_fetched_again_when_it_is_there() {
+    let (world, name, port) = (world(), world().name("s3"), world().port());
+    let scratch = tempfile::tempdir_in(world.folder()).unwrap();
+    let (archive, id) = web(&format!("{name}:1"), "from s3").write_into(scratch.path());
+    let uri = world.put("releases", &format!("{name}/web 1+2.tar"), &archive);
+    let service = format!("image: {{archive: \"{uri}\"}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
+    let mut bundle = Bundle::container(&name, &service, HEALTH);
+
+    bundle.hook("BeforeInstall").exits(0);
+    bundle.hook("AfterInstall").exits(0).says("docker load");
+    bundle.hook("ApplicationStart").exits(0);
+
+    assert_eq!(world.get(port, "/").as_deref(), Some("from s3"));
+    assert_eq!(world.inspect(&name, "{{.Image}}"), id);
+    let again = bundle.deployment("d-TEST00002").hook("AfterInstall");
+    assert!(!again.exits(0).stdout.contains("docker load"), "{}", again.stdout);
+}
+
+#[test]
+fn a_missing_bucket_a_missing_key_and_refused_credentials_are_told_apart() {
+    let world = world();
+    let scratch = tempfile::tempdir_in(world.folder()).unwrap();
+    let (archive, _) = Image::new("x:1").write_into(scratch.path());
+    world.put("releases", "there.tar", &archive);
+
+    let (bundle_1, name, _) = bundle("bucket", "{archive: \"s3://no-such-bucket/web.tar\"}");
+    refused(&bundle_1, &name).says("bucket no-such-bucket does not exist");
+
+    let (bundle_2, name, _) = bundle("key", "{archive: \"s3://releases/nothing.tar\"}");
+    refused(&bundle_2, &name).says("s3://releases/nothing.tar does not exist").says("upload the archive first");
+
+    let (mut bundle_3, name, _) = bundle("denied", "{archive: \"s3://releases/there.tar\"}");
+    bundle_3.env("AWS_SECRET_ACCESS_KEY", "wrong");
+    let outcome = refused(&bundle_3, &name);
+    outcome.says("access to s3://releases/there.tar is denied").says("s3:GetObject");
+    assert!(!outcome.stdout.contains("wrong"), "no secret is printed");
+}
+
+#[test]
+fn without_any_credentials_it_is_said_where_they_are_looked_for() {
+    let (mut bundle, name, _) = bundle("nobody", "{archive: \"s3://releases/web.tar\"}");
+    bundle.env("AWS_ACCESS_KEY_ID", "").env("AWS_SECRET_ACCESS_KEY", "");
+    refused(&bundle, &name).says("no AWS credentials for s3://releases/web.tar").says("instance profile");
+}
+
+#[test]
+fn an_s3_server_that_is_gone_is_said_and_a_dry_run_assumes() {
+    let (mut bundle, name, _) = bundle("unplugged", "{archive: \"s3://releases/web.tar\"}");
+    bundle.env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9");
+    refused(&bundle, &name).says("S3 cannot be reached for s3://releases/web.tar");
+    bundle.run(&["plan"]).exits(0).says("assumed: s3://releases/web.tar was not looked up");
+}
+
+#[test]
+fn a_gigabyte_from_s3_is_loaded_in_less_than_48_megabytes_of_memory() {
+    let (world, name, port) = (world(), world().name("big"), world().port());
+    let scratch = tempfile::tempdir_in(world.folder()).unwrap();
+    let (archive, _) = web(&format!("{name}:1"), "big").padding(1_000_000_000).write_into(scratch.path());
+    let uri = world.put("releases", &format!("{name}.tar"), &archive);
+    std::fs::remove_file(&archive).unwrap();
+    let service = format!("image: {{archive: \"{uri}\"}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
+    let bundle = Bundle::container(&name, &service, HEALTH);
+
+    let (outcome, kilobytes) = bundle.hook_with_peak_memory("AfterInstall");
+
+    outcome.exits(0).says("docker load");
+    assert!(kilobytes < 48 * 1024, "peak memory: {kilobytes} kB");
+    world.docker(&["rmi", "--force", &format!("{name}:1")]);
+    world.docker_may_fail(&["image", "prune", "--force"]).unwrap();
+}

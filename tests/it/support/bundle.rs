@@ -130,6 +130,25 @@ impl Bundle {
         Running::start(command)
     }
 
+    /// Runs the hook of an event; its peak memory in kB beside the outcome.
+    pub fn hook_with_peak_memory(&self, event: &str) -> (Outcome, u64) {
+        let mut running = self.start(event);
+        let status = format!("/proc/{}/status", running.child.id());
+        let mut peak = 0;
+        let stdout = running.child.stdout.take().unwrap();
+        let reader = std::thread::spawn(move || std::io::read_to_string(stdout).unwrap());
+        while running.child.try_wait().unwrap().is_none() {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let now = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0);
+            peak = peak.max(now);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut outcome = running.wait();
+        outcome.stdout = reader.join().unwrap();
+        (outcome, peak)
+    }
+
     /// Runs the binary by hand, with the bundle's environment.
     pub fn run(&self, args: &[&str]) -> Outcome {
         let mut command = self.command(world(), std::ffi::OsStr::new(BINARY));
@@ -139,7 +158,11 @@ impl Bundle {
 
     fn command(&self, world: &World, program: &std::ffi::OsStr) -> Command {
         let mut command = world.command(program);
-        let path = format!("{}:{}:/usr/sbin:/usr/bin:/sbin:/bin", self.root.path().join("programs").display(), repository().join("target/tools/bin").display());
+        let path = format!(
+            "{}:{}:/usr/sbin:/usr/bin:/sbin:/bin",
+            self.root.path().join("programs").display(),
+            repository().join("target/tools/bin").display()
+        );
         command
             .env_clear()
             .env("PATH", path)

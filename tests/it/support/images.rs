@@ -24,7 +24,9 @@ impl Image {
     /// Busybox alone.
     pub fn new(tag: &str) -> Self {
         let files = vec![("bin/busybox".to_owned(), std::fs::read("/bin/busybox").unwrap())];
-        Self { tag: tag.to_owned(), files, config: serde_json::json!({}), architecture: "amd64".into(), padding: 0 }
+        // The tag is in the image, so that no two tests share one.
+        let config = serde_json::json!({ "Labels": { "test": tag } });
+        Self { tag: tag.to_owned(), files, config, architecture: "amd64".into(), padding: 0 }
     }
 
     pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {

@@ -153,9 +153,7 @@ impl World {
 
     /// Waits until something listens on a port of the world.
     pub fn wait_for_port(&self, port: u16) {
-        self.wait_for(&format!("port {port}"), || {
-            self.inside(|| TcpStream::connect(("127.0.0.1", port)).is_ok())
-        });
+        self.wait_for(&format!("port {port}"), || self.inside(|| TcpStream::connect(("127.0.0.1", port)).is_ok()));
     }
 
     /// Containers of a name, running ones only: `id image` a line.
@@ -168,8 +166,11 @@ impl World {
     /// All containers of a name, by their names.
     pub fn containers(&self, name: &str) -> Vec<String> {
         let filter = format!("label=balehook.name={name}");
-        let mut names: Vec<String> =
-            self.docker(&["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"]).lines().map(str::to_owned).collect();
+        let mut names: Vec<String> = self
+            .docker(&["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"])
+            .lines()
+            .map(str::to_owned)
+            .collect();
         names.sort_unstable();
         names
     }
@@ -183,7 +184,15 @@ impl World {
     pub fn put(&self, bucket: &str, key: &str, body: &Path) -> String {
         self.wait_for_port(8333);
         let curl = |args: &[&str]| {
-            let signed = ["--silent", "--show-error", "--fail", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "AKIATESTS:tests-secret"];
+            let signed = [
+                "--silent",
+                "--show-error",
+                "--fail",
+                "--aws-sigv4",
+                "aws:amz:us-east-1:s3",
+                "--user",
+                "AKIATESTS:tests-secret",
+            ];
             let output = self.command("curl").args(signed).args(args).output().unwrap();
             (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
         };
