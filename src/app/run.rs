@@ -21,6 +21,9 @@ use crate::report::text::Console;
 use crate::report::{log, text};
 use crate::spec::types::LifecycleEvent;
 
+/// So long before the deadline a deployment that waits for another one gives up, to say for whom it waited.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// Runs the event of `LIFECYCLE_EVENT`; the bundle is above `location`.
 pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
     let mut stdout = io::stdout();
@@ -111,7 +114,8 @@ async fn before(
     let deployment = prepared.asker.deployment.clone();
     let me = Holder { pid: std::process::id(), deployment, event: event.to_string() };
     let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {} too", prepared.deployment.name));
-    let store = prepared.store.clone().lock(&me, deadline, waiting).await?;
+    let give_up = deadline.checked_sub(LAST_WORDS).unwrap_or(deadline);
+    let store = prepared.store.clone().lock(&me, give_up, waiting).await?;
     log::start(&context.settings, Some(prepared.store.folder()));
     tracing::info!(%event, deployment = prepared.asker.deployment, "begins");
     let lookup = |name: &str| context.env.lookup(name).map(str::to_owned);

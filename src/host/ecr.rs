@@ -1,10 +1,10 @@
 //! ECR: its host names, and a token where no credential helper is configured.
 
 use aws_config::{BehaviorVersion, Region};
-use aws_sdk_ecr::error::DisplayErrorContext;
 use base64::Engine as _;
 
 use super::credentials::Credential;
+use crate::error::chain;
 use crate::report::text::{printable, shorten};
 use crate::spec::types::Secret;
 
@@ -66,7 +66,7 @@ pub async fn authorization_token(host: &EcrHost, server: &str) -> Result<Credent
         .load()
         .await;
     let answer = aws_sdk_ecr::Client::new(&shared).get_authorization_token().send().await;
-    let answer = answer.map_err(|error| shorten(&printable(&DisplayErrorContext(error).to_string()), 300))?;
+    let answer = answer.map_err(|error| shorten(&printable(&chain(&error)), 300))?;
     let token = answer.authorization_data().first().and_then(|data| data.authorization_token());
     let token = token.ok_or("the answer holds no token")?;
     let pair = base64::engine::general_purpose::STANDARD.decode(token).map_err(|_| "the token is not base64")?;

@@ -7,7 +7,7 @@ use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerSummary, ImageInspect};
 use bollard::query_parameters as query;
 
-use crate::error::{Failure, Kind};
+use crate::error::{Failure, Kind, chain};
 use crate::facts::{self, ContainerFacts, EngineFacts};
 use crate::image::pin::{ImagePin, keeper_repository};
 use crate::plan::step::{ContainerSpec, Target};
@@ -215,18 +215,7 @@ pub fn cause(error: &Error) -> String {
     match error {
         Error::DockerResponseServerError { message, .. } => one_line(message),
         Error::DockerStreamError { error } => one_line(error),
-        other => {
-            let mut text = other.to_string();
-            let mut source = std::error::Error::source(other);
-            while let Some(inner) = source {
-                let more = inner.to_string();
-                if !text.contains(&more) {
-                    text = format!("{text}: {more}");
-                }
-                source = inner.source();
-            }
-            one_line(&text)
-        }
+        other => chain(other),
     }
 }
 

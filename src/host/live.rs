@@ -121,7 +121,7 @@ impl Host for LiveHost {
             }
             Bring::Load { image, archive, bytes } => {
                 let label = archive.to_string();
-                let opened = Archive::open(archive, &self.s3).await?;
+                let opened = Archive::open(archive, &self.s3).await.map_err(|failed| failed.failure)?;
                 let loaded = load::load(&self.engine, &opened, &label, *bytes).await?;
                 let id = self.verify(image, &label, &loaded).await?;
                 tracing::info!(%label, id, size = bytes.map(megabytes), "loaded");

@@ -190,8 +190,7 @@ impl Look<'_> {
         id: Option<&ContentDigest>,
         architecture: Option<&str>,
     ) -> Result<ImageFacts, LookFailure> {
-        let archive =
-            Archive::open(location, self.s3).await.map_err(|failure| LookFailure { failure, definite: true })?;
+        let archive = Archive::open(location, self.s3).await?;
         let wrong = |why: String| LookFailure { failure: bad_archive(location, &why), definite: true };
         let index = match archive::index(&archive, architecture).await {
             Ok(index) => index,
@@ -251,7 +250,7 @@ impl Look<'_> {
             ArchiveLocation::S3(uri) => {
                 let limit = usize::try_from(ENV_FILE_LIMIT).unwrap_or(usize::MAX);
                 let bytes = self.s3.get_small(uri, limit).await;
-                let bytes = bytes.map_err(|error| LookFailure { failure: Failure::from(&error), definite: true })?;
+                let bytes = bytes.map_err(|error| LookFailure::from(&error))?;
                 (String::from_utf8_lossy(&bytes).into_owned(), true)
             }
         };

@@ -6,14 +6,15 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig};
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::OnceCell;
 
-use crate::error::{Failure, Kind};
+use crate::error::{Failure, Kind, chain};
+use crate::facts::LookFailure;
 use crate::report::text::{printable, shorten};
 use crate::spec::types::S3Uri;
 
@@ -114,6 +115,12 @@ impl From<&S3Error> for Failure {
     }
 }
 
+impl From<&S3Error> for LookFailure {
+    fn from(error: &S3Error) -> Self {
+        Self { failure: Failure::from(error), definite: error.is_definite() }
+    }
+}
+
 impl S3 {
     /// Settings from the environment: `BALEHOOK_S3_PATH_STYLE=true|false`; the rest is the AWS SDK's own
     /// (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, …). Path style is the default
@@ -135,6 +142,7 @@ impl S3 {
                 let config = client.config().to_builder().region(Region::new(region)).build();
                 head(&Client::from_conf(config), uri).await.map_err(|(error, _)| error)
             }
+            Err((error @ S3Error::NoSuchKey(_), None)) => Err(which_is_missing(&client, uri, error).await),
             other => other.map_err(|(error, _)| error),
         }
     }
@@ -234,7 +242,7 @@ impl Body {
         match tokio::time::timeout(IDLE, body.next()).await {
             Err(_) => Err(other(format!("no byte for {IDLE:?}"))),
             Ok(None) => Ok(None),
-            Ok(Some(Err(error))) => Err(other(chain(&error))),
+            Ok(Some(Err(error))) => Err(other(causes(&error))),
             Ok(Some(Ok(mut chunk))) => {
                 chunk.truncate(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
                 Ok(Some(chunk))
@@ -275,6 +283,17 @@ async fn head(client: &Client, uri: &S3Uri) -> Result<S3Object, (S3Error, Option
     Ok(S3Object { uri: uri.clone(), size, etag: etag.to_owned(), client: client.clone() })
 }
 
+/// The answer to a HEAD has no body: a GET of one byte tells a missing bucket from a missing key.
+async fn which_is_missing(client: &Client, uri: &S3Uri, error: S3Error) -> S3Error {
+    match client.get_object().bucket(uri.bucket()).key(uri.key()).range("bytes=0-0").send().await {
+        Err(answer) => match explain(uri, &answer, false) {
+            found @ S3Error::NoSuchBucket(_) => found,
+            _ => error,
+        },
+        Ok(_) => error,
+    }
+}
+
 async fn get(object: &S3Object, from: u64, end: u64) -> Result<ByteStream, S3Error> {
     let uri = &object.uri;
     let request = object.client.get_object().bucket(uri.bucket()).key(uri.key()).if_match(&object.etag);
@@ -307,7 +326,7 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     SdkError<E, aws_sdk_s3::config::http::HttpResponse>: std::error::Error,
 {
-    let (name, why) = (uri.to_string(), chain(error));
+    let (name, why) = (uri.to_string(), causes(error));
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
     match (error.raw_response().map(|response| response.status().as_u16()), code) {
         (_, "NoSuchBucket") => S3Error::NoSuchBucket(uri.bucket().to_owned()),
@@ -324,6 +343,6 @@ where
     }
 }
 
-fn chain<E: std::error::Error>(error: E) -> String {
-    shorten(&printable(&DisplayErrorContext(error).to_string()), 300)
+fn causes(error: &dyn std::error::Error) -> String {
+    shorten(&printable(&chain(error)), 300)
 }

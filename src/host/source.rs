@@ -11,6 +11,7 @@ use futures_util::{Stream, StreamExt as _};
 
 use super::s3::{S3, S3Object};
 use crate::error::{Failure, Kind};
+use crate::facts::LookFailure;
 use crate::image::archive::{ReadAt, ReadError};
 use crate::spec::ArchiveLocation;
 
@@ -45,12 +46,14 @@ impl Archive {
     /// Opens it: one `stat` or one HEAD request.
     ///
     /// # Errors
-    /// [`Kind::Image`]: it is missing or may not be read.
-    pub async fn open(location: &ArchiveLocation, s3: &S3) -> Result<Self, Failure> {
+    /// [`Kind::Image`]: it is missing or may not be read, or nobody could be asked.
+    pub async fn open(location: &ArchiveLocation, s3: &S3) -> Result<Self, LookFailure> {
         match location {
-            ArchiveLocation::File(path) => open_file(path).map_err(|error| unreadable(path, &error)),
+            ArchiveLocation::File(path) => {
+                open_file(path).map_err(|error| LookFailure { failure: unreadable(path, &error), definite: true })
+            }
             ArchiveLocation::S3(uri) => {
-                let object = s3.head(uri).await.map_err(|error| Failure::from(&error))?;
+                let object = s3.head(uri).await.map_err(|error| LookFailure::from(&error))?;
                 Ok(Self::S3 { s3: s3.clone(), object })
             }
         }

@@ -1,1 +1,183 @@
-//!
+//! Deployments that are stopped, killed, late, or not alone.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::images::web;
+use crate::support::{Bundle, Image, world};
+
+const HEALTH: &str = "health: {http: /healthz, timeout: 20s}";
+
+/// A deployment that serves "old"; the bundle's next image is `next`.
+fn served(stem: &str, next: impl Fn(&str) -> Image) -> (Bundle, String, u16, String) {
+    let (world, name) = (world(), world().name(stem));
+    let port = world.port();
+    let service = format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 3s");
+    let mut bundle = Bundle::container(&name, &service, HEALTH);
+    web(&format!("{name}:1"), "old").write_into(&bundle.path());
+    bundle.hook("ApplicationStart").exits(0);
+    let id = world.inspect(&name, "{{.Id}}");
+    next(&format!("{name}:2")).write_into(&bundle.path());
+    bundle.deployment("d-TEST00002");
+    (bundle, name, port, id)
+}
+
+fn healthy(tag: &str) -> Image {
+    web(tag, "new")
+}
+
+/// Serves, but is never proven.
+fn unproven(tag: &str) -> Image {
+    Image::new(tag).script("sleep 1000")
+}
+
+#[test]
+fn sigterm_at_every_step_leaves_exactly_one_serving_container_within_two_seconds() {
+    let steps =
+        ["docker load", "docker tag", "docker create", "docker stop", ".balehook-old", "docker start", "prove "];
+    for step in steps {
+        let (bundle, name, port, id) = served("term", unproven);
+        let mut running = bundle.start("ApplicationStart");
+        running.wait_until_said(step);
+        let signalled = std::time::Instant::now();
+        running.signal(Signal::SIGTERM);
+        let outcome = running.wait();
+
+        let took = signalled.elapsed();
+        assert_eq!(outcome.code, Some(12), "{step}: {}", outcome.stdout);
+        assert!(outcome.stdout.contains("SIGTERM was received"), "{step}: {}", outcome.stdout);
+        assert!(took < Duration::from_secs(4), "{step} took {took:?} to be safe");
+        assert_eq!(world().running(&name), [id], "{step}: the old one runs, and nothing else");
+        assert_eq!(world().containers(&name), [name.clone()], "{step}: nothing is left");
+        world().wait_for("the old container", || world().get(port, "/").as_deref() == Some("old"));
+    }
+}
+
+#[test]
+fn a_killed_deployment_is_undone_by_the_next_event_whatever_step_it_was_at() {
+    for step in ["docker create", "docker stop", ".balehook-old", "docker start", "prove "] {
+        let (bundle, name, port, _) = served("kill", unproven);
+        let mut running = bundle.start("ApplicationStart");
+        running.wait_until_said(step);
+        running.signal(Signal::SIGKILL);
+        assert_eq!(running.wait().code, None);
+
+        healthy(&format!("{name}:3")).write_into(&bundle.path());
+        let mut bundle = bundle;
+        bundle.deployment("d-TEST00003").hook("ApplicationStart").exits(0);
+
+        assert_eq!(world().containers(&name), [name.clone()], "{step}: nothing is left");
+        assert_eq!(world().get(port, "/").as_deref(), Some("new"), "{step}");
+    }
+}
+
+#[test]
+fn resume_puts_the_old_container_back_after_a_kill() {
+    for step in ["docker stop", ".balehook-old", "docker start", "prove "] {
+        let (bundle, name, port, id) = served("resume", unproven);
+        let mut running = bundle.start("ApplicationStart");
+        running.wait_until_said(step);
+        running.signal(Signal::SIGKILL);
+        running.wait();
+        // What the engine was asked to do last may still be under way.
+        std::thread::sleep(Duration::from_millis(3500));
+
+        bundle.resume().exits(0);
+
+        assert_eq!(world().running(&name), [id], "{step}: the old one runs, and nothing else");
+        assert_eq!(world().containers(&name), [name.clone()], "{step}: nothing is left");
+        world().wait_for("the old container", || world().get(port, "/").as_deref() == Some("old"));
+        bundle.resume().exits(0).says("nothing was left");
+    }
+}
+
+#[test]
+fn resume_starts_what_was_deployed_and_does_not_run() {
+    let (bundle, name, port, id) = served("boot", healthy);
+    world().docker(&["kill", &name]);
+
+    bundle.resume().exits(0).says("docker start");
+
+    assert_eq!(world().running(&name), [id]);
+    world().wait_for("the container", || world().get(port, "/").as_deref() == Some("old"));
+}
+
+#[test]
+fn a_deployment_killed_at_its_first_release_leaves_nothing_for_the_next_one() {
+    let (world, name) = (world(), world().name("newborn"));
+    let port = world.port();
+    let service = format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
+    let bundle = Bundle::container(&name, &service, HEALTH);
+    unproven(&format!("{name}:1")).write_into(&bundle.path());
+    let mut running = bundle.start("ApplicationStart");
+    running.wait_until_said("prove ");
+    running.signal(Signal::SIGKILL);
+    running.wait();
+
+    bundle.resume().exits(0).says("was never proven");
+
+    assert!(world.containers(&name).is_empty());
+}
+
+#[test]
+fn the_deadline_is_the_hooks_own_timeout_less_what_undoing_needs() {
+    let (bundle, name, port, id) = served("late", unproven);
+    let text = std::fs::read_to_string(bundle.path().join("appspec.yml")).unwrap();
+    bundle.appspec(&text.replace("timeout: 60}", "timeout: 8}"));
+
+    let outcome = bundle.hook("ApplicationStart");
+
+    outcome
+        .exits(9)
+        .says("the time for ApplicationStart was up after 8s")
+        .says("is back after")
+        .says("raise the `timeout:`");
+    assert!(outcome.took < Duration::from_secs(8), "{:?}", outcome.took);
+    assert_eq!(world().running(&name), [id]);
+    world().wait_for("the old container", || world().get(port, "/").as_deref() == Some("old"));
+}
+
+#[test]
+fn a_second_deployment_waits_for_the_first_and_says_for_whom() {
+    let (bundle, name, port, _) = served("two", healthy);
+    let mut first = bundle.start("ApplicationStart");
+    first.wait_until_said("docker stop");
+
+    let second = bundle.hook("ApplicationStart");
+    second.exits(0);
+    assert!(second.stdout.contains("waiting: deployment d-TEST00002 (ApplicationStart, pid "), "{}", second.stdout);
+    first.wait().exits(0);
+
+    assert_eq!(world().containers(&name), [name.clone()]);
+    assert_eq!(world().get(port, "/").as_deref(), Some("new"));
+}
+
+#[test]
+fn a_deployment_that_waits_too_long_gives_up_before_its_deadline_and_touches_nothing() {
+    let (bundle, name, _, id) = served("wait", unproven);
+    let folder = bundle.state().join(&name);
+    let lock = std::fs::File::options().write(true).open(folder.join("lock")).unwrap();
+    std::fs::write(folder.join("lock"), r#"{"pid":1,"deployment":"d-OTHER","event":"AfterInstall"}"#).unwrap();
+    lock.lock().unwrap();
+    let text = std::fs::read_to_string(bundle.path().join("appspec.yml")).unwrap();
+    bundle.appspec(&text.replace("timeout: 60}", "timeout: 4}"));
+
+    let outcome = bundle.hook("ApplicationStart");
+
+    outcome.exits(10).says("deployment d-OTHER (AfterInstall, pid 1) still holds").says("nothing was touched");
+    assert!(outcome.took < Duration::from_secs(4), "{:?}", outcome.took);
+    assert_eq!(world().running(&name), [id]);
+}
+
+#[test]
+fn a_console_that_goes_away_does_not_stop_a_deployment() {
+    let (bundle, name, port, _) = served("pipe", healthy);
+
+    let code = bundle.start("ApplicationStart").without_reader();
+
+    assert_eq!(code, Some(0));
+    assert_eq!(world().get(port, "/").as_deref(), Some("new"));
+    let log = std::fs::read_to_string(bundle.state().join(&name).join("balehook.log")).unwrap();
+    assert!(log.contains("docker start"), "our own log has it all:\n{log}");
+}

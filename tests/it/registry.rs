@@ -15,7 +15,7 @@ struct Pushed {
 
 /// Pushes an image as `registry/<name>:1` and makes the bundle that deploys it.
 fn pushed(stem: &str, registry: &str) -> Pushed {
-    let (world, name, port) = (world(), world().name(stem), world().port());
+    let (name, port) = (world().name(stem), world().port());
     let digest = push(&name, registry, "1", "one");
     let service = format!("image: {registry}/{name}:1\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
     Pushed { bundle: Bundle::container(&name, &service, HEALTH), name, port, digest }

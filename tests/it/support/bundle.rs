@@ -156,6 +156,13 @@ impl Bundle {
         Running::start(command).wait()
     }
 
+    /// `balehook resume`.
+    pub fn resume(&self) -> Outcome {
+        let mut command = self.command(world(), std::ffi::OsStr::new(BINARY));
+        command.arg("resume");
+        Running::start(command).wait()
+    }
+
     fn command(&self, world: &World, program: &std::ffi::OsStr) -> Command {
         let mut command = world.command(program);
         let path = format!(
@@ -240,6 +247,13 @@ impl Running {
             }
         }
         panic!("{text:?} was never said: {seen:#?}");
+    }
+
+    /// Closes its standard output at once, and waits for its end.
+    pub fn without_reader(mut self) -> Option<i32> {
+        drop(self.child.stdout.take());
+        drop(self.child.stderr.take());
+        self.child.wait().unwrap().code()
     }
 
     /// Waits for its end.

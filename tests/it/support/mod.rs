@@ -7,4 +7,4 @@ pub mod world;
 
 pub use bundle::{Bundle, Outcome};
 pub use images::Image;
-pub use world::{World, world};
+pub use world::world;

@@ -198,7 +198,7 @@ impl World {
         };
         let url = format!("{S3}/{bucket}");
         self.wait_for("the S3 server", || curl(&["-X", "PUT", &url]).0 || curl(&["-I", &url]).0);
-        let (done, said) = curl(&["--upload-file", body.to_str().unwrap(), &format!("{url}/{key}")]);
+        let (done, said) = curl(&["--upload-file", body.to_str().unwrap(), &format!("{url}/{}", encoded(key))]);
         assert!(done, "cannot upload: {said}");
         format!("s3://{bucket}/{key}")
     }
@@ -238,6 +238,14 @@ impl World {
         let digest = said.split("digest: ").nth(1).and_then(|rest| rest.split_whitespace().next());
         digest.unwrap_or_else(|| panic!("no digest in {said}")).to_owned()
     }
+}
+
+/// A key in a URL.
+fn encoded(key: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./".contains(letter);
+    key.chars()
+        .map(|letter| if plain(letter) { letter.to_string() } else { format!("%{:02X}", letter as u32) })
+        .collect()
 }
 
 /// Standard base64.
