@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
+
 use crate::error::{Failure, Kind};
 use crate::host::Host;
 use crate::plan::step::{Step, Target};
@@ -88,20 +90,22 @@ pub async fn run<H: Host, W: Watcher>(
     let mut stop = std::pin::pin!(stop);
     let mut run = Run { plan, host, watcher, stopped_at: None, recorded: false, done: Done::default() };
     for (index, action) in plan.actions.iter().enumerate() {
+        if let Some(why) = stop.as_mut().now_or_never() {
+            return run.stopped(index, index, &why).await;
+        }
         run.watcher.begins(index + 1, plan.actions.len(), &action.step);
         if matches!(action.step, Step::Stop { .. }) {
             run.stopped_at.get_or_insert_with(Instant::now);
         }
         let (result, stopped) = attempt(run.host, &action.step, run.done.down, stop.as_mut()).await;
         match result {
-            Ok(brought) => run.succeeded(action, brought),
-            Err(failure) if action.best_effort || run.recorded => run.warn(&action.step, &failure),
-            Err(failure) => return Err(Box::new(run.fail(index, failure).await)),
-        }
-        match stopped {
-            Some(_) if run.recorded => break,
-            Some(why) => return Err(Box::new(run.fail(index, why_stopped(plan, &why)).await)),
+            Some(Ok(brought)) => run.succeeded(action, brought),
+            Some(Err(failure)) if action.best_effort || run.recorded => run.warn(&action.step, &failure),
+            Some(Err(failure)) => return Err(Box::new(run.fail(index, index + 1, failure).await)),
             None => {}
+        }
+        if let Some(why) = stopped {
+            return run.stopped(index, index + 1, &why).await;
         }
     }
     Ok(run.done)
@@ -122,13 +126,22 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
         self.done.warnings.push(format!("{}: {failure}", step.title()));
     }
 
-    async fn fail(mut self, index: usize, mut failure: Failure) -> Failed {
+    /// The plan must stop at step `index`; `begun` steps were begun. What is on record stays: only cleaning up is left.
+    async fn stopped(self, index: usize, begun: usize, why: &Stop) -> Result<Done, Box<Failed>> {
+        if self.recorded {
+            return Ok(self.done);
+        }
+        let failure = why_stopped(self.plan, why);
+        Err(Box::new(self.fail(index, begun, failure).await))
+    }
+
+    async fn fail(mut self, index: usize, begun: usize, mut failure: Failure) -> Failed {
         let step = self.plan.actions[index].step.title();
         tracing::error!(%step, %failure, "failed");
         if failure.evidence.is_empty() {
-            failure.evidence = self.evidence(index).await;
+            failure.evidence = self.evidence(begun).await;
         }
-        let old = self.undo(index).await;
+        let old = self.undo(begun).await;
         if let Fate::Lost(..) = old {
             failure.kind = Kind::Undo;
         }
@@ -136,22 +149,22 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
     }
 
     /// What the new container has said, where it was started.
-    async fn evidence(&mut self, failed: usize) -> Vec<String> {
-        let begun = self.plan.actions.iter().take(failed + 1);
-        let started = begun.filter_map(|action| match &action.step {
+    async fn evidence(&mut self, begun: usize) -> Vec<String> {
+        let begun = self.plan.actions.iter().take(begun);
+        let mut started = begun.filter_map(|action| match &action.step {
             Step::Start { container } if container.id.is_none() => Some(container),
             _ => None,
         });
-        match started.last() {
+        match started.next_back() {
             Some(container) => self.host.evidence(container).await,
             None => Vec::new(),
         }
     }
 
     /// Undoes what was begun, the last first. A step that fails is said, and the rest still runs.
-    async fn undo(&mut self, failed: usize) -> Fate {
+    async fn undo(&mut self, begun: usize) -> Fate {
         let mut lost = None;
-        for action in self.plan.actions.iter().take(failed + 1).rev() {
+        for action in self.plan.actions.iter().take(begun).rev() {
             for step in &action.undo {
                 self.watcher.undoes(step);
                 if let Err(failure) = perform(self.host, step, None).await {
@@ -179,18 +192,17 @@ async fn attempt<H: Host>(
     step: &Step,
     down: Option<Duration>,
     mut stop: std::pin::Pin<&mut impl Future<Output = Stop>>,
-) -> (Result<Vec<String>, Failure>, Option<Stop>) {
+) -> (Option<Result<Vec<String>, Failure>>, Option<Stop>) {
     let mut work = std::pin::pin!(perform(host, step, down));
     let why = tokio::select! {
         biased;
         why = &mut stop => why,
-        result = &mut work => return (result, None),
+        result = &mut work => return (Some(result), None),
     };
-    let brief = match step {
-        Step::Bring(_) | Step::Stop { .. } | Step::Prove { .. } => Duration::ZERO,
-        _ => OUTCOME,
+    let outcome = match step {
+        Step::Bring(_) | Step::Stop { .. } | Step::Prove { .. } => None,
+        _ => tokio::time::timeout(OUTCOME, work).await.ok(),
     };
-    let outcome = tokio::time::timeout(brief, work).await.unwrap_or_else(|_| Ok(Vec::new()));
     (outcome, Some(why))
 }
 

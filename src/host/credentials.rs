@@ -356,7 +356,7 @@ mod tests {
         let credential =
             Credential { username: "u".into(), secret: Secret::new("\u{7ff}~?>ÿ~?>"), server: "r".into() };
         let header = credential.to_registry_auth();
-        assert!(!header.contains(['+', '/']) && header.len() % 4 == 0, "{header}");
+        assert!(!header.contains(['+', '/']) && header.len().is_multiple_of(4), "{header}");
         let text = base64::engine::general_purpose::URL_SAFE.decode(header).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(value["password"], "\u{7ff}~?>ÿ~?>");

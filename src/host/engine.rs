@@ -184,11 +184,8 @@ impl Engine {
     }
 
     async fn join(&self, id: &str, network: &str, endpoint: bollard::models::EndpointSettings) -> Result<(), Failure> {
-        let request = bollard::models::NetworkConnectRequest {
-            container: id.to_owned(),
-            endpoint_config: Some(endpoint),
-            ..Default::default()
-        };
+        let request =
+            bollard::models::NetworkConnectRequest { container: id.to_owned(), endpoint_config: Some(endpoint) };
         let joined = self.docker.connect_network(network, request).await;
         joined.map_err(|error| refused(&format!("cannot connect to network {network}"), &error))
     }

@@ -30,7 +30,6 @@ const FLAGS: &[(&str, &str)] = &[
     ("Entrypoint", "--entrypoint"),
     ("HostConfig.LogConfig.Type", "--log-driver"),
     ("HostConfig.LogConfig.Config", "--log-opt"),
-    ("Healthcheck", "--health"),
     ("StopSignal", "--stop-signal"),
     ("StopTimeout", "--stop-timeout"),
     ("HostConfig.Init", "--init"),
@@ -83,12 +82,16 @@ pub fn run_options(options: &ContainerOptions, environment: &[EnvVar]) -> Vec<Ve
     let body = serde_json::to_value(&options.body).unwrap_or_default();
     let mut rendered: Vec<Vec<String>> = Vec::new();
     let mut left = flat(&body);
+    let health = taken(&mut left, "Healthcheck");
+    let endpoints = taken(&mut left, "NetworkingConfig");
     for (name, flag) in FLAGS {
         if let Some(at) = left.iter().position(|(known, _)| known == name) {
             let (_, value) = left.remove(at);
             rendered.extend(values(name, &value, &body).into_iter().map(|value| option(flag, value)));
         }
     }
+    rendered.extend(health.iter().flat_map(health_options));
+    rendered.extend(endpoints.iter().flat_map(|endpoints| further_networks(endpoints, &body)));
     left.retain(|(name, _)| !ELSEWHERE.contains(&name.as_str()));
     rendered.extend(left.into_iter().map(|(name, value)| vec![format!("--{name}"), plain(&value)]));
     for (network, endpoint) in &options.extra_networks {
@@ -167,7 +170,6 @@ fn values(name: &str, value: &Value, body: &Value) -> Vec<Option<String>> {
         "HostConfig.DeviceRequests" => some(items(value).iter().map(compact).collect()),
         "HostConfig.Ulimits" => some(items(value).iter().map(ulimit).collect()),
         "HostConfig.NanoCpus" => some(vec![(value.as_f64().unwrap_or_default() / 1e9).to_string()]),
-        "Healthcheck" => some(vec![compact(value)]),
         "Entrypoint" => some(vec![plain(value)]),
         "HostConfig.NetworkMode" => some(vec![network(value, body)]),
         _ => generic(value),
@@ -263,9 +265,59 @@ fn network(mode: &Value, body: &Value) -> String {
     joined(&mode, &body["NetworkingConfig"]["EndpointsConfig"][&mode])
 }
 
+/// `front`, or `name=front,alias=www,ip=10.0.0.2` as docker's advanced form has it.
 fn joined(network: &str, endpoint: &Value) -> String {
-    match compact(endpoint).as_str() {
-        "" => network.to_owned(),
-        settings => format!("{network},{settings}"),
+    let mut settings = Vec::new();
+    for (name, value) in endpoint.as_object().into_iter().flatten() {
+        match (name.as_str(), value) {
+            (_, Value::Null) => {}
+            ("Aliases", aliases) => {
+                settings.extend(items(aliases).iter().map(|alias| format!("alias={}", plain(alias))))
+            }
+            ("IPAMConfig", ipam) => settings.push(compact(ipam)),
+            (name, value) => settings.push(format!("{name}={}", plain(value))),
+        }
     }
+    match settings.is_empty() {
+        true => network.to_owned(),
+        false => format!("name={network},{}", settings.join(",")),
+    }
+}
+
+fn taken(left: &mut Vec<(String, Value)>, name: &str) -> Option<Value> {
+    let at = left.iter().position(|(known, _)| known == name)?;
+    Some(left.remove(at).1)
+}
+
+/// Endpoints beside the one of the network mode.
+fn further_networks(endpoints: &Value, body: &Value) -> Vec<Vec<String>> {
+    let first = plain(&body["HostConfig"]["NetworkMode"]);
+    let all = endpoints["EndpointsConfig"].as_object().into_iter().flatten();
+    let further = all.filter(|(name, _)| **name != first);
+    further.map(|(name, endpoint)| vec!["--network".to_owned(), joined(name, endpoint)]).collect()
+}
+
+/// `--health-cmd` with a shell's text, or with a list as JSON; times as Go prints them.
+fn health_options(check: &Value) -> Vec<Vec<String>> {
+    let mut options = Vec::new();
+    let test = items(&check["Test"]);
+    match test.first().and_then(Value::as_str) {
+        Some("NONE") => options.push(vec!["--no-healthcheck".to_owned()]),
+        Some("CMD-SHELL") => {
+            options.push(vec!["--health-cmd".into(), test[1..].iter().map(plain).collect::<Vec<_>>().join(" ")])
+        }
+        Some(_) => options.push(vec!["--health-cmd".into(), Value::Array(test[1..].to_vec()).to_string()]),
+        None => {}
+    }
+    for (name, flag) in [
+        ("Interval", "--health-interval"),
+        ("Timeout", "--health-timeout"),
+        ("StartPeriod", "--health-start-period"),
+        ("StartInterval", "--health-start-interval"),
+    ] {
+        let nanoseconds = check[name].as_u64().map(std::time::Duration::from_nanos);
+        options.extend(nanoseconds.map(|time| vec![flag.to_owned(), format!("{time:?}")]));
+    }
+    options.extend(check["Retries"].as_i64().map(|count| vec!["--health-retries".to_owned(), count.to_string()]));
+    options
 }

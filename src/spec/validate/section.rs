@@ -23,9 +23,7 @@ pub(super) fn read(
 ) -> Option<Deployment> {
     let path = super::SECTION;
     unknown_keys(section, path, KEYS, problems);
-    if section.as_mapping().is_none() {
-        return None;
-    }
+    section.as_mapping()?;
     let name = name(section, path, problems);
     let keep = keep(section, path, problems);
     let health = health(section, path, &timeouts, problems);

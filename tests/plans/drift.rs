@@ -1,0 +1,273 @@
+//! The printed plan and the run plan cannot drift apart: a host that writes down what it receives, in words of its
+//! own making, must have written what the plan printed.
+
+use std::time::Duration;
+
+use balehook::error::{Failure, Kind};
+use balehook::exec::{self, Fate, Stop, Watcher};
+use balehook::host::Host;
+use balehook::image::pin::ImagePin;
+use balehook::plan::Plan;
+use balehook::plan::step::{Bring, ContainerSpec, Proof, Step, Target};
+use balehook::release::Release;
+
+use crate::scenes;
+
+/// Writes down what it is asked; fails where it is told to.
+#[derive(Default)]
+struct Scribe {
+    received: Vec<String>,
+    fails_at: Option<&'static str>,
+    then_at: Option<&'static str>,
+}
+
+impl Scribe {
+    fn write(&mut self, line: String) -> Result<(), Failure> {
+        let fails = self.fails_at.is_some_and(|start| line.starts_with(start));
+        self.received.push(line);
+        if fails {
+            self.fails_at = self.then_at.take();
+            return Err(Failure::new(Kind::Container, "told to fail"));
+        }
+        Ok(())
+    }
+}
+
+fn argument(pin: &ImagePin) -> String {
+    match pin {
+        ImagePin::Registry { repository, digest, .. } => format!("{repository}@{digest}"),
+        ImagePin::Content { config, .. } => config.to_string(),
+        ImagePin::Unread { archive, reference, .. } => reference.clone().unwrap_or_else(|| archive.clone()),
+        ImagePin::Unknown { wanted } => wanted.clone(),
+    }
+}
+
+impl Host for Scribe {
+    async fn bring(&mut self, bring: &Bring) -> Result<Vec<String>, Failure> {
+        let line = match bring {
+            Bring::Pull { image, platform: None, .. } => format!("docker pull {}", argument(image)),
+            Bring::Pull { image, platform: Some(platform), .. } => {
+                format!("docker pull --platform {platform} {}", argument(image))
+            }
+            Bring::Load { archive, .. } => format!("docker load < {archive}"),
+        };
+        self.write(line).map(|()| vec![argument(bring.image())])
+    }
+
+    async fn keep(&mut self, image: &ImagePin, tag: &str) -> Result<(), Failure> {
+        self.write(format!("docker tag {} {tag}", argument(image)))
+    }
+
+    /// Only the request that an engine would get is read here.
+    async fn create(&mut self, spec: &ContainerSpec) -> Result<(), Failure> {
+        let body = serde_json::to_value(&spec.options.body).unwrap();
+        let mut line = format!("docker create --name {}", spec.name);
+        for (name, value) in leaves("", &body) {
+            line.push_str(&format!(" {name}={value}"));
+        }
+        for (network, _) in &spec.options.extra_networks {
+            line.push_str(&format!(" network={network}"));
+        }
+        for var in &spec.environment {
+            line.push_str(&format!(
+                " env={}={}",
+                var.name,
+                if var.hidden { "***" } else { var.value.as_ref().unwrap().reveal() }
+            ));
+        }
+        self.write(format!("{line} {}", argument(&spec.image)))
+    }
+
+    async fn stop(&mut self, container: &Target, grace: Duration) -> Result<(), Failure> {
+        self.write(format!("docker stop --time {} {}", grace.as_secs(), container.name))
+    }
+
+    async fn kill(&mut self, container: &Target) -> Result<(), Failure> {
+        self.write(format!("docker kill {}", container.name))
+    }
+
+    async fn rename(&mut self, container: &Target, to: &str) -> Result<(), Failure> {
+        self.write(format!("docker rename {} {to}", container.name))
+    }
+
+    async fn start(&mut self, container: &Target) -> Result<(), Failure> {
+        self.write(format!("docker start {}", container.name))
+    }
+
+    async fn prove(&mut self, container: &Target, proof: &Proof) -> Result<(), Failure> {
+        self.write(format!("prove {}: {:?} {:?} {:?}", container.name, proof.probe, proof.timeout, proof.stable_for))
+    }
+
+    async fn record(&mut self, container: &Target, release: &Release, _: Option<Duration>) -> Result<(), Failure> {
+        self.write(format!("record {} {} {}", container.name, argument(&release.image), release.deployment))
+    }
+
+    async fn remove(&mut self, container: &Target) -> Result<(), Failure> {
+        self.write(format!("docker rm --force --volumes {}", container.name))
+    }
+
+    async fn untag(&mut self, reference: &str) -> Result<(), Failure> {
+        self.write(format!("docker rmi {reference}"))
+    }
+
+    async fn evidence(&mut self, container: &Target) -> Vec<String> {
+        vec![format!("log of {}", container.name)]
+    }
+}
+
+/// Every scalar of a request with the path to it.
+fn leaves(path: &str, value: &serde_json::Value) -> Vec<(String, String)> {
+    use serde_json::Value;
+    match value {
+        Value::Null => Vec::new(),
+        Value::Object(entries) => {
+            entries.iter().flat_map(|(name, value)| leaves(&format!("{path}/{name}"), value)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(|item| leaves(path, item)).collect(),
+        Value::String(text) => vec![(path.to_owned(), text.clone())],
+        other => vec![(path.to_owned(), other.to_string())],
+    }
+}
+
+/// What the plan said while it ran.
+#[derive(Default)]
+struct Told {
+    begun: Vec<String>,
+    undone: Vec<String>,
+}
+
+impl Watcher for Told {
+    fn begins(&mut self, _: usize, _: usize, step: &Step) {
+        self.begun.push(step.to_string());
+    }
+
+    fn undoes(&mut self, step: &Step) {
+        self.undone.push(step.to_string());
+    }
+}
+
+fn run(plan: &Plan, host: &mut Scribe) -> (Told, Result<exec::Done, Box<exec::Failed>>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut told = Told::default();
+    let outcome = runtime.block_on(exec::run(plan, host, &mut told, std::future::pending()));
+    (told, outcome)
+}
+
+/// Whether a printed step says what the host received: the same words, and for a request every value of it.
+fn says(printed: &str, received: &str) -> bool {
+    if let Some(request) = received.strip_prefix("docker create ") {
+        // Times are printed as 5s and sent in nanoseconds.
+        let request = request.replace("=5000000000", "=5s").replace("=CMD ", "= ");
+        let values = request.split(" /").skip(1).filter_map(|leaf| Some(leaf.split_once('=')?.1));
+        let texts = values.map(|value| value.split(" env=").next().unwrap().split(" network=").next().unwrap());
+        return texts.into_iter().all(|value| {
+            let value = value.trim_end_matches(|letter: char| letter.is_whitespace());
+            let first = value.split(" registry.test").next().unwrap();
+            first.is_empty() || first == "true" || printed.contains(first)
+        });
+    }
+    if let Some(rest) = received.strip_prefix("record ") {
+        let container = rest.split(' ').next().unwrap();
+        return printed.starts_with(&format!("record {container} as "))
+            && printed.ends_with(rest.rsplit(' ').next().unwrap());
+    }
+    if received.starts_with("prove ") {
+        return printed.starts_with(received.split(':').next().unwrap());
+    }
+    printed == received
+}
+
+#[test]
+fn a_host_receives_exactly_what_every_plan_prints() {
+    for (name, event, facts) in scenes::all() {
+        let plan = scenes::planned(event, &facts);
+        let mut host = Scribe::default();
+        let (told, outcome) = run(&plan, &mut host);
+        outcome.unwrap();
+        let printed: Vec<String> = plan.actions.iter().map(|action| action.step.to_string()).collect();
+        assert_eq!(told.begun, printed, "{name}: what is told while it runs is what the plan prints");
+        assert_eq!(printed.len(), host.received.len(), "{name}");
+        for (printed, received) in printed.iter().zip(&host.received) {
+            assert!(says(printed, received), "{name}:\nprinted:  {printed}\nreceived: {received}");
+        }
+    }
+}
+
+#[test]
+fn whichever_step_fails_what_was_begun_is_undone_in_reverse_and_the_old_container_is_back() {
+    let plan = scenes::planned(balehook::spec::types::LifecycleEvent::ApplicationStart, &scenes::serving());
+    let cases = [
+        ("docker pull", vec![]),
+        ("docker tag", vec![]),
+        ("docker create", vec!["docker rm --force --volumes web.balehook-new"]),
+        ("docker stop", vec!["docker kill web", "docker start web", "docker rm --force --volumes web.balehook-new"]),
+        (
+            "docker rename web web.balehook-old",
+            vec![
+                "docker rename web.balehook-old web",
+                "docker kill web",
+                "docker start web",
+                "docker rm --force --volumes web.balehook-new",
+            ],
+        ),
+        (
+            "prove",
+            vec![
+                "docker kill web",
+                "docker rename web web.balehook-new",
+                "docker rename web.balehook-old web",
+                "docker kill web",
+                "docker start web",
+                "docker rm --force --volumes web.balehook-new",
+            ],
+        ),
+    ];
+    for (step, undone) in cases {
+        let mut host = Scribe { fails_at: Some(step), ..Scribe::default() };
+        let (told, outcome) = run(&plan, &mut host);
+        let failed = outcome.unwrap_err();
+        assert_eq!(told.undone, undone, "{step}");
+        let is_back = matches!(failed.old, Fate::Back(..));
+        assert_eq!(is_back, told.undone.iter().any(|line| line == "docker start web"), "{step}: {:?}", failed.old);
+        assert!(!host.received.iter().any(|line| line.starts_with("record")), "{step}: nothing is recorded");
+    }
+}
+
+#[test]
+fn an_undo_that_fails_is_said_and_the_rest_is_still_undone() {
+    let plan = scenes::planned(balehook::spec::types::LifecycleEvent::ApplicationStart, &scenes::serving());
+    // The second failure waits for the undoing: only there the old container gets its name back.
+    let mut host =
+        Scribe { fails_at: Some("prove"), then_at: Some("docker rename web.balehook-old web"), ..Scribe::default() };
+
+    let (told, outcome) = run(&plan, &mut host);
+
+    let failed = outcome.unwrap_err();
+    assert_eq!(failed.failure.kind, Kind::Undo);
+    assert!(matches!(&failed.old, Fate::Lost(_, why) if why.contains("told to fail")), "{:?}", failed.old);
+    assert!(told.undone.contains(&"docker start web".to_owned()), "{:?}", told.undone);
+}
+
+#[test]
+fn after_the_record_nothing_fails_the_deployment_any_more() {
+    let plan = scenes::planned(balehook::spec::types::LifecycleEvent::ApplicationStart, &scenes::serving());
+    let mut host = Scribe { fails_at: Some("docker rm --force --volumes web.balehook-old"), ..Scribe::default() };
+
+    let (told, outcome) = run(&plan, &mut host);
+
+    assert!(outcome.unwrap().warnings[0].contains("told to fail"));
+    assert!(told.undone.is_empty());
+}
+
+#[test]
+fn a_deadline_that_is_up_already_stops_the_plan_before_its_first_step_and_undoes_only_that() {
+    let plan = scenes::planned(balehook::spec::types::LifecycleEvent::ApplicationStart, &scenes::serving());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (mut host, mut told) = (Scribe::default(), Told::default());
+    let stop = std::future::ready(Stop::Deadline(Duration::from_secs(5)));
+
+    let failed = runtime.block_on(exec::run(&plan, &mut host, &mut told, stop)).unwrap_err();
+
+    assert_eq!((failed.failure.kind, failed.number), (Kind::Deadline, 1));
+    assert!(matches!(failed.old, Fate::Untouched(_)) && host.received.is_empty());
+}

@@ -1,0 +1,6 @@
+//! Plans as values: golden texts, and the proof that what is printed is what a host is given.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod drift;
+mod golden;
+mod scenes;

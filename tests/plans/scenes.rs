@@ -1,0 +1,161 @@
+//! Deployments and hosts to plan for, without any host.
+
+use std::time::Duration;
+
+use balehook::facts::{ContainerFacts, EngineFacts, Facts, ImageFacts, Known};
+use balehook::image::pin::ImagePin;
+use balehook::input::appspec::AppSpecText;
+use balehook::input::hook_env::HookEnv;
+use balehook::plan::{Asker, Plan, plan};
+use balehook::release::{Brought, Journal, Observed, Release, Store};
+use balehook::spec::types::{ContentDigest, EnvVar, LifecycleEvent, Secret};
+use balehook::spec::{Deployment, validate};
+
+const APPSPEC: &str = r#"
+version: 0.0
+os: linux
+hooks:
+  ApplicationStart: [{location: hooks/balehook, timeout: 300}]
+x-balehook:
+  name: web
+  container:
+    image: registry.test:5443/team/web:1.4.2
+    command: [serve, --greeting, "hello world"]
+    ports: ["80:8080", "127.0.0.1:9000:9000/udp"]
+    volumes: ["/srv/data:/data:ro"]
+    environment: {LOG_LEVEL: info, DB_PASSWORD: hunter2}
+    restart: unless-stopped
+    logging: {driver: awslogs, options: {awslogs-group: web}}
+    healthcheck: {test: [CMD, /bin/check], interval: 5s}
+    networks: {front: {aliases: [www]}, back: }
+    stop_grace_period: 20s
+  health: {http: "http://127.0.0.1:80/healthz", timeout: 45s, stable_for: 2s}
+  keep: 2
+"#;
+
+pub fn deployment() -> Deployment {
+    let bundle = tempfile::tempdir().unwrap();
+    std::fs::create_dir(bundle.path().join("hooks")).unwrap();
+    std::fs::write(bundle.path().join("hooks/balehook"), "").unwrap();
+    let text =
+        AppSpecText { path: bundle.path().join("appspec.yml"), text: APPSPEC.trim_start().into(), had_mark: false };
+    let (deployment, problems) = validate::validate(&text, &HookEnv::default());
+    deployment.unwrap_or_else(|| panic!("{problems:?}"))
+}
+
+pub fn digest(of: &str) -> ContentDigest {
+    ContentDigest::of(of.as_bytes())
+}
+
+pub fn pin(version: &str) -> ImagePin {
+    ImagePin::Registry {
+        repository: "registry.test:5443/team/web".into(),
+        tag: Some(version.into()),
+        digest: digest(version),
+    }
+}
+
+pub fn asker() -> Asker {
+    Asker { deployment: "d-NEW".into(), revision: "s3://revisions/web.zip".into(), source: "web".into() }
+}
+
+/// An empty host with a 20.10 engine.
+pub fn empty() -> Facts {
+    let nowhere = Store::new(std::path::Path::new("/nowhere"), &"web".parse().unwrap());
+    Facts {
+        engine: Known::Yes(EngineFacts { version: "20.10.24".into(), api: (1, 41), architecture: "amd64".into() }),
+        image: Some(ImageFacts { pin: pin("1.4.2"), present: false, bytes: None, unknown: None, architecture: None }),
+        environment: Known::Yes(vec![var("LOG_LEVEL", "info", false), var("DB_PASSWORD", "hunter2", true)]),
+        ..Facts::unseen(&nowhere)
+    }
+}
+
+fn var(name: &str, value: &str, hidden: bool) -> EnvVar {
+    EnvVar { name: name.into(), value: Some(Secret::new(value)), hidden }
+}
+
+pub fn container(name: &str, id: &str, state: &str) -> ContainerFacts {
+    ContainerFacts {
+        id: id.repeat(64 / id.len()),
+        name: name.into(),
+        ours: true,
+        state: state.into(),
+        spec: Some(digest("old options").to_string()),
+        digest: Some(digest("1.4.1").to_string()),
+        deployment: Some("d-OLD".into()),
+        stop_grace: Duration::from_secs(20),
+        image: pin("1.4.1").argument(),
+    }
+}
+
+pub fn release(version: &str, deployment: &str, id: &str) -> Release {
+    Release {
+        format: 1,
+        deployment: deployment.into(),
+        revision: "s3://revisions/web.zip".into(),
+        source: "web".into(),
+        image: pin(version),
+        spec: digest("old options").to_string(),
+        options: vec![vec!["--restart".into(), "unless-stopped".into()], vec!["--publish".into(), "80:8080".into()]],
+        observed: Observed { container: id.repeat(64 / id.len()), ..Observed::default() },
+    }
+}
+
+/// A host on which 1.4.1 runs, and 1.4.0 and 1.3.9 are remembered.
+pub fn serving() -> Facts {
+    let name = "web".parse().unwrap();
+    let tag = |version: &str| pin(version).keeper_tag(&name);
+    Facts {
+        containers: vec![container("web", "a1", "running")],
+        releases: vec![release("1.4.1", "d-3", "a1"), release("1.4.0", "d-2", "b2")],
+        keeper_tags: vec![tag("1.4.1"), tag("1.4.0"), tag("1.3.9")],
+        brought: vec![Brought { tag: tag("1.3.9"), references: vec![pin("1.3.9").argument()] }],
+        ..empty()
+    }
+}
+
+/// A host on which a swap was cut off after the old container was set aside.
+pub fn interrupted() -> Facts {
+    let old = Some(("a1".repeat(32), true));
+    Facts {
+        containers: vec![container("web.balehook-old", "a1", "exited"), container("web", "c3", "running")],
+        journal: Some(Journal { format: 1, event: LifecycleEvent::ApplicationStart, deployment: "d-CUT".into(), old }),
+        ..serving()
+    }
+}
+
+/// A dev box: no engine, no registry.
+pub fn blind() -> Facts {
+    let wanted = "registry.test:5443/team/web:1.4.2".to_owned();
+    let why = Some("no engine to ask the registry with".to_owned());
+    Facts {
+        engine: Known::No("the engine at unix:///var/run/docker.sock cannot be reached".into()),
+        image: Some(ImageFacts {
+            pin: ImagePin::Unknown { wanted },
+            present: false,
+            bytes: None,
+            unknown: why,
+            architecture: None,
+        }),
+        ..empty()
+    }
+}
+
+pub fn planned(event: LifecycleEvent, facts: &Facts) -> Plan {
+    plan(event, &deployment(), &asker(), facts).unwrap()
+}
+
+/// Every scene with its name.
+pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
+    vec![
+        ("stop", LifecycleEvent::ApplicationStop, serving()),
+        ("stop-interrupted", LifecycleEvent::ApplicationStop, interrupted()),
+        ("before-install", LifecycleEvent::BeforeInstall, serving()),
+        ("after-install", LifecycleEvent::AfterInstall, empty()),
+        ("start-first", LifecycleEvent::ApplicationStart, empty()),
+        ("start-swap", LifecycleEvent::ApplicationStart, serving()),
+        ("start-after-interruption", LifecycleEvent::ApplicationStart, interrupted()),
+        ("start-blind", LifecycleEvent::ApplicationStart, blind()),
+        ("traffic", LifecycleEvent::BeforeAllowTraffic, empty()),
+    ]
+}
