@@ -1,0 +1,65 @@
+# What a person does twice. `make demo` and `make test` install what is missing.
+SHELL := /bin/bash
+TOOLS := target/tools
+export CARGO_TERM_QUIET ?= true
+export CARGO_TERM_PROGRESS_WHEN ?= never
+
+.PHONY: help setup build release demo test lint fmt unit engine-test docs deny golden bench bundle clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: ## Install Debian packages and test servers that are missing
+	@packaging/dev/setup --tests
+
+build: ## Build for development
+	@cargo build
+
+release: ## Build as it is shipped
+	@cargo build --release
+
+demo: ## Deploy a real bundle into a real engine and show the result
+	@packaging/dev/setup
+	@cargo build
+	@packaging/dev/demo target/debug/balehook
+
+test: setup lint ## Format, clippy, every test, docs, licences
+	@cargo test
+	@$(MAKE) --no-print-directory docs deny
+
+lint: ## Format and clippy
+	@cargo fmt --check
+	@cargo clippy --all-targets -- -D warnings
+
+fmt: ## Format
+	@cargo fmt
+
+unit: ## The tests that need no engine
+	@cargo test --lib --test plans --test shim
+
+engine-test: setup ## The tests on real things
+	@cargo test --test it
+
+docs: ## Build the documentation
+	@RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+deny: ## Licences, bans and sources of all dependencies; advisories where their database can be fetched
+	@packaging/dev/deny
+
+golden: ## Write the golden plans anew; read the difference before you commit it
+	@BALEHOOK_GOLDEN=1 cargo test --test plans
+
+bench: ## Start-up, an idle event and memory, side by side with other tools
+	@packaging/dev/setup --tests
+	@cargo build --release
+	@benches/run target/release/balehook
+
+bundle: ## Assemble a bundle to zip: appspec/container with the shim and the release binary, in target/bundle
+	@rm -rf target/bundle && mkdir -p target/bundle/bin
+	@cp -r appspec/container/. target/bundle/
+	@cp target/release/balehook target/bundle/bin/balehook
+	@cp hooks/balehook target/bundle/hooks/balehook
+	@echo "target/bundle: add your image as image.tar, or name it in appspec.yml"
+
+clean: ## Remove what was built
+	@cargo clean

@@ -1,0 +1,118 @@
+//! `hooks/balehook` under every shell that a host may have as `/bin/sh`.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const SHIM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/hooks/balehook");
+/// Stands for balehook: says how it was called.
+const STAND_IN: &str = "#!/bin/sh\nprintf '%s|' called \"$@\" \"$LIFECYCLE_EVENT\"\nexit 9\n";
+
+/// A bundle whose path holds spaces and a quote.
+struct Bundle(tempfile::TempDir);
+
+impl Bundle {
+    fn new() -> Self {
+        let bundle = Self(tempfile::Builder::new().prefix("my 'app ").tempdir().unwrap());
+        std::fs::create_dir_all(bundle.path("hooks")).unwrap();
+        std::fs::write(bundle.path("appspec.yml"), "").unwrap();
+        std::fs::copy(SHIM, bundle.path("hooks/balehook")).unwrap();
+        bundle
+    }
+
+    fn path(&self, inside: &str) -> PathBuf {
+        self.0.path().join(inside)
+    }
+
+    fn program(&self, inside: &str, mode: u32) -> PathBuf {
+        let path = self.path(inside);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, STAND_IN).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    /// Runs the shim with a shell, as the agent does.
+    fn run(&self, shell: &[&str], event: &str, env: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(shell[0]);
+        command.args(&shell[1..]).arg(self.path("hooks/balehook")).current_dir("/").env_clear();
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LIFECYCLE_EVENT", event).envs(env.iter().copied());
+        command.output().unwrap()
+    }
+}
+
+fn shells() -> Vec<Vec<&'static str>> {
+    let all = [vec!["/bin/dash"], vec!["/bin/bash"], vec!["/bin/bash", "--posix"], vec!["/bin/busybox", "sh"]];
+    all.into_iter().filter(|shell| Path::new(shell[0]).exists()).collect()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn without_balehook_anywhere_every_event_fails_with_what_to_do_but_application_stop() {
+    let bundle = Bundle::new();
+    for shell in shells() {
+        let start = bundle.run(&shell, "ApplicationStart", &[]);
+        assert_eq!(start.status.code(), Some(127), "{shell:?}");
+        assert!(said(&start).contains("put it into the bundle as bin/balehook"), "{}", said(&start));
+        assert_eq!(bundle.run(&shell, "ApplicationStop", &[]).status.code(), Some(0), "{shell:?}");
+    }
+}
+
+#[test]
+fn the_bundles_own_program_is_run_with_the_hooks_path_and_its_exit_code_is_ours() {
+    let bundle = Bundle::new();
+    bundle.program("bin/balehook", 0o755);
+    for shell in shells() {
+        let output = bundle.run(&shell, "AfterInstall", &[]);
+        let wanted = format!("called|hook|{}|AfterInstall|", bundle.path("hooks/balehook").display());
+        assert_eq!((said(&output), output.status.code()), (wanted, Some(9)), "{shell:?}");
+    }
+}
+
+#[test]
+fn a_program_whose_x_bit_the_agent_dropped_is_made_executable() {
+    let bundle = Bundle::new();
+    let program = bundle.program("bin/balehook", 0o644);
+    assert_eq!(bundle.run(&["/bin/dash"], "AfterInstall", &[]).status.code(), Some(9));
+    assert_ne!(std::fs::metadata(program).unwrap().permissions().mode() & 0o100, 0);
+}
+
+#[test]
+fn a_program_on_path_is_found_and_one_that_is_named_goes_first() {
+    let bundle = Bundle::new();
+    let on_path = bundle.program("elsewhere/balehook", 0o755);
+    let path = format!("{}:/usr/bin:/bin", on_path.parent().unwrap().display());
+    for shell in shells() {
+        assert_eq!(bundle.run(&shell, "AfterInstall", &[("PATH", &path)]).status.code(), Some(9), "{shell:?}");
+    }
+    let named = bundle.program("named", 0o755);
+    std::fs::write(&named, "#!/bin/sh\nexit 3\n").unwrap();
+    bundle.program("bin/balehook", 0o755);
+    let output = bundle.run(&["/bin/dash"], "AfterInstall", &[("BALEHOOK_BIN", named.to_str().unwrap())]);
+    assert_eq!(output.status.code(), Some(3));
+}
+
+#[test]
+fn what_leaks_in_from_the_agents_shell_changes_nothing() {
+    let bundle = Bundle::new();
+    bundle.program("bin/balehook", 0o755);
+    let hostile = [("IFS", "/ao"), ("BASH_FUNC_exec%%", "() { echo hijacked; }"), ("ENV", "/nowhere"), ("PPID", "1")];
+    for shell in shells() {
+        let output = bundle.run(&shell, "AfterInstall", &hostile);
+        assert_eq!(output.status.code(), Some(9), "{shell:?}: {}", said(&output));
+        assert!(!said(&output).contains("hijacked"), "{shell:?}");
+    }
+}
+
+#[test]
+fn a_symbolic_link_to_the_shim_serves_too() {
+    let bundle = Bundle::new();
+    bundle.program("bin/balehook", 0o755);
+    std::fs::rename(bundle.path("hooks/balehook"), bundle.path("hooks/real")).unwrap();
+    std::os::unix::fs::symlink("real", bundle.path("hooks/balehook")).unwrap();
+    assert_eq!(bundle.run(&["/bin/dash"], "AfterInstall", &[]).status.code(), Some(9));
+}
