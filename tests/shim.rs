@@ -100,7 +100,13 @@ fn a_program_on_path_is_found_and_one_that_is_named_goes_first() {
 fn what_leaks_in_from_the_agents_shell_changes_nothing() {
     let bundle = Bundle::new();
     bundle.program("bin/balehook", 0o755);
-    let hostile = [("IFS", "/ao"), ("BASH_FUNC_exec%%", "() { echo hijacked; }"), ("ENV", "/nowhere"), ("PPID", "1")];
+    let hostile = [
+        ("IFS", "/ao"),
+        ("BASH_FUNC_chmod%%", "() { echo hijacked; }"),
+        ("BASH_FUNC_uname%%", "() { echo hijacked; }"),
+        ("ENV", "/nowhere"),
+        ("PPID", "1"),
+    ];
     for shell in shells() {
         let output = bundle.run(&shell, "AfterInstall", &hostile);
         assert_eq!(output.status.code(), Some(9), "{shell:?}: {}", said(&output));
