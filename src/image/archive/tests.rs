@@ -37,7 +37,9 @@ fn index_of(bytes: Vec<u8>) -> Result<ArchiveIndex, ArchiveError> {
 }
 
 #[derive(Default)]
-struct Tar(Vec<(String, Vec<u8>, Option<(tar::EntryType, String)>)>);
+struct Tar(Vec<(String, Vec<u8>, Link)>);
+
+type Link = Option<(tar::EntryType, String)>;
 
 impl Tar {
     fn file(mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Self {
