@@ -10,7 +10,7 @@ use super::s3::S3;
 use super::source::Archive;
 use super::{ports, registry};
 use crate::error::{Failure, Kind};
-use crate::facts::{EngineFacts, Facts, ImageFacts, Known, LookFailure};
+use crate::facts::{EngineFacts, Facts, ImageFacts, Known, LookFailure, Room};
 use crate::image::archive::{self, ArchiveError, ReadAt as _};
 use crate::image::pin::ImagePin;
 use crate::image::reference::ImageReference;
@@ -257,12 +257,22 @@ impl Look<'_> {
         env_file::variables(&file.location.to_string(), &text, file.raw, hidden, self.lookup).map_err(definite)
     }
 
+    /// The room that loading needs, where an archive must travel to an engine of this host.
+    async fn room(&self, engine: &Engine, is_local: bool, image: Option<&ImageFacts>) -> Option<Room> {
+        let bytes = image.filter(|image| is_local && !image.present).and_then(|image| image.bytes)?;
+        let folder = engine.docker.info().await.ok()?.docker_root_dir?;
+        let disk = nix::sys::statvfs::statvfs(folder.as_str()).ok()?;
+        let free = disk.blocks_available().checked_mul(disk.fragment_size())?;
+        Some(Room { folder, free, needed: bytes.saturating_mul(UNPACKED) })
+    }
+
     async fn surroundings(&self, container: &Container, all: &[ContainerSummary], facts: &mut Facts) {
         let (Ok(engine), Some(hello)) = (self.engine, facts.engine.yes()) else { return };
         let options = create::container_options(&container.service, Some(api(hello)));
         let local = engine.address.starts_with("unix://").then_some(self.proc.as_path());
         facts.ports_taken = ports::taken(&options.body, all, &facts.containers, local);
         let extra = options.extra_networks.iter().map(|(network, _)| network.clone());
+        facts.room = self.room(engine, local.is_some(), facts.image.as_ref()).await;
         for network in networks(&options.body).into_iter().chain(extra) {
             let seen = engine.docker.inspect_network(&network, None).await;
             if seen.is_err_and(|error| super::engine::status(&error) == Some(404)) {
@@ -271,6 +281,9 @@ impl Look<'_> {
         }
     }
 }
+
+/// How much larger than its archive an image becomes while it is loaded: the unpacked copy and the layers.
+const UNPACKED: u64 = 2;
 
 const fn api(engine: &EngineFacts) -> (u32, u32) {
     engine.api

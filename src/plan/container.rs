@@ -7,6 +7,7 @@ use crate::error::{Failure, Kind};
 use crate::facts::{self, ContainerFacts, Facts, ImageFacts};
 use crate::image::pin::ImagePin;
 use crate::release::{FORMAT, Observed, Release};
+use crate::report::progress::megabytes;
 use crate::spec::types::{EnvVar, LifecycleEvent};
 use crate::spec::{Container, Deployment, ImageSource};
 
@@ -276,6 +277,11 @@ fn check(container: &Container, facts: &Facts, image: &ImageFacts) -> Result<(),
                 .next(format!("this engine is {} (API {}.{})", engine.version, engine.api.0, engine.api.1)));
             }
         }
+    }
+    if let Some(room) = facts.room.as_ref().filter(|room| room.free < room.needed) {
+        let (needed, free) = (megabytes(room.needed), megabytes(room.free));
+        return Err(Failure::new(Kind::Image, format!("loading needs {needed} in {}, {free} are free", room.folder))
+            .next("make room (docker system df), lower x-balehook.keep, or enlarge the disk"));
     }
     if let Some(network) = facts.networks_missing.first() {
         return Err(Failure::new(Kind::Container, format!("network {network} does not exist"))
