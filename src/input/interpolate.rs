@@ -22,7 +22,8 @@ pub fn interpolate(node: &mut Node, path: &str, lookup: Lookup<'_>, problems: &m
             match expand(text, lookup, &mut unset) {
                 Ok(expanded) => *text = expanded,
                 Err(why) => {
-                    problems.error(place, path, format!("`{text}`: {why}"), "write `$$` for a dollar sign".to_owned())
+                    let help = (!why.contains(" is required: ")).then(|| "write `$$` for a dollar sign".to_owned());
+                    problems.error(place, path, format!("`{text}`: {why}"), help);
                 }
             }
             warn_unset(place, path, &unset, problems);
