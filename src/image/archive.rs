@@ -5,6 +5,8 @@
 //! counts, sizes and depths are bounded, and an error names the entry and its offset.
 
 mod layout;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use bytes::Bytes;

@@ -2,6 +2,8 @@
 
 mod official;
 mod section;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

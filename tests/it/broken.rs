@@ -44,8 +44,8 @@ impl Served {
     /// Exactly one container is left, the old one, and it serves.
     fn serves_old(&self) {
         let world = world();
-        assert_eq!(world.containers(&self.name), [self.name.clone()], "exactly one container is left");
-        assert_eq!(world.running(&self.name), [self.id.clone()], "the old one runs");
+        assert_eq!(world.containers(&self.name), self.name, "exactly one container is left");
+        assert_eq!(world.running(&self.name), self.id, "the old one runs");
         world.wait_for("the old container", || world.get(self.port, "/").is_some());
         assert_eq!(world.get(self.port, "/").as_deref(), Some("old"));
     }

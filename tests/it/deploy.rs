@@ -26,7 +26,7 @@ fn a_first_deployment_brings_the_image_in_at_after_install_and_serves_at_applica
     bundle.hook("ValidateService").exits(0);
 
     assert_eq!(world.get(port, "/").as_deref(), Some("one"));
-    assert_eq!(world.containers(&name), [name.clone()]);
+    assert_eq!(world.containers(&name), name);
     let labels = "{{index .Config.Labels \"balehook.name\"}} {{index .Config.Labels \"balehook.deployment\"}} {{index .Config.Labels \"balehook.revision\"}} {{index .Config.Labels \"balehook.digest\"}}";
     assert_eq!(world.inspect(&name, labels), format!("{name} d-TEST00001 s3://revisions/web.zip {id}"));
     assert_eq!(world.inspect(&name, "{{.Image}}"), id);
@@ -45,7 +45,7 @@ fn a_redeployment_replaces_the_container_and_keeps_the_old_image_for_a_rollback(
     bundle.deployment("d-TEST00002").hook("ApplicationStart").exits(0).says(", down ");
 
     assert_eq!(world.get(port, "/").as_deref(), Some("two"));
-    assert_eq!(world.containers(&name), [name.clone()], "nothing is left beside it");
+    assert_eq!(world.containers(&name), name, "nothing is left beside it");
     assert_ne!(world.inspect(&name, "{{.Id}}"), old);
     let kept = world.docker(&["images", "--format", "{{.Tag}}", &format!("balehook/{name}")]);
     assert_eq!(kept.lines().count(), 2, "both images are kept:\n{kept}");

@@ -48,8 +48,8 @@ fn sigterm_at_every_step_leaves_exactly_one_serving_container_within_two_seconds
         assert_eq!(outcome.code, Some(12), "{step}: {}", outcome.stdout);
         assert!(outcome.stdout.contains("SIGTERM was received"), "{step}: {}", outcome.stdout);
         assert!(took < Duration::from_secs(4), "{step} took {took:?} to be safe");
-        assert_eq!(world().running(&name), [id], "{step}: the old one runs, and nothing else");
-        assert_eq!(world().containers(&name), [name.clone()], "{step}: nothing is left");
+        assert_eq!(world().running(&name), id, "{step}: the old one runs, and nothing else");
+        assert_eq!(world().containers(&name), name, "{step}: nothing is left");
         world().wait_for("the old container", || world().get(port, "/").as_deref() == Some("old"));
     }
 }
@@ -67,7 +67,7 @@ fn a_killed_deployment_is_undone_by_the_next_event_whatever_step_it_was_at() {
         let mut bundle = bundle;
         bundle.deployment("d-TEST00003").hook("ApplicationStart").exits(0);
 
-        assert_eq!(world().containers(&name), [name.clone()], "{step}: nothing is left");
+        assert_eq!(world().containers(&name), name, "{step}: nothing is left");
         assert_eq!(world().get(port, "/").as_deref(), Some("new"), "{step}");
     }
 }
@@ -85,8 +85,8 @@ fn resume_puts_the_old_container_back_after_a_kill() {
 
         bundle.resume().exits(0);
 
-        assert_eq!(world().running(&name), [id], "{step}: the old one runs, and nothing else");
-        assert_eq!(world().containers(&name), [name.clone()], "{step}: nothing is left");
+        assert_eq!(world().running(&name), id, "{step}: the old one runs, and nothing else");
+        assert_eq!(world().containers(&name), name, "{step}: nothing is left");
         world().wait_for("the old container", || world().get(port, "/").as_deref() == Some("old"));
         bundle.resume().exits(0).says("nothing was left");
     }
@@ -99,7 +99,7 @@ fn resume_starts_what_was_deployed_and_does_not_run() {
 
     bundle.resume().exits(0).says("docker start");
 
-    assert_eq!(world().running(&name), [id]);
+    assert_eq!(world().running(&name), id);
     world().wait_for("the container", || world().get(port, "/").as_deref() == Some("old"));
 }
 
@@ -134,7 +134,7 @@ fn the_deadline_is_the_hooks_own_timeout_less_what_undoing_needs() {
         .says("is back after")
         .says("raise the `timeout:`");
     assert!(outcome.took < Duration::from_secs(8), "{:?}", outcome.took);
-    assert_eq!(world().running(&name), [id]);
+    assert_eq!(world().running(&name), id);
     world().wait_for("the old container", || world().get(port, "/").as_deref() == Some("old"));
 }
 
@@ -149,7 +149,7 @@ fn a_second_deployment_waits_for_the_first_and_says_for_whom() {
     assert!(second.stdout.contains("waiting: deployment d-TEST00002 (ApplicationStart, pid "), "{}", second.stdout);
     first.wait().exits(0);
 
-    assert_eq!(world().containers(&name), [name.clone()]);
+    assert_eq!(world().containers(&name), name);
     assert_eq!(world().get(port, "/").as_deref(), Some("new"));
 }
 
@@ -167,7 +167,7 @@ fn a_deployment_that_waits_too_long_gives_up_before_its_deadline_and_touches_not
 
     outcome.exits(10).says("deployment d-OTHER (AfterInstall, pid 1) still holds").says("nothing was touched");
     assert!(outcome.took < Duration::from_secs(4), "{:?}", outcome.took);
-    assert_eq!(world().running(&name), [id]);
+    assert_eq!(world().running(&name), id);
 }
 
 #[test]

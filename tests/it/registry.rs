@@ -144,5 +144,5 @@ fn a_registry_that_is_gone_leaves_the_old_container_untouched() {
 
     pushed.bundle.hook("ApplicationStart").exits(6).says("connection refused").says("can this host reach the registry");
 
-    assert_eq!(world().running(&pushed.name), [old]);
+    assert_eq!(world().running(&pushed.name), old);
 }

@@ -11,6 +11,9 @@ mod read;
 mod resources;
 mod volumes;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 use std::time::Duration;
 

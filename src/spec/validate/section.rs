@@ -185,7 +185,10 @@ fn health(
         interval: milliseconds(100),
         stable_for: Duration::ZERO,
     };
-    let Some((_, node)) = section.get("health").filter(|(_, node)| !node.is_null()) else { return Some(default) };
+    let Some((_, node)) = section.get("health").filter(|(_, node)| !node.is_null()) else {
+        enough_time(section, path, &default, timeouts, problems);
+        return Some(default);
+    };
     let path = format!("{path}.health");
     unknown_keys(node, &path, &["http", "tcp", "timeout", "interval", "stable_for"], problems);
     let mut time = |key: &str, least: Duration, most: Duration, default: Duration| {

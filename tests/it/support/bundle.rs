@@ -205,8 +205,8 @@ impl Drop for Bundle {
     fn drop(&mut self) {
         let text = std::fs::read_to_string(self.path().join("appspec.yml")).unwrap_or_default();
         let name = text.lines().find_map(|line| line.strip_prefix("  name: ")).unwrap_or_default().to_owned();
-        for container in world().containers(&name) {
-            let _ = world().docker_may_fail(&["rm", "--force", "--volumes", &container]);
+        for container in world().containers(&name).split_whitespace() {
+            let _ = world().docker_may_fail(&["rm", "--force", "--volumes", container]);
         }
     }
 }

@@ -156,23 +156,16 @@ impl World {
         self.wait_for(&format!("port {port}"), || self.inside(|| TcpStream::connect(("127.0.0.1", port)).is_ok()));
     }
 
-    /// Containers of a name, running ones only: `id image` a line.
-    pub fn running(&self, name: &str) -> Vec<String> {
+    /// The running containers of a name, by their IDs, separated by spaces.
+    pub fn running(&self, name: &str) -> String {
         let filter = format!("label=balehook.name={name}");
-        let ids = self.docker(&["ps", "--quiet", "--no-trunc", "--filter", &filter]);
-        ids.lines().map(str::to_owned).collect()
+        self.docker(&["ps", "--quiet", "--no-trunc", "--filter", &filter]).replace('\n', " ")
     }
 
-    /// All containers of a name, by their names.
-    pub fn containers(&self, name: &str) -> Vec<String> {
+    /// All containers of a name, by their names, separated by spaces.
+    pub fn containers(&self, name: &str) -> String {
         let filter = format!("label=balehook.name={name}");
-        let mut names: Vec<String> = self
-            .docker(&["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"])
-            .lines()
-            .map(str::to_owned)
-            .collect();
-        names.sort_unstable();
-        names
+        self.docker(&["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"]).replace('\n', " ")
     }
 
     /// `docker inspect` with a template.
