@@ -63,6 +63,24 @@ pub struct AppSpec {
     pub hooks: Option<BTreeMap<String, Option<Vec<Hook>>>>,
 }
 
+/// `files` alone, of a file that is wrong elsewhere.
+#[derive(Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct FilesPart {
+    #[serde(default)]
+    pub files: Option<Vec<FileEntry>>,
+    #[serde(default)]
+    pub file_exists_behavior: Option<String>,
+}
+
+/// `permissions` alone, of a file that is wrong elsewhere.
+#[derive(Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct PermissionsPart {
+    #[serde(default)]
+    pub permissions: Option<Vec<Permission>>,
+}
+
 /// `files`.
 #[derive(Debug, Deserialize)]
 #[allow(missing_docs)]

@@ -112,22 +112,27 @@ fn within(cells: &[String]) -> String {
 /// above it.
 fn hidden_from(lines: &[&str], index: usize) -> Option<usize> {
     let line = lines[index];
-    let mut indent = indent(line);
-    let mut hidden = secret_in(line);
+    let mut depth = depth(line);
     for above in lines[..index].iter().rev().take(ABOVE).filter(|line| !line.trim().is_empty()) {
-        let outer = self::indent(above);
-        if outer < indent {
+        let outer = self::depth(above);
+        if outer < depth {
             if secret_in(above).is_some() {
-                hidden = Some(self::indent(line));
+                return Some(line.chars().take_while(|letter| letter.is_whitespace()).count());
             }
-            indent = outer;
+            depth = outer;
         }
     }
-    hidden
+    secret_in(line)
 }
 
-fn indent(line: &str) -> usize {
-    line.chars().take_while(|letter| *letter == ' ').count()
+/// How deep a line stands. One without a key, or after a tab, belongs to the key above it wherever it begins: that may
+/// be the mistake.
+fn depth(line: &str) -> usize {
+    let indent = line.chars().take_while(|letter| *letter == ' ').count();
+    let content = line[indent..].trim_start_matches("- ");
+    let key = content.split_once(": ").map(|(key, _)| key).or_else(|| content.trim_end().strip_suffix(':'));
+    let has_key = key.is_some_and(|key| !key.is_empty() && !key.contains(char::is_whitespace));
+    if has_key && !content.starts_with('\t') { indent } else { usize::MAX }
 }
 
 /// The character where the value of the line's first secret begins.
@@ -190,7 +195,7 @@ mod tests {
     fn a_long_line_is_cut_around_the_caret() {
         let text = format!("{}X{}", "a".repeat(5000), "b".repeat(5000));
         let (line, caret) = shown(&text, 1, 5001);
-        assert_eq!((total(&[line.clone()]), line.chars().nth(caret)), (WIDTH, Some('X')));
+        assert_eq!((width(&line), line.chars().nth(caret)), (WIDTH, Some('X')));
         assert!(line.starts_with('…') && line.ends_with('…'));
         let (line, caret) = shown(&text, 1, 1);
         assert_eq!((line.chars().count(), caret), (WIDTH, 0));
@@ -205,6 +210,10 @@ mod tests {
             ("command: [app, --db-password=hunter2]", 1, "command: [app, --db-password=***"),
             ("PRIVATE_KEY: |\n  hunter2", 2, "  ***"),
             ("PRIVATE_KEY: |\n  a\n    b\n\n  hunter2", 5, "  ***"),
+            ("PRIVATE_KEY: |\n  a\n\t\thunter2", 3, "  ***"),
+            ("a:\n  PRIVATE_KEY: |\n-----BEGIN\nhunter2", 4, "***"),
+            ("a:\n  TOKENS:\n  - hunter2", 3, "  ***"),
+            ("secrets:\n  db:\n    user: hunter2", 3, "    ***"),
         ] {
             assert_eq!(shown(text, place, 99).0, line, "{text}");
         }
