@@ -1,7 +1,6 @@
 # What a person does twice. `make demo` and `make test` install what is missing.
 SHELL := /bin/bash
 TOOLS := target/tools
-export CARGO_TERM_QUIET ?= true
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
 .PHONY: help setup build release demo test lint fmt unit engine-test docs deny golden bench bundle clean
@@ -20,16 +19,17 @@ release: ## Build as it is shipped
 
 demo: ## Deploy a real bundle into a real engine and show the result
 	@packaging/dev/setup
-	@cargo build
+	@cargo build --quiet
 	@packaging/dev/demo target/debug/balehook
 
 test: setup lint ## Format, clippy, every test, docs, licences
+	@cargo test --quiet --no-run
 	@cargo test
 	@$(MAKE) --no-print-directory docs deny
 
 lint: ## Format and clippy
 	@cargo fmt --check
-	@cargo clippy --all-targets -- -D warnings
+	@cargo clippy --quiet --all-targets -- -D warnings
 
 fmt: ## Format
 	@cargo fmt
@@ -41,7 +41,7 @@ engine-test: setup ## The tests on real things
 	@cargo test --test it
 
 docs: ## Build the documentation
-	@RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	@RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps
 
 deny: ## Licences, bans and sources of all dependencies; advisories where their database can be fetched
 	@packaging/dev/deny
@@ -51,7 +51,7 @@ golden: ## Write the golden plans anew; read the difference before you commit it
 
 bench: ## Start-up, an idle event and memory, side by side with other tools
 	@packaging/dev/setup --tests
-	@cargo build --release
+	@cargo build --quiet --release
 	@benches/run target/release/balehook
 
 bundle: ## Assemble a bundle to zip: appspec/container with the shim and the release binary, in target/bundle

@@ -79,10 +79,16 @@ pub(crate) fn say(failure: &Failure) -> u8 {
     failure.kind.exit_code()
 }
 
-/// Whether a failed event may fail the hook: a failing ApplicationStop would fail every later deployment, for ever.
+/// What a failed event makes of its hook. Those that run from the old revision never fail: as long as no newer one was
+/// installed they would fail every later deployment, for ever.
 pub(crate) const fn exit_code(event: LifecycleEvent, failure: &Failure) -> u8 {
     match event {
-        LifecycleEvent::ApplicationStop => 0,
-        _ => failure.kind.exit_code(),
+        LifecycleEvent::ApplicationStop | LifecycleEvent::BeforeBlockTraffic | LifecycleEvent::AfterBlockTraffic => 0,
+        LifecycleEvent::BeforeInstall
+        | LifecycleEvent::AfterInstall
+        | LifecycleEvent::ApplicationStart
+        | LifecycleEvent::ValidateService
+        | LifecycleEvent::BeforeAllowTraffic
+        | LifecycleEvent::AfterAllowTraffic => failure.kind.exit_code(),
     }
 }

@@ -136,41 +136,31 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
     }
 
     async fn fail(mut self, index: usize, begun: usize, mut failure: Failure) -> Failed {
-        let step = self.plan.actions[index].step.title();
-        tracing::error!(%step, %failure, "failed");
-        if failure.evidence.is_empty() {
-            failure.evidence = self.evidence(begun).await;
+        let failed = &self.plan.actions[index].step;
+        tracing::error!(step = %failed, %failure, "failed");
+        if let Step::Prove { container: container @ Target { id: Some(_), .. }, .. } = failed {
+            failure.evidence = self.host.evidence(container).await;
         }
-        let old = self.undo(begun).await;
+        let old = self.undo(begun, &mut failure).await;
         if let Fate::Lost(..) = old {
             failure.kind = Kind::Undo;
         }
-        Failed { step, number: index + 1, failure, old, brought: self.done.brought }
-    }
-
-    /// What the new container has said, where it was started.
-    async fn evidence(&mut self, begun: usize) -> Vec<String> {
-        let begun = self.plan.actions.iter().take(begun);
-        let mut started = begun.filter_map(|action| match &action.step {
-            Step::Start { container } if container.id.is_none() => Some(container),
-            _ => None,
-        });
-        match started.next_back() {
-            Some(container) => self.host.evidence(container).await,
-            None => Vec::new(),
-        }
+        Failed { step: failed.title(), number: index + 1, failure, old, brought: self.done.brought }
     }
 
     /// Undoes what was begun, the last first. A step that fails is said, and the rest still runs.
-    async fn undo(&mut self, begun: usize) -> Fate {
+    async fn undo(&mut self, begun: usize, failure: &mut Failure) -> Fate {
         let mut lost = None;
-        for action in self.plan.actions.iter().take(begun).rev() {
-            for step in &action.undo {
-                self.watcher.undoes(step);
-                if let Err(failure) = perform(self.host, step, None).await {
-                    tracing::error!(%step, %failure, "could not undo");
-                    lost.get_or_insert_with(|| format!("{}: {failure}", step.title()));
-                }
+        for step in self.plan.actions.iter().take(begun).rev().flat_map(|action| &action.undo) {
+            self.watcher.undoes(step);
+            // The old container is back by now: there is time to ask what the new one has said.
+            if let Step::Remove { container } = step {
+                failure.evidence.extend(self.host.evidence(container).await);
+            }
+            let Err(failure) = perform(self.host, step, None).await else { continue };
+            tracing::error!(%step, %failure, "could not undo");
+            if matches!(step, Step::Rename { .. } | Step::Start { .. }) {
+                lost.get_or_insert_with(|| format!("{}: {failure}", step.title()));
             }
         }
         self.fate(lost)

@@ -53,6 +53,8 @@ pub struct Facts {
     pub environment: Known<Vec<EnvVar>>,
     /// Host ports we want and somebody else has.
     pub ports_taken: Vec<PortTaken>,
+    /// Where the engine keeps its data on this host: free bytes, and what the image's archive needs of them.
+    pub room: Option<Room>,
     /// Networks that the service names and the engine lacks.
     pub networks_missing: Vec<String>,
     /// Releases on record, the newest first.
@@ -76,6 +78,7 @@ impl Facts {
             image: None,
             environment: Known::Yes(Vec::new()),
             ports_taken: Vec::new(),
+            room: None,
             networks_missing: Vec::new(),
             releases: store.releases(),
             journal: store.journal(),
@@ -149,6 +152,17 @@ pub struct ImageFacts {
     pub unknown: Option<String>,
     /// The processor it is built for, where that is known.
     pub architecture: Option<String>,
+}
+
+/// Room on the disk of the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// The engine's data folder.
+    pub folder: String,
+    /// Free bytes there.
+    pub free: u64,
+    /// Bytes that loading needs: the engine unpacks the whole archive first, and registers its layers beside it.
+    pub needed: u64,
 }
 
 /// A host port that somebody else has.

@@ -274,13 +274,13 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
 
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let text = fs::read(path).ok()?;
-    match serde_json::from_slice(&text) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "a record cannot be read and is passed over");
-            None
+    let value = serde_json::from_slice::<serde_json::Value>(&text).and_then(|value| match value["format"].as_u64() {
+        Some(format) if format > u64::from(FORMAT) => {
+            Err(serde::de::Error::custom(format!("its format {format} is newer than {FORMAT}")))
         }
-    }
+        _ => serde_json::from_value(value),
+    });
+    value.inspect_err(|error| tracing::warn!(path = %path.display(), %error, "a record is passed over")).ok()
 }
 
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
@@ -295,4 +295,89 @@ fn try_write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn store(folder: &Path) -> Store {
+        Store::new(folder, &"web".parse().unwrap())
+    }
+
+    async fn locked(folder: &Path) -> LockedStore {
+        let me = Holder { pid: 1, deployment: "d-1".into(), event: "ApplicationStart".into() };
+        store(folder).lock(&me, Instant::now(), |_| {}).await.unwrap()
+    }
+
+    fn release(deployment: &str) -> Release {
+        let text = include_str!("../tests/golden/release-1.json");
+        Release { deployment: deployment.into(), ..serde_json::from_str(text).unwrap() }
+    }
+
+    fn deployments(store: &Store) -> Vec<String> {
+        store.releases().into_iter().map(|release| release.deployment).collect()
+    }
+
+    #[test]
+    fn a_record_of_format_1_is_read_and_written_as_it_is() {
+        let text = include_str!("../tests/golden/release-1.json");
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_value(release("d-ABCDEFGHI")).unwrap(), value);
+    }
+
+    #[tokio::test]
+    async fn a_broken_record_and_one_of_a_newer_format_are_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let locked = locked(folder.path()).await;
+        locked.add_release(&release("d-1"), 3).unwrap();
+        let releases = folder.path().join("web/releases");
+        fs::write(releases.join("000002.json"), "{\"format\": 1").unwrap();
+        let newer = serde_json::to_string(&release("d-3")).unwrap().replace("\"format\":1", "\"format\":2");
+        fs::write(releases.join("000003.json"), newer).unwrap();
+        assert_eq!(deployments(locked.store()), ["d-1"]);
+    }
+
+    #[tokio::test]
+    async fn the_newest_release_comes_first_and_only_as_many_as_are_kept_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let locked = locked(folder.path()).await;
+        for number in 1..=5 {
+            locked.add_release(&release(&format!("d-{number}")), 3).unwrap();
+        }
+        assert_eq!(deployments(locked.store()), ["d-5", "d-4", "d-3"]);
+        assert_eq!(fs::read_dir(folder.path().join("web/releases")).unwrap().count(), 3, "no temporary file is left");
+    }
+
+    #[tokio::test]
+    async fn a_second_holder_is_told_who_holds_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = locked(folder.path()).await;
+        let me = Holder { pid: 2, deployment: "d-2".into(), event: "AfterInstall".into() };
+        let failure = store(folder.path()).lock(&me, Instant::now(), |_| {}).await.unwrap_err();
+        assert_eq!(failure.kind, Kind::Locked);
+        assert!(failure.message.starts_with("deployment d-1 (ApplicationStart, pid 1) still holds"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn folders_and_files_are_for_their_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let locked = locked(folder.path()).await;
+        locked.add_release(&release("d-1"), 3).unwrap();
+        let mode = |path: &str| fs::metadata(folder.path().join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("web"), mode("web/releases/000001.json"), mode("web/lock")), (0o700, 0o600, 0o600));
+    }
+
+    #[tokio::test]
+    async fn what_was_resolved_holds_for_its_deployment_and_its_source_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let locked = locked(folder.path()).await;
+        let image = release("d-1").image;
+        let resolved = Resolved { format: FORMAT, deployment: "d-1".into(), source: "web:1".into(), image };
+        locked.keep_resolved(&resolved).unwrap();
+        assert_eq!(locked.store().resolved("d-1", "web:1"), Some(resolved));
+        assert_eq!(locked.store().resolved("d-2", "web:1"), None);
+        assert_eq!(locked.store().resolved("d-1", "web:2"), None);
+    }
 }

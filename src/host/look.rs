@@ -10,7 +10,7 @@ use super::s3::S3;
 use super::source::Archive;
 use super::{ports, registry};
 use crate::error::{Failure, Kind};
-use crate::facts::{EngineFacts, Facts, ImageFacts, Known, LookFailure};
+use crate::facts::{Facts, ImageFacts, Known, LookFailure, Room};
 use crate::image::archive::{self, ArchiveError, ReadAt as _};
 use crate::image::pin::ImagePin;
 use crate::image::reference::ImageReference;
@@ -148,9 +148,9 @@ impl Look<'_> {
         let architecture = self.architecture(facts);
         match self.read_index(location, reference, id, architecture.as_deref()).await {
             Ok(image) => image,
-            Err(failed) => match self.recorded(facts).await {
-                Some(image) if !failed.definite || failed.failure.kind == Kind::Image => image,
-                _ => {
+            Err(failed) => match self.restarted(location, facts).await {
+                Some(image) => image,
+                None => {
                     let image = unknown(location.to_string(), &failed.failure.message);
                     facts.failures.push(failed);
                     image
@@ -210,18 +210,15 @@ impl Look<'_> {
         })
     }
 
-    /// The archive cannot be read, but an earlier release from the same place is in the engine: the agent's restart
-    /// mode runs the events again on a copy of the bundle whose image file a hook may have deleted.
-    async fn recorded(&self, facts: &Facts) -> Option<ImageFacts> {
-        let engine = self.engine.ok()?;
-        let release = facts.releases.iter().find(|release| release.source == self.asker.source)?;
-        let missing = !matches!(&self.deployment.mode, Mode::Container(container)
-            if matches!(&container.image, ImageSource::Archive { location: ArchiveLocation::File(path), .. } if !path.exists()));
-        if missing || facts.releases.first()?.revision != self.asker.revision {
-            return None;
-        }
-        engine.find(&release.image, &self.deployment.name).await.ok()??;
-        Some(found(release.image.clone()))
+    /// The agent's restart mode runs the events again on a copy of the last bundle, whose image file a hook may have
+    /// deleted since: then the image on record for that very revision is the wanted one, as long as the engine has it.
+    async fn restarted(&self, location: &ArchiveLocation, facts: &Facts) -> Option<ImageFacts> {
+        let is_deleted = matches!(location, ArchiveLocation::File(path) if !path.exists());
+        let release = facts.releases.first().filter(|release| {
+            is_deleted && release.source == self.asker.source && release.revision == self.asker.revision
+        })?;
+        let image = self.engine.ok()?.find(&release.image, &self.deployment.name).await.ok()?;
+        image.map(|_| found(release.image.clone()))
     }
 
     async fn environment(&self, service: &Service, facts: &mut Facts) {
@@ -257,12 +254,22 @@ impl Look<'_> {
         env_file::variables(&file.location.to_string(), &text, file.raw, hidden, self.lookup).map_err(definite)
     }
 
+    /// The room that loading needs, where an archive must travel to an engine of this host.
+    async fn room(&self, engine: &Engine, is_local: bool, image: Option<&ImageFacts>) -> Option<Room> {
+        let bytes = image.filter(|image| is_local && !image.present).and_then(|image| image.bytes)?;
+        let folder = engine.docker.info().await.ok()?.docker_root_dir?;
+        let disk = nix::sys::statvfs::statvfs(folder.as_str()).ok()?;
+        let free = disk.blocks_available().checked_mul(disk.fragment_size())?;
+        Some(Room { folder, free, needed: bytes.saturating_mul(UNPACKED) })
+    }
+
     async fn surroundings(&self, container: &Container, all: &[ContainerSummary], facts: &mut Facts) {
         let (Ok(engine), Some(hello)) = (self.engine, facts.engine.yes()) else { return };
-        let options = create::container_options(&container.service, Some(api(hello)));
+        let options = create::container_options(&container.service, Some(hello.api));
         let local = engine.address.starts_with("unix://").then_some(self.proc.as_path());
         facts.ports_taken = ports::taken(&options.body, all, &facts.containers, local);
         let extra = options.extra_networks.iter().map(|(network, _)| network.clone());
+        facts.room = self.room(engine, local.is_some(), facts.image.as_ref()).await;
         for network in networks(&options.body).into_iter().chain(extra) {
             let seen = engine.docker.inspect_network(&network, None).await;
             if seen.is_err_and(|error| super::engine::status(&error) == Some(404)) {
@@ -272,9 +279,8 @@ impl Look<'_> {
     }
 }
 
-const fn api(engine: &EngineFacts) -> (u32, u32) {
-    engine.api
-}
+/// How much larger than its archive an image becomes while it is loaded: the unpacked copy and the layers.
+const UNPACKED: u64 = 2;
 
 /// Whether an event has anything to do with the engine.
 pub const fn touches_engine(event: LifecycleEvent) -> bool {

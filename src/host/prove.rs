@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bollard::models::{ContainerInspectResponse, HealthConfig};
 
 use super::engine::Engine;
-use super::{live, probe};
+use super::probe;
 use crate::error::{Failure, Kind};
 use crate::plan::step::{Proof, SETTLE};
 use crate::spec::Probe;
@@ -23,16 +23,8 @@ struct Seen {
 /// Waits until the container `id`, called `name`, is proven.
 ///
 /// # Errors
-/// [`Kind::Health`] when it exits, restarts or is not proven in time, with its last log lines as evidence.
+/// [`Kind::Health`] when it exits, restarts or is not proven in time.
 pub async fn prove(engine: &Engine, name: &str, id: &str, proof: &Proof) -> Result<(), Failure> {
-    let verdict = watch(engine, name, id, proof).await;
-    match verdict {
-        Err(failure) if failure.kind == Kind::Health => Err(failure.evidence(live::log_tail(engine, id).await)),
-        other => other,
-    }
-}
-
-async fn watch(engine: &Engine, name: &str, id: &str, proof: &Proof) -> Result<(), Failure> {
     let began = Instant::now();
     let first = inspect(engine, name, id).await?;
     still_up(name, &seen(&first), &seen(&first))?;

@@ -7,7 +7,8 @@ use crate::error::{Failure, Kind};
 use crate::facts::{self, ContainerFacts, Facts, ImageFacts};
 use crate::image::pin::ImagePin;
 use crate::release::{FORMAT, Observed, Release};
-use crate::spec::types::{EnvVar, LifecycleEvent};
+use crate::report::progress::megabytes;
+use crate::spec::types::LifecycleEvent;
 use crate::spec::{Container, Deployment, ImageSource};
 
 /// What `event` does in container mode.
@@ -27,7 +28,7 @@ pub fn plan(
         LifecycleEvent::BeforeInstall => before_install(&mut plan, deployment, container, facts)?,
         LifecycleEvent::AfterInstall => bring(&mut plan, deployment, container, facts)?,
         LifecycleEvent::ApplicationStart => start(&mut plan, deployment, container, asker, facts)?,
-        LifecycleEvent::ValidateService => validate(&mut plan, deployment, container, facts)?,
+        LifecycleEvent::ValidateService => validate(&mut plan, deployment, facts)?,
         LifecycleEvent::BeforeBlockTraffic
         | LifecycleEvent::AfterBlockTraffic
         | LifecycleEvent::BeforeAllowTraffic
@@ -100,7 +101,7 @@ fn start(
     assume(plan, facts, image);
     let Recovery { actions, serving, note } = recover(&deployment.name, facts);
     plan.notes.extend(note);
-    let spec = container_spec(deployment, container, asker, facts, image)?;
+    let spec = container_spec(deployment, container, facts, image);
     let digest = spec_digest(&spec)?;
     let same = serving.as_ref().filter(|old| old.ours && old.spec.as_deref() == Some(digest.as_str()));
     if same.is_none() {
@@ -187,7 +188,7 @@ fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str) {
     ));
 }
 
-fn validate(plan: &mut Plan, deployment: &Deployment, container: &Container, facts: &Facts) -> Result<(), Failure> {
+fn validate(plan: &mut Plan, deployment: &Deployment, facts: &Facts) -> Result<(), Failure> {
     let image = wanted_image(facts)?;
     assume(plan, facts, image);
     let name = &deployment.name;
@@ -202,7 +203,6 @@ fn validate(plan: &mut Plan, deployment: &Deployment, container: &Container, fac
         return Err(Failure::new(Kind::Health, format!("{name} runs {runs}, not the wanted {}", image.pin.describe()))
             .next("run ApplicationStart again"));
     }
-    let _ = container;
     plan.actions.push(Action::required(Step::Prove { container: target(serving), proof: proof(deployment) }));
     Ok(())
 }
@@ -277,6 +277,11 @@ fn check(container: &Container, facts: &Facts, image: &ImageFacts) -> Result<(),
             }
         }
     }
+    if let Some(room) = facts.room.as_ref().filter(|room| room.free < room.needed) {
+        let (needed, free) = (megabytes(room.needed), megabytes(room.free));
+        return Err(Failure::new(Kind::Image, format!("loading needs {needed} in {}, {free} are free", room.folder))
+            .next("make room (docker system df), lower x-balehook.keep, or enlarge the disk"));
+    }
     if let Some(network) = facts.networks_missing.first() {
         return Err(Failure::new(Kind::Container, format!("network {network} does not exist"))
             .next(format!("create it once on the host: docker network create {network}")));
@@ -299,20 +304,13 @@ fn check_architecture(container: &Container, engine: &facts::EngineFacts, image:
     }
 }
 
-fn container_spec(
-    deployment: &Deployment,
-    container: &Container,
-    _asker: &Asker,
-    facts: &Facts,
-    image: &ImageFacts,
-) -> Result<ContainerSpec, Failure> {
-    let environment: Vec<EnvVar> = facts.environment.yes().cloned().unwrap_or_default();
-    Ok(ContainerSpec {
+fn container_spec(deployment: &Deployment, container: &Container, facts: &Facts, image: &ImageFacts) -> ContainerSpec {
+    ContainerSpec {
         name: new_name(&deployment.name),
         image: image.pin.clone(),
         options: create::container_options(&container.service, facts.engine.yes().map(|engine| engine.api)),
-        environment,
-    })
+        environment: facts.environment.yes().cloned().unwrap_or_default(),
+    }
 }
 
 /// Everything that makes one container different from another: not the labels that name the deployment.

@@ -251,7 +251,9 @@ fn a_wrong_file_is_refused_with_every_problem_and_its_place_and_application_stop
         .says("99999")
         .says("`health`");
     assert!(outcome.stdout.contains("appspec.yml:"), "{}", outcome.stdout);
-    bundle.hook("ApplicationStop").exits(0);
+    for event in ["ApplicationStop", "BeforeBlockTraffic", "AfterBlockTraffic"] {
+        bundle.hook(event).exits(0).says("does not fail the deployment for that");
+    }
 }
 
 #[test]

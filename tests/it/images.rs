@@ -167,3 +167,28 @@ fn a_gigabyte_from_s3_is_loaded_in_less_than_48_megabytes_of_memory() {
     world.docker(&["rmi", "--force", &format!("{name}:1")]);
     world.docker_may_fail(&["image", "prune", "--force"]).unwrap();
 }
+
+#[test]
+fn the_agents_restart_mode_goes_on_without_the_image_file_that_a_hook_had_deleted() {
+    let (mut bundle, name, port) = bundle("restart", "{archive: image.tar}");
+    let (archive, _) = web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    bundle.hook("ApplicationStart").exits(0);
+    std::fs::remove_file(archive).unwrap();
+
+    bundle.deployment("d-TEST00002").hook("ApplicationStop").exits(0);
+    bundle.hook("ApplicationStart").exits(0);
+
+    assert_eq!(world().get(port, "/").as_deref(), Some("one"));
+    // Another revision without its archive is wrong.
+    bundle.env("BUNDLE_KEY", "other.zip").deployment("d-TEST00003").hook("ApplicationStart").exits(6);
+}
+
+#[test]
+fn an_archive_that_the_disk_has_no_room_for_is_refused_with_both_numbers() {
+    let (bundle, name, _) = bundle("room", "{archive: image.tar}");
+    let (archive, _) = web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    // Sparse: the file claims more than any disk here has.
+    std::fs::File::options().write(true).open(archive).unwrap().set_len(1 << 42).unwrap();
+
+    refused(&bundle, &name).says("loading needs 8796093.0 MB in ").says(" are free").says("docker system df");
+}

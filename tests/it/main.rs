@@ -3,6 +3,7 @@
 
 mod broken;
 mod deploy;
+mod faults;
 mod images;
 mod interrupt;
 mod options;

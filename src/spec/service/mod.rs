@@ -173,7 +173,7 @@ pub fn parse(node: &Node, path: &str, around: &Surroundings<'_>, problems: &mut 
         ELSEWHERE.iter().any(|(known, _)| *known == name)
             || name == "image"
             || options::read(name, field, &mut service, &mut host, around)
-            || resources::read(name, field, &mut service, &mut host)
+            || resources::read(name, field, &mut host)
             || volumes::read(name, field, &mut host, &mut service)
             || network::read(name, field, &mut service, &mut host)
     });

@@ -4,14 +4,13 @@ use bollard::models::{
     DeviceMapping, DeviceRequest, HostConfig, ResourcesBlkioWeightDevice, ResourcesUlimits, ThrottleDevice,
 };
 
-use super::Service;
 use super::read::Field;
 use crate::input::yaml::Value;
 use crate::spec::types::Refused;
 
 const NANO: f64 = 1e9;
 
-pub(super) fn read(name: &str, field: &mut Field<'_, '_>, service: &mut Service, host: &mut HostConfig) -> bool {
+pub(super) fn read(name: &str, field: &mut Field<'_, '_>, host: &mut HostConfig) -> bool {
     match name {
         "mem_limit" => host.memory = field.size(),
         "mem_reservation" => host.memory_reservation = field.size(),
@@ -34,7 +33,7 @@ pub(super) fn read(name: &str, field: &mut Field<'_, '_>, service: &mut Service,
         "device_cgroup_rules" => host.device_cgroup_rules = Some(field.texts()),
         "gpus" => host.device_requests = Some(gpus(field)),
         "blkio_config" => blkio(field, host),
-        "deploy" => deploy(field, host, service),
+        "deploy" => deploy(field, host),
         _ => return false,
     }
     true
@@ -211,7 +210,7 @@ fn weight_device(field: &mut Field<'_, '_>) -> Option<ResourcesBlkioWeightDevice
 }
 
 /// `deploy.resources`, mapped as Compose maps it for one container. The rest of `deploy` is for swarm.
-fn deploy(field: &mut Field<'_, '_>, host: &mut HostConfig, _service: &mut Service) {
+fn deploy(field: &mut Field<'_, '_>, host: &mut HostConfig) {
     field.known(&["resources"], |name, field| {
         if name != "resources" {
             return false;

@@ -173,27 +173,54 @@ impl World {
         self.docker(&["inspect", "--format", template, container])
     }
 
+    /// A signed request to the S3 server: whether it went well, the headers of the answer, and what curl said.
+    fn s3(&self, args: &[&str]) -> (bool, String, String) {
+        let signed = ["--silent", "--show-error", "--fail", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user"];
+        let mut command = self.command("curl");
+        let output = command
+            .args(signed)
+            .arg("AKIATESTS:tests-secret")
+            .args(["--dump-header", "-"])
+            .args(args)
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout), text(&output.stderr))
+    }
+
+    fn bucket(&self, bucket: &str) {
+        self.wait_for_port(8333);
+        let url = format!("{S3}/{bucket}");
+        self.wait_for("the S3 server", || self.s3(&["-X", "PUT", &url]).0 || self.s3(&["-I", &url]).0);
+    }
+
     /// Puts an object into the S3 server; returns its URI.
     pub fn put(&self, bucket: &str, key: &str, body: &Path) -> String {
-        self.wait_for_port(8333);
-        let curl = |args: &[&str]| {
-            let signed = [
-                "--silent",
-                "--show-error",
-                "--fail",
-                "--aws-sigv4",
-                "aws:amz:us-east-1:s3",
-                "--user",
-                "AKIATESTS:tests-secret",
-            ];
-            let output = self.command("curl").args(signed).args(args).output().unwrap();
-            (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
-        };
-        let url = format!("{S3}/{bucket}");
-        self.wait_for("the S3 server", || curl(&["-X", "PUT", &url]).0 || curl(&["-I", &url]).0);
-        let (done, said) = curl(&["--upload-file", body.to_str().unwrap(), &format!("{url}/{}", encoded(key))]);
-        assert!(done, "cannot upload: {said}");
+        self.put_version(bucket, key, body);
         format!("s3://{bucket}/{key}")
+    }
+
+    /// The same; returns the object's version, where the bucket keeps versions.
+    pub fn put_version(&self, bucket: &str, key: &str, body: &Path) -> String {
+        self.bucket(bucket);
+        let url = format!("{S3}/{bucket}/{}", encoded(key));
+        let (done, headers, said) = self.s3(&["--upload-file", body.to_str().unwrap(), &url]);
+        assert!(done, "cannot upload: {said}");
+        let version =
+            headers.lines().find_map(|line| line.to_lowercase().strip_prefix("x-amz-version-id:").map(|_| line));
+        version.and_then(|line| line.split_once(':')).map(|(_, id)| id.trim().to_owned()).unwrap_or_default()
+    }
+
+    /// Makes a bucket keep every version of its objects.
+    pub fn enable_versions(&self, bucket: &str) {
+        self.bucket(bucket);
+        // curl 7.88 signs a query without a value wrongly: moto brings an SDK that does not.
+        let script = "import boto3, sys; boto3.client('s3', endpoint_url=sys.argv[1], region_name='us-east-1', \
+            aws_access_key_id='AKIATESTS', aws_secret_access_key='tests-secret').put_bucket_versioning(\
+            Bucket=sys.argv[2], VersioningConfiguration={'Status': 'Enabled'})";
+        let mut command = self.command(tools().join("venv/bin/python"));
+        let output = command.args(["-c", script, S3, bucket]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// The environment of a deployment that reads from the S3 server and asks the ECR API.
