@@ -54,7 +54,7 @@ bench: ## Start-up, an idle event and memory, side by side with other tools
 	@cargo build --quiet --release
 	@benches/run target/release/balehook
 
-bundle: ## Assemble a bundle to zip: appspec/container with the shim and the release binary, in target/bundle
+bundle: release ## Assemble a bundle to zip: appspec/container with the shim and the release binary, in target/bundle
 	@rm -rf target/bundle && mkdir -p target/bundle/bin
 	@cp -r appspec/container/. target/bundle/
 	@cp target/release/balehook target/bundle/bin/balehook

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use super::aws;
 use super::ecr::{self, EcrHost};
 use crate::error::{Failure, Kind};
 use crate::report::text::{printable, shorten};
@@ -31,6 +32,8 @@ pub struct CredentialSettings {
     pub docker_config: PathBuf,
     /// Given to a helper as HOME: the agent sets none.
     pub home: PathBuf,
+    /// The home folder for the AWS SDK, where HOME is unset.
+    pub aws_home: Option<PathBuf>,
     /// Where helpers are looked for.
     pub path: OsString,
 }
@@ -121,19 +124,18 @@ impl CredentialSettings {
     /// From `DOCKER_CONFIG`, `HOME` (the password file's home where it is unset) and `PATH`.
     pub fn from_env(variable: &dyn Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let home = set("HOME").map(PathBuf::from).or_else(home_of_user).unwrap_or_else(|| PathBuf::from("/root"));
+        let aws_home = aws::home_if_unset(variable);
+        let home = set("HOME").map(PathBuf::from).or_else(|| aws_home.clone());
+        let home = home.unwrap_or_else(|| PathBuf::from("/root"));
         Self {
             docker_config: set("DOCKER_CONFIG").map_or_else(|| home.join(".docker"), PathBuf::from),
             home,
+            aws_home,
             path: set("PATH")
                 .unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into())
                 .into(),
         }
     }
-}
-
-fn home_of_user() -> Option<PathBuf> {
-    nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.dir)
 }
 
 impl Credential {
@@ -170,7 +172,7 @@ pub async fn for_registry(host: &str, settings: &CredentialSettings) -> Result<O
         return Ok(Some(found));
     }
     let Some(ecr_host) = EcrHost::parse(host) else { return Ok(None) };
-    let token = ecr::authorization_token(&ecr_host, host).await;
+    let token = ecr::authorization_token(&ecr_host, host, settings.aws_home.as_deref()).await;
     token.map(Some).map_err(|why| CredentialError::Ecr { server: host.to_owned(), why })
 }
 
@@ -294,7 +296,12 @@ mod tests {
 
         async fn ask(&self, host: &str) -> Result<Option<Credential>, CredentialError> {
             let path = format!("{}:/usr/bin:/bin", self.0.path().display()).into();
-            let settings = CredentialSettings { docker_config: self.0.path().into(), home: self.0.path().into(), path };
+            let settings = CredentialSettings {
+                docker_config: self.0.path().into(),
+                home: self.0.path().into(),
+                aws_home: None,
+                path,
+            };
             for_registry(host, &settings).await
         }
     }

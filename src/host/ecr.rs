@@ -1,8 +1,11 @@
 //! ECR: its host names, and a token where no credential helper is configured.
 
-use aws_config::{BehaviorVersion, Region};
+use std::path::Path;
+
+use aws_config::Region;
 use base64::Engine as _;
 
+use super::aws;
 use super::credentials::Credential;
 use crate::error::chain;
 use crate::report::text::{printable, shorten};
@@ -58,8 +61,8 @@ impl EcrHost {
 ///
 /// # Errors
 /// The chain of causes, in one line.
-pub async fn authorization_token(host: &EcrHost, server: &str) -> Result<Credential, String> {
-    let shared = aws_config::defaults(BehaviorVersion::latest())
+pub async fn authorization_token(host: &EcrHost, server: &str, home: Option<&Path>) -> Result<Credential, String> {
+    let shared = aws::defaults(home)
         .region(Region::new(host.region.clone()))
         .use_fips(host.fips)
         .use_dual_stack(host.dual_stack)

@@ -1,5 +1,6 @@
 //! The effects, behind one small trait. Processes are started here and nowhere else.
 
+pub mod aws;
 pub mod credentials;
 pub mod ecr;
 pub mod engine;

@@ -91,7 +91,7 @@ enum Check {
     Http(String),
     Tcp(String),
     Command { command: Vec<String>, limit: Duration },
-    Settled,
+    Settled { before: Duration },
 }
 
 impl Check {
@@ -106,7 +106,10 @@ impl Check {
             Probe::Tcp(address) => Ok(Self::Tcp(address.clone())),
             Probe::Auto => {
                 let config = container.config.clone().unwrap_or_default();
-                Ok(config.healthcheck.and_then(|check| command(check, config.shell)).unwrap_or(Self::Settled))
+                Ok(config
+                    .healthcheck
+                    .and_then(|check| command(check, config.shell))
+                    .unwrap_or_else(|| Self::Settled { before: age(container) }))
             }
         }
     }
@@ -116,8 +119,8 @@ impl Check {
             Self::Http(url) => probe::http(url).await,
             Self::Tcp(address) => probe::tcp(address).await,
             Self::Command { command, limit } => probe::command(engine, id, command, *limit).await,
-            Self::Settled if began.elapsed() >= SETTLE => Ok(()),
-            Self::Settled => Err(format!("it runs for less than {SETTLE:?}")),
+            Self::Settled { before } if *before + began.elapsed() >= SETTLE => Ok(()),
+            Self::Settled { .. } => Err(format!("it runs for less than {SETTLE:?}")),
         }
     }
 }
@@ -128,9 +131,17 @@ impl std::fmt::Display for Check {
             Self::Http(url) => write!(f, "GET {url}"),
             Self::Tcp(address) => write!(f, "TCP {address}"),
             Self::Command { command, .. } => write!(f, "HEALTHCHECK `{}`", command.join(" ")),
-            Self::Settled => write!(f, "it must run for {SETTLE:?}"),
+            Self::Settled { .. } => write!(f, "it must run for {SETTLE:?}"),
         }
     }
+}
+
+/// How long the container has been running.
+fn age(container: &ContainerInspectResponse) -> Duration {
+    let started = container.state.as_ref().and_then(|state| state.started_at.as_deref());
+    let started: Option<jiff::Timestamp> = started.and_then(|text| text.parse().ok());
+    let age = started.map(|started| jiff::Timestamp::now().duration_since(started));
+    age.and_then(|age| age.try_into().ok()).unwrap_or_default()
 }
 
 /// The command of a HEALTHCHECK; `None` for `NONE` and for none at all.

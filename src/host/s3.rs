@@ -1,9 +1,10 @@
 //! S3: a head, ranges, and a stream that resumes at the byte where it broke.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region};
+use aws_config::Region;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::OnceCell;
 
+use super::aws;
 use crate::error::{Failure, Kind, chain};
 use crate::facts::LookFailure;
 use crate::report::text::{printable, shorten};
@@ -28,6 +30,7 @@ const ATTEMPTS: u32 = 5;
 pub struct S3 {
     path_style: Option<bool>,
     has_endpoint: bool,
+    home: Option<PathBuf>,
     client: Arc<OnceCell<Client>>,
 }
 
@@ -128,7 +131,7 @@ impl S3 {
     pub fn from_env(variable: &dyn Fn(&str) -> Option<String>) -> Self {
         let path_style = variable("BALEHOOK_S3_PATH_STYLE").and_then(|text| text.parse().ok());
         let has_endpoint = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| variable(name).is_some());
-        Self { path_style, has_endpoint, client: Arc::new(OnceCell::new()) }
+        Self { path_style, has_endpoint, home: aws::home_if_unset(variable), client: Arc::new(OnceCell::new()) }
     }
 
     /// Looks at an object; a bucket in another region is followed.
@@ -188,7 +191,7 @@ impl S3 {
     }
 
     async fn build(&self) -> Client {
-        let shared = aws_config::defaults(BehaviorVersion::latest()).load().await;
+        let shared = aws::defaults(self.home.as_deref()).load().await;
         let region = shared.region().cloned().unwrap_or_else(|| Region::from_static("us-east-1"));
         let config = aws_sdk_s3::config::Builder::from(&shared)
             .region(region)

@@ -225,3 +225,15 @@ fn a_dry_run_without_engine_and_aws_prints_the_plan_with_what_it_assumed() {
         assert!(plan.stdout.contains(&format!("{}. {run}", index + 1)), "{run} is not in\n{}", plan.stdout);
     }
 }
+
+#[test]
+fn without_any_check_a_new_container_must_run_for_three_seconds_and_one_that_already_does_need_not() {
+    let name = world().name("settle");
+    let bundle = Bundle::container(&name, "image: {archive: image.tar}\nstop_grace_period: 1s", "");
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+
+    assert!(bundle.hook("ApplicationStart").exits(0).took.as_secs() >= 3);
+    let again = bundle.hook("ValidateService");
+
+    assert!(again.exits(0).took.as_secs() < 3, "{:?}", again.took);
+}

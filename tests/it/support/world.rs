@@ -42,12 +42,31 @@ fn tools() -> PathBuf {
     repository().join("target/tools")
 }
 
-/// Folders of worlds whose process is gone are removed by the next one.
+/// Control groups of a world, in one hierarchy or in each controller's: empty since its processes are gone.
+fn remove_control_groups(world: &str) {
+    fn remove(group: &Path) {
+        for inner in std::fs::read_dir(group).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+            remove(&inner.path());
+        }
+        let _ = std::fs::remove_dir(group);
+    }
+    let root = Path::new("/sys/fs/cgroup");
+    let controllers = std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+    for folder in controllers.chain([root.to_owned()]) {
+        let group = folder.join(format!("balehook-tests-{world}"));
+        if group.is_dir() {
+            remove(&group);
+        }
+    }
+}
+
+/// Worlds whose process is gone are swept by the next one.
 fn sweep(parent: &Path) {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let pid = name.strip_prefix("world-").and_then(|pid| pid.parse::<u32>().ok());
         if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            remove_control_groups(&name);
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
