@@ -3,6 +3,7 @@
 //! Source: CodeDeploy AppSpec file reference (EC2/On-Premises); both agents as measured.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -35,6 +36,9 @@ pub enum ReadError {
     /// It cannot be opened.
     #[error("cannot read {0}: {1}")]
     Io(PathBuf, std::io::Error),
+    /// A device, a pipe or a socket.
+    #[error("{0} is no regular file")]
+    NotAFile(PathBuf),
     /// More than [`MAX_BYTES`].
     #[error("{0} has {1} bytes; at most {MAX_BYTES} are read")]
     TooLarge(PathBuf, u64),
@@ -57,6 +61,24 @@ pub struct AppSpec {
     pub permissions: Option<Vec<Permission>>,
     #[serde(default)]
     pub hooks: Option<BTreeMap<String, Option<Vec<Hook>>>>,
+}
+
+/// `files` alone, of a file that is wrong elsewhere.
+#[derive(Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct FilesPart {
+    #[serde(default)]
+    pub files: Option<Vec<FileEntry>>,
+    #[serde(default)]
+    pub file_exists_behavior: Option<String>,
+}
+
+/// `permissions` alone, of a file that is wrong elsewhere.
+#[derive(Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct PermissionsPart {
+    #[serde(default)]
+    pub permissions: Option<Vec<Permission>>,
 }
 
 /// `files`.
@@ -126,15 +148,27 @@ pub fn read(path: &Path) -> Result<AppSpecText, ReadError> {
         true => in_folder(path).ok_or_else(|| ReadError::Missing(path.to_owned()))?,
         false => path.to_owned(),
     };
-    let meta = std::fs::metadata(&path).map_err(|error| ReadError::Io(path.clone(), error))?;
-    if meta.len() > MAX_BYTES as u64 {
-        return Err(ReadError::TooLarge(path, meta.len()));
-    }
-    let bytes = std::fs::read(&path).map_err(|error| ReadError::Io(path.clone(), error))?;
+    let bytes = bounded(&path)?;
     let text =
         String::from_utf8(bytes).map_err(|error| ReadError::NotText(path.clone(), error.utf8_error().valid_up_to()))?;
     let bare = text.strip_prefix('\u{feff}');
     Ok(AppSpecText { had_mark: bare.is_some(), text: bare.unwrap_or(&text).to_owned(), path })
+}
+
+/// The bytes of a regular file: a device has no end, and a pipe may never begin.
+fn bounded(path: &Path) -> Result<Vec<u8>, ReadError> {
+    let io = |error| ReadError::Io(path.to_owned(), error);
+    let meta = std::fs::metadata(path).map_err(io)?;
+    if !meta.is_file() {
+        return Err(ReadError::NotAFile(path.to_owned()));
+    }
+    let mut bytes = Vec::new();
+    let limit = MAX_BYTES as u64;
+    std::fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(io)?;
+    match bytes.len() > MAX_BYTES {
+        true => Err(ReadError::TooLarge(path.to_owned(), meta.len().max(limit + 1))),
+        false => Ok(bytes),
+    }
 }
 
 fn in_folder(folder: &Path) -> Option<PathBuf> {
@@ -149,4 +183,66 @@ pub fn find_above(location: &Path) -> Result<PathBuf, ReadError> {
     let location = std::path::absolute(location).unwrap_or_else(|_| location.to_owned());
     let found = location.ancestors().skip(1).find_map(in_folder);
     found.ok_or(ReadError::NotAbove(location))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn a_folder_without_the_file_is_named() {
+        let folder = folder(&[]);
+        let error = read(folder.path()).unwrap_err().to_string();
+        assert_eq!(error, format!("no appspec.yml in {}", folder.path().display()));
+        assert!(matches!(read(&folder.path().join("other.yml")), Err(ReadError::Io(..))));
+    }
+
+    #[test]
+    fn more_than_a_mebibyte_is_refused_and_exactly_one_is_read() {
+        let folder = folder(&[("appspec.yml", &vec![b' '; MAX_BYTES + 1]), ("full.yml", &vec![b' '; MAX_BYTES])]);
+        assert!(matches!(read(folder.path()), Err(ReadError::TooLarge(_, bytes)) if bytes == MAX_BYTES as u64 + 1));
+        assert_eq!(read(&folder.path().join("full.yml")).unwrap().text.len(), MAX_BYTES);
+    }
+
+    #[test]
+    fn a_device_without_an_end_is_refused() {
+        assert!(matches!(read(Path::new("/dev/zero")), Err(ReadError::NotAFile(_))));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused_with_their_place() {
+        let folder = folder(&[("appspec.yml", b"os: \xff")]);
+        assert!(matches!(read(folder.path()), Err(ReadError::NotText(_, 4))));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_taken_off_and_remembered() {
+        let folder = folder(&[("appspec.yml", b"\xef\xbb\xbfos: linux")]);
+        let file = read(folder.path()).unwrap();
+        assert_eq!((file.text.as_str(), file.had_mark), ("os: linux", true));
+    }
+
+    #[test]
+    fn the_portable_name_is_taken_where_both_are_there() {
+        let folder = folder(&[("appspec.yaml", b"a"), ("appspec.yml", b"b")]);
+        assert_eq!(read(folder.path()).unwrap().file_name(), "appspec.yml");
+    }
+
+    #[test]
+    fn a_hook_finds_the_file_of_the_nearest_folder_above_it() {
+        let folder = folder(&[("appspec.yml", b"")]);
+        std::fs::create_dir_all(folder.path().join("hooks/deep")).unwrap();
+        let found = find_above(&folder.path().join("hooks/deep/balehook")).unwrap();
+        assert_eq!(found, folder.path().join("appspec.yml"));
+        assert!(matches!(find_above(Path::new("/nowhere/at/all")), Err(ReadError::NotAbove(_))));
+    }
 }

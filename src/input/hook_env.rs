@@ -9,9 +9,16 @@ use crate::error::{Failure, Kind};
 use crate::spec::problem::nearest;
 use crate::spec::types::{LifecycleEvent, Refused};
 
-/// The variables that a hook was given. Never `std::env`: tests bring their own.
-#[derive(Debug, Clone, Default)]
+/// The variables that a hook was given. Never `std::env`: tests bring their own. `Debug` shows their names alone: on a
+/// developer's machine some are credentials.
+#[derive(Clone, Default)]
 pub struct HookEnv(BTreeMap<String, String>);
+
+impl std::fmt::Debug for HookEnv {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 /// Why there is no event to run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -170,6 +177,38 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_resembles_no_event_gets_the_list() {
+        let why = env(&[("LIFECYCLE_EVENT", "Deploy")]).event().unwrap_err().to_string();
+        assert!(LifecycleEvent::ALL.iter().all(|event| why.contains(event.name())), "{why}");
+    }
+
+    #[test]
+    fn every_reserved_event_is_known_as_such_and_is_none_of_ours() {
+        for name in LifecycleEvent::RESERVED {
+            assert!(name.parse::<LifecycleEvent>().unwrap_err().0.contains("runs no scripts"), "{name}");
+        }
+    }
+
+    #[test]
+    fn values_are_never_shown_by_debug() {
+        let shown = format!("{:?}", env(&[("AWS_SECRET_ACCESS_KEY", "hunter2")]));
+        assert_eq!(shown, r#"{"AWS_SECRET_ACCESS_KEY"}"#);
+    }
+
+    #[test]
+    fn what_is_no_text_is_passed_over_and_an_empty_value_is_still_a_value() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let bad = OsString::from_vec(vec![0xff]);
+        let env = HookEnv::from_vars([("A".into(), bad.clone()), (bad, "x".into()), ("EMPTY".into(), "".into())]);
+        assert_eq!((env.lookup("A"), env.lookup("EMPTY")), (None, Some("")));
+    }
+
+    #[test]
+    fn an_application_name_may_contain_spaces() {
+        assert_eq!(env(&[("APPLICATION_NAME", "My App")]).lookup("APPLICATION_NAME"), Some("My App"));
+    }
+
+    #[test]
     fn every_event_is_read_by_its_own_name() {
         for event in LifecycleEvent::ALL {
             assert_eq!(env(&[("LIFECYCLE_EVENT", event.name())]).event().unwrap(), event);
@@ -181,6 +220,8 @@ mod tests {
         let s3 = [("BUNDLE_BUCKET", "b"), ("BUNDLE_KEY", "k/x.zip"), ("BUNDLE_VERSION", "v1")];
         assert_eq!(env(&s3).revision(), "s3://b/k/x.zip?versionId=v1");
         assert_eq!(env(&[("BUNDLE_COMMIT", "abc")]).revision(), "commit abc");
+        assert_eq!(env(&s3[..2]).revision(), "s3://b/k/x.zip");
+        assert_eq!(env(&[("BUNDLE_BUCKET", "b"), ("BUNDLE_KEY", "")]).revision(), "local");
         assert_eq!(env(&[]).revision(), "local");
     }
 }

@@ -4,46 +4,70 @@
 
 use super::yaml::{Node, Place, Value};
 use crate::spec::problem::Problems;
+use crate::spec::service::is_secret;
 
 /// Defaults in defaults.
 const MAX_DEPTH: usize = 8;
 /// Longest result, in bytes.
 const MAX_RESULT: usize = 256 * 1024;
 
+/// What to write instead.
+const HELP: &str = "write `$$` for a dollar sign, `${NAME}` for a variable";
+
 /// Looks a variable up.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Replaces the variables in every scalar value under `node`; keys stay as they are.
 pub fn interpolate(node: &mut Node, path: &str, lookup: Lookup<'_>, problems: &mut Problems) {
+    within(node, path, false, lookup, problems);
+}
+
+/// `secret`: a key above says that the value is one, so that no part of it may stand in a message.
+fn within(node: &mut Node, path: &str, secret: bool, lookup: Lookup<'_>, problems: &mut Problems) {
     let place = node.place;
     match &mut node.value {
         Value::Scalar { text, .. } if text.contains('$') => {
+            let secret = secret || text.split_once('=').is_some_and(|(name, _)| is_secret(name));
             let mut unset = Vec::new();
             match expand(text, lookup, &mut unset) {
                 Ok(expanded) => *text = expanded,
-                Err(why) => {
-                    let help = (!why.contains(" is required: ")).then(|| "write `$$` for a dollar sign".to_owned());
-                    problems.error(place, path, format!("`{text}`: {why}"), help);
-                }
+                Err(why) => refuse(place, path, why, secret, problems),
             }
-            warn_unset(place, path, &unset, problems);
+            warn_unset(place, path, unset, secret, problems);
         }
         Value::Scalar { .. } | Value::Alias => {}
         Value::Sequence(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                interpolate(item, &format!("{path}[{index}]"), lookup, problems);
+                within(item, &format!("{path}[{index}]"), secret, lookup, problems);
             }
         }
         Value::Mapping(entries) => {
             for (key, value) in entries {
-                let path = format!("{path}.{}", key.as_text().unwrap_or_default());
-                interpolate(value, &path, lookup, problems);
+                let name = key.as_text().unwrap_or_default();
+                within(value, &format!("{path}.{name}"), secret || is_secret(name), lookup, problems);
             }
         }
     }
 }
 
-fn warn_unset(place: Place, path: &str, unset: &[String], problems: &mut Problems) {
+fn refuse(place: Place, path: &str, why: String, secret: bool, problems: &mut Problems) {
+    // What `:?message` says was written to be read, also where it guards a secret.
+    let (why, help) = match (why.contains(" is required: "), secret) {
+        (true, _) => (why, None),
+        (false, true) => ("a `$` in this value begins no variable that can be read".into(), Some(HELP.to_owned())),
+        (false, false) => (why, Some(HELP.to_owned())),
+    };
+    problems.error(place, path, why, help);
+}
+
+fn warn_unset(place: Place, path: &str, mut unset: Vec<String>, secret: bool, problems: &mut Problems) {
+    unset.sort();
+    unset.dedup();
+    if secret && !unset.is_empty() {
+        let message = "a variable in this value is not set: an empty text is used";
+        problems.warning(place, path, message, "write `$$` for a dollar sign that is none".to_owned());
+        return;
+    }
     for name in unset {
         let help = format!("write `${{{name}:-default}}`, or `${{{name}:?message}}` to refuse it");
         problems.warning(place, path, format!("variable {name} is not set: an empty text is used"), help);
@@ -191,6 +215,59 @@ mod tests {
         let mut unset = Vec::new();
         expand("$B ${C} ${D:-x}", &lookup, &mut unset).unwrap();
         assert_eq!(unset, ["B", "C"]);
+    }
+
+    fn after(yaml: &str) -> (Node, Problems) {
+        let (mut node, mut problems) = (Node::parse(yaml).unwrap(), Problems::new());
+        interpolate(&mut node, "x", &lookup, &mut problems);
+        (node, problems)
+    }
+
+    #[test]
+    fn no_part_of_a_secret_with_a_dollar_sign_stands_in_a_message() {
+        for yaml in ["DB_PASSWORD: hun$1ter2", "DB_PASSWORD: [hun$ter2]", "- DB_PASSWORD=hun${ter2"] {
+            let (_, problems) = after(yaml);
+            assert!(!problems.is_empty(), "{yaml}");
+            assert!(!format!("{problems:?}").contains("ter2"), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_bad_form_is_said_at_its_place_with_its_path() {
+        let (_, problems) = after("a:\n  - ok\n  - $1\n");
+        let problem = problems.sorted()[0].clone();
+        assert_eq!((problem.place.to_string().as_str(), problem.path.as_str()), ("3:5", "x.a[1]"));
+    }
+
+    #[test]
+    fn a_variable_that_is_missing_twice_in_a_value_is_said_once() {
+        assert_eq!(after("a: $B$B").1.warnings(), 1);
+    }
+
+    #[test]
+    fn values_are_replaced_and_keys_are_not() {
+        let (node, problems) = after("$A: {k: $A}");
+        assert!(problems.is_empty());
+        assert_eq!(node.get("$A").unwrap().1.get("k").unwrap().1.as_text(), Some("a"));
+    }
+
+    #[test]
+    fn a_plain_value_stays_plain_so_that_it_can_be_a_number_or_nothing() {
+        assert!(after("k: ${EMPTY}").0.get("k").unwrap().1.is_null());
+        assert_eq!(after("k: \"${EMPTY}\"").0.get("k").unwrap().1.as_text(), Some(""));
+        assert_eq!(after("k: ${N:-3}").0.get("k").unwrap().1.as_i64(), Some(3));
+    }
+
+    #[test]
+    fn what_a_variable_holds_is_not_expanded_again() {
+        let twice = |name: &str| (name == "A").then(|| "${A}$B".to_owned());
+        assert_eq!(expand("$A", &twice, &mut Vec::new()).unwrap(), "${A}$B");
+    }
+
+    #[test]
+    fn defaults_nested_too_deep_are_refused() {
+        let deep = format!("{}x{}", "${B:-".repeat(20), "}".repeat(20));
+        assert_eq!(expanded(&deep).unwrap_err(), "defaults are nested deeper than 8");
     }
 
     proptest! {

@@ -204,3 +204,106 @@ impl Builder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn value(text: &str) -> Node {
+        Node::parse(&format!("k: {text}")).unwrap().get("k").unwrap().1.clone()
+    }
+
+    fn refused(text: &str) -> String {
+        let error = Node::parse(text).unwrap_err();
+        format!("{} {}", error.place, error.message)
+    }
+
+    #[test]
+    fn what_is_no_single_document_is_refused_with_its_place() {
+        assert_eq!(refused(""), "1:1 the file is empty");
+        assert_eq!(refused("# only a note\n"), "1:1 the file is empty");
+        assert_eq!(refused("a: 1\n---\nb: 2"), "2:1 a second YAML document starts here; the file may hold only one");
+        assert!(refused("a: [1, 2").starts_with("2:1 "), "{}", refused("a: [1, 2"));
+        assert!(refused("a: b: c").starts_with("1:"), "{}", refused("a: b: c"));
+    }
+
+    #[test]
+    fn one_level_more_than_the_limit_is_refused() {
+        let nested = |depth: usize| format!("{}x", "- ".repeat(depth));
+        assert!(Node::parse(&nested(MAX_DEPTH)).is_ok());
+        assert_eq!(refused(&nested(MAX_DEPTH + 1)), "1:129 nested deeper than 64 levels");
+    }
+
+    #[test]
+    fn twenty_thousand_levels_are_refused_in_no_time() {
+        let began = std::time::Instant::now();
+        for level in ["[", "{a: ", "- ", "? ", ": ", "[\"]\","] {
+            assert!(Node::parse(&level.repeat(20_000)).is_err(), "{level}");
+        }
+        assert!(began.elapsed().as_secs() < 2, "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn places_count_lines_from_1_and_columns_in_characters() {
+        let root = Node::parse("é: 1\n名前: {名: [a, b]}\n").unwrap();
+        let (key, inner) = root.get("名前").unwrap();
+        assert_eq!(key.place, Place { line: 2, column: 1 });
+        let (_, list) = inner.get("名").unwrap();
+        assert_eq!(list.as_sequence().unwrap()[1].place, Place { line: 2, column: 13 });
+    }
+
+    #[test]
+    fn only_what_is_written_plain_can_be_nothing() {
+        assert!(["", "~", "null", "NULL"].iter().all(|text| value(text).is_null()));
+        assert_eq!(
+            ["''", "'null'", "\"~\""].map(|text| value(text).as_text().map(str::len)),
+            [Some(0), Some(4), Some(1)]
+        );
+        assert_eq!(value("|-\n  null").as_text(), Some("null"));
+    }
+
+    #[test]
+    fn numbers_and_booleans_are_read_as_compose_reads_them() {
+        assert_eq!(
+            ["5", "'5'", "-5", "5.0", "five", "[5]"].map(|text| value(text).as_i64()),
+            [Some(5), Some(5), Some(-5), None, None, None]
+        );
+        assert_eq!(
+            ["0.5", ".inf", "inf", "NaN", "1e999"].map(|text| value(text).as_f64()),
+            [Some(0.5), None, None, None, None]
+        );
+        assert_eq!(
+            ["true", "False", "yes", "on", "1"].map(|text| value(text).as_bool()),
+            [Some(true), Some(false), None, None, None]
+        );
+    }
+
+    #[test]
+    fn an_alias_is_kept_as_one_and_never_followed() {
+        let root = Node::parse("a: &x [1]\nb: *x").unwrap();
+        assert_eq!(root.get("b").unwrap().1.value, Value::Alias);
+    }
+
+    #[test]
+    fn keys_that_repeat_are_kept_in_the_files_order() {
+        let root = Node::parse("a: 1\nb: 2\na: 3").unwrap();
+        let keys: Vec<_> = root.as_mapping().unwrap().iter().map(|(key, _)| key.as_text().unwrap()).collect();
+        assert_eq!(keys, ["a", "b", "a"]);
+    }
+
+    #[test]
+    fn what_stands_there_is_told_in_words() {
+        let told = ["x", "", "[1]", "{a: 1}"].map(|text| value(text).describe());
+        assert_eq!(told, ["`x`", "nothing", "a list", "a mapping"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in any::<String>(), yaml in "[ \\n\\ta-c:{}\\[\\]'\"&*|>#%@!?,~-]{0,120}") {
+            let _ = Node::parse(&text);
+            let _ = Node::parse(&yaml);
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! What a person sees.
 
+mod excerpt;
 pub mod json;
 pub mod log;
 pub mod problems;

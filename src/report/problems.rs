@@ -2,31 +2,45 @@
 
 use serde_json::{Value, json};
 
+use super::excerpt::{excerpt, lines};
 use super::text::printable;
 use crate::input::appspec::AppSpecText;
 use crate::spec::problem::{Problem, Problems, Severity};
 
-/// Columns of the offending line that are shown.
-const WIDTH: usize = 100;
+/// Most problems that are written out.
+const MOST: usize = 100;
 
-/// All problems, and a line that counts them.
+/// Bytes that the last two lines may need.
+const RESERVE: usize = 80;
+
+/// The problems, at most a hundred, and a line that counts them all.
 pub fn render(file: &AppSpecText, problems: &Problems) -> String {
     render_within(file, problems, usize::MAX)
 }
 
-/// The same in at most `limit` bytes: the first problems, and how many more there are.
+/// The same in at most `limit` bytes: the first problems and how many more there are. Of the first one at least what is
+/// wrong is always said.
 pub fn render_within(file: &AppSpecText, problems: &Problems, limit: usize) -> String {
-    let all = problems.sorted();
+    let lines = lines(&file.text);
     let mut text = String::new();
-    for (index, problem) in all.iter().enumerate() {
-        let one = one(file, problem);
-        if text.len() + one.len() + 40 > limit {
-            text.push_str(&format!("… and {} more\n", all.len() - index));
+    let mut shown = 0;
+    for problem in problems.sorted().into_iter().take(MOST) {
+        let one = one(file, &lines, problem);
+        if text.len() + one.len() + RESERVE > limit {
             break;
         }
         text.push_str(&one);
+        shown += 1;
     }
-    if !all.is_empty() {
+    if let Some(first) = problems.sorted().first().filter(|_| shown == 0) {
+        text.push_str(&head(file, first));
+        shown = 1;
+    }
+    match problems.errors() + problems.warnings() - shown {
+        0 => {}
+        more => text.push_str(&format!("and {more} more\n")),
+    }
+    if !problems.is_empty() {
         text.push_str(&count(problems));
     }
     text
@@ -50,7 +64,7 @@ pub fn json(file: &AppSpecText, problems: &Problems) -> Value {
 
 fn count(problems: &Problems) -> String {
     let some = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    let (errors, warnings) = (problems.errors(), problems.sorted().len() - problems.errors());
+    let (errors, warnings) = (problems.errors(), problems.warnings());
     match (errors, warnings) {
         (0, warnings) => format!("{}\n", some(warnings, "warning")),
         (errors, 0) => format!("{}\n", some(errors, "error")),
@@ -58,16 +72,10 @@ fn count(problems: &Problems) -> String {
     }
 }
 
-fn one(file: &AppSpecText, problem: &Problem) -> String {
-    let severity = match problem.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    };
-    let place = format!("{}:{}", file.file_name(), problem.place);
-    let at = if problem.path.is_empty() { String::new() } else { format!(" ({})", printable(&problem.path)) };
-    let mut text = format!("{place}: {severity}: {}{at}\n", printable(&problem.message));
-    if let Some((line, caret)) = excerpt(&file.text, problem) {
-        text.push_str(&format!("    {line}\n    {}^\n", " ".repeat(caret)));
+fn one(file: &AppSpecText, lines: &[&str], problem: &Problem) -> String {
+    let mut text = head(file, problem);
+    if let Some(shown) = excerpt(lines, problem.place) {
+        text.push_str(&format!("    {}\n    {}^\n", shown.line, " ".repeat(shown.caret)));
     }
     if let Some(help) = &problem.help {
         text.push_str(&format!("    help: {}\n", printable(help)));
@@ -75,13 +83,12 @@ fn one(file: &AppSpecText, problem: &Problem) -> String {
     text
 }
 
-/// The offending line, cut around the place, and where in it the caret stands.
-fn excerpt(text: &str, problem: &Problem) -> Option<(String, usize)> {
-    let line = text.lines().nth(problem.place.line.checked_sub(1)?)?;
-    let letters: Vec<char> = line.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-    let caret = problem.place.column.saturating_sub(1).min(letters.len());
-    let from = caret.saturating_sub(WIDTH / 2).min(letters.len().saturating_sub(WIDTH));
-    let to = letters.len().min(from + WIDTH);
-    let shown: String = letters[from..to].iter().collect();
-    (!shown.trim().is_empty()).then_some((shown, caret - from))
+/// The line that says what is wrong, and where.
+fn head(file: &AppSpecText, problem: &Problem) -> String {
+    let severity = match problem.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let at = if problem.path.is_empty() { String::new() } else { format!(" ({})", printable(&problem.path)) };
+    format!("{}:{}: {severity}: {}{at}\n", file.file_name(), problem.place, printable(&problem.message))
 }

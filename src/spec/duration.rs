@@ -6,8 +6,17 @@ use std::time::Duration;
 
 use super::types::Refused;
 
-const UNITS: [(&str, f64); 8] =
-    [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86400.0)];
+const UNITS: [(&str, f64); 9] = [
+    ("ns", 1e-9),
+    ("us", 1e-6),
+    ("µs", 1e-6),
+    ("ms", 1e-3),
+    ("s", 1.0),
+    ("m", 60.0),
+    ("h", 3600.0),
+    ("d", 86400.0),
+    ("w", 604_800.0),
+];
 
 /// Reads a duration.
 ///
@@ -49,7 +58,23 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused_with_examples() {
-        for text in ["", "5", "1.5", "-3s", "s", "3x", "3 s s", "1e9h99", "99999999999999999999h"] {
+        for text in [
+            "",
+            "5",
+            "1.5",
+            "-3s",
+            "s",
+            "3x",
+            "3 s s",
+            "1e9h99",
+            "99999999999999999999h",
+            "1.2.3s",
+            ".s",
+            "1s-1s",
+            "inf",
+            "NaNs",
+            "5ms5",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
         assert_eq!(parse("5").unwrap_err().0, "needs a unit: `5s`, `500ms`, `1m30s`");
@@ -57,9 +82,16 @@ mod tests {
 
     #[test]
     fn units_add_up() {
-        for (text, milliseconds) in
-            [("1m30s", 90_000), ("500ms", 500), ("1.5s", 1500), ("0", 0), ("2h", 7_200_000), ("10us", 0)]
-        {
+        for (text, milliseconds) in [
+            ("1m30s", 90_000),
+            ("500ms", 500),
+            ("1.5s", 1500),
+            ("0", 0),
+            ("2h", 7_200_000),
+            ("10us", 0),
+            ("1w", 604_800_000),
+            (" 250ms ", 250),
+        ] {
             assert_eq!(parse(text).unwrap().as_millis(), milliseconds, "{text}");
         }
     }

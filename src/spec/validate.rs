@@ -1,5 +1,7 @@
 //! From the file's text to the validated deployment: every problem at once, each with its place.
 
+#[cfg(test)]
+mod edge_tests;
 mod official;
 mod section;
 #[cfg(test)]
@@ -20,6 +22,9 @@ use crate::input::yaml::{MAX_DEPTH, Node, Place, Value};
 pub const SECTION: &str = "x-balehook";
 /// The keys that the agents read.
 const OFFICIAL: [&str; 6] = ["version", "os", "hooks", "files", "permissions", "file_exists_behavior"];
+
+/// Characters of a key that a path shows.
+const LONGEST_KEY: usize = 64;
 
 /// Reads the whole file. The deployment is `None` where anything forbids one.
 pub fn validate(file: &AppSpecText, env: &HookEnv) -> (Option<Deployment>, Problems) {
@@ -97,7 +102,8 @@ fn duplicates(node: &Node, path: &str, problems: &mut Problems) {
             for (key, value) in entries {
                 let name = key.as_text().unwrap_or_default();
                 let path = join(path, name);
-                if let Some(first) = seen.insert(name, key.place) {
+                let first = key.as_text().and_then(|name| seen.insert(name, key.place));
+                if let Some(first) = first {
                     let message =
                         format!("`{name}` stands here a second time (first at {first}): the last one wins silently");
                     problems.error(key.place, &path, message, "keep one of them".to_owned());
@@ -109,7 +115,9 @@ fn duplicates(node: &Node, path: &str, problems: &mut Problems) {
     }
 }
 
+/// The path of an inner key; of a key as long as a page its beginning.
 pub(super) fn join(path: &str, name: &str) -> String {
+    let name = name.char_indices().nth(LONGEST_KEY).map_or(name, |(end, _)| &name[..end]);
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
@@ -121,7 +129,7 @@ fn unknown_top_level(root: &Node, problems: &mut Problems) {
             continue;
         }
         let ours = name.to_lowercase().replace(['_', '-'], "").contains("balehook");
-        let near = if ours { Some(SECTION) } else { nearest(name, &OFFICIAL) };
+        let near = if ours { Some(SECTION) } else { nearest(name, &OFFICIAL).or_else(|| nearest(name, &[SECTION])) };
         if let Some(near) = near {
             let message = format!("`{name}` is ignored by everybody");
             problems.warning(key.place, name, message, format!("did you mean `{near}`?"));
@@ -177,16 +185,32 @@ fn portable(node: &Node, path: &str, problems: &mut Problems) {
         }
         Value::Mapping(entries) => entries.iter().for_each(|(key, value)| {
             portable(key, path, problems);
+            if key.as_text().is_none() && key.value != Value::Alias {
+                let message = format!("a key must be a text, not {}", key.describe());
+                problems.error(key.place, path, message, "write `name: value`".to_owned());
+            }
             portable(value, &join(path, key.as_text().unwrap_or_default()), problems);
         }),
     }
 }
 
-/// `2020-01-01`, or a time that begins so.
+/// What YAML 1.1 takes for a date (`2020-01-01`, `2020-1-1`) or for a time that begins with one.
 pub(super) fn is_date(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let digits =
-        |range: std::ops::Range<usize>| bytes.get(range).is_some_and(|part| part.iter().all(u8::is_ascii_digit));
-    let shape = digits(0..4) && digits(5..7) && digits(8..10) && bytes[4] == b'-' && bytes[7] == b'-';
-    shape && (bytes.len() == 10 || matches!(bytes[10], b'T' | b't' | b' '))
+    let (date, time) = match text.find(['T', 't', ' ']) {
+        Some(at) => (&text[..at], Some(text[at + 1..].trim_start())),
+        None => (text, None),
+    };
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let up_to = |part: &str, most: u8| part.len() <= 2 && digits(part) && part.parse().is_ok_and(|n: u8| n <= most);
+    let mut parts = date.splitn(3, '-');
+    let mut part = || parts.next().unwrap_or_default();
+    let (year, month, day) = (part(), part(), part());
+    let is_date = year.len() == 4 && digits(year) && up_to(month, 12) && up_to(day, 31);
+    let is_time = |time: &str| {
+        let mut parts = time.splitn(3, ':');
+        let mut part = || parts.next().unwrap_or_default();
+        let (hour, minute, second) = (part(), part(), part());
+        up_to(hour, 24) && minute.len() == 2 && up_to(minute, 59) && second.starts_with(|c: char| c.is_ascii_digit())
+    };
+    is_date && time.is_none_or(is_time)
 }

@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
 use super::{is_date, join};
-use crate::input::appspec::{AppSpec, AppSpecText};
+use crate::input::appspec::{AppSpec, AppSpecText, FilesPart, PermissionsPart};
 use crate::input::yaml::{Node, Place, Value};
-use crate::spec::problem::Problems;
+use crate::spec::problem::{Problems, nearest};
 use crate::spec::types::{LifecycleEvent, Refused};
 
 /// CodeDeploy's default for a hook.
 const DEFAULT_TIMEOUT: i64 = 3600;
+/// The keys of a hook's entry that the agents read.
+const HOOK_KEYS: [&str; 4] = ["location", "timeout", "runas", "sudo"];
 /// The service's limit for all scripts of one event, in seconds.
 const EVENT_LIMIT: i64 = 3600;
 
@@ -24,14 +28,18 @@ pub(super) fn check(file: &AppSpecText, root: &Node, problems: &mut Problems) ->
     modes(root, problems);
     let timeouts = hooks(root, file.bundle_root(), problems);
     if problems.errors() == before {
-        as_the_agent_reads_it(file, problems);
+        as_the_agent_reads_it::<AppSpec>(file, problems);
+    } else {
+        // Its reader stops at the first error: what was found above must not hide what is wrong elsewhere.
+        as_the_agent_reads_it::<FilesPart>(file, problems);
+        as_the_agent_reads_it::<PermissionsPart>(file, problems);
     }
     timeouts
 }
 
 /// What is left for the v2 agent's own reader to refuse: its words, at its place.
-fn as_the_agent_reads_it(file: &AppSpecText, problems: &mut Problems) {
-    if let Err(error) = serde_yaml::from_str::<AppSpec>(&file.text) {
+fn as_the_agent_reads_it<T: DeserializeOwned>(file: &AppSpecText, problems: &mut Problems) {
+    if let Err(error) = serde_yaml::from_str::<T>(&file.text) {
         let place =
             error.location().map_or(Place { line: 1, column: 1 }, |at| Place { line: at.line(), column: at.column() });
         problems.error(place, "", format!("the agent refuses the file: {error}"), None);
@@ -95,9 +103,13 @@ fn outside(node: &Node, path: &str, problems: &mut Problems) {
             );
         }
         Value::Scalar { .. } => {}
-        Value::Sequence(items) => items.iter().for_each(|item| outside(item, path, problems)),
+        Value::Sequence(items) => {
+            items.iter().enumerate().for_each(|(n, item)| outside(item, &format!("{path}[{n}]"), problems));
+        }
         Value::Mapping(entries) => {
-            for (key, value) in entries.iter().filter(|(key, _)| key.as_text() != Some(super::SECTION)) {
+            let is_ours = |key: &Node| path.is_empty() && key.as_text() == Some(super::SECTION);
+            for (key, value) in entries.iter().filter(|(key, _)| !is_ours(key)) {
+                outside(key, path, problems);
                 outside(value, &join(path, key.as_text().unwrap_or_default()), problems);
             }
         }
@@ -116,8 +128,10 @@ fn modes(root: &Node, problems: &mut Problems) {
             .and_then(|digits| u32::from_str_radix(digits, 8).ok());
         if let Some(value) = octal {
             let path = format!("permissions[{index}].mode");
-            let message =
-                format!("the v1 agent reads an unquoted {text} as the number {value}: the mode becomes 0{value}");
+            let decimal = value.to_string();
+            let is_mode = decimal.len() <= 4 && decimal.bytes().all(|digit| digit < b'8');
+            let then = if is_mode { format!("the mode becomes 0{value}") } else { "the deployment fails".to_owned() };
+            let message = format!("the v1 agent reads an unquoted {text} as the number {value}: {then}");
             problems.warning(
                 mode.place,
                 &path,
@@ -187,6 +201,7 @@ fn event_hooks(list: &Node, path: &str, bundle: &Path, problems: &mut Problems) 
     let mut times: Vec<(bool, i64)> = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         let path = format!("{path}[{index}]");
+        slips(entry, &path, problems);
         let is_ours = location(entry, &path, bundle, problems);
         let timeout = timeout(entry, &path, problems);
         sum = sum.saturating_add(timeout);
@@ -202,12 +217,24 @@ fn event_hooks(list: &Node, path: &str, bundle: &Path, problems: &mut Problems) 
     u64::try_from(shortest).ok().map(Duration::from_secs)
 }
 
+/// Keys that were probably meant to be known ones: the agents ignore them.
+fn slips(entry: &Node, path: &str, problems: &mut Problems) {
+    for (key, _) in entry.as_mapping().unwrap_or_default() {
+        let name = key.as_text().unwrap_or_default();
+        if let Some(near) = nearest(name, &HOOK_KEYS).filter(|_| !HOOK_KEYS.contains(&name)) {
+            let message = format!("`{name}` is ignored by the agents");
+            problems.warning(key.place, &join(path, name), message, format!("did you mean `{near}`?"));
+        }
+    }
+}
+
 /// Whether the entry is ours, by its name.
 fn location(entry: &Node, path: &str, bundle: &Path, problems: &mut Problems) -> bool {
     let Some((_, value)) = entry.get("location") else {
         problems.error(entry.place, path, "`location` is missing", "write `location: hooks/balehook`".to_owned());
         return false;
     };
+    let sudo_path = format!("{path}.sudo");
     let path = format!("{path}.location");
     let Some(text) = value.as_text() else {
         problems.error(value.place, &path, format!("a path in the bundle is expected, not {}", value.describe()), None);
@@ -226,7 +253,7 @@ fn location(entry: &Node, path: &str, bundle: &Path, problems: &mut Problems) ->
     if let Some((_, sudo)) = sudo.filter(|_| is_ours) {
         problems.error(
             sudo.place,
-            &path,
+            &sudo_path,
             "`sudo: true` drops CodeDeploy's variables, LIFECYCLE_EVENT too",
             "use `runas: root`".to_owned(),
         );

@@ -1,6 +1,7 @@
 //! Our own section.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::image::reference::ImageReference;
@@ -8,7 +9,7 @@ use crate::input::yaml::{Node, Value};
 use crate::spec::problem::{Problems, nearest};
 use crate::spec::service::{self, Surroundings, location};
 use crate::spec::types::{ContentDigest, LifecycleEvent, Name, Refused};
-use crate::spec::{Container, Deployment, Health, ImageSource, Mode, Probe, duration};
+use crate::spec::{ArchiveLocation, Container, Deployment, Health, ImageSource, Mode, Probe, duration};
 
 /// The section's keys.
 const KEYS: &[&str] = &["name", "container", "compose", "swarm", "health", "keep"];
@@ -132,7 +133,7 @@ fn image(container: &Node, path: &str, around: &Surroundings<'_>, problems: &mut
     match node.value {
         Value::Mapping(_) => archive(node, &path, around, problems),
         _ => {
-            let reference: ImageReference = parsed(node, &path, problems, str::parse)?;
+            let reference: ImageReference = parsed(node, &path, problems, registry)?;
             if reference.is_floating() {
                 let message = format!("`{reference}` means another image every other day");
                 problems.warning(
@@ -166,9 +167,27 @@ fn archive(node: &Node, path: &str, around: &Surroundings<'_>, problems: &mut Pr
         }
         Some(value) => {
             let root = around.bundle_root;
-            let location = parsed(value, &format!("{path}.archive"), problems, |text| location(text, root))?;
+            let location = parsed(value, &format!("{path}.archive"), problems, |text| place_of_archive(text, root))?;
             Some(ImageSource::Archive { location, reference, id })
         }
+    }
+}
+
+/// A reference; an archive's address is told apart from it.
+fn registry(text: &str) -> Result<ImageReference, Refused> {
+    let is_file = !text.contains(':') && [".tar", ".tar.gz", ".tgz", ".tar.zst"].iter().any(|end| text.ends_with(end));
+    if is_file || text.contains("://") {
+        return Err(Refused(format!("is no reference of an image: for an archive write `image: {{archive: {text}}}`")));
+    }
+    text.parse()
+}
+
+fn place_of_archive(text: &str, root: &Path) -> Result<ArchiveLocation, Refused> {
+    match text.split_once("://") {
+        Some((scheme, _)) if scheme != "s3" => {
+            Err(Refused(format!("is at `{scheme}://`: archives are read from `s3://bucket/key` or from the bundle")))
+        }
+        _ => location(text, root),
     }
 }
 
@@ -259,9 +278,11 @@ fn http(text: &str) -> Result<String, Refused> {
 }
 
 fn tcp(text: &str) -> Result<String, Refused> {
-    let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).filter(|port| *port > 0);
-    match port {
-        Some(_) => Ok(text.to_owned()),
-        None => Err(Refused("is no address: write `127.0.0.1:5432` or `:5432`".into())),
-    }
+    let bad = || Refused("is no address: write `127.0.0.1:5432`, `[::1]:5432` or `:5432`".into());
+    let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
+    let is_name = host.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_'));
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_address = inner.is_some_and(|host| host.parse::<std::net::Ipv6Addr>().is_ok());
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    if is_port && (is_name || is_address) { Ok(text.to_owned()) } else { Err(bad()) }
 }

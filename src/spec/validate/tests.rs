@@ -7,7 +7,7 @@ use super::*;
 use crate::report::problems;
 use crate::spec::{ArchiveLocation, ImageSource, Mode, Probe};
 
-const GOOD: &str = "version: 0.0
+pub(super) const GOOD: &str = "version: 0.0
 os: linux
 hooks:
   ApplicationStart:
@@ -19,13 +19,13 @@ x-balehook:
     image: host.test/web:1
 ";
 
-struct Checked {
-    file: AppSpecText,
-    deployment: Option<Deployment>,
-    problems: Problems,
+pub(super) struct Checked {
+    pub file: AppSpecText,
+    pub deployment: Option<Deployment>,
+    pub problems: Problems,
 }
 
-fn check_with(text: &str, env: &[(&str, &str)]) -> Checked {
+pub(super) fn check_with(text: &str, env: &[(&str, &str)]) -> Checked {
     let bundle = tempfile::tempdir().unwrap();
     std::fs::create_dir(bundle.path().join("hooks")).unwrap();
     std::fs::write(bundle.path().join("hooks/balehook"), "").unwrap();
@@ -37,11 +37,11 @@ fn check_with(text: &str, env: &[(&str, &str)]) -> Checked {
     Checked { file, deployment, problems }
 }
 
-fn check(text: &str) -> Checked {
+pub(super) fn check(text: &str) -> Checked {
     check_with(text, &[])
 }
 
-fn rendered(text: &str) -> String {
+pub(super) fn rendered(text: &str) -> String {
     let checked = check(text);
     problems::render(&checked.file, &checked.problems)
 }
