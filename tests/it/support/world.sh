@@ -37,12 +37,22 @@ YML
 registry ecr 443
 registry other 5443
 
-cat >"$world/s3.json" <<'JSON'
+cat >"$world/s3/s3.json" <<'JSON'
 {"identities": [{"name": "tests", "credentials": [{"accessKey": "AKIATESTS", "secretKey": "tests-secret"}],
   "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}
 JSON
-(cd "$world/s3" && exec "$tools/venv/bin/weed" server -dir="$world/s3" -s3 -s3.port=8333 -s3.config="$world/s3.json" \
-    -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.volumeSizeLimitMB=2048 -volume.max=20 >"$world/log/s3" 2>&1) &
+# weed talks to itself through sockets in /tmp that are named by port alone: two worlds would talk to each other. It gets
+# a /tmp of its own, and its data under /mnt.
+s3_server() {
+    mount --bind "$1/s3" /mnt
+    mount -t tmpfs tmpfs /tmp
+    cd /mnt
+    exec "$2" server -dir=/mnt -s3 -s3.port=8333 -s3.config=/mnt/s3.json \
+        -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.volumeSizeLimitMB=2048 -volume.max=20
+}
+export -f s3_server
+ln "$tools/venv/bin/weed" "$world/s3/weed" 2>/dev/null || cp "$tools/venv/bin/weed" "$world/s3/weed" # target/ may lie under /tmp
+unshare --mount bash -c 's3_server "$@"' s3 "$world" /mnt/weed >"$world/log/s3" 2>&1 &
 "$tools/venv/bin/moto_server" -H 127.0.0.1 -p 5000 >"$world/log/moto" 2>&1 &
 
 dockerd --data-root "$world/data" --exec-root "$world/exec" -p "$world/dockerd.pid" -H "unix://$world/docker.sock" \
