@@ -1,6 +1,7 @@
 //! The tests on real things: an engine, registries with TLS, an S3 server, the ECR API and its credential helper.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod aws;
 mod broken;
 mod deploy;
 mod faults;
