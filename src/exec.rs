@@ -154,7 +154,7 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
         for step in self.plan.actions.iter().take(begun).rev().flat_map(|action| &action.undo) {
             self.watcher.undoes(step);
             // The old container is back by now: there is time to ask what the new one has said.
-            if let Step::Remove { container } = step {
+            if let Step::Remove { container, .. } = step {
                 failure.evidence.extend(self.host.evidence(container).await);
             }
             let Err(failure) = perform(self.host, step, None).await else { continue };
@@ -221,7 +221,7 @@ async fn perform<H: Host>(host: &mut H, step: &Step, down: Option<Duration>) -> 
         Step::Start { container } => host.start(container).await,
         Step::Prove { container, proof } => host.prove(container, proof).await,
         Step::Record { container, release } => host.record(container, release, down).await,
-        Step::Remove { container } => host.remove(container).await,
+        Step::Remove { container, volumes } => host.remove(container, *volumes).await,
         Step::Untag { reference } => host.untag(reference).await,
     }?;
     Ok(Vec::new())

@@ -108,3 +108,17 @@ fn completions_and_the_manual_are_made_from_the_one_definition() {
     assert!(text(&balehook(&["completions", "bash"]).stdout).contains("ApplicationStart"));
     assert!(text(&balehook(&["man"]).stdout).contains(".TH balehook"));
 }
+
+#[test]
+fn log_lines_are_json_on_request() {
+    let (bundle, state) = (bundle(APPSPEC), tempfile::tempdir().unwrap());
+    let (path, state) = (bundle.path().to_str().unwrap(), state.path().to_str().unwrap());
+    let output =
+        balehook(&["run", "ApplicationStart", "--appspec", path, "--state-dir", state, "-v", "--log-format", "json"]);
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stdout));
+    let lines = text(&output.stderr);
+    assert!(!lines.is_empty());
+    for line in lines.lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}

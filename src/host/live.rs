@@ -195,8 +195,8 @@ impl Host for LiveHost {
         self.store.add_release(&Release { observed, ..release.clone() }, self.keep)
     }
 
-    async fn remove(&mut self, container: &Target) -> Result<(), Failure> {
-        let options = query::RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+    async fn remove(&mut self, container: &Target, volumes: bool) -> Result<(), Failure> {
+        let options = query::RemoveContainerOptionsBuilder::default().force(true).v(volumes).build();
         let removed = self.engine.docker.remove_container(self.at(container), Some(options)).await;
         // 409: somebody else is removing it already.
         done_already(removed, &[404, 409]).map_err(|error| refused(&format!("cannot remove {container}"), &error))

@@ -42,8 +42,8 @@ pub trait Host {
     async fn prove(&mut self, container: &Target, proof: &Proof) -> Result<(), Failure>;
     /// Writes the record of a release, with what is observed of its container.
     async fn record(&mut self, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure>;
-    /// Removes it.
-    async fn remove(&mut self, container: &Target) -> Result<(), Failure>;
+    /// Removes it, with its anonymous volumes or without.
+    async fn remove(&mut self, container: &Target, volumes: bool) -> Result<(), Failure>;
     /// Takes a reference off an image.
     async fn untag(&mut self, reference: &str) -> Result<(), Failure>;
     /// The container's state and last log lines, quickly, for the report.

@@ -1,6 +1,6 @@
 //! Container mode: event × facts → steps.
 
-use super::recover::{Recovery, new_name, old_name, recover, target};
+use super::recover::{Recovery, new_name, old_name, recover, remove, target};
 use super::step::{Bring, ContainerSpec, Proof, Step, Target};
 use super::{Action, Asker, Plan, create};
 use crate::error::{Failure, Kind};
@@ -46,7 +46,7 @@ fn stop(plan: &mut Plan, deployment: &Deployment, facts: &Facts) {
             plan.actions.push(Action::best_effort(Step::Stop { container: target(container), grace }));
             plan.interruption = format!("{} is down until ApplicationStart has proven the new container", plan.name);
         }
-        plan.actions.push(Action::best_effort(Step::Remove { container: target(container) }));
+        plan.actions.push(Action::best_effort(remove(container)));
     }
 }
 
@@ -148,7 +148,7 @@ fn swap(
     let name = deployment.name.to_string();
     let created = |name: &str| Target { name: name.to_owned(), id: None };
     let aside = new_name(&deployment.name);
-    let remove_new = |name: &str| vec![Step::Remove { container: created(name) }];
+    let remove_new = |name: &str| vec![Step::Remove { container: created(name), volumes: true }];
     plan.actions.push(Action::undone_by(Step::Create(Box::new(spec)), remove_new(&aside)));
     if let Some(old) = old {
         note_stranger(plan, deployment, old);
@@ -165,8 +165,8 @@ fn swap(
     plan.actions.push(Action::required(Step::Prove { container: created(&name), proof }));
     plan.actions.push(Action::required(Step::Record { container: created(&name), release: Box::new(release) }));
     if let Some(old) = old {
-        let old = Target { name: old_name(&deployment.name), id: Some(old.id.clone()) };
-        plan.actions.push(Action::best_effort(Step::Remove { container: old }));
+        let aside = ContainerFacts { name: old_name(&deployment.name), ..old.clone() };
+        plan.actions.push(Action::best_effort(remove(&aside)));
     }
 }
 

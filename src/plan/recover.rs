@@ -40,7 +40,7 @@ pub fn recover(name: &Name, facts: &Facts) -> Recovery {
         (None, None) => Recovery::default(),
     };
     if let Some(new) = new {
-        recovery.actions.push(Action::best_effort(Step::Remove { container: target(&new) }));
+        recovery.actions.push(Action::best_effort(remove(&new)));
         recovery
             .note
             .get_or_insert_with(|| format!("{} was left by an interrupted deployment and is removed", new.name));
@@ -54,7 +54,7 @@ fn is_recorded(container: &ContainerFacts, facts: &Facts) -> bool {
 
 fn finish(serving: ContainerFacts, old: &ContainerFacts) -> Recovery {
     Recovery {
-        actions: vec![Action::best_effort(Step::Remove { container: target(old) })],
+        actions: vec![Action::best_effort(remove(old))],
         note: Some(format!("{} is proven and on record; the old container it replaced is removed", serving.name)),
         serving: Some(serving),
     }
@@ -63,7 +63,7 @@ fn finish(serving: ContainerFacts, old: &ContainerFacts) -> Recovery {
 fn undo(name: &Name, facts: &Facts, old: ContainerFacts, unproven: Option<&ContainerFacts>) -> Recovery {
     let mut actions = Vec::new();
     if let Some(unproven) = unproven {
-        actions.push(Action::required(Step::Remove { container: target(unproven) }));
+        actions.push(Action::required(remove(unproven)));
     }
     let back = ContainerFacts { name: name.to_string(), ..old.clone() };
     actions.push(Action::required(Step::Rename { container: target(&old), to: name.to_string() }));
@@ -79,7 +79,7 @@ fn settle(facts: &Facts, serving: ContainerFacts) -> Recovery {
     };
     match &journal.old {
         None if serving.ours && !is_recorded(&serving, facts) => Recovery {
-            actions: vec![Action::required(Step::Remove { container: target(&serving) })],
+            actions: vec![Action::required(remove(&serving))],
             note: Some(format!("{} was never proven: its deployment was interrupted; it is removed", serving.name)),
             serving: None,
         },
@@ -99,6 +99,11 @@ fn restart(facts: &Facts, mut back: ContainerFacts, mut actions: Vec<Action>) ->
         back.state = "running".into();
     }
     Recovery { actions, serving: Some(back), note: None }
+}
+
+/// Removes a container; its anonymous volumes go with it only where it is ours.
+pub fn remove(container: &ContainerFacts) -> Step {
+    Step::Remove { container: target(container), volumes: container.ours }
 }
 
 /// The container as a step names it.

@@ -65,10 +65,12 @@ pub enum Step {
         /// The record; what was observed is filled in when it is written.
         release: Box<Release>,
     },
-    /// Remove it, running or not, with its anonymous volumes. Nothing to do when it is gone.
+    /// Remove it, running or not. Nothing to do when it is gone.
     Remove {
         /// Which.
         container: Target,
+        /// Its anonymous volumes go too.
+        volumes: bool,
     },
     /// Take a reference off an image; the engine drops the image with the last one.
     Untag {
@@ -199,7 +201,8 @@ impl fmt::Display for Step {
             Self::Record { container, release } => {
                 write!(f, "record {container} as {} of {}", release.image.describe(), release.deployment)
             }
-            Self::Remove { container } => write!(f, "docker rm --force --volumes {container}"),
+            Self::Remove { container, volumes: true } => write!(f, "docker rm --force --volumes {container}"),
+            Self::Remove { container, volumes: false } => write!(f, "docker rm --force {container}"),
             Self::Untag { reference } => write!(f, "docker rmi {reference}"),
         }
     }

@@ -132,12 +132,19 @@ fn a_container_of_somebody_else_with_the_configured_name_is_replaced_and_the_pla
     let bundle = Bundle::container(&name, &service(port), HEALTH);
     let (archive, id) = web(&format!("{name}:1"), "one").write_into(&bundle.path());
     world.docker(&["load", "--input", archive.to_str().unwrap()]);
-    world.docker(&["run", "--detach", "--name", &name, &id]);
+    world.docker(&["run", "--detach", "--volume", "/kept", "--name", &name, &id]);
+    let volume = world.inspect(&name, "{{(index .Mounts 0).Name}}");
 
-    bundle.run(&["plan"]).exits(0).says("bears the name");
+    let plan = bundle.run(&["plan"]);
+    plan.exits(0).says("bears the name").says(&format!("docker rm --force {name}.balehook-old"));
     bundle.hook("ApplicationStart").exits(0);
 
     assert_eq!(world.inspect(&name, "{{index .Config.Labels \"balehook.name\"}}"), name);
+    assert_eq!(
+        world.docker(&["volume", "ls", "--quiet", "--filter", &format!("name={volume}")]),
+        volume,
+        "its data stays"
+    );
     assert_eq!(world.get(port, "/").as_deref(), Some("one"));
 }
 

@@ -102,8 +102,9 @@ impl Host for Scribe {
         self.write(format!("record {} {} {}", container.name, argument(&release.image), release.deployment))
     }
 
-    async fn remove(&mut self, container: &Target) -> Result<(), Failure> {
-        self.write(format!("docker rm --force --volumes {}", container.name))
+    async fn remove(&mut self, container: &Target, volumes: bool) -> Result<(), Failure> {
+        let volumes = if volumes { "--volumes " } else { "" };
+        self.write(format!("docker rm --force {volumes}{}", container.name))
     }
 
     async fn untag(&mut self, reference: &str) -> Result<(), Failure> {
