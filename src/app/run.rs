@@ -97,7 +97,8 @@ async fn run(context: &Context, event: LifecycleEvent, path: &Path, console: &mu
     journal(&host.store, event, &prepared, &plan)?;
     let outcome = exec::run(&plan, &mut host, &mut Told { console: &mut *console }, stop).await;
     remember(&host.store, &prepared, &facts, &outcome)?;
-    if !matches!(&outcome, Err(failed) if failed.failure.kind == Kind::Undo) {
+    let is_undone = !matches!(&outcome, Err(failed) if failed.failure.kind == Kind::Undo);
+    if is_undone && event != LifecycleEvent::ValidateService {
         host.store.close_journal();
     }
     report(event, &plan, &host.store, outcome, console)
@@ -136,7 +137,7 @@ fn live(prepared: &Prepared, store: LockedStore) -> Result<LiveHost, Failure> {
 
 /// What must be undone should we be killed is on disk before anything changes.
 fn journal(store: &LockedStore, event: LifecycleEvent, prepared: &Prepared, plan: &Plan) -> Result<(), Failure> {
-    if !plan.actions.iter().any(|action| matches!(action.step, Step::Rename { .. } | Step::Create(_))) {
+    if !plan.actions.iter().any(|action| matches!(action.step, Step::Create(_))) {
         return Ok(());
     }
     let old = plan.old.as_ref().and_then(|old| Some((old.id.clone()?, plan.old_ran)));

@@ -57,7 +57,9 @@ pub fn taken(
             None if holders.is_empty() => listening
                 .iter()
                 .find(|(port, _)| port.clashes(want))
-                .map(|(_, inode)| proc.and_then(|proc| process(proc, *inode)).unwrap_or_else(|| "a process".into())),
+                .map(|(_, inode)| proc.and_then(|proc| process(proc, *inode)).unwrap_or_else(|| "a process".into()))
+                // The engine's own: it holds the port of a container that is just stopping, which is listed without it.
+                .filter(|owner| !owner.contains(": docker-proxy ")),
             None => None,
         };
         taken.extend(owner.map(|owner| PortTaken { port: want.to_string(), owner }));

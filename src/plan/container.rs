@@ -50,6 +50,14 @@ fn stop(plan: &mut Plan, deployment: &Deployment, facts: &Facts) {
     }
 }
 
+/// What an interrupted event left comes first, so that the service is back as early as can be.
+fn begin(plan: &mut Plan, deployment: &Deployment, facts: &Facts) -> Option<ContainerFacts> {
+    let Recovery { actions, serving, note } = recover(&deployment.name, facts);
+    plan.notes.extend(note);
+    plan.actions.extend(actions);
+    serving
+}
+
 fn before_install(
     plan: &mut Plan,
     deployment: &Deployment,
@@ -59,6 +67,7 @@ fn before_install(
     let image = wanted_image(facts)?;
     assume(plan, facts, image);
     check(container, facts, image)?;
+    begin(plan, deployment, facts);
     prune(plan, deployment, facts, &image.pin);
     Ok(())
 }
@@ -67,6 +76,7 @@ fn bring(plan: &mut Plan, deployment: &Deployment, container: &Container, facts:
     let image = wanted_image(facts)?;
     assume(plan, facts, image);
     check(container, facts, image)?;
+    begin(plan, deployment, facts);
     bring_image(plan, deployment, container, facts, image);
     Ok(())
 }
@@ -99,15 +109,13 @@ fn start(
 ) -> Result<(), Failure> {
     let image = wanted_image(facts)?;
     assume(plan, facts, image);
-    let Recovery { actions, serving, note } = recover(&deployment.name, facts);
-    plan.notes.extend(note);
+    let serving = begin(plan, deployment, facts);
     let spec = container_spec(deployment, container, facts, image);
     let digest = spec_digest(&spec)?;
     let same = serving.as_ref().filter(|old| old.ours && old.spec.as_deref() == Some(digest.as_str()));
     if same.is_none() {
         check(container, facts, image)?;
     }
-    plan.actions.extend(actions);
     let proof = proof(deployment);
     let release = release(asker, image, &spec, &digest);
     match same {

@@ -178,3 +178,18 @@ fn a_console_that_goes_away_does_not_stop_a_deployment() {
     let log = std::fs::read_to_string(bundle.state().join(&name).join("balehook.log")).unwrap();
     assert!(log.contains("docker start"), "our own log has it all:\n{log}");
 }
+
+#[test]
+fn the_next_deployments_preflight_already_puts_the_old_container_back() {
+    let (mut bundle, name, port, id) = served("early", unproven);
+    let mut running = bundle.start("ApplicationStart");
+    running.wait_until_said("prove ");
+    running.signal(Signal::SIGKILL);
+    running.wait();
+
+    bundle.deployment("d-TEST00003").hook("BeforeInstall").exits(0).says("docker start");
+
+    assert_eq!(world().running(&name), id);
+    assert_eq!(world().containers(&name), name);
+    world().wait_for("the old container", || world().get(port, "/").as_deref() == Some("old"));
+}
