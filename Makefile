@@ -46,8 +46,8 @@ docs: ## Build the documentation
 deny: ## Licences, bans and sources of all dependencies; advisories where their database can be fetched
 	@packaging/dev/deny
 
-golden: ## Write the golden plans anew; read the difference before you commit it
-	@BALEHOOK_GOLDEN=1 cargo test --test plans
+golden: ## Write the golden files anew; read the difference before you commit it
+	@BALEHOOK_GOLDEN=1 cargo test --lib --test plans golden
 
 bench: ## Start-up, an idle event and memory, side by side with other tools
 	@packaging/dev/setup --tests

@@ -194,7 +194,8 @@ impl World {
 
     /// A signed request to the S3 server: whether it went well, the headers of the answer, and what curl said.
     fn s3(&self, args: &[&str]) -> (bool, String, String) {
-        let signed = ["--silent", "--show-error", "--fail", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user"];
+        let signed =
+            ["--silent", "--show-error", "--fail", "--retry", "3", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user"];
         let mut command = self.command("curl");
         let output = command
             .args(signed)

@@ -42,13 +42,13 @@ cat >"$world/s3/s3.json" <<'JSON'
   "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}
 JSON
 # weed talks to itself through sockets in /tmp that are named by port alone: two worlds would talk to each other. It gets
-# a /tmp of its own, and its data under /mnt.
+# a /tmp of its own, and its data under /mnt. Every bucket takes seven volumes: with too few, the third bucket has none.
 s3_server() {
     mount --bind "$1/s3" /mnt
     mount -t tmpfs tmpfs /tmp
     cd /mnt
     exec "$2" server -dir=/mnt -s3 -s3.port=8333 -s3.config=/mnt/s3.json \
-        -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.volumeSizeLimitMB=2048 -volume.max=20
+        -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.volumeSizeLimitMB=2048 -volume.max=500
 }
 export -f s3_server
 ln "$tools/venv/bin/weed" "$world/s3/weed" 2>/dev/null || cp "$tools/venv/bin/weed" "$world/s3/weed" # target/ may lie under /tmp
