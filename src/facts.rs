@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
+use crate::image::delta::Missing;
 use crate::image::pin::ImagePin;
 use crate::release::{Brought, Journal, Release, Store};
+use crate::report::progress::megabytes;
 use crate::spec::types::{ContentDigest, EnvVar};
 
 /// Label: the deployment's `name`.
@@ -146,8 +148,10 @@ pub struct ImageFacts {
     pub pin: ImagePin,
     /// Whether the engine has it.
     pub present: bool,
-    /// Bytes that must travel, where that is known.
+    /// Bytes of a compressed archive, of which all must travel.
     pub bytes: Option<u64>,
+    /// What must travel of an archive that could be looked at.
+    pub missing: Option<Missing>,
     /// Why it could not be looked up (a dry run goes on with that as an assumption).
     pub unknown: Option<String>,
     /// The processor it is built for, where that is known.
@@ -161,8 +165,19 @@ pub struct Room {
     pub folder: String,
     /// Free bytes there.
     pub free: u64,
-    /// Bytes that loading needs: the engine unpacks the whole archive first, and registers its layers beside it.
+    /// Bytes that loading needs: the unpacked layers, and the engine's own copies on the way there.
     pub needed: u64,
+}
+
+impl Room {
+    /// Why nothing is loaded, where there is too little of it.
+    pub fn refusal(&self) -> Option<Failure> {
+        let (needed, free) = (megabytes(self.needed), megabytes(self.free));
+        (self.free < self.needed).then(|| {
+            Failure::new(Kind::Image, format!("loading needs {needed} in {}, {free} are free", self.folder))
+                .next("make room (docker system df), lower x-balehook.keep, or enlarge the disk")
+        })
+    }
 }
 
 /// A host port that somebody else has.

@@ -8,6 +8,7 @@ use crate::host::credentials::CredentialSettings;
 use crate::host::engine::Engine;
 use crate::host::look::Look;
 use crate::host::s3::S3;
+use crate::host::source::Archives;
 use crate::input::appspec;
 use crate::plan::Asker;
 use crate::release::Store;
@@ -27,6 +28,7 @@ pub(crate) struct Prepared {
     pub asker: Asker,
     pub store: Store,
     pub s3: S3,
+    pub archives: Archives,
     pub credentials: CredentialSettings,
     pub engine: Result<Engine, Failure>,
     /// Warnings of the file, rendered.
@@ -44,10 +46,12 @@ pub(crate) fn prepare(context: &Context, path: &Path) -> Result<Prepared, Failur
         return Err(invalid(&text, &problems));
     };
     let variable = |name: &str| context.env.lookup(name).map(str::to_owned);
+    let s3 = S3::from_env(&variable);
     Ok(Prepared {
+        archives: Archives::new(s3.clone()),
         asker: asker(context, &deployment, text.bundle_root()),
         store: Store::new(&context.settings.state_dir, &deployment.name),
-        s3: S3::from_env(&variable),
+        s3,
         credentials: CredentialSettings::from_env(&variable),
         engine: Engine::connect(context.env.lookup("DOCKER_HOST")),
         warnings: rendered,
@@ -104,6 +108,7 @@ impl Prepared {
         Look {
             engine: self.engine.as_ref(),
             s3: &self.s3,
+            archives: &self.archives,
             credentials: &self.credentials,
             store: &self.store,
             deployment: &self.deployment,

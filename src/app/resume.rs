@@ -12,6 +12,7 @@ use crate::host::credentials::CredentialSettings;
 use crate::host::engine::Engine;
 use crate::host::live::LiveHost;
 use crate::host::s3::S3;
+use crate::host::source::Archives;
 use crate::plan::step::Step;
 use crate::plan::{Action, Plan, recover};
 use crate::release::{Holder, Store};
@@ -54,8 +55,8 @@ async fn one(context: &Context, name: &Name, console: &mut Console<'_>) -> Resul
     let engine = Engine::connect(context.env.lookup("DOCKER_HOST"))?;
     let plan = make(&engine, &store, name).await?;
     let variable = |key: &str| context.env.lookup(key).map(str::to_owned);
-    let (s3, credentials) = (S3::from_env(&variable), CredentialSettings::from_env(&variable));
-    let mut host = LiveHost::new(name.clone(), engine, s3, credentials, locked, usize::MAX);
+    let (archives, credentials) = (Archives::new(S3::from_env(&variable)), CredentialSettings::from_env(&variable));
+    let mut host = LiveHost::new(name.clone(), engine, archives, credentials, locked, usize::MAX);
     plan.notes.iter().for_each(|note| console.line(note));
     let stop = run::stop_signal(deadline, LIMIT)?;
     let outcome = exec::run(&plan, &mut host, &mut run::Told { console: &mut *console }, stop).await;

@@ -132,7 +132,7 @@ fn live(prepared: &Prepared, store: LockedStore) -> Result<LiveHost, Failure> {
     let engine = prepared.engine.clone()?;
     let name = prepared.deployment.name.clone();
     let keep = prepared.deployment.keep;
-    Ok(LiveHost::new(name, engine, prepared.s3.clone(), prepared.credentials.clone(), store, keep))
+    Ok(LiveHost::new(name, engine, prepared.archives.clone(), prepared.credentials.clone(), store, keep))
 }
 
 /// What must be undone should we be killed is on disk before anything changes.

@@ -1,14 +1,17 @@
 //! The engine through its API (bollard): containers and images, with failures in our own words.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerSummary, ImageInspect};
 use bollard::query_parameters as query;
+use futures_util::StreamExt as _;
 
 use crate::error::{Failure, Kind, chain};
 use crate::facts::{self, ContainerFacts, EngineFacts};
+use crate::image::delta::{ImageStore, chain_ids};
 use crate::image::pin::{ImagePin, keeper_repository};
 use crate::plan::step::{ContainerSpec, Target};
 use crate::spec::types::{ContentDigest, EnvVar, Name};
@@ -18,6 +21,12 @@ pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// The engine's own default for a container without `stop_grace_period`.
 const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// The first API whose graph drivers take layers compressed with zstd: Docker 23.
+const ZSTD_SINCE: (u32, u32) = (1, 42);
+
+/// Images that are inspected at once.
+const INSPECTIONS: usize = 8;
 
 /// How long the engine may take to say who it is.
 const HELLO: Duration = Duration::from_secs(10);
@@ -163,6 +172,78 @@ impl Engine {
         Ok(tags)
     }
 
+    /// How and where the engine keeps images.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`].
+    pub async fn image_store(&self, api: (u32, u32)) -> Result<StoreFacts, Failure> {
+        let info = self.docker.info().await.map_err(|error| self.failed("ask for its settings", &error))?;
+        let mut status = info.driver_status.iter().flatten();
+        // Source: `docker info` prints `driver-type: io.containerd.snapshotter.v1` for the containerd store.
+        let is_containerd = status.any(|pair| pair.iter().any(|text| text == "io.containerd.snapshotter.v1"));
+        let store = match is_containerd {
+            true => ImageStore::Containerd,
+            false => ImageStore::Graph { zstd: api >= ZSTD_SINCE },
+        };
+        Ok(StoreFacts { store, folder: info.docker_root_dir.unwrap_or_default() })
+    }
+
+    /// Takes a reference off an image; the engine drops the image with the last one.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`]; none where there is no such reference.
+    pub async fn untag(&self, reference: &str) -> Result<(), Failure> {
+        match self.docker.remove_image(reference, None::<query::RemoveImageOptions>, None).await {
+            Err(error) if status(&error) != Some(404) => Err(self.failed(&format!("untag {reference}"), &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Free bytes where an engine of this host keeps its data; `None` for one elsewhere.
+    pub fn free(&self, folder: &str) -> Option<u64> {
+        let disk = nix::sys::statvfs::statvfs(folder).ok().filter(|_| self.address.starts_with("unix://"))?;
+        disk.blocks_available().checked_mul(disk.fragment_size())
+    }
+
+    /// Every layer of every image that the engine has.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`].
+    pub async fn layers(&self) -> Result<Layers, Failure> {
+        let options = query::ListImagesOptionsBuilder::default().all(true).build();
+        let images =
+            self.docker.list_images(Some(options)).await.map_err(|error| self.failed("list images", &error))?;
+        let mut inspected = futures_util::stream::iter(images)
+            .map(|image| async move { self.image(&image.id).await })
+            .buffer_unordered(INSPECTIONS);
+        let mut layers = Layers::default();
+        while let Some(image) = inspected.next().await {
+            // One that cannot be inspected (half removed, or of another platform) has nothing to offer.
+            let Some(root) = image.ok().flatten().and_then(|image| image.root_fs) else { continue };
+            let diff_ids = root.layers.unwrap_or_default();
+            layers.chain_ids.extend(chain_ids(&diff_ids));
+            layers.diff_ids.extend(diff_ids.iter().filter_map(|diff_id| diff_id.parse::<ContentDigest>().ok()));
+        }
+        Ok(layers)
+    }
+
+    /// Whether a container can be created of an image: on the containerd store an image may be there without its
+    /// layers. The container is removed again.
+    ///
+    /// # Errors
+    /// The engine's words.
+    pub async fn try_image(&self, image: &str, name: &str) -> Result<(), String> {
+        let body = bollard::models::ContainerCreateBody {
+            image: Some(image.to_owned()),
+            entrypoint: Some(vec!["/balehook-never-runs".into()]),
+            ..Default::default()
+        };
+        let options = query::CreateContainerOptionsBuilder::default().name(name).build();
+        let created = self.docker.create_container(Some(options), body).await.map_err(|error| cause(&error))?;
+        let options = query::RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        self.docker.remove_container(&created.id, Some(options)).await.map_err(|error| cause(&error))
+    }
+
     /// Creates a container of the image `image` and connects it to its further networks. Returns its ID.
     ///
     /// # Errors
@@ -197,6 +278,24 @@ impl Engine {
             None => unreachable(&self.address, &cause(error)),
         }
     }
+}
+
+/// How and where an engine keeps images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreFacts {
+    /// How.
+    pub store: ImageStore,
+    /// The engine's data folder, on its own host.
+    pub folder: String,
+}
+
+/// The layers that an engine has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Layers {
+    /// By what lies below them too.
+    pub chain_ids: HashSet<ContentDigest>,
+    /// By themselves.
+    pub diff_ids: HashSet<ContentDigest>,
 }
 
 /// The HTTP status of the engine's answer, where there was one.

@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use bollard::models::ImageInspect;
 use bollard::query_parameters as query;
 use futures_util::StreamExt as _;
 
+use super::bring::{FromArchive, Loaded};
 use super::credentials::CredentialSettings;
-use super::engine::{Engine, address, layers_are, refused, status};
-use super::s3::S3;
-use super::source::Archive;
-use super::{Host, load, prove, registry};
+use super::engine::{Engine, address, refused, status};
+use super::source::Archives;
+use super::{Host, prove, registry};
 use crate::error::{Failure, Kind};
 use crate::image::pin::ImagePin;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
 use crate::release::{LockedStore, Observed, Release};
-use crate::report::progress::megabytes;
 use crate::report::text::printable;
 use crate::spec::types::Name;
 
@@ -30,8 +28,8 @@ pub struct LiveHost {
     pub name: Name,
     /// The engine.
     pub engine: Engine,
-    /// The object store; nothing is sent before it is used.
-    pub s3: S3,
+    /// The archives.
+    pub archives: Archives,
     /// Where registry credentials are looked for.
     pub credentials: CredentialSettings,
     /// The records, locked.
@@ -47,12 +45,12 @@ impl LiveHost {
     pub const fn new(
         name: Name,
         engine: Engine,
-        s3: S3,
+        archives: Archives,
         credentials: CredentialSettings,
         store: LockedStore,
         keep: usize,
     ) -> Self {
-        Self { name, engine, s3, credentials, store, keep, created: None, loaded: None }
+        Self { name, engine, archives, credentials, store, keep, created: None, loaded: None }
     }
 
     /// The ID or the name by which the engine is to be asked for a container.
@@ -71,43 +69,6 @@ impl LiveHost {
                 .next("somebody removed it while we deployed: deploy again")
         })
     }
-
-    /// After a load: the wanted image among what the engine says it loaded.
-    async fn verify(&mut self, pin: &ImagePin, label: &str, loaded: &[String]) -> Result<String, Failure> {
-        let mut candidates: Vec<&str> = loaded.iter().map(String::as_str).collect();
-        if let ImagePin::Content { config, .. } = pin {
-            candidates.insert(0, config.as_str());
-        }
-        let mut found = Vec::new();
-        for candidate in candidates {
-            let Some(image) = self.engine.image(candidate).await? else { continue };
-            found.push(image.id.clone().unwrap_or_default());
-            if is_wanted(&image, candidate, pin, loaded.len()) {
-                let id = image.id.unwrap_or_default();
-                self.loaded = Some((pin.clone(), id.clone()));
-                return Ok(id);
-            }
-        }
-        found.dedup();
-        let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
-        Err(Failure::new(
-            Kind::Image,
-            format!("{label} was loaded, but {} is not in it: it held {found}", pin.describe()),
-        )
-        .next("correct `reference` or `id` under x-balehook.container.image"))
-    }
-}
-
-/// Whether a loaded image is the wanted one: its layers, or what little is known of a compressed archive.
-fn is_wanted(image: &ImageInspect, candidate: &str, pin: &ImagePin, loaded: usize) -> bool {
-    match pin {
-        ImagePin::Content { diff_ids, .. } => layers_are(image, diff_ids),
-        ImagePin::Unread { reference, id, .. } => {
-            let named = reference.as_deref().map_or(loaded == 1, |wanted| wanted == candidate);
-            named && id.as_ref().is_none_or(|id| image.id.as_deref() == Some(id.as_str()))
-        }
-        ImagePin::Registry { .. } | ImagePin::Unknown { .. } => false,
-    }
 }
 
 impl Host for LiveHost {
@@ -119,13 +80,12 @@ impl Host for LiveHost {
                 self.image_id(image).await?;
                 Ok(vec![pinned])
             }
-            Bring::Load { image, archive, bytes } => {
-                let label = archive.to_string();
-                let opened = Archive::open(archive, &self.s3).await.map_err(|failed| failed.failure)?;
-                let loaded = load::load(&self.engine, &opened, &label, *bytes).await?;
-                let id = self.verify(image, &label, &loaded).await?;
-                tracing::info!(%label, id, size = bytes.map(megabytes), "loaded");
-                Ok(loaded.into_iter().filter(|reference| !reference.starts_with("sha256:")).collect())
+            Bring::Load { image, archive, platform, .. } => {
+                let from = FromArchive { engine: &self.engine, archives: &self.archives, name: &self.name, pin: image };
+                let Loaded { id, references } = from.load(archive, platform.as_deref()).await?;
+                tracing::info!(%archive, id, "loaded");
+                self.loaded = Some((image.clone(), id));
+                Ok(references)
             }
         }
     }
@@ -203,9 +163,7 @@ impl Host for LiveHost {
     }
 
     async fn untag(&mut self, reference: &str) -> Result<(), Failure> {
-        let removed = self.engine.docker.remove_image(reference, None::<query::RemoveImageOptions>, None).await;
-        done_already(removed.map(drop), &[404])
-            .map_err(|error| self.engine.failed(&format!("untag {reference}"), &error))
+        self.engine.untag(reference).await
     }
 
     async fn evidence(&mut self, container: &Target) -> Vec<String> {

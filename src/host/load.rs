@@ -1,64 +1,296 @@
-//! Streaming an archive into the engine. (Only missing layers: the next step takes over here.)
+//! Bringing an archive's image into the engine: only what is missing travels.
+//!
+//! A graph driver unpacks a whole archive before it registers the first layer. It is given the layers in several
+//! parcels therefore, one after another: while it registers one, the next travels and is unpacked. What ties a parcel
+//! together, `manifest.json`, is held back until the parcel below is in.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashSet;
+use std::io;
 
 use bollard::errors::Error;
 use bollard::models::BuildInfo;
 use bollard::query_parameters::ImportImageOptions;
+use bytes::Bytes;
 use futures_util::StreamExt as _;
+use sha2::Digest as _;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::engine::{Engine, cause};
-use super::source::Archive;
+use super::inflate;
+use super::source::{Archive, ByteStream};
+use super::transfer::Transfer;
 use crate::error::{Failure, Kind};
+use crate::image::archive::{Compression, ReadAt as _};
+use crate::image::delta::{Delta, ImageStore, Parcel, ParcelLayer, must_inflate};
+use crate::image::filter::Filter;
 use crate::report::progress::Progress;
+use crate::spec::types::ContentDigest;
 
-/// Streams the whole archive into the engine. Returns what the engine says it loaded: references, and IDs of images
-/// without one.
-///
-/// # Errors
-/// [`Kind::Image`] with the engine's words. HTTP 200 proves nothing: the caller must verify the image.
-pub async fn load(engine: &Engine, archive: &Archive, label: &str, bytes: Option<u64>) -> Result<Vec<String>, Failure> {
-    let sent = Arc::new(AtomicU64::new(0));
-    let counter = sent.clone();
-    let failed = Arc::new(std::sync::Mutex::new(None));
-    let failure = failed.clone();
-    let body = archive.stream().map(move |chunk| {
-        match &chunk {
-            Ok(chunk) => {
-                counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+/// Chunks that wait for the engine to take them.
+const WAITING: usize = 4;
+/// A run of zeros that is long enough for any padding.
+static ZEROS: [u8; 512] = [0; 512];
+
+/// Why an image was not loaded.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The archive cannot be read, or is not what it says.
+    Source(String),
+    /// The engine's words.
+    Engine(String),
+}
+
+impl LoadError {
+    /// As a failure to bring in `label`.
+    pub fn failure(&self, label: &str) -> Failure {
+        match self {
+            Self::Source(why) => Failure::new(Kind::Image, format!("reading {label} broke off: {why}"))
+                .next("deploy again; if it happens again, is the archive complete and readable?"),
+            Self::Engine(words) => Failure::new(Kind::Image, format!("the engine cannot load {label}: {words}"))
+                .next("is it a complete archive of `docker save`? load it by hand to see: docker load --input …"),
+        }
+    }
+}
+
+/// One archive on its way into one engine.
+pub struct Load<'a> {
+    /// The engine.
+    pub engine: &'a Engine,
+    /// How it keeps images.
+    pub store: ImageStore,
+    /// The archive.
+    pub archive: &'a Archive,
+    /// The archive, as a person reads it.
+    pub label: &'a str,
+}
+
+impl Load<'_> {
+    /// Sends what is missing. The image of the last parcel is the wanted one; every parcel's image has the tag that
+    /// `tag` gives it, from 1. `None` where the engine can only be given the whole archive.
+    ///
+    /// # Errors
+    /// See [`LoadError`]. HTTP 200 proves nothing: the caller must verify the image.
+    pub async fn delta(
+        &self,
+        delta: &Delta<'_>,
+        tag: impl Fn(usize) -> String,
+    ) -> Result<Option<Vec<Parcel>>, LoadError> {
+        let mut inflated = Vec::new();
+        for (place, layer) in delta.missing_layers().filter(|(_, layer)| must_inflate(layer, self.store)) {
+            let stream = self.archive.stream(layer.offset..layer.offset + layer.size);
+            let size = inflate::size(stream, layer.compression).await;
+            inflated.push((place, size.map_err(|error| LoadError::Source(format!("{}: {error}", layer.name)))?));
+        }
+        let Some(parcels) = delta.parcels(self.store, &inflated, tag) else { return Ok(None) };
+        let ranges = parcels.iter().flat_map(|parcel| &parcel.layers);
+        let total = ranges.clone().map(|layer| layer.range.end - layer.range.start).sum();
+        let ranges = ranges.filter(|layer| !layer.inflate).map(|layer| layer.range.clone());
+        let mut sender = Sender {
+            archive: self.archive,
+            transfer: Transfer::new(self.archive.clone(), ranges.collect::<Vec<_>>()),
+            progress: Progress::new(format!("load {}", self.label), Some(total)),
+        };
+        let mut below: Option<Request> = None;
+        for parcel in &parcels {
+            let mut request = Request::begin(self.engine);
+            request.settle(sender.layers(parcel, &request.body).await).await?;
+            if let Some(below) = below.take() {
+                below.end().await?;
             }
-            Err(error) => keep(&failure, error.to_string()),
+            request.settle(send(&request.body, parcel.tail.clone()).await).await?;
+            below = Some(request);
         }
-        chunk
-    });
-    let mut answers = std::pin::pin!(engine.docker.import_image_stream(ImportImageOptions::default(), body, None));
-    let mut progress = Progress::new(format!("load {label}"), bytes);
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
-    let mut loaded = Vec::new();
-    loop {
-        tokio::select! {
-            answer = answers.next() => match answer {
-                None => break,
-                Some(Ok(info)) => take(&info, &mut loaded).map_err(|words| refused(label, &words, &failed))?,
-                Some(Err(error)) => return Err(refused(label, &words(&error), &failed)),
+        if let Some(last) = below {
+            last.end().await?;
+        }
+        sender.progress.finish();
+        Ok(Some(parcels))
+    }
+
+    /// Sends the whole archive, but for the blobs in `known`; a compressed one is decompressed on the way, as far as it
+    /// must be read. Returns what the engine says it loaded: references, and IDs of images without one; and whether
+    /// anything was left out.
+    ///
+    /// # Errors
+    /// See [`LoadError`]. HTTP 200 proves nothing: the caller must verify the image.
+    pub async fn whole(
+        &self,
+        compression: Compression,
+        known: HashSet<ContentDigest>,
+    ) -> Result<(Vec<String>, bool), LoadError> {
+        let mut progress = Progress::new(format!("load {}", self.label), Some(self.archive.len()));
+        let read = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let counter = read.clone();
+        let raw: ByteStream = Box::pin(self.archive.stream(0..self.archive.len()).inspect(move |chunk| {
+            if let Ok(chunk) = chunk {
+                counter.fetch_add(chunk.len() as u64, std::sync::atomic::Ordering::Relaxed);
+            }
+        }));
+        let (mut stream, mut filter) = match compression {
+            Compression::Gzip | Compression::Zstd => (inflate::stream(raw, compression), Some(Filter::new(known))),
+            // The engine decompresses these itself.
+            Compression::None | Compression::Xz | Compression::Bzip2 => (raw, None),
+        };
+        let mut request = Request::begin(self.engine);
+        let mut sent = Ok(());
+        while let Some(chunk) = stream.next().await {
+            sent = match (chunk, &mut filter) {
+                (Ok(chunk), None) => send(&request.body, chunk).await,
+                (Ok(chunk), Some(filter)) => match filter.feed(chunk) {
+                    Ok(pieces) => send_all(&request.body, pieces).await,
+                    Err(why) => abort(&request.body, why).await,
+                },
+                (Err(error), _) => abort(&request.body, error.to_string()).await,
+            };
+            if sent.is_err() {
+                break;
+            }
+            progress.at(read.load(std::sync::atomic::Ordering::Relaxed));
+        }
+        request.settle(sent).await?;
+        let loaded = request.end().await?;
+        progress.finish();
+        Ok((loaded, filter.is_some_and(|filter| filter.has_left_out())))
+    }
+}
+
+type Body = mpsc::Sender<io::Result<Bytes>>;
+
+/// Why a body is not sent to its end: the engine does not take it, or there is nothing to send.
+enum Broken {
+    Refused,
+    Source(String),
+}
+
+async fn send(body: &Body, chunk: Bytes) -> Result<(), Broken> {
+    body.send(Ok(chunk)).await.map_err(|_| Broken::Refused)
+}
+
+async fn send_all(body: &Body, chunks: Vec<Bytes>) -> Result<(), Broken> {
+    for chunk in chunks {
+        send(body, chunk).await?;
+    }
+    Ok(())
+}
+
+/// The engine must not take what it has for the whole: the body ends with an error.
+async fn abort(body: &Body, why: String) -> Result<(), Broken> {
+    let _ = body.send(Err(io::Error::other(why.clone()))).await;
+    Err(Broken::Source(why))
+}
+
+/// One `POST /images/load` under way.
+struct Request {
+    body: Body,
+    answer: AbortOnDropHandle<Result<Vec<String>, String>>,
+}
+
+impl Request {
+    fn begin(engine: &Engine) -> Self {
+        let (body, chunks) = mpsc::channel::<io::Result<Bytes>>(WAITING);
+        let docker = engine.docker.clone();
+        let answer = AbortOnDropHandle::new(tokio::spawn(async move {
+            let chunks = tokio_stream(chunks);
+            let mut answers = std::pin::pin!(docker.import_image_stream(ImportImageOptions::default(), chunks, None));
+            let mut loaded = Vec::new();
+            while let Some(answer) = answers.next().await {
+                take(&answer.map_err(|error: Error| cause(&error))?, &mut loaded)?;
+            }
+            Ok(loaded)
+        }));
+        Self { body, answer }
+    }
+
+    /// After sending: goes on, or says why that ended.
+    async fn settle(&mut self, sent: Result<(), Broken>) -> Result<(), LoadError> {
+        match sent {
+            Ok(()) => Ok(()),
+            Err(Broken::Source(why)) => Err(LoadError::Source(why)),
+            Err(Broken::Refused) => match (&mut self.answer).await {
+                Ok(Err(words)) => Err(LoadError::Engine(words)),
+                Ok(Ok(_)) => Err(LoadError::Engine("it ended the load before it had the whole archive".into())),
+                Err(error) => Err(LoadError::Engine(error.to_string())),
             },
-            _ = tick.tick() => progress.at(sent.load(Ordering::Relaxed)),
         }
     }
-    progress.at(sent.load(Ordering::Relaxed));
-    progress.finish();
-    Ok(loaded)
-}
 
-fn keep(slot: &std::sync::Mutex<Option<String>>, words: String) {
-    if let Ok(mut slot) = slot.lock() {
-        slot.get_or_insert(words);
+    /// The body is complete: what the engine says it loaded.
+    async fn end(self) -> Result<Vec<String>, LoadError> {
+        drop(self.body);
+        let answer = self.answer.await.map_err(|error| LoadError::Engine(error.to_string()))?;
+        answer.map_err(LoadError::Engine)
     }
 }
 
-fn words(error: &Error) -> String {
-    cause(error)
+fn tokio_stream(
+    chunks: mpsc::Receiver<io::Result<Bytes>>,
+) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send + 'static {
+    futures_util::stream::unfold(chunks, async |mut chunks| chunks.recv().await.map(|chunk| (chunk, chunks)))
+}
+
+/// The layers of all parcels, one after another.
+struct Sender<'a> {
+    archive: &'a Archive,
+    transfer: Transfer,
+    progress: Progress,
+}
+
+impl Sender<'_> {
+    async fn layers(&mut self, parcel: &Parcel, body: &Body) -> Result<(), Broken> {
+        for layer in &parcel.layers {
+            send(body, layer.header.clone()).await?;
+            let digest = match layer.inflate {
+                true => self.inflated(layer, body).await?,
+                false => self.stored(layer, body).await?,
+            };
+            if let Some(wanted) = layer.digest.as_ref().filter(|wanted| **wanted != digest) {
+                let why = format!("layer {} has the digest {digest}, not {wanted}: it is damaged", layer.place + 1);
+                return abort(body, why).await;
+            }
+            send(body, Bytes::from_static(&ZEROS[..layer.padding])).await?;
+        }
+        Ok(())
+    }
+
+    async fn stored(&mut self, layer: &ParcelLayer, body: &Body) -> Result<ContentDigest, Broken> {
+        let mut hasher = sha2::Sha256::new();
+        let mut left = layer.range.end - layer.range.start;
+        while left > 0 {
+            let chunk = match self.transfer.next().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return self.broke(body, "it ended early".into()).await,
+                Err(error) => return self.broke(body, error.to_string()).await,
+            };
+            hasher.update(&chunk);
+            left = left.saturating_sub(chunk.len() as u64);
+            self.progress.more(chunk.len());
+            send(body, chunk).await?;
+        }
+        Ok(ContentDigest::finish(hasher))
+    }
+
+    async fn inflated(&mut self, layer: &ParcelLayer, body: &Body) -> Result<ContentDigest, Broken> {
+        let mut hasher = sha2::Sha256::new();
+        let mut stream = inflate::stream(self.archive.stream(layer.range.clone()), Compression::Zstd);
+        while let Some(chunk) = stream.next().await {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => return self.broke(body, error.to_string()).await,
+            };
+            hasher.update(&chunk);
+            send(body, chunk).await?;
+        }
+        self.progress.more(usize::try_from(layer.range.end - layer.range.start).unwrap_or(0));
+        Ok(ContentDigest::finish(hasher))
+    }
+
+    async fn broke<T>(&self, body: &Body, why: String) -> Result<T, Broken> {
+        match abort(body, why.clone()).await {
+            Err(broken) => Err(broken),
+            Ok(()) => Err(Broken::Source(why)),
+        }
+    }
 }
 
 /// What one answer says; `Err` where it says that the image is broken.
@@ -75,14 +307,4 @@ fn take(info: &BuildInfo, loaded: &mut Vec<String>) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn refused(label: &str, words: &str, source: &std::sync::Mutex<Option<String>>) -> Failure {
-    let source = source.lock().ok().and_then(|mut slot| slot.take());
-    match source {
-        Some(read) => Failure::new(Kind::Image, format!("reading {label} broke off: {read}"))
-            .next("deploy again; if it happens again, is the archive complete and readable?"),
-        None => Failure::new(Kind::Image, format!("the engine cannot load {label}: {words}"))
-            .next("is it a complete archive of `docker save`? load it by hand to see: docker load --input …"),
-    }
 }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use bollard::models::{ContainerCreateBody, ContainerSummary};
 
 use super::credentials::CredentialSettings;
-use super::engine::Engine;
+use super::engine::{Engine, StoreFacts};
 use super::s3::S3;
-use super::source::Archive;
+use super::source::{Archive, Archives};
 use super::{ports, registry};
 use crate::error::{Failure, Kind};
 use crate::facts::{Facts, ImageFacts, Known, LookFailure, Room};
 use crate::image::archive::{self, ArchiveError, ReadAt as _};
+use crate::image::delta::Delta;
 use crate::image::pin::ImagePin;
 use crate::image::reference::ImageReference;
 use crate::plan::{Asker, create, recover};
@@ -29,6 +30,8 @@ pub struct Look<'a> {
     pub engine: Result<&'a Engine, &'a Failure>,
     /// The object store.
     pub s3: &'a S3,
+    /// The archives.
+    pub archives: &'a Archives,
     /// Where registry credentials are looked for.
     pub credentials: &'a CredentialSettings,
     /// The records.
@@ -103,6 +106,9 @@ impl Look<'_> {
         if let Err(failure) = self.presence(&mut image, facts).await {
             facts.failures.push(LookFailure { failure, definite: false });
         }
+        if let ImageSource::Archive { location, .. } = &container.image {
+            self.missing(location, &mut image, facts).await;
+        }
         facts.image = Some(image);
     }
 
@@ -110,10 +116,28 @@ impl Look<'_> {
         let (Ok(engine), Some(_)) = (self.engine, facts.engine.yes()) else { return Ok(()) };
         if let Some(seen) = engine.find(&image.pin, &self.deployment.name).await? {
             image.present = true;
-            image.bytes = Some(0);
+            image.bytes = None;
             image.architecture = seen.architecture.or(image.architecture.take());
         }
         Ok(())
+    }
+
+    /// What must travel of an archive that the engine lacks, and whether there is room for it.
+    async fn missing(&self, location: &ArchiveLocation, image: &mut ImageFacts, facts: &mut Facts) {
+        let ImagePin::Content { config, .. } = &image.pin else {
+            return self
+                .room(facts, image.bytes.filter(|_| !image.present).map(|bytes| bytes.saturating_mul(UNPACKED)))
+                .await;
+        };
+        let (Ok(engine), Some(hello), false) = (self.engine, facts.engine.yes(), image.present) else { return };
+        let architecture = self.architecture(facts);
+        let Ok(opened) = self.archives.open(location, architecture.as_deref()).await else { return };
+        let Ok(index) = &opened.index else { return };
+        let Some(archived) = index.images.iter().find(|found| found.config_digest == *config) else { return };
+        let (Ok(store), Ok(layers)) = (engine.image_store(hello.api).await, engine.layers().await) else { return };
+        let missing = Delta::new(archived, &layers.chain_ids).missing(store.store);
+        image.missing = Some(missing);
+        self.room(facts, Some(missing.unpacked.saturating_add(missing.copies))).await;
     }
 
     async fn resolve(&self, reference: &ImageReference, facts: &mut Facts) -> ImageFacts {
@@ -190,17 +214,16 @@ impl Look<'_> {
         id: Option<&ContentDigest>,
         architecture: Option<&str>,
     ) -> Result<ImageFacts, LookFailure> {
-        let archive = Archive::open(location, self.s3).await?;
+        let opened = self.archives.open(location, architecture).await?;
         let wrong = |why: String| LookFailure { failure: bad_archive(location, &why), definite: true };
-        let index = match archive::index(&archive, architecture).await {
+        let index = match &opened.index {
             Ok(index) => index,
-            Err(ArchiveError::Compressed(_)) => return Ok(unread(&archive, reference, id)),
+            Err(ArchiveError::Compressed(_)) => return Ok(unread(&opened.archive, reference, id)),
             Err(error) => return Err(wrong(error.to_string())),
         };
-        let image = archive::select(&index, reference, id).map_err(|error| wrong(error.to_string()))?;
+        let image = archive::select(index, reference, id).map_err(|error| wrong(error.to_string()))?;
         let reference = reference.map(ToString::to_string).or_else(|| image.references.first().cloned());
         Ok(ImageFacts {
-            bytes: Some(archive.len()),
             architecture: Some(image.architecture.clone()),
             ..found(ImagePin::Content {
                 reference,
@@ -254,13 +277,12 @@ impl Look<'_> {
         env_file::variables(&file.location.to_string(), &text, file.raw, hidden, self.lookup).map_err(definite)
     }
 
-    /// The room that loading needs, where an archive must travel to an engine of this host.
-    async fn room(&self, engine: &Engine, is_local: bool, image: Option<&ImageFacts>) -> Option<Room> {
-        let bytes = image.filter(|image| is_local && !image.present).and_then(|image| image.bytes)?;
-        let folder = engine.docker.info().await.ok()?.docker_root_dir?;
-        let disk = nix::sys::statvfs::statvfs(folder.as_str()).ok()?;
-        let free = disk.blocks_available().checked_mul(disk.fragment_size())?;
-        Some(Room { folder, free, needed: bytes.saturating_mul(UNPACKED) })
+    /// The room that loading needs, where the engine is on this host.
+    async fn room(&self, facts: &mut Facts, needed: Option<u64>) {
+        let (Ok(engine), Some(hello), Some(needed)) = (self.engine, facts.engine.yes(), needed) else { return };
+        let Ok(StoreFacts { folder, .. }) = engine.image_store(hello.api).await else { return };
+        let free = engine.free(&folder);
+        facts.room = free.map(|free| Room { folder, free, needed });
     }
 
     async fn surroundings(&self, container: &Container, all: &[ContainerSummary], facts: &mut Facts) {
@@ -269,7 +291,6 @@ impl Look<'_> {
         let local = engine.address.starts_with("unix://").then_some(self.proc.as_path());
         facts.ports_taken = ports::taken(&options.body, all, &facts.containers, local);
         let extra = options.extra_networks.iter().map(|(network, _)| network.clone());
-        facts.room = self.room(engine, local.is_some(), facts.image.as_ref()).await;
         for network in networks(&options.body).into_iter().chain(extra) {
             let seen = engine.docker.inspect_network(&network, None).await;
             if seen.is_err_and(|error| super::engine::status(&error) == Some(404)) {
@@ -279,8 +300,9 @@ impl Look<'_> {
     }
 }
 
-/// How much larger than its archive an image becomes while it is loaded: the unpacked copy and the layers.
-const UNPACKED: u64 = 2;
+/// How much larger than a compressed archive its image becomes while it is loaded: what the layers are compressed by,
+/// and the engine's own copy.
+const UNPACKED: u64 = 4;
 
 /// Whether an event has anything to do with the engine.
 pub const fn touches_engine(event: LifecycleEvent) -> bool {
@@ -309,7 +331,7 @@ fn networks(body: &ContainerCreateBody) -> Vec<String> {
 }
 
 fn found(pin: ImagePin) -> ImageFacts {
-    ImageFacts { pin, present: false, bytes: None, unknown: None, architecture: None }
+    ImageFacts { pin, present: false, bytes: None, missing: None, unknown: None, architecture: None }
 }
 
 fn unknown(wanted: String, why: &str) -> ImageFacts {

@@ -1,9 +1,11 @@
 //! The effects, behind one small trait. Processes are started here and nowhere else.
 
 pub mod aws;
+pub mod bring;
 pub mod credentials;
 pub mod ecr;
 pub mod engine;
+pub mod inflate;
 pub mod live;
 pub mod load;
 pub mod look;
@@ -13,6 +15,7 @@ pub mod prove;
 pub mod registry;
 pub mod s3;
 pub mod source;
+pub mod transfer;
 
 use std::time::Duration;
 

@@ -1,7 +1,9 @@
 //! S3: a head, ranges, and a stream that resumes at the byte where it broke.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aws_config::Region;
@@ -11,7 +13,6 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
-use futures_util::Stream;
 use tokio::sync::OnceCell;
 
 use super::aws;
@@ -20,8 +21,8 @@ use crate::facts::LookFailure;
 use crate::report::text::{printable, shorten};
 use crate::spec::types::S3Uri;
 
-/// How long we wait for the next bytes of a body.
-const IDLE: Duration = Duration::from_secs(30);
+/// How long we wait for the next bytes of a body: a connection that is silent for so long is replaced.
+const IDLE: Duration = Duration::from_secs(10);
 /// How often a body that breaks without having brought a byte is asked for again.
 const ATTEMPTS: u32 = 5;
 
@@ -168,22 +169,23 @@ impl S3 {
     /// # Errors
     /// See [`S3Error`].
     pub async fn read_range(&self, object: &S3Object, offset: u64, len: usize) -> Result<Bytes, S3Error> {
-        let mut all = bytes::BytesMut::with_capacity(len);
         let end = object.size.min(offset + len as u64);
-        let mut body = Body::new(object.clone(), offset, end);
+        self.part(object, offset..end, Arc::default()).await
+    }
+
+    /// A range of the object: one GET, gone on with at the byte where it breaks. `breaks` is counted up each time that
+    /// it does.
+    ///
+    /// # Errors
+    /// See [`S3Error`].
+    pub async fn part(&self, object: &S3Object, range: Range<u64>, breaks: Arc<AtomicU32>) -> Result<Bytes, S3Error> {
+        let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
+        let mut all = bytes::BytesMut::with_capacity(length);
+        let mut body = Body::new(object.clone(), range, breaks);
         while let Some(chunk) = body.next().await? {
             all.extend_from_slice(&chunk);
         }
         Ok(all.freeze())
-    }
-
-    /// The whole object in order: one GET, gone on with by range where it breaks.
-    pub fn stream(&self, object: &S3Object) -> impl Stream<Item = Result<Bytes, S3Error>> + Send + 'static {
-        let body = Body::new(object.clone(), 0, object.size);
-        futures_util::stream::try_unfold(
-            body,
-            |mut body| async move { Ok(body.next().await?.map(|chunk| (chunk, body))) },
-        )
     }
 
     async fn client(&self) -> Client {
@@ -212,11 +214,12 @@ struct Body {
     end: u64,
     open: Option<ByteStream>,
     failures: u32,
+    breaks: Arc<AtomicU32>,
 }
 
 impl Body {
-    const fn new(object: S3Object, at: u64, end: u64) -> Self {
-        Self { object, at, end, open: None, failures: 0 }
+    const fn new(object: S3Object, range: Range<u64>, breaks: Arc<AtomicU32>) -> Self {
+        Self { object, at: range.start, end: range.end, open: None, failures: 0, breaks }
     }
 
     /// The next bytes; `None` at the end of the range.
@@ -257,6 +260,7 @@ impl Body {
     async fn broke(&mut self, why: String) -> Result<(), S3Error> {
         self.open = None;
         self.failures += 1;
+        self.breaks.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(uri = %self.object.uri, at = self.at, why, attempt = self.failures, "the transfer broke");
         if self.failures >= ATTEMPTS {
             let why = format!("it broke off at byte {} of {} {ATTEMPTS} times: {why}", self.at, self.object.size);
@@ -302,18 +306,19 @@ async fn get(object: &S3Object, from: u64, end: u64) -> Result<ByteStream, S3Err
     let request = object.client.get_object().bucket(uri.bucket()).key(uri.key()).if_match(&object.etag);
     let request = request.set_version_id(uri.version().map(str::to_owned)).range(format!("bytes={from}-{}", end - 1));
     let answer = request.send().await.map_err(|error| explain(uri, &error, false))?;
-    check_range(&answer, object, from)?;
+    check_range(&answer, object, from, end)?;
     Ok(answer.body)
 }
 
 /// A server that answers another range than the one it was asked for would mix up the bytes.
-fn check_range(answer: &GetObjectOutput, object: &S3Object, from: u64) -> Result<(), S3Error> {
+fn check_range(answer: &GetObjectOutput, object: &S3Object, from: u64, end: u64) -> Result<(), S3Error> {
     let wrong = |why: String| Err(S3Error::Other { uri: object.uri.to_string(), why });
+    let wanted = format!("bytes {from}-{}/{}", end - 1, object.size);
     match answer.content_range() {
         None if from == 0 => Ok(()),
         None => wrong("the server ignores ranges".into()),
-        Some(range) if range.starts_with(&format!("bytes {from}-")) => Ok(()),
-        Some(range) => wrong(format!("the server was asked for bytes from {from} and gives `{}`", printable(range))),
+        Some(range) if range == wanted => Ok(()),
+        Some(range) => wrong(format!("the server was asked for `{wanted}` and gives `{}`", printable(range))),
     }
 }
 

@@ -1,22 +1,21 @@
 //! Where an archive's bytes come from: a file of this host or an object in S3.
 
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::Stream;
 
 use super::s3::{S3, S3Object};
+use super::transfer::Transfer;
 use crate::error::{Failure, Kind};
 use crate::facts::LookFailure;
-use crate::image::archive::{ReadAt, ReadError};
+use crate::image::archive::{self, ArchiveError, ArchiveIndex, ReadAt, ReadError};
 use crate::spec::ArchiveLocation;
-
-/// Bytes read from a file at once while it is streamed.
-const CHUNK: usize = 256 * 1024;
 
 /// An archive that can be read at any place, and as a stream.
 #[derive(Debug, Clone)]
@@ -67,12 +66,61 @@ impl Archive {
         }
     }
 
-    /// The whole archive, in order, with constant memory.
-    pub fn stream(&self) -> ByteStream {
-        match self {
-            Self::File { file, version: (size, _), .. } => file_stream(file.clone(), *size),
-            Self::S3 { s3, object } => Box::pin(s3.stream(object).map(|chunk| chunk.map_err(io::Error::other))),
+    /// Some of it or all, in order, with bounded memory.
+    pub fn stream(&self, range: Range<u64>) -> ByteStream {
+        let transfer = Transfer::new(self.clone(), [range]);
+        Box::pin(futures_util::stream::try_unfold(transfer, async |mut transfer| {
+            let chunk = transfer.next().await.map_err(io::Error::other)?;
+            Ok(chunk.map(|chunk| (chunk, transfer)))
+        }))
+    }
+}
+
+/// The archives of one deployment, each opened and indexed once: what looks at one leaves it for what loads it.
+#[derive(Debug, Clone)]
+pub struct Archives {
+    s3: S3,
+    opened: Arc<Mutex<Vec<Arc<Opened>>>>,
+}
+
+/// An archive, and what it holds.
+#[derive(Debug)]
+pub struct Opened {
+    /// Where it is.
+    pub location: ArchiveLocation,
+    /// Its bytes.
+    pub archive: Archive,
+    /// What it holds for the host's processor, or why that cannot be told.
+    pub index: Result<ArchiveIndex, ArchiveError>,
+}
+
+impl Archives {
+    /// None is open yet.
+    pub fn new(s3: S3) -> Self {
+        Self { s3, opened: Arc::default() }
+    }
+
+    /// Opens and indexes an archive; of several platforms the images of `architecture` are taken.
+    ///
+    /// # Errors
+    /// As [`Archive::open`]. What is wrong with its content is told by [`Opened::index`].
+    pub async fn open(
+        &self,
+        location: &ArchiveLocation,
+        architecture: Option<&str>,
+    ) -> Result<Arc<Opened>, LookFailure> {
+        let known = |opened: &&Arc<Opened>| opened.location == *location;
+        let found = self.opened.lock().ok().and_then(|all| all.iter().find(known).cloned());
+        if let Some(found) = found {
+            return Ok(found);
         }
+        let archive = Archive::open(location, &self.s3).await?;
+        let index = archive::index(&archive, architecture).await;
+        let opened = Arc::new(Opened { location: location.clone(), archive, index });
+        if let Ok(mut all) = self.opened.lock() {
+            all.push(opened.clone());
+        }
+        Ok(opened)
     }
 }
 
@@ -120,25 +168,17 @@ fn read_full(file: &std::fs::File, buffer: &mut [u8], offset: u64) -> io::Result
     Ok(done)
 }
 
-fn file_stream(file: Arc<std::fs::File>, size: u64) -> ByteStream {
-    Box::pin(futures_util::stream::try_unfold(0u64, move |offset| {
-        let file = file.clone();
-        async move {
-            let want = usize::try_from(size - offset).unwrap_or(CHUNK).min(CHUNK);
-            if want == 0 {
-                return Ok(None);
-            }
-            let mut buffer = vec![0; want];
-            let got = read_full(&file, &mut buffer, offset)?;
-            if got < want {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the archive became shorter while it was read",
-                ));
-            }
-            Ok(Some((Bytes::from(buffer), offset + got as u64)))
-        }
-    }))
+/// Up to `len` bytes of a file from `offset`.
+///
+/// # Errors
+/// It cannot be read, or became shorter.
+pub fn read_chunk(file: &std::fs::File, offset: u64, len: u64) -> io::Result<Bytes> {
+    let mut buffer = vec![0; usize::try_from(len).unwrap_or(0)];
+    let got = read_full(file, &mut buffer, offset)?;
+    if got < buffer.len() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive became shorter while it was read"));
+    }
+    Ok(buffer.into())
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {

@@ -41,6 +41,49 @@ impl ReadError {
     }
 }
 
+/// How bytes are compressed, told by how they begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+    /// The .xz file format.
+    Xz,
+    /// bzip2.
+    Bzip2,
+}
+
+impl Compression {
+    /// The longest beginning that is looked at, in bytes.
+    pub const MAGIC: usize = 6;
+
+    /// What `start` is the beginning of.
+    pub fn of(start: &[u8]) -> Self {
+        const BEGINNINGS: [(&[u8], Compression); 4] = [
+            (b"\x1f\x8b", Compression::Gzip),
+            (b"\x28\xb5\x2f\xfd", Compression::Zstd),
+            (b"\xfd7zXZ\0", Compression::Xz),
+            (b"BZh", Compression::Bzip2),
+        ];
+        BEGINNINGS.iter().find(|(magic, _)| start.starts_with(magic)).map_or(Self::None, |(_, found)| *found)
+    }
+}
+
+impl std::fmt::Display for Compression {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "nothing",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Xz => "xz",
+            Self::Bzip2 => "bzip2",
+        })
+    }
+}
+
 /// Why an archive cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArchiveError {
@@ -49,7 +92,7 @@ pub enum ArchiveError {
     Read(#[from] ReadError),
     /// Compressed as a whole: it can be loaded, but not indexed.
     #[error("is compressed with {0}")]
-    Compressed(&'static str),
+    Compressed(Compression),
     /// Something else than a tar archive.
     #[error("is not an archive of images: it starts with {0}")]
     NotAnArchive(String),
@@ -108,8 +151,12 @@ pub struct ArchivedImage {
     pub architecture: String,
     /// `linux`.
     pub os: String,
-    /// Where each layer's bytes are, bottom first: the seam for fetching only what is missing.
+    /// Where each layer's bytes are, bottom first.
     pub layers: Vec<LayerEntry>,
+    /// The config's bytes.
+    pub config: Bytes,
+    /// The bytes of the OCI manifest that lists the config and the layers, where the archive has one.
+    pub manifest: Option<Bytes>,
 }
 
 /// A layer's bytes in the archive.
@@ -121,6 +168,10 @@ pub struct LayerEntry {
     pub offset: u64,
     /// How many they are.
     pub size: u64,
+    /// How they are compressed.
+    pub compression: Compression,
+    /// The digest that the archive says they have as they are stored; it is checked as they pass.
+    pub digest: Option<ContentDigest>,
 }
 
 /// Reads the index of an archive; of a multi-platform layout the images of `architecture` (`amd64`, …) are taken.
@@ -128,8 +179,9 @@ pub struct LayerEntry {
 /// # Errors
 /// See [`ArchiveError`].
 pub async fn index(archive: &impl ReadAt, architecture: Option<&str>) -> Result<ArchiveIndex, ArchiveError> {
-    let entries = walk::entries(archive).await?;
-    let images = layout::images(archive, &entries, architecture).await?;
+    let reader = walk::Remembering::new(archive);
+    let entries = walk::entries(&reader).await?;
+    let images = layout::images(&reader, &entries, architecture).await?;
     Ok(ArchiveIndex { images })
 }
 

@@ -7,7 +7,6 @@ use crate::error::{Failure, Kind};
 use crate::facts::{self, ContainerFacts, Facts, ImageFacts};
 use crate::image::pin::ImagePin;
 use crate::release::{FORMAT, Observed, Release};
-use crate::report::progress::megabytes;
 use crate::spec::types::LifecycleEvent;
 use crate::spec::{Container, Deployment, ImageSource};
 
@@ -68,6 +67,7 @@ fn before_install(
     assume(plan, facts, image);
     check(container, facts, image)?;
     begin(plan, deployment, facts);
+    make_room(plan, deployment, facts, &image.pin)?;
     prune(plan, deployment, facts, &image.pin);
     Ok(())
 }
@@ -77,6 +77,7 @@ fn bring(plan: &mut Plan, deployment: &Deployment, container: &Container, facts:
     assume(plan, facts, image);
     check(container, facts, image)?;
     begin(plan, deployment, facts);
+    make_room(plan, deployment, facts, &image.pin)?;
     bring_image(plan, deployment, container, facts, image);
     Ok(())
 }
@@ -90,9 +91,13 @@ fn bring_image(plan: &mut Plan, deployment: &Deployment, container: &Container, 
                 registry: reference.registry().to_owned(),
                 platform: container.service.platform.clone(),
             },
-            ImageSource::Archive { location, .. } => {
-                Bring::Load { image: image.pin.clone(), archive: location.clone(), bytes: image.bytes }
-            }
+            ImageSource::Archive { location, .. } => Bring::Load {
+                image: image.pin.clone(),
+                archive: location.clone(),
+                platform: container.service.platform.clone(),
+                bytes: image.bytes,
+                missing: image.missing,
+            },
         })));
     }
     if !facts.keeper_tags.contains(&tag) {
@@ -121,6 +126,7 @@ fn start(
     match same {
         Some(same) => keep_serving(plan, same, proof, facts, release),
         None => {
+            make_room(plan, deployment, facts, &image.pin)?;
             bring_image(plan, deployment, container, facts, image);
             plan.changed_options = changed_options(&spec, facts);
             swap(plan, deployment, serving.as_ref(), labelled(spec, deployment, asker, image, &digest), proof, release);
@@ -225,10 +231,27 @@ fn proof(deployment: &Deployment) -> Proof {
     }
 }
 
+/// Where the image does not fit, the releases before the present one go first. Whether that was enough is looked at
+/// again before the first byte is loaded.
+fn make_room(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &ImagePin) -> Result<(), Failure> {
+    let Some(refusal) = facts.room.as_ref().and_then(facts::Room::refusal) else { return Ok(()) };
+    let before = plan.actions.len();
+    prune_to(plan, deployment, facts, wanted, 1);
+    if plan.actions.len() == before {
+        return Err(refusal);
+    }
+    plan.notes.push(format!("{}: images of earlier releases go first", refusal.message));
+    Ok(())
+}
+
 /// Our tags that no kept release holds, and what was brought in for them.
 fn prune(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &ImagePin) {
     let is_recorded = plan.actions.iter().any(|action| matches!(action.step, Step::Record { .. }));
-    let earlier = deployment.keep - usize::from(is_recorded);
+    prune_to(plan, deployment, facts, wanted, deployment.keep - usize::from(is_recorded));
+}
+
+/// The same, where the last `earlier` releases are kept.
+fn prune_to(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &ImagePin, earlier: usize) {
     let mut kept: Vec<String> =
         facts.releases.iter().take(earlier).map(|release| release.image.keeper_tag(&deployment.name)).collect();
     kept.push(wanted.keeper_tag(&deployment.name));
@@ -237,7 +260,10 @@ fn prune(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &Image
         let references =
             brought_for(facts, tag).filter(|reference| !needed.contains(reference) && !is_of(wanted, reference));
         for reference in references.chain([tag]) {
-            plan.actions.push(Action::best_effort(Step::Untag { reference: reference.clone() }));
+            let action = Action::best_effort(Step::Untag { reference: reference.clone() });
+            if !plan.actions.contains(&action) {
+                plan.actions.push(action);
+            }
         }
     }
 }
@@ -284,11 +310,6 @@ fn check(container: &Container, facts: &Facts, image: &ImageFacts) -> Result<(),
                 .next(format!("this engine is {} (API {}.{})", engine.version, engine.api.0, engine.api.1)));
             }
         }
-    }
-    if let Some(room) = facts.room.as_ref().filter(|room| room.free < room.needed) {
-        let (needed, free) = (megabytes(room.needed), megabytes(room.free));
-        return Err(Failure::new(Kind::Image, format!("loading needs {needed} in {}, {free} are free", room.folder))
-            .next("make room (docker system df), lower x-balehook.keep, or enlarge the disk"));
     }
     if let Some(network) = facts.networks_missing.first() {
         return Err(Failure::new(Kind::Container, format!("network {network} does not exist"))

@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use super::create::ContainerOptions;
 use super::run_line;
+use crate::image::delta::Missing;
 use crate::image::pin::ImagePin;
 use crate::release::Release;
+use crate::report::progress::megabytes;
 use crate::spec::types::EnvVar;
 use crate::spec::{ArchiveLocation, Probe};
 
@@ -92,14 +94,18 @@ pub enum Bring {
         /// `linux/arm64`, where the service names one.
         platform: Option<String>,
     },
-    /// We stream the archive into the engine.
+    /// We stream what is missing of an archive into the engine.
     Load {
         /// Which image must be in the engine afterwards.
         image: ImagePin,
         /// From where.
         archive: ArchiveLocation,
-        /// The archive's length, where known.
+        /// `linux/arm64`, where the service names one.
+        platform: Option<String>,
+        /// The length of a compressed archive: it travels as a whole.
         bytes: Option<u64>,
+        /// What is missing, where that was looked up.
+        missing: Option<Missing>,
     },
 }
 
@@ -215,11 +221,21 @@ impl fmt::Display for Bring {
                 let platform = platform.as_ref().map(|name| format!("--platform {name} ")).unwrap_or_default();
                 write!(f, "docker pull {platform}{}", image.argument())
             }
-            Self::Load { image, archive, bytes } => {
-                let bytes = bytes.map(|bytes| format!(" ({bytes} bytes)")).unwrap_or_default();
-                write!(f, "docker load < {archive}{bytes} for {}", image.describe())
+            Self::Load { image, archive, missing: Some(missing), .. } => {
+                write!(f, "load {} from {archive}: {missing}", image.describe())
+            }
+            Self::Load { image, archive, bytes, .. } => {
+                let bytes = bytes.map(|bytes| format!(": all of {}, compressed", megabytes(bytes)));
+                write!(f, "load {} from {archive}{}", image.describe(), bytes.unwrap_or_default())
             }
         }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, total) = (megabytes(self.bytes), megabytes(self.total));
+        write!(f, "{} of {} layers missing, {bytes} of {total}", self.layers, self.of)
     }
 }
 

@@ -71,12 +71,24 @@ impl ContentDigest {
     /// The digest of some bytes.
     pub fn of(bytes: &[u8]) -> Self {
         use sha2::Digest as _;
+        Self::finish(sha2::Sha256::new_with_prefix(bytes))
+    }
+
+    /// The digest of what a hasher was given.
+    pub fn finish(hasher: sha2::Sha256) -> Self {
+        use sha2::Digest as _;
         use std::fmt::Write as _;
         let mut text = String::from("sha256:");
-        for byte in sha2::Sha256::digest(bytes) {
+        for byte in hasher.finalize() {
             let _ = write!(text, "{byte:02x}");
         }
         Self(text)
+    }
+}
+
+impl AsRef<str> for ContentDigest {
+    fn as_ref(&self) -> &str {
+        &self.0
     }
 }
 

@@ -49,7 +49,10 @@ impl Host for Scribe {
             Bring::Pull { image, platform: Some(platform), .. } => {
                 format!("docker pull --platform {platform} {}", argument(image))
             }
-            Bring::Load { archive, .. } => format!("docker load < {archive}"),
+            Bring::Load { archive, missing, .. } => {
+                let missing = missing.expect("the scenes know what is missing");
+                format!("load {archive} {}/{}", missing.layers, missing.of)
+            }
         };
         self.write(line).map(|()| vec![argument(bring.image())])
     }
@@ -171,6 +174,11 @@ fn says(printed: &str, received: &str) -> bool {
         let container = rest.split(' ').next().unwrap();
         return printed.starts_with(&format!("record {container} as "))
             && printed.ends_with(rest.rsplit(' ').next().unwrap());
+    }
+    if let Some(rest) = received.strip_prefix("load ") {
+        let (archive, layers) = rest.split_once(' ').unwrap();
+        let layers = layers.replace('/', " of ");
+        return printed.contains(&format!(" from {archive}: {layers} layers missing"));
     }
     if received.starts_with("prove ") {
         return printed.starts_with(received.split(':').next().unwrap());

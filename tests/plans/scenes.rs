@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use balehook::facts::{ContainerFacts, EngineFacts, Facts, ImageFacts, Known};
+use balehook::facts::{ContainerFacts, EngineFacts, Facts, ImageFacts, Known, Room};
+use balehook::image::delta::Missing;
 use balehook::image::pin::ImagePin;
 use balehook::input::appspec::AppSpecText;
 use balehook::input::hook_env::HookEnv;
@@ -33,12 +34,19 @@ x-balehook:
   keep: 2
 "#;
 
+/// The same, from an archive.
+const ARCHIVE: (&str, &str) =
+    ("registry.test:5443/team/web:1.4.2", "{archive: \"s3://releases/web-1.4.2.tar\", reference: \"web:1.4.2\"}");
+
 pub fn deployment() -> Deployment {
+    read(APPSPEC)
+}
+
+fn read(text: &str) -> Deployment {
     let bundle = tempfile::tempdir().unwrap();
     std::fs::create_dir(bundle.path().join("hooks")).unwrap();
     std::fs::write(bundle.path().join("hooks/balehook"), "").unwrap();
-    let text =
-        AppSpecText { path: bundle.path().join("appspec.yml"), text: APPSPEC.trim_start().into(), had_mark: false };
+    let text = AppSpecText { path: bundle.path().join("appspec.yml"), text: text.trim_start().into(), had_mark: false };
     let (deployment, problems) = validate::validate(&text, &HookEnv::default());
     deployment.unwrap_or_else(|| panic!("{problems:?}"))
 }
@@ -64,10 +72,29 @@ pub fn empty() -> Facts {
     let nowhere = Store::new(std::path::Path::new("/nowhere"), &"web".parse().unwrap());
     Facts {
         engine: Known::Yes(EngineFacts { version: "20.10.24".into(), api: (1, 41), architecture: "amd64".into() }),
-        image: Some(ImageFacts { pin: pin("1.4.2"), present: false, bytes: None, unknown: None, architecture: None }),
+        image: Some(image(pin("1.4.2"))),
         environment: Known::Yes(vec![var("LOG_LEVEL", "info", false), var("DB_PASSWORD", "hunter2", true)]),
         ..Facts::unseen(&nowhere)
     }
+}
+
+fn image(pin: ImagePin) -> ImageFacts {
+    ImageFacts { pin, present: false, bytes: None, missing: None, unknown: None, architecture: None }
+}
+
+/// An archive of which one layer is missing on a host that serves an earlier release.
+pub fn archived() -> Facts {
+    let diff_ids = (0..14).map(|layer| digest(&layer.to_string())).collect();
+    let pin = ImagePin::Content { reference: Some("web:1.4.2".into()), config: digest("1.4.2"), diff_ids };
+    let missing =
+        Missing { layers: 1, of: 14, bytes: 5_100_000, total: 812_000_000, unpacked: 5_100_000, copies: 5_100_000 };
+    Facts { image: Some(ImageFacts { missing: Some(missing), ..image(pin) }), ..serving() }
+}
+
+/// The same where the disk is full.
+pub fn full() -> Facts {
+    let room = Room { folder: "/var/lib/docker".into(), free: 1_000_000, needed: 10_200_000 };
+    Facts { room: Some(room), ..archived() }
 }
 
 fn var(name: &str, value: &str, hidden: bool) -> EnvVar {
@@ -130,19 +157,15 @@ pub fn blind() -> Facts {
     let why = Some("no engine to ask the registry with".to_owned());
     Facts {
         engine: Known::No("the engine at unix:///var/run/docker.sock cannot be reached".into()),
-        image: Some(ImageFacts {
-            pin: ImagePin::Unknown { wanted },
-            present: false,
-            bytes: None,
-            unknown: why,
-            architecture: None,
-        }),
+        image: Some(ImageFacts { pin: ImagePin::Unknown { wanted }, unknown: why, ..image(pin("1.4.2")) }),
         ..empty()
     }
 }
 
 pub fn planned(event: LifecycleEvent, facts: &Facts) -> Plan {
-    plan(event, &deployment(), &asker(), facts).unwrap()
+    let from_archive = matches!(facts.image, Some(ImageFacts { pin: ImagePin::Content { .. }, .. }));
+    let deployment = if from_archive { read(&APPSPEC.replace(ARCHIVE.0, ARCHIVE.1)) } else { deployment() };
+    plan(event, &deployment, &asker(), facts).unwrap()
 }
 
 /// Every scene with its name.
@@ -156,6 +179,9 @@ pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
         ("start-swap", LifecycleEvent::ApplicationStart, serving()),
         ("start-after-interruption", LifecycleEvent::ApplicationStart, interrupted()),
         ("start-blind", LifecycleEvent::ApplicationStart, blind()),
+        ("after-install-archive", LifecycleEvent::AfterInstall, archived()),
+        ("before-install-full-disk", LifecycleEvent::BeforeInstall, full()),
+        ("start-full-disk", LifecycleEvent::ApplicationStart, full()),
         ("traffic", LifecycleEvent::BeforeAllowTraffic, empty()),
     ]
 }

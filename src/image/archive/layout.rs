@@ -2,6 +2,8 @@
 //!
 //! Source: Docker image specification v1.2 (`docker save`) and OCI image layout.
 
+use std::cell::Cell;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -17,6 +19,10 @@ const MAX_LINKS: usize = 8;
 const MAX_IMAGES: usize = 1024;
 /// Indexes in indexes.
 const MAX_NESTING: usize = 4;
+/// Most layers of an image: engines take 127.
+const MAX_LAYERS: usize = 1024;
+/// All JSON documents of an archive together, in bytes.
+const MAX_READ: u64 = 64 * 1024 * 1024;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -40,6 +46,8 @@ struct Descriptor {
 #[derive(Deserialize)]
 struct Platform {
     architecture: String,
+    #[serde(default)]
+    os: String,
 }
 
 #[derive(Deserialize)]
@@ -72,10 +80,17 @@ pub(super) async fn images(
     entries: &Entries,
     architecture: Option<&str>,
 ) -> Result<Vec<ArchivedImage>, ArchiveError> {
-    let reader = Reader { archive, entries };
+    let reader = Reader { archive, entries, read: Cell::new(0) };
     if entries.contains_key("manifest.json") {
         let saved: Vec<SavedImage> = reader.json("manifest.json").await?;
-        return reader.saved(saved).await;
+        let mut images = reader.saved(saved).await?;
+        if entries.contains_key("index.json") {
+            // Both tell of the same images, and only the layout of their manifests. What it lists beside them, other
+            // platforms or attestations, need not be there.
+            let manifests = reader.layout(architecture).await.unwrap_or_default();
+            images.iter_mut().for_each(|image| take_manifest(image, &manifests));
+        }
+        return Ok(images);
     }
     if entries.contains_key("index.json") {
         return reader.layout(architecture).await;
@@ -88,9 +103,20 @@ pub(super) async fn images(
     }))
 }
 
+/// The manifest of the same image, where the layout has it.
+fn take_manifest(image: &mut ArchivedImage, manifests: &[ArchivedImage]) {
+    let same =
+        |found: &&ArchivedImage| found.config_digest == image.config_digest && found.layers.len() == image.layers.len();
+    if let Some(found) = manifests.iter().find(same) {
+        image.manifest.clone_from(&found.manifest);
+        image.layers.clone_from(&found.layers);
+    }
+}
+
 struct Reader<'a, A> {
     archive: &'a A,
     entries: &'a Entries,
+    read: Cell<u64>,
 }
 
 impl<A: ReadAt> Reader<'_, A> {
@@ -101,7 +127,8 @@ impl<A: ReadAt> Reader<'_, A> {
         let mut images = Vec::new();
         for image in saved {
             let references = image.repo_tags.unwrap_or_default();
-            images.push(self.image(&image.config, &image.layers, references).await?);
+            let layers: Vec<_> = image.layers.iter().map(|name| (name.clone(), digest_in(name))).collect();
+            images.push(self.image(&image.config, &layers, references).await?);
         }
         Ok(images)
     }
@@ -126,9 +153,16 @@ impl<A: ReadAt> Reader<'_, A> {
                 pending.extend(nested.manifests.into_iter().rev().map(|found| (found, name.clone(), depth + 1)));
                 continue;
             }
-            let manifest: OciManifest = self.json(&blob(&descriptor.digest)).await?;
-            let layers: Vec<String> = manifest.layers.iter().map(|layer| blob(&layer.digest)).collect();
-            images.push(self.image(&blob(&manifest.config.digest), &layers, name.into_iter().collect()).await?);
+            let entry = blob(&descriptor.digest);
+            let bytes = self.bytes(&entry).await?;
+            let manifest: OciManifest = parse(&entry, &bytes)?;
+            let layers = manifest.layers.into_iter().map(|layer| (blob(&layer.digest), Some(layer.digest)));
+            let layers: Vec<_> = layers.collect();
+            let image = self.image(&blob(&manifest.config.digest), &layers, name.into_iter().collect()).await?;
+            images.push(ArchivedImage { manifest: Some(bytes), ..image });
+            if images.len() > MAX_IMAGES {
+                return Err(bad("index.json", format!("it lists more than {MAX_IMAGES} images")));
+            }
         }
         match images.is_empty() {
             true => {
@@ -141,9 +175,12 @@ impl<A: ReadAt> Reader<'_, A> {
     async fn image(
         &self,
         config: &str,
-        layers: &[String],
+        layers: &[(String, Option<ContentDigest>)],
         references: Vec<String>,
     ) -> Result<ArchivedImage, ArchiveError> {
+        if layers.len() > MAX_LAYERS {
+            return Err(bad(config, format!("its image has {} layers; at most {MAX_LAYERS} are read", layers.len())));
+        }
         let bytes = self.bytes(config).await?;
         let parsed: Config = parse(config, &bytes)?;
         if parsed.rootfs.diff_ids.len() != layers.len() {
@@ -152,8 +189,10 @@ impl<A: ReadAt> Reader<'_, A> {
         }
         let layers: Result<Vec<LayerEntry>, ArchiveError> = layers
             .iter()
-            .map(|name| {
-                self.entry(name).map(|entry| LayerEntry { name: name.clone(), offset: entry.offset, size: entry.size })
+            .map(|(name, digest)| {
+                let entry = self.entry(name)?;
+                let (name, digest) = (name.clone(), digest.clone());
+                Ok(LayerEntry { name, offset: entry.offset, size: entry.size, compression: entry.compression, digest })
             })
             .collect();
         Ok(ArchivedImage {
@@ -163,6 +202,8 @@ impl<A: ReadAt> Reader<'_, A> {
             architecture: parsed.architecture,
             os: parsed.os,
             layers: layers?,
+            config: bytes,
+            manifest: None,
         })
     }
 
@@ -174,6 +215,10 @@ impl<A: ReadAt> Reader<'_, A> {
         let entry = self.entry(name)?;
         if entry.size > MAX_JSON {
             return Err(bad(name, format!("it has {} bytes; at most {MAX_JSON} are read", entry.size)));
+        }
+        self.read.set(self.read.get() + entry.size);
+        if self.read.get() > MAX_READ {
+            return Err(bad(name, format!("the archive's manifests and configs have more than {MAX_READ} bytes")));
         }
         Ok(self.archive.read_at(entry.offset, usize::try_from(entry.size).unwrap_or(0)).await?)
     }
@@ -204,6 +249,13 @@ fn blob(digest: &ContentDigest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
+/// The digest that a layer's name promises: `blobs/sha256/<digest>`, or `<digest>.tar.gz` as go-containerregistry names
+/// compressed layers. The folder of an old engine's `<id>/layer.tar` is none.
+fn digest_in(name: &str) -> Option<ContentDigest> {
+    let stem = name.strip_prefix("blobs/sha256/").or_else(|| name.strip_suffix(".tar.gz"))?;
+    format!("sha256:{stem}").parse().ok()
+}
+
 /// containerd writes the whole name, others at least the tag.
 fn reference_of(descriptor: &Descriptor) -> Option<String> {
     let annotation = |key: &str| descriptor.annotations.get(key).cloned();
@@ -213,5 +265,8 @@ fn reference_of(descriptor: &Descriptor) -> Option<String> {
 /// Attestations have the platform `unknown`.
 fn is_other_platform(descriptor: &Descriptor, architecture: Option<&str>) -> bool {
     let Some(platform) = &descriptor.platform else { return false };
-    platform.architecture == "unknown" || architecture.is_some_and(|wanted| platform.architecture != wanted)
+    let is_foreign = !matches!(platform.os.as_str(), "" | "linux");
+    is_foreign
+        || platform.architecture == "unknown"
+        || architecture.is_some_and(|wanted| platform.architecture != wanted)
 }

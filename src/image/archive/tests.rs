@@ -125,8 +125,8 @@ fn what_is_no_archive_of_images_is_told_by_what_it_is() {
     let said = |bytes: Vec<u8>| index_of(bytes).unwrap_err().to_string();
     assert!(said(b"<html>Access Denied</html>".repeat(40)).contains("it starts with `<html>Access Denied"));
     assert!(said(Vec::new()).contains("it is empty"));
-    assert!(matches!(index_of(b"\x1f\x8b\x08rest".to_vec()), Err(ArchiveError::Compressed("gzip"))));
-    assert!(matches!(index_of(b"\x28\xb5\x2f\xfdrest".to_vec()), Err(ArchiveError::Compressed("zstd"))));
+    assert!(matches!(index_of(b"\x1f\x8b\x08rest".to_vec()), Err(ArchiveError::Compressed(Compression::Gzip))));
+    assert!(matches!(index_of(b"\x28\xb5\x2f\xfdrest".to_vec()), Err(ArchiveError::Compressed(Compression::Zstd))));
     assert!(said(Tar::default().file("etc/passwd", "x").bytes()).contains("etc/passwd"));
 }
 

@@ -2,14 +2,17 @@
 //!
 //! Source: POSIX ustar and pax, and GNU's long names and base-256 numbers.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::{ArchiveError, ReadAt};
+use super::{ArchiveError, Compression, ReadAt, ReadError};
 
-/// One read while walking: small entries come with their headers.
-const READ: usize = 64 * 1024;
+/// One read while walking: small entries come with their headers, and the first bytes of a layer.
+const READ: usize = 16 * 1024;
+/// So much of what was read while walking is kept: the manifests and configs are among it.
+const REMEMBERED: usize = 4 * 1024 * 1024;
 /// A block of a tar archive.
 const BLOCK: u64 = 512;
 /// More entries than any image has: 127 layers with three files each, and their configs.
@@ -26,10 +29,55 @@ pub(super) struct Entry {
     pub size: u64,
     /// For a hard or symbolic link: the name it points to, from the archive's root.
     pub link: Option<String>,
+    /// How its bytes are compressed.
+    pub compression: Compression,
 }
 
 /// Entries by name, `./` stripped; a later entry of the same name wins, as when it is unpacked.
 pub(super) type Entries = BTreeMap<String, Entry>;
+
+/// An archive of which the last reads are remembered.
+pub(super) struct Remembering<'a, A> {
+    archive: &'a A,
+    reads: RefCell<BTreeMap<u64, Bytes>>,
+}
+
+impl<'a, A> Remembering<'a, A> {
+    pub(super) const fn new(archive: &'a A) -> Self {
+        Self { archive, reads: RefCell::new(BTreeMap::new()) }
+    }
+
+    fn remembered(&self, offset: u64, len: usize) -> Option<Bytes> {
+        let reads = self.reads.borrow();
+        let (start, bytes) = reads.range(..=offset).next_back()?;
+        let from = usize::try_from(offset - start).ok()?;
+        let to = from.checked_add(len).filter(|to| *to <= bytes.len())?;
+        Some(bytes.slice(from..to))
+    }
+
+    fn remember(&self, offset: u64, bytes: &Bytes) {
+        let mut reads = self.reads.borrow_mut();
+        reads.insert(offset, bytes.clone());
+        while reads.values().map(Bytes::len).sum::<usize>() > REMEMBERED {
+            reads.pop_first();
+        }
+    }
+}
+
+impl<A: ReadAt> ReadAt for Remembering<'_, A> {
+    fn len(&self) -> u64 {
+        self.archive.len()
+    }
+
+    async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes, ReadError> {
+        if let Some(bytes) = self.remembered(offset, len) {
+            return Ok(bytes);
+        }
+        let bytes = self.archive.read_at(offset, len).await?;
+        self.remember(offset, &bytes);
+        Ok(bytes)
+    }
+}
 
 struct Walker<'a, A> {
     archive: &'a A,
@@ -75,7 +123,9 @@ pub(super) async fn entries(archive: &impl ReadAt) -> Result<Entries, ArchiveErr
                 let link = extension.link.or_else(|| header.link_name_bytes().map(|link| text(&link)));
                 let link = link.filter(|_| kind.is_hard_link() || kind.is_symlink());
                 let link = link.map(|link| resolve(&name, &link, kind.is_symlink()));
-                found.insert(clean(&name), Entry { offset: data, size, link });
+                let start = walker.read(data, size.min(Compression::MAGIC as u64)).await?;
+                let compression = Compression::of(&start);
+                found.insert(clean(&name), Entry { offset: data, size, link, compression });
             }
         }
         if found.len() > MAX_ENTRIES {
@@ -154,12 +204,9 @@ fn end(found: Entries, archive: &impl ReadAt, offset: u64, block: &[u8]) -> Resu
 
 /// The first block tells what it is, where it is no tar archive.
 fn recognise(block: &[u8]) -> Result<(), ArchiveError> {
-    for (magic, name) in
-        [(&b"\x1f\x8b"[..], "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2")]
-    {
-        if block.starts_with(magic) {
-            return Err(ArchiveError::Compressed(name));
-        }
+    match Compression::of(block) {
+        Compression::None => {}
+        compression => return Err(ArchiveError::Compressed(compression)),
     }
     if block.len() == BLOCK as usize
         && tar::Header::from_byte_slice(block).cksum().is_ok_and(|sum| sum == sum_of(block))

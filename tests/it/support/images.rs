@@ -101,6 +101,23 @@ impl Image {
         format!("sha256:{id}")
     }
 
+    /// Writes an archive with one layer of `size` bytes, all of them a hole in the file.
+    pub fn write_sparse(&self, path: &Path, size: u64) {
+        use std::io::{Seek as _, SeekFrom};
+        let config = serde_json::json!({
+            "architecture": self.architecture, "os": "linux", "config": self.config,
+            "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", "0".repeat(64))] },
+        });
+        let manifest = serde_json::json!([{ "Config": "c.json", "RepoTags": [self.tag], "Layers": ["0/layer.tar"] }]);
+        let mut file = std::fs::File::create(path).unwrap();
+        std::io::Write::write_all(&mut file, large_header("0/layer.tar", size).as_bytes()).unwrap();
+        file.seek(SeekFrom::Current(size.try_into().unwrap())).unwrap();
+        let mut tar = tar::Builder::new(file);
+        entry(&mut tar, "c.json", config.to_string().as_bytes());
+        entry(&mut tar, "manifest.json", manifest.to_string().as_bytes());
+        tar.finish().unwrap();
+    }
+
     /// Writes the archive into a folder as `image.tar`.
     pub fn write_into(&self, folder: &Path) -> (PathBuf, String) {
         let path = folder.join("image.tar");
@@ -114,6 +131,16 @@ fn header(path: &str, size: u64, mode: u32) -> tar::Header {
     header.set_path(path).unwrap();
     header.set_size(size);
     header.set_mode(mode);
+    header.set_cksum();
+    header
+}
+
+/// GNU's form: ustar has no room for more than 8 GiB.
+fn large_header(path: &str, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_path(path).unwrap();
+    header.set_size(size);
+    header.set_mode(0o644);
     header.set_cksum();
     header
 }
