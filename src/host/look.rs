@@ -200,11 +200,18 @@ impl Look<'_> {
     ) -> Option<ImageFacts> {
         let (engine, id) = (self.engine.ok()?, id?);
         facts.engine.yes()?;
-        let image = engine.image(id.as_str()).await.ok()??;
-        let layers = image.root_fs.and_then(|root| root.layers)?;
-        let diff_ids: Vec<ContentDigest> = layers.iter().filter_map(|layer| layer.parse().ok()).collect();
         let reference = reference.map(ToString::to_string);
-        Some(found(ImagePin::Content { reference, config: id.clone(), diff_ids }))
+        let mut pin = ImagePin::Content { reference, config: id.clone(), diff_ids: Vec::new() };
+        // The containerd store does not know an image by its config: there only a tag of ours tells.
+        let image = match engine.image(id.as_str()).await.ok()? {
+            Some(image) => image,
+            None => engine.image(&pin.keeper_tag(&self.deployment.name)).await.ok()??,
+        };
+        if let ImagePin::Content { diff_ids, .. } = &mut pin {
+            let layers = image.root_fs.and_then(|root| root.layers)?;
+            diff_ids.extend(layers.iter().filter_map(|layer| layer.parse::<ContentDigest>().ok()));
+        }
+        Some(found(pin))
     }
 
     async fn read_index(

@@ -84,7 +84,7 @@ fn a_connection_that_is_cut_again_and_again_goes_on_at_the_byte_where_it_broke()
 
     bundle.hook("ApplicationStart").exits(0);
 
-    assert_eq!(world.inspect(&name, "{{.Image}}"), id, "not one byte was mixed up");
+    assert_eq!(world.config_digest(&name), id, "not one byte was mixed up");
     assert_eq!(world.get(port, "/").as_deref(), Some("whole"));
     let sent = proxy.sent.load(Ordering::SeqCst);
     assert!(
@@ -120,11 +120,11 @@ fn a_server_that_always_breaks_off_is_given_up_with_the_byte_and_the_old_contain
 fn an_object_that_is_replaced_while_it_is_read_is_never_mixed_with_the_new_one() {
     let (world, name, port) = (world(), world().name("replaced"), world().port());
     let scratch = tempfile::tempdir_in(world.folder()).unwrap();
-    let (archive, _) = web(&format!("{name}:1"), "one").padding(5_000_000).write_into(scratch.path());
+    let (archive, _) = web(&format!("{name}:1"), "one").padding(9_000_000).write_into(scratch.path());
     let key = format!("{name}.tar");
     let uri = world.put("releases", &key, &archive);
-    let (other, _) = web(&format!("{name}:2"), "two").padding(5_000_001).write_into(scratch.path());
-    let proxy = Proxy::start_with(1, 2_000_000, move || drop(world.put("releases", &key, &other)));
+    let (other, _) = web(&format!("{name}:2"), "two").padding(9_000_001).write_into(scratch.path());
+    let proxy = Proxy::start_with(1, 700_000, move || drop(world.put("releases", &key, &other)));
     let service = format!("image: {{archive: \"{uri}\"}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
     let mut bundle = Bundle::container(&name, &service, "health: {http: /healthz, timeout: 20s}");
     bundle.env("AWS_ENDPOINT_URL_S3", &proxy.url());
@@ -153,6 +153,6 @@ fn a_version_of_an_object_is_read_though_a_newer_one_is_there() {
 
     bundle.hook("ApplicationStart").exits(0);
 
-    assert_eq!(world.inspect(&name, "{{.Image}}"), id);
+    assert_eq!(world.config_digest(&name), id);
     assert_eq!(world.get(port, "/").as_deref(), Some("first"));
 }

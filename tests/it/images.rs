@@ -65,6 +65,13 @@ fn the_pinned_image_is_not_even_looked_for_in_the_archive_when_the_engine_has_it
     let scratch = tempfile::tempdir_in(world.folder()).unwrap();
     let (archive, id) = web(&format!("{name}:1"), "one").write_into(scratch.path());
     world.docker(&["load", "--input", archive.to_str().unwrap()]);
+    if world.has_containerd_store() {
+        // Only what we brought in ourselves is known there by its config's digest.
+        let service = format!("image: {{archive: image.tar, id: \"{id}\"}}");
+        let bundle = Bundle::container(&name, &service, HEALTH);
+        std::fs::copy(&archive, bundle.path().join("image.tar")).unwrap();
+        bundle.hook("AfterInstall").exits(0);
+    }
     let service = format!(
         "image: {{archive: deleted.tar, id: \"{id}\"}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s"
     );
@@ -110,7 +117,7 @@ fn an_archive_in_s3_is_streamed_into_the_engine_and_not_fetched_again_when_it_is
     bundle.hook("ApplicationStart").exits(0);
 
     assert_eq!(world.get(port, "/").as_deref(), Some("from s3"));
-    assert_eq!(world.inspect(&name, "{{.Image}}"), id);
+    assert_eq!(world.config_digest(&name), id);
     let again = bundle.deployment("d-TEST00002").hook("AfterInstall");
     assert!(!again.exits(0).stdout.contains(" load "), "{}", again.stdout);
 }

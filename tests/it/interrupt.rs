@@ -34,8 +34,7 @@ fn unproven(tag: &str) -> Image {
 
 #[test]
 fn sigterm_at_every_step_leaves_exactly_one_serving_container() {
-    let steps =
-        ["] load ", "docker tag", "docker create", "docker stop", ".balehook-old", "docker start", "prove "];
+    let steps = ["] load ", "docker tag", "docker create", "docker stop", ".balehook-old", "docker start", "prove "];
     for step in steps {
         let (bundle, name, port, id) = served("term", unproven);
         let mut running = bundle.start("ApplicationStart");

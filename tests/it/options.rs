@@ -50,7 +50,7 @@ fn created(stem: &str, lines: &str) -> Deployed {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let engine = balehook::host::engine::Engine::connect(Some(&world.docker_host())).unwrap();
-    runtime.block_on(engine.create(&spec, id)).unwrap();
+    runtime.block_on(engine.create(&spec, format!("{name}:1"))).unwrap();
     let seen: Value = serde_json::from_str::<Value>(&world.docker(&["inspect", &name])).unwrap()[0].clone();
     world.docker(&["rm", &name]);
     Deployed { _bundle: bundle, seen }
@@ -309,11 +309,14 @@ fn an_option_that_the_engine_is_too_old_for_is_refused_before_anything_is_touche
     let bundle = Bundle::container(&name, "image: {archive: image.tar}\nannotations: {a: b}", "");
     web(&format!("{name}:1"), "one").write_into(&bundle.path());
 
-    bundle
-        .hook("ApplicationStart")
-        .exits(7)
-        .says("`annotations` needs an engine with API 1.43")
-        .says("this engine is 20.10");
+    let outcome = bundle.hook("ApplicationStart");
+
+    if world().engine() != "20.10" {
+        outcome.exits(0);
+        assert_eq!(world().inspect(&name, "{{.HostConfig.Annotations.a}}"), "b");
+        return;
+    }
+    outcome.exits(7).says("`annotations` needs an engine with API 1.43").says("this engine is 20.10");
 }
 
 #[test]

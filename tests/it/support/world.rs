@@ -141,6 +141,31 @@ impl World {
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
+    /// Which engine the world has.
+    pub fn engine(&self) -> String {
+        std::env::var("BALEHOOK_ENGINE").unwrap_or_else(|_| "20.10".into())
+    }
+
+    /// Whether it keeps images in containerd: there an image's ID is not its config's digest.
+    pub fn has_containerd_store(&self) -> bool {
+        self.engine().ends_with("-containerd")
+    }
+
+    /// The digest of the config of a container's image, as the engine would save it.
+    pub fn config_digest(&self, container: &str) -> String {
+        let image = self.inspect(container, "{{.Image}}");
+        let scratch = tempfile::tempdir_in(&self.folder).unwrap();
+        let path = scratch.path().join("saved.tar");
+        self.docker(&["save", "--output", path.to_str().unwrap(), &image]);
+        let mut tar = tar::Archive::new(std::fs::File::open(path).unwrap());
+        let mut entries = tar.entries().unwrap().map(Result::unwrap);
+        let manifest = entries.find(|entry| entry.path().unwrap() == Path::new("manifest.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_reader(manifest).unwrap();
+        let config = manifest[0]["Config"].as_str().unwrap();
+        let hex = config.trim_start_matches("blobs/sha256/").trim_end_matches(".json");
+        format!("sha256:{hex}")
+    }
+
     /// Runs `work` on a thread inside the world's network.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let namespace = std::fs::File::open(format!("/proc/{}/ns/net", self.pid)).unwrap();

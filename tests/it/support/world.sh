@@ -18,7 +18,9 @@ for host in "$ecr" "$other:5443"; do
     mkdir -p "/etc/docker/certs.d/$host"
     cp "$world/ca/cert.pem" "/etc/docker/certs.d/$host/ca.crt"
 done
-printf '127.0.0.1 localhost %s %s\n' "$ecr" "$other" >"$world/hosts"
+# Not a loopback address: an engine takes registries there for insecure ones and speaks plain HTTP in the end.
+ip address add 192.0.2.1/32 dev lo
+printf '127.0.0.1 localhost\n192.0.2.1 %s %s\n' "$ecr" "$other" >"$world/hosts"
 mount --bind "$world/hosts" /etc/hosts
 
 # The password of the second registry needs the two letters in which base64 and base64url differ.
@@ -29,7 +31,7 @@ registry() { # NAME PORT
 version: 0.1
 log: {level: warn}
 storage: {filesystem: {rootdirectory: $world/registry-$1}, delete: {enabled: true}}
-http: {addr: 127.0.0.1:$2, tls: {certificate: $world/ca/cert.pem, key: $world/ca/key.pem}}
+http: {addr: ":$2", tls: {certificate: $world/ca/cert.pem, key: $world/ca/key.pem}}
 auth: {htpasswd: {realm: $1, path: $world/ca/$1.htpasswd}}
 YML
     docker-registry serve "$world/registry-$1.yml" >"$world/log/registry-$1" 2>&1 &
@@ -55,7 +57,16 @@ ln "$tools/venv/bin/weed" "$world/s3/weed" 2>/dev/null || cp "$tools/venv/bin/we
 unshare --mount bash -c 's3_server "$@"' s3 "$world" /mnt/weed >"$world/log/s3" 2>&1 &
 "$tools/venv/bin/moto_server" -H 127.0.0.1 -p 5000 >"$world/log/moto" 2>&1 &
 
-dockerd --data-root "$world/data" --exec-root "$world/exec" -p "$world/dockerd.pid" -H "unix://$world/docker.sock" \
+# Which engine: this Debian's, or a newer one unpacked beside it with this Debian's runc.
+case ${BALEHOOK_ENGINE:-20.10} in
+20.10) features='{}' ;;
+26.1) features='{"containerd-snapshotter": false}' PATH=$tools/engine-26/usr/sbin:$tools/engine-26/usr/bin:$PATH ;;
+28.5) features='{"containerd-snapshotter": false}' PATH=$tools/engine-28/usr/sbin:$tools/engine-28/usr/bin:$PATH ;;
+28.5-containerd) features='{"containerd-snapshotter": true}' PATH=$tools/engine-28/usr/sbin:$tools/engine-28/usr/bin:$PATH ;;
+*) echo "BALEHOOK_ENGINE=$BALEHOOK_ENGINE is not known" >&2 && exit 1 ;;
+esac
+printf '{"features": %s}' "$features" >"$world/daemon.json"
+dockerd --config-file "$world/daemon.json" --data-root "$world/data" --exec-root "$world/exec" -p "$world/dockerd.pid" -H "unix://$world/docker.sock" \
     --cgroup-parent "/balehook-tests-$(basename "$world")" >"$world/log/dockerd" 2>&1 &
 # The reader of this pipe is the test process: when it is gone, so are we, and the kernel ends the rest.
 cat >/dev/null || true
