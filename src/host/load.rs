@@ -1,7 +1,7 @@
 //! Bringing an archive's image into the engine: only what is missing travels.
 //!
-//! A graph driver unpacks a whole archive before it registers the first layer. It is given the layers in several
-//! parcels therefore, one after another: while it registers one, the next travels and is unpacked. What ties a parcel
+//! An engine takes in a whole archive before it registers the first layer. It is given the layers in several parcels
+//! therefore, one after another: while it registers one, the next travels. What ties a parcel
 //! together, `manifest.json`, is held back until the parcel below is in.
 
 use std::collections::HashSet;
@@ -13,7 +13,7 @@ use bollard::query_parameters::ImportImageOptions;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use sha2::Digest as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::engine::{Engine, cause};
@@ -91,18 +91,19 @@ impl Load<'_> {
             transfer: Transfer::new(self.archive.clone(), ranges.collect::<Vec<_>>()),
             progress: Progress::new(format!("load {}", self.label), Some(total)),
         };
-        let mut below: Option<Request> = None;
+        let mut under_way: Vec<Request> = Vec::new();
         for parcel in &parcels {
             let mut request = Request::begin(self.engine);
-            request.settle(sender.layers(parcel, &request.body).await).await?;
-            if let Some(below) = below.take() {
-                below.end().await?;
+            request.send(async |body| sender.layers(parcel, body).await).await?;
+            if let Some(below) = under_way.last_mut() {
+                below.registered(self.store).await?;
             }
-            request.settle(send(&request.body, parcel.tail.clone()).await).await?;
-            below = Some(request);
+            request.send(async |body| send(body, parcel.tail.clone()).await).await?;
+            request.body = None;
+            under_way.push(request);
         }
-        if let Some(last) = below {
-            last.end().await?;
+        for mut request in under_way {
+            request.end().await?;
         }
         sender.progress.finish();
         Ok(Some(parcels))
@@ -133,22 +134,21 @@ impl Load<'_> {
             Compression::None | Compression::Xz | Compression::Bzip2 => (raw, None),
         };
         let mut request = Request::begin(self.engine);
-        let mut sent = Ok(());
-        while let Some(chunk) = stream.next().await {
-            sent = match (chunk, &mut filter) {
-                (Ok(chunk), None) => send(&request.body, chunk).await,
-                (Ok(chunk), Some(filter)) => match filter.feed(chunk) {
-                    Ok(pieces) => send_all(&request.body, pieces).await,
-                    Err(why) => abort(&request.body, why).await,
-                },
-                (Err(error), _) => abort(&request.body, error.to_string()).await,
-            };
-            if sent.is_err() {
-                break;
+        let all = async |body: &Body| {
+            while let Some(chunk) = stream.next().await {
+                match (chunk, &mut filter) {
+                    (Ok(chunk), None) => send(body, chunk).await,
+                    (Ok(chunk), Some(filter)) => match filter.feed(chunk) {
+                        Ok(pieces) => send_all(body, pieces).await,
+                        Err(why) => abort(body, why).await,
+                    },
+                    (Err(error), _) => abort(body, error.to_string()).await,
+                }?;
+                progress.at(read.load(std::sync::atomic::Ordering::Relaxed));
             }
-            progress.at(read.load(std::sync::atomic::Ordering::Relaxed));
-        }
-        request.settle(sent).await?;
+            Ok(())
+        };
+        request.send(all).await?;
         let loaded = request.end().await?;
         progress.finish();
         Ok((loaded, filter.is_some_and(|filter| filter.has_left_out())))
@@ -182,43 +182,65 @@ async fn abort(body: &Body, why: String) -> Result<(), Broken> {
 
 /// One `POST /images/load` under way.
 struct Request {
-    body: Body,
+    body: Option<Body>,
     answer: AbortOnDropHandle<Result<Vec<String>, String>>,
+    named: oneshot::Receiver<()>,
+    ended: bool,
 }
 
 impl Request {
     fn begin(engine: &Engine) -> Self {
         let (body, chunks) = mpsc::channel::<io::Result<Bytes>>(WAITING);
+        let (name, named) = oneshot::channel();
         let docker = engine.docker.clone();
         let answer = AbortOnDropHandle::new(tokio::spawn(async move {
             let chunks = tokio_stream(chunks);
             let mut answers = std::pin::pin!(docker.import_image_stream(ImportImageOptions::default(), chunks, None));
-            let mut loaded = Vec::new();
+            let (mut loaded, mut name) = (Vec::new(), Some(name));
             while let Some(answer) = answers.next().await {
                 take(&answer.map_err(|error: Error| cause(&error))?, &mut loaded)?;
+                if let Some(name) = name.take_if(|_| !loaded.is_empty()) {
+                    let _ = name.send(());
+                }
             }
             Ok(loaded)
         }));
-        Self { body, answer }
+        Self { body: Some(body), answer, named, ended: false }
     }
 
-    /// After sending: goes on, or says why that ended.
-    async fn settle(&mut self, sent: Result<(), Broken>) -> Result<(), LoadError> {
+    /// Sends one more piece of the body, or many.
+    async fn send(&mut self, work: impl AsyncFnOnce(&Body) -> Result<(), Broken>) -> Result<(), LoadError> {
+        let sent = match &self.body {
+            Some(body) => work(body).await,
+            None => Err(Broken::Refused),
+        };
         match sent {
             Ok(()) => Ok(()),
             Err(Broken::Source(why)) => Err(LoadError::Source(why)),
-            Err(Broken::Refused) => match (&mut self.answer).await {
-                Ok(Err(words)) => Err(LoadError::Engine(words)),
-                Ok(Ok(_)) => Err(LoadError::Engine("it ended the load before it had the whole archive".into())),
-                Err(error) => Err(LoadError::Engine(error.to_string())),
+            Err(Broken::Refused) => match self.end().await {
+                Err(error) => Err(error),
+                Ok(_) => Err(LoadError::Engine("it ended the load before it had the whole archive".into())),
             },
         }
     }
 
+    /// The body is complete. Resolves when its layers are in: a graph driver names an image then, and tidies up after
+    /// that; containerd's store names it before it unpacks them.
+    async fn registered(&mut self, store: ImageStore) -> Result<(), LoadError> {
+        let is_named = matches!(store, ImageStore::Graph { .. }) && (&mut self.named).await.is_ok();
+        if !is_named {
+            self.end().await?;
+        }
+        Ok(())
+    }
+
     /// The body is complete: what the engine says it loaded.
-    async fn end(self) -> Result<Vec<String>, LoadError> {
-        drop(self.body);
-        let answer = self.answer.await.map_err(|error| LoadError::Engine(error.to_string()))?;
+    async fn end(&mut self) -> Result<Vec<String>, LoadError> {
+        self.body = None;
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(Vec::new());
+        }
+        let answer = (&mut self.answer).await.map_err(|error| LoadError::Engine(error.to_string()))?;
         answer.map_err(LoadError::Engine)
     }
 }

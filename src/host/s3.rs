@@ -12,7 +12,7 @@ use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation,
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::OnceCell;
 
 use super::aws;
@@ -23,6 +23,8 @@ use crate::spec::types::S3Uri;
 
 /// How long we wait for the next bytes of a body: a connection that is silent for so long is replaced.
 const IDLE: Duration = Duration::from_secs(10);
+/// What is read is kept in pieces of so many bytes.
+pub const PIECE: usize = 256 * 1024;
 /// How often a body that breaks without having brought a byte is asked for again.
 const ATTEMPTS: u32 = 5;
 
@@ -170,22 +172,40 @@ impl S3 {
     /// See [`S3Error`].
     pub async fn read_range(&self, object: &S3Object, offset: u64, len: usize) -> Result<Bytes, S3Error> {
         let end = object.size.min(offset + len as u64);
-        self.part(object, offset..end, Arc::default()).await
+        let mut pieces = self.part(object, offset..end, Arc::default()).await?;
+        Ok(match pieces.len() {
+            0 | 1 => pieces.pop().unwrap_or_default(),
+            _ => pieces.concat().into(),
+        })
     }
 
-    /// A range of the object: one GET, gone on with at the byte where it breaks. `breaks` is counted up each time that
-    /// it does.
+    /// A range of the object in pieces of at most [`PIECE`]: one GET, gone on with at the byte where it breaks. `breaks`
+    /// is counted up each time that it does.
     ///
     /// # Errors
     /// See [`S3Error`].
-    pub async fn part(&self, object: &S3Object, range: Range<u64>, breaks: Arc<AtomicU32>) -> Result<Bytes, S3Error> {
-        let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
-        let mut all = bytes::BytesMut::with_capacity(length);
+    pub async fn part(
+        &self,
+        object: &S3Object,
+        range: Range<u64>,
+        breaks: Arc<AtomicU32>,
+    ) -> Result<Vec<Bytes>, S3Error> {
+        // Pieces of one size: what is freed of one part is just right for the next.
+        let mut left = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
         let mut body = Body::new(object.clone(), range, breaks);
-        while let Some(chunk) = body.next().await? {
-            all.extend_from_slice(&chunk);
+        let mut pieces = Vec::new();
+        let mut piece = BytesMut::with_capacity(left.min(PIECE));
+        while let Some(mut chunk) = body.next().await? {
+            while !chunk.is_empty() {
+                let room = left.min(PIECE) - piece.len();
+                piece.extend_from_slice(&chunk.split_to(chunk.len().min(room)));
+                if piece.len() == left.min(PIECE) {
+                    left -= piece.len();
+                    pieces.push(std::mem::replace(&mut piece, BytesMut::with_capacity(left.min(PIECE))).freeze());
+                }
+            }
         }
-        Ok(all.freeze())
+        Ok(pieces)
     }
 
     async fn client(&self) -> Client {

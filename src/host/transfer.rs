@@ -11,29 +11,27 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::s3::{S3, S3Error, S3Object};
+use super::s3::{PIECE, S3, S3Error, S3Object};
 use super::source::{Archive, read_chunk};
 use crate::image::archive::ReadError;
 
 /// The first parts, in bytes.
 const FIRST_PART: u64 = 1024 * 1024;
 /// The largest part.
-const LARGEST_PART: u64 = 2 * 1024 * 1024;
+const LARGEST_PART: u64 = 8 * 1024 * 1024;
 /// Parts that are under way at most hold so many bytes together.
-const IN_FLIGHT: u64 = 16 * 1024 * 1024;
+const IN_FLIGHT: u64 = 24 * 1024 * 1024;
 /// Connections to begin with.
 const CONNECTIONS: usize = 4;
 /// Most connections.
 const MOST_CONNECTIONS: usize = 16;
-/// Bytes are passed on in pieces of so many.
-const CHUNK: u64 = 256 * 1024;
-
 /// Ranges of an archive that are being read, in order.
 pub struct Transfer {
     archive: Archive,
     wanted: VecDeque<Range<u64>>,
     parts: VecDeque<Part>,
-    front: Bytes,
+    front: VecDeque<Bytes>,
+    held: u64,
     in_flight: u64,
     connections: usize,
     part_size: u64,
@@ -44,7 +42,7 @@ pub struct Transfer {
 
 struct Part {
     length: u64,
-    bytes: AbortOnDropHandle<Result<Bytes, S3Error>>,
+    bytes: AbortOnDropHandle<Result<Vec<Bytes>, S3Error>>,
 }
 
 impl Transfer {
@@ -54,7 +52,8 @@ impl Transfer {
             archive,
             wanted: ranges.into_iter().filter(|range| !range.is_empty()).collect(),
             parts: VecDeque::new(),
-            front: Bytes::new(),
+            front: VecDeque::new(),
+            held: 0,
             in_flight: 0,
             connections: CONNECTIONS,
             part_size: FIRST_PART,
@@ -77,7 +76,8 @@ impl Transfer {
 
     fn next_of_file(&mut self, file: &std::fs::File) -> Result<Option<Bytes>, ReadError> {
         let Some(range) = self.wanted.front_mut() else { return Ok(None) };
-        let chunk = read_chunk(file, range.start, CHUNK.min(range.end - range.start)).map_err(ReadError::new)?;
+        let chunk =
+            read_chunk(file, range.start, (PIECE as u64).min(range.end - range.start)).map_err(ReadError::new)?;
         range.start += chunk.len() as u64;
         if range.is_empty() {
             self.wanted.pop_front();
@@ -87,6 +87,7 @@ impl Transfer {
 
     async fn next_of_object(&mut self, s3: &S3, object: &S3Object) -> Result<Option<Bytes>, ReadError> {
         while self.front.is_empty() {
+            self.in_flight -= std::mem::take(&mut self.held);
             self.adapt();
             self.begin_parts(s3, object);
             let Some(part) = self.parts.pop_front() else { return Ok(None) };
@@ -94,11 +95,10 @@ impl Transfer {
                 self.connections += 1;
             }
             let bytes = part.bytes.await.map_err(ReadError::new)?;
-            self.in_flight -= part.length;
-            self.front = bytes.map_err(ReadError::new)?;
+            self.held = part.length;
+            self.front = bytes.map_err(ReadError::new)?.into();
         }
-        let chunk = self.front.len().min(usize::try_from(CHUNK).unwrap_or(usize::MAX));
-        Ok(Some(self.front.split_to(chunk)))
+        Ok(self.front.pop_front())
     }
 
     /// Fewer connections after one broke.
@@ -114,7 +114,9 @@ impl Transfer {
     fn begin_parts(&mut self, s3: &S3, object: &S3Object) {
         while self.parts.len() < self.connections {
             let Some(range) = self.wanted.front_mut() else { return };
-            let length = self.part_size.min(range.end - range.start);
+            // Objects are stored in parts of 8 MiB as most tools upload them: a range over two of them costs twice.
+            let end = (range.start + 1).next_multiple_of(self.part_size).min(range.end);
+            let length = end - range.start;
             if self.in_flight + length > IN_FLIGHT && !self.parts.is_empty() {
                 return;
             }
