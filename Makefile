@@ -3,7 +3,7 @@ SHELL := /bin/bash
 TOOLS := target/tools
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help setup build release demo test lint fmt unit engine-test docs deny golden bench bundle clean
+.PHONY: help setup build release demo test lint fmt unit engine-test test-engines docs deny golden bench bundle clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,8 @@ demo: ## Deploy a real bundle into a real engine and show the result
 test: setup lint ## Format, clippy, every test, docs, licences
 	@cargo test --quiet --no-run
 	@cargo test
+	@echo "make: the engine tests once more, on Docker 28 with the containerd store"
+	@BALEHOOK_ENGINE=28.5-containerd cargo test --test it
 	@$(MAKE) --no-print-directory docs deny
 
 lint: ## Format and clippy
@@ -37,8 +39,13 @@ fmt: ## Format
 unit: ## The tests that need no engine
 	@cargo test --lib --test plans --test shim
 
-engine-test: setup ## The tests on real things
+engine-test: setup ## The tests on real things; BALEHOOK_ENGINE=26.1, 28.5 or 28.5-containerd names another engine
 	@cargo test --test it
+
+test-engines: ## The tests on real things, on all four engines
+	@packaging/dev/setup --tests --engines
+	@set -e; for engine in 20.10 26.1 28.5 28.5-containerd; do \
+		echo "make: Docker $$engine"; BALEHOOK_ENGINE=$$engine cargo test --test it; done
 
 docs: ## Build the documentation
 	@RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps
@@ -49,10 +56,11 @@ deny: ## Licences, bans and sources of all dependencies; advisories where their 
 golden: ## Write the golden files anew; read the difference before you commit it
 	@BALEHOOK_GOLDEN=1 cargo test --lib --test plans golden
 
-bench: ## Start-up, an idle event and memory, side by side with other tools
-	@packaging/dev/setup --tests
+bench: ## Start-up, an idle event and memory, then images on four engines: side by side with other tools
+	@packaging/dev/setup --tests --engines
 	@cargo build --quiet --release
 	@benches/run target/release/balehook
+	@benches/images target/release/balehook
 
 bundle: release ## Assemble a bundle to zip: appspec/container with the shim and the release binary, in target/bundle
 	@rm -rf target/bundle && mkdir -p target/bundle/bin

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aws_config::Region;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
@@ -25,6 +26,10 @@ use crate::spec::types::S3Uri;
 const IDLE: Duration = Duration::from_secs(10);
 /// What is read is kept in pieces of so many bytes.
 pub const PIECE: usize = 256 * 1024;
+/// How often a request that the server is too busy for is sent.
+const REQUESTS: u32 = 7;
+/// The pause after the first time; twice as long after each, and a part of that by chance.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// How often a body that breaks without having brought a byte is asked for again.
 const ATTEMPTS: u32 = 5;
 
@@ -220,6 +225,7 @@ impl S3 {
             .force_path_style(self.path_style.unwrap_or(self.has_endpoint))
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .retry_config(RetryConfig::standard().with_max_attempts(REQUESTS).with_initial_backoff(FIRST_PAUSE))
             // Ours instead: a slow engine must not look like a stalled server.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
@@ -365,7 +371,7 @@ where
             let words = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or("403 Forbidden");
             S3Error::Denied { uri: name, why: words.to_owned() }
         }
-        (Some(_), _) => S3Error::Other { uri: name, why },
+        (Some(status), _) => S3Error::Other { uri: name, why: format!("HTTP {status}: {why}") },
         (None, _) if why.contains("credentials") => S3Error::NoCredentials { uri: name, why },
         (None, _) => S3Error::Unreachable { uri: name, why },
     }

@@ -18,9 +18,9 @@ use crate::image::archive::ReadError;
 /// The first parts, in bytes.
 const FIRST_PART: u64 = 1024 * 1024;
 /// The largest part.
-const LARGEST_PART: u64 = 8 * 1024 * 1024;
+const LARGEST_PART: u64 = 4 * 1024 * 1024;
 /// Parts that are under way at most hold so many bytes together.
-const IN_FLIGHT: u64 = 24 * 1024 * 1024;
+const IN_FLIGHT: u64 = 12 * 1024 * 1024;
 /// Connections to begin with.
 const CONNECTIONS: usize = 4;
 /// Most connections.

@@ -8,20 +8,37 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::support::images::web;
 use crate::support::{Bundle, world};
 
-/// A proxy on a port of the world: each of the first `cuts` answers is cut after `after` bytes.
-struct Proxy {
+/// What is wrong with a connection.
+#[derive(Clone, Copy)]
+pub enum Fault {
+    /// It is cut after so many bytes.
+    Cut(u64),
+    /// Nothing more comes after so many bytes.
+    Stall(u64),
+    /// Every 16 kB take 20 ms.
+    Slow,
+    /// `503 Slow Down`.
+    Busy,
+    /// Each answer says that it is of another range.
+    WrongRange,
+    /// One bit is turned over after so many bytes.
+    Flip(u64),
+}
+
+/// A proxy on a port of the world: the first `count` connections have a fault.
+pub struct Proxy {
     port: u16,
     requests: Arc<AtomicUsize>,
     sent: Arc<AtomicU64>,
 }
 
 impl Proxy {
-    fn start(cuts: usize, after: u64) -> Self {
-        Self::start_with(cuts, after, || ())
+    pub fn start(count: usize, fault: Fault) -> Self {
+        Self::start_with(count, fault, || ())
     }
 
     /// The same; `on_cut` runs before a connection is cut.
-    fn start_with(cuts: usize, after: u64, on_cut: impl Fn() + Send + Sync + 'static) -> Self {
+    fn start_with(count: usize, fault: Fault, on_cut: impl Fn() + Send + Sync + 'static) -> Self {
         let on_cut = Arc::new(on_cut);
         let world = world();
         let port = world.port();
@@ -30,44 +47,92 @@ impl Proxy {
         let (requests, sent) = (proxy.requests.clone(), proxy.sent.clone());
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let cut = requests.fetch_add(1, Ordering::SeqCst) < cuts;
+                let faulty = requests.fetch_add(1, Ordering::SeqCst) < count;
                 let (sent, on_cut) = (sent.clone(), on_cut.clone());
-                std::thread::spawn(move || relay(client, cut.then_some(after), &sent, &*on_cut));
+                std::thread::spawn(move || relay(client, faulty.then_some(fault), &sent, &*on_cut));
             }
         });
         proxy
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 }
 
-/// One connection, one request each way: `Connection: close` is what the cut stands for.
-fn relay(client: TcpStream, limit: Option<u64>, sent: &AtomicU64, on_cut: &dyn Fn()) {
+/// One connection.
+fn relay(mut client: TcpStream, fault: Option<Fault>, sent: &AtomicU64, on_cut: &dyn Fn()) {
+    if matches!(fault, Some(Fault::Busy)) {
+        let mut request = [0; 16 * 1024];
+        let _ = client.read(&mut request);
+        let _ = client.write_all(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        return;
+    }
     let server = world().inside(|| TcpStream::connect(("127.0.0.1", 8333)));
-    let Ok(server) = server else { return };
+    let Ok(mut server) = server else { return };
     let (mut upstream, mut from_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut from_client, &mut upstream);
     });
-    let (mut client, mut server) = (client, server);
-    let mut left = limit.unwrap_or(u64::MAX);
+    let mut passed = 0;
     let mut buffer = [0; 16 * 1024];
-    while left > 0 {
-        let Ok(count @ 1..) = server.read(&mut buffer) else { break };
-        let count = count.min(usize::try_from(left).unwrap_or(usize::MAX));
+    while let Ok(count @ 1..) = server.read(&mut buffer) {
+        let mut count = count;
+        match fault {
+            Some(Fault::Cut(after) | Fault::Stall(after)) => {
+                count = count.min(usize::try_from(after - passed).unwrap_or(usize::MAX));
+            }
+            Some(Fault::Slow) => std::thread::sleep(std::time::Duration::from_millis(20)),
+            Some(Fault::WrongRange) => shift_range(&mut buffer[..count]),
+            Some(Fault::Flip(after)) if (passed..passed + count as u64).contains(&after) => {
+                buffer[usize::try_from(after - passed).unwrap()] ^= 1;
+            }
+            _ => {}
+        }
         if client.write_all(&buffer[..count]).is_err() {
             break;
         }
-        left -= count as u64;
+        passed += count as u64;
         sent.fetch_add(count as u64, Ordering::SeqCst);
-    }
-    if left == 0 {
-        on_cut();
+        match fault {
+            Some(Fault::Cut(after)) if passed == after => {
+                on_cut();
+                break;
+            }
+            Some(Fault::Stall(after)) if passed == after => {
+                std::thread::sleep(std::time::Duration::from_secs(60));
+                break;
+            }
+            _ => {}
+        }
     }
     let _ = client.shutdown(std::net::Shutdown::Both);
     let _ = server.shutdown(std::net::Shutdown::Both);
+}
+
+/// `Content-Range: bytes 1…` becomes `bytes 2…`.
+fn shift_range(bytes: &mut [u8]) {
+    let name = b"content-range: bytes ";
+    let found = bytes.windows(name.len()).position(|window| window.eq_ignore_ascii_case(name));
+    if let Some(digit) = found.and_then(|at| bytes.get_mut(at + name.len())) {
+        *digit = b'0' + (*digit - b'0' + 1) % 10;
+    }
+}
+
+/// A name that serves a first release from S3, and the URI of an archive of the second, which has 20 MB more.
+fn second_release(stem: &str) -> (Bundle, String, u16, String) {
+    let (world, name, port) = (world(), world().name(stem), world().port());
+    let scratch = tempfile::tempdir_in(world.folder()).unwrap();
+    let (archive, _) = web(&format!("{name}:1"), "one").write_into(scratch.path());
+    let uri = world.put("releases", &format!("{name}.tar"), &archive);
+    let service = format!("image: {{archive: \"{uri}\"}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
+    let mut bundle = Bundle::container(&name, &service, "health: {http: /healthz, timeout: 20s}");
+    bundle.hook("ApplicationStart").exits(0);
+    let padding = 20_000_000 + u64::from(port);
+    let (archive, id) = web(&format!("{name}:2"), "two").padding(padding).write_into(scratch.path());
+    world.put("releases", &format!("{name}.tar"), &archive);
+    bundle.deployment("d-TEST00002");
+    (bundle, name, port, id)
 }
 
 #[test]
@@ -77,7 +142,7 @@ fn a_connection_that_is_cut_again_and_again_goes_on_at_the_byte_where_it_broke()
     let (archive, id) = web(&format!("{name}:1"), "whole").padding(8_000_000).write_into(scratch.path());
     let size = std::fs::metadata(&archive).unwrap().len();
     let uri = world.put("releases", &format!("{name}.tar"), &archive);
-    let proxy = Proxy::start(8, 1_500_000);
+    let proxy = Proxy::start(8, Fault::Cut(1_500_000));
     let service = format!("image: {{archive: \"{uri}\"}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
     let mut bundle = Bundle::container(&name, &service, "health: {http: /healthz, timeout: 20s}");
     bundle.env("AWS_ENDPOINT_URL_S3", &proxy.url());
@@ -107,7 +172,7 @@ fn a_server_that_always_breaks_off_is_given_up_with_the_byte_and_the_old_contain
     let (archive, _) = web(&format!("{name}:2"), "two").write_into(scratch.path());
     world.put("releases", &format!("{name}.tar"), &archive);
     // Every answer ends within its headers.
-    let proxy = Proxy::start(usize::MAX, 40);
+    let proxy = Proxy::start(usize::MAX, Fault::Cut(40));
     bundle.env("AWS_ENDPOINT_URL_S3", &proxy.url()).deployment("d-TEST00002");
 
     let outcome = bundle.hook("ApplicationStart");
@@ -124,7 +189,7 @@ fn an_object_that_is_replaced_while_it_is_read_is_never_mixed_with_the_new_one()
     let key = format!("{name}.tar");
     let uri = world.put("releases", &key, &archive);
     let (other, _) = web(&format!("{name}:2"), "two").padding(9_000_001).write_into(scratch.path());
-    let proxy = Proxy::start_with(1, 700_000, move || drop(world.put("releases", &key, &other)));
+    let proxy = Proxy::start_with(1, Fault::Cut(700_000), move || drop(world.put("releases", &key, &other)));
     let service = format!("image: {{archive: \"{uri}\"}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
     let mut bundle = Bundle::container(&name, &service, "health: {http: /healthz, timeout: 20s}");
     bundle.env("AWS_ENDPOINT_URL_S3", &proxy.url());
@@ -155,4 +220,46 @@ fn a_version_of_an_object_is_read_though_a_newer_one_is_there() {
 
     assert_eq!(world.config_digest(&name), id);
     assert_eq!(world.get(port, "/").as_deref(), Some("first"));
+}
+
+#[test]
+fn busy_stalled_slow_and_cut_connections_delay_a_deployment_and_nothing_else() {
+    let faults = [
+        ("busy", 6, Fault::Busy),
+        ("stall", 2, Fault::Stall(900_000)),
+        ("slow", 2, Fault::Slow),
+        ("tenth", 10, Fault::Cut(2_000_000)),
+    ];
+    for (stem, count, fault) in faults {
+        let (mut bundle, name, port, id) = second_release(stem);
+        let proxy = Proxy::start(count, fault);
+        bundle.env("AWS_ENDPOINT_URL_S3", &proxy.url());
+
+        bundle.hook("ApplicationStart").exits(0);
+
+        assert_eq!(world().get(port, "/").as_deref(), Some("two"), "{stem}");
+        assert_eq!(world().config_digest(&name), id, "{stem}: not one byte was mixed up");
+    }
+}
+
+#[test]
+fn answers_of_another_range_and_bytes_that_changed_on_the_way_are_refused_and_the_old_container_stays() {
+    let cases =
+        [("range", Fault::WrongRange, "was asked for `bytes "), ("flip", Fault::Flip(700_000), "it is damaged")];
+    for (stem, fault, said) in cases {
+        let (mut bundle, name, port, _) = second_release(stem);
+        let old = world().running(&name);
+        let proxy = Proxy::start(usize::MAX, fault);
+        bundle.env("AWS_ENDPOINT_URL_S3", &proxy.url());
+
+        bundle.hook("ApplicationStart").exits(6).says(said);
+
+        assert_eq!(world().running(&name), old, "{stem}");
+        assert_eq!(world().get(port, "/").as_deref(), Some("one"), "{stem}");
+        let images = world().docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+        assert!(
+            !images.contains(&format!("{name}:part-")) && !images.contains(&format!("{name}:2")),
+            "{stem}: {images}"
+        );
+    }
 }

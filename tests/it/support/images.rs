@@ -126,6 +126,101 @@ impl Image {
     }
 }
 
+/// An image of several layers, in any shape that an archive may have.
+pub struct Layered {
+    top: Image,
+    below: Vec<Vec<u8>>,
+    blobs: bool,
+    long_names: bool,
+    links: bool,
+    manifest_first: bool,
+}
+
+impl Layered {
+    /// The web server with its page is the top layer.
+    pub fn web(tag: &str, page: &str) -> Self {
+        let top = web(tag, page);
+        Self { top, below: Vec::new(), blobs: false, long_names: false, links: false, manifest_first: false }
+    }
+
+    /// One more layer below the top: a file of noise, the same for the same seed and size.
+    pub fn below(mut self, seed: &[u8], bytes: u64) -> Self {
+        let state = seed
+            .iter()
+            .fold(0x9e37_79b9_7f4a_7c15, |state: u64, byte| (state ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        let mut noise = Vec::new();
+        std::io::Read::read_to_end(&mut Noise { state, left: bytes }, &mut noise).unwrap();
+        let mut tar = tar::Builder::new(Vec::new());
+        entry(&mut tar, &format!("data/{state:x}"), &noise);
+        self.below.push(tar.into_inner().unwrap());
+        self
+    }
+
+    pub fn label(mut self, value: &str) -> Self {
+        self.top.config["Labels"]["more"] = value.into();
+        self
+    }
+
+    /// Layers are named by their digests, as engines since 25 do.
+    pub const fn blobs(mut self) -> Self {
+        self.blobs = true;
+        self
+    }
+
+    /// Long names; repeated layers as links; the manifest before everything else.
+    pub const fn shape(mut self, long_names: bool, links: bool, manifest_first: bool) -> Self {
+        (self.long_names, self.links, self.manifest_first) = (long_names, links, manifest_first);
+        self
+    }
+
+    /// Writes the archive; returns its config digest.
+    pub fn write(&self, path: &Path) -> String {
+        let layers: Vec<Vec<u8>> = self.below.iter().cloned().chain([self.top.layer()]).collect();
+        let digests: Vec<String> = layers.iter().map(|layer| sha256(layer)).collect();
+        let diff_ids: Vec<String> = digests.iter().map(|digest| format!("sha256:{digest}")).collect();
+        let config = serde_json::json!({
+            "architecture": self.top.architecture, "os": "linux", "config": self.top.config,
+            "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        });
+        let config = config.to_string().into_bytes();
+        let id = sha256(&config);
+        let long = if self.long_names { "x".repeat(150) } else { String::new() };
+        let names: Vec<String> = (0..layers.len())
+            .map(|at| match self.blobs {
+                true => format!("blobs/sha256/{}", digests[at]),
+                false => format!("{at}{long}/layer.tar"),
+            })
+            .collect();
+        let manifest =
+            serde_json::json!([{ "Config": format!("{id}.json"), "RepoTags": [self.top.tag], "Layers": names }]);
+        let mut tar = tar::Builder::new(std::fs::File::create(path).unwrap());
+        if self.manifest_first {
+            gnu_entry(&mut tar, "manifest.json", manifest.to_string().as_bytes());
+        }
+        gnu_entry(&mut tar, &format!("{id}.json"), &config);
+        for (at, layer) in layers.iter().enumerate() {
+            // With links the last of the same layers is the file, as 20.10 may write it.
+            let file = digests.iter().rposition(|digest| *digest == digests[at]).unwrap();
+            if self.blobs && digests[..at].contains(&digests[at]) {
+                continue;
+            }
+            if !self.links || self.blobs || file == at {
+                gnu_entry(&mut tar, &names[at], layer);
+                continue;
+            }
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            header.set_entry_type(tar::EntryType::Symlink);
+            tar.append_link(&mut header, &names[at], format!("../{}", names[file])).unwrap();
+        }
+        if !self.manifest_first {
+            gnu_entry(&mut tar, "manifest.json", manifest.to_string().as_bytes());
+        }
+        tar.finish().unwrap();
+        format!("sha256:{id}")
+    }
+}
+
 fn header(path: &str, size: u64, mode: u32) -> tar::Header {
     let mut header = tar::Header::new_ustar();
     header.set_path(path).unwrap();
@@ -143,6 +238,14 @@ fn large_header(path: &str, size: u64) -> tar::Header {
     header.set_mode(0o644);
     header.set_cksum();
     header
+}
+
+/// An entry whose name may be long.
+fn gnu_entry<W: std::io::Write>(tar: &mut tar::Builder<W>, path: &str, content: &[u8]) {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, path, content).unwrap();
 }
 
 fn entry<W: std::io::Write>(tar: &mut tar::Builder<W>, path: &str, content: &[u8]) {

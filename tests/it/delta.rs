@@ -1,0 +1,248 @@
+//! Only what is missing travels: archives of every kind, layers that vanish, loads that are cut off.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::support::images::{Layered, web};
+use crate::support::{Bundle, world};
+
+const HEALTH: &str = "health: {http: /healthz, timeout: 20s}";
+
+/// A bundle whose image is an archive of its own, and its name and port.
+fn bundle(stem: &str, archive: &str) -> (Bundle, String, u16) {
+    let (name, port) = (world().name(stem), world().port());
+    let service = format!("image: {{archive: {archive}}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
+    (Bundle::container(&name, &service, HEALTH), name, port)
+}
+
+/// An image of three layers of which the uppermost is the web server's page; no other test has them.
+fn release(name: &str, page: &str) -> Layered {
+    let libraries = format!("{name} libraries");
+    Layered::web(&format!("{name}:{page}"), page)
+        .below(name.as_bytes(), 3_000_000)
+        .below(libraries.as_bytes(), 2_000_000)
+}
+
+#[test]
+fn only_the_changed_layer_of_the_second_release_travels_and_the_plan_says_so() {
+    let (mut bundle, name, port) = bundle("delta", "image.tar");
+    release(&name, "one").write(&bundle.path().join("image.tar"));
+    bundle.hook("ApplicationStart").exits(0).says("3 of 3 layers missing");
+
+    let id = release(&name, "two").write(&bundle.path().join("image.tar"));
+    bundle.deployment("d-TEST00002").run(&["plan"]).exits(0).says(": 1 of 3 layers missing, 2.0 MB of 7.0 MB");
+    bundle.hook("ApplicationStart").exits(0);
+
+    assert_eq!(world().get(port, "/").as_deref(), Some("two"));
+    assert_eq!(world().config_digest(&name), id);
+}
+
+#[test]
+fn an_archive_of_known_layers_alone_travels_as_its_config() {
+    let (mut bundle, name, port) = bundle("config", "image.tar");
+    release(&name, "one").write(&bundle.path().join("image.tar"));
+    bundle.hook("ApplicationStart").exits(0);
+
+    let id = release(&name, "one").label("changed").write(&bundle.path().join("image.tar"));
+    bundle.deployment("d-TEST00002").hook("ApplicationStart").exits(0).says(": 0 of 3 layers missing, 0 B of 7.0 MB");
+
+    assert_eq!(world().config_digest(&name), id);
+    assert_eq!(world().get(port, "/").as_deref(), Some("one"));
+}
+
+/// Deploys an archive that some other tool made of a release.
+fn deploys(stem: &str, make: impl Fn(&Path, &Path, &str)) {
+    let (bundle, name, port) = bundle(stem, "image.tar");
+    let scratch = tempfile::tempdir_in(world().folder()).unwrap();
+    let plain = scratch.path().join("plain.tar");
+    release(&name, "one").write(&plain);
+    make(&plain, &bundle.path().join("image.tar"), &format!("{name}:one"));
+
+    bundle.hook("ApplicationStart").exits(0);
+
+    assert_eq!(world().get(port, "/").as_deref(), Some("one"), "{stem}");
+    let parts = world().docker(&["images", "--quiet", "--filter", &format!("reference=balehook/{name}:part-*")]);
+    assert_eq!(parts, "", "{stem}: nothing of the way there is left");
+}
+
+fn skopeo(args: &[&str]) {
+    let output = Command::new("skopeo").args(["--insecure-policy", "copy", "--quiet"]).args(args).output().unwrap();
+    assert!(output.status.success(), "skopeo {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn an_archive_that_this_engine_saved_is_read() {
+    deploys("saved", |plain, archive, tag| {
+        world().docker(&["load", "--input", plain.to_str().unwrap()]);
+        world().docker(&["save", "--output", archive.to_str().unwrap(), tag]);
+        world().docker(&["rmi", "--force", tag]);
+    });
+}
+
+#[test]
+fn archives_of_skopeo_are_read_with_layers_plain_gzipped_and_zstd() {
+    deploys("skopeo-docker", |plain, archive, tag| {
+        skopeo(&[
+            &format!("docker-archive:{}", plain.display()),
+            &format!("docker-archive:{}:{tag}", archive.display()),
+        ]);
+    });
+    deploys("skopeo-oci", |plain, archive, tag| {
+        skopeo(&[&format!("docker-archive:{}", plain.display()), &format!("oci-archive:{}:{tag}", archive.display())]);
+    });
+    deploys("skopeo-zstd", |plain, archive, tag| {
+        let folder = tempfile::tempdir_in(world().folder()).unwrap();
+        let from = format!("docker-archive:{}", plain.display());
+        let layout = format!("oci:{}:{tag}", folder.path().display());
+        skopeo(&["--dest-compress", "--dest-compress-format", "zstd", &from, &layout]);
+        let mut tar = tar::Builder::new(std::fs::File::create(archive).unwrap());
+        tar.append_dir_all(".", folder.path()).unwrap();
+        tar.finish().unwrap();
+        let manifest = Command::new("grep").args(["-rl", "tar+zstd"]).arg(folder.path()).status().unwrap();
+        assert!(manifest.success(), "the layers are compressed with zstd");
+    });
+}
+
+fn compress(tool: &[&str], plain: &Path) -> PathBuf {
+    let output = Command::new(tool[0]).args(&tool[1..]).arg(plain).output().unwrap();
+    assert!(output.status.success(), "{tool:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let extension = if tool[0] == "gzip" { "tar.gz" } else { "tar.zst" };
+    plain.with_extension(extension)
+}
+
+#[test]
+fn of_a_compressed_archive_the_engine_gets_only_the_layers_it_lacks() {
+    for tool in [&["gzip", "-1"][..], &["zstd", "-1", "--quiet"]] {
+        let (mut bundle, name, port) = bundle("compressed", "image.tar");
+        let path = bundle.path().join("image.tar");
+        release(&name, "one").write(&path);
+        bundle.hook("ApplicationStart").exits(0);
+
+        release(&name, "two").blobs().write(&path);
+        let compressed = compress(tool, &path);
+        std::fs::rename(compressed, &path).unwrap();
+        bundle.deployment("d-TEST00002").hook("ApplicationStart").exits(0).says(", compressed");
+
+        assert_eq!(world().get(port, "/").as_deref(), Some("two"), "{tool:?}");
+    }
+}
+
+/// A release in S3 of which a layer is known to the engine by another image, and so many bytes are not.
+fn shared_with_another_image(stem: &str, missing: u64) -> (Bundle, String, u16, String) {
+    let (world, name, port) = (world(), world().name(stem), world().port());
+    let scratch = tempfile::tempdir_in(world.folder()).unwrap();
+    let path = scratch.path().join("image.tar");
+    let base = format!("{name}-base");
+    Layered::web(&format!("{base}:1"), "base").below(name.as_bytes(), 3_000_000).write(&path);
+    world.docker(&["load", "--input", path.to_str().unwrap()]);
+    let image = Layered::web(&format!("{name}:1"), "one").below(name.as_bytes(), 3_000_000);
+    image.below(b"new", missing).below(b"newer", missing).write(&path);
+    let uri = world.put("releases", &format!("{name}.tar"), &path);
+    let service = format!("image: {{archive: \"{uri}\"}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
+    (Bundle::container(&name, &service, HEALTH), name, port, base)
+}
+
+#[test]
+fn a_layer_that_vanishes_while_the_others_travel_is_sent_after_all() {
+    let (mut bundle, name, port, base) = shared_with_another_image("vanishes", 17_000_000);
+    let proxy = crate::faults::Proxy::start(usize::MAX, crate::faults::Fault::Slow);
+    bundle.env("AWS_ENDPOINT_URL_S3", &proxy.url());
+    let mut running = bundle.start("ApplicationStart");
+    running.wait_until_said("3 of 4 layers missing");
+    world().docker(&["rmi", "--force", &format!("{base}:1")]);
+
+    let outcome = running.wait();
+
+    outcome.exits(0);
+    assert_eq!(world().get(port, "/").as_deref(), Some("one"));
+    assert_eq!(world().docker(&["images", "--quiet", "--filter", &format!("reference=balehook/{name}:part-*")]), "");
+}
+
+#[test]
+fn a_load_that_was_killed_leaves_nothing_that_the_next_one_does_not_remove() {
+    let (mut bundle, name, port, _) = shared_with_another_image("killed", 17_000_000);
+    let proxy = crate::faults::Proxy::start(usize::MAX, crate::faults::Fault::Slow);
+    let parts = || {
+        let filter = format!("reference=balehook/{name}:part-*");
+        world().docker(&["images", "--quiet", "--filter", &filter])
+    };
+    bundle.env("AWS_ENDPOINT_URL_S3", &proxy.url());
+    let running = bundle.start("AfterInstall");
+    world().wait_for("the first parcel", || !parts().is_empty());
+    running.signal(Signal::SIGKILL);
+    assert_eq!(running.wait().code, None);
+    assert_ne!(parts(), "", "there is something to remove");
+
+    bundle.env("AWS_ENDPOINT_URL_S3", crate::support::world::S3).hook("ApplicationStart").exits(0);
+
+    assert_eq!(parts(), "");
+    assert_eq!(world().get(port, "/").as_deref(), Some("one"));
+}
+
+/// Archives by chance, from a fixed seed.
+#[test]
+fn what_the_engine_ends_up_with_is_what_a_plain_load_gives() {
+    let mut chance = Chance(0x5eed);
+    for round in 0..10 {
+        let (bundle, name, _) = bundle("random", "image.tar");
+        let archive = bundle.path().join("image.tar");
+        let tag = format!("{name}:1");
+        let mut image = Layered::web(&tag, &format!("round {round}"));
+        for _ in 0..chance.below(6) {
+            // Few different ones: layers repeat, in one image and in several.
+            let layer = chance.below(4);
+            image = image.below(&[b'a' + u8::try_from(layer).unwrap()], 10_000 + layer * 7_000_000);
+        }
+        image.shape(chance.below(3) == 0, chance.below(2) == 0, chance.below(2) == 0).write(&archive);
+
+        bundle.hook("AfterInstall").exits(0);
+
+        let seen = |reference: &str| {
+            let format = "{{json .RootFS.Layers}} {{json .Config.Labels}} {{json .Config.Cmd}} {{.Architecture}}";
+            let text = world().docker(&["image", "inspect", "--format", format, reference]);
+            // On graph drivers the ID is the config's digest; containerd's store makes a manifest of its own for the
+            // archives of old engines.
+            let id = if world().has_containerd_store() { "" } else { "{{.Id}}" };
+            text + &world().docker(&["image", "inspect", "--format", id, reference])
+        };
+        let ours = seen(&tag);
+        world().docker(&["rmi", "--force", &tag]);
+        let _ = world().docker_may_fail(&["image", "prune", "--force"]);
+        world().docker(&["load", "--input", archive.to_str().unwrap()]);
+        assert_eq!(ours, seen(&tag), "round {round}");
+        let container = world().docker(&["create", &tag]);
+        world().docker(&["rm", &container]);
+    }
+}
+
+/// xorshift: the same numbers each time.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+#[test]
+fn an_archive_with_a_flipped_byte_is_refused_with_the_layer_and_no_tag_moves() {
+    let (mut bundle, name, port) = bundle("flipped", "image.tar");
+    let path = bundle.path().join("image.tar");
+    web(&format!("{name}:1"), "one").write(&path);
+    bundle.hook("ApplicationStart").exits(0);
+    web(&format!("{name}:1"), "two").write(&path);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[1_000_000] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let before = world().docker(&["image", "inspect", "--format", "{{.Id}}", &format!("{name}:1")]);
+
+    bundle.deployment("d-TEST00002").hook("ApplicationStart").exits(6).says("layer 1 has the digest").says("damaged");
+
+    assert_eq!(world().docker(&["image", "inspect", "--format", "{{.Id}}", &format!("{name}:1")]), before);
+    assert_eq!(world().get(port, "/").as_deref(), Some("one"));
+}
