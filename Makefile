@@ -3,7 +3,7 @@ SHELL := /bin/bash
 TOOLS := target/tools
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help setup build release demo test lint fmt unit engine-test test-engines docs deny golden bench bundle clean
+.PHONY: help setup build release demo test lint fmt unit engine-test test-engines docs deny golden bench fuzz bundle clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ bench: ## Start-up, an idle event and memory, then images on four engines: side 
 	@cargo build --quiet --release
 	@benches/run target/release/balehook
 	@benches/images target/release/balehook
+
+fuzz: ## Fuzz what reads archives, 60 s each, or SECONDS_EACH=3600
+	@packaging/dev/fuzz $(SECONDS_EACH)
 
 bundle: release ## Assemble a bundle to zip: appspec/container with the shim and the release binary, in target/bundle
 	@rm -rf target/bundle && mkdir -p target/bundle/bin

@@ -1,0 +1,17 @@
+//! The filter of compressed archives: bytes come out as they went in, or are refused.
+#![no_main]
+
+use balehook::image::filter::Filter;
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (u16, Vec<u8>)| {
+    let (chunk, data) = input;
+    let mut filter = Filter::new(Default::default());
+    let mut out = Vec::new();
+    for piece in data.chunks(usize::from(chunk).max(1)) {
+        let Ok(pieces) = filter.feed(Bytes::copy_from_slice(piece)) else { return };
+        pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+    }
+    assert!(data.starts_with(&out), "nothing is left out, nothing is added");
+});
