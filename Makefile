@@ -43,7 +43,7 @@ engine-test: setup ## The tests on real things; BALEHOOK_ENGINE=26.1, 28.5 or 28
 	@cargo test --test it
 
 test-engines: ## The tests on real things, on all four engines
-	@packaging/dev/setup --tests --engines
+	@packaging/dev/setup --tests --all
 	@set -e; for engine in 20.10 26.1 28.5 28.5-containerd; do \
 		echo "make: Docker $$engine"; BALEHOOK_ENGINE=$$engine cargo test --test it; done
 
@@ -57,7 +57,7 @@ golden: ## Write the golden files anew; read the difference before you commit it
 	@BALEHOOK_GOLDEN=1 cargo test --lib --test plans golden
 
 bench: ## Start-up, an idle event and memory, then images on four engines: side by side with other tools
-	@packaging/dev/setup --tests --engines
+	@packaging/dev/setup --tests --all
 	@cargo build --quiet --release
 	@benches/run target/release/balehook
 	@benches/images target/release/balehook

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use bollard::models::ImageInspect;
-use bollard::query_parameters as query;
 
 use super::engine::{Engine, Layers, StoreFacts, layers_are};
 use super::load::{Load, LoadError};
@@ -134,21 +133,18 @@ impl FromArchive<'_> {
         Err(LoadError::Engine(format!("{} is not in it: it held {found}", self.pin.describe())))
     }
 
-    /// Gives the image the references that it has in the archive.
+    /// Gives the image the references that it has in the archive, and the tag of ours that keeps it: an archive need not
+    /// name its image.
     async fn name_it(&self, image: &ArchivedImage, id: &str) -> Result<Vec<String>, Failure> {
+        self.engine.tag(id, &self.pin.keeper_tag(self.name)).await?;
         let mut references = Vec::new();
         for reference in &image.references {
             // An OCI layout may have a tag alone: that names nothing here.
-            let Some((repository, tag)) = reference.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) else {
-                continue;
-            };
-            if reference.parse::<ImageReference>().is_err() {
-                continue;
+            let has_tag = reference.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/'));
+            if has_tag && reference.parse::<ImageReference>().is_ok() {
+                self.engine.tag(id, reference).await?;
+                references.push(reference.clone());
             }
-            let options = query::TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
-            let tagged = self.engine.docker.tag_image(id, Some(options)).await;
-            tagged.map_err(|error| self.engine.failed(&format!("tag image {id}"), &error))?;
-            references.push(reference.clone());
         }
         Ok(references)
     }
@@ -165,11 +161,12 @@ impl FromArchive<'_> {
         let load = Load { engine: self.engine, store: store.store, archive: &opened.archive, label: &label };
         let mut known = layers.diff_ids;
         loop {
+            let may_leave_out = !known.is_empty();
             let result = load.whole(compression, std::mem::take(&mut known)).await;
             let (loaded, left_out) = match result {
                 Ok((loaded, left_out)) => (Ok(loaded), left_out),
                 // What was left out may be why: only without that the engine's word is final.
-                Err(LoadError::Engine(words)) => (Err(LoadError::Engine(words)), !layers.chain_ids.is_empty()),
+                Err(LoadError::Engine(words)) => (Err(LoadError::Engine(words)), may_leave_out),
                 Err(error) => (Err(error), false),
             };
             let references = loaded.as_ref().cloned().unwrap_or_default();

@@ -28,6 +28,9 @@ const ZSTD_SINCE: (u32, u32) = (1, 42);
 /// Images that are inspected at once.
 const INSPECTIONS: usize = 8;
 
+/// How long a container may take to appear that a killed deployment asked for.
+const LEFT_BEHIND: Duration = Duration::from_secs(5);
+
 /// How long the engine may take to say who it is.
 const HELLO: Duration = Duration::from_secs(10);
 
@@ -188,6 +191,17 @@ impl Engine {
         Ok(StoreFacts { store, folder: info.docker_root_dir.unwrap_or_default() })
     }
 
+    /// Gives an image a reference with a tag.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`].
+    pub async fn tag(&self, image: &str, reference: &str) -> Result<(), Failure> {
+        let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
+        let options = query::TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
+        let tagged = self.docker.tag_image(image, Some(options)).await;
+        tagged.map_err(|error| self.failed(&format!("tag image {image} as {reference}"), &error))
+    }
+
     /// Takes a reference off an image; the engine drops the image with the last one.
     ///
     /// # Errors
@@ -240,8 +254,7 @@ impl Engine {
         };
         let options = query::CreateContainerOptionsBuilder::default().name(name).build();
         let created = self.docker.create_container(Some(options), body).await.map_err(|error| cause(&error))?;
-        let options = query::RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        self.docker.remove_container(&created.id, Some(options)).await.map_err(|error| cause(&error))
+        self.remove(&created.id).await.map_err(|failure| failure.message)
     }
 
     /// Creates a container of the image `image` and connects it to its further networks. Returns its ID.
@@ -256,12 +269,33 @@ impl Engine {
         if let Some(platform) = &spec.options.platform {
             options = options.platform(platform);
         }
-        let created = self.docker.create_container(Some(options.build()), body).await;
+        let options = options.build();
+        let mut created = self.docker.create_container(Some(options.clone()), body.clone()).await;
+        // A deployment that was killed while it created a container: the engine finishes that all the same.
+        let began = std::time::Instant::now();
+        while created.as_ref().is_err_and(|error| status(error) == Some(409)) && began.elapsed() < LEFT_BEHIND {
+            match self.inspect(&spec.name).await? {
+                Some(found) if has_label_of(&found, &body) => self.remove(&spec.name).await?,
+                Some(_) => break,
+                None => tokio::time::sleep(LEFT_BEHIND / 50).await,
+            }
+            created = self.docker.create_container(Some(options.clone()), body.clone()).await;
+        }
         let id = created.map_err(|error| refused(&format!("cannot create {}", spec.name), &error))?.id;
         for (network, endpoint) in &spec.options.extra_networks {
             self.join(&id, network, endpoint.clone()).await?;
         }
         Ok(id)
+    }
+
+    async fn remove(&self, container: &str) -> Result<(), Failure> {
+        let options = query::RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match self.docker.remove_container(container, Some(options)).await {
+            Err(error) if !matches!(status(&error), Some(404 | 409)) => {
+                Err(refused(&format!("cannot remove {container}"), &error))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn join(&self, id: &str, network: &str, endpoint: bollard::models::EndpointSettings) -> Result<(), Failure> {
@@ -357,6 +391,15 @@ fn has_layers(image: &ImageInspect, pin: &ImagePin) -> bool {
 pub fn layers_are(image: &ImageInspect, diff_ids: &[ContentDigest]) -> bool {
     let layers = image.root_fs.as_ref().and_then(|root| root.layers.as_ref());
     layers.is_some_and(|layers| layers.iter().map(String::as_str).eq(diff_ids.iter().map(ContentDigest::as_str)))
+}
+
+/// Whether a container is of the same deployment name as one that is to be created.
+fn has_label_of(found: &ContainerInspectResponse, wanted: &bollard::models::ContainerCreateBody) -> bool {
+    let found = found.config.as_ref().and_then(|config| config.labels.as_ref());
+    let name = |labels: Option<&std::collections::HashMap<String, String>>| {
+        labels.and_then(|labels| labels.get(facts::LABEL_NAME)).cloned()
+    };
+    name(found).is_some_and(|label| Some(label) == name(wanted.labels.as_ref()))
 }
 
 fn name_of(summary: &ContainerSummary) -> String {

@@ -92,10 +92,7 @@ impl Host for LiveHost {
 
     async fn keep(&mut self, image: &ImagePin, tag: &str) -> Result<(), Failure> {
         let id = self.image_id(image).await?;
-        let (repository, tag) = tag.split_once(':').unwrap_or((tag, "latest"));
-        let options = query::TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
-        let tagged = self.engine.docker.tag_image(&id, Some(options)).await;
-        tagged.map_err(|error| self.engine.failed(&format!("tag image {id}"), &error))
+        self.engine.tag(&id, tag).await
     }
 
     async fn create(&mut self, spec: &ContainerSpec) -> Result<(), Failure> {

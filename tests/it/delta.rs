@@ -67,6 +67,18 @@ fn deploys(stem: &str, make: impl Fn(&Path, &Path, &str)) {
     assert_eq!(parts, "", "{stem}: nothing of the way there is left");
 }
 
+#[test]
+fn an_archive_that_does_not_name_its_image_is_kept_by_a_tag_of_ours() {
+    let (bundle, name, port) = bundle("nameless", "image.tar");
+    let id = release(&name, "one").untagged().write(&bundle.path().join("image.tar"));
+
+    bundle.hook("AfterInstall").exits(0);
+    bundle.hook("ApplicationStart").exits(0);
+
+    assert_eq!(world().config_digest(&name), id);
+    assert_eq!(world().get(port, "/").as_deref(), Some("one"));
+}
+
 fn skopeo(args: &[&str]) {
     let output = Command::new("skopeo").args(["--insecure-policy", "copy", "--quiet"]).args(args).output().unwrap();
     assert!(output.status.success(), "skopeo {args:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -127,6 +139,30 @@ fn of_a_compressed_archive_the_engine_gets_only_the_layers_it_lacks() {
 
         assert_eq!(world().get(port, "/").as_deref(), Some("two"), "{tool:?}");
     }
+}
+
+#[test]
+fn a_compressed_archive_that_the_engine_refuses_is_sent_twice_at_most() {
+    let (bundle, name, _) = bundle("incomplete", "image.tar.gz");
+    let path = bundle.path().join("image.tar");
+    let mut tar = tar::Builder::new(std::fs::File::create(&path).unwrap());
+    let manifest = format!(r#"[{{"Config": "c.json", "RepoTags": ["{name}:1"], "Layers": ["gone/layer.tar"]}}]"#);
+    let config = format!(
+        r#"{{"architecture": "amd64", "os": "linux", "rootfs": {{"type": "layers", "diff_ids": ["sha256:{}"]}}}}"#,
+        "1".repeat(64)
+    );
+    for (entry, content) in [("c.json", &config), ("manifest.json", &manifest)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, entry, content.as_bytes()).unwrap();
+    }
+    tar.into_inner().unwrap();
+    compress(&["gzip"], &path);
+
+    bundle.hook("ApplicationStart").exits(6).says("the engine cannot load").says("image.tar.gz");
+
+    assert_eq!(world().docker(&["images", "--quiet", &name]), "", "no tag of a broken image is left");
 }
 
 /// A release in S3 of which a layer is known to the engine by another image, and so many bytes are not.

@@ -342,3 +342,38 @@ fn env_files_of_the_bundle_and_of_s3_are_read_and_environment_wins() {
     let env: Value = serde_json::from_str(&world.inspect(&name, "{{json .Config.Env}}")).unwrap();
     assert_eq!(env, json!(["FROM=bundle", "LEVEL=own", "SECRET_THING=from s3", "DEPLOYMENT_GROUP_NAME=prod"]));
 }
+
+#[test]
+fn a_container_that_the_engine_finished_after_its_deployment_was_killed_makes_room_and_a_strangers_does_not() {
+    use balehook::plan::{create, step::ContainerSpec};
+    let (world, name) = (world(), world().name("late"));
+    let bundle = Bundle::container(&name, "image: {archive: image.tar}", "");
+    let (archive, _) = web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    world.docker(&["load", "--input", archive.to_str().unwrap()]);
+    let image = format!("{name}:1");
+    let text = balehook::input::appspec::read(&bundle.path()).unwrap();
+    let (deployment, _) = balehook::spec::validate::validate(&text, &Default::default());
+    let balehook::spec::Mode::Container(container) = deployment.unwrap().mode;
+    let mut spec = ContainerSpec {
+        name: format!("{name}.balehook-new"),
+        image: balehook::image::pin::ImagePin::Unknown { wanted: image.clone() },
+        options: create::container_options(&container.service, Some((1, 41))),
+        environment: Vec::new(),
+    };
+    spec.options.body.labels = Some([(balehook::facts::LABEL_NAME.to_owned(), name.clone())].into());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let engine = balehook::host::engine::Engine::connect(Some(&world.docker_host())).unwrap();
+
+    let label = format!("balehook.name={name}");
+    let late = world.docker(&["create", "--name", &spec.name, "--label", &label, &image]);
+    let made = runtime.block_on(engine.create(&spec, image.clone())).unwrap();
+    assert_ne!(made, late);
+    assert_eq!(world.inspect(&spec.name, "{{.Id}}"), made);
+
+    world.docker(&["rm", &spec.name]);
+    let stranger = world.docker(&["create", "--name", &spec.name, &image]);
+    let refused = runtime.block_on(engine.create(&spec, image)).unwrap_err();
+    assert!(refused.message.contains("already in use"), "{refused}");
+    assert_eq!(world.inspect(&spec.name, "{{.Id}}"), stranger);
+    world.docker(&["rm", &spec.name]);
+}

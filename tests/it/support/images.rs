@@ -131,6 +131,7 @@ pub struct Layered {
     top: Image,
     below: Vec<Vec<u8>>,
     blobs: bool,
+    untagged: bool,
     long_names: bool,
     links: bool,
     manifest_first: bool,
@@ -140,7 +141,8 @@ impl Layered {
     /// The web server with its page is the top layer.
     pub fn web(tag: &str, page: &str) -> Self {
         let top = web(tag, page);
-        Self { top, below: Vec::new(), blobs: false, long_names: false, links: false, manifest_first: false }
+        let below = Vec::new();
+        Self { top, below, blobs: false, untagged: false, long_names: false, links: false, manifest_first: false }
     }
 
     /// One more layer below the top: a file of noise, the same for the same seed and size.
@@ -158,6 +160,12 @@ impl Layered {
 
     pub fn label(mut self, value: &str) -> Self {
         self.top.config["Labels"]["more"] = value.into();
+        self
+    }
+
+    /// The archive does not name its image.
+    pub const fn untagged(mut self) -> Self {
+        self.untagged = true;
         self
     }
 
@@ -191,8 +199,8 @@ impl Layered {
                 false => format!("{at}{long}/layer.tar"),
             })
             .collect();
-        let manifest =
-            serde_json::json!([{ "Config": format!("{id}.json"), "RepoTags": [self.top.tag], "Layers": names }]);
+        let tags: Option<Vec<&String>> = (!self.untagged).then(|| vec![&self.top.tag]);
+        let manifest = serde_json::json!([{ "Config": format!("{id}.json"), "RepoTags": tags, "Layers": names }]);
         let mut tar = tar::Builder::new(std::fs::File::create(path).unwrap());
         if self.manifest_first {
             gnu_entry(&mut tar, "manifest.json", manifest.to_string().as_bytes());
