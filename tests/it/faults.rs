@@ -257,9 +257,7 @@ fn answers_of_another_range_and_bytes_that_changed_on_the_way_are_refused_and_th
         assert_eq!(world().running(&name), old, "{stem}");
         assert_eq!(world().get(port, "/").as_deref(), Some("one"), "{stem}");
         let images = world().docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
-        assert!(
-            !images.contains(&format!("{name}:part-")) && !images.contains(&format!("{name}:2")),
-            "{stem}: {images}"
-        );
+        let half = |tag: &&str| **tag == format!("{name}:2") || tag.starts_with(&format!("balehook/{name}:part-"));
+        assert_eq!(images.lines().find(half), None, "{stem}");
     }
 }
