@@ -8,6 +8,7 @@ use crate::error::{Failure, Kind};
 use crate::host::Host;
 use crate::image::pin::ImagePin;
 use crate::plan::step::{Step, Target};
+use crate::plan::swarm::step::SwarmStep;
 use crate::plan::{Action, Plan};
 
 /// Why a plan must end before its last step.
@@ -26,6 +27,8 @@ pub struct Done {
     pub down: Option<Duration>,
     /// Images that were brought into the engine, each with the references this gave it.
     pub brought: Vec<(ImagePin, Vec<String>)>,
+    /// What a step saw that a person should know.
+    pub said: Vec<String>,
     /// What went wrong after nothing could fail any more.
     pub warnings: Vec<String>,
 }
@@ -39,6 +42,8 @@ pub struct Failed {
     pub number: usize,
     /// Why.
     pub failure: Failure,
+    /// What is deployed, in one word.
+    pub subject: &'static str,
     /// What became of the old container.
     pub old: Fate,
     /// Images that were brought into the engine before it failed, each with the references this gave it.
@@ -95,7 +100,7 @@ pub async fn run<H: Host, W: Watcher>(
             return run.stopped(index, index, &why).await;
         }
         run.watcher.begins(index + 1, plan.actions.len(), &action.step);
-        if matches!(action.step, Step::Stop { .. }) {
+        if matches!(action.step, Step::Stop { .. } | Step::Swarm(SwarmStep::Update(_))) {
             run.stopped_at.get_or_insert_with(Instant::now);
         }
         let (result, stopped) = attempt(run.host, &action.step, run.done.down, stop.as_mut()).await;
@@ -114,12 +119,13 @@ pub async fn run<H: Host, W: Watcher>(
 
 impl<H: Host, W: Watcher> Run<'_, H, W> {
     fn succeeded(&mut self, action: &Action, brought: Vec<String>) {
-        if let Step::Bring(bring) = &action.step {
-            self.done.brought.push((bring.image().clone(), brought));
+        match &action.step {
+            Step::Bring(bring) => self.done.brought.push((bring.image().clone(), brought)),
+            _ => self.done.said.extend(brought),
         }
         match action.step {
             Step::Prove { .. } => self.done.down = self.stopped_at.map(|since| since.elapsed()),
-            Step::Record { .. } => self.recorded = true,
+            Step::Record { .. } | Step::Swarm(SwarmStep::Record { .. }) => self.recorded = true,
             _ => {}
         }
     }
@@ -148,7 +154,8 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
         if let Fate::Lost(..) = old {
             failure.kind = Kind::Undo;
         }
-        Failed { step: failed.title(), number: index + 1, failure, old, brought: self.done.brought }
+        let subject = self.plan.subject;
+        Failed { step: failed.title(), number: index + 1, failure, subject, old, brought: self.done.brought }
     }
 
     /// Undoes what was begun, the last first. A step that fails is said, and the rest still runs.
@@ -160,10 +167,17 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
             if let Step::Remove { container, .. } = step {
                 failure.evidence.extend(self.host.evidence(container).await);
             }
-            let Err(failure) = perform(self.host, step, None).await else { continue };
-            tracing::error!(%step, %failure, "could not undo");
-            if matches!(step, Step::Rename { .. } | Step::Start { .. }) {
-                lost.get_or_insert_with(|| format!("{}: {failure}", step.title()));
+            match perform(self.host, step, None).await {
+                Ok(said) => failure.evidence.extend(said),
+                Err(failure) => {
+                    tracing::error!(%step, %failure, "could not undo");
+                    if matches!(
+                        step,
+                        Step::Rename { .. } | Step::Start { .. } | Step::Swarm(SwarmStep::Rollback { .. })
+                    ) {
+                        lost.get_or_insert_with(|| format!("{}: {failure}", step.title()));
+                    }
+                }
             }
         }
         self.fate(lost)
@@ -194,6 +208,7 @@ async fn attempt<H: Host>(
     };
     let outcome = match step {
         Step::Bring(_) | Step::Stop { .. } | Step::Prove { .. } => None,
+        Step::Swarm(step) if step.is_waiting() => None,
         _ => tokio::time::timeout(OUTCOME, work).await.ok(),
     };
     (outcome, Some(why))
@@ -211,7 +226,7 @@ fn why_stopped(plan: &Plan, why: &Stop) -> Failure {
     }
 }
 
-/// One step on the host; the references it brought in.
+/// One step on the host; the references it brought in, or what it saw.
 async fn perform<H: Host>(host: &mut H, step: &Step, down: Option<Duration>) -> Result<Vec<String>, Failure> {
     tracing::info!(%step, "begins");
     match step {
@@ -226,6 +241,7 @@ async fn perform<H: Host>(host: &mut H, step: &Step, down: Option<Duration>) -> 
         Step::Record { container, release } => host.record(container, release, down).await,
         Step::Remove { container, volumes } => host.remove(container, *volumes).await,
         Step::Untag { reference } => host.untag(reference).await,
+        Step::Swarm(step) => return host.swarm(step).await,
     }?;
     Ok(Vec::new())
 }

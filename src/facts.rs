@@ -1,5 +1,7 @@
 //! What the host looks like now: values only, so that plans can be made from a file in tests.
 
+pub mod swarm;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,11 @@ pub const LABEL_REVISION: &str = "balehook.revision";
 pub const LABEL_DIGEST: &str = "balehook.digest";
 /// Label: a digest of all options, so that an unchanged release is recognised.
 pub const LABEL_SPEC: &str = "balehook.spec";
+
+/// Label of a service: the registry whose token its nodes need.
+pub const LABEL_REGISTRY: &str = "balehook.registry";
+/// Label of a service that only asks the nodes for an image: the name of the one it asks for.
+pub const LABEL_ASKS: &str = "balehook.asks";
 
 /// Something that was looked up, or why it could not be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +74,8 @@ pub struct Facts {
     pub keeper_tags: Vec<String>,
     /// What we brought into the engine for each of them.
     pub brought: Vec<Brought>,
+    /// The swarm, in swarm mode.
+    pub swarm: Option<swarm::SwarmFacts>,
     /// What could not be looked up. A run ends here; a dry run goes on where it may be assumed.
     pub failures: Vec<LookFailure>,
 }
@@ -86,6 +95,7 @@ impl Facts {
             journal: store.journal(),
             keeper_tags: Vec::new(),
             brought: store.brought(),
+            swarm: None,
             failures: Vec::new(),
         }
     }

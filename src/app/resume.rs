@@ -13,7 +13,9 @@ use crate::host::engine::Engine;
 use crate::host::live::LiveHost;
 use crate::host::s3::S3;
 use crate::host::source::Archives;
+use crate::host::swarm::{self, api::Api};
 use crate::plan::step::Step;
+use crate::plan::swarm::step::SwarmStep;
 use crate::plan::{Action, Plan, recover};
 use crate::release::{Holder, Store};
 use crate::report::log;
@@ -65,7 +67,8 @@ async fn one(context: &Context, name: &Name, console: &mut Console<'_>) -> Resul
         return Err(Failure::new(Kind::Undo, format!("{name} could not be brought back")));
     }
     host.store.close_journal();
-    console.line(&format!("{name}: {}", if plan.actions.is_empty() { "nothing was left" } else { "brought back" }));
+    let is_change = plan.has_changes();
+    console.line(&format!("{name}: {}", if is_change { "brought back" } else { "nothing was left" }));
     Ok(())
 }
 
@@ -83,5 +86,12 @@ async fn make(engine: &Engine, store: &Store, name: &Name) -> Result<Plan, Failu
     if let Some(serving) = recovery.serving.filter(|found| !found.is_running() && Some(found.id.as_str()) == recorded) {
         plan.actions.push(Action::required(Step::Start { container: recover::target(&serving) }));
     }
+    // A token of a registry ends with its time, ECR's after 12 hours: nodes that lose the image then could not pull it.
+    let registry = swarm::registry_of(&Api::of(engine), name).await;
+    plan.actions.extend(
+        registry.map(|registry| {
+            Action::best_effort(Step::Swarm(SwarmStep::Refresh { service: name.to_string(), registry }))
+        }),
+    );
     Ok(plan)
 }

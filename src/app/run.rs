@@ -187,6 +187,7 @@ fn report(
 ) -> Result<(), Failure> {
     match outcome {
         Ok(done) => {
+            done.said.iter().for_each(|line| console.line(line));
             done.warnings.iter().for_each(|warning| console.line(&format!("warning: {warning}")));
             console.line(&text::succeeded(event, plan, store.store().releases().first(), &done));
             Ok(())

@@ -9,10 +9,11 @@ use super::bring::{FromArchive, Loaded};
 use super::credentials::CredentialSettings;
 use super::engine::{Engine, address, refused, status};
 use super::source::Archives;
-use super::{Host, prove, registry};
+use super::{Host, prove, registry, swarm};
 use crate::error::{Failure, Kind};
 use crate::image::pin::ImagePin;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
+use crate::plan::swarm::step::SwarmStep;
 use crate::release::{LockedStore, Observed, Release};
 use crate::report::text::printable;
 use crate::spec::types::Name;
@@ -59,7 +60,7 @@ impl LiveHost {
     }
 
     /// The engine's ID of a pinned image.
-    async fn image_id(&self, pin: &ImagePin) -> Result<String, Failure> {
+    pub(super) async fn image_id(&self, pin: &ImagePin) -> Result<String, Failure> {
         if let Some((_, id)) = self.loaded.iter().find(|(loaded, _)| loaded == pin) {
             return Ok(id.clone());
         }
@@ -161,6 +162,10 @@ impl Host for LiveHost {
 
     async fn untag(&mut self, reference: &str) -> Result<(), Failure> {
         self.engine.untag(reference).await
+    }
+
+    async fn swarm(&mut self, step: &SwarmStep) -> Result<Vec<String>, Failure> {
+        swarm::perform(self, step).await
     }
 
     async fn evidence(&mut self, container: &Target) -> Vec<String> {

@@ -61,6 +61,11 @@ impl Look<'_> {
                 self.environment(&container.service, &mut facts).await;
                 self.surroundings(container, &all, &mut facts).await;
             }
+            Mode::Swarm(swarm) => {
+                self.image(&swarm.need(), &mut facts).await;
+                self.environment(&swarm.service, &mut facts).await;
+                self.swarm(swarm, &mut facts).await;
+            }
         }
         facts
     }

@@ -9,6 +9,7 @@ pub mod images;
 pub mod recover;
 pub mod run_line;
 pub mod step;
+pub mod swarm;
 
 use serde::Serialize;
 
@@ -33,7 +34,9 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// Expected interruption of the service, one sentence.
     pub interruption: String,
-    /// The container that serves when the plan begins.
+    /// What is deployed, in one word: `container` or `service`.
+    pub subject: &'static str,
+    /// The container or the service that serves when the plan begins.
     pub old: Option<Target>,
     /// Whether it ran.
     pub old_ran: bool,
@@ -90,6 +93,7 @@ impl Plan {
             notes: Vec::new(),
             actions: Vec::new(),
             interruption: "none".into(),
+            subject: "container",
             old: None,
             old_ran: false,
             changed_options: Vec::new(),
@@ -110,5 +114,6 @@ impl Plan {
 pub fn plan(event: LifecycleEvent, deployment: &Deployment, asker: &Asker, facts: &Facts) -> Result<Plan, Failure> {
     match &deployment.mode {
         Mode::Container(container) => container::plan(event, deployment, container, asker, facts),
+        Mode::Swarm(swarm) => swarm::plan(event, deployment, swarm, asker, facts),
     }
 }

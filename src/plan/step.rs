@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::create::ContainerOptions;
 use super::run_line;
+use super::swarm::step::SwarmStep;
 use crate::image::delta::Missing;
 use crate::image::pin::ImagePin;
 use crate::release::Release;
@@ -79,6 +80,8 @@ pub enum Step {
         /// The reference.
         reference: String,
     },
+    /// A step in a swarm.
+    Swarm(SwarmStep),
 }
 
 /// How an image is brought in.
@@ -181,13 +184,20 @@ impl Step {
             | Self::Start { .. }
             | Self::Remove { .. }
             | Self::Untag { .. } => true,
+            Self::Swarm(step) => step.is_change(),
         }
+    }
+
+    /// Whether it puts the release on record: from here on nothing is undone.
+    pub const fn is_record(&self) -> bool {
+        matches!(self, Self::Record { .. } | Self::Swarm(SwarmStep::Record { .. }))
     }
 
     /// One short line for the console: a created container without its options.
     pub fn title(&self) -> String {
         match self {
             Self::Create(spec) => format!("docker create --name {} … {}", spec.name, spec.image.describe()),
+            Self::Swarm(step) => step.title(),
             other => other.to_string(),
         }
     }
@@ -210,6 +220,7 @@ impl fmt::Display for Step {
             Self::Remove { container, volumes: true } => write!(f, "docker rm --force --volumes {container}"),
             Self::Remove { container, volumes: false } => write!(f, "docker rm --force {container}"),
             Self::Untag { reference } => write!(f, "docker rmi {reference}"),
+            Self::Swarm(step) => write!(f, "{step}"),
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod duration;
 pub mod env_file;
 pub mod problem;
 pub mod service;
+pub mod swarm;
 pub mod types;
 pub mod validate;
 
@@ -42,6 +43,7 @@ impl Deployment {
     pub fn source(&self) -> String {
         match &self.mode {
             Mode::Container(container) => container.image.written(&self.bundle_root),
+            Mode::Swarm(swarm) => swarm.image.written(&self.bundle_root),
         }
     }
 }
@@ -51,6 +53,8 @@ impl Deployment {
 pub enum Mode {
     /// One container on this host.
     Container(Box<Container>),
+    /// A service of a swarm.
+    Swarm(Box<swarm::Swarm>),
 }
 
 /// `x-balehook.container`.

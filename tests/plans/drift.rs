@@ -9,6 +9,7 @@ use balehook::host::Host;
 use balehook::image::pin::ImagePin;
 use balehook::plan::Plan;
 use balehook::plan::step::{Bring, ContainerSpec, Proof, Step, Target};
+use balehook::plan::swarm::step::SwarmStep;
 use balehook::release::Release;
 
 use crate::scenes;
@@ -114,13 +115,18 @@ impl Host for Scribe {
         self.write(format!("docker rmi {reference}"))
     }
 
+    /// Only the request that an engine would get is read here.
+    async fn swarm(&mut self, step: &SwarmStep) -> Result<Vec<String>, Failure> {
+        self.write(crate::swarm::received(step)).map(|()| Vec::new())
+    }
+
     async fn evidence(&mut self, container: &Target) -> Vec<String> {
         vec![format!("log of {}", container.name)]
     }
 }
 
 /// Every scalar of a request with the path to it.
-fn leaves(path: &str, value: &serde_json::Value) -> Vec<(String, String)> {
+pub fn leaves(path: &str, value: &serde_json::Value) -> Vec<(String, String)> {
     use serde_json::Value;
     match value {
         Value::Null => Vec::new(),
@@ -179,6 +185,11 @@ fn says(printed: &str, received: &str) -> bool {
         let (archive, layers) = rest.split_once(' ').unwrap();
         let layers = layers.replace('/', " of ");
         return printed.contains(&format!(" from {archive}: {layers} layers missing"));
+    }
+    if let Some(values) = received.strip_prefix("request\u{1f}") {
+        let missing = values.split('\u{1f}').find(|value| !printed.contains(value));
+        assert_eq!(missing, None, "{printed}");
+        return true;
     }
     if received.starts_with("prove ") {
         return printed.starts_with(received.split(':').next().unwrap());

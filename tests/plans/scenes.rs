@@ -9,8 +9,9 @@ use balehook::input::appspec::AppSpecText;
 use balehook::input::hook_env::HookEnv;
 use balehook::plan::{Asker, Plan, plan};
 use balehook::release::{Brought, Journal, Observed, Release, Store};
+use balehook::spec::swarm::FileSource;
 use balehook::spec::types::{ContentDigest, EnvVar, LifecycleEvent, Secret};
-use balehook::spec::{Deployment, validate};
+use balehook::spec::{Deployment, Mode, validate};
 
 const APPSPEC: &str = r#"
 version: 0.0
@@ -38,8 +39,9 @@ x-balehook:
 const ARCHIVE: (&str, &str) =
     ("registry.test:5443/team/web:1.4.2", "{archive: \"s3://releases/web-1.4.2.tar\", reference: \"web:1.4.2\"}");
 
-pub fn deployment() -> Deployment {
-    read(APPSPEC)
+/// The deployment of any text. The bundle's folder is always the same: plans name files of it.
+pub fn deployment_text(text: &str) -> Deployment {
+    read(text)
 }
 
 fn read(text: &str) -> Deployment {
@@ -48,7 +50,17 @@ fn read(text: &str) -> Deployment {
     std::fs::write(bundle.path().join("hooks/balehook"), "").unwrap();
     let text = AppSpecText { path: bundle.path().join("appspec.yml"), text: text.trim_start().into(), had_mark: false };
     let (deployment, problems) = validate::validate(&text, &HookEnv::default());
-    deployment.unwrap_or_else(|| panic!("{problems:?}"))
+    let mut deployment = deployment.unwrap_or_else(|| panic!("{problems:?}"));
+    if let Mode::Swarm(swarm) = &mut deployment.mode {
+        let root = std::path::Path::new("/bundle");
+        for file in &mut swarm.files {
+            if let FileSource::File { path, .. } = &mut file.source {
+                *path = root.join(path.strip_prefix(&deployment.bundle_root).unwrap());
+            }
+        }
+        deployment.bundle_root = root.to_owned();
+    }
+    deployment
 }
 
 pub fn digest(of: &str) -> ContentDigest {
@@ -170,7 +182,8 @@ pub fn blind() -> Facts {
 /// The deployment that a scene is of.
 pub fn deployment_of(facts: &Facts) -> Deployment {
     let from_archive = matches!(facts.images.first(), Some(ImageFacts { pin: ImagePin::Content { .. }, .. }));
-    if from_archive { read(&APPSPEC.replace(ARCHIVE.0, ARCHIVE.1)) } else { deployment() }
+    let text = if facts.swarm.is_some() { crate::swarm::APPSPEC } else { APPSPEC };
+    if from_archive { read(&text.replace(ARCHIVE.0, ARCHIVE.1)) } else { read(text) }
 }
 
 pub fn planned(event: LifecycleEvent, facts: &Facts) -> Plan {
@@ -179,7 +192,7 @@ pub fn planned(event: LifecycleEvent, facts: &Facts) -> Plan {
 
 /// Every scene with its name.
 pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
-    vec![
+    let mut all = vec![
         ("stop", LifecycleEvent::ApplicationStop, serving()),
         ("stop-interrupted", LifecycleEvent::ApplicationStop, interrupted()),
         ("before-install", LifecycleEvent::BeforeInstall, serving()),
@@ -192,5 +205,7 @@ pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
         ("before-install-full-disk", LifecycleEvent::BeforeInstall, full()),
         ("start-full-disk", LifecycleEvent::ApplicationStart, full()),
         ("traffic", LifecycleEvent::BeforeAllowTraffic, empty()),
-    ]
+    ];
+    all.extend(crate::swarm::all());
+    all
 }

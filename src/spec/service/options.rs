@@ -175,11 +175,17 @@ fn absolute(field: &mut Field<'_, '_>) -> Option<String> {
     })
 }
 
-fn labels(field: &mut Field<'_, '_>) -> std::collections::HashMap<String, String> {
+pub(in crate::spec) fn labels(field: &mut Field<'_, '_>) -> std::collections::HashMap<String, String> {
     let labels = field.map();
-    for ours in
-        [facts::LABEL_NAME, facts::LABEL_DEPLOYMENT, facts::LABEL_REVISION, facts::LABEL_DIGEST, facts::LABEL_SPEC]
-    {
+    for ours in [
+        facts::LABEL_NAME,
+        facts::LABEL_DEPLOYMENT,
+        facts::LABEL_REVISION,
+        facts::LABEL_DIGEST,
+        facts::LABEL_SPEC,
+        facts::LABEL_REGISTRY,
+        facts::LABEL_ASKS,
+    ] {
         if labels.contains_key(ours) {
             field.refuse::<()>(format!("label `{ours}` is set by balehook"), "leave it out");
         }

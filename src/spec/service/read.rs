@@ -6,7 +6,7 @@ use crate::spec::types::Refused;
 use crate::spec::{bytes, duration};
 
 /// A key's value with its path, and where problems go.
-pub(super) struct Field<'a, 'p> {
+pub(in crate::spec) struct Field<'a, 'p> {
     pub node: &'a Node,
     pub path: String,
     pub problems: &'p mut Problems,

@@ -9,7 +9,7 @@ use crate::input::yaml::{Node, Value};
 use crate::spec::problem::{Problems, nearest};
 use crate::spec::service::{self, Surroundings, location};
 use crate::spec::types::{ContentDigest, LifecycleEvent, Name, Refused};
-use crate::spec::{ArchiveLocation, Container, Deployment, Health, ImageSource, Mode, Probe, duration};
+use crate::spec::{ArchiveLocation, Container, Deployment, Health, ImageSource, Mode, Probe, duration, swarm};
 
 /// The section's keys.
 const KEYS: &[&str] = &["name", "container", "compose", "swarm", "health", "keep"];
@@ -101,20 +101,31 @@ fn keep(section: &Node, path: &str, problems: &mut Problems) -> Option<usize> {
 }
 
 fn mode(section: &Node, path: &str, around: &Surroundings<'_>, problems: &mut Problems) -> Option<Mode> {
-    for later in ["compose", "swarm"] {
+    for later in ["compose"] {
         if let Some((key, _)) = section.get(later) {
             let message = format!("`{later}` is not supported yet");
             problems.error(
                 key.place,
                 &format!("{path}.{later}"),
                 message,
-                "this version deploys `container:`".to_owned(),
+                "this version deploys `container:` and `swarm:`".to_owned(),
             );
         }
     }
+    if let (Some((key, _)), Some(_)) = (section.get("swarm"), section.get("container")) {
+        let message = "`container` and `swarm` exclude each other";
+        problems.error(key.place, path, message, "keep one of them".to_owned());
+        return None;
+    }
+    if let Some((_, node)) = section.get("swarm") {
+        let path = format!("{path}.swarm");
+        let image = image(node, &path, around, problems);
+        return swarm::parse(node, &path, image, around, problems).map(|swarm| Mode::Swarm(Box::new(swarm)));
+    }
     let Some((_, node)) = section.get("container") else {
-        if section.get("compose").or(section.get("swarm")).is_none() {
-            problems.error(section.place, path, "`container` is missing", "write `container: {image: …}`".to_owned());
+        if section.get("compose").is_none() {
+            let help = "write `container: {image: …}`, or `swarm: {image: …}`".to_owned();
+            problems.error(section.place, path, "`container` is missing", help);
         }
         return None;
     };

@@ -17,6 +17,7 @@ pub struct Bundle {
     state: PathBuf,
     deployment: String,
     env: Vec<(String, String)>,
+    network: Option<u32>,
 }
 
 /// How a hook ended.
@@ -68,7 +69,7 @@ impl Bundle {
     pub fn new(appspec: &str) -> Self {
         let root = tempfile::Builder::new().prefix("deploy ment-").tempdir_in(world().folder()).unwrap();
         let state = root.path().join("state");
-        let bundle = Self { root, state, deployment: "d-TEST00001".into(), env: world().aws() };
+        let bundle = Self { root, state, deployment: "d-TEST00001".into(), env: world().aws(), network: None };
         std::fs::create_dir_all(bundle.path().join("hooks")).unwrap();
         std::fs::copy(repository().join("hooks/balehook"), bundle.path().join("hooks/balehook")).unwrap();
         bundle.appspec(appspec);
@@ -105,6 +106,12 @@ impl Bundle {
     pub fn env(&mut self, name: &str, value: &str) -> &mut Self {
         self.env.retain(|(known, _)| known != name);
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Its hooks run in the network of that process, instead of the world's.
+    pub fn inside(&mut self, process: u32) -> &mut Self {
+        self.network = Some(process);
         self
     }
 
@@ -164,7 +171,10 @@ impl Bundle {
     }
 
     fn command(&self, world: &World, program: &std::ffi::OsStr) -> Command {
-        let mut command = world.command(program);
+        let mut command = match self.network {
+            None => world.command(program),
+            Some(process) => super::world::command_in(process, program),
+        };
         let path = format!(
             "{}:{}:/usr/sbin:/usr/bin:/sbin:/bin",
             self.root.path().join("programs").display(),
