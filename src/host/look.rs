@@ -58,6 +58,7 @@ impl Look<'_> {
         let ahead = async {
             match &self.deployment.mode {
                 Mode::Container(container) => self.open_ahead(&container.need()).await,
+                Mode::Swarm(swarm) => self.open_ahead(&swarm.need()).await,
             }
         };
         let (all, ()) = tokio::join!(self.containers(&mut facts), ahead);
