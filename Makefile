@@ -17,10 +17,10 @@ build: ## Build for development
 release: ## Build as it is shipped
 	@cargo build --release
 
-demo: ## Deploy a real bundle into a real engine and show the result
+demo: ## Deploy a real bundle into a real engine and show the result; MODE=swarm does it in a swarm
 	@packaging/dev/setup
 	@cargo build --quiet
-	@packaging/dev/demo target/debug/balehook
+	@if [ "$(MODE)" = swarm ]; then packaging/dev/demo-swarm target/debug/balehook; else packaging/dev/demo target/debug/balehook; fi
 
 test: setup lint ## Format, clippy, every test, docs, licences
 	@cargo test --quiet --no-run
@@ -61,6 +61,7 @@ bench: ## Start-up, an idle event and memory, then images on four engines: side 
 	@cargo build --quiet --release
 	@benches/run target/release/balehook
 	@benches/images target/release/balehook
+	@benches/swarm target/release/balehook
 
 fuzz: ## Fuzz what reads archives, 60 s each, or SECONDS_EACH=3600
 	@packaging/dev/fuzz $(SECONDS_EACH)

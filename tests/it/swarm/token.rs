@@ -71,7 +71,7 @@ fn the_registrys_token_is_renewed_by_every_deployment_and_by_resume_without_rest
 
     spoil_token(&name);
     let before = tasks();
-    bundle.resume().exits(0);
+    bundle.run_bare(&["resume", "--tokens"]).exits(0);
     assert_eq!(tasks(), before, "no task was restarted by a token");
     assert!(comes_back(&name, &reference), "the token of resume is in force");
 
