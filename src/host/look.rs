@@ -8,7 +8,7 @@ use super::credentials::CredentialSettings;
 use super::engine::{Engine, StoreFacts};
 use super::s3::S3;
 use super::source::{Archive, Archives};
-use super::{ports, registry};
+use super::{engine, ports, registry};
 use crate::error::{Failure, Kind};
 use crate::facts::{Facts, ImageFacts, Known, LookFailure, Room};
 use crate::image::archive::{self, ArchiveError, ReadAt as _};
@@ -80,6 +80,7 @@ impl Look<'_> {
             Ok((hello, all, ours, tags)) => {
                 facts.engine = Known::Yes(hello);
                 facts.containers = ours;
+                facts.task_containers = engine::task_containers(&all, &self.deployment.name);
                 facts.keeper_tags = tags;
                 all
             }

@@ -15,6 +15,7 @@ pub mod prove;
 pub mod registry;
 pub mod s3;
 pub mod source;
+pub mod task;
 pub mod transfer;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use crate::error::Failure;
 use crate::image::pin::ImagePin;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
+use crate::plan::task::TaskStep;
 use crate::release::Release;
 
 /// What a plan can do to a host. Every method is idempotent: what is done already is no error.
@@ -49,6 +51,8 @@ pub trait Host {
     async fn remove(&mut self, container: &Target, volumes: bool) -> Result<(), Failure>;
     /// Takes a reference off an image.
     async fn untag(&mut self, reference: &str) -> Result<(), Failure>;
+    /// Runs a task to its end, or ends one that was left under way.
+    async fn task(&mut self, step: &TaskStep) -> Result<(), Failure>;
     /// The container's state and last log lines, quickly, for the report.
     async fn evidence(&mut self, container: &Target) -> Vec<String>;
 }

@@ -2,6 +2,7 @@
 
 use super::recover::{Recovery, new_name, old_name, recover, remove, target};
 use super::step::{Bring, ContainerSpec, Proof, Step, Target};
+use super::task::{self, Around};
 use super::{Action, Asker, Plan, create};
 use crate::error::{Failure, Kind};
 use crate::facts::{self, ContainerFacts, Facts, ImageFacts};
@@ -38,6 +39,7 @@ pub fn plan(
 
 /// Everything that bears our label or one of our names goes, whatever state it is in. Nothing here can fail the event.
 fn stop(plan: &mut Plan, deployment: &Deployment, facts: &Facts) {
+    plan.actions.extend(task::remove_left(facts));
     for container in &facts.containers {
         note_stranger(plan, deployment, container);
         if container.is_running() {
@@ -129,7 +131,9 @@ fn start(
             make_room(plan, deployment, facts, &image.pin)?;
             bring_image(plan, deployment, container, facts, image);
             plan.changed_options = changed_options(&spec, facts);
-            swap(plan, deployment, serving.as_ref(), labelled(spec, deployment, asker, image, &digest), proof, release);
+            let around = task::around(deployment, container, asker, facts, image);
+            let spec = labelled(spec, deployment, asker, image, &digest);
+            swap(plan, deployment, serving.as_ref(), spec, proof, release, around);
         }
     }
     prune(plan, deployment, facts, &image.pin);
@@ -158,12 +162,14 @@ fn swap(
     spec: ContainerSpec,
     proof: Proof,
     release: Release,
+    around: Around,
 ) {
     let name = deployment.name.to_string();
     let created = |name: &str| Target { name: name.to_owned(), id: None };
     let aside = new_name(&deployment.name);
     let remove_new = |name: &str| vec![Step::Remove { container: created(name), volumes: true }];
     plan.actions.push(Action::undone_by(Step::Create(Box::new(spec)), remove_new(&aside)));
+    plan.actions.extend(around.before);
     if let Some(old) = old {
         note_stranger(plan, deployment, old);
         plan.old = Some(target(old));
@@ -177,11 +183,13 @@ fn swap(
     let start = Step::Start { container: created(&name) };
     plan.actions.push(Action::undone_by(start, vec![Step::Kill { container: created(&name) }]));
     plan.actions.push(Action::required(Step::Prove { container: created(&name), proof }));
+    plan.actions.extend(around.proven);
     plan.actions.push(Action::required(Step::Record { container: created(&name), release: Box::new(release) }));
     if let Some(old) = old {
         let aside = ContainerFacts { name: old_name(&deployment.name), ..old.clone() };
         plan.actions.push(Action::best_effort(remove(&aside)));
     }
+    plan.actions.extend(around.recorded);
 }
 
 fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str) {

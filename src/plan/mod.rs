@@ -8,6 +8,7 @@ pub mod create;
 pub mod recover;
 pub mod run_line;
 pub mod step;
+pub mod task;
 
 use serde::Serialize;
 

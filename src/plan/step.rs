@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::create::ContainerOptions;
 use super::run_line;
+use super::task::TaskStep;
 use crate::image::delta::Missing;
 use crate::image::pin::ImagePin;
 use crate::release::Release;
@@ -79,6 +80,8 @@ pub enum Step {
         /// The reference.
         reference: String,
     },
+    /// A task of a person's before or after the deployment.
+    Task(TaskStep),
 }
 
 /// How an image is brought in.
@@ -180,7 +183,8 @@ impl Step {
             | Self::Rename { .. }
             | Self::Start { .. }
             | Self::Remove { .. }
-            | Self::Untag { .. } => true,
+            | Self::Untag { .. }
+            | Self::Task(_) => true,
         }
     }
 
@@ -188,6 +192,7 @@ impl Step {
     pub fn title(&self) -> String {
         match self {
             Self::Create(spec) => format!("docker create --name {} … {}", spec.name, spec.image.describe()),
+            Self::Task(task) => task.title(),
             other => other.to_string(),
         }
     }
@@ -210,6 +215,7 @@ impl fmt::Display for Step {
             Self::Remove { container, volumes: true } => write!(f, "docker rm --force --volumes {container}"),
             Self::Remove { container, volumes: false } => write!(f, "docker rm --force {container}"),
             Self::Untag { reference } => write!(f, "docker rmi {reference}"),
+            Self::Task(task) => write!(f, "{task}"),
         }
     }
 }

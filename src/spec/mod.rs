@@ -5,6 +5,7 @@ pub mod duration;
 pub mod env_file;
 pub mod problem;
 pub mod service;
+pub mod task;
 pub mod types;
 pub mod validate;
 
@@ -26,6 +27,8 @@ pub struct Deployment {
     pub health: Health,
     /// `x-balehook.keep`: releases whose images stay for a rollback, at least 1. Default 3.
     pub keep: usize,
+    /// `x-balehook.before` and `x-balehook.after`.
+    pub tasks: task::Tasks,
     /// The `timeout:` of our own hook of each event that has one.
     pub timeouts: BTreeMap<LifecycleEvent, Duration>,
 }

@@ -9,10 +9,10 @@ use crate::input::yaml::{Node, Value};
 use crate::spec::problem::{Problems, nearest};
 use crate::spec::service::{self, Surroundings, location};
 use crate::spec::types::{ContentDigest, LifecycleEvent, Name, Refused};
-use crate::spec::{ArchiveLocation, Container, Deployment, Health, ImageSource, Mode, Probe, duration};
+use crate::spec::{ArchiveLocation, Container, Deployment, Health, ImageSource, Mode, Probe, duration, task};
 
 /// The section's keys.
-const KEYS: &[&str] = &["name", "container", "compose", "swarm", "health", "keep"];
+const KEYS: &[&str] = &["name", "container", "compose", "swarm", "health", "keep", "before", "after"];
 /// Releases that stay, where the section says nothing.
 const KEEP: usize = 3;
 
@@ -29,7 +29,8 @@ pub(super) fn read(
     let keep = keep(section, path, problems);
     let health = health(section, path, &timeouts, problems);
     let mode = mode(section, path, around, problems);
-    Some(Deployment { name: name?, mode: mode?, health: health?, keep: keep?, timeouts })
+    let tasks = task::read(section, path, around, &timeouts, problems);
+    Some(Deployment { name: name?, mode: mode?, health: health?, keep: keep?, tasks, timeouts })
 }
 
 fn unknown_keys(node: &Node, path: &str, known: &[&str], problems: &mut Problems) {
