@@ -43,7 +43,7 @@ pub struct LiveHost {
     /// The hook's variables, for the commands of tasks.
     pub env: HookEnv,
     created: Option<String>,
-    loaded: Option<(ImagePin, String)>,
+    loaded: Vec<(ImagePin, String)>,
     under_way: Option<Group>,
 }
 
@@ -58,7 +58,18 @@ impl LiveHost {
         keep: usize,
     ) -> Self {
         let env = HookEnv::none();
-        Self { name, engine, archives, credentials, store, keep, env, created: None, loaded: None, under_way: None }
+        Self {
+            name,
+            engine,
+            archives,
+            credentials,
+            store,
+            keep,
+            env,
+            created: None,
+            loaded: Vec::new(),
+            under_way: None,
+        }
     }
 
     /// The ID or the name by which the engine is to be asked for a container.
@@ -76,7 +87,7 @@ impl LiveHost {
 
     /// The engine's ID of a pinned image.
     async fn image_id(&self, pin: &ImagePin) -> Result<String, Failure> {
-        if let Some((_, id)) = self.loaded.as_ref().filter(|(loaded, _)| loaded == pin) {
+        if let Some((_, id)) = self.loaded.iter().find(|(loaded, _)| loaded == pin) {
             return Ok(id.clone());
         }
         let image = self.engine.find(pin, &self.name).await?;
@@ -100,7 +111,7 @@ impl Host for LiveHost {
                 let from = FromArchive { engine: &self.engine, archives: &self.archives, name: &self.name, pin: image };
                 let Loaded { id, references } = from.load(archive, platform.as_deref()).await?;
                 tracing::info!(%archive, id, "loaded");
-                self.loaded = Some((image.clone(), id));
+                self.loaded.push((image.clone(), id));
                 Ok(references)
             }
         }

@@ -3,6 +3,7 @@
 //! A task runs beside what serves. Its container has the service's options, but for those by which somebody would find
 //! it in the service's place: ports, network aliases, fixed addresses, labels.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use serde::Serialize;
 use super::create::{self, ContainerOptions};
 use super::run_line::{quoted, run_line};
 use super::step::{ContainerSpec, Step};
-use super::{Action, Asker};
+use super::{Action, Asker, Plan, images};
+use crate::error::Failure;
 use crate::facts::{self, Facts, ImageFacts};
-use crate::spec::task::{InContainer, OnHost, Task, Work};
+use crate::spec::task::{InContainer, OnHost, Task, Tasks, Work};
 use crate::spec::types::{EnvVar, Name};
-use crate::spec::{Container, Deployment};
+use crate::spec::{Container, Deployment, ImageNeed};
 
 /// One step of a task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -80,26 +82,77 @@ pub fn container_name(name: &Name, task: &Name) -> String {
 }
 
 /// The tasks of a deployment in container mode.
+///
+/// # Errors
+/// The image of a task was not looked up.
 pub fn around(
     deployment: &Deployment,
     container: &Container,
     asker: &Asker,
     facts: &Facts,
     image: &ImageFacts,
-) -> Around {
-    let action = |task: &Task| match &task.work {
-        Work::Container(inside) => {
-            in_container(task, container_spec(deployment, container, asker, facts, image, task, inside))
+) -> Result<Around, Failure> {
+    Around::of(&deployment.tasks, |task, inside| {
+        let of_service = inside.image.is_none();
+        let image = match task.need() {
+            Some(need) => facts.image(&need.key(&deployment.bundle_root))?,
+            None => image,
+        };
+        let mut options = create::container_options(&container.service, facts.engine.yes().map(|engine| engine.api));
+        beside(&mut options);
+        run(&mut options, inside, of_service);
+        options.body.labels = Some(labels(deployment, asker, image, task));
+        let of_the_service = facts.environment.yes().map(Vec::as_slice).unwrap_or_default();
+        Ok(ContainerSpec {
+            name: container_name(&deployment.name, &task.name),
+            image: image.pin.clone(),
+            options,
+            environment: environment(of_the_service, &task.environment),
+        })
+    })
+}
+
+/// The images that tasks have of their own, which the host can run.
+///
+/// # Errors
+/// One is built for another processor.
+pub fn images<'a>(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    facts: &'a Facts,
+) -> Result<Vec<(ImageNeed, &'a ImageFacts)>, Failure> {
+    let mut found: Vec<(ImageNeed, &ImageFacts)> = Vec::new();
+    for need in deployment.task_images() {
+        let image = facts.image(&need.key(&deployment.bundle_root))?;
+        if found.iter().any(|(_, known)| known.key == image.key) {
+            continue;
         }
-        Work::Command(command) => on_host(task, command),
-    };
-    let tasks = &deployment.tasks;
-    let required = tasks.after.iter().rposition(|task| task.required).map_or(0, |last| last + 1);
-    let (proven, recorded) = tasks.after.split_at(required);
-    Around {
-        before: tasks.before.iter().map(action).collect(),
-        proven: proven.iter().map(action).collect(),
-        recorded: recorded.iter().map(action).collect(),
+        if let Some(engine) = facts.engine.yes() {
+            images::check_architecture(None, engine, image)?;
+        }
+        images::assume(plan, image);
+        found.push((need, image));
+    }
+    Ok(found)
+}
+
+impl Around {
+    /// Their steps, in the file's order. `spec` makes the container of a task that has one.
+    ///
+    /// # Errors
+    /// Those of `spec`.
+    pub fn of(
+        tasks: &Tasks,
+        spec: impl Fn(&Task, &InContainer) -> Result<ContainerSpec, Failure>,
+    ) -> Result<Self, Failure> {
+        let action = |task: &Task| match &task.work {
+            Work::Container(inside) => Ok(in_container(task, spec(task, inside)?)),
+            Work::Command(command) => Ok(on_host(task, command)),
+        };
+        let actions = |tasks: &[Task]| tasks.iter().map(action).collect::<Result<Vec<_>, Failure>>();
+        let required = tasks.after.iter().rposition(|task| task.required).map_or(0, |last| last + 1);
+        let (proven, recorded) = tasks.after.split_at(required);
+        Ok(Self { before: actions(&tasks.before)?, proven: actions(proven)?, recorded: actions(recorded)? })
     }
 }
 
@@ -132,40 +185,28 @@ fn action(task: &Task, step: TaskStep, undo: Step) -> Action {
     Action { step: Step::Task(step), undo: vec![undo], best_effort: !task.required }
 }
 
-fn container_spec(
-    deployment: &Deployment,
-    container: &Container,
-    asker: &Asker,
-    facts: &Facts,
-    image: &ImageFacts,
-    task: &Task,
-    inside: &InContainer,
-) -> ContainerSpec {
-    let api = facts.engine.yes().map(|engine| engine.api);
-    let mut options = create::container_options(&container.service, api);
-    beside(&mut options);
+fn labels(deployment: &Deployment, asker: &Asker, image: &ImageFacts, task: &Task) -> HashMap<String, String> {
+    let labels = [
+        (facts::LABEL_NAME, deployment.name.to_string()),
+        (facts::LABEL_DEPLOYMENT, asker.deployment.clone()),
+        (facts::LABEL_REVISION, asker.revision.clone()),
+        (facts::LABEL_DIGEST, image.pin.identity().to_string()),
+        (facts::LABEL_TASK, task.name.to_string()),
+    ];
+    labels.into_iter().map(|(label, value)| (label.to_owned(), value)).collect()
+}
+
+/// What the container runs. The service's own command, user and folder mean nothing to another image.
+fn run(options: &mut ContainerOptions, inside: &InContainer, of_service: bool) {
     let body = &mut options.body;
+    if !of_service {
+        (body.cmd, body.entrypoint, body.user, body.working_dir) = (None, None, None, None);
+        options.platform = None;
+    }
+    // As everywhere: another entrypoint takes the command away.
     body.cmd = inside.command.clone().or_else(|| body.cmd.take().filter(|_| inside.entrypoint.is_none()));
     body.entrypoint = inside.entrypoint.clone().or_else(|| body.entrypoint.take());
     body.user = inside.user.clone().or_else(|| body.user.take());
-    body.labels = Some(
-        [
-            (facts::LABEL_NAME, deployment.name.to_string()),
-            (facts::LABEL_DEPLOYMENT, asker.deployment.clone()),
-            (facts::LABEL_REVISION, asker.revision.clone()),
-            (facts::LABEL_DIGEST, image.pin.identity().to_string()),
-            (facts::LABEL_TASK, task.name.to_string()),
-        ]
-        .into_iter()
-        .map(|(label, value)| (label.to_owned(), value))
-        .collect(),
-    );
-    ContainerSpec {
-        name: container_name(&deployment.name, &task.name),
-        image: image.pin.clone(),
-        options,
-        environment: environment(facts.environment.yes().map(Vec::as_slice).unwrap_or_default(), &task.environment),
-    }
 }
 
 /// Takes away what belongs to the container that serves: whoever looks for that must not find the task.

@@ -9,16 +9,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::ArchiveLocation;
 use super::problem::Problems;
 use super::service::{Field, Surroundings, command, environment, location, words};
 use super::types::{EnvVar, LifecycleEvent, Name, Refused};
+use super::validate::section;
+use super::{ArchiveLocation, ImageNeed, ImageSource};
 use crate::input::yaml::{Node, Value};
 
 /// The keys of a task.
-const KEYS: &[&str] = &["name", "run", "command", "entrypoint", "user", "environment", "timeout", "required"];
+const KEYS: &[&str] = &["name", "run", "image", "command", "entrypoint", "user", "environment", "timeout", "required"];
 /// Those of them that only a container has.
-const OF_A_CONTAINER: [&str; 3] = ["command", "entrypoint", "user"];
+const OF_A_CONTAINER: [&str; 4] = ["image", "command", "entrypoint", "user"];
 /// How long a task may take, where it says nothing.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Words that only a shell understands.
@@ -52,7 +53,7 @@ pub struct Task {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Work {
     /// A container.
-    Container(InContainer),
+    Container(Box<InContainer>),
     /// A command on the host.
     Command(OnHost),
 }
@@ -60,6 +61,8 @@ pub enum Work {
 /// What a task's container has that the service's has not.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct InContainer {
+    /// `image`, in place of the service's.
+    pub image: Option<ImageSource>,
     /// `command`, in place of the service's and of the image's.
     pub command: Option<Vec<String>>,
     /// `entrypoint`, in place of the service's and of the image's.
@@ -75,6 +78,16 @@ pub struct OnHost {
     pub words: Vec<String>,
     /// The bundle's root, where it is started.
     pub folder: PathBuf,
+}
+
+impl Task {
+    /// The image, where it has its own.
+    pub fn need(&self) -> Option<ImageNeed> {
+        match &self.work {
+            Work::Container(inside) => inside.image.clone().map(|source| ImageNeed { source, platform: None }),
+            Work::Command(_) => None,
+        }
+    }
 }
 
 impl Tasks {
@@ -112,6 +125,7 @@ fn task(field: &mut Field<'_, '_>, is_before: bool, around: &Surroundings<'_>) -
         match key {
             "name" => name = field.parsed(str::parse),
             "run" => run = on_host(field, around.bundle_root),
+            "image" => inside.image = section::image_source(field.node, &field.path, around, field.problems),
             "command" => inside.command = command(field),
             "entrypoint" => inside.entrypoint = command(field),
             "user" => inside.user = field.text(),
@@ -140,7 +154,7 @@ fn work(field: &mut Field<'_, '_>, run: Option<OnHost>, inside: InContainer) -> 
             field.refuse(message, "keep one of them")
         }
         (true, None) => run.map(Work::Command),
-        (false, Some(_)) => Some(Work::Container(inside)),
+        (false, Some(_)) => Some(Work::Container(Box::new(inside))),
         (false, None) => field.refuse(
             "nothing to run",
             "write `command: [bin/migrate]` for a container of the new image, or `run: scripts/migrate.sh` for the host",

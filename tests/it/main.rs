@@ -11,3 +11,4 @@ mod interrupt;
 mod options;
 mod registry;
 mod support;
+mod tasks;

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use balehook::error::Kind;
 use balehook::exec::{self, Fate, Stop};
-use balehook::facts::Facts;
+use balehook::facts::{Facts, ImageFacts};
+use balehook::image::pin::ImagePin;
 use balehook::plan::step::Step;
 use balehook::plan::task::TaskStep;
 use balehook::plan::{Plan, plan};
 use balehook::report::text;
+use balehook::spec::Deployment;
 use balehook::spec::types::LifecycleEvent;
 
 use crate::drift::{Scribe, Told, run, says};
@@ -25,12 +27,35 @@ const TASKS: &str = r#"
 "#;
 
 fn planned(event: LifecycleEvent, facts: &Facts) -> Plan {
-    let text = format!("{}{}", scenes::APPSPEC.trim_end(), TASKS).replace("timeout: 300}", "timeout: 900}");
-    plan(event, &scenes::read(&text), &scenes::asker(), facts).unwrap()
+    plan(event, &with_tasks(TASKS), &scenes::asker(), facts).unwrap()
 }
 
 fn start(facts: &Facts) -> Plan {
     planned(LifecycleEvent::ApplicationStart, facts)
+}
+
+/// A task with an image of its own.
+const TOOL: &str = r#"
+  before:
+    - {name: tool, image: "registry.test:5443/team/tool:7", environment: {ONLY: here}}
+"#;
+
+/// The image of that task, as it was looked up, on a host that serves.
+fn with_tool(architecture: &str) -> Facts {
+    let mut facts = scenes::serving();
+    let pin = ImagePin::Registry {
+        repository: "registry.test:5443/team/tool".into(),
+        tag: Some("7".into()),
+        digest: scenes::digest("tool"),
+    };
+    let key = "registry.test:5443/team/tool:7".to_owned();
+    let tool = ImageFacts { key, pin, architecture: Some(architecture.into()), ..facts.images[0].clone() };
+    facts.images.push(tool);
+    facts
+}
+
+fn with_tasks(tasks: &str) -> Deployment {
+    scenes::read(&format!("{}{tasks}", scenes::APPSPEC.trim_end()).replace("timeout: 300}", "timeout: 900}"))
 }
 
 /// A host on which a killed deployment left the container of a task.
@@ -138,6 +163,15 @@ fn a_deadline_during_a_task_when_the_release_is_on_record_ends_the_task_alone() 
 }
 
 #[test]
+fn a_tasks_own_image_for_another_processor_is_refused_before_anything_is_touched() {
+    for event in [LifecycleEvent::BeforeInstall, LifecycleEvent::AfterInstall, LifecycleEvent::ApplicationStart] {
+        let refused = plan(event, &with_tasks(TOOL), &scenes::asker(), &with_tool("arm64")).unwrap_err();
+        assert_eq!(refused.kind, Kind::Image);
+        assert!(refused.message.contains("tool:7") && refused.message.contains("is built for arm64"), "{refused}");
+    }
+}
+
+#[test]
 fn an_unchanged_release_runs_no_task() {
     let plan = start(&unchanged());
     assert!(tasks_of(&plan).is_empty() && !plan.has_changes(), "{}", text::plan(&plan));
@@ -158,7 +192,9 @@ fn no_other_event_runs_a_task_and_each_removes_what_a_killed_deployment_left() {
 
 #[test]
 fn every_plan_with_tasks_reads_as_its_golden_file_and_holds_no_secret() {
+    let tool = plan(LifecycleEvent::ApplicationStart, &with_tasks(TOOL), &scenes::asker(), &with_tool("amd64"));
     let scenes = [
+        ("start-task-tool", tool.unwrap()),
         ("start-tasks", start(&scenes::serving())),
         ("start-tasks-first", start(&scenes::empty())),
         ("start-tasks-left", start(&left())),

@@ -157,6 +157,25 @@ fn commands_are_read_as_a_text_and_as_a_list() {
 }
 
 #[test]
+fn an_image_of_its_own_is_a_reference_or_an_archive_and_checked_as_the_services() {
+    assert_eq!(
+        problems("before: [{name: a, image: Registry.test/Web}]"),
+        ["x.before[0].image `Registry.test/Web` has capitals in `Web`: write `web`"]
+    );
+    assert_eq!(problems("before: [{name: a, image: {archve: x.tar}}]").len(), 2);
+    let (tasks, found) = read_section(
+        "before: [{name: a, image: \"db/tool:1\"}, {name: b, image: {archive: tool.tar}, command: [up]}]",
+        600,
+    );
+    assert_eq!(found, Vec::<String>::new());
+    let needs: Vec<_> = tasks.all().map(|task| task.need().unwrap().source).collect();
+    assert!(matches!(&needs[0], ImageSource::Registry(reference) if reference.to_string().contains("db/tool:1")));
+    assert!(
+        matches!(&needs[1], ImageSource::Archive { location: ArchiveLocation::File(path), .. } if path.ends_with("tool.tar"))
+    );
+}
+
+#[test]
 fn without_tasks_there_are_none() {
     for text in ["name: web", "before: []\nafter:", "before:"] {
         assert_eq!(read_section(text, 600), (Tasks::default(), Vec::new()));

@@ -30,7 +30,8 @@ pub(super) fn read(
     let health = health(section, path, &timeouts, problems);
     let mode = mode(section, path, around, problems);
     let tasks = task::read(section, path, around, &timeouts, problems);
-    Some(Deployment { name: name?, mode: mode?, health: health?, keep: keep?, tasks, timeouts })
+    let bundle_root = around.bundle_root.to_owned();
+    Some(Deployment { name: name?, bundle_root, mode: mode?, health: health?, keep: keep?, tasks, timeouts })
 }
 
 fn unknown_keys(node: &Node, path: &str, known: &[&str], problems: &mut Problems) {
@@ -131,15 +132,25 @@ fn image(container: &Node, path: &str, around: &Surroundings<'_>, problems: &mut
         problems.error(container.place, &path, "`image` is missing", help);
         return None;
     };
+    image_source(node, &path, around, problems)
+}
+
+/// A reference, or an archive.
+pub(in crate::spec) fn image_source(
+    node: &Node,
+    path: &str,
+    around: &Surroundings<'_>,
+    problems: &mut Problems,
+) -> Option<ImageSource> {
     match node.value {
-        Value::Mapping(_) => archive(node, &path, around, problems),
+        Value::Mapping(_) => archive(node, path, around, problems),
         _ => {
-            let reference: ImageReference = parsed(node, &path, problems, registry)?;
+            let reference: ImageReference = parsed(node, path, problems, registry)?;
             if reference.is_floating() {
                 let message = format!("`{reference}` means another image every other day");
                 problems.warning(
                     node.place,
-                    &path,
+                    path,
                     message,
                     "name a version: the digest of today's is what runs until the next deployment".to_owned(),
                 );
