@@ -96,7 +96,7 @@ fn a_before_that_fails_ends_the_deployment_and_the_old_container_never_stopped()
     served.still_serves_old();
     assert_eq!(world().inspect(&served.name, "{{.State.StartedAt}}"), started);
     let log = served.log();
-    assert!(log.contains("line 1\n") && log.contains("no such table"), "all of its output is in the log:\n{log}");
+    assert!(log.contains(": line 1 ") && log.contains("no such table"), "all of its output is in the log:\n{log}");
 }
 
 #[test]
