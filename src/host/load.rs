@@ -140,7 +140,7 @@ impl Load<'_> {
                     (Ok(chunk), None) => send(body, chunk).await,
                     (Ok(chunk), Some(filter)) => match filter.feed(chunk) {
                         Ok(pieces) => send_all(body, pieces).await,
-                        Err(why) => abort(body, why).await,
+                        Err(error) => abort(body, error.to_string()).await,
                     },
                     (Err(error), _) => abort(body, error.to_string()).await,
                 }?;
