@@ -6,6 +6,7 @@ use futures_util::FutureExt as _;
 
 use crate::error::{Failure, Kind};
 use crate::host::Host;
+use crate::image::pin::ImagePin;
 use crate::plan::step::{Step, Target};
 use crate::plan::{Action, Plan};
 
@@ -23,8 +24,8 @@ pub enum Stop {
 pub struct Done {
     /// From stopping the old container until the new one was proven.
     pub down: Option<Duration>,
-    /// References that were brought into the engine.
-    pub brought: Vec<String>,
+    /// Images that were brought into the engine, each with the references this gave it.
+    pub brought: Vec<(ImagePin, Vec<String>)>,
     /// What went wrong after nothing could fail any more.
     pub warnings: Vec<String>,
 }
@@ -40,8 +41,8 @@ pub struct Failed {
     pub failure: Failure,
     /// What became of the old container.
     pub old: Fate,
-    /// References that were brought into the engine before it failed.
-    pub brought: Vec<String>,
+    /// Images that were brought into the engine before it failed, each with the references this gave it.
+    pub brought: Vec<(ImagePin, Vec<String>)>,
 }
 
 /// What became of the old container.
@@ -113,7 +114,9 @@ pub async fn run<H: Host, W: Watcher>(
 
 impl<H: Host, W: Watcher> Run<'_, H, W> {
     fn succeeded(&mut self, action: &Action, brought: Vec<String>) {
-        self.done.brought.extend(brought);
+        if let Step::Bring(bring) = &action.step {
+            self.done.brought.push((bring.image().clone(), brought));
+        }
         match action.step {
             Step::Prove { .. } => self.done.down = self.stopped_at.map(|since| since.elapsed()),
             Step::Record { .. } => self.recorded = true,

@@ -49,8 +49,8 @@ pub struct Facts {
     pub engine: Known<EngineFacts>,
     /// Our containers, and those that bear a name that we are going to use.
     pub containers: Vec<ContainerFacts>,
-    /// The wanted image; `None` where the event does not need it.
-    pub image: Option<ImageFacts>,
+    /// The wanted images; none where the event does not need them.
+    pub images: Vec<ImageFacts>,
     /// The environment from `environment` and `env_file` together, in order.
     pub environment: Known<Vec<EnvVar>>,
     /// Host ports we want and somebody else has.
@@ -77,7 +77,7 @@ impl Facts {
         Self {
             engine: Known::No("it was not needed".into()),
             containers: Vec::new(),
-            image: None,
+            images: Vec::new(),
             environment: Known::Yes(Vec::new()),
             ports_taken: Vec::new(),
             room: None,
@@ -88,6 +88,15 @@ impl Facts {
             brought: store.brought(),
             failures: Vec::new(),
         }
+    }
+
+    /// What was seen of an image, by its [`ImageNeed::key`](crate::spec::ImageNeed::key).
+    ///
+    /// # Errors
+    /// [`Kind::Unexpected`]: it was not looked up for this event.
+    pub fn image(&self, key: &str) -> Result<&ImageFacts, Failure> {
+        let found = self.images.iter().find(|image| image.key == key);
+        found.ok_or_else(|| Failure::new(Kind::Unexpected, format!("{key} was not looked up for this event")))
     }
 }
 
@@ -141,9 +150,11 @@ impl ContainerFacts {
     }
 }
 
-/// The wanted image.
+/// One wanted image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageFacts {
+    /// What was looked up: [`ImageNeed::key`](crate::spec::ImageNeed::key).
+    pub key: String,
     /// Which image exactly.
     pub pin: ImagePin,
     /// Whether the engine has it.

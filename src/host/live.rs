@@ -37,7 +37,7 @@ pub struct LiveHost {
     /// Releases to keep on record.
     pub keep: usize,
     created: Option<String>,
-    loaded: Option<(ImagePin, String)>,
+    loaded: Vec<(ImagePin, String)>,
 }
 
 impl LiveHost {
@@ -50,7 +50,7 @@ impl LiveHost {
         store: LockedStore,
         keep: usize,
     ) -> Self {
-        Self { name, engine, archives, credentials, store, keep, created: None, loaded: None }
+        Self { name, engine, archives, credentials, store, keep, created: None, loaded: Vec::new() }
     }
 
     /// The ID or the name by which the engine is to be asked for a container.
@@ -60,7 +60,7 @@ impl LiveHost {
 
     /// The engine's ID of a pinned image.
     async fn image_id(&self, pin: &ImagePin) -> Result<String, Failure> {
-        if let Some((_, id)) = self.loaded.as_ref().filter(|(loaded, _)| loaded == pin) {
+        if let Some((_, id)) = self.loaded.iter().find(|(loaded, _)| loaded == pin) {
             return Ok(id.clone());
         }
         let image = self.engine.find(pin, &self.name).await?;
@@ -84,7 +84,7 @@ impl Host for LiveHost {
                 let from = FromArchive { engine: &self.engine, archives: &self.archives, name: &self.name, pin: image };
                 let Loaded { id, references } = from.load(archive, platform.as_deref()).await?;
                 tracing::info!(%archive, id, "loaded");
-                self.loaded = Some((image.clone(), id));
+                self.loaded.push((image.clone(), id));
                 Ok(references)
             }
         }

@@ -1,14 +1,14 @@
 //! Container mode: event × facts → steps.
 
 use super::recover::{Recovery, new_name, old_name, recover, remove, target};
-use super::step::{Bring, ContainerSpec, Proof, Step, Target};
-use super::{Action, Asker, Plan, create};
+use super::step::{ContainerSpec, Proof, Step, Target};
+use super::{Action, Asker, Plan, create, images};
 use crate::error::{Failure, Kind};
 use crate::facts::{self, ContainerFacts, Facts, ImageFacts};
 use crate::image::pin::ImagePin;
 use crate::release::{FORMAT, Observed, Release};
 use crate::spec::types::LifecycleEvent;
-use crate::spec::{Container, Deployment, ImageSource};
+use crate::spec::{Container, Deployment};
 
 /// What `event` does in container mode.
 ///
@@ -27,7 +27,7 @@ pub fn plan(
         LifecycleEvent::BeforeInstall => before_install(&mut plan, deployment, container, facts)?,
         LifecycleEvent::AfterInstall => bring(&mut plan, deployment, container, facts)?,
         LifecycleEvent::ApplicationStart => start(&mut plan, deployment, container, asker, facts)?,
-        LifecycleEvent::ValidateService => validate(&mut plan, deployment, facts)?,
+        LifecycleEvent::ValidateService => validate(&mut plan, deployment, container, facts)?,
         LifecycleEvent::BeforeBlockTraffic
         | LifecycleEvent::AfterBlockTraffic
         | LifecycleEvent::BeforeAllowTraffic
@@ -63,46 +63,23 @@ fn before_install(
     container: &Container,
     facts: &Facts,
 ) -> Result<(), Failure> {
-    let image = wanted_image(facts)?;
+    let image = wanted_image(deployment, container, facts)?;
     assume(plan, facts, image);
     check(container, facts, image)?;
     begin(plan, deployment, facts);
-    make_room(plan, deployment, facts, &image.pin)?;
-    prune(plan, deployment, facts, &image.pin);
+    images::make_room(plan, deployment, facts, &[&image.pin])?;
+    images::prune(plan, deployment, facts, &[&image.pin]);
     Ok(())
 }
 
 fn bring(plan: &mut Plan, deployment: &Deployment, container: &Container, facts: &Facts) -> Result<(), Failure> {
-    let image = wanted_image(facts)?;
+    let image = wanted_image(deployment, container, facts)?;
     assume(plan, facts, image);
     check(container, facts, image)?;
     begin(plan, deployment, facts);
-    make_room(plan, deployment, facts, &image.pin)?;
-    bring_image(plan, deployment, container, facts, image);
+    images::make_room(plan, deployment, facts, &[&image.pin])?;
+    images::bring(plan, &deployment.name, &container.need(), facts, image);
     Ok(())
-}
-
-fn bring_image(plan: &mut Plan, deployment: &Deployment, container: &Container, facts: &Facts, image: &ImageFacts) {
-    let tag = image.pin.keeper_tag(&deployment.name);
-    if !image.present {
-        plan.actions.push(Action::required(Step::Bring(match &container.image {
-            ImageSource::Registry(reference) => Bring::Pull {
-                image: image.pin.clone(),
-                registry: reference.registry().to_owned(),
-                platform: container.service.platform.clone(),
-            },
-            ImageSource::Archive { location, .. } => Bring::Load {
-                image: image.pin.clone(),
-                archive: location.clone(),
-                platform: container.service.platform.clone(),
-                bytes: image.bytes,
-                missing: image.missing,
-            },
-        })));
-    }
-    if !facts.keeper_tags.contains(&tag) {
-        plan.actions.push(Action::required(Step::Keep { image: image.pin.clone(), tag }));
-    }
 }
 
 fn start(
@@ -112,7 +89,7 @@ fn start(
     asker: &Asker,
     facts: &Facts,
 ) -> Result<(), Failure> {
-    let image = wanted_image(facts)?;
+    let image = wanted_image(deployment, container, facts)?;
     assume(plan, facts, image);
     let serving = begin(plan, deployment, facts);
     let spec = container_spec(deployment, container, facts, image);
@@ -126,13 +103,13 @@ fn start(
     match same {
         Some(same) => keep_serving(plan, same, proof, facts, release),
         None => {
-            make_room(plan, deployment, facts, &image.pin)?;
-            bring_image(plan, deployment, container, facts, image);
+            images::make_room(plan, deployment, facts, &[&image.pin])?;
+            images::bring(plan, &deployment.name, &container.need(), facts, image);
             plan.changed_options = changed_options(&spec, facts);
             swap(plan, deployment, serving.as_ref(), labelled(spec, deployment, asker, image, &digest), proof, release);
         }
     }
-    prune(plan, deployment, facts, &image.pin);
+    images::prune(plan, deployment, facts, &[&image.pin]);
     Ok(())
 }
 
@@ -202,8 +179,8 @@ fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str) {
     ));
 }
 
-fn validate(plan: &mut Plan, deployment: &Deployment, facts: &Facts) -> Result<(), Failure> {
-    let image = wanted_image(facts)?;
+fn validate(plan: &mut Plan, deployment: &Deployment, container: &Container, facts: &Facts) -> Result<(), Failure> {
+    let image = wanted_image(deployment, container, facts)?;
     assume(plan, facts, image);
     let name = &deployment.name;
     let wanted = image.pin.identity();
@@ -231,67 +208,19 @@ fn proof(deployment: &Deployment) -> Proof {
     }
 }
 
-/// Where the image does not fit, the releases before the present one go first. Whether that was enough is looked at
-/// again before the first byte is loaded.
-fn make_room(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &ImagePin) -> Result<(), Failure> {
-    let Some(refusal) = facts.room.as_ref().and_then(facts::Room::refusal) else { return Ok(()) };
-    let before = plan.actions.len();
-    prune_to(plan, deployment, facts, wanted, 1);
-    if plan.actions.len() == before {
-        return Err(refusal);
-    }
-    plan.notes.push(format!("{}: images of earlier releases go first", refusal.message));
-    Ok(())
-}
-
-/// Our tags that no kept release holds, and what was brought in for them.
-fn prune(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &ImagePin) {
-    let is_recorded = plan.actions.iter().any(|action| matches!(action.step, Step::Record { .. }));
-    prune_to(plan, deployment, facts, wanted, deployment.keep - usize::from(is_recorded));
-}
-
-/// The same, where the last `earlier` releases are kept.
-fn prune_to(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &ImagePin, earlier: usize) {
-    let mut kept: Vec<String> =
-        facts.releases.iter().take(earlier).map(|release| release.image.keeper_tag(&deployment.name)).collect();
-    kept.push(wanted.keeper_tag(&deployment.name));
-    let needed: Vec<&String> = kept.iter().flat_map(|tag| brought_for(facts, tag)).collect();
-    for tag in facts.keeper_tags.iter().filter(|tag| !kept.contains(tag)) {
-        let references =
-            brought_for(facts, tag).filter(|reference| !needed.contains(reference) && !is_of(wanted, reference));
-        for reference in references.chain([tag]) {
-            let action = Action::best_effort(Step::Untag { reference: reference.clone() });
-            if !plan.actions.contains(&action) {
-                plan.actions.push(action);
-            }
-        }
-    }
-}
-
-fn brought_for<'a>(facts: &'a Facts, tag: &'a str) -> impl Iterator<Item = &'a String> {
-    facts.brought.iter().filter(move |brought| brought.tag == tag).flat_map(|brought| &brought.references)
-}
-
-fn is_of(pin: &ImagePin, reference: &str) -> bool {
-    match pin {
-        ImagePin::Content { reference: own, .. } | ImagePin::Unread { reference: own, .. } => {
-            own.as_deref() == Some(reference)
-        }
-        ImagePin::Registry { .. } | ImagePin::Unknown { .. } => pin.argument() == reference,
-    }
-}
-
-fn wanted_image(facts: &Facts) -> Result<&ImageFacts, Failure> {
-    facts.image.as_ref().ok_or_else(|| Failure::new(Kind::Unexpected, "the image was not looked up for this event"))
+fn wanted_image<'a>(
+    deployment: &Deployment,
+    container: &Container,
+    facts: &'a Facts,
+) -> Result<&'a ImageFacts, Failure> {
+    facts.image(&container.need().key(&deployment.bundle_root))
 }
 
 fn assume(plan: &mut Plan, facts: &Facts, image: &ImageFacts) {
     if let facts::Known::No(why) = &facts.engine {
         plan.assumptions.push(format!("no engine was asked ({why}): assumed that nothing runs yet"));
     }
-    if let Some(why) = &image.unknown {
-        plan.assumptions.push(format!("{} was not looked up ({why}): assumed that it exists", image.pin.argument()));
-    }
+    images::assume(plan, image);
     if let facts::Known::No(why) = &facts.environment {
         plan.assumptions.push(format!("an env_file was not read ({why}): its variables are missing below"));
     }
@@ -300,7 +229,7 @@ fn assume(plan: &mut Plan, facts: &Facts, image: &ImageFacts) {
 /// What is known to fail is refused before anything is touched.
 fn check(container: &Container, facts: &Facts, image: &ImageFacts) -> Result<(), Failure> {
     if let Some(engine) = facts.engine.yes() {
-        check_architecture(container, engine, image)?;
+        images::check_architecture(container.service.platform.as_deref(), engine, image)?;
         for (option, needs) in create::engine_needs(&container.service) {
             if engine.api < needs {
                 return Err(Failure::new(
@@ -320,17 +249,6 @@ fn check(container: &Container, facts: &Facts, image: &ImageFacts) -> Result<(),
             .next("stop that, or publish another host port under x-balehook.container.ports"));
     }
     Ok(())
-}
-
-fn check_architecture(container: &Container, engine: &facts::EngineFacts, image: &ImageFacts) -> Result<(), Failure> {
-    match &image.architecture {
-        Some(built) if *built != engine.architecture && container.service.platform.is_none() => Err(Failure::new(
-            Kind::Image,
-            format!("{} is built for {built}, this host is {}", image.pin.describe(), engine.architecture),
-        )
-        .next(format!("build it for {}, or set `platform:` if the host can emulate {built}", engine.architecture))),
-        _ => Ok(()),
-    }
 }
 
 fn container_spec(deployment: &Deployment, container: &Container, facts: &Facts, image: &ImageFacts) -> ContainerSpec {
@@ -378,6 +296,7 @@ fn release(asker: &Asker, image: &ImageFacts, spec: &ContainerSpec, digest: &str
         revision: asker.revision.clone(),
         source: asker.source.clone(),
         image: image.pin.clone(),
+        more_images: Vec::new(),
         spec: digest.to_owned(),
         options: spec.run_options(),
         observed: Observed::default(),

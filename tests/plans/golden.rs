@@ -46,9 +46,9 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
     let refused = |change: &dyn Fn(&mut balehook::facts::Facts)| {
         let mut facts = scenes::serving();
         change(&mut facts);
-        plan(LifecycleEvent::ApplicationStart, &scenes::deployment(), &scenes::asker(), &facts).unwrap_err()
+        plan(LifecycleEvent::ApplicationStart, &scenes::deployment_of(&facts), &scenes::asker(), &facts).unwrap_err()
     };
-    let arm = refused(&|facts| facts.image.as_mut().unwrap().architecture = Some("arm64".into()));
+    let arm = refused(&|facts| facts.images[0].architecture = Some("arm64".into()));
     assert_eq!((arm.kind, arm.message.contains("is built for arm64")), (Kind::Image, true));
     let network = refused(&|facts| facts.networks_missing = vec!["front".into()]);
     let full = refused(&|facts| *facts = balehook::facts::Facts { keeper_tags: Vec::new(), ..scenes::full() });

@@ -29,7 +29,8 @@ pub(super) fn read(
     let keep = keep(section, path, problems);
     let health = health(section, path, &timeouts, problems);
     let mode = mode(section, path, around, problems);
-    Some(Deployment { name: name?, mode: mode?, health: health?, keep: keep?, timeouts })
+    let bundle_root = around.bundle_root.to_owned();
+    Some(Deployment { name: name?, bundle_root, mode: mode?, health: health?, keep: keep?, timeouts })
 }
 
 fn unknown_keys(node: &Node, path: &str, known: &[&str], problems: &mut Problems) {
