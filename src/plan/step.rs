@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::create::ContainerOptions;
 use super::run_line;
 use super::swarm::step::SwarmStep;
+use super::task::TaskStep;
 use crate::image::delta::Missing;
 use crate::image::pin::ImagePin;
 use crate::release::Release;
@@ -82,6 +83,8 @@ pub enum Step {
     },
     /// A step in a swarm.
     Swarm(SwarmStep),
+    /// A task of a person's before or after the deployment.
+    Task(TaskStep),
 }
 
 /// How an image is brought in.
@@ -183,7 +186,8 @@ impl Step {
             | Self::Rename { .. }
             | Self::Start { .. }
             | Self::Remove { .. }
-            | Self::Untag { .. } => true,
+            | Self::Untag { .. }
+            | Self::Task(_) => true,
             Self::Swarm(step) => step.is_change(),
         }
     }
@@ -198,6 +202,7 @@ impl Step {
         match self {
             Self::Create(spec) => format!("docker create --name {} … {}", spec.name, spec.image.describe()),
             Self::Swarm(step) => step.title(),
+            Self::Task(task) => task.title(),
             other => other.to_string(),
         }
     }
@@ -221,6 +226,7 @@ impl fmt::Display for Step {
             Self::Remove { container, volumes: false } => write!(f, "docker rm --force {container}"),
             Self::Untag { reference } => write!(f, "docker rmi {reference}"),
             Self::Swarm(step) => write!(f, "{step}"),
+            Self::Task(task) => write!(f, "{task}"),
         }
     }
 }

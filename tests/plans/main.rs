@@ -5,3 +5,4 @@ mod drift;
 mod golden;
 mod scenes;
 mod swarm;
+mod tasks;

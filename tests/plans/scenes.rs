@@ -13,7 +13,7 @@ use balehook::spec::swarm::FileSource;
 use balehook::spec::types::{ContentDigest, EnvVar, LifecycleEvent, Secret};
 use balehook::spec::{Deployment, Mode, validate};
 
-const APPSPEC: &str = r#"
+pub const APPSPEC: &str = r#"
 version: 0.0
 os: linux
 hooks:
@@ -44,10 +44,12 @@ pub fn deployment_text(text: &str) -> Deployment {
     read(text)
 }
 
-fn read(text: &str) -> Deployment {
+pub fn read(text: &str) -> Deployment {
     let bundle = tempfile::tempdir().unwrap();
-    std::fs::create_dir(bundle.path().join("hooks")).unwrap();
-    std::fs::write(bundle.path().join("hooks/balehook"), "").unwrap();
+    for (folder, file) in [("hooks", "balehook"), ("scripts", "smoke.sh")] {
+        std::fs::create_dir(bundle.path().join(folder)).unwrap();
+        std::fs::write(bundle.path().join(folder).join(file), "").unwrap();
+    }
     let text = AppSpecText { path: bundle.path().join("appspec.yml"), text: text.trim_start().into(), had_mark: false };
     let (deployment, problems) = validate::validate(&text, &HookEnv::default());
     let mut deployment = deployment.unwrap_or_else(|| panic!("{problems:?}"));

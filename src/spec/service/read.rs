@@ -194,7 +194,7 @@ impl<'a> Field<'a, '_> {
 ///
 /// # Errors
 /// A quote that is not closed.
-pub(super) fn words(text: &str) -> Result<Vec<String>, Refused> {
+pub(in crate::spec) fn words(text: &str) -> Result<Vec<String>, Refused> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut letters = text.chars();
