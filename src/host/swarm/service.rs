@@ -21,6 +21,8 @@ const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long an undo waits for the tasks of the spec before: the agent kills us 5 s after its SIGTERM.
 const BACK: Duration = Duration::from_secs(4);
+/// How long they must be up: the swarm may be about to stop one for the task that failed.
+const STAYS: Duration = Duration::from_secs(1);
 
 /// Creates the service, unless another manager did with the same spec.
 ///
@@ -131,10 +133,12 @@ pub(super) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<St
 /// What runs of the spec that is in force again, in a line where it is not everything yet.
 async fn back(api: &Api, name: &str) -> Vec<String> {
     let began = Instant::now();
+    let mut all_up: Option<Instant> = None;
     loop {
         let seen = Tasks::of(api, name).await.ok().flatten();
         let (running, wanted) = seen.as_ref().map_or((0, 0), |seen| (seen.running().len(), seen.desired()));
-        if seen.is_some() && running >= wanted {
+        all_up = (seen.is_some() && running >= wanted).then(|| all_up.unwrap_or_else(Instant::now));
+        if all_up.is_some_and(|since| since.elapsed() >= STAYS) {
             return Vec::new();
         }
         if began.elapsed() > BACK {
