@@ -9,9 +9,10 @@ use super::bring::{FromArchive, Loaded};
 use super::credentials::CredentialSettings;
 use super::engine::{Engine, address, refused, status};
 use super::source::Archives;
-use super::{Host, prove, registry};
+use super::{Host, compose, prove, registry};
 use crate::error::{Failure, Kind};
 use crate::image::pin::ImagePin;
+use crate::plan::compose::step::ComposeStep;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
 use crate::release::{LockedStore, Observed, Release};
 use crate::report::text::printable;
@@ -140,6 +141,10 @@ impl Host for LiveHost {
     }
 
     async fn record(&mut self, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure> {
+        if release.compose.is_some() {
+            let observed = compose::observe(&self.engine, &container.name).await?;
+            return self.store.add_release(&Release { observed, ..release.clone() }, self.keep);
+        }
         let seen = self.engine.inspect(self.at(container)).await?.unwrap_or_default();
         let ports = seen.network_settings.and_then(|settings| settings.ports).unwrap_or_default();
         let observed = Observed {
@@ -147,6 +152,7 @@ impl Host for LiveHost {
             container: seen.id.unwrap_or_default(),
             image_id: seen.image.unwrap_or_default(),
             ports: published(&ports),
+            running: Vec::new(),
             down_ms: down.and_then(|down| u64::try_from(down.as_millis()).ok()),
         };
         self.store.add_release(&Release { observed, ..release.clone() }, self.keep)
@@ -161,6 +167,10 @@ impl Host for LiveHost {
 
     async fn untag(&mut self, reference: &str) -> Result<(), Failure> {
         self.engine.untag(reference).await
+    }
+
+    async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure> {
+        compose::perform(self, step).await
     }
 
     async fn evidence(&mut self, container: &Target) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Looking at the host: reading only. What cannot be seen is said, and never stops the rest.
 
+mod compose;
 mod images;
 
 use std::path::{Path, PathBuf};
@@ -61,6 +62,7 @@ impl Look<'_> {
                 self.environment(&container.service, &mut facts).await;
                 self.surroundings(container, &all, &mut facts).await;
             }
+            Mode::Compose(compose) => self.compose(compose, &all, &mut facts).await,
         }
         facts
     }

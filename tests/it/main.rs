@@ -3,6 +3,7 @@
 
 mod aws;
 mod broken;
+mod compose;
 mod delta;
 mod deploy;
 mod faults;

@@ -8,6 +8,8 @@ use balehook::exec::{self, Fate, Stop, Watcher};
 use balehook::host::Host;
 use balehook::image::pin::ImagePin;
 use balehook::plan::Plan;
+use balehook::plan::compose::project::Project;
+use balehook::plan::compose::step::ComposeStep;
 use balehook::plan::step::{Bring, ContainerSpec, Proof, Step, Target};
 use balehook::release::Release;
 
@@ -108,6 +110,20 @@ impl Host for Scribe {
     async fn remove(&mut self, container: &Target, volumes: bool) -> Result<(), Failure> {
         let volumes = if volumes { "--volumes " } else { "" };
         self.write(format!("docker rm --force {volumes}{}", container.name))
+    }
+
+    async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure> {
+        let place = |project: &Project| format!("{}/compose/{}", project.state.display(), project.id);
+        let line = match step {
+            ComposeStep::Keep(copy) => format!("keep {} {}", copy.tree.folder.display(), place(&copy.project)),
+            ComposeStep::Place { project } => format!("lay out {}", place(project)),
+            ComposeStep::Up { .. } | ComposeStep::Stop { .. } | ComposeStep::Down { .. } => {
+                step.argv().unwrap().join(" ")
+            }
+            ComposeStep::Wait { name, proof } => format!("prove {name}: {:?}", proof.services),
+            ComposeStep::Forget { id, .. } => format!("forget {id}"),
+        };
+        self.write(line)
     }
 
     async fn untag(&mut self, reference: &str) -> Result<(), Failure> {

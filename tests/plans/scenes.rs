@@ -128,6 +128,7 @@ pub fn release(version: &str, deployment: &str, id: &str) -> Release {
         image: pin(version),
         more_images: Vec::new(),
         spec: digest("old options").to_string(),
+        compose: None,
         options: vec![vec!["--restart".into(), "unless-stopped".into()], vec!["--publish".into(), "80:8080".into()]],
         observed: Observed { container: id.repeat(64 / id.len()), ..Observed::default() },
     }
@@ -151,7 +152,13 @@ pub fn interrupted() -> Facts {
     let old = Some(("a1".repeat(32), true));
     Facts {
         containers: vec![container("web.balehook-old", "a1", "exited"), container("web", "c3", "running")],
-        journal: Some(Journal { format: 1, event: LifecycleEvent::ApplicationStart, deployment: "d-CUT".into(), old }),
+        journal: Some(Journal {
+            format: 1,
+            event: LifecycleEvent::ApplicationStart,
+            deployment: "d-CUT".into(),
+            old,
+            compose: None,
+        }),
         ..serving()
     }
 }

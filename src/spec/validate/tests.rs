@@ -115,8 +115,8 @@ fn our_section_refuses_what_it_does_not_know() {
         ("  name: web\n", "", "`name` is missing"),
         ("name: web", "name: -web", "`-web` must start with a letter or a digit"),
         ("name: web", "name: web\n  helth: {}", "9:3: error: unknown key `helth`"),
-        ("  container:\n    image: host.test/web:1\n", "", "`container` is missing"),
-        ("  container:", "  swarm: {}\n  container:", "`swarm` is not supported yet"),
+        ("  container:\n    image: host.test/web:1\n", "", "`container`, `compose` or `swarm` is missing"),
+        ("  container:", "  swarm: {}\n  container:", "`container` and `swarm` exclude each other"),
         ("    image: host.test/web:1", "    hostname: a", "`image` is missing"),
         ("image: host.test/web:1", "image: {archive: ../x.tar}", "must stay inside the bundle"),
         ("image: host.test/web:1", "image: {archive: 's3://b'}", "must name a key behind the bucket"),
@@ -170,7 +170,7 @@ fn a_good_file_is_read_with_every_value() {
     assert_eq!((deployment.health.timeout.as_secs(), deployment.health.stable_for.as_secs()), (90, 2));
     assert_eq!(deployment.timeout(LifecycleEvent::ApplicationStart).as_secs(), 300);
     assert_eq!(deployment.timeout(LifecycleEvent::AfterInstall).as_secs(), 3600);
-    let Mode::Container(container) = deployment.mode;
+    let Mode::Container(container) = deployment.mode else { panic!("it is container mode") };
     let ImageSource::Archive { location: ArchiveLocation::File(path), reference, id: None } = container.image else {
         panic!("{:?}", container.image)
     };
