@@ -52,10 +52,16 @@ impl Look<'_> {
         if !touches_engine(event) {
             return facts;
         }
-        let all = self.containers(&mut facts).await;
         if event == LifecycleEvent::ApplicationStop {
+            self.containers(&mut facts).await;
             return facts;
         }
+        let ahead = async {
+            match &self.deployment.mode {
+                Mode::Container(container) => self.open_ahead(&container.need()).await,
+            }
+        };
+        let (all, ()) = tokio::join!(self.containers(&mut facts), ahead);
         match &self.deployment.mode {
             Mode::Container(container) => {
                 self.image(&container.need(), &mut facts).await;

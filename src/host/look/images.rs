@@ -50,6 +50,20 @@ impl Look<'_> {
         facts.images.push(image);
     }
 
+    /// Opens and indexes the archive while the engine answers: what asks for it later finds it done. Not where it need not
+    /// be asked at all, nor where the engine, whose processor decides, is another host's.
+    pub(super) async fn open_ahead(&self, need: &ImageNeed) {
+        let ImageSource::Archive { location, id: None, .. } = &need.source else { return };
+        let is_here = self.engine.is_ok_and(|engine| engine.address.starts_with("unix://"));
+        let key = need.key(&self.deployment.bundle_root);
+        let is_resolved = self.store.resolved(&self.asker.deployment).iter().any(|(known, _)| *known == key);
+        if is_here && !is_resolved {
+            let wanted = architecture(need.platform.as_deref(), Some(host_architecture()));
+            // Why it cannot be opened is told to who needs it.
+            let _ = self.archives.open(location, wanted.as_deref()).await;
+        }
+    }
+
     async fn presence(&self, image: &mut ImageFacts, facts: &Facts) -> Result<(), Failure> {
         let (Ok(engine), Some(_)) = (self.engine, facts.engine.yes()) else { return Ok(()) };
         if let Some(seen) = engine.find(&image.pin, &self.deployment.name).await? {
@@ -74,7 +88,7 @@ impl Look<'_> {
                 .await;
         };
         let (Ok(engine), Some(hello), false) = (self.engine, facts.engine.yes(), image.present) else { return };
-        let architecture = architecture(platform, facts);
+        let architecture = architecture(platform, engine_architecture(facts));
         let Ok(opened) = self.archives.open(location, architecture.as_deref()).await else { return };
         let Ok(index) = &opened.index else { return };
         let Some(archived) = index.images.iter().find(|found| found.config_digest == *config) else { return };
@@ -107,7 +121,7 @@ impl Look<'_> {
         if let Some(image) = self.by_id(wanted, facts).await {
             return image;
         }
-        let architecture = architecture(platform, facts);
+        let architecture = architecture(platform, engine_architecture(facts));
         match self.read_index(wanted, architecture.as_deref()).await {
             Ok(image) => image,
             Err(failed) => match self.restarted(wanted.location, facts).await {
@@ -182,9 +196,24 @@ impl Look<'_> {
 }
 
 /// The processor whose image is wanted of a multi-platform archive.
-fn architecture(platform: Option<&str>, facts: &Facts) -> Option<String> {
-    let asked = platform.map(|platform| platform.split('/').nth(1).unwrap_or(platform).to_owned());
-    asked.or_else(|| facts.engine.yes().map(|engine| engine.architecture.clone()))
+fn architecture(platform: Option<&str>, engine: Option<&str>) -> Option<String> {
+    platform.map(|platform| platform.split('/').nth(1).unwrap_or(platform)).or(engine).map(str::to_owned)
+}
+
+fn engine_architecture(facts: &Facts) -> Option<&str> {
+    facts.engine.yes().map(|engine| engine.architecture.as_str())
+}
+
+/// Go's name of this host's processor.
+///
+/// Source: `go tool dist list`.
+fn host_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    }
 }
 
 fn found(pin: ImagePin) -> ImageFacts {
