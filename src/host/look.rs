@@ -59,6 +59,8 @@ impl Look<'_> {
         let ahead = async {
             match &self.deployment.mode {
                 Mode::Container(container) => self.open_ahead(&container.need()).await,
+                // Only Compose knows which images it needs.
+                Mode::Compose(_) => {}
             }
         };
         let (all, ()) = tokio::join!(self.containers(&mut facts), ahead);

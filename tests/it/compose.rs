@@ -203,7 +203,10 @@ fn without_any_compose_it_is_said_what_is_missing_and_stopping_still_works() {
     let mut project = Project::serving("none");
     project.compose("1.29");
     // Whatever this host has on its PATH is not found.
-    project.bundle.env("PATH", "/nonexistent");
+    let programs = project.bundle.path().join("only");
+    std::fs::create_dir(&programs).unwrap();
+    std::os::unix::fs::symlink("/usr/bin/nsenter", programs.join("nsenter")).unwrap();
+    project.bundle.env("PATH", programs.to_str().unwrap());
     let outcome = project.bundle.run(&["run", "ApplicationStart"]);
     outcome.exits(7);
     assert!(outcome.stdout.contains("there is no `docker compose`"), "{}", outcome.stdout);
@@ -255,7 +258,7 @@ fn a_first_deployment_that_is_not_proven_is_taken_down_and_each_failing_service_
 #[test]
 fn a_one_shot_service_that_fails_and_a_crash_loop_and_an_unhealthy_service_bring_the_previous_project_back() {
     let project = Project::serving("back");
-    let (web_id, db_id) = (project.running("web"), project.running("db"));
+    let web_id = project.running("web");
     let failing = [
         (
             TWO.replace(
@@ -283,6 +286,7 @@ fn a_one_shot_service_that_fails_and_a_crash_loop_and_an_unhealthy_service_bring
         let appspec = std::fs::read_to_string(project.bundle.path().join("appspec.yml")).unwrap();
         let with_job = if file.contains("job:") { appspec.replace(IMAGES, &images) } else { appspec.clone() };
         project.bundle.appspec(&with_job);
+        let db_id = project.running("db");
         project.file("compose.yml", &file);
 
         let outcome = project.start();

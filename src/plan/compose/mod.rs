@@ -84,7 +84,8 @@ impl<'a> Wanted<'a> {
         let overlay = overlay(&deployment.name, seen, &services);
         let variables: Vec<_> =
             seen.variables.iter().map(|var| (&var.name, var.value.as_ref().map(|value| value.reveal()))).collect();
-        let whole = format!("{}\n{overlay}\n{variables:?}\n{compose:?}", seen.tree.digest);
+        let told = (&compose.files, &compose.env_file, &compose.profiles);
+        let whole = format!("{}\n{overlay}\n{variables:?}\n{told:?}", seen.tree.digest);
         let project = Project {
             name: deployment.name.to_string(),
             tool: seen.tool.clone(),

@@ -41,7 +41,7 @@ pub(super) fn read(
     let wait_timeout = reader.wait_timeout(node, wait);
     let directory = directory?;
     let files = reader.compose_files(node, &directory, files?);
-    let env_file = reader.inside(node, &directory, env_file?);
+    let env_file = reader.inside("env_file", &directory, env_file?);
     Some(Compose {
         directory,
         files: files?,
@@ -79,16 +79,9 @@ impl Reader<'_> {
 
     /// Files of the bundle, absolute; each must be there.
     fn files<'n>(&mut self, node: &'n Node, key: &str) -> Option<Vec<(&'n Node, PathBuf)>> {
-        let mut found = Some(Vec::new());
-        for item in self.texts(node, key)? {
-            match self.file(item, key) {
-                Some(file) => {
-                    found.as_mut().map(|all| all.push((item, file)));
-                }
-                None => found = None,
-            }
-        }
-        found
+        let items = self.texts(node, key)?;
+        let read: Vec<Option<_>> = items.into_iter().map(|item| Some((item, self.file(item, key)?))).collect();
+        read.into_iter().collect()
     }
 
     fn file(&mut self, node: &Node, key: &str) -> Option<PathBuf> {
@@ -116,34 +109,27 @@ impl Reader<'_> {
     }
 
     /// Paths relative to the folder: what lies outside it is not copied.
-    fn inside(&mut self, node: &Node, directory: &Path, files: Vec<(&Node, PathBuf)>) -> Option<Vec<PathBuf>> {
-        let mut found = Some(Vec::new());
-        for (at, file) in files {
-            match file.strip_prefix(directory) {
-                Ok(inside) => {
-                    found.as_mut().map(|all| all.push(inside.to_owned()));
-                }
-                Err(_) => {
+    fn inside(&mut self, key: &str, directory: &Path, files: Vec<(&Node, PathBuf)>) -> Option<Vec<PathBuf>> {
+        let read: Vec<Option<PathBuf>> = files
+            .into_iter()
+            .map(|(at, file)| {
+                let inside = file.strip_prefix(directory).ok().map(Path::to_owned);
+                if inside.is_none() {
                     let folder = directory.strip_prefix(self.root).unwrap_or(directory).display().to_string();
-                    let message =
-                        format!("`{}` lies outside the project's folder `{folder}`", at.as_text().unwrap_or(""));
-                    self.error(
-                        at,
-                        "files",
-                        message,
-                        "move it into that folder, or name a folder above both as `directory:`",
-                    );
-                    found = None;
+                    let file = at.as_text().unwrap_or_default();
+                    let message = format!("`{file}` lies outside the project's folder `{folder}`");
+                    let help = "move it into that folder, or name a folder above both as `directory:`";
+                    self.error(at, key, message, help);
                 }
-            }
-        }
-        let _ = node;
-        found
+                inside
+            })
+            .collect();
+        read.into_iter().collect()
     }
 
     fn compose_files(&mut self, node: &Node, directory: &Path, files: Vec<(&Node, PathBuf)>) -> Option<Vec<PathBuf>> {
         if !files.is_empty() {
-            return self.inside(node, directory, files);
+            return self.inside("files", directory, files);
         }
         let there = |name: &str| directory.join(name).is_file().then(|| PathBuf::from(name));
         for (base, over) in DEFAULT_FILES {
@@ -172,18 +158,15 @@ impl Reader<'_> {
             self.error(value, "images", message, "write `images: {web: {archive: web.tar}}`: service and image");
             return None;
         };
-        let mut images = Some(BTreeMap::new());
-        for (key, value) in entries {
-            let service = key.as_text().unwrap_or_default();
-            let path = format!("{}.images.{service}", self.path);
-            match image_source(value, &path, around, self.problems) {
-                Some(image) => {
-                    images.as_mut().map(|all| all.insert(service.to_owned(), image));
-                }
-                None => images = None,
-            }
-        }
-        images
+        let read: Vec<Option<(String, ImageSource)>> = entries
+            .iter()
+            .map(|(key, value)| {
+                let service = key.as_text().unwrap_or_default();
+                let path = format!("{}.images.{service}", self.path);
+                Some((service.to_owned(), image_source(value, &path, around, self.problems)?))
+            })
+            .collect();
+        read.into_iter().collect()
     }
 
     fn wait_timeout(&mut self, node: &Node, default: Duration) -> Option<Duration> {
