@@ -80,6 +80,9 @@ struct Run<'a, H, W> {
 /// How long a call to the engine that was under way when the plan must stop may still take, so that its outcome is known.
 const OUTCOME: Duration = Duration::from_secs(1);
 
+/// Lines of evidence that a warning shows.
+const LAST_WORDS: usize = 5;
+
 /// Runs the plan's steps in order.
 ///
 /// # Errors
@@ -128,12 +131,19 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
 
     fn warn(&mut self, step: &Step, failure: &Failure) {
         tracing::warn!(%step, %failure, "went on");
-        self.done.warnings.push(format!("{}: {failure}", step.title()));
+        let said = &failure.evidence[failure.evidence.len().saturating_sub(LAST_WORDS)..];
+        let said: String = said.iter().map(|line| format!("\n  | {line}")).collect();
+        self.done.warnings.push(format!("{}: {failure}{said}", step.title()));
     }
 
-    /// The plan must stop at step `index`; `begun` steps were begun. What is on record stays: only cleaning up is left.
-    async fn stopped(self, index: usize, begun: usize, why: &Stop) -> Result<Done, Box<Failed>> {
+    /// The plan must stop at step `index`; `begun` steps were begun. What is on record stays: only what is under way ends.
+    async fn stopped(mut self, index: usize, begun: usize, why: &Stop) -> Result<Done, Box<Failed>> {
         if self.recorded {
+            let under_way = self.plan.actions[..begun].get(index).filter(|action| !action.undo.is_empty());
+            if let Some(action) = under_way {
+                self.warn(&action.step, &why_stopped(self.plan, why));
+                self.undo(std::slice::from_ref(action), &mut Vec::new()).await;
+            }
             return Ok(self.done);
         }
         let failure = why_stopped(self.plan, why);
@@ -146,7 +156,9 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
         if let Step::Prove { container: container @ Target { id: Some(_), .. }, .. } = failed {
             failure.evidence = self.host.evidence(container).await;
         }
-        let old = self.undo(begun, &mut failure).await;
+        let plan = self.plan;
+        let lost = self.undo(&plan.actions[..begun], &mut failure.evidence).await;
+        let old = self.fate(lost);
         if let Fate::Lost(..) = old {
             failure.kind = Kind::Undo;
         }
@@ -160,14 +172,16 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
         }
     }
 
-    /// Undoes what was begun, the last first. A step that fails is said, and the rest still runs.
-    async fn undo(&mut self, begun: usize, failure: &mut Failure) -> Fate {
+    /// Undoes what was begun, the last first. A step that fails is said, and the rest still runs. Returns why the old
+    /// container could not be put back.
+    async fn undo(&mut self, begun: &[Action], evidence: &mut Vec<String>) -> Option<String> {
         let mut lost = None;
-        for step in self.plan.actions.iter().take(begun).rev().flat_map(|action| &action.undo) {
+        for step in begun.iter().rev().flat_map(|action| &action.undo) {
             self.watcher.undoes(step);
-            // The old container is back by now: there is time to ask what the new one has said.
+            // The old container is back by now: there is time to ask what the new one has said. What a failed task has
+            // said comes last: it is the cause.
             if let Step::Remove { container, .. } = step {
-                failure.evidence.extend(self.host.evidence(container).await);
+                evidence.splice(0..0, self.host.evidence(container).await);
             }
             let Err(failure) = perform(self.host, step, None).await else { continue };
             tracing::error!(%step, %failure, "could not undo");
@@ -175,7 +189,7 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
                 lost.get_or_insert_with(|| format!("{}: {failure}", step.title()));
             }
         }
-        self.fate(lost)
+        lost
     }
 
     fn fate(&self, lost: Option<String>) -> Fate {
@@ -236,6 +250,7 @@ async fn perform<H: Host>(host: &mut H, step: &Step, down: Option<Duration>) -> 
         Step::Remove { container, volumes } => host.remove(container, *volumes).await,
         Step::Compose(step) => host.compose(step).await,
         Step::Untag { reference } => host.untag(reference).await,
+        Step::Task(task) => host.task(task).await,
     }?;
     Ok(Vec::new())
 }

@@ -22,6 +22,10 @@ pub const LABEL_REVISION: &str = "balehook.revision";
 pub const LABEL_DIGEST: &str = "balehook.digest";
 /// Label: a digest of all options, so that an unchanged release is recognised.
 pub const LABEL_SPEC: &str = "balehook.spec";
+/// Label: the name of the task that a container was made for; none on the service's own.
+pub const LABEL_TASK: &str = "balehook.task";
+/// Every label of ours.
+pub const LABELS: [&str; 6] = [LABEL_NAME, LABEL_DEPLOYMENT, LABEL_REVISION, LABEL_DIGEST, LABEL_SPEC, LABEL_TASK];
 
 /// Something that was looked up, or why it could not be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +54,8 @@ pub struct Facts {
     pub engine: Known<EngineFacts>,
     /// Our containers, and those that bear a name that we are going to use.
     pub containers: Vec<ContainerFacts>,
+    /// Containers of tasks, by name: the lock is ours, so that a killed deployment left them.
+    pub task_containers: Vec<String>,
     /// The wanted images; none where the event does not need them.
     pub images: Vec<ImageFacts>,
     /// The environment from `environment` and `env_file` together, in order.
@@ -80,6 +86,7 @@ impl Facts {
         Self {
             engine: Known::No("it was not needed".into()),
             containers: Vec::new(),
+            task_containers: Vec::new(),
             images: Vec::new(),
             environment: Known::Yes(Vec::new()),
             ports_taken: Vec::new(),

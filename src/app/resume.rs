@@ -9,7 +9,7 @@ use crate::error::{Failure, Kind};
 use crate::exec;
 use crate::facts::{Facts, Known};
 use crate::host::credentials::CredentialSettings;
-use crate::host::engine::Engine;
+use crate::host::engine::{self, Engine};
 use crate::host::live::LiveHost;
 use crate::host::s3::S3;
 use crate::host::source::Archives;
@@ -77,8 +77,12 @@ async fn make(engine: &Engine, store: &Store, name: &Name) -> Result<Plan, Failu
     let hello = engine.hello().await?;
     let all = engine.list().await?;
     let names = [name.to_string(), recover::new_name(name), recover::old_name(name)];
-    let facts =
-        Facts { containers: engine.ours(&all, name, &names).await?, engine: Known::Yes(hello), ..Facts::unseen(store) };
+    let facts = Facts {
+        containers: engine.ours(&all, name, &names).await?,
+        task_containers: engine::task_containers(&all, name),
+        engine: Known::Yes(hello),
+        ..Facts::unseen(store)
+    };
     let mut plan = Plan::new("resume", name);
     let recorded = facts.releases.first().and_then(|release| Some((release, release.compose.as_ref()?)));
     if facts.journal.as_ref().is_some_and(|journal| journal.compose.is_some()) || recorded.is_some() {

@@ -95,6 +95,7 @@ async fn run(context: &Context, event: LifecycleEvent, path: &Path, console: &mu
         ready = before => ready?,
     };
     let mut host = live(&prepared, store)?;
+    host.env = context.env.clone();
     journal(&host.store, event, &prepared, &plan)?;
     let outcome = exec::run(&plan, &mut host, &mut Told { console: &mut *console }, stop).await;
     remember(&host.store, &prepared, &facts, &outcome)?;
@@ -199,7 +200,7 @@ fn report(
 ) -> Result<(), Failure> {
     match outcome {
         Ok(done) => {
-            done.warnings.iter().for_each(|warning| console.line(&format!("warning: {warning}")));
+            done.warnings.iter().for_each(|warning| console.lines(&format!("warning: {warning}")));
             console.line(&text::succeeded(event, plan, store.store().releases().first(), &done));
             Ok(())
         }

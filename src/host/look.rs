@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bollard::models::{ContainerCreateBody, ContainerSummary};
 
 use super::credentials::CredentialSettings;
-use super::engine::Engine;
+use super::engine::{self, Engine};
 use super::ports;
 use super::s3::S3;
 use super::source::Archives;
@@ -72,6 +72,11 @@ impl Look<'_> {
             }
             Mode::Compose(compose) => self.compose(compose, &all, &mut facts).await,
         }
+        if event != LifecycleEvent::ValidateService {
+            for need in self.deployment.task_images() {
+                self.image(&need, &mut facts).await;
+            }
+        }
         facts
     }
 
@@ -91,6 +96,7 @@ impl Look<'_> {
             Ok((hello, all, ours, tags)) => {
                 facts.engine = Known::Yes(hello);
                 facts.containers = ours;
+                facts.task_containers = engine::task_containers(&all, &self.deployment.name);
                 facts.keeper_tags = tags;
                 all
             }

@@ -16,6 +16,7 @@ pub mod prove;
 pub mod registry;
 pub mod s3;
 pub mod source;
+pub mod task;
 pub mod transfer;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::error::Failure;
 use crate::image::pin::ImagePin;
 use crate::plan::compose::step::ComposeStep;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
+use crate::plan::task::TaskStep;
 use crate::release::Release;
 
 /// What a plan can do to a host. Every method is idempotent: what is done already is no error.
@@ -53,6 +55,8 @@ pub trait Host {
     async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure>;
     /// Takes a reference off an image.
     async fn untag(&mut self, reference: &str) -> Result<(), Failure>;
+    /// Runs a task to its end, or ends one that was left under way.
+    async fn task(&mut self, step: &TaskStep) -> Result<(), Failure>;
     /// The container's state and last log lines, quickly, for the report.
     async fn evidence(&mut self, container: &Target) -> Vec<String>;
 }

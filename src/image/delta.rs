@@ -189,6 +189,8 @@ pub struct ParcelLayer {
     pub range: Range<u64>,
     /// Decompress them on the way.
     pub inflate: bool,
+    /// How many bytes are passed on.
+    pub size: u64,
     /// The digest that what is passed on must have, where it is known.
     pub digest: Option<ContentDigest>,
     /// Zeros after its bytes.
@@ -264,6 +266,7 @@ fn build(
             header: header(&stored.path, stored.size),
             range: layer.offset..layer.offset + layer.size,
             inflate: stored.inflate,
+            size: stored.size,
             digest: stored.digest.clone(),
             padding: padding(stored.size),
         });

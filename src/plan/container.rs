@@ -2,13 +2,14 @@
 
 use super::recover::{Recovery, new_name, old_name, recover, remove, target};
 use super::step::{ContainerSpec, Proof, Step, Target};
+use super::task::{self, Around};
 use super::{Action, Asker, Plan, create, images};
 use crate::error::{Failure, Kind};
 use crate::facts::{self, ContainerFacts, Facts, ImageFacts};
 use crate::image::pin::ImagePin;
 use crate::release::{FORMAT, Observed, Release};
 use crate::spec::types::LifecycleEvent;
-use crate::spec::{Container, Deployment};
+use crate::spec::{Container, Deployment, ImageNeed};
 
 /// What `event` does in container mode.
 ///
@@ -38,6 +39,7 @@ pub fn plan(
 
 /// Everything that bears our label or one of our names goes, whatever state it is in. Nothing here can fail the event.
 fn stop(plan: &mut Plan, deployment: &Deployment, facts: &Facts) {
+    plan.actions.extend(task::remove_left(facts));
     for container in &facts.containers {
         note_stranger(plan, deployment, container);
         if container.is_running() {
@@ -66,9 +68,11 @@ fn before_install(
     let image = wanted_image(deployment, container, facts)?;
     assume(plan, facts, image);
     check(container, facts, image)?;
+    let of_tasks = task::images(plan, deployment, facts)?;
     begin(plan, deployment, facts);
-    images::make_room(plan, deployment, facts, &[&image.pin])?;
-    images::prune(plan, deployment, facts, &[&image.pin]);
+    let wanted = pins(image, &of_tasks);
+    images::make_room(plan, deployment, facts, &wanted)?;
+    images::prune(plan, deployment, facts, &wanted);
     Ok(())
 }
 
@@ -76,9 +80,22 @@ fn bring(plan: &mut Plan, deployment: &Deployment, container: &Container, facts:
     let image = wanted_image(deployment, container, facts)?;
     assume(plan, facts, image);
     check(container, facts, image)?;
+    let of_tasks = task::images(plan, deployment, facts)?;
     begin(plan, deployment, facts);
-    images::make_room(plan, deployment, facts, &[&image.pin])?;
+    bring_images(plan, deployment, container, facts, image, &of_tasks)
+}
+
+fn bring_images(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    container: &Container,
+    facts: &Facts,
+    image: &ImageFacts,
+    of_tasks: &[(ImageNeed, &ImageFacts)],
+) -> Result<(), Failure> {
+    images::make_room(plan, deployment, facts, &pins(image, of_tasks))?;
     images::bring(plan, &deployment.name, &container.need(), facts, image);
+    of_tasks.iter().for_each(|(need, image)| images::bring(plan, &deployment.name, need, facts, image));
     Ok(())
 }
 
@@ -91,6 +108,7 @@ fn start(
 ) -> Result<(), Failure> {
     let image = wanted_image(deployment, container, facts)?;
     assume(plan, facts, image);
+    let of_tasks = task::images(plan, deployment, facts)?;
     let serving = begin(plan, deployment, facts);
     let spec = container_spec(deployment, container, facts, image);
     let digest = spec_digest(&spec)?;
@@ -103,13 +121,14 @@ fn start(
     match same {
         Some(same) => keep_serving(plan, same, proof, facts, release),
         None => {
-            images::make_room(plan, deployment, facts, &[&image.pin])?;
-            images::bring(plan, &deployment.name, &container.need(), facts, image);
+            bring_images(plan, deployment, container, facts, image, &of_tasks)?;
             plan.changed_options = changed_options(&spec, facts);
-            swap(plan, deployment, serving.as_ref(), labelled(spec, deployment, asker, image, &digest), proof, release);
+            let around = task::around(deployment, container, asker, facts, image)?;
+            let spec = labelled(spec, deployment, asker, image, &digest);
+            swap(plan, deployment, serving.as_ref(), spec, proof, release, around);
         }
     }
-    images::prune(plan, deployment, facts, &[&image.pin]);
+    images::prune(plan, deployment, facts, &pins(image, &of_tasks));
     Ok(())
 }
 
@@ -135,12 +154,14 @@ fn swap(
     spec: ContainerSpec,
     proof: Proof,
     release: Release,
+    around: Around,
 ) {
     let name = deployment.name.to_string();
     let created = |name: &str| Target { name: name.to_owned(), id: None };
     let aside = new_name(&deployment.name);
     let remove_new = |name: &str| vec![Step::Remove { container: created(name), volumes: true }];
     plan.actions.push(Action::undone_by(Step::Create(Box::new(spec)), remove_new(&aside)));
+    plan.actions.extend(around.before);
     if let Some(old) = old {
         note_stranger(plan, deployment, old);
         plan.old = Some(target(old));
@@ -154,11 +175,13 @@ fn swap(
     let start = Step::Start { container: created(&name) };
     plan.actions.push(Action::undone_by(start, vec![Step::Kill { container: created(&name) }]));
     plan.actions.push(Action::required(Step::Prove { container: created(&name), proof }));
+    plan.actions.extend(around.proven);
     plan.actions.push(Action::required(Step::Record { container: created(&name), release: Box::new(release) }));
     if let Some(old) = old {
         let aside = ContainerFacts { name: old_name(&deployment.name), ..old.clone() };
         plan.actions.push(Action::best_effort(remove(&aside)));
     }
+    plan.actions.extend(around.recorded);
 }
 
 fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str) {
@@ -206,6 +229,11 @@ fn proof(deployment: &Deployment) -> Proof {
         interval: health.interval,
         stable_for: health.stable_for,
     }
+}
+
+/// Every image of the deployment: the service's, and those of tasks.
+fn pins<'a>(image: &'a ImageFacts, of_tasks: &[(ImageNeed, &'a ImageFacts)]) -> Vec<&'a ImagePin> {
+    std::iter::once(image).chain(of_tasks.iter().map(|(_, image)| *image)).map(|image| &image.pin).collect()
 }
 
 fn wanted_image<'a>(

@@ -10,6 +10,7 @@ pub mod images;
 pub mod recover;
 pub mod run_line;
 pub mod step;
+pub mod task;
 
 use serde::Serialize;
 

@@ -3,8 +3,8 @@
 //! The names tell how far a swap went: the new container is created as `<name>.balehook-new`, the old one is renamed
 //! to `<name>.balehook-old`, and the new one takes over the name. A release is proven only once it is on record.
 
-use super::Action;
 use super::step::{Step, Target};
+use super::{Action, task};
 use crate::facts::{ContainerFacts, Facts};
 use crate::spec::types::Name;
 
@@ -44,6 +44,10 @@ pub fn recover(name: &Name, facts: &Facts) -> Recovery {
         recovery
             .note
             .get_or_insert_with(|| format!("{} was left by an interrupted deployment and is removed", new.name));
+    }
+    if let Some(left) = facts.task_containers.first() {
+        recovery.actions.splice(0..0, task::remove_left(facts));
+        recovery.note.get_or_insert_with(|| format!("{left} was left by an interrupted deployment and is removed"));
     }
     recovery
 }

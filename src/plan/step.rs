@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::compose::step::ComposeStep;
 use super::create::ContainerOptions;
 use super::run_line;
+use super::task::TaskStep;
 use crate::image::delta::Missing;
 use crate::image::pin::ImagePin;
 use crate::release::Release;
@@ -82,6 +83,8 @@ pub enum Step {
         /// The reference.
         reference: String,
     },
+    /// A task of a person's before or after the deployment.
+    Task(TaskStep),
 }
 
 /// How an image is brought in.
@@ -184,7 +187,8 @@ impl Step {
             | Self::Rename { .. }
             | Self::Start { .. }
             | Self::Remove { .. }
-            | Self::Untag { .. } => true,
+            | Self::Untag { .. }
+            | Self::Task(_) => true,
         }
     }
 
@@ -193,6 +197,7 @@ impl Step {
         match self {
             Self::Create(spec) => format!("docker create --name {} … {}", spec.name, spec.image.describe()),
             Self::Compose(step) => step.title(),
+            Self::Task(task) => task.title(),
             other => other.to_string(),
         }
     }
@@ -215,7 +220,7 @@ impl Step {
                 ComposeStep::Up { .. } | ComposeStep::Wait { .. } | ComposeStep::Stop { .. } | ComposeStep::Down { .. }
             )
         );
-        is_compose || matches!(self, Self::Bring(_) | Self::Stop { .. } | Self::Prove { .. })
+        is_compose || matches!(self, Self::Bring(_) | Self::Stop { .. } | Self::Prove { .. } | Self::Task(_))
     }
 
     /// Whether what served before depends on it when it comes back.
@@ -246,6 +251,7 @@ impl fmt::Display for Step {
             Self::Remove { container, volumes: false } => write!(f, "docker rm --force {container}"),
             Self::Compose(step) => write!(f, "{step}"),
             Self::Untag { reference } => write!(f, "docker rmi {reference}"),
+            Self::Task(task) => write!(f, "{task}"),
         }
     }
 }

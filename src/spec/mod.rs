@@ -6,6 +6,7 @@ pub mod duration;
 pub mod env_file;
 pub mod problem;
 pub mod service;
+pub mod task;
 pub mod types;
 pub mod validate;
 
@@ -29,6 +30,8 @@ pub struct Deployment {
     pub health: Health,
     /// `x-balehook.keep`: releases whose images stay for a rollback, at least 1. Default 3.
     pub keep: usize,
+    /// `x-balehook.before` and `x-balehook.after`.
+    pub tasks: task::Tasks,
     /// The `timeout:` of our own hook of each event that has one.
     pub timeouts: BTreeMap<LifecycleEvent, Duration>,
 }
@@ -37,6 +40,11 @@ impl Deployment {
     /// The time that our hook of an event has; CodeDeploy's default is 3600 s.
     pub fn timeout(&self, event: LifecycleEvent) -> Duration {
         self.timeouts.get(&event).copied().unwrap_or(Duration::from_secs(3600))
+    }
+
+    /// The images that tasks have of their own.
+    pub fn task_images(&self) -> Vec<ImageNeed> {
+        self.tasks.all().filter_map(task::Task::need).collect()
     }
 
     /// What is deployed, as written: for the record.

@@ -4,7 +4,7 @@ mod compose;
 #[cfg(test)]
 mod edge_tests;
 mod official;
-mod section;
+pub(super) mod section;
 #[cfg(test)]
 mod tests;
 

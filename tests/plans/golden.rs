@@ -9,20 +9,22 @@ use crate::scenes;
 
 #[test]
 fn every_plan_reads_as_its_golden_file() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut wrong = Vec::new();
-    for (name, event, facts) in scenes::all() {
-        let printed = text::plan(&scenes::planned(event, &facts));
-        let path = folder.join(format!("plan-{name}.txt"));
-        if std::env::var_os("BALEHOOK_GOLDEN").is_some() {
-            std::fs::write(&path, &printed).unwrap();
-        }
-        let wanted = std::fs::read_to_string(&path).unwrap_or_default();
-        if printed != wanted {
-            wrong.push(format!("{name}:\n{printed}"));
-        }
-    }
+    let wrong: Vec<String> = scenes::all()
+        .into_iter()
+        .filter_map(|(name, event, facts)| differs(name, &text::plan(&scenes::planned(event, &facts))))
+        .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What was printed, where that is not what the plan's golden file holds.
+pub fn differs(name: &str, printed: &str) -> Option<String> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let path = folder.join(format!("plan-{name}.txt"));
+    if std::env::var_os("BALEHOOK_GOLDEN").is_some() {
+        std::fs::write(&path, printed).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    (printed != wanted).then(|| format!("{name}:\n{printed}"))
 }
 
 #[test]

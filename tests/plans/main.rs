@@ -5,3 +5,4 @@ mod compose;
 mod drift;
 mod golden;
 mod scenes;
+mod tasks;

@@ -12,7 +12,7 @@ use balehook::release::{Brought, Journal, Observed, Release, Store};
 use balehook::spec::types::{ContentDigest, EnvVar, LifecycleEvent, Secret};
 use balehook::spec::{Deployment, validate};
 
-const APPSPEC: &str = r#"
+pub const APPSPEC: &str = r#"
 version: 0.0
 os: linux
 hooks:
@@ -44,10 +44,10 @@ pub fn deployment() -> Deployment {
 
 pub fn read(text: &str) -> Deployment {
     let bundle = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(bundle.path().join("hooks")).unwrap();
-    std::fs::create_dir_all(bundle.path().join("app")).unwrap();
-    std::fs::write(bundle.path().join("app/compose.yml"), "services: {}").unwrap();
-    std::fs::write(bundle.path().join("hooks/balehook"), "").unwrap();
+    for (folder, file) in [("hooks", "balehook"), ("scripts", "smoke.sh"), ("app", "compose.yml")] {
+        std::fs::create_dir(bundle.path().join(folder)).unwrap();
+        std::fs::write(bundle.path().join(folder).join(file), "").unwrap();
+    }
     let text = AppSpecText { path: bundle.path().join("appspec.yml"), text: text.trim_start().into(), had_mark: false };
     let (deployment, problems) = validate::validate(&text, &HookEnv::default());
     deployment.unwrap_or_else(|| panic!("{problems:?}"))

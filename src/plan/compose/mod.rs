@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::step::{Step, Target};
+use super::task::Around;
 use super::{Action, Asker, Plan, images};
 use crate::error::{Failure, Kind};
 use crate::facts::{self, Facts, ImageFacts};
@@ -343,15 +344,19 @@ fn start(
     let is_same = !recovered && changes.iter().all(|change| change.change == Change::Unchanged);
     plan.old = previous.map(|(release, _)| target(&deployment.name, release));
     plan.old_ran = !wanted.facts.containers.is_empty();
+    let mut around = Around::default();
     if !is_same {
         wanted.check(plan, facts)?;
         wanted.bring(plan, deployment, facts)?;
+        around = Around::of(&deployment.tasks, |task, _| Err(not_a_service(&task.name)))?;
+        plan.actions.append(&mut around.before);
         up(plan, &wanted, previous.map(|(_, previous)| previous), changes);
     }
     plan.actions.push(Action::required(Step::Compose(ComposeStep::Wait {
         name: plan.name.clone(),
         proof: wanted.proof.clone(),
     })));
+    plan.actions.append(&mut around.proven);
     let is_recorded = previous.is_some_and(|(release, previous)| {
         release.deployment == asker.deployment && previous.project.id == wanted.project.id
     });
@@ -363,9 +368,16 @@ fn start(
         let container = Target { name: plan.name.clone(), id: None };
         plan.actions.push(Action::required(Step::Record { container, release }));
     }
+    plan.actions.append(&mut around.recorded);
     images::prune(plan, deployment, facts, &wanted.pins());
     forget(plan, deployment, facts, &wanted);
     Ok(())
+}
+
+/// A task's container has its service's options; a project has several services, and one-shot ones of its own.
+fn not_a_service(task: &Name) -> Failure {
+    Failure::new(Kind::Appspec, format!("task {task} is a container, which a project makes of a service"))
+        .next("write it as a service of the Compose file that ends with 0, or as a command of the bundle: `run:`")
 }
 
 fn target(name: &Name, release: &Release) -> Target {
