@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Failure, Kind};
 use crate::image::delta::Missing;
 use crate::image::pin::ImagePin;
+use crate::plan::compose::project::ComposeFacts;
 use crate::release::{Brought, Journal, Release, Store};
 use crate::report::progress::megabytes;
 use crate::spec::types::{ContentDigest, EnvVar};
@@ -83,6 +84,8 @@ pub struct Facts {
     pub brought: Vec<Brought>,
     /// The swarm, in swarm mode.
     pub swarm: Option<swarm::SwarmFacts>,
+    /// A Compose project, in its mode.
+    pub compose: Option<ComposeFacts>,
     /// What could not be looked up. A run ends here; a dry run goes on where it may be assumed.
     pub failures: Vec<LookFailure>,
 }
@@ -104,6 +107,7 @@ impl Facts {
             keeper_tags: Vec::new(),
             brought: store.brought(),
             swarm: None,
+            compose: None,
             failures: Vec::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! Looking at the host: reading only. What cannot be seen is said, and never stops the rest.
 
+mod compose;
 mod images;
 
 use std::path::{Path, PathBuf};
@@ -59,6 +60,8 @@ impl Look<'_> {
             match &self.deployment.mode {
                 Mode::Container(container) => self.open_ahead(&container.need()).await,
                 Mode::Swarm(swarm) => self.open_ahead(&swarm.need()).await,
+                // Only Compose knows which images it needs.
+                Mode::Compose(_) => {}
             }
         };
         let (all, ()) = tokio::join!(self.containers(&mut facts), ahead);
@@ -73,6 +76,7 @@ impl Look<'_> {
                 self.environment(&swarm.service, &mut facts).await;
                 self.swarm(swarm, &mut facts).await;
             }
+            Mode::Compose(compose) => self.compose(compose, &all, &mut facts).await,
         }
         if event != LifecycleEvent::ValidateService {
             for need in self.deployment.task_images() {

@@ -177,7 +177,7 @@ async fn record(host: &LiveHost, api: &Api, service: &str, release: &Release) ->
         container: text(&found["ID"]),
         image_id: text(&found["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]),
         ports: ports.collect(),
-        down_ms: None,
+        ..Observed::default()
     };
     host.store.add_release(&Release { observed, ..release.clone() }, host.keep)
 }

@@ -3,6 +3,7 @@
 //! `plan()` is the only place that decides. Everything that may happen at run time is data in the [`Plan`]: each
 //! action carries what undoes it, and what follows the record of the release can no longer fail the deployment.
 
+pub mod compose;
 pub mod container;
 pub mod create;
 pub mod images;
@@ -35,12 +36,12 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// Expected interruption of the service, one sentence.
     pub interruption: String,
-    /// What is deployed, in one word: `container` or `service`.
-    pub subject: &'static str,
     /// The container or the service that serves when the plan begins.
     pub old: Option<Target>,
     /// Whether it ran.
     pub old_ran: bool,
+    /// What reports call it.
+    pub subject: &'static str,
     /// Options of the new container that differ from the recorded release's.
     pub changed_options: Vec<Vec<String>>,
 }
@@ -94,9 +95,9 @@ impl Plan {
             notes: Vec::new(),
             actions: Vec::new(),
             interruption: "none".into(),
-            subject: "container",
             old: None,
             old_ran: false,
+            subject: "old container",
             changed_options: Vec::new(),
         }
     }
@@ -116,5 +117,6 @@ pub fn plan(event: LifecycleEvent, deployment: &Deployment, asker: &Asker, facts
     match &deployment.mode {
         Mode::Container(container) => container::plan(event, deployment, container, asker, facts),
         Mode::Swarm(swarm) => swarm::plan(event, deployment, swarm, asker, facts),
+        Mode::Compose(compose) => compose::plan(event, deployment, compose, asker, facts),
     }
 }

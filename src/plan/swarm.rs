@@ -45,7 +45,7 @@ pub fn plan(
 ) -> Result<Plan, Failure> {
     let seen = facts.swarm.clone().unwrap_or_else(|| SwarmFacts::empty(Role::Manager));
     let mut plan = Plan::new(event.to_string(), &deployment.name);
-    plan.subject = "service";
+    plan.subject = "old service";
     let planner = Planner { deployment, swarm, asker, facts, seen, plan };
     match event {
         LifecycleEvent::BeforeInstall => planner.before_install(),
@@ -403,6 +403,7 @@ impl Planner<'_> {
             source: self.asker.source.clone(),
             image: image.pin.clone(),
             more_images: Vec::new(),
+            compose: None,
             spec: digest.to_owned(),
             options,
             observed: Observed::default(),

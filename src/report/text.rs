@@ -10,9 +10,9 @@ use std::io::Write;
 use crate::error::Failure;
 use crate::exec::{Done, Failed, Fate};
 use crate::facts::short_id;
-use crate::plan::Plan;
-use crate::plan::step::Step;
+use crate::plan::step::{Step, Target};
 use crate::plan::swarm::step::SwarmStep;
+use crate::plan::{Plan, compose};
 use crate::release::Release;
 use crate::spec::types::LifecycleEvent;
 
@@ -113,6 +113,9 @@ pub fn plan(plan: &Plan) -> String {
             Step::Swarm(SwarmStep::Create(request) | SwarmStep::Update(request)) => {
                 create_details(&mut out, plan, &request.options());
             }
+            Step::Compose(step) => step.details().iter().for_each(|line| {
+                let _ = writeln!(out, "       {line}");
+            }),
             _ => {}
         }
     }
@@ -138,10 +141,7 @@ fn create_details(out: &mut String, plan: &Plan, options: &[Vec<String>]) {
 
 /// The last line of an event that succeeded.
 pub fn succeeded(event: LifecycleEvent, plan: &Plan, release: Option<&Release>, done: &Done) -> String {
-    let proven = plan
-        .actions
-        .iter()
-        .any(|action| matches!(action.step, Step::Prove { .. } | Step::Swarm(SwarmStep::Converge(_))));
+    let proven = plan.actions.iter().any(|action| action.step.is_proof());
     let Some(release) = release.filter(|_| proven) else {
         let what = if plan.actions.is_empty() { "nothing to do" } else { "done" };
         return format!("{event} of {}: {what}", plan.name);
@@ -150,7 +150,12 @@ pub fn succeeded(event: LifecycleEvent, plan: &Plan, release: Option<&Release>, 
     let ports = release.observed.ports.join(" ");
     let ports = if ports.is_empty() { ports } else { format!(", {ports}") };
     let down = done.down.map(|down| format!(", down {} ms", down.as_millis())).unwrap_or_default();
-    format!("{event} of {}: {} runs{unchanged}{ports}{down}", plan.name, release.image.describe())
+    let what = match &release.compose {
+        Some(project) => format!("{} services of {}", project.proof.services.len(), release.deployment),
+        None => release.image.describe(),
+    };
+    let runs = if release.compose.is_some() { "run" } else { "runs" };
+    format!("{event} of {}: {what} {runs}{unchanged}{ports}{down}", plan.name)
 }
 
 /// The last lines of a failed event, at most [`TAIL`] bytes, the most important one last.
@@ -197,15 +202,15 @@ fn last_that_fit(lines: &[String], mut room: usize) -> Vec<String> {
 }
 
 fn fate(name: &str, subject: &str, fate: &Fate) -> String {
+    let of = |old: &Target| format!("{subject}: {} ({})", old.name, id(old.id.as_deref()));
     match fate {
-        Fate::None => format!("old {subject}: there was none, so nothing serves as {name}"),
-        Fate::Untouched(old) => format!("old {subject}: {} ({}) was not touched", old.name, id(old.id.as_deref())),
-        Fate::Back(old, after) => {
-            format!("old {subject}: {} ({}) is back after {} ms", old.name, id(old.id.as_deref()), after.as_millis())
+        Fate::None if subject == compose::SUBJECT => {
+            format!("{subject}: there was none; what was begun is taken down, so nothing serves as {name}")
         }
-        Fate::Lost(old, why) => {
-            format!("old {subject}: {} ({}) could NOT be put back: {why}", old.name, id(old.id.as_deref()))
-        }
+        Fate::None => format!("{subject}: there was none, so nothing serves as {name}"),
+        Fate::Untouched(old) => format!("{} was not touched", of(old)),
+        Fate::Back(old, after) => format!("{} is back after {} ms", of(old), after.as_millis()),
+        Fate::Lost(old, why) => format!("{} could NOT be put back: {why}", of(old)),
     }
 }
 
@@ -233,7 +238,7 @@ mod tests {
             step: "z".repeat(5000),
             number: 3,
             failure,
-            subject: "container",
+            subject: "old container",
             old: Fate::None,
             brought: Vec::new(),
         };
@@ -251,7 +256,7 @@ mod tests {
             step: "prove web".into(),
             number: 6,
             failure,
-            subject: "container",
+            subject: "old container",
             old: Fate::None,
             brought: Vec::new(),
         };

@@ -1,6 +1,7 @@
 //! The validated deployment: a wrong one cannot be built.
 
 pub mod bytes;
+pub mod compose;
 pub mod duration;
 pub mod env_file;
 pub mod problem;
@@ -52,6 +53,7 @@ impl Deployment {
         match &self.mode {
             Mode::Container(container) => container.image.written(&self.bundle_root),
             Mode::Swarm(swarm) => swarm.image.written(&self.bundle_root),
+            Mode::Compose(compose) => compose.written(&self.bundle_root),
         }
     }
 }
@@ -63,6 +65,8 @@ pub enum Mode {
     Container(Box<Container>),
     /// A service of a swarm.
     Swarm(Box<swarm::Swarm>),
+    /// A Compose project on this host.
+    Compose(Box<compose::Compose>),
 }
 
 /// `x-balehook.container`.

@@ -46,7 +46,7 @@ pub fn deployment_text(text: &str) -> Deployment {
 
 pub fn read(text: &str) -> Deployment {
     let bundle = tempfile::tempdir().unwrap();
-    for (folder, file) in [("hooks", "balehook"), ("scripts", "smoke.sh")] {
+    for (folder, file) in [("hooks", "balehook"), ("scripts", "smoke.sh"), ("app", "compose.yml")] {
         std::fs::create_dir(bundle.path().join(folder)).unwrap();
         std::fs::write(bundle.path().join(folder).join(file), "").unwrap();
     }
@@ -104,9 +104,12 @@ fn image(pin: ImagePin) -> ImageFacts {
 pub fn archived() -> Facts {
     let diff_ids = (0..14).map(|layer| digest(&layer.to_string())).collect();
     let pin = ImagePin::Content { reference: Some("web:1.4.2".into()), config: digest("1.4.2"), diff_ids };
-    let missing =
-        Missing { layers: 1, of: 14, bytes: 5_100_000, total: 812_000_000, unpacked: 5_100_000, copies: 5_100_000 };
-    Facts { images: vec![ImageFacts { missing: Some(missing), ..image(pin) }], ..serving() }
+    Facts { images: vec![ImageFacts { missing: Some(missing()), ..image(pin) }], ..serving() }
+}
+
+/// One layer of many.
+pub fn missing() -> Missing {
+    Missing { layers: 1, of: 14, bytes: 5_100_000, total: 812_000_000, unpacked: 5_100_000, copies: 5_100_000 }
 }
 
 /// The same where the disk is full.
@@ -142,6 +145,7 @@ pub fn release(version: &str, deployment: &str, id: &str) -> Release {
         image: pin(version),
         more_images: Vec::new(),
         spec: digest("old options").to_string(),
+        compose: None,
         options: vec![vec!["--restart".into(), "unless-stopped".into()], vec!["--publish".into(), "80:8080".into()]],
         observed: Observed { container: id.repeat(64 / id.len()), ..Observed::default() },
     }
@@ -165,7 +169,13 @@ pub fn interrupted() -> Facts {
     let old = Some(("a1".repeat(32), true));
     Facts {
         containers: vec![container("web.balehook-old", "a1", "exited"), container("web", "c3", "running")],
-        journal: Some(Journal { format: 1, event: LifecycleEvent::ApplicationStart, deployment: "d-CUT".into(), old }),
+        journal: Some(Journal {
+            format: 1,
+            event: LifecycleEvent::ApplicationStart,
+            deployment: "d-CUT".into(),
+            old,
+            compose: None,
+        }),
         ..serving()
     }
 }
@@ -183,6 +193,9 @@ pub fn blind() -> Facts {
 
 /// The deployment that a scene is of.
 pub fn deployment_of(facts: &Facts) -> Deployment {
+    if facts.compose.is_some() {
+        return crate::compose::deployment();
+    }
     let from_archive = matches!(facts.images.first(), Some(ImageFacts { pin: ImagePin::Content { .. }, .. }));
     let text = if facts.swarm.is_some() { crate::swarm::APPSPEC } else { APPSPEC };
     if from_archive { read(&text.replace(ARCHIVE.0, ARCHIVE.1)) } else { read(text) }
@@ -209,5 +222,6 @@ pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
         ("traffic", LifecycleEvent::BeforeAllowTraffic, empty()),
     ];
     all.extend(crate::swarm::all());
+    all.extend(crate::compose::all());
     all
 }
