@@ -184,7 +184,10 @@ fn a_node_that_is_drained_and_a_leader_that_is_killed_midway_do_not_end_the_depl
         .unwrap();
     let others: Vec<usize> = (1..=3).filter(|node| *node != leader).collect();
     let mut running: Vec<_> = second.iter().map(|bundle| bundle.start("ApplicationStart")).collect();
-    running[others[0] - 1].wait_until_said("wait for");
+    // Each of the others is past its question to the nodes: one that dies meanwhile would not answer.
+    for node in &others {
+        running[node - 1].wait_until_said("wait for");
+    }
     cluster.docker(others[0], &["node", "update", "--availability", "drain", &format!("node-{}", others[1])]);
     cluster.kill(leader);
 
