@@ -15,12 +15,15 @@ const UNPLACED: Duration = Duration::from_secs(5);
 /// How long the swarm may take to begin an update that it was given.
 const BEGINS: Duration = Duration::from_millis(500);
 
+/// How long the swarm may take to begin its own rollback after a task failed. Ours beside it would turn it round.
+const OWN_ROLLBACK: Duration = Duration::from_secs(2);
+
 /// What one look came to.
 enum Verdict {
     Runs(String),
     NotYet,
-    /// Some tasks find no node.
-    Unplaced(String),
+    /// Some tasks find no node, or failed and the swarm will roll back: for how long that may be so.
+    Unwell(String, Duration),
     Failed(String),
 }
 
@@ -31,8 +34,8 @@ enum Verdict {
 pub(super) async fn converge(api: &Api, wanted: &Converge) -> Result<Vec<String>, Failure> {
     let began = Instant::now();
     let mut all_up: Option<Instant> = None;
-    let mut unplaced: Option<Instant> = None;
-    let mut since = None;
+    let mut unwell: Option<Instant> = None;
+    let (mut since, mut was_rolled_back) = (None, None);
     loop {
         let failed = |error: ApiError| error.failure(&format!("look at service {}", wanted.service));
         let Some(seen) = Tasks::of(api, &wanted.service).await.map_err(failed)? else {
@@ -40,15 +43,17 @@ pub(super) async fn converge(api: &Api, wanted: &Converge) -> Result<Vec<String>
                 .next("another manager undid its creation, or somebody removed it: its report says why"));
         };
         since.get_or_insert_with(|| seen.service.since());
+        // What is wanted may be what an earlier rollback put back.
+        let was_rolled_back = *was_rolled_back.get_or_insert_with(|| is_rollback(&seen));
         let complete = seen.outdated() == 0 && seen.running().len() >= seen.desired();
         all_up = complete.then(|| all_up.unwrap_or_else(Instant::now));
-        match verdict(&seen, wanted, began, all_up) {
+        match verdict(&seen, wanted, began, all_up, was_rolled_back) {
             Verdict::Runs(line) => return Ok(vec![line]),
-            Verdict::NotYet => unplaced = None,
+            Verdict::NotYet => unwell = None,
             Verdict::Failed(why) => return Err(report(api, wanted, seen, since.as_deref(), why).await),
-            Verdict::Unplaced(why) => {
-                let first = *unplaced.get_or_insert_with(Instant::now);
-                if first.elapsed() > UNPLACED {
+            Verdict::Unwell(why, limit) => {
+                let first = *unwell.get_or_insert_with(Instant::now);
+                if first.elapsed() > limit {
                     return Err(report(api, wanted, seen, since.as_deref(), why).await);
                 }
             }
@@ -57,33 +62,43 @@ pub(super) async fn converge(api: &Api, wanted: &Converge) -> Result<Vec<String>
     }
 }
 
-fn verdict(seen: &Tasks, wanted: &Converge, began: Instant, all_up: Option<Instant>) -> Verdict {
+fn is_rollback(seen: &Tasks) -> bool {
+    seen.service.update_state().starts_with("rollback")
+}
+
+fn verdict(seen: &Tasks, wanted: &Converge, began: Instant, all_up: Option<Instant>, was_rolled_back: bool) -> Verdict {
     let (service, name) = (&seen.service, &wanted.service);
     let state = service.update_state();
-    if service.label(LABEL_SPEC) != wanted.spec || state.starts_with("rollback") {
-        return Verdict::Failed(match state.starts_with("rollback") {
+    if service.label(LABEL_SPEC) != wanted.spec || (is_rollback(seen) && !was_rolled_back) {
+        return Verdict::Failed(match is_rollback(seen) {
             true => format!("the swarm rolled {name} back: {}", service.update_message()),
             false => format!("another deployment changed service {name} meanwhile"),
         });
     }
-    if state == "paused" {
+    if matches!(state, "paused" | "rollback_paused") {
         return Verdict::Failed(format!("the swarm paused the update of {name}: {}", service.update_message()));
     }
-    if state != "updating" && all_up.is_some_and(|since| is_stable(seen, wanted, began, since)) {
+    if !matches!(state, "updating" | "rollback_started")
+        && all_up.is_some_and(|since| is_stable(seen, wanted, began, since))
+    {
         return Verdict::Runs(runs(seen));
     }
     if let Some(task) = seen.failed().first().filter(|_| wanted.strict) {
-        return Verdict::Failed(format!("{name}: {}", task.describe()));
+        let why = format!("{name}: {}", task.describe());
+        return match state == "updating" && service.rolls_back() {
+            true => Verdict::Unwell(why, OWN_ROLLBACK),
+            false => Verdict::Failed(why),
+        };
     }
     match seen.unplaced().first() {
-        Some(task) => Verdict::Unplaced(format!("{name}: no node takes a task: {}", task.error())),
+        Some(task) => Verdict::Unwell(format!("{name}: no node takes a task: {}", task.error()), UNPLACED),
         None => Verdict::NotYet,
     }
 }
 
 /// After an update the swarm has watched the tasks itself; after a creation nobody has.
 fn is_stable(seen: &Tasks, wanted: &Converge, began: Instant, all_up: Instant) -> bool {
-    if seen.service.update_state() == "completed" {
+    if matches!(seen.service.update_state(), "completed" | "rollback_completed") {
         return true;
     }
     let age = |since: Option<jiff::Timestamp>| {

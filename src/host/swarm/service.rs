@@ -116,13 +116,25 @@ pub async fn refresh(api: &Api, name: &str, registry: &str, credentials: &Creden
 /// # Errors
 /// The engine refuses; the service is gone.
 pub(super) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<String>, Failure> {
+    let mut previous: Option<Value> = None;
     for _ in 0..TRIES {
         let found = find(api, name).await?.ok_or_else(|| gone(name))?;
-        if found.label(LABEL_SPEC) != spec || found.update_state().starts_with("rollback") {
-            return Ok(back(api, name).await);
+        if found.label(LABEL_SPEC) != spec {
+            match back(api, name, spec).await {
+                Some(said) => return Ok(said),
+                None => continue,
+            }
         }
-        match write(api, &found, found.spec(), "&rollback=previous", None).await {
-            Ok(()) => return Ok(back(api, name).await),
+        let written = match (found.previous(), &previous) {
+            // A rollback of the swarm's own that followed ours has turned it round: it keeps no spec to go back to.
+            (None, Some(kept)) => write(api, &found, kept, "", None).await,
+            (before, _) => {
+                previous = before.or(previous);
+                write(api, &found, found.spec(), "&rollback=previous", None).await
+            }
+        };
+        match written {
+            Ok(()) => {}
             Err(error) if error.is_stale() || error.is_leaderless() => tokio::time::sleep(PAUSE).await,
             Err(error) => return Err(error.failure(&format!("roll {name} back"))),
         }
@@ -130,21 +142,25 @@ pub(super) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<St
     Err(no_leader(&format!("roll {name} back")))
 }
 
-/// What runs of the spec that is in force again, in a line where it is not everything yet.
-async fn back(api: &Api, name: &str) -> Vec<String> {
+/// What runs of the spec that is in force again, in a line where it is not everything yet; `None` where `spec`, which
+/// was rolled back, is in force again.
+async fn back(api: &Api, name: &str, spec: &str) -> Option<Vec<String>> {
     let began = Instant::now();
     let mut all_up: Option<Instant> = None;
     loop {
         let seen = Tasks::of(api, name).await.ok().flatten();
+        if seen.as_ref().is_some_and(|seen| seen.service.label(LABEL_SPEC) == spec) {
+            return None;
+        }
         let (running, wanted) = seen.as_ref().map_or((0, 0), |seen| (seen.running().len(), seen.desired()));
         all_up = (seen.is_some() && running >= wanted).then(|| all_up.unwrap_or_else(Instant::now));
         if all_up.is_some_and(|since| since.elapsed() >= STAYS) {
-            return Vec::new();
+            return Some(Vec::new());
         }
         if began.elapsed() > BACK {
-            return vec![format!(
+            return Some(vec![format!(
                 "{running} of {wanted} tasks of the spec before run; the swarm goes on starting them"
-            )];
+            )]);
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -36,6 +36,16 @@ impl Service {
         &self.0["Spec"]
     }
 
+    /// The spec that a rollback would put back.
+    pub(super) fn previous(&self) -> Option<Value> {
+        self.0.get("PreviousSpec").filter(|spec| spec.is_object()).cloned()
+    }
+
+    /// Whether the swarm rolls back by itself when a task fails.
+    pub(super) fn rolls_back(&self) -> bool {
+        self.0["Spec"]["UpdateConfig"]["FailureAction"] == "rollback"
+    }
+
     pub(super) fn label(&self, name: &str) -> &str {
         self.0["Spec"]["Labels"][name].as_str().unwrap_or_default()
     }
