@@ -6,6 +6,7 @@ use futures_util::FutureExt as _;
 
 use crate::error::{Failure, Kind};
 use crate::host::Host;
+use crate::plan::handover::HandoverStep;
 use crate::plan::step::{Step, Target};
 use crate::plan::{Action, Plan};
 
@@ -159,7 +160,7 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
             }
             let Err(failure) = perform(self.host, step, None).await else { continue };
             tracing::error!(%step, %failure, "could not undo");
-            if matches!(step, Step::Rename { .. } | Step::Start { .. }) {
+            if matches!(step, Step::Rename { .. } | Step::Start { .. } | Step::Handover(_)) {
                 lost.get_or_insert_with(|| format!("{}: {failure}", step.title()));
             }
         }
@@ -190,7 +191,7 @@ async fn attempt<H: Host>(
         result = &mut work => return (Some(result), None),
     };
     let outcome = match step {
-        Step::Bring(_) | Step::Stop { .. } | Step::Prove { .. } => None,
+        Step::Bring(_) | Step::Stop { .. } | Step::Prove { .. } | Step::Handover(HandoverStep::Drain { .. }) => None,
         _ => tokio::time::timeout(OUTCOME, work).await.ok(),
     };
     (outcome, Some(why))
@@ -222,6 +223,7 @@ async fn perform<H: Host>(host: &mut H, step: &Step, down: Option<Duration>) -> 
         Step::Prove { container, proof } => host.prove(container, proof).await,
         Step::Record { container, release } => host.record(container, release, down).await,
         Step::Remove { container, volumes } => host.remove(container, *volumes).await,
+        Step::Handover(step) => host.handover(step).await,
         Step::Untag { reference } => host.untag(reference).await,
     }?;
     Ok(Vec::new())

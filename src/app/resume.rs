@@ -11,6 +11,7 @@ use crate::facts::{Facts, Known};
 use crate::host::credentials::CredentialSettings;
 use crate::host::engine::Engine;
 use crate::host::live::LiveHost;
+use crate::host::nat;
 use crate::host::s3::S3;
 use crate::host::source::Archives;
 use crate::plan::step::Step;
@@ -73,8 +74,19 @@ async fn make(engine: &Engine, store: &Store, name: &Name) -> Result<Plan, Failu
     let hello = engine.hello().await?;
     let all = engine.list().await?;
     let names = [name.to_string(), recover::new_name(name), recover::old_name(name)];
-    let facts =
-        Facts { containers: engine.ours(&all, name, &names).await?, engine: Known::Yes(hello), ..Facts::unseen(store) };
+    let ours = engine.ours(&all, name, &names).await?;
+    let is_handed = ours.iter().any(|container| container.handed.is_some());
+    let look = nat::look::Look {
+        engine: Some(engine),
+        api: Some(hello.api),
+        name: name.as_str(),
+        service: None,
+        all: &all,
+        ours: &ours,
+        subnet: None,
+    };
+    let handover = if is_handed { Some(look.facts().await?) } else { None };
+    let facts = Facts { containers: ours, engine: Known::Yes(hello), handover, ..Facts::unseen(store) };
     let recovery = recover::recover(name, &facts);
     let mut plan = Plan::new("resume", name);
     plan.notes.extend(recovery.note);

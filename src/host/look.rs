@@ -8,7 +8,7 @@ use super::credentials::CredentialSettings;
 use super::engine::{Engine, StoreFacts};
 use super::s3::S3;
 use super::source::{Archive, Archives};
-use super::{ports, registry};
+use super::{nat, ports, registry};
 use crate::error::{Failure, Kind};
 use crate::facts::{Facts, ImageFacts, Known, LookFailure, Room};
 use crate::image::archive::{self, ArchiveError, ReadAt as _};
@@ -55,6 +55,7 @@ impl Look<'_> {
             return facts;
         }
         let all = self.containers(&mut facts).await;
+        self.handover(&container.service, &all, &mut facts).await;
         if event == LifecycleEvent::ApplicationStop {
             return facts;
         }
@@ -282,6 +283,28 @@ impl Look<'_> {
             }
         };
         env_file::variables(&file.location.to_string(), &text, file.raw, hidden, self.lookup).map_err(definite)
+    }
+
+    /// What handing ports over needs to know, where any are or shall be.
+    async fn handover(&self, service: &Service, all: &[ContainerSummary], facts: &mut Facts) {
+        let is_handed = facts.containers.iter().any(|container| container.handed.is_some());
+        if service.handover.is_none() && !is_handed {
+            return;
+        }
+        let engine = facts.engine.yes();
+        let look = nat::look::Look {
+            engine: engine.and(self.engine.ok()),
+            api: engine.map(|engine| engine.api),
+            name: self.deployment.name.as_str(),
+            service: Some(service),
+            all,
+            ours: &facts.containers,
+            subnet: (self.lookup)(nat::look::SUBNET).filter(|text| !text.is_empty()),
+        };
+        match look.facts().await {
+            Ok(seen) => facts.handover = Some(seen),
+            Err(failure) => facts.failures.push(LookFailure { failure, definite: false }),
+        }
     }
 
     /// The room that loading needs, where the engine is on this host.

@@ -9,6 +9,7 @@ pub mod inflate;
 pub mod live;
 pub mod load;
 pub mod look;
+pub mod nat;
 pub mod ports;
 pub mod probe;
 pub mod prove;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use crate::error::Failure;
 use crate::image::pin::ImagePin;
+use crate::plan::handover::HandoverStep;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
 use crate::release::Release;
 
@@ -47,6 +49,8 @@ pub trait Host {
     async fn record(&mut self, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure>;
     /// Removes it, with its anonymous volumes or without.
     async fn remove(&mut self, container: &Target, volumes: bool) -> Result<(), Failure>;
+    /// Hands host ports over in the kernel.
+    async fn handover(&mut self, step: &HandoverStep) -> Result<(), Failure>;
     /// Takes a reference off an image.
     async fn untag(&mut self, reference: &str) -> Result<(), Failure>;
     /// The container's state and last log lines, quickly, for the report.

@@ -1,8 +1,10 @@
 //! Container mode: event × facts → steps.
 
+use std::net::Ipv4Addr;
+
 use super::recover::{Recovery, new_name, old_name, recover, remove, target};
 use super::step::{Bring, ContainerSpec, Proof, Step, Target};
-use super::{Action, Asker, Plan, create};
+use super::{Action, Asker, Plan, create, handover};
 use crate::error::{Failure, Kind};
 use crate::facts::{self, ContainerFacts, Facts, ImageFacts};
 use crate::image::pin::ImagePin;
@@ -27,7 +29,7 @@ pub fn plan(
         LifecycleEvent::BeforeInstall => before_install(&mut plan, deployment, container, facts)?,
         LifecycleEvent::AfterInstall => bring(&mut plan, deployment, container, facts)?,
         LifecycleEvent::ApplicationStart => start(&mut plan, deployment, container, asker, facts)?,
-        LifecycleEvent::ValidateService => validate(&mut plan, deployment, facts)?,
+        LifecycleEvent::ValidateService => validate(&mut plan, deployment, container, facts)?,
         LifecycleEvent::BeforeBlockTraffic
         | LifecycleEvent::AfterBlockTraffic
         | LifecycleEvent::BeforeAllowTraffic
@@ -47,6 +49,7 @@ fn stop(plan: &mut Plan, deployment: &Deployment, facts: &Facts) {
         }
         plan.actions.push(Action::best_effort(remove(container)));
     }
+    plan.actions.extend(handover::lead_to(facts, &deployment.name, None).map(Action::best_effort));
 }
 
 /// What an interrupted event left comes first, so that the service is back as early as can be.
@@ -116,20 +119,20 @@ fn start(
     assume(plan, facts, image);
     let serving = begin(plan, deployment, facts);
     let spec = container_spec(deployment, container, facts, image);
-    let digest = spec_digest(&spec)?;
+    let digest = spec_digest(&spec, container)?;
     let same = serving.as_ref().filter(|old| old.ours && old.spec.as_deref() == Some(digest.as_str()));
     if same.is_none() {
         check(container, facts, image)?;
     }
-    let proof = proof(deployment);
     let release = release(asker, image, &spec, &digest);
     match same {
-        Some(same) => keep_serving(plan, same, proof, facts, release),
+        Some(same) => keep_serving(plan, same, proof(deployment, container, None), facts, release),
         None => {
             make_room(plan, deployment, facts, &image.pin)?;
             bring_image(plan, deployment, container, facts, image);
             plan.changed_options = changed_options(&spec, facts);
-            swap(plan, deployment, serving.as_ref(), labelled(spec, deployment, asker, image, &digest), proof, release);
+            let put = |spec| labelled(spec, deployment, asker, image, &digest);
+            replace(plan, deployment, container, facts, serving.as_ref(), spec, put, release)?;
         }
     }
     prune(plan, deployment, facts, &image.pin);
@@ -150,10 +153,40 @@ fn keep_serving(plan: &mut Plan, same: &ContainerFacts, proof: Proof, facts: &Fa
     }
 }
 
+/// One container after the other, or the new one beside the old one until the ports are handed over.
+#[allow(clippy::too_many_arguments)] // what a release consists of
+fn replace(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    container: &Container,
+    facts: &Facts,
+    old: Option<&ContainerFacts>,
+    spec: ContainerSpec,
+    labelled: impl Fn(ContainerSpec) -> ContainerSpec,
+    release: Release,
+) -> Result<(), Failure> {
+    let service = &container.service;
+    let Some(order) = service.handover else {
+        swap(plan, deployment, facts, old, labelled(spec), proof(deployment, container, None), release);
+        return Ok(());
+    };
+    let seen = facts.handover.as_ref();
+    let seen = seen.ok_or_else(|| Failure::new(Kind::Unexpected, "the host's tables were not looked at"))?;
+    if let Some(old) = old {
+        note_stranger(plan, deployment, old);
+    }
+    let at = handover::place(&deployment.name, service, seen, old)?;
+    let spec = labelled(handover::dressed(spec, service, facts.engine.yes(), &at));
+    let proof = proof(deployment, container, Some(at.address));
+    handover::start(plan, deployment, order, facts, old, handover::Beside { spec, at, proof, release });
+    Ok(())
+}
+
 /// The swap: everything that can fail without touching the old container comes first.
 fn swap(
     plan: &mut Plan,
     deployment: &Deployment,
+    facts: &Facts,
     old: Option<&ContainerFacts>,
     spec: ContainerSpec,
     proof: Proof,
@@ -168,12 +201,14 @@ fn swap(
         note_stranger(plan, deployment, old);
         plan.old = Some(target(old));
         plan.old_ran = old.is_running();
-        set_aside(plan, old, &old_name(&deployment.name));
+        set_aside(plan, old, &old_name(&deployment.name), handover::lead_to(facts, &deployment.name, Some(old)));
     }
     plan.actions.push(Action::undone_by(
         Step::Rename { container: created(&aside), to: name.clone() },
         vec![Step::Rename { container: created(&name), to: aside }],
     ));
+    // From the handover back to the swap: the engine publishes the ports again.
+    plan.actions.extend(handover::lead_to(facts, &deployment.name, None).map(Action::required));
     let start = Step::Start { container: created(&name) };
     plan.actions.push(Action::undone_by(start, vec![Step::Kill { container: created(&name) }]));
     plan.actions.push(Action::required(Step::Prove { container: created(&name), proof }));
@@ -184,7 +219,8 @@ fn swap(
     }
 }
 
-fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str) {
+/// `lead_back`: where the kernel hands the ports over, the step after which they lead to the old container again.
+fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str, lead_back: Option<Step>) {
     if old.is_running() {
         let undo = vec![Step::Kill { container: target(old) }, Step::Start { container: target(old) }];
         let stop = Step::Stop { container: target(old), grace: old.stop_grace };
@@ -198,11 +234,11 @@ fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str) {
     let set_aside = Target { name: aside.to_owned(), id: Some(old.id.clone()) };
     plan.actions.push(Action::undone_by(
         Step::Rename { container: target(old), to: aside.to_owned() },
-        vec![Step::Rename { container: set_aside, to: old.name.clone() }],
+        [Step::Rename { container: set_aside, to: old.name.clone() }].into_iter().chain(lead_back).collect(),
     ));
 }
 
-fn validate(plan: &mut Plan, deployment: &Deployment, facts: &Facts) -> Result<(), Failure> {
+fn validate(plan: &mut Plan, deployment: &Deployment, container: &Container, facts: &Facts) -> Result<(), Failure> {
     let image = wanted_image(facts)?;
     assume(plan, facts, image);
     let name = &deployment.name;
@@ -217,18 +253,22 @@ fn validate(plan: &mut Plan, deployment: &Deployment, facts: &Facts) -> Result<(
         return Err(Failure::new(Kind::Health, format!("{name} runs {runs}, not the wanted {}", image.pin.describe()))
             .next("run ApplicationStart again"));
     }
-    plan.actions.push(Action::required(Step::Prove { container: target(serving), proof: proof(deployment) }));
+    let proof = proof(deployment, container, None);
+    plan.actions.push(Action::required(Step::Prove { container: target(serving), proof }));
     Ok(())
 }
 
-fn proof(deployment: &Deployment) -> Proof {
+/// `at`: the container's own address, where the host's ports do not lead to it yet.
+fn proof(deployment: &Deployment, container: &Container, at: Option<Ipv4Addr>) -> Proof {
     let health = &deployment.health;
-    Proof {
+    let proof = Proof {
         probe: health.probe.clone(),
         timeout: health.timeout,
         interval: health.interval,
         stable_for: health.stable_for,
-    }
+        successes: health.successes.unwrap_or(1),
+    };
+    handover::proof(deployment, container, proof, at)
 }
 
 /// Where the image does not fit, the releases before the present one go first. Whether that was enough is looked at
@@ -315,6 +355,7 @@ fn check(container: &Container, facts: &Facts, image: &ImageFacts) -> Result<(),
         return Err(Failure::new(Kind::Container, format!("network {network} does not exist"))
             .next(format!("create it once on the host: docker network create {network}")));
     }
+    handover::check(&container.service, facts)?;
     if let Some(taken) = facts.ports_taken.first() {
         return Err(Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
             .next("stop that, or publish another host port under x-balehook.container.ports"));
@@ -343,7 +384,7 @@ fn container_spec(deployment: &Deployment, container: &Container, facts: &Facts,
 }
 
 /// Everything that makes one container different from another: not the labels that name the deployment.
-fn spec_digest(spec: &ContainerSpec) -> Result<String, Failure> {
+fn spec_digest(spec: &ContainerSpec, container: &Container) -> Result<String, Failure> {
     let environment: Vec<(&str, Option<&str>)> = spec
         .environment
         .iter()
@@ -351,7 +392,8 @@ fn spec_digest(spec: &ContainerSpec) -> Result<String, Failure> {
         .collect();
     let options = serde_json::to_value(&spec.options)
         .map_err(|error| Failure::new(Kind::Unexpected, format!("the options cannot be written down: {error}")))?;
-    let text = format!("{}\n{options}\n{environment:?}", spec.image.identity());
+    let order = if container.service.handover.is_some() { "\nstart-first" } else { "" };
+    let text = format!("{}\n{options}\n{environment:?}{order}", spec.image.identity());
     Ok(facts::spec_digest(&text).to_string())
 }
 

@@ -5,6 +5,7 @@
 
 pub mod container;
 pub mod create;
+pub mod handover;
 pub mod recover;
 pub mod run_line;
 pub mod step;

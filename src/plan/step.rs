@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::create::ContainerOptions;
+use super::handover::HandoverStep;
 use super::run_line;
 use crate::image::delta::Missing;
 use crate::image::pin::ImagePin;
@@ -74,6 +75,8 @@ pub enum Step {
         /// Its anonymous volumes go too.
         volumes: bool,
     },
+    /// Hand host ports over in the kernel.
+    Handover(HandoverStep),
     /// Take a reference off an image; the engine drops the image with the last one.
     Untag {
         /// The reference.
@@ -159,6 +162,8 @@ pub struct Proof {
     pub interval: Duration,
     /// How long it must stay proven.
     pub stable_for: Duration,
+    /// Good answers in a row that prove it, at least 1.
+    pub successes: u32,
 }
 
 fn through_display<S: serde::Serializer>(probe: &Probe, serializer: S) -> Result<S::Ok, S::Error> {
@@ -173,6 +178,7 @@ impl Step {
     pub const fn is_change(&self) -> bool {
         match self {
             Self::Prove { .. } | Self::Record { .. } | Self::Keep { .. } => false,
+            Self::Handover(step) => step.is_change(),
             Self::Bring(_)
             | Self::Create(_)
             | Self::Stop { .. }
@@ -209,6 +215,7 @@ impl fmt::Display for Step {
             }
             Self::Remove { container, volumes: true } => write!(f, "docker rm --force --volumes {container}"),
             Self::Remove { container, volumes: false } => write!(f, "docker rm --force {container}"),
+            Self::Handover(step) => write!(f, "{step}"),
             Self::Untag { reference } => write!(f, "docker rmi {reference}"),
         }
     }
@@ -247,7 +254,11 @@ impl fmt::Display for Target {
 
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, within {:?}", self.probe, self.timeout)?;
+        write!(f, "{}", self.probe)?;
+        if self.successes > 1 {
+            write!(f, " {} times in a row", self.successes)?;
+        }
+        write!(f, ", within {:?}", self.timeout)?;
         match self.stable_for {
             Duration::ZERO => Ok(()),
             stable => write!(f, ", stable for {stable:?}"),

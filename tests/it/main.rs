@@ -6,6 +6,7 @@ mod broken;
 mod delta;
 mod deploy;
 mod faults;
+mod handover;
 mod images;
 mod interrupt;
 mod options;

@@ -8,6 +8,7 @@ use balehook::exec::{self, Fate, Stop, Watcher};
 use balehook::host::Host;
 use balehook::image::pin::ImagePin;
 use balehook::plan::Plan;
+use balehook::plan::handover::HandoverStep;
 use balehook::plan::step::{Bring, ContainerSpec, Proof, Step, Target};
 use balehook::release::Release;
 
@@ -110,6 +111,29 @@ impl Host for Scribe {
         self.write(format!("docker rm --force {volumes}{}", container.name))
     }
 
+    async fn handover(&mut self, step: &HandoverStep) -> Result<(), Failure> {
+        self.write(match step {
+            HandoverStep::Network(network) => {
+                let (first, prefix) = network.subnet;
+                let v6 = network.subnet6.map(|(first, prefix)| format!(" --ipv6 --subnet {first}/{prefix}"));
+                format!(
+                    "docker network create --subnet {first}/{prefix} --ip-range {}{} --opt com.docker.network.bridge.name={} balehook",
+                    balehook::plan::handover::ip_range(network),
+                    v6.unwrap_or_default(),
+                    network.bridge
+                )
+            }
+            HandoverStep::Switch { name, to, .. } => {
+                let ports: Vec<String> = to.forwards.iter().map(ToString::to_string).collect();
+                format!("hand {} of {name} to {}", ports.join(" "), to.address)
+            }
+            HandoverStep::Close { name, .. } => format!("close the ports of {name}"),
+            HandoverStep::Drain { container, time } => {
+                format!("leave open connections with {} for {}s", container.name, time.as_secs())
+            }
+        })
+    }
+
     async fn untag(&mut self, reference: &str) -> Result<(), Failure> {
         self.write(format!("docker rmi {reference}"))
     }
@@ -188,8 +212,7 @@ fn says(printed: &str, received: &str) -> bool {
 
 #[test]
 fn a_host_receives_exactly_what_every_plan_prints() {
-    for (name, event, facts) in scenes::all() {
-        let plan = scenes::planned(event, &facts);
+    for (name, plan) in scenes::plans() {
         let mut host = Scribe::default();
         let (told, outcome) = run(&plan, &mut host);
         outcome.unwrap();

@@ -3,6 +3,7 @@
 
 pub mod bundle;
 pub mod images;
+pub mod outside;
 pub mod world;
 
 pub use bundle::{Bundle, Outcome};
