@@ -189,6 +189,8 @@ pub struct HandoverFacts {
     pub before_ours: Vec<String>,
     /// The container of this name that the rules in the kernel lead to, where they are complete and as we would write them.
     pub behind: Option<String>,
+    /// Whether the kernel has rules of this name, wherever they lead.
+    pub is_open: bool,
     /// Why no port can be handed over on this host, and what to do.
     pub obstacle: Option<(String, String)>,
 }

@@ -49,7 +49,9 @@ fn stop(plan: &mut Plan, deployment: &Deployment, facts: &Facts) {
         }
         plan.actions.push(Action::best_effort(remove(container)));
     }
-    plan.actions.extend(handover::lead_to(facts, &deployment.name, None).map(Action::best_effort));
+    let is_open = facts.handover.as_ref().is_some_and(|seen| seen.is_open);
+    let close = handover::lead_to(facts, &deployment.name, None).filter(|_| is_open);
+    plan.actions.extend(close.map(Action::best_effort));
 }
 
 /// What an interrupted event left comes first, so that the service is back as early as can be.

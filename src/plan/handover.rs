@@ -74,7 +74,8 @@ impl fmt::Display for HandoverStep {
         match self {
             Self::Network(network) => {
                 let (address, prefix) = network.subnet;
-                write!(f, "docker network create --subnet {address}/{prefix} --ip-range {}", ip_range(network))?;
+                write!(f, "docker network create --subnet {address}/{prefix} --gateway {}", gateway(network))?;
+                write!(f, " --ip-range {}", ip_range(network))?;
                 if let Some((address, prefix)) = network.subnet6 {
                     write!(f, " --ipv6 --subnet {address}/{prefix}")?;
                 }
@@ -92,6 +93,11 @@ pub fn ip_range(network: &NetworkFacts) -> String {
     let (first, prefix) = network.subnet;
     let size = size(network);
     format!("{}/{}", Ipv4Addr::from(u32::from(first).wrapping_add(size - size / 8)), prefix + 3)
+}
+
+/// The host's address on our network: its first.
+pub fn gateway(network: &NetworkFacts) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(network.subnet.0).wrapping_add(1))
 }
 
 fn size(network: &NetworkFacts) -> u32 {

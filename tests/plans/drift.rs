@@ -117,7 +117,8 @@ impl Host for Scribe {
                 let (first, prefix) = network.subnet;
                 let v6 = network.subnet6.map(|(first, prefix)| format!(" --ipv6 --subnet {first}/{prefix}"));
                 format!(
-                    "docker network create --subnet {first}/{prefix} --ip-range {}{} --opt com.docker.network.bridge.name={} balehook",
+                    "docker network create --subnet {first}/{prefix} --gateway {} --ip-range {}{} --opt com.docker.network.bridge.name={} balehook",
+                    balehook::plan::handover::gateway(network),
                     balehook::plan::handover::ip_range(network),
                     v6.unwrap_or_default(),
                     network.bridge

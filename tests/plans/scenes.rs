@@ -177,6 +177,7 @@ pub fn kernel(exists: bool, behind: Option<&str>) -> HandoverFacts {
         taken: Vec::new(),
         before_ours: Vec::new(),
         behind: behind.map(|id| id.repeat(64 / id.len())),
+        is_open: behind.is_some(),
         obstacle: None,
     }
 }
@@ -190,7 +191,7 @@ pub fn handed(name: &str, id: &str, address: &str) -> ContainerFacts {
 
 /// A host on which 1.4.1 runs behind handed ports.
 pub fn handing() -> Facts {
-    let containers = vec![handed("web", "a1", "198.18.200.32")];
+    let containers = vec![handed("web", "a1", "198.18.200.130")];
     Facts { containers, handover: Some(kernel(true, Some("a1"))), ..serving() }
 }
 
@@ -201,7 +202,7 @@ pub fn flushed() -> Facts {
 
 /// A host on which a handover was cut off before the release was recorded.
 pub fn cut() -> Facts {
-    let containers = vec![handed("web.balehook-old", "a1", "198.18.200.32"), handed("web", "c3", "198.18.200.33")];
+    let containers = vec![handed("web.balehook-old", "a1", "198.18.200.130"), handed("web", "c3", "198.18.200.131")];
     Facts { containers, handover: Some(kernel(true, Some("c3"))), journal: interrupted().journal, ..serving() }
 }
 
@@ -248,7 +249,7 @@ pub fn handovers() -> Vec<(&'static str, Plan)> {
 
 /// The wanted image serves.
 fn validated() -> Facts {
-    let serving = ContainerFacts { digest: Some(digest("1.4.2").to_string()), ..handed("web", "a1", "198.18.200.32") };
+    let serving = ContainerFacts { digest: Some(digest("1.4.2").to_string()), ..handed("web", "a1", "198.18.200.130") };
     Facts { containers: vec![serving], ..handing() }
 }
 

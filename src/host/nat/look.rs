@@ -66,11 +66,11 @@ impl Look<'_> {
         if let Some(engine) = self.engine {
             obstacle = obstacle.or(elsewhere(engine).await);
         }
-        let behind = match tables::find().await {
+        let (behind, is_open) = match tables::find().await {
             Ok(iptables) => self.behind(&iptables, &network).await,
             Err(why) => {
                 obstacle = obstacle.or(Some(why).filter(|_| self.engine.is_some()));
-                None
+                (None, false)
             }
         };
         Ok(HandoverFacts {
@@ -79,15 +79,18 @@ impl Look<'_> {
             network,
             exists,
             behind,
+            is_open,
             obstacle,
         })
     }
 
-    async fn behind(&self, iptables: &tables::Iptables, network: &NetworkFacts) -> Option<String> {
+    /// The container of this name that the rules lead to, and whether there are any of this name.
+    async fn behind(&self, iptables: &tables::Iptables, network: &NetworkFacts) -> (Option<String>, bool) {
+        let Ok(v4) = iptables.tables(Family::V4).await else { return (None, false) };
+        let is_open = v4.has_name(self.name);
         if !answers_loopback(&network.bridge) {
-            return None;
+            return (None, is_open);
         }
-        let v4 = iptables.tables(Family::V4).await.ok()?;
         let v6 = match network.subnet6 {
             Some(_) => iptables.tables(Family::V6).await.ok(),
             None => None,
@@ -98,7 +101,7 @@ impl Look<'_> {
             v4.lead_to(Family::V4, network, &route)
                 && v6.as_ref().is_none_or(|v6| v6.lead_to(Family::V6, network, &route))
         };
-        self.ours.iter().find(leads).map(|container| container.id.clone())
+        (self.ours.iter().find(leads).map(|container| container.id.clone()), is_open)
     }
 
     /// Addresses of other names' containers, running or not, and of whoever else is on our network.

@@ -17,7 +17,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::engine::{self, Engine, refused};
 use crate::error::{Failure, Kind};
 use crate::facts::{self, Handed, NetworkFacts};
-use crate::plan::handover::{NETWORK, ip_range};
+use crate::plan::handover::{NETWORK, gateway, ip_range};
 use crate::plan::recover;
 use crate::spec::types::Name;
 use rules::{Family, Route};
@@ -121,6 +121,7 @@ pub async fn create_network(engine: &Engine, wanted: &NetworkFacts) -> Result<()
     let v4 = IpamConfig {
         subnet: Some(format!("{address}/{prefix}")),
         ip_range: Some(ip_range(wanted)),
+        gateway: Some(gateway(wanted).to_string()),
         ..IpamConfig::default()
     };
     let v6 = wanted

@@ -104,13 +104,19 @@ impl Tables {
         let wanted = wanted(family, network, std::slice::from_ref(route), self);
         let [filter, nat] = &wanted;
         let own = nat.chains.iter().find(|chain| chain.name == CHAIN).map(|chain| &chain.rules[..]).unwrap_or_default();
-        let mark = format!(" --comment {} ", route.name);
+        let mark = mark(&route.name);
         let there: Vec<String> = self.nat.of(CHAIN).map(unquoted).filter(|rule| rule.contains(&mark)).collect();
         there == own
             && self.filter.holds(&filter.chains)
             && self.nat.holds(nat.chains.iter().filter(|chain| chain.name != CHAIN))
             && filter.jumps.iter().all(|jump| self.filter.has(jump))
             && nat.jumps.iter().all(|jump| self.nat.has(jump))
+    }
+
+    /// Whether there are rules of a name.
+    pub fn has_name(&self, name: &str) -> bool {
+        let mark = mark(name);
+        self.nat.of(CHAIN).any(|rule| unquoted(rule).contains(&mark))
     }
 
     /// The text for `iptables-restore --noflush` after which the rules are those of `routes`; empty where nothing is of
@@ -172,6 +178,11 @@ impl Table {
     fn without(&self, chain: &str) -> String {
         self.of(chain).filter(|rule| is_ours(rule)).map(|rule| format!("-D{}\n", &rule[2..])).collect()
     }
+}
+
+/// By what a rule of a name is known.
+fn mark(name: &str) -> String {
+    format!(" --comment {name} ")
 }
 
 /// `-A CHAIN …`.

@@ -2,6 +2,7 @@
 //! several ports, and UDP.
 //!
 //!     server VERSION BOOT_SECONDS tcp:80 udp:53 …
+//!     server get ADDRESS:PORT [PATH]
 //!
 //! `/slow` takes 3 s, `/peer` says who asks, everything else answers VERSION.
 
@@ -13,12 +14,25 @@ use std::time::Duration;
 fn main() {
     let mut args = std::env::args().skip(1);
     let version = args.next().expect("VERSION");
+    if version == "get" {
+        return ask(&args.next().expect("ADDRESS:PORT"), args.next().as_deref().unwrap_or("/"));
+    }
     let boot: u64 = args.next().and_then(|text| text.parse().ok()).expect("BOOT_SECONDS");
     thread::sleep(Duration::from_secs(boot));
     let listeners: Vec<_> = args.map(|port| listen(version.clone(), &port)).collect();
     for listener in listeners {
         let _ = listener.join();
     }
+}
+
+/// The client: prints the answer's body.
+fn ask(address: &str, path: &str) {
+    let address = address.parse().expect("ADDRESS:PORT");
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a limit");
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("a request");
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    println!("{}", lines.last().unwrap_or_default());
 }
 
 fn listen(version: String, port: &str) -> thread::JoinHandle<()> {
