@@ -30,6 +30,8 @@ pub enum Kind {
     Interrupted,
     /// Putting the old container back failed.
     Undo,
+    /// A task before or after the deployment failed.
+    Task,
     /// The command line.
     Usage,
 }
@@ -39,7 +41,7 @@ pub const CHANGES: u8 = 2;
 
 impl Kind {
     /// Every kind, in the order of its exit code.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Unexpected,
         Self::Appspec,
         Self::Hook,
@@ -52,6 +54,7 @@ impl Kind {
         Self::State,
         Self::Interrupted,
         Self::Undo,
+        Self::Task,
         Self::Usage,
     ];
 
@@ -70,6 +73,7 @@ impl Kind {
             Self::State => 11,
             Self::Interrupted => 12,
             Self::Undo => 13,
+            Self::Task => 14,
             Self::Usage => 64,
         }
     }
@@ -89,6 +93,7 @@ impl Kind {
             Self::State => "the state directory or a record in it cannot be used",
             Self::Interrupted => "stopped by SIGTERM or SIGINT; the old container is back",
             Self::Undo => "putting the old container back failed: look at the host",
+            Self::Task => "a task before or after the deployment failed; the old container serves",
             Self::Usage => "wrong command line",
         }
     }

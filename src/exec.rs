@@ -6,6 +6,7 @@ use futures_util::FutureExt as _;
 
 use crate::error::{Failure, Kind};
 use crate::host::Host;
+use crate::image::pin::ImagePin;
 use crate::plan::handover::HandoverStep;
 use crate::plan::step::{Step, Target};
 use crate::plan::{Action, Plan};
@@ -24,8 +25,8 @@ pub enum Stop {
 pub struct Done {
     /// From stopping the old container until the new one was proven.
     pub down: Option<Duration>,
-    /// References that were brought into the engine.
-    pub brought: Vec<String>,
+    /// Images that were brought into the engine, each with the references this gave it.
+    pub brought: Vec<(ImagePin, Vec<String>)>,
     /// What went wrong after nothing could fail any more.
     pub warnings: Vec<String>,
 }
@@ -41,8 +42,8 @@ pub struct Failed {
     pub failure: Failure,
     /// What became of the old container.
     pub old: Fate,
-    /// References that were brought into the engine before it failed.
-    pub brought: Vec<String>,
+    /// Images that were brought into the engine before it failed, each with the references this gave it.
+    pub brought: Vec<(ImagePin, Vec<String>)>,
 }
 
 /// What became of the old container.
@@ -77,6 +78,9 @@ struct Run<'a, H, W> {
 
 /// How long a call to the engine that was under way when the plan must stop may still take, so that its outcome is known.
 const OUTCOME: Duration = Duration::from_secs(1);
+
+/// Lines of evidence that a warning shows.
+const LAST_WORDS: usize = 5;
 
 /// Runs the plan's steps in order.
 ///
@@ -114,7 +118,9 @@ pub async fn run<H: Host, W: Watcher>(
 
 impl<H: Host, W: Watcher> Run<'_, H, W> {
     fn succeeded(&mut self, action: &Action, brought: Vec<String>) {
-        self.done.brought.extend(brought);
+        if let Step::Bring(bring) = &action.step {
+            self.done.brought.push((bring.image().clone(), brought));
+        }
         match action.step {
             Step::Prove { .. } => self.done.down = self.stopped_at.map(|since| since.elapsed()),
             Step::Record { .. } => self.recorded = true,
@@ -124,12 +130,19 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
 
     fn warn(&mut self, step: &Step, failure: &Failure) {
         tracing::warn!(%step, %failure, "went on");
-        self.done.warnings.push(format!("{}: {failure}", step.title()));
+        let said = &failure.evidence[failure.evidence.len().saturating_sub(LAST_WORDS)..];
+        let said: String = said.iter().map(|line| format!("\n  | {line}")).collect();
+        self.done.warnings.push(format!("{}: {failure}{said}", step.title()));
     }
 
-    /// The plan must stop at step `index`; `begun` steps were begun. What is on record stays: only cleaning up is left.
-    async fn stopped(self, index: usize, begun: usize, why: &Stop) -> Result<Done, Box<Failed>> {
+    /// The plan must stop at step `index`; `begun` steps were begun. What is on record stays: only what is under way ends.
+    async fn stopped(mut self, index: usize, begun: usize, why: &Stop) -> Result<Done, Box<Failed>> {
         if self.recorded {
+            let under_way = self.plan.actions[..begun].get(index).filter(|action| !action.undo.is_empty());
+            if let Some(action) = under_way {
+                self.warn(&action.step, &why_stopped(self.plan, why));
+                self.undo(std::slice::from_ref(action), &mut Vec::new()).await;
+            }
             return Ok(self.done);
         }
         let failure = why_stopped(self.plan, why);
@@ -142,21 +155,25 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
         if let Step::Prove { container: container @ Target { id: Some(_), .. }, .. } = failed {
             failure.evidence = self.host.evidence(container).await;
         }
-        let old = self.undo(begun, &mut failure).await;
+        let plan = self.plan;
+        let lost = self.undo(&plan.actions[..begun], &mut failure.evidence).await;
+        let old = self.fate(lost);
         if let Fate::Lost(..) = old {
             failure.kind = Kind::Undo;
         }
         Failed { step: failed.title(), number: index + 1, failure, old, brought: self.done.brought }
     }
 
-    /// Undoes what was begun, the last first. A step that fails is said, and the rest still runs.
-    async fn undo(&mut self, begun: usize, failure: &mut Failure) -> Fate {
+    /// Undoes what was begun, the last first. A step that fails is said, and the rest still runs. Returns why the old
+    /// container could not be put back.
+    async fn undo(&mut self, begun: &[Action], evidence: &mut Vec<String>) -> Option<String> {
         let mut lost = None;
-        for step in self.plan.actions.iter().take(begun).rev().flat_map(|action| &action.undo) {
+        for step in begun.iter().rev().flat_map(|action| &action.undo) {
             self.watcher.undoes(step);
-            // The old container is back by now: there is time to ask what the new one has said.
+            // The old container is back by now: there is time to ask what the new one has said. What a failed task has
+            // said comes last: it is the cause.
             if let Step::Remove { container, .. } = step {
-                failure.evidence.extend(self.host.evidence(container).await);
+                evidence.splice(0..0, self.host.evidence(container).await);
             }
             let Err(failure) = perform(self.host, step, None).await else { continue };
             tracing::error!(%step, %failure, "could not undo");
@@ -164,7 +181,7 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
                 lost.get_or_insert_with(|| format!("{}: {failure}", step.title()));
             }
         }
-        self.fate(lost)
+        lost
     }
 
     fn fate(&self, lost: Option<String>) -> Fate {
@@ -191,7 +208,11 @@ async fn attempt<H: Host>(
         result = &mut work => return (Some(result), None),
     };
     let outcome = match step {
-        Step::Bring(_) | Step::Stop { .. } | Step::Prove { .. } | Step::Handover(HandoverStep::Drain { .. }) => None,
+        Step::Bring(_)
+        | Step::Stop { .. }
+        | Step::Prove { .. }
+        | Step::Task(_)
+        | Step::Handover(HandoverStep::Drain { .. }) => None,
         _ => tokio::time::timeout(OUTCOME, work).await.ok(),
     };
     (outcome, Some(why))
@@ -225,6 +246,7 @@ async fn perform<H: Host>(host: &mut H, step: &Step, down: Option<Duration>) -> 
         Step::Remove { container, volumes } => host.remove(container, *volumes).await,
         Step::Handover(step) => host.handover(step).await,
         Step::Untag { reference } => host.untag(reference).await,
+        Step::Task(task) => host.task(task).await,
     }?;
     Ok(Vec::new())
 }

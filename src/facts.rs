@@ -27,6 +27,11 @@ pub const LABEL_SPEC: &str = "balehook.spec";
 pub const LABEL_PORTS: &str = "balehook.ports";
 /// Label: its fixed address on our network; behind a comma the IPv6 one.
 pub const LABEL_ADDRESS: &str = "balehook.address";
+/// Label: the name of the task that a container was made for; none on the service's own.
+pub const LABEL_TASK: &str = "balehook.task";
+/// Every label of ours.
+pub const LABELS: [&str; 8] =
+    [LABEL_NAME, LABEL_DEPLOYMENT, LABEL_REVISION, LABEL_DIGEST, LABEL_SPEC, LABEL_TASK, LABEL_PORTS, LABEL_ADDRESS];
 
 /// Something that was looked up, or why it could not be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +60,10 @@ pub struct Facts {
     pub engine: Known<EngineFacts>,
     /// Our containers, and those that bear a name that we are going to use.
     pub containers: Vec<ContainerFacts>,
-    /// The wanted image; `None` where the event does not need it.
-    pub image: Option<ImageFacts>,
+    /// Containers of tasks, by name: the lock is ours, so that a killed deployment left them.
+    pub task_containers: Vec<String>,
+    /// The wanted images; none where the event does not need them.
+    pub images: Vec<ImageFacts>,
     /// The environment from `environment` and `env_file` together, in order.
     pub environment: Known<Vec<EnvVar>>,
     /// Host ports we want and somebody else has.
@@ -85,7 +92,8 @@ impl Facts {
         Self {
             engine: Known::No("it was not needed".into()),
             containers: Vec::new(),
-            image: None,
+            task_containers: Vec::new(),
+            images: Vec::new(),
             environment: Known::Yes(Vec::new()),
             ports_taken: Vec::new(),
             room: None,
@@ -97,6 +105,15 @@ impl Facts {
             handover: None,
             failures: Vec::new(),
         }
+    }
+
+    /// What was seen of an image, by its [`ImageNeed::key`](crate::spec::ImageNeed::key).
+    ///
+    /// # Errors
+    /// [`Kind::Unexpected`]: it was not looked up for this event.
+    pub fn image(&self, key: &str) -> Result<&ImageFacts, Failure> {
+        let found = self.images.iter().find(|image| image.key == key);
+        found.ok_or_else(|| Failure::new(Kind::Unexpected, format!("{key} was not looked up for this event")))
     }
 }
 
@@ -213,9 +230,11 @@ impl ContainerFacts {
     }
 }
 
-/// The wanted image.
+/// One wanted image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageFacts {
+    /// What was looked up: [`ImageNeed::key`](crate::spec::ImageNeed::key).
+    pub key: String,
     /// Which image exactly.
     pub pin: ImagePin,
     /// Whether the engine has it.

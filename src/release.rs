@@ -1,7 +1,7 @@
 //! Records and the lock: only the lock's guard can write.
 //!
 //! `<state>/<name>/`: `lock` (flock: the kernel frees it), `releases/<number>.json`, `journal.json` while an event
-//! changes something, `resolved.json` (what this deployment's tag or archive was resolved to) and `balehook.log`.
+//! changes something, `resolved.json` (what this deployment's images were resolved to) and `balehook.log`.
 //! Folders are 0700, files 0600. Every write is a temporary file in the same folder, fsync, rename, fsync of the folder.
 
 use std::fs::{self, File, OpenOptions};
@@ -32,14 +32,24 @@ pub struct Release {
     pub revision: String,
     /// The image source as written.
     pub source: String,
-    /// The image that runs.
+    /// The image that runs; of several the first.
     pub image: ImagePin,
+    /// The others, where several run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_images: Vec<ImagePin>,
     /// The digest of all options.
     pub spec: String,
     /// The options as a `docker run` takes them, secrets hidden.
     pub options: Vec<Vec<String>>,
     /// What was seen once it ran.
     pub observed: Observed,
+}
+
+impl Release {
+    /// Every image of it.
+    pub fn images(&self) -> impl Iterator<Item = &ImagePin> {
+        std::iter::once(&self.image).chain(&self.more_images)
+    }
 }
 
 /// What was seen of a release once it ran.
@@ -70,17 +80,15 @@ pub struct Journal {
     pub old: Option<(String, bool)>,
 }
 
-/// What a tag or an archive was resolved to, once for each deployment.
+/// What tags and archives were resolved to, once for each deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolved {
     /// [`FORMAT`] of the writer.
     pub format: u32,
     /// The deployment it holds for.
     pub deployment: String,
-    /// The image source as written.
-    pub source: String,
-    /// The result.
-    pub image: ImagePin,
+    /// The results, each with its [`ImageNeed::key`](crate::spec::ImageNeed::key).
+    pub images: Vec<(String, ImagePin)>,
 }
 
 /// References that a pull or a load brought into the engine, for the image that a tag of ours keeps.
@@ -139,10 +147,11 @@ impl Store {
         read(&self.folder.join("journal.json"))
     }
 
-    /// What this deployment's image was resolved to.
-    pub fn resolved(&self, deployment: &str, source: &str) -> Option<Resolved> {
-        let resolved: Resolved = read(&self.folder.join("resolved.json"))?;
-        (resolved.deployment == deployment && resolved.source == source).then_some(resolved)
+    /// What this deployment's images were resolved to, each with its key.
+    pub fn resolved(&self, deployment: &str) -> Vec<(String, ImagePin)> {
+        let resolved: Option<Resolved> = read(&self.folder.join("resolved.json"));
+        let resolved = resolved.filter(|resolved| resolved.deployment == deployment);
+        resolved.map(|resolved| resolved.images).unwrap_or_default()
     }
 
     /// What was brought into the engine and is not pruned yet.
@@ -249,7 +258,7 @@ impl LockedStore {
         write(&self.store.folder.join("images.json"), &brought)
     }
 
-    /// Keeps what a tag or an archive was resolved to.
+    /// Keeps what tags and archives were resolved to.
     ///
     /// # Errors
     /// [`Kind::State`].
@@ -370,14 +379,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_resolved_holds_for_its_deployment_and_its_source_alone() {
+    async fn what_was_resolved_holds_for_its_deployment_alone() {
         let folder = tempfile::tempdir().unwrap();
         let locked = locked(folder.path()).await;
         let image = release("d-1").image;
-        let resolved = Resolved { format: FORMAT, deployment: "d-1".into(), source: "web:1".into(), image };
-        locked.keep_resolved(&resolved).unwrap();
-        assert_eq!(locked.store().resolved("d-1", "web:1"), Some(resolved));
-        assert_eq!(locked.store().resolved("d-2", "web:1"), None);
-        assert_eq!(locked.store().resolved("d-1", "web:2"), None);
+        let images = vec![("web:1".to_owned(), image)];
+        locked.keep_resolved(&Resolved { format: FORMAT, deployment: "d-1".into(), images: images.clone() }).unwrap();
+        assert_eq!(locked.store().resolved("d-1"), images);
+        assert_eq!(locked.store().resolved("d-2"), []);
     }
 }

@@ -14,7 +14,7 @@ use crate::plan::Asker;
 use crate::release::Store;
 use crate::report::problems;
 use crate::spec::problem::Problems;
-use crate::spec::{ArchiveLocation, Deployment, ImageSource, Mode, validate};
+use crate::spec::{Deployment, validate};
 
 /// Longest list of problems on the console, in bytes.
 const PROBLEMS_TAIL: usize = 1300;
@@ -49,7 +49,7 @@ pub(crate) fn prepare(context: &Context, path: &Path) -> Result<Prepared, Failur
     let s3 = S3::from_env(&variable);
     Ok(Prepared {
         archives: Archives::new(s3.clone()),
-        asker: asker(context, &deployment, text.bundle_root()),
+        asker: asker(context, &deployment),
         store: Store::new(&context.settings.state_dir, &deployment.name),
         s3,
         credentials: CredentialSettings::from_env(&variable),
@@ -82,23 +82,11 @@ fn invalid(text: &appspec::AppSpecText, problems: &Problems) -> Failure {
         .next("`balehook check --appspec PATH` shows them all on your own machine")
 }
 
-fn asker(context: &Context, deployment: &Deployment, bundle_root: &Path) -> Asker {
-    let Mode::Container(container) = &deployment.mode;
-    let source = match &container.image {
-        ImageSource::Registry(reference) => reference.to_string(),
-        ImageSource::Archive { location, reference, id } => {
-            let archive = match location {
-                ArchiveLocation::File(path) => path.strip_prefix(bundle_root).unwrap_or(path).display().to_string(),
-                ArchiveLocation::S3(uri) => uri.to_string(),
-            };
-            let reference = reference.as_ref().map(|reference| format!(" {reference}")).unwrap_or_default();
-            format!("{archive}{reference}{}", id.as_ref().map(|id| format!(" {id}")).unwrap_or_default())
-        }
-    };
+fn asker(context: &Context, deployment: &Deployment) -> Asker {
     Asker {
         deployment: context.env.deployment_id().unwrap_or(MANUAL).to_owned(),
         revision: context.env.revision(),
-        source,
+        source: deployment.source(),
     }
 }
 

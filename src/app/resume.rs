@@ -9,7 +9,7 @@ use crate::error::{Failure, Kind};
 use crate::exec;
 use crate::facts::{Facts, Known};
 use crate::host::credentials::CredentialSettings;
-use crate::host::engine::Engine;
+use crate::host::engine::{self, Engine};
 use crate::host::live::LiveHost;
 use crate::host::nat;
 use crate::host::s3::S3;
@@ -86,7 +86,9 @@ async fn make(engine: &Engine, store: &Store, name: &Name) -> Result<Plan, Failu
         subnet: None,
     };
     let handover = if is_handed { Some(look.facts().await?) } else { None };
-    let facts = Facts { containers: ours, engine: Known::Yes(hello), handover, ..Facts::unseen(store) };
+    let task_containers = engine::task_containers(&all, name);
+    let engine = Known::Yes(hello);
+    let facts = Facts { containers: ours, task_containers, engine, handover, ..Facts::unseen(store) };
     let recovery = recover::recover(name, &facts);
     let mut plan = Plan::new("resume", name);
     plan.notes.extend(recovery.note);

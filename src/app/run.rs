@@ -10,7 +10,7 @@ use super::deployment::{self, MANUAL, Prepared};
 use super::{Context, exit_code};
 use crate::error::{Failure, Kind};
 use crate::exec::{self, Done, Failed, Stop, Watcher};
-use crate::facts::Facts;
+use crate::facts::{Facts, ImageFacts};
 use crate::host::live::LiveHost;
 use crate::image::pin::ImagePin;
 use crate::input::appspec;
@@ -94,6 +94,7 @@ async fn run(context: &Context, event: LifecycleEvent, path: &Path, console: &mu
         ready = before => ready?,
     };
     let mut host = live(&prepared, store)?;
+    host.env = context.env.clone();
     journal(&host.store, event, &prepared, &plan)?;
     let outcome = exec::run(&plan, &mut host, &mut Told { console: &mut *console }, stop).await;
     remember(&host.store, &prepared, &facts, &outcome)?;
@@ -144,38 +145,38 @@ fn journal(store: &LockedStore, event: LifecycleEvent, prepared: &Prepared, plan
     store.open_journal(&Journal { format: FORMAT, event, deployment: prepared.asker.deployment.clone(), old })
 }
 
-/// Keeps what the tag or the archive was resolved to, so that every later event of this deployment takes the same.
+/// Keeps what tags and archives were resolved to, so that every later event of this deployment takes the same, and what
+/// was brought into the engine.
 fn remember(
     store: &LockedStore,
     prepared: &Prepared,
     facts: &Facts,
     outcome: &Result<Done, Box<Failed>>,
 ) -> Result<(), Failure> {
-    let Some(image) = &facts.image else { return Ok(()) };
     let brought = match outcome {
         Ok(done) => &done.brought,
         Err(failed) => &failed.brought,
     };
-    let tag = image.pin.keeper_tag(&prepared.deployment.name);
+    let tag = |image: &ImagePin| image.keeper_tag(&prepared.deployment.name);
+    let wanted: Vec<String> = facts.images.iter().map(|image| tag(&image.pin)).collect();
     let mut all = facts.brought.clone();
-    all.retain(|known| known.tag == tag || facts.keeper_tags.contains(&known.tag));
-    if !brought.is_empty() {
+    all.retain(|known| wanted.contains(&known.tag) || facts.keeper_tags.contains(&known.tag));
+    for (image, references) in brought {
+        let tag = tag(image);
         all.retain(|known| known.tag != tag);
-        all.push(Brought { tag, references: brought.clone() });
+        all.push(Brought { tag, references: references.clone() });
     }
-    if all != facts.brought {
+    if !facts.images.is_empty() && all != facts.brought {
         store.keep_brought(&all)?;
     }
-    let asker = &prepared.asker;
-    if asker.deployment == MANUAL || matches!(image.pin, ImagePin::Unknown { .. }) {
+    let is_known = |image: &&ImageFacts| !matches!(image.pin, ImagePin::Unknown { .. });
+    let images: Vec<_> =
+        facts.images.iter().filter(is_known).map(|image| (image.key.clone(), image.pin.clone())).collect();
+    let deployment = &prepared.asker.deployment;
+    if deployment == MANUAL || images.is_empty() || store.store().resolved(deployment) == images {
         return Ok(());
     }
-    store.keep_resolved(&Resolved {
-        format: FORMAT,
-        deployment: asker.deployment.clone(),
-        source: asker.source.clone(),
-        image: image.pin.clone(),
-    })
+    store.keep_resolved(&Resolved { format: FORMAT, deployment: deployment.clone(), images })
 }
 
 fn report(
@@ -187,7 +188,7 @@ fn report(
 ) -> Result<(), Failure> {
     match outcome {
         Ok(done) => {
-            done.warnings.iter().for_each(|warning| console.line(&format!("warning: {warning}")));
+            done.warnings.iter().for_each(|warning| console.lines(&format!("warning: {warning}")));
             console.line(&text::succeeded(event, plan, store.store().releases().first(), &done));
             Ok(())
         }

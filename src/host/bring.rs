@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use bollard::models::ImageInspect;
 
 use super::engine::{Engine, Layers, StoreFacts, layers_are};
+use super::inflate::Sizes;
 use super::load::{Load, LoadError};
 use super::source::{Archives, Opened};
 use crate::error::{Failure, Kind};
@@ -103,7 +104,14 @@ impl FromArchive<'_> {
         let label = opened.location.to_string();
         let load = Load { engine: self.engine, store: store.store, archive: &opened.archive, label: &label };
         let repository = keeper_repository(self.name);
-        let parcels = load.delta(delta, |number| format!("{repository}:{PART}{number}")).await?;
+        let tag = |number: usize| format!("{repository}:{PART}{number}");
+        let parcels = match load.delta(delta, Sizes::Claimed, tag).await {
+            Err(LoadError::Misjudged(why)) => {
+                tracing::info!(why, "sizes are counted, and everything is sent again");
+                load.delta(delta, Sizes::Counted, tag).await?
+            }
+            other => other?,
+        };
         let candidates: Vec<String> = match parcels {
             Some(parcels) => parcels.last().into_iter().map(|last| last.tag.clone()).collect(),
             None => load.whole(Compression::None, HashSet::new()).await?.0,

@@ -102,7 +102,10 @@ impl Engine {
         names: &[String],
     ) -> Result<Vec<ContainerFacts>, Failure> {
         let mut found = Vec::new();
-        for summary in all.iter().filter(|summary| is_labelled(summary, name) || names.contains(&name_of(summary))) {
+        let is_ours = |summary: &&ContainerSummary| {
+            !is_of_a_task(summary, name) && (is_labelled(summary, name) || names.contains(&name_of(summary)))
+        };
+        for summary in all.iter().filter(is_ours) {
             let Some(id) = &summary.id else { continue };
             match self.docker.inspect_container(id, None).await {
                 Ok(inspected) => found.push(container_facts(inspected, name)),
@@ -288,7 +291,11 @@ impl Engine {
         Ok(id)
     }
 
-    async fn remove(&self, container: &str) -> Result<(), Failure> {
+    /// Kills and removes a container with its anonymous volumes. Nothing to do when it is gone.
+    ///
+    /// # Errors
+    /// [`Kind::Container`] with the engine's words.
+    pub async fn remove(&self, container: &str) -> Result<(), Failure> {
         let options = query::RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.docker.remove_container(container, Some(options)).await {
             Err(error) if !matches!(status(&error), Some(404 | 409)) => {
@@ -413,6 +420,17 @@ pub fn name_of(summary: &ContainerSummary) -> String {
 fn is_labelled(summary: &ContainerSummary, name: &Name) -> bool {
     let label = summary.labels.as_ref().and_then(|labels| labels.get(facts::LABEL_NAME));
     label.is_some_and(|label| label == name.as_str())
+}
+
+/// Whether it is the container of a task of this deployment's name: never the service's own.
+fn is_of_a_task(summary: &ContainerSummary, name: &Name) -> bool {
+    let has_label = summary.labels.as_ref().is_some_and(|labels| labels.contains_key(facts::LABEL_TASK));
+    has_label && is_labelled(summary, name)
+}
+
+/// The names of those of `all` that are containers of tasks of this deployment's name.
+pub fn task_containers(all: &[ContainerSummary], name: &Name) -> Vec<String> {
+    all.iter().filter(|summary| is_of_a_task(summary, name)).map(name_of).collect()
 }
 
 fn container_facts(inspected: ContainerInspectResponse, name: &Name) -> ContainerFacts {

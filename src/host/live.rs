@@ -10,12 +10,16 @@ use super::bring::{FromArchive, Loaded};
 use super::credentials::CredentialSettings;
 use super::engine::{Engine, address, refused, status};
 use super::source::Archives;
+use super::task;
+use super::task::command::{self, Group};
 use super::{Host, nat, prove, registry};
 use crate::error::{Failure, Kind};
 use crate::facts::LABEL_PORTS;
 use crate::image::pin::ImagePin;
+use crate::input::hook_env::HookEnv;
 use crate::plan::handover::HandoverStep;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
+use crate::plan::task::TaskStep;
 use crate::release::{LockedStore, Observed, Release};
 use crate::report::text::printable;
 use crate::spec::types::Name;
@@ -39,8 +43,11 @@ pub struct LiveHost {
     pub store: LockedStore,
     /// Releases to keep on record.
     pub keep: usize,
+    /// The hook's variables, for the commands of tasks.
+    pub env: HookEnv,
     created: Option<String>,
-    loaded: Option<(ImagePin, String)>,
+    loaded: Vec<(ImagePin, String)>,
+    under_way: Option<Group>,
 }
 
 impl LiveHost {
@@ -53,7 +60,19 @@ impl LiveHost {
         store: LockedStore,
         keep: usize,
     ) -> Self {
-        Self { name, engine, archives, credentials, store, keep, created: None, loaded: None }
+        let env = HookEnv::none();
+        Self {
+            name,
+            engine,
+            archives,
+            credentials,
+            store,
+            keep,
+            env,
+            created: None,
+            loaded: Vec::new(),
+            under_way: None,
+        }
     }
 
     /// The ID or the name by which the engine is to be asked for a container.
@@ -61,9 +80,17 @@ impl LiveHost {
         address(container, self.created.as_deref())
     }
 
+    /// What a container is created from.
+    async fn image_argument(&self, pin: &ImagePin) -> Result<String, Failure> {
+        match pin {
+            ImagePin::Registry { .. } => Ok(pin.argument()),
+            ImagePin::Content { .. } | ImagePin::Unread { .. } | ImagePin::Unknown { .. } => self.image_id(pin).await,
+        }
+    }
+
     /// The engine's ID of a pinned image.
     async fn image_id(&self, pin: &ImagePin) -> Result<String, Failure> {
-        if let Some((_, id)) = self.loaded.as_ref().filter(|(loaded, _)| loaded == pin) {
+        if let Some((_, id)) = self.loaded.iter().find(|(loaded, _)| loaded == pin) {
             return Ok(id.clone());
         }
         let image = self.engine.find(pin, &self.name).await?;
@@ -87,7 +114,7 @@ impl Host for LiveHost {
                 let from = FromArchive { engine: &self.engine, archives: &self.archives, name: &self.name, pin: image };
                 let Loaded { id, references } = from.load(archive, platform.as_deref()).await?;
                 tracing::info!(%archive, id, "loaded");
-                self.loaded = Some((image.clone(), id));
+                self.loaded.push((image.clone(), id));
                 Ok(references)
             }
         }
@@ -99,12 +126,7 @@ impl Host for LiveHost {
     }
 
     async fn create(&mut self, spec: &ContainerSpec) -> Result<(), Failure> {
-        let image = match &spec.image {
-            ImagePin::Registry { .. } => spec.image.argument(),
-            ImagePin::Content { .. } | ImagePin::Unread { .. } | ImagePin::Unknown { .. } => {
-                self.image_id(&spec.image).await?
-            }
-        };
+        let image = self.image_argument(&spec.image).await?;
         self.created = Some(self.engine.create(spec, image).await?);
         Ok(())
     }
@@ -181,6 +203,25 @@ impl Host for LiveHost {
 
     async fn untag(&mut self, reference: &str) -> Result<(), Failure> {
         self.engine.untag(reference).await
+    }
+
+    async fn task(&mut self, step: &TaskStep) -> Result<(), Failure> {
+        match step {
+            TaskStep::Container { name, spec, timeout } => {
+                let image = self.image_argument(&spec.image).await?;
+                task::container(&self.engine, name, spec, image, *timeout).await
+            }
+            TaskStep::Command { name, command, timeout } => {
+                command::command(&mut self.under_way, name, command, &self.env, *timeout).await
+            }
+            TaskStep::Remove { container } => self.engine.remove(container).await,
+            TaskStep::End { name } => {
+                if let Some(group) = self.under_way.take() {
+                    group.end(&mut task::Output::new(name)).await;
+                }
+                Ok(())
+            }
+        }
     }
 
     async fn evidence(&mut self, container: &Target) -> Vec<String> {

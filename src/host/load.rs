@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::engine::{Engine, cause};
-use super::inflate;
+use super::inflate::{self, Sizes};
 use super::source::{Archive, ByteStream};
 use super::transfer::Transfer;
 use crate::error::{Failure, Kind};
@@ -37,6 +37,8 @@ static ZEROS: [u8; 512] = [0; 512];
 pub enum LoadError {
     /// The archive cannot be read, or is not what it says.
     Source(String),
+    /// A layer unpacks to more or less than its frame says: its size must be counted.
+    Misjudged(String),
     /// The engine's words.
     Engine(String),
 }
@@ -45,8 +47,10 @@ impl LoadError {
     /// As a failure to bring in `label`.
     pub fn failure(&self, label: &str) -> Failure {
         match self {
-            Self::Source(why) => Failure::new(Kind::Image, format!("reading {label} broke off: {why}"))
-                .next("deploy again; if it happens again, is the archive complete and readable?"),
+            Self::Source(why) | Self::Misjudged(why) => {
+                Failure::new(Kind::Image, format!("reading {label} broke off: {why}"))
+                    .next("deploy again; if it happens again, is the archive complete and readable?")
+            }
             Self::Engine(words) => Failure::new(Kind::Image, format!("the engine cannot load {label}: {words}"))
                 .next("is it a complete archive of `docker save`? load it by hand to see: docker load --input …"),
         }
@@ -74,12 +78,12 @@ impl Load<'_> {
     pub async fn delta(
         &self,
         delta: &Delta<'_>,
+        sizes: Sizes,
         tag: impl Fn(usize) -> String,
     ) -> Result<Option<Vec<Parcel>>, LoadError> {
         let mut inflated = Vec::new();
         for (place, layer) in delta.missing_layers().filter(|(_, layer)| must_inflate(layer, self.store)) {
-            let stream = self.archive.stream(layer.offset..layer.offset + layer.size);
-            let size = inflate::size(stream, layer.compression).await;
+            let size = inflate::size(self.archive, layer, sizes).await;
             inflated.push((place, size.map_err(|error| LoadError::Source(format!("{}: {error}", layer.name)))?));
         }
         let Some(parcels) = delta.parcels(self.store, &inflated, tag) else { return Ok(None) };
@@ -140,7 +144,7 @@ impl Load<'_> {
                     (Ok(chunk), None) => send(body, chunk).await,
                     (Ok(chunk), Some(filter)) => match filter.feed(chunk) {
                         Ok(pieces) => send_all(body, pieces).await,
-                        Err(why) => abort(body, why).await,
+                        Err(error) => abort(body, error.to_string()).await,
                     },
                     (Err(error), _) => abort(body, error.to_string()).await,
                 }?;
@@ -161,6 +165,7 @@ type Body = mpsc::Sender<io::Result<Bytes>>;
 enum Broken {
     Refused,
     Source(String),
+    Misjudged(String),
 }
 
 async fn send(body: &Body, chunk: Bytes) -> Result<(), Broken> {
@@ -217,6 +222,7 @@ impl Request {
         match sent {
             Ok(()) => Ok(()),
             Err(Broken::Source(why)) => Err(LoadError::Source(why)),
+            Err(Broken::Misjudged(why)) => Err(LoadError::Misjudged(why)),
             Err(Broken::Refused) => match self.end().await {
                 Err(error) => Err(error),
                 Ok(_) => Err(LoadError::Engine("it ended the load before it had the whole archive".into())),
@@ -293,7 +299,7 @@ impl Sender<'_> {
     }
 
     async fn inflated(&mut self, layer: &ParcelLayer, body: &Body) -> Result<ContentDigest, Broken> {
-        let mut hasher = sha2::Sha256::new();
+        let (mut hasher, mut size) = (sha2::Sha256::new(), 0);
         let mut stream = inflate::stream(self.archive.stream(layer.range.clone()), Compression::Zstd);
         while let Some(chunk) = stream.next().await {
             let chunk = match chunk {
@@ -301,10 +307,23 @@ impl Sender<'_> {
                 Err(error) => return self.broke(body, error.to_string()).await,
             };
             hasher.update(&chunk);
+            size += chunk.len() as u64;
+            if size > layer.size {
+                return self.misjudged(layer, body).await;
+            }
             send(body, chunk).await?;
+        }
+        if size < layer.size {
+            return self.misjudged(layer, body).await;
         }
         self.progress.more(usize::try_from(layer.range.end - layer.range.start).unwrap_or(0));
         Ok(ContentDigest::finish(hasher))
+    }
+
+    async fn misjudged<T>(&self, layer: &ParcelLayer, body: &Body) -> Result<T, Broken> {
+        let why = format!("layer {} does not unpack to {} bytes as its frame says", layer.place + 1, layer.size);
+        let _ = abort(body, why.clone()).await;
+        Err(Broken::Misjudged(why))
     }
 
     async fn broke<T>(&self, body: &Body, why: String) -> Result<T, Broken> {

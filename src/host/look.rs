@@ -1,25 +1,23 @@
 //! Looking at the host: reading only. What cannot be seen is said, and never stops the rest.
 
+mod images;
+
 use std::path::{Path, PathBuf};
 
 use bollard::models::{ContainerCreateBody, ContainerSummary};
 
 use super::credentials::CredentialSettings;
-use super::engine::{Engine, StoreFacts};
+use super::engine::{self, Engine};
 use super::s3::S3;
-use super::source::{Archive, Archives};
-use super::{nat, ports, registry};
+use super::source::Archives;
+use super::{nat, ports};
 use crate::error::{Failure, Kind};
-use crate::facts::{Facts, ImageFacts, Known, LookFailure, Room};
-use crate::image::archive::{self, ArchiveError, ReadAt as _};
-use crate::image::delta::Delta;
-use crate::image::pin::ImagePin;
-use crate::image::reference::ImageReference;
+use crate::facts::{Facts, Known, LookFailure};
 use crate::plan::{Asker, create, recover};
 use crate::release::Store;
 use crate::spec::service::{EnvFile, Service};
-use crate::spec::types::{ContentDigest, EnvVar, LifecycleEvent, Secret};
-use crate::spec::{ArchiveLocation, Container, Deployment, ImageSource, Mode, env_file};
+use crate::spec::types::{EnvVar, LifecycleEvent, Secret};
+use crate::spec::{ArchiveLocation, Container, Deployment, Mode, env_file};
 
 /// Largest env file that is read, in bytes.
 const ENV_FILE_LIMIT: u64 = 1024 * 1024;
@@ -49,19 +47,34 @@ pub struct Look<'a> {
 impl Look<'_> {
     /// What `event` needs to know.
     pub async fn facts(&self, event: LifecycleEvent) -> Facts {
-        let Mode::Container(container) = &self.deployment.mode;
         let mut facts = Facts::unseen(self.store);
         if !touches_engine(event) {
             return facts;
         }
-        let all = self.containers(&mut facts).await;
-        self.handover(&container.service, &all, &mut facts).await;
         if event == LifecycleEvent::ApplicationStop {
+            let all = self.containers(&mut facts).await;
+            self.handover(&all, &mut facts).await;
             return facts;
         }
-        self.image(container, &mut facts).await;
-        self.environment(&container.service, &mut facts).await;
-        self.surroundings(container, &all, &mut facts).await;
+        let ahead = async {
+            match &self.deployment.mode {
+                Mode::Container(container) => self.open_ahead(&container.need()).await,
+            }
+        };
+        let (all, ()) = tokio::join!(self.containers(&mut facts), ahead);
+        self.handover(&all, &mut facts).await;
+        match &self.deployment.mode {
+            Mode::Container(container) => {
+                self.image(&container.need(), &mut facts).await;
+                self.environment(&container.service, &mut facts).await;
+                self.surroundings(container, &all, &mut facts).await;
+            }
+        }
+        if event != LifecycleEvent::ValidateService {
+            for need in self.deployment.task_images() {
+                self.image(&need, &mut facts).await;
+            }
+        }
         facts
     }
 
@@ -81,6 +94,7 @@ impl Look<'_> {
             Ok((hello, all, ours, tags)) => {
                 facts.engine = Known::Yes(hello);
                 facts.containers = ours;
+                facts.task_containers = engine::task_containers(&all, &self.deployment.name);
                 facts.keeper_tags = tags;
                 all
             }
@@ -90,166 +104,6 @@ impl Look<'_> {
                 Vec::new()
             }
         }
-    }
-
-    async fn image(&self, container: &Container, facts: &mut Facts) {
-        let asker = self.asker;
-        let resolved = self.store.resolved(&asker.deployment, &asker.source);
-        let mut image = match resolved {
-            Some(resolved) => found(resolved.image),
-            None => match &container.image {
-                ImageSource::Registry(reference) => self.resolve(reference, facts).await,
-                ImageSource::Archive { location, reference, id } => {
-                    self.index(location, reference.as_ref(), id.as_ref(), facts).await
-                }
-            },
-        };
-        if let Err(failure) = self.presence(&mut image, facts).await {
-            facts.failures.push(LookFailure { failure, definite: false });
-        }
-        if let ImageSource::Archive { location, .. } = &container.image {
-            self.missing(location, &mut image, facts).await;
-        }
-        facts.image = Some(image);
-    }
-
-    async fn presence(&self, image: &mut ImageFacts, facts: &Facts) -> Result<(), Failure> {
-        let (Ok(engine), Some(_)) = (self.engine, facts.engine.yes()) else { return Ok(()) };
-        if let Some(seen) = engine.find(&image.pin, &self.deployment.name).await? {
-            image.present = true;
-            image.bytes = None;
-            image.architecture = seen.architecture.or(image.architecture.take());
-        }
-        Ok(())
-    }
-
-    /// What must travel of an archive that the engine lacks, and whether there is room for it.
-    async fn missing(&self, location: &ArchiveLocation, image: &mut ImageFacts, facts: &mut Facts) {
-        let ImagePin::Content { config, .. } = &image.pin else {
-            return self
-                .room(facts, image.bytes.filter(|_| !image.present).map(|bytes| bytes.saturating_mul(UNPACKED)))
-                .await;
-        };
-        let (Ok(engine), Some(hello), false) = (self.engine, facts.engine.yes(), image.present) else { return };
-        let architecture = self.architecture(facts);
-        let Ok(opened) = self.archives.open(location, architecture.as_deref()).await else { return };
-        let Ok(index) = &opened.index else { return };
-        let Some(archived) = index.images.iter().find(|found| found.config_digest == *config) else { return };
-        let (Ok(store), Ok(layers)) = (engine.image_store(hello.api).await, engine.layers().await) else { return };
-        let missing = Delta::new(archived, &layers.chain_ids).missing(store.store);
-        image.missing = Some(missing);
-        self.room(facts, Some(missing.unpacked.saturating_add(missing.copies))).await;
-    }
-
-    async fn resolve(&self, reference: &ImageReference, facts: &mut Facts) -> ImageFacts {
-        let repository = reference.repository();
-        let tag = reference.tag().map(str::to_owned);
-        if let Some(digest) = reference.digest() {
-            return found(ImagePin::Registry { repository, tag, digest: digest.clone() });
-        }
-        let (Ok(engine), Some(_)) = (self.engine, facts.engine.yes()) else {
-            return unknown(reference.to_string(), "no engine to ask the registry with");
-        };
-        match registry::resolve(engine, reference, self.credentials).await {
-            Ok(digest) => found(ImagePin::Registry { repository, tag, digest }),
-            Err(refusal) => {
-                let image = unknown(reference.to_string(), &refusal.failure.message);
-                facts.failures.push(LookFailure { failure: refusal.failure, definite: refusal.definite });
-                image
-            }
-        }
-    }
-
-    async fn index(
-        &self,
-        location: &ArchiveLocation,
-        reference: Option<&ImageReference>,
-        id: Option<&ContentDigest>,
-        facts: &mut Facts,
-    ) -> ImageFacts {
-        if let Some(image) = self.by_id(reference, id, facts).await {
-            return image;
-        }
-        let architecture = self.architecture(facts);
-        match self.read_index(location, reference, id, architecture.as_deref()).await {
-            Ok(image) => image,
-            Err(failed) => match self.restarted(location, facts).await {
-                Some(image) => image,
-                None => {
-                    let image = unknown(location.to_string(), &failed.failure.message);
-                    facts.failures.push(failed);
-                    image
-                }
-            },
-        }
-    }
-
-    /// The processor whose image is wanted of a multi-platform archive.
-    fn architecture(&self, facts: &Facts) -> Option<String> {
-        let Mode::Container(container) = &self.deployment.mode;
-        let platform = container.service.platform.as_deref();
-        let asked = platform.map(|platform| platform.split('/').nth(1).unwrap_or(platform).to_owned());
-        asked.or_else(|| facts.engine.yes().map(|engine| engine.architecture.clone()))
-    }
-
-    /// The wanted ID is in the engine: the archive need not be asked.
-    async fn by_id(
-        &self,
-        reference: Option<&ImageReference>,
-        id: Option<&ContentDigest>,
-        facts: &Facts,
-    ) -> Option<ImageFacts> {
-        let (engine, id) = (self.engine.ok()?, id?);
-        facts.engine.yes()?;
-        let reference = reference.map(ToString::to_string);
-        let mut pin = ImagePin::Content { reference, config: id.clone(), diff_ids: Vec::new() };
-        // The containerd store does not know an image by its config: there only a tag of ours tells.
-        let image = match engine.image(id.as_str()).await.ok()? {
-            Some(image) => image,
-            None => engine.image(&pin.keeper_tag(&self.deployment.name)).await.ok()??,
-        };
-        if let ImagePin::Content { diff_ids, .. } = &mut pin {
-            let layers = image.root_fs.and_then(|root| root.layers)?;
-            diff_ids.extend(layers.iter().filter_map(|layer| layer.parse::<ContentDigest>().ok()));
-        }
-        Some(found(pin))
-    }
-
-    async fn read_index(
-        &self,
-        location: &ArchiveLocation,
-        reference: Option<&ImageReference>,
-        id: Option<&ContentDigest>,
-        architecture: Option<&str>,
-    ) -> Result<ImageFacts, LookFailure> {
-        let opened = self.archives.open(location, architecture).await?;
-        let wrong = |why: String| LookFailure { failure: bad_archive(location, &why), definite: true };
-        let index = match &opened.index {
-            Ok(index) => index,
-            Err(ArchiveError::Compressed(_)) => return Ok(unread(&opened.archive, reference, id)),
-            Err(error) => return Err(wrong(error.to_string())),
-        };
-        let image = archive::select(index, reference, id).map_err(|error| wrong(error.to_string()))?;
-        let reference = reference.map(ToString::to_string).or_else(|| image.references.first().cloned());
-        Ok(ImageFacts {
-            architecture: Some(image.architecture.clone()),
-            ..found(ImagePin::Content {
-                reference,
-                config: image.config_digest.clone(),
-                diff_ids: image.diff_ids.clone(),
-            })
-        })
-    }
-
-    /// The agent's restart mode runs the events again on a copy of the last bundle, whose image file a hook may have
-    /// deleted since: then the image on record for that very revision is the wanted one, as long as the engine has it.
-    async fn restarted(&self, location: &ArchiveLocation, facts: &Facts) -> Option<ImageFacts> {
-        let is_deleted = matches!(location, ArchiveLocation::File(path) if !path.exists());
-        let release = facts.releases.first().filter(|release| {
-            is_deleted && release.source == self.asker.source && release.revision == self.asker.revision
-        })?;
-        let image = self.engine.ok()?.find(&release.image, &self.deployment.name).await.ok()?;
-        image.map(|_| found(release.image.clone()))
     }
 
     async fn environment(&self, service: &Service, facts: &mut Facts) {
@@ -286,7 +140,9 @@ impl Look<'_> {
     }
 
     /// What handing ports over needs to know, where any are or shall be.
-    async fn handover(&self, service: &Service, all: &[ContainerSummary], facts: &mut Facts) {
+    async fn handover(&self, all: &[ContainerSummary], facts: &mut Facts) {
+        let Mode::Container(container) = &self.deployment.mode;
+        let service = &container.service;
         let is_handed = facts.containers.iter().any(|container| container.handed.is_some());
         if service.handover.is_none() && !is_handed {
             return;
@@ -307,14 +163,6 @@ impl Look<'_> {
         }
     }
 
-    /// The room that loading needs, where the engine is on this host.
-    async fn room(&self, facts: &mut Facts, needed: Option<u64>) {
-        let (Ok(engine), Some(hello), Some(needed)) = (self.engine, facts.engine.yes(), needed) else { return };
-        let Ok(StoreFacts { folder, .. }) = engine.image_store(hello.api).await else { return };
-        let free = engine.free(&folder);
-        facts.room = free.map(|free| Room { folder, free, needed });
-    }
-
     async fn surroundings(&self, container: &Container, all: &[ContainerSummary], facts: &mut Facts) {
         let (Ok(engine), Some(hello)) = (self.engine, facts.engine.yes()) else { return };
         let options = create::container_options(&container.service, Some(hello.api));
@@ -329,10 +177,6 @@ impl Look<'_> {
         }
     }
 }
-
-/// How much larger than a compressed archive its image becomes while it is loaded: what the layers are compressed by,
-/// and the engine's own copy.
-const UNPACKED: u64 = 4;
 
 /// Whether an event has anything to do with the engine.
 pub const fn touches_engine(event: LifecycleEvent) -> bool {
@@ -358,25 +202,6 @@ fn networks(body: &ContainerCreateBody) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
     names
-}
-
-fn found(pin: ImagePin) -> ImageFacts {
-    ImageFacts { pin, present: false, bytes: None, missing: None, unknown: None, architecture: None }
-}
-
-fn unknown(wanted: String, why: &str) -> ImageFacts {
-    ImageFacts { unknown: Some(why.to_owned()), ..found(ImagePin::Unknown { wanted }) }
-}
-
-fn unread(archive: &Archive, reference: Option<&ImageReference>, id: Option<&ContentDigest>) -> ImageFacts {
-    let pin =
-        ImagePin::Unread { archive: archive.version(), reference: reference.map(ToString::to_string), id: id.cloned() };
-    ImageFacts { bytes: Some(archive.len()), ..found(pin) }
-}
-
-fn bad_archive(location: &ArchiveLocation, why: &str) -> Failure {
-    Failure::new(Kind::Image, format!("{location}: {why}"))
-        .next("make it with `docker save --output …` and upload it again, or correct x-balehook.container.image")
 }
 
 fn bad_env(path: &Path, why: &str) -> Failure {

@@ -16,6 +16,8 @@ pub mod prove;
 pub mod registry;
 pub mod s3;
 pub mod source;
+pub mod status;
+pub mod task;
 pub mod transfer;
 
 use std::time::Duration;
@@ -24,6 +26,7 @@ use crate::error::Failure;
 use crate::image::pin::ImagePin;
 use crate::plan::handover::HandoverStep;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
+use crate::plan::task::TaskStep;
 use crate::release::Release;
 
 /// What a plan can do to a host. Every method is idempotent: what is done already is no error.
@@ -53,6 +56,8 @@ pub trait Host {
     async fn handover(&mut self, step: &HandoverStep) -> Result<(), Failure>;
     /// Takes a reference off an image.
     async fn untag(&mut self, reference: &str) -> Result<(), Failure>;
+    /// Runs a task to its end, or ends one that was left under way.
+    async fn task(&mut self, step: &TaskStep) -> Result<(), Failure>;
     /// The container's state and last log lines, quickly, for the report.
     async fn evidence(&mut self, container: &Target) -> Vec<String>;
 }

@@ -17,14 +17,15 @@ use crate::image::archive::ReadError;
 
 /// The first parts, in bytes.
 const FIRST_PART: u64 = 1024 * 1024;
-/// The largest part.
-const LARGEST_PART: u64 = 4 * 1024 * 1024;
+/// The largest part: as most tools upload them, and servers keep them.
+const LARGEST_PART: u64 = 8 * 1024 * 1024;
 /// Parts that are under way at most hold so many bytes together.
-const IN_FLIGHT: u64 = 12 * 1024 * 1024;
+const IN_FLIGHT: u64 = 24 * 1024 * 1024;
 /// Connections to begin with.
 const CONNECTIONS: usize = 4;
 /// Most connections.
 const MOST_CONNECTIONS: usize = 16;
+
 /// Ranges of an archive that are being read, in order.
 pub struct Transfer {
     archive: Archive,

@@ -4,6 +4,9 @@
 //! (`docker save`) or `index.json` (OCI layout) and the image configs are read. Everything in an archive is untrusted:
 //! counts, sizes and depths are bounded, and an error names the entry and its offset.
 
+pub mod header;
+#[cfg(test)]
+mod hostile_tests;
 mod layout;
 #[cfg(test)]
 mod tests;
@@ -122,10 +125,12 @@ pub enum ArchiveError {
     )]
     NoManifest(String),
     /// A manifest, an index or a config that cannot be understood.
-    #[error("has a bad `{entry}`: {why}")]
-    BadJson {
+    #[error("has a bad `{entry}` at byte {offset}: {why}")]
+    Bad {
         /// The entry.
         entry: String,
+        /// Where its header is.
+        offset: u64,
         /// Why.
         why: String,
     },
@@ -189,10 +194,10 @@ pub async fn index(archive: &impl ReadAt, architecture: Option<&str>) -> Result<
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
     /// Several, and nothing says which.
-    #[error("holds {} images and `reference` does not say which: {}", .0.len(), .0.join(", "))]
+    #[error("holds {} images and `reference` does not say which: {}", .0.len(), some(.0))]
     Ambiguous(Vec<String>),
     /// None bears the wanted reference.
-    #[error("does not hold {wanted}; it holds {}", .found.join(", "))]
+    #[error("does not hold {wanted}; it holds {}", some(.found))]
     NoReference {
         /// The reference.
         wanted: String,
@@ -207,6 +212,13 @@ pub enum SelectError {
         /// The one it has.
         found: ContentDigest,
     },
+}
+
+/// The first few of names that an archive gives.
+fn some(names: &[String]) -> String {
+    const SOME: usize = 5;
+    let more = if names.len() > SOME { ", …" } else { "" };
+    names.iter().take(SOME).map(|name| header::shown(name)).collect::<Vec<_>>().join(", ") + more
 }
 
 /// The wanted image of an archive.

@@ -53,6 +53,16 @@ impl HookEnv {
         Self(text.collect())
     }
 
+    /// No variable at all.
+    pub const fn none() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// Every variable, by name.
+    pub fn vars(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Any variable.
     pub fn lookup(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)

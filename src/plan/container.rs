@@ -3,14 +3,15 @@
 use std::net::Ipv4Addr;
 
 use super::recover::{Recovery, new_name, old_name, recover, remove, target};
-use super::step::{Bring, ContainerSpec, Proof, Step, Target};
-use super::{Action, Asker, Plan, create, handover};
+use super::step::{ContainerSpec, Proof, Step, Target};
+use super::task::{self, Around};
+use super::{Action, Asker, Plan, create, handover, images};
 use crate::error::{Failure, Kind};
 use crate::facts::{self, ContainerFacts, Facts, ImageFacts};
 use crate::image::pin::ImagePin;
 use crate::release::{FORMAT, Observed, Release};
 use crate::spec::types::LifecycleEvent;
-use crate::spec::{Container, Deployment, ImageSource};
+use crate::spec::{Container, Deployment, ImageNeed};
 
 /// What `event` does in container mode.
 ///
@@ -40,6 +41,7 @@ pub fn plan(
 
 /// Everything that bears our label or one of our names goes, whatever state it is in. Nothing here can fail the event.
 fn stop(plan: &mut Plan, deployment: &Deployment, facts: &Facts) {
+    plan.actions.extend(task::remove_left(facts));
     for container in &facts.containers {
         note_stranger(plan, deployment, container);
         if container.is_running() {
@@ -68,46 +70,38 @@ fn before_install(
     container: &Container,
     facts: &Facts,
 ) -> Result<(), Failure> {
-    let image = wanted_image(facts)?;
+    let image = wanted_image(deployment, container, facts)?;
     assume(plan, facts, image);
     check(container, facts, image)?;
+    let of_tasks = task::images(plan, deployment, facts)?;
     begin(plan, deployment, facts);
-    make_room(plan, deployment, facts, &image.pin)?;
-    prune(plan, deployment, facts, &image.pin);
+    let wanted = pins(image, &of_tasks);
+    images::make_room(plan, deployment, facts, &wanted)?;
+    images::prune(plan, deployment, facts, &wanted);
     Ok(())
 }
 
 fn bring(plan: &mut Plan, deployment: &Deployment, container: &Container, facts: &Facts) -> Result<(), Failure> {
-    let image = wanted_image(facts)?;
+    let image = wanted_image(deployment, container, facts)?;
     assume(plan, facts, image);
     check(container, facts, image)?;
+    let of_tasks = task::images(plan, deployment, facts)?;
     begin(plan, deployment, facts);
-    make_room(plan, deployment, facts, &image.pin)?;
-    bring_image(plan, deployment, container, facts, image);
-    Ok(())
+    bring_images(plan, deployment, container, facts, image, &of_tasks)
 }
 
-fn bring_image(plan: &mut Plan, deployment: &Deployment, container: &Container, facts: &Facts, image: &ImageFacts) {
-    let tag = image.pin.keeper_tag(&deployment.name);
-    if !image.present {
-        plan.actions.push(Action::required(Step::Bring(match &container.image {
-            ImageSource::Registry(reference) => Bring::Pull {
-                image: image.pin.clone(),
-                registry: reference.registry().to_owned(),
-                platform: container.service.platform.clone(),
-            },
-            ImageSource::Archive { location, .. } => Bring::Load {
-                image: image.pin.clone(),
-                archive: location.clone(),
-                platform: container.service.platform.clone(),
-                bytes: image.bytes,
-                missing: image.missing,
-            },
-        })));
-    }
-    if !facts.keeper_tags.contains(&tag) {
-        plan.actions.push(Action::required(Step::Keep { image: image.pin.clone(), tag }));
-    }
+fn bring_images(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    container: &Container,
+    facts: &Facts,
+    image: &ImageFacts,
+    of_tasks: &[(ImageNeed, &ImageFacts)],
+) -> Result<(), Failure> {
+    images::make_room(plan, deployment, facts, &pins(image, of_tasks))?;
+    images::bring(plan, &deployment.name, &container.need(), facts, image);
+    of_tasks.iter().for_each(|(need, image)| images::bring(plan, &deployment.name, need, facts, image));
+    Ok(())
 }
 
 fn start(
@@ -117,8 +111,9 @@ fn start(
     asker: &Asker,
     facts: &Facts,
 ) -> Result<(), Failure> {
-    let image = wanted_image(facts)?;
+    let image = wanted_image(deployment, container, facts)?;
     assume(plan, facts, image);
+    let of_tasks = task::images(plan, deployment, facts)?;
     let serving = begin(plan, deployment, facts);
     let spec = container_spec(deployment, container, facts, image);
     let digest = spec_digest(&spec, container)?;
@@ -130,14 +125,15 @@ fn start(
     match same {
         Some(same) => keep_serving(plan, same, proof(deployment, container, None), facts, release),
         None => {
-            make_room(plan, deployment, facts, &image.pin)?;
-            bring_image(plan, deployment, container, facts, image);
+            bring_images(plan, deployment, container, facts, image, &of_tasks)?;
             plan.changed_options = changed_options(&spec, facts);
-            let put = |spec| labelled(spec, deployment, asker, image, &digest);
-            replace(plan, deployment, container, facts, serving.as_ref(), spec, put, release)?;
+            let around = task::around(deployment, container, asker, facts, image)?;
+            let spec = labelled(spec, deployment, asker, image, &digest);
+            let new = Incoming { spec, proof: proof(deployment, container, None), release, around };
+            replace(plan, deployment, container, facts, serving.as_ref(), new)?;
         }
     }
-    prune(plan, deployment, facts, &image.pin);
+    images::prune(plan, deployment, facts, &pins(image, &of_tasks));
     Ok(())
 }
 
@@ -155,21 +151,30 @@ fn keep_serving(plan: &mut Plan, same: &ContainerFacts, proof: Proof, facts: &Fa
     }
 }
 
+/// A release that is put in place.
+pub(super) struct Incoming {
+    /// Its container.
+    pub spec: ContainerSpec,
+    /// How it is proven.
+    pub proof: Proof,
+    /// Its record.
+    pub release: Release,
+    /// The tasks before and after it.
+    pub around: Around,
+}
+
 /// One container after the other, or the new one beside the old one until the ports are handed over.
-#[allow(clippy::too_many_arguments)] // what a release consists of
 fn replace(
     plan: &mut Plan,
     deployment: &Deployment,
     container: &Container,
     facts: &Facts,
     old: Option<&ContainerFacts>,
-    spec: ContainerSpec,
-    labelled: impl Fn(ContainerSpec) -> ContainerSpec,
-    release: Release,
+    new: Incoming,
 ) -> Result<(), Failure> {
     let service = &container.service;
     let Some(order) = service.handover else {
-        swap(plan, deployment, facts, old, labelled(spec), proof(deployment, container, None), release);
+        swap(plan, deployment, facts, old, new);
         return Ok(());
     };
     let seen = facts.handover.as_ref();
@@ -178,27 +183,21 @@ fn replace(
         note_stranger(plan, deployment, old);
     }
     let at = handover::place(&deployment.name, service, seen, old)?;
-    let spec = labelled(handover::dressed(spec, service, facts.engine.yes(), &at));
+    let spec = handover::dressed(new.spec, service, facts.engine.yes(), &at);
     let proof = proof(deployment, container, Some(at.address));
-    handover::start(plan, deployment, order, facts, old, handover::Beside { spec, at, proof, release });
+    handover::start(plan, deployment, order, facts, old, at, Incoming { spec, proof, ..new });
     Ok(())
 }
 
 /// The swap: everything that can fail without touching the old container comes first.
-fn swap(
-    plan: &mut Plan,
-    deployment: &Deployment,
-    facts: &Facts,
-    old: Option<&ContainerFacts>,
-    spec: ContainerSpec,
-    proof: Proof,
-    release: Release,
-) {
+fn swap(plan: &mut Plan, deployment: &Deployment, facts: &Facts, old: Option<&ContainerFacts>, new: Incoming) {
+    let Incoming { spec, proof, release, around } = new;
     let name = deployment.name.to_string();
     let created = |name: &str| Target { name: name.to_owned(), id: None };
     let aside = new_name(&deployment.name);
     let remove_new = |name: &str| vec![Step::Remove { container: created(name), volumes: true }];
     plan.actions.push(Action::undone_by(Step::Create(Box::new(spec)), remove_new(&aside)));
+    plan.actions.extend(around.before);
     if let Some(old) = old {
         note_stranger(plan, deployment, old);
         plan.old = Some(target(old));
@@ -214,11 +213,13 @@ fn swap(
     let start = Step::Start { container: created(&name) };
     plan.actions.push(Action::undone_by(start, vec![Step::Kill { container: created(&name) }]));
     plan.actions.push(Action::required(Step::Prove { container: created(&name), proof }));
+    plan.actions.extend(around.proven);
     plan.actions.push(Action::required(Step::Record { container: created(&name), release: Box::new(release) }));
     if let Some(old) = old {
         let aside = ContainerFacts { name: old_name(&deployment.name), ..old.clone() };
         plan.actions.push(Action::best_effort(remove(&aside)));
     }
+    plan.actions.extend(around.recorded);
 }
 
 /// `lead_back`: where the kernel hands the ports over, the step after which they lead to the old container again.
@@ -241,7 +242,7 @@ fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str, lead_back: Opti
 }
 
 fn validate(plan: &mut Plan, deployment: &Deployment, container: &Container, facts: &Facts) -> Result<(), Failure> {
-    let image = wanted_image(facts)?;
+    let image = wanted_image(deployment, container, facts)?;
     assume(plan, facts, image);
     let name = &deployment.name;
     let wanted = image.pin.identity();
@@ -273,67 +274,24 @@ fn proof(deployment: &Deployment, container: &Container, at: Option<Ipv4Addr>) -
     handover::proof(deployment, container, proof, at)
 }
 
-/// Where the image does not fit, the releases before the present one go first. Whether that was enough is looked at
-/// again before the first byte is loaded.
-fn make_room(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &ImagePin) -> Result<(), Failure> {
-    let Some(refusal) = facts.room.as_ref().and_then(facts::Room::refusal) else { return Ok(()) };
-    let before = plan.actions.len();
-    prune_to(plan, deployment, facts, wanted, 1);
-    if plan.actions.len() == before {
-        return Err(refusal);
-    }
-    plan.notes.push(format!("{}: images of earlier releases go first", refusal.message));
-    Ok(())
+/// Every image of the deployment: the service's, and those of tasks.
+fn pins<'a>(image: &'a ImageFacts, of_tasks: &[(ImageNeed, &'a ImageFacts)]) -> Vec<&'a ImagePin> {
+    std::iter::once(image).chain(of_tasks.iter().map(|(_, image)| *image)).map(|image| &image.pin).collect()
 }
 
-/// Our tags that no kept release holds, and what was brought in for them.
-fn prune(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &ImagePin) {
-    let is_recorded = plan.actions.iter().any(|action| matches!(action.step, Step::Record { .. }));
-    prune_to(plan, deployment, facts, wanted, deployment.keep - usize::from(is_recorded));
-}
-
-/// The same, where the last `earlier` releases are kept.
-fn prune_to(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &ImagePin, earlier: usize) {
-    let mut kept: Vec<String> =
-        facts.releases.iter().take(earlier).map(|release| release.image.keeper_tag(&deployment.name)).collect();
-    kept.push(wanted.keeper_tag(&deployment.name));
-    let needed: Vec<&String> = kept.iter().flat_map(|tag| brought_for(facts, tag)).collect();
-    for tag in facts.keeper_tags.iter().filter(|tag| !kept.contains(tag)) {
-        let references =
-            brought_for(facts, tag).filter(|reference| !needed.contains(reference) && !is_of(wanted, reference));
-        for reference in references.chain([tag]) {
-            let action = Action::best_effort(Step::Untag { reference: reference.clone() });
-            if !plan.actions.contains(&action) {
-                plan.actions.push(action);
-            }
-        }
-    }
-}
-
-fn brought_for<'a>(facts: &'a Facts, tag: &'a str) -> impl Iterator<Item = &'a String> {
-    facts.brought.iter().filter(move |brought| brought.tag == tag).flat_map(|brought| &brought.references)
-}
-
-fn is_of(pin: &ImagePin, reference: &str) -> bool {
-    match pin {
-        ImagePin::Content { reference: own, .. } | ImagePin::Unread { reference: own, .. } => {
-            own.as_deref() == Some(reference)
-        }
-        ImagePin::Registry { .. } | ImagePin::Unknown { .. } => pin.argument() == reference,
-    }
-}
-
-fn wanted_image(facts: &Facts) -> Result<&ImageFacts, Failure> {
-    facts.image.as_ref().ok_or_else(|| Failure::new(Kind::Unexpected, "the image was not looked up for this event"))
+fn wanted_image<'a>(
+    deployment: &Deployment,
+    container: &Container,
+    facts: &'a Facts,
+) -> Result<&'a ImageFacts, Failure> {
+    facts.image(&container.need().key(&deployment.bundle_root))
 }
 
 fn assume(plan: &mut Plan, facts: &Facts, image: &ImageFacts) {
     if let facts::Known::No(why) = &facts.engine {
         plan.assumptions.push(format!("no engine was asked ({why}): assumed that nothing runs yet"));
     }
-    if let Some(why) = &image.unknown {
-        plan.assumptions.push(format!("{} was not looked up ({why}): assumed that it exists", image.pin.argument()));
-    }
+    images::assume(plan, image);
     if let facts::Known::No(why) = &facts.environment {
         plan.assumptions.push(format!("an env_file was not read ({why}): its variables are missing below"));
     }
@@ -342,7 +300,7 @@ fn assume(plan: &mut Plan, facts: &Facts, image: &ImageFacts) {
 /// What is known to fail is refused before anything is touched.
 fn check(container: &Container, facts: &Facts, image: &ImageFacts) -> Result<(), Failure> {
     if let Some(engine) = facts.engine.yes() {
-        check_architecture(container, engine, image)?;
+        images::check_architecture(container.service.platform.as_deref(), engine, image)?;
         for (option, needs) in create::engine_needs(&container.service) {
             if engine.api < needs {
                 return Err(Failure::new(
@@ -363,17 +321,6 @@ fn check(container: &Container, facts: &Facts, image: &ImageFacts) -> Result<(),
             .next("stop that, or publish another host port under x-balehook.container.ports"));
     }
     Ok(())
-}
-
-fn check_architecture(container: &Container, engine: &facts::EngineFacts, image: &ImageFacts) -> Result<(), Failure> {
-    match &image.architecture {
-        Some(built) if *built != engine.architecture && container.service.platform.is_none() => Err(Failure::new(
-            Kind::Image,
-            format!("{} is built for {built}, this host is {}", image.pin.describe(), engine.architecture),
-        )
-        .next(format!("build it for {}, or set `platform:` if the host can emulate {built}", engine.architecture))),
-        _ => Ok(()),
-    }
 }
 
 fn container_spec(deployment: &Deployment, container: &Container, facts: &Facts, image: &ImageFacts) -> ContainerSpec {
@@ -422,6 +369,7 @@ fn release(asker: &Asker, image: &ImageFacts, spec: &ContainerSpec, digest: &str
         revision: asker.revision.clone(),
         source: asker.source.clone(),
         image: image.pin.clone(),
+        more_images: Vec::new(),
         spec: digest.to_owned(),
         options: spec.run_options(),
         observed: Observed::default(),

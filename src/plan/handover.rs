@@ -8,6 +8,7 @@ use std::time::Duration;
 use bollard::models::{EndpointIpamConfig, EndpointSettings};
 use serde::Serialize;
 
+use super::container::Incoming;
 use super::recover::{new_name, old_name, remove, target};
 use super::step::{ContainerSpec, Proof, Step, Target};
 use super::{Action, Plan, create};
@@ -15,7 +16,6 @@ use crate::error::{Failure, Kind};
 use crate::facts::{
     ContainerFacts, EngineFacts, Facts, Handed, HandoverFacts, LABEL_ADDRESS, LABEL_PORTS, NetworkFacts,
 };
-use crate::release::Release;
 use crate::spec::handover::{Handover, forwards, join, probe_at};
 use crate::spec::service::Service;
 use crate::spec::types::{ContentDigest, Name};
@@ -205,32 +205,22 @@ pub fn dressed(spec: ContainerSpec, service: &Service, engine: Option<&EngineFac
     };
     service.networks.insert(0, (NETWORK.to_owned(), ours));
     let mut options = create::container_options(&service, api);
+    options.body.labels = spec.options.body.labels.clone();
     let labels = options.body.labels.get_or_insert_default();
     labels.insert(LABEL_PORTS.into(), join(&at.forwards));
     labels.insert(LABEL_ADDRESS.into(), at.addresses());
     ContainerSpec { options, ..spec }
 }
 
-/// A release that is put in place beside the old one.
-pub struct Beside {
-    /// The new container.
-    pub spec: ContainerSpec,
-    /// Where it will be.
-    pub at: Handed,
-    /// How it is proven there.
-    pub proof: Proof,
-    /// Its record.
-    pub release: Release,
-}
-
 /// Start, prove, hand the ports over, record; then the old one's connections end, and it is stopped.
-pub fn start(
+pub(super) fn start(
     plan: &mut Plan,
     deployment: &Deployment,
     handover: Handover,
     facts: &Facts,
     old: Option<&ContainerFacts>,
-    new: Beside,
+    at: Handed,
+    new: Incoming,
 ) {
     let Some(seen) = &facts.handover else { return };
     let (name, aside) = (deployment.name.to_string(), new_name(&deployment.name));
@@ -240,9 +230,11 @@ pub fn start(
     }
     let remove_new = vec![Step::Remove { container: created(&aside), volumes: true }];
     plan.actions.push(Action::undone_by(Step::Create(Box::new(new.spec)), remove_new));
+    plan.actions.extend(new.around.before);
     let kill = vec![Step::Kill { container: created(&aside) }];
     plan.actions.push(Action::undone_by(Step::Start { container: created(&aside) }, kill));
     plan.actions.push(Action::required(Step::Prove { container: created(&aside), proof: new.proof }));
+    plan.actions.extend(new.around.proven);
     let back = lead_to(facts, &deployment.name, old);
     if let Some(old) = old {
         beside(plan, old, handover);
@@ -259,9 +251,10 @@ pub fn start(
         Step::Rename { container: created(&aside), to: name.clone() },
         [undo].into_iter().chain(back.filter(|_| old.is_none())).collect(),
     ));
-    let switch = HandoverStep::Switch { name: name.clone(), to: new.at, network: seen.network.clone() };
+    let switch = HandoverStep::Switch { name: name.clone(), to: at, network: seen.network.clone() };
     plan.actions.push(Action::required(Step::Handover(switch)));
     plan.actions.push(Action::required(Step::Record { container: created(&name), release: Box::new(new.release) }));
+    plan.actions.extend(new.around.recorded);
     if let Some(old) = old {
         let old = ContainerFacts { name: old_name(&deployment.name), ..old.clone() };
         retire(plan, &old, handover);

@@ -6,9 +6,11 @@
 pub mod container;
 pub mod create;
 pub mod handover;
+pub mod images;
 pub mod recover;
 pub mod run_line;
 pub mod step;
+pub mod task;
 
 use serde::Serialize;
 

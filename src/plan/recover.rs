@@ -4,7 +4,7 @@
 //! to `<name>.balehook-old`, and the new one takes over the name. A release is proven only once it is on record.
 
 use super::step::{Step, Target};
-use super::{Action, handover};
+use super::{Action, handover, task};
 use crate::facts::{ContainerFacts, Facts};
 use crate::spec::types::Name;
 
@@ -45,6 +45,10 @@ pub fn recover(name: &Name, facts: &Facts) -> Recovery {
         recovery
             .note
             .get_or_insert_with(|| format!("{} was left by an interrupted deployment and is removed", new.name));
+    }
+    if let Some(left) = facts.task_containers.first() {
+        recovery.actions.splice(0..0, task::remove_left(facts));
+        recovery.note.get_or_insert_with(|| format!("{left} was left by an interrupted deployment and is removed"));
     }
     recovery
 }

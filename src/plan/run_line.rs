@@ -105,7 +105,17 @@ pub fn run_options(options: &ContainerOptions, environment: &[EnvVar]) -> Vec<Ve
 
 /// The whole line; the container is created, and started by a step of its own.
 pub fn create_line(spec: &ContainerSpec) -> String {
-    let mut words = vec!["docker".to_owned(), "create".to_owned(), "--name".to_owned(), spec.name.clone()];
+    line(&["docker", "create"], spec)
+}
+
+/// The whole line of a container that is run to its end and removed.
+pub fn run_line(spec: &ContainerSpec) -> String {
+    line(&["docker", "run", "--rm"], spec)
+}
+
+fn line(command: &[&str], spec: &ContainerSpec) -> String {
+    let mut words: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+    words.extend(["--name".to_owned(), spec.name.clone()]);
     words.extend(spec.run_options().into_iter().flatten());
     words.push(spec.image.argument());
     words.extend(spec.options.body.cmd.iter().flatten().cloned());

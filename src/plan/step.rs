@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::create::ContainerOptions;
 use super::handover::HandoverStep;
 use super::run_line;
+use super::task::TaskStep;
 use crate::image::delta::Missing;
 use crate::image::pin::ImagePin;
 use crate::release::Release;
@@ -82,6 +83,8 @@ pub enum Step {
         /// The reference.
         reference: String,
     },
+    /// A task of a person's before or after the deployment.
+    Task(TaskStep),
 }
 
 /// How an image is brought in.
@@ -186,7 +189,8 @@ impl Step {
             | Self::Rename { .. }
             | Self::Start { .. }
             | Self::Remove { .. }
-            | Self::Untag { .. } => true,
+            | Self::Untag { .. }
+            | Self::Task(_) => true,
         }
     }
 
@@ -194,6 +198,7 @@ impl Step {
     pub fn title(&self) -> String {
         match self {
             Self::Create(spec) => format!("docker create --name {} … {}", spec.name, spec.image.describe()),
+            Self::Task(task) => task.title(),
             other => other.to_string(),
         }
     }
@@ -217,6 +222,7 @@ impl fmt::Display for Step {
             Self::Remove { container, volumes: false } => write!(f, "docker rm --force {container}"),
             Self::Handover(step) => write!(f, "{step}"),
             Self::Untag { reference } => write!(f, "docker rmi {reference}"),
+            Self::Task(task) => write!(f, "{task}"),
         }
     }
 }

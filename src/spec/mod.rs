@@ -6,11 +6,12 @@ pub mod env_file;
 pub mod handover;
 pub mod problem;
 pub mod service;
+pub mod task;
 pub mod types;
 pub mod validate;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::image::reference::ImageReference;
@@ -21,12 +22,16 @@ use types::{ContentDigest, LifecycleEvent, Name, S3Uri};
 pub struct Deployment {
     /// `x-balehook.name`: the container's name.
     pub name: Name,
+    /// The bundle's folder: the one with `appspec.yml`.
+    pub bundle_root: PathBuf,
     /// Which of the three ways.
     pub mode: Mode,
     /// `x-balehook.health`.
     pub health: Health,
     /// `x-balehook.keep`: releases whose images stay for a rollback, at least 1. Default 3.
     pub keep: usize,
+    /// `x-balehook.before` and `x-balehook.after`.
+    pub tasks: task::Tasks,
     /// The `timeout:` of our own hook of each event that has one.
     pub timeouts: BTreeMap<LifecycleEvent, Duration>,
 }
@@ -35,6 +40,18 @@ impl Deployment {
     /// The time that our hook of an event has; CodeDeploy's default is 3600 s.
     pub fn timeout(&self, event: LifecycleEvent) -> Duration {
         self.timeouts.get(&event).copied().unwrap_or(Duration::from_secs(3600))
+    }
+
+    /// The images that tasks have of their own.
+    pub fn task_images(&self) -> Vec<ImageNeed> {
+        self.tasks.all().filter_map(task::Task::need).collect()
+    }
+
+    /// What is deployed, as written: for the record.
+    pub fn source(&self) -> String {
+        match &self.mode {
+            Mode::Container(container) => container.image.written(&self.bundle_root),
+        }
     }
 }
 
@@ -52,6 +69,47 @@ pub struct Container {
     pub image: ImageSource,
     /// Its options.
     pub service: service::Service,
+}
+
+impl Container {
+    /// Its image.
+    pub fn need(&self) -> ImageNeed {
+        ImageNeed { source: self.image.clone(), platform: self.service.platform.clone() }
+    }
+}
+
+/// One image that a deployment needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageNeed {
+    /// Where it comes from.
+    pub source: ImageSource,
+    /// `linux/arm64`, where one is named.
+    pub platform: Option<String>,
+}
+
+impl ImageNeed {
+    /// As written, with the platform: what tells one need from another.
+    pub fn key(&self, bundle_root: &Path) -> String {
+        let platform = self.platform.as_ref().map(|platform| format!(" for {platform}")).unwrap_or_default();
+        format!("{}{platform}", self.source.written(bundle_root))
+    }
+}
+
+impl ImageSource {
+    /// As written in `appspec.yml`, in one line: the same on whichever host and in whichever folder the bundle lies.
+    pub fn written(&self, bundle_root: &Path) -> String {
+        match self {
+            Self::Registry(reference) => reference.to_string(),
+            Self::Archive { location, reference, id } => {
+                let archive = match location {
+                    ArchiveLocation::File(path) => path.strip_prefix(bundle_root).unwrap_or(path).display().to_string(),
+                    ArchiveLocation::S3(uri) => uri.to_string(),
+                };
+                let reference = reference.as_ref().map(|reference| format!(" {reference}")).unwrap_or_default();
+                format!("{archive}{reference}{}", id.as_ref().map(|id| format!(" {id}")).unwrap_or_default())
+            }
+        }
+    }
 }
 
 /// Where an image comes from.

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod edge_tests;
 mod official;
-mod section;
+pub(super) mod section;
 #[cfg(test)]
 mod tests;
 

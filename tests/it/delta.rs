@@ -52,21 +52,6 @@ fn an_archive_of_known_layers_alone_travels_as_its_config() {
     assert_eq!(world().get(port, "/").as_deref(), Some("one"));
 }
 
-/// Deploys an archive that some other tool made of a release.
-fn deploys(stem: &str, make: impl Fn(&Path, &Path, &str)) {
-    let (bundle, name, port) = bundle(stem, "image.tar");
-    let scratch = tempfile::tempdir_in(world().folder()).unwrap();
-    let plain = scratch.path().join("plain.tar");
-    release(&name, "one").write(&plain);
-    make(&plain, &bundle.path().join("image.tar"), &format!("{name}:one"));
-
-    bundle.hook("ApplicationStart").exits(0);
-
-    assert_eq!(world().get(port, "/").as_deref(), Some("one"), "{stem}");
-    let parts = world().docker(&["images", "--quiet", "--filter", &format!("reference=balehook/{name}:part-*")]);
-    assert_eq!(parts, "", "{stem}: nothing of the way there is left");
-}
-
 #[test]
 fn an_archive_that_does_not_name_its_image_is_kept_by_a_tag_of_ours() {
     let (bundle, name, port) = bundle("nameless", "image.tar");
@@ -77,44 +62,6 @@ fn an_archive_that_does_not_name_its_image_is_kept_by_a_tag_of_ours() {
 
     assert_eq!(world().config_digest(&name), id);
     assert_eq!(world().get(port, "/").as_deref(), Some("one"));
-}
-
-fn skopeo(args: &[&str]) {
-    let output = Command::new("skopeo").args(["--insecure-policy", "copy", "--quiet"]).args(args).output().unwrap();
-    assert!(output.status.success(), "skopeo {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[test]
-fn an_archive_that_this_engine_saved_is_read() {
-    deploys("saved", |plain, archive, tag| {
-        world().docker(&["load", "--input", plain.to_str().unwrap()]);
-        world().docker(&["save", "--output", archive.to_str().unwrap(), tag]);
-        world().docker(&["rmi", "--force", tag]);
-    });
-}
-
-#[test]
-fn archives_of_skopeo_are_read_with_layers_plain_gzipped_and_zstd() {
-    deploys("skopeo-docker", |plain, archive, tag| {
-        skopeo(&[
-            &format!("docker-archive:{}", plain.display()),
-            &format!("docker-archive:{}:{tag}", archive.display()),
-        ]);
-    });
-    deploys("skopeo-oci", |plain, archive, tag| {
-        skopeo(&[&format!("docker-archive:{}", plain.display()), &format!("oci-archive:{}:{tag}", archive.display())]);
-    });
-    deploys("skopeo-zstd", |plain, archive, tag| {
-        let folder = tempfile::tempdir_in(world().folder()).unwrap();
-        let from = format!("docker-archive:{}", plain.display());
-        let layout = format!("oci:{}:{tag}", folder.path().display());
-        skopeo(&["--dest-compress", "--dest-compress-format", "zstd", &from, &layout]);
-        let mut tar = tar::Builder::new(std::fs::File::create(archive).unwrap());
-        tar.append_dir_all(".", folder.path()).unwrap();
-        tar.finish().unwrap();
-        let manifest = Command::new("grep").args(["-rl", "tar+zstd"]).arg(folder.path()).status().unwrap();
-        assert!(manifest.success(), "the layers are compressed with zstd");
-    });
 }
 
 fn compress(tool: &[&str], plain: &Path) -> PathBuf {
@@ -217,54 +164,6 @@ fn a_load_that_was_killed_leaves_nothing_that_the_next_one_does_not_remove() {
     assert_eq!(world().get(port, "/").as_deref(), Some("one"));
 }
 
-/// Archives by chance, from a fixed seed.
-#[test]
-fn what_the_engine_ends_up_with_is_what_a_plain_load_gives() {
-    let mut chance = Chance(0x5eed);
-    for round in 0..10 {
-        let (bundle, name, _) = bundle("random", "image.tar");
-        let archive = bundle.path().join("image.tar");
-        let tag = format!("{name}:1");
-        let mut image = Layered::web(&tag, &format!("round {round}"));
-        for _ in 0..chance.below(6) {
-            // Few different ones: layers repeat, in one image and in several.
-            let layer = chance.below(4);
-            image = image.below(&[b'a' + u8::try_from(layer).unwrap()], 10_000 + layer * 7_000_000);
-        }
-        image.shape(chance.below(3) == 0, chance.below(2) == 0, chance.below(2) == 0).write(&archive);
-
-        bundle.hook("AfterInstall").exits(0);
-
-        let seen = |reference: &str| {
-            let format = "{{json .RootFS.Layers}} {{json .Config.Labels}} {{json .Config.Cmd}} {{.Architecture}}";
-            let text = world().docker(&["image", "inspect", "--format", format, reference]);
-            // On graph drivers the ID is the config's digest; containerd's store makes a manifest of its own for the
-            // archives of old engines.
-            let id = if world().has_containerd_store() { "-" } else { "{{.Id}}" };
-            text + &world().docker(&["image", "inspect", "--format", id, reference])
-        };
-        let ours = seen(&tag);
-        world().docker(&["rmi", "--force", &tag]);
-        let _ = world().docker_may_fail(&["image", "prune", "--force"]);
-        world().docker(&["load", "--input", archive.to_str().unwrap()]);
-        assert_eq!(ours, seen(&tag), "round {round}");
-        let container = world().docker(&["create", &tag]);
-        world().docker(&["rm", &container]);
-    }
-}
-
-/// xorshift: the same numbers each time.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
-
 #[test]
 fn an_archive_with_a_flipped_byte_is_refused_with_the_layer_and_no_tag_moves() {
     let (mut bundle, name, port) = bundle("flipped", "image.tar");
@@ -281,4 +180,69 @@ fn an_archive_with_a_flipped_byte_is_refused_with_the_layer_and_no_tag_moves() {
 
     assert_eq!(world().docker(&["image", "inspect", "--format", "{{.Id}}", &format!("{name}:1")]), before);
     assert_eq!(world().get(port, "/").as_deref(), Some("one"));
+}
+
+/// A release whose layers are compressed with zstd, in an OCI layout: `frames` for each.
+fn zstd_layout(name: &str, frames: usize, path: &Path) {
+    let scratch = tempfile::tempdir_in(world().folder()).unwrap();
+    let layers = [release_layer(name), crate::support::images::server_layer("one")];
+    let mut blobs = Vec::new();
+    let mut add = |bytes: Vec<u8>| {
+        let digest = crate::support::images::sha256(&bytes);
+        blobs.push((format!("blobs/sha256/{digest}"), bytes));
+        serde_json::json!({ "digest": format!("sha256:{digest}"), "size": 0 })
+    };
+    let diff_ids = layers.each_ref().map(|layer| format!("sha256:{}", crate::support::images::sha256(layer)));
+    let config = serde_json::json!({ "architecture": "amd64", "os": "linux", "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        "config": { "Cmd": ["/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/www"] } });
+    let config = add(config.to_string().into_bytes());
+    let layers = layers.map(|layer| {
+        let mut frame = |part: &[u8]| {
+            let plain = scratch.path().join("layer.tar");
+            std::fs::write(&plain, part).unwrap();
+            std::fs::read(compress(&["zstd", "-1", "--quiet", "--force"], &plain)).unwrap()
+        };
+        let parts = layer.chunks(layer.len().div_ceil(frames));
+        let mut descriptor = add(parts.flat_map(&mut frame).collect());
+        descriptor["mediaType"] = "application/vnd.oci.image.layer.v1.tar+zstd".into();
+        descriptor
+    });
+    let manifest = serde_json::json!({ "schemaVersion": 2, "config": config, "layers": layers });
+    let manifest = add(manifest.to_string().into_bytes());
+    let index = serde_json::json!({ "schemaVersion": 2, "manifests": [manifest] }).to_string().into_bytes();
+    blobs.push(("index.json".into(), index));
+    let mut tar = tar::Builder::new(std::fs::File::create(path).unwrap());
+    for (entry, content) in blobs {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, entry, &content[..]).unwrap();
+    }
+    tar.finish().unwrap();
+}
+
+fn release_layer(name: &str) -> Vec<u8> {
+    crate::support::images::noise_layer(name.as_bytes(), 6_000_000)
+}
+
+#[test]
+fn zstd_layers_travel_once_where_their_frames_say_how_much_they_unpack_to() {
+    for (stem, frames) in [("zstd", 1), ("frames", 3)] {
+        let (world, name, port) = (world(), world().name(stem), world().port());
+        let scratch = tempfile::tempdir_in(world.folder()).unwrap();
+        let path = scratch.path().join("image.tar");
+        zstd_layout(&name, frames, &path);
+        let size = std::fs::metadata(&path).unwrap().len();
+        let uri = world.put("releases", &format!("{name}.tar"), &path);
+        let service = format!("image: {{archive: \"{uri}\"}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
+        let mut bundle = Bundle::container(&name, &service, HEALTH);
+        let proxy = crate::faults::Proxy::start(0, crate::faults::Fault::Slow);
+        bundle.env("AWS_ENDPOINT_URL_S3", &proxy.url());
+
+        bundle.hook("ApplicationStart").exits(0);
+
+        assert_eq!(world.get(port, "/").as_deref(), Some("one"), "{stem}");
+        let sent = proxy.sent();
+        assert!(frames > 1 || sent < size + size / 10, "{stem}: {sent} bytes were sent of {size}");
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::support::images::web;
 use crate::support::{Bundle, world};
@@ -53,6 +53,11 @@ impl Proxy {
             }
         });
         proxy
+    }
+
+    /// Bytes that it passed on to the client.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::SeqCst)
     }
 
     pub fn url(&self) -> String {
@@ -260,4 +265,129 @@ fn answers_of_another_range_and_bytes_that_changed_on_the_way_are_refused_and_th
         let half = |tag: &&str| **tag == format!("{name}:2") || tag.starts_with(&format!("balehook/{name}:part-"));
         assert_eq!(images.lines().find(half), None, "{stem}");
     }
+}
+
+/// A proxy that cuts connections where they are at certain bytes of the object, once at each.
+pub struct Cuts {
+    port: u16,
+    left: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Cuts {
+    fn start(at: Vec<u64>) -> Self {
+        let port = world().port();
+        let listener = world().inside(|| TcpListener::bind(("127.0.0.1", port)).unwrap());
+        let cuts = Self { port, left: Arc::new(Mutex::new(at)) };
+        let left = cuts.left.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let left = left.clone();
+                std::thread::spawn(move || relay_until_cut(client, &left));
+            }
+        });
+        cuts
+    }
+}
+
+/// One connection: answers say themselves where in the object they begin.
+fn relay_until_cut(mut client: TcpStream, left: &Mutex<Vec<u64>>) {
+    let server = world().inside(|| TcpStream::connect(("127.0.0.1", 8333)));
+    let Ok(mut server) = server else { return };
+    let (mut upstream, mut from_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from_client, &mut upstream);
+    });
+    let mut at = 0;
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(mut count @ 1..) = server.read(&mut buffer) {
+        let mut head = 0;
+        if buffer.starts_with(b"HTTP/1.1 ") {
+            let text = String::from_utf8_lossy(&buffer[..count]).to_lowercase();
+            head = text.find("\r\n\r\n").map_or(count, |end| end + 4);
+            let range =
+                text[..head.min(text.len())].split_once("content-range: bytes ").map(|(_, rest)| rest.to_owned());
+            at = range.and_then(|range| range.split('-').next()?.parse().ok()).unwrap_or(u64::MAX / 2);
+        }
+        let body = (count - head) as u64;
+        let found = {
+            let mut left = left.lock().unwrap();
+            let found = left.iter().position(|cut| (at..at + body).contains(cut));
+            found.map(|found| left.remove(found))
+        };
+        if let Some(cut) = found {
+            count = head + usize::try_from(cut - at).unwrap();
+        }
+        if client.write_all(&buffer[..count]).is_err() || found.is_some() {
+            break;
+        }
+        at += body;
+    }
+    let _ = client.shutdown(std::net::Shutdown::Both);
+    let _ = server.shutdown(std::net::Shutdown::Both);
+}
+
+#[test]
+fn a_transfer_that_is_cut_at_every_tenth_of_the_object_is_gone_on_with_at_each() {
+    let (mut bundle, name, port, id) = second_release("tenths");
+    // The archive has 22 MB: its first two layers and their end.
+    let cuts = Cuts::start((1..10).map(|tenth| tenth * 2_200_000).collect());
+    bundle.env("AWS_ENDPOINT_URL_S3", &format!("http://127.0.0.1:{}", cuts.port));
+
+    bundle.hook("ApplicationStart").exits(0);
+
+    assert_eq!(*cuts.left.lock().unwrap(), Vec::<u64>::new(), "it was cut nine times");
+    assert_eq!(world().get(port, "/").as_deref(), Some("two"));
+    assert_eq!(world().config_digest(&name), id, "not one byte was mixed up");
+}
+
+/// The old container runs as before, and no image of the second release is there, whole or in part.
+fn untouched(name: &str, old: &str, port: u16) {
+    assert_eq!(world().running(name), old);
+    assert_eq!(world().get(port, "/").as_deref(), Some("one"));
+    let images = world().docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+    let half = |tag: &&str| **tag == format!("{name}:2") || tag.starts_with(&format!("balehook/{name}:part-"));
+    assert_eq!(images.lines().find(half), None, "{name}");
+}
+
+#[test]
+fn a_server_that_stays_busy_is_given_up_and_the_old_container_is_untouched() {
+    let (mut bundle, name, port, _) = second_release("overload");
+    let old = world().running(&name);
+    let proxy = Proxy::start(usize::MAX, Fault::Busy);
+    bundle.env("AWS_ENDPOINT_URL_S3", &proxy.url());
+
+    bundle.hook("ApplicationStart").exits(6).says("503");
+
+    untouched(&name, &old, port);
+}
+
+#[test]
+fn a_transfer_that_does_not_end_is_given_up_when_the_hooks_time_is_up() {
+    let (mut bundle, name, port, _) = second_release("forever");
+    let old = world().running(&name);
+    let text = std::fs::read_to_string(bundle.path().join("appspec.yml")).unwrap();
+    bundle.appspec(&text.replace("timeout: 60}", "timeout: 12}"));
+    let proxy = Proxy::start(usize::MAX, Fault::Stall(900_000));
+    bundle.env("AWS_ENDPOINT_URL_S3", &proxy.url());
+
+    bundle.hook("ApplicationStart").exits(9);
+
+    untouched(&name, &old, port);
+}
+
+#[test]
+fn an_object_that_is_replaced_midway_leaves_the_old_container_and_no_mixture() {
+    let (mut bundle, name, port, _) = second_release("midway");
+    let old = world().running(&name);
+    let scratch = tempfile::tempdir_in(world().folder()).unwrap();
+    let (other, _) = web(&format!("{name}:2"), "three").padding(20_000_000).write_into(scratch.path());
+    let key = format!("{name}.tar");
+    let proxy =
+        Proxy::start_with(usize::MAX, Fault::Cut(5_000_000), move || drop(world().put("releases", &key, &other)));
+    bundle.env("AWS_ENDPOINT_URL_S3", &proxy.url());
+
+    bundle.hook("ApplicationStart").exits(6).says("was replaced while it was read");
+
+    untouched(&name, &old, port);
+    drop(scratch);
 }

@@ -190,7 +190,7 @@ fn a_container_of_our_network_cannot_reach_what_listens_on_the_hosts_loopback() 
     let routes = world().docker(&["exec", &web.name, "/bin/sh", "-c", &route]);
     assert!(routes.contains("127.0.0.1 via"), "{routes}");
     let reach = || {
-        let script = format!("echo | /bin/busybox nc -w 2 127.0.0.1 {port}");
+        let script = format!("echo | /bin/busybox timeout 3 /bin/busybox nc 127.0.0.1 {port}");
         let asked = world().docker_may_fail(&["exec", &web.name, "/bin/sh", "-c", &script]);
         listener.set_nonblocking(true).unwrap();
         (listener.accept().is_ok(), asked)

@@ -1,8 +1,10 @@
 //! The tests on real things: an engine, registries with TLS, an S3 server, the ECR API and its credential helper.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod archives;
 mod aws;
 mod broken;
+mod chance;
 mod delta;
 mod deploy;
 mod faults;
@@ -10,5 +12,8 @@ mod handover;
 mod images;
 mod interrupt;
 mod options;
+mod race;
 mod registry;
+mod room;
 mod support;
+mod tasks;

@@ -10,16 +10,18 @@ use balehook::image::pin::ImagePin;
 use balehook::plan::Plan;
 use balehook::plan::handover::HandoverStep;
 use balehook::plan::step::{Bring, ContainerSpec, Proof, Step, Target};
+use balehook::plan::task::TaskStep;
 use balehook::release::Release;
 
 use crate::scenes;
 
-/// Writes down what it is asked; fails where it is told to.
+/// Writes down what it is asked; fails or never ends where it is told to.
 #[derive(Default)]
-struct Scribe {
-    received: Vec<String>,
-    fails_at: Option<&'static str>,
-    then_at: Option<&'static str>,
+pub struct Scribe {
+    pub received: Vec<String>,
+    pub fails_at: Option<&'static str>,
+    pub then_at: Option<&'static str>,
+    pub hangs_at: Option<&'static str>,
 }
 
 impl Scribe {
@@ -62,24 +64,29 @@ impl Host for Scribe {
         self.write(format!("docker tag {} {tag}", argument(image)))
     }
 
-    /// Only the request that an engine would get is read here.
     async fn create(&mut self, spec: &ContainerSpec) -> Result<(), Failure> {
-        let body = serde_json::to_value(&spec.options.body).unwrap();
-        let mut line = format!("docker create --name {}", spec.name);
-        for (name, value) in leaves("", &body) {
-            line.push_str(&format!(" {name}={value}"));
-        }
-        for (network, _) in &spec.options.extra_networks {
-            line.push_str(&format!(" network={network}"));
-        }
-        for var in &spec.environment {
-            line.push_str(&format!(
-                " env={}={}",
-                var.name,
-                if var.hidden { "***" } else { var.value.as_ref().unwrap().reveal() }
-            ));
-        }
-        self.write(format!("{line} {}", argument(&spec.image)))
+        self.write(format!("docker create {}", request(spec)))
+    }
+
+    async fn task(&mut self, step: &TaskStep) -> Result<(), Failure> {
+        let line = match step {
+            TaskStep::Container { spec, timeout, .. } => {
+                format!("timeout {} docker run --rm {}", timeout.as_secs(), request(spec))
+            }
+            TaskStep::Command { command, timeout, .. } => {
+                let words = command.words.join(" ").replace(&command.folder, ".");
+                let env = command.environment.iter().map(|var| match var.hidden {
+                    true => format!("env {}=*** ", var.name),
+                    false => format!("env {}={} ", var.name, var.value.as_ref().unwrap().reveal()),
+                });
+                format!("timeout {} {}{words}", timeout.as_secs(), env.collect::<String>())
+            }
+            TaskStep::Remove { container } => format!("docker rm --force --volumes {container}"),
+            TaskStep::End { name } => format!("kill task {name}"),
+        };
+        let hangs = self.hangs_at.is_some_and(|start| line.starts_with(start));
+        self.write(line)?;
+        if hangs { std::future::pending().await } else { Ok(()) }
     }
 
     async fn stop(&mut self, container: &Target, grace: Duration) -> Result<(), Failure> {
@@ -144,6 +151,26 @@ impl Host for Scribe {
     }
 }
 
+/// Only the request that an engine would get is read here.
+fn request(spec: &ContainerSpec) -> String {
+    let body = serde_json::to_value(&spec.options.body).unwrap();
+    let mut line = format!("--name {}", spec.name);
+    for (name, value) in leaves("", &body) {
+        line.push_str(&format!(" {name}={value}"));
+    }
+    for (network, _) in &spec.options.extra_networks {
+        line.push_str(&format!(" network={network}"));
+    }
+    for var in &spec.environment {
+        line.push_str(&format!(
+            " env={}={}",
+            var.name,
+            if var.hidden { "***" } else { var.value.as_ref().unwrap().reveal() }
+        ));
+    }
+    format!("{line} {}", argument(&spec.image))
+}
+
 /// Every scalar of a request with the path to it.
 fn leaves(path: &str, value: &serde_json::Value) -> Vec<(String, String)> {
     use serde_json::Value;
@@ -160,9 +187,9 @@ fn leaves(path: &str, value: &serde_json::Value) -> Vec<(String, String)> {
 
 /// What the plan said while it ran.
 #[derive(Default)]
-struct Told {
-    begun: Vec<String>,
-    undone: Vec<String>,
+pub struct Told {
+    pub begun: Vec<String>,
+    pub undone: Vec<String>,
 }
 
 impl Watcher for Told {
@@ -175,7 +202,7 @@ impl Watcher for Told {
     }
 }
 
-fn run(plan: &Plan, host: &mut Scribe) -> (Told, Result<exec::Done, Box<exec::Failed>>) {
+pub fn run(plan: &Plan, host: &mut Scribe) -> (Told, Result<exec::Done, Box<exec::Failed>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut told = Told::default();
     let outcome = runtime.block_on(exec::run(plan, host, &mut told, std::future::pending()));
@@ -183,10 +210,13 @@ fn run(plan: &Plan, host: &mut Scribe) -> (Told, Result<exec::Done, Box<exec::Fa
 }
 
 /// Whether a printed step says what the host received: the same words, and for a request every value of it.
-fn says(printed: &str, received: &str) -> bool {
-    if let Some(request) = received.strip_prefix("docker create ") {
+pub fn says(printed: &str, received: &str) -> bool {
+    let request =
+        received.strip_prefix("docker create ").or(received.split_once(" docker run --rm ").map(|(_, rest)| rest));
+    if let Some(request) = request {
         // Times are printed as 5s and sent in nanoseconds.
-        let request = request.replace("=5000000000", "=5s").replace("=CMD ", "= ");
+        let request =
+            request.replace("=5000000000", "=5s").replace("=CMD ", "= ").replace("Test=NONE", "Test=--no-healthcheck");
         let values = request.split(" /").skip(1).filter_map(|leaf| Some(leaf.split_once('=')?.1));
         let texts = values.map(|value| value.split(" env=").next().unwrap().split(" network=").next().unwrap());
         return texts.into_iter().all(|value| {

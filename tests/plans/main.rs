@@ -4,3 +4,4 @@
 mod drift;
 mod golden;
 mod scenes;
+mod tasks;

@@ -14,7 +14,7 @@ use balehook::release::{Brought, Journal, Observed, Release, Store};
 use balehook::spec::types::{ContentDigest, EnvVar, LifecycleEvent, Secret};
 use balehook::spec::{Deployment, validate};
 
-const APPSPEC: &str = r#"
+pub const APPSPEC: &str = r#"
 version: 0.0
 os: linux
 hooks:
@@ -40,14 +40,12 @@ x-balehook:
 const ARCHIVE: (&str, &str) =
     ("registry.test:5443/team/web:1.4.2", "{archive: \"s3://releases/web-1.4.2.tar\", reference: \"web:1.4.2\"}");
 
-pub fn deployment() -> Deployment {
-    read(APPSPEC)
-}
-
-fn read(text: &str) -> Deployment {
+pub fn read(text: &str) -> Deployment {
     let bundle = tempfile::tempdir().unwrap();
-    std::fs::create_dir(bundle.path().join("hooks")).unwrap();
-    std::fs::write(bundle.path().join("hooks/balehook"), "").unwrap();
+    for (folder, file) in [("hooks", "balehook"), ("scripts", "smoke.sh")] {
+        std::fs::create_dir(bundle.path().join(folder)).unwrap();
+        std::fs::write(bundle.path().join(folder).join(file), "").unwrap();
+    }
     let text = AppSpecText { path: bundle.path().join("appspec.yml"), text: text.trim_start().into(), had_mark: false };
     let (deployment, problems) = validate::validate(&text, &HookEnv::default());
     deployment.unwrap_or_else(|| panic!("{problems:?}"))
@@ -74,14 +72,18 @@ pub fn empty() -> Facts {
     let nowhere = Store::new(std::path::Path::new("/nowhere"), &"web".parse().unwrap());
     Facts {
         engine: Known::Yes(EngineFacts { version: "20.10.24".into(), api: (1, 41), architecture: "amd64".into() }),
-        image: Some(image(pin("1.4.2"))),
+        images: vec![image(pin("1.4.2"))],
         environment: Known::Yes(vec![var("LOG_LEVEL", "info", false), var("DB_PASSWORD", "hunter2", true)]),
         ..Facts::unseen(&nowhere)
     }
 }
 
 fn image(pin: ImagePin) -> ImageFacts {
-    ImageFacts { pin, present: false, bytes: None, missing: None, unknown: None, architecture: None }
+    let key = match &pin {
+        ImagePin::Content { .. } => "s3://releases/web-1.4.2.tar web:1.4.2".into(),
+        _ => "registry.test:5443/team/web:1.4.2".into(),
+    };
+    ImageFacts { key, pin, present: false, bytes: None, missing: None, unknown: None, architecture: None }
 }
 
 /// An archive of which one layer is missing on a host that serves an earlier release.
@@ -90,7 +92,7 @@ pub fn archived() -> Facts {
     let pin = ImagePin::Content { reference: Some("web:1.4.2".into()), config: digest("1.4.2"), diff_ids };
     let missing =
         Missing { layers: 1, of: 14, bytes: 5_100_000, total: 812_000_000, unpacked: 5_100_000, copies: 5_100_000 };
-    Facts { image: Some(ImageFacts { missing: Some(missing), ..image(pin) }), ..serving() }
+    Facts { images: vec![ImageFacts { missing: Some(missing), ..image(pin) }], ..serving() }
 }
 
 /// The same where the disk is full.
@@ -125,6 +127,7 @@ pub fn release(version: &str, deployment: &str, id: &str) -> Release {
         revision: "s3://revisions/web.zip".into(),
         source: "web".into(),
         image: pin(version),
+        more_images: Vec::new(),
         spec: digest("old options").to_string(),
         options: vec![vec!["--restart".into(), "unless-stopped".into()], vec!["--publish".into(), "80:8080".into()]],
         observed: Observed { container: id.repeat(64 / id.len()), ..Observed::default() },
@@ -160,9 +163,19 @@ pub fn blind() -> Facts {
     let why = Some("no engine to ask the registry with".to_owned());
     Facts {
         engine: Known::No("the engine at unix:///var/run/docker.sock cannot be reached".into()),
-        image: Some(ImageFacts { pin: ImagePin::Unknown { wanted }, unknown: why, ..image(pin("1.4.2")) }),
+        images: vec![ImageFacts { pin: ImagePin::Unknown { wanted }, unknown: why, ..image(pin("1.4.2")) }],
         ..empty()
     }
+}
+
+/// The deployment that a scene is of.
+pub fn deployment_of(facts: &Facts) -> Deployment {
+    read(&text_of(facts))
+}
+
+fn text_of(facts: &Facts) -> String {
+    let from_archive = matches!(facts.images.first(), Some(ImageFacts { pin: ImagePin::Content { .. }, .. }));
+    if from_archive { APPSPEC.replace(ARCHIVE.0, ARCHIVE.1) } else { APPSPEC.to_owned() }
 }
 
 /// The order in which releases follow each other in a scene.
@@ -219,9 +232,7 @@ pub fn planned(event: LifecycleEvent, facts: &Facts) -> Plan {
 
 /// The plan for the scenes' file after a change to it.
 pub fn planned_with(event: LifecycleEvent, facts: &Facts, change: impl Fn(String) -> String) -> Plan {
-    let from_archive = matches!(facts.image, Some(ImageFacts { pin: ImagePin::Content { .. }, .. }));
-    let text = if from_archive { APPSPEC.replace(ARCHIVE.0, ARCHIVE.1) } else { APPSPEC.to_owned() };
-    plan(event, &read(&change(text)), &asker(), facts).unwrap()
+    plan(event, &read(&change(text_of(facts))), &asker(), facts).unwrap()
 }
 
 /// The scenes' file with the handover.

@@ -105,7 +105,8 @@ impl Tables {
         let [filter, nat] = &wanted;
         let own = nat.chains.iter().find(|chain| chain.name == CHAIN).map(|chain| &chain.rules[..]).unwrap_or_default();
         let mark = mark(&route.name);
-        let there: Vec<String> = self.nat.of(CHAIN).map(unquoted).filter(|rule| rule.contains(&mark)).collect();
+        let there: Vec<String> =
+            self.nat.of(CHAIN).map(|rule| unquoted(rule)).filter(|rule| rule.contains(&mark)).collect();
         there == own
             && self.filter.holds(&filter.chains)
             && self.nat.holds(nat.chains.iter().filter(|chain| chain.name != CHAIN))
@@ -135,7 +136,7 @@ impl Table {
     }
 
     fn holds<'a>(&self, chains: impl IntoIterator<Item = &'a Chain>) -> bool {
-        chains.into_iter().all(|chain| self.of(chain.name).map(unquoted).eq(chain.rules.iter().cloned()))
+        chains.into_iter().all(|chain| self.of(chain.name).map(|rule| unquoted(rule)).eq(chain.rules.iter().cloned()))
     }
 
     /// Whether the jump stands there once, and before what it must stand before.
@@ -202,7 +203,7 @@ fn is_before(rule: &str, jump: &Jump) -> bool {
 }
 
 /// A comment is printed with quotes where it has a dot.
-fn unquoted(rule: &String) -> String {
+fn unquoted(rule: &str) -> String {
     rule.replace('"', "")
 }
 

@@ -7,8 +7,10 @@ use std::cell::Cell;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::header::{clean, shown};
 use super::walk::{Entries, Entry};
 use super::{ArchiveError, ArchivedImage, LayerEntry, ReadAt};
+use crate::report::text::{printable, shorten};
 use crate::spec::types::ContentDigest;
 
 /// Largest JSON document that is read, in bytes.
@@ -22,7 +24,7 @@ const MAX_NESTING: usize = 4;
 /// Most layers of an image: engines take 127.
 const MAX_LAYERS: usize = 1024;
 /// All JSON documents of an archive together, in bytes.
-const MAX_READ: u64 = 64 * 1024 * 1024;
+const MAX_READ: u64 = 16 * 1024 * 1024;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -55,11 +57,17 @@ struct OciIndex {
     manifests: Vec<Descriptor>,
 }
 
+/// An index or a manifest: not every tool says in the descriptor which.
 #[derive(Deserialize)]
-struct OciManifest {
-    config: Descriptor,
+struct OciDocument {
+    manifests: Option<Vec<Descriptor>>,
+    config: Option<Descriptor>,
+    #[serde(default)]
     layers: Vec<Descriptor>,
 }
+
+/// Where a layer is: the entry's name, and the digest that it promises.
+type Place = (String, Option<ContentDigest>);
 
 #[derive(Deserialize)]
 struct Config {
@@ -95,7 +103,7 @@ pub(super) async fn images(
     if entries.contains_key("index.json") {
         return reader.layout(architecture).await;
     }
-    let some: Vec<&str> = entries.keys().take(3).map(String::as_str).collect();
+    let some: Vec<String> = entries.keys().take(3).map(|name| shown(name)).collect();
     Err(ArchiveError::NoManifest(if some.is_empty() {
         "it is empty".into()
     } else {
@@ -113,6 +121,13 @@ fn take_manifest(image: &mut ArchivedImage, manifests: &[ArchivedImage]) {
     }
 }
 
+/// One index, and what of it is still to be looked at.
+struct Level {
+    by: String,
+    manifests: std::vec::IntoIter<Descriptor>,
+    name: Option<String>,
+}
+
 struct Reader<'a, A> {
     archive: &'a A,
     entries: &'a Entries,
@@ -122,127 +137,136 @@ struct Reader<'a, A> {
 impl<A: ReadAt> Reader<'_, A> {
     async fn saved(&self, saved: Vec<SavedImage>) -> Result<Vec<ArchivedImage>, ArchiveError> {
         if saved.is_empty() || saved.len() > MAX_IMAGES {
-            return Err(bad("manifest.json", format!("it lists {} images", saved.len())));
+            return Err(self.bad("manifest.json", format!("it lists {} images", saved.len())));
         }
         let mut images = Vec::new();
         for image in saved {
             let references = image.repo_tags.unwrap_or_default();
-            let layers: Vec<_> = image.layers.iter().map(|name| (name.clone(), digest_in(name))).collect();
-            images.push(self.image(&image.config, &layers, references).await?);
+            let layers: Vec<Place> = image.layers.iter().map(|name| (clean(name), digest_in(name))).collect();
+            images.push(self.image("manifest.json", &clean(&image.config), &layers, references).await?);
         }
         Ok(images)
     }
 
     async fn layout(&self, architecture: Option<&str>) -> Result<Vec<ArchivedImage>, ArchiveError> {
         let index: OciIndex = self.json("index.json").await?;
-        let mut pending: Vec<(Descriptor, Option<String>, usize)> =
-            index.manifests.into_iter().rev().map(|found| (found, None, 0)).collect();
+        let mut levels = vec![Level { by: "index.json".into(), manifests: index.manifests.into_iter(), name: None }];
         let mut images = Vec::new();
-        while let Some((descriptor, name, depth)) = pending.pop() {
-            let name = reference_of(&descriptor).or(name);
+        while let Some(level) = levels.last_mut() {
+            let Some(descriptor) = level.manifests.next() else {
+                levels.pop();
+                continue;
+            };
             if is_other_platform(&descriptor, architecture) {
                 continue;
             }
-            if descriptor.media_type.ends_with("index.v1+json")
-                || descriptor.media_type.ends_with("manifest.list.v2+json")
-            {
-                if depth == MAX_NESTING || pending.len() > MAX_IMAGES {
-                    return Err(bad("index.json", "its indexes are nested too deep".into()));
-                }
-                let nested: OciIndex = self.json(&blob(&descriptor.digest)).await?;
-                pending.extend(nested.manifests.into_iter().rev().map(|found| (found, name.clone(), depth + 1)));
-                continue;
-            }
+            let (by, name) = (level.by.clone(), reference_of(&descriptor).or_else(|| level.name.clone()));
             let entry = blob(&descriptor.digest);
-            let bytes = self.bytes(&entry).await?;
-            let manifest: OciManifest = parse(&entry, &bytes)?;
-            let layers = manifest.layers.into_iter().map(|layer| (blob(&layer.digest), Some(layer.digest)));
-            let layers: Vec<_> = layers.collect();
-            let image = self.image(&blob(&manifest.config.digest), &layers, name.into_iter().collect()).await?;
-            images.push(ArchivedImage { manifest: Some(bytes), ..image });
+            let bytes = self.bytes(&by, &entry).await?;
+            let document: OciDocument = self.parse(&entry, &bytes)?;
+            if let Some(manifests) = document.manifests {
+                if levels.len() > MAX_NESTING {
+                    return Err(self.bad(&entry, format!("it is an index within {MAX_NESTING} others")));
+                }
+                levels.push(Level { by: entry, manifests: manifests.into_iter(), name });
+            } else if let Some(config) = document.config.filter(is_image) {
+                let layers = document.layers.into_iter().map(|layer| (blob(&layer.digest), Some(layer.digest)));
+                let (config, layers) = (blob(&config.digest), layers.collect::<Vec<Place>>());
+                let image = self.image(&entry, &config, &layers, name.into_iter().collect()).await?;
+                images.push(ArchivedImage { manifest: Some(bytes), ..image });
+            }
             if images.len() > MAX_IMAGES {
-                return Err(bad("index.json", format!("it lists more than {MAX_IMAGES} images")));
+                return Err(self.bad("index.json", format!("it lists more than {MAX_IMAGES} images")));
             }
         }
+        let wanted = architecture.unwrap_or("any processor");
         match images.is_empty() {
-            true => {
-                Err(bad("index.json", format!("it lists no image for {}", architecture.unwrap_or("any processor"))))
-            }
+            true => Err(self.bad("index.json", format!("it lists no image for {wanted}"))),
             false => Ok(images),
         }
     }
 
+    /// The image of a config and its layers, which the manifest `by` names.
     async fn image(
         &self,
+        by: &str,
         config: &str,
-        layers: &[(String, Option<ContentDigest>)],
+        layers: &[Place],
         references: Vec<String>,
     ) -> Result<ArchivedImage, ArchiveError> {
         if layers.len() > MAX_LAYERS {
-            return Err(bad(config, format!("its image has {} layers; at most {MAX_LAYERS} are read", layers.len())));
+            return Err(self.bad(by, format!("an image of {} layers; at most {MAX_LAYERS} are read", layers.len())));
         }
-        let bytes = self.bytes(config).await?;
-        let parsed: Config = parse(config, &bytes)?;
+        let bytes = self.bytes(by, config).await?;
+        let parsed: Config = self.parse(config, &bytes)?;
         if parsed.rootfs.diff_ids.len() != layers.len() {
-            let why = format!("it has {} layers, the manifest {}", parsed.rootfs.diff_ids.len(), layers.len());
-            return Err(bad(config, why));
+            let why = format!("it has {} layers, `{by}` {}", parsed.rootfs.diff_ids.len(), layers.len());
+            return Err(self.bad(config, why));
         }
-        let layers: Result<Vec<LayerEntry>, ArchiveError> = layers
-            .iter()
-            .map(|(name, digest)| {
-                let entry = self.entry(name)?;
-                let (name, digest) = (name.clone(), digest.clone());
-                Ok(LayerEntry { name, offset: entry.offset, size: entry.size, compression: entry.compression, digest })
-            })
-            .collect();
+        let layer = |(name, digest): &Place| {
+            let entry = self.entry(by, name)?;
+            let (name, digest) = (name.clone(), digest.clone());
+            Ok(LayerEntry { name, offset: entry.offset, size: entry.size, compression: entry.compression, digest })
+        };
         Ok(ArchivedImage {
             config_digest: ContentDigest::of(&bytes),
             references,
             diff_ids: parsed.rootfs.diff_ids,
             architecture: parsed.architecture,
             os: parsed.os,
-            layers: layers?,
+            layers: layers.iter().map(layer).collect::<Result<_, ArchiveError>>()?,
             config: bytes,
             manifest: None,
         })
     }
 
     async fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T, ArchiveError> {
-        parse(name, &self.bytes(name).await?)
+        self.parse(name, &self.bytes(name, name).await?)
     }
 
-    async fn bytes(&self, name: &str) -> Result<bytes::Bytes, ArchiveError> {
-        let entry = self.entry(name)?;
+    /// The bytes of a small entry that the entry `by` names. One that is called by its digest must have it.
+    async fn bytes(&self, by: &str, name: &str) -> Result<bytes::Bytes, ArchiveError> {
+        let entry = self.entry(by, name)?;
         if entry.size > MAX_JSON {
-            return Err(bad(name, format!("it has {} bytes; at most {MAX_JSON} are read", entry.size)));
+            return Err(self.bad(name, format!("it has {} bytes; at most {MAX_JSON} are read", entry.size)));
         }
         self.read.set(self.read.get() + entry.size);
         if self.read.get() > MAX_READ {
-            return Err(bad(name, format!("the archive's manifests and configs have more than {MAX_READ} bytes")));
+            return Err(self.bad(name, format!("the archive's manifests and configs have more than {MAX_READ} bytes")));
         }
-        Ok(self.archive.read_at(entry.offset, usize::try_from(entry.size).unwrap_or(0)).await?)
+        let bytes = self.archive.read_at(entry.offset, usize::try_from(entry.size).unwrap_or(0)).await?;
+        let (said, has) = (name.strip_prefix("blobs/sha256/"), ContentDigest::of(&bytes));
+        match said.filter(|hex| *hex != has.hex()) {
+            Some(_) => Err(self.bad(name, format!("its digest is {has}: it is damaged"))),
+            None => Ok(bytes),
+        }
     }
 
     /// The entry of that name, links followed.
-    fn entry(&self, name: &str) -> Result<&Entry, ArchiveError> {
+    fn entry(&self, by: &str, name: &str) -> Result<&Entry, ArchiveError> {
+        let bad = |at: &str, why: String| {
+            let link = if at == name { String::new() } else { format!(", which leads to `{}`", shown(at)) };
+            self.bad(by, format!("it names `{}`{link}: {why}", shown(name)))
+        };
         let mut at = name;
-        for _ in 0..MAX_LINKS {
-            let entry = self.entries.get(at).ok_or_else(|| bad(name, "the archive has no such entry".into()))?;
+        for _ in 0..=MAX_LINKS {
+            let entry = self.entries.get(at).ok_or_else(|| bad(at, "the archive has no such entry".into()))?;
             match &entry.link {
                 None => return Ok(entry),
                 Some(link) => at = link,
             }
         }
-        Err(bad(name, format!("more than {MAX_LINKS} links lead to it")))
+        Err(bad(at, format!("more than {MAX_LINKS} links follow one another")))
     }
-}
 
-fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, ArchiveError> {
-    serde_json::from_slice(bytes).map_err(|error| bad(name, error.to_string()))
-}
+    fn parse<T: DeserializeOwned>(&self, name: &str, bytes: &[u8]) -> Result<T, ArchiveError> {
+        serde_json::from_slice(bytes).map_err(|error| self.bad(name, shorten(&printable(&error.to_string()), 200)))
+    }
 
-fn bad(entry: &str, why: String) -> ArchiveError {
-    ArchiveError::BadJson { entry: crate::report::text::shorten(&crate::report::text::printable(entry), 100), why }
+    fn bad(&self, entry: &str, why: String) -> ArchiveError {
+        let offset = self.entries.get(entry).map_or(0, |entry| entry.header);
+        ArchiveError::Bad { entry: shown(entry), offset, why }
+    }
 }
 
 fn blob(digest: &ContentDigest) -> String {
@@ -260,6 +284,13 @@ fn digest_in(name: &str) -> Option<ContentDigest> {
 fn reference_of(descriptor: &Descriptor) -> Option<String> {
     let annotation = |key: &str| descriptor.annotations.get(key).cloned();
     annotation("io.containerd.image.name").or_else(|| annotation("org.opencontainers.image.ref.name"))
+}
+
+/// A signature, a chart and the like are stored as manifests too: with a config of their own kind.
+fn is_image(config: &Descriptor) -> bool {
+    const CONFIGS: [&str; 2] =
+        ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+    config.media_type.is_empty() || CONFIGS.contains(&config.media_type.as_str())
 }
 
 /// Attestations have the platform `unknown`.

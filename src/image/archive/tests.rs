@@ -32,27 +32,27 @@ fn read(bytes: Vec<u8>) -> (Result<ArchiveIndex, ArchiveError>, usize) {
     (index, memory.read.get())
 }
 
-fn index_of(bytes: Vec<u8>) -> Result<ArchiveIndex, ArchiveError> {
+pub(super) fn index_of(bytes: Vec<u8>) -> Result<ArchiveIndex, ArchiveError> {
     read(bytes).0
 }
 
 #[derive(Default)]
-struct Tar(Vec<(String, Vec<u8>, Link)>);
+pub(super) struct Tar(Vec<(String, Vec<u8>, Link)>);
 
-type Link = Option<(tar::EntryType, String)>;
+pub(super) type Link = Option<(tar::EntryType, String)>;
 
 impl Tar {
-    fn file(mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Self {
+    pub(super) fn file(mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Self {
         self.0.push((name.into(), bytes.into(), None));
         self
     }
 
-    fn link(mut self, name: &str, kind: tar::EntryType, to: &str) -> Self {
+    pub(super) fn link(mut self, name: &str, kind: tar::EntryType, to: &str) -> Self {
         self.0.push((name.into(), Vec::new(), Some((kind, to.into()))));
         self
     }
 
-    fn bytes(self) -> Vec<u8> {
+    pub(super) fn bytes(self) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
         for (name, bytes, link) in self.0 {
             let mut header = tar::Header::new_gnu();
@@ -70,7 +70,7 @@ impl Tar {
     }
 }
 
-fn config(layers: &[&[u8]], architecture: &str) -> Vec<u8> {
+pub(super) fn config(layers: &[&[u8]], architecture: &str) -> Vec<u8> {
     let diff_ids: Vec<ContentDigest> = layers.iter().map(|layer| ContentDigest::of(layer)).collect();
     json!({ "architecture": architecture, "os": "linux", "rootfs": { "type": "layers", "diff_ids": diff_ids } })
         .to_string()
@@ -78,7 +78,7 @@ fn config(layers: &[&[u8]], architecture: &str) -> Vec<u8> {
 }
 
 /// As 20.10 writes it: the second layer is a symbolic link to the first, before its target.
-fn saved() -> Tar {
+pub(super) fn saved() -> Tar {
     let layer = b"layer one".as_slice();
     let manifest = json!([{ "Config": "c.json", "RepoTags": ["web:1"], "Layers": ["b/layer.tar", "a/layer.tar"] }]);
     Tar::default()
@@ -88,11 +88,11 @@ fn saved() -> Tar {
         .file("manifest.json", manifest.to_string())
 }
 
-fn descriptor(bytes: &[u8], kind: &str) -> serde_json::Value {
+pub(super) fn descriptor(bytes: &[u8], kind: &str) -> serde_json::Value {
     json!({ "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": ContentDigest::of(bytes), "size": bytes.len() })
 }
 
-fn blob(tar: Tar, bytes: &[u8]) -> Tar {
+pub(super) fn blob(tar: Tar, bytes: &[u8]) -> Tar {
     tar.file(&format!("blobs/sha256/{}", ContentDigest::of(bytes).hex()), bytes)
 }
 
@@ -155,7 +155,7 @@ fn a_bad_header_a_bad_manifest_and_a_missing_entry_are_told_with_their_place() {
     let loops = Tar::default()
         .link("c.json", tar::EntryType::Symlink, "c.json")
         .file("manifest.json", r#"[{"Config": "c.json", "Layers": []}]"#);
-    assert!(index_of(loops.bytes()).unwrap_err().to_string().contains("more than 8 links"));
+    assert!(index_of(loops.bytes()).unwrap_err().to_string().contains("more than 8 links follow one another"));
 }
 
 #[test]

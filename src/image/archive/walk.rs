@@ -1,28 +1,25 @@
-//! The headers of a tar archive: name, place and size of each entry.
-//!
-//! Source: POSIX ustar and pax, and GNU's long names and base-256 numbers.
+//! A walk over the headers of a tar archive: name, place and size of each entry.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::header::{BLOCK, Headers, Kind, is_header, shown};
 use super::{ArchiveError, Compression, ReadAt, ReadError};
 
 /// One read while walking: small entries come with their headers, and the first bytes of a layer.
 const READ: usize = 16 * 1024;
 /// So much of what was read while walking is kept: the manifests and configs are among it.
 const REMEMBERED: usize = 4 * 1024 * 1024;
-/// A block of a tar archive.
-const BLOCK: u64 = 512;
-/// More entries than any image has: 127 layers with three files each, and their configs.
-const MAX_ENTRIES: usize = 65_536;
-/// Longest name or pax record that is read.
-const MAX_EXTENSION: u64 = 64 * 1024;
+/// All names of an archive together, in bytes.
+const MAX_NAMES: usize = 16 * 1024 * 1024;
 
 /// An entry's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
+    /// Where its header is.
+    pub header: u64,
     /// Where its bytes start.
     pub offset: u64,
     /// How many they are.
@@ -88,9 +85,7 @@ struct Walker<'a, A> {
 /// Walks all headers.
 pub(super) async fn entries(archive: &impl ReadAt) -> Result<Entries, ArchiveError> {
     let mut walker = Walker { archive, buffer: Bytes::new(), start: 0 };
-    let mut found = Entries::new();
-    let mut extension = Extension::default();
-    let mut offset = 0;
+    let (mut found, mut headers, mut names, mut offset) = (Entries::new(), Headers::default(), 0, 0);
     loop {
         let block = walker.read(offset, BLOCK).await?;
         if offset == 0 {
@@ -99,37 +94,31 @@ pub(super) async fn entries(archive: &impl ReadAt) -> Result<Entries, ArchiveErr
         if block.len() < BLOCK as usize || block.iter().all(|byte| *byte == 0) {
             return end(found, archive, offset, &block);
         }
-        let header = tar::Header::from_byte_slice(&block);
-        check(header, &block, offset)?;
-        let size = extension.size.map_or_else(|| size_of(header, offset), Ok)?;
-        let name = extension.name.clone().unwrap_or_else(|| text(&header.path_bytes()));
-        let data = offset + BLOCK;
-        let end =
-            data.checked_add(size).filter(|end| *end <= archive.len()).ok_or_else(|| ArchiveError::Truncated {
-                entry: name.clone(),
-                offset,
-                needs: data.saturating_add(size),
-                has: archive.len(),
-            })?;
-        let kind = header.entry_type();
-        if kind.is_pax_local_extensions() || kind.is_gnu_longname() || kind.is_gnu_longlink() {
-            if size > MAX_EXTENSION {
-                return Err(ArchiveError::Damaged { offset, why: format!("a name of {size} bytes") });
+        let announced = headers.read(&block, offset)?;
+        let (data, size) = (offset + BLOCK, announced.size);
+        let end = data.checked_add(size).filter(|end| *end <= archive.len());
+        let end = end.ok_or_else(|| ArchiveError::Truncated {
+            entry: shown(&announced.name),
+            offset,
+            needs: data.saturating_add(size),
+            has: archive.len(),
+        })?;
+        let link = match announced.kind {
+            Kind::Extension(about) => {
+                headers.extension(about, &walker.read(data, size).await?, offset)?;
+                None
             }
-            extension.take(kind, &walker.read(data, size).await?, offset)?;
-        } else {
-            let extension = std::mem::take(&mut extension);
-            if !kind.is_pax_global_extensions() && !kind.is_dir() {
-                let link = extension.link.or_else(|| header.link_name_bytes().map(|link| text(&link)));
-                let link = link.filter(|_| kind.is_hard_link() || kind.is_symlink());
-                let link = link.map(|link| resolve(&name, &link, kind.is_symlink()));
-                let start = walker.read(data, size.min(Compression::MAGIC as u64)).await?;
-                let compression = Compression::of(&start);
-                found.insert(clean(&name), Entry { offset: data, size, link, compression });
+            Kind::Other => None,
+            Kind::File => Some(None),
+            Kind::Link(link) => Some(Some(link)),
+        };
+        if let Some(link) = link {
+            names += announced.name.len() + link.as_ref().map_or(0, String::len);
+            if names > MAX_NAMES {
+                return Err(ArchiveError::Damaged { offset, why: format!("names of more than {MAX_NAMES} bytes") });
             }
-        }
-        if found.len() > MAX_ENTRIES {
-            return Err(ArchiveError::Damaged { offset, why: format!("more than {MAX_ENTRIES} entries") });
+            let compression = Compression::of(&walker.read(data, size.min(Compression::MAGIC as u64)).await?);
+            found.insert(announced.name, Entry { header: offset, offset: data, size, link, compression });
         }
         offset = end.div_ceil(BLOCK) * BLOCK;
     }
@@ -154,43 +143,8 @@ impl<A: ReadAt> Walker<'_, A> {
     }
 }
 
-/// What a pax or GNU extension says of the entry that follows.
-#[derive(Default)]
-struct Extension {
-    name: Option<String>,
-    link: Option<String>,
-    size: Option<u64>,
-}
-
-impl Extension {
-    fn take(&mut self, kind: tar::EntryType, data: &[u8], offset: u64) -> Result<(), ArchiveError> {
-        if kind.is_gnu_longname() {
-            self.name = Some(text(data));
-        } else if kind.is_gnu_longlink() {
-            self.link = Some(text(data));
-        } else {
-            for record in tar::PaxExtensions::new(data) {
-                let record = record.map_err(|error| ArchiveError::Damaged { offset, why: error.to_string() })?;
-                let value = text(record.value_bytes());
-                match record.key_bytes() {
-                    b"path" => self.name = Some(value),
-                    b"linkpath" => self.link = Some(value),
-                    b"size" => {
-                        let size = value
-                            .parse()
-                            .map_err(|_| ArchiveError::Damaged { offset, why: format!("a size of `{value}`") })?;
-                        self.size = Some(size);
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 fn end(found: Entries, archive: &impl ReadAt, offset: u64, block: &[u8]) -> Result<Entries, ArchiveError> {
-    let is_cut = !block.is_empty() && block.len() < BLOCK as usize;
+    let is_cut = offset < archive.len() && block.len() < BLOCK as usize;
     match is_cut {
         true => Err(ArchiveError::Truncated {
             entry: "(the next header)".into(),
@@ -204,64 +158,14 @@ fn end(found: Entries, archive: &impl ReadAt, offset: u64, block: &[u8]) -> Resu
 
 /// The first block tells what it is, where it is no tar archive.
 fn recognise(block: &[u8]) -> Result<(), ArchiveError> {
+    if is_header(block) {
+        return Ok(());
+    }
     match Compression::of(block) {
         Compression::None => {}
         compression => return Err(ArchiveError::Compressed(compression)),
     }
-    if block.len() == BLOCK as usize
-        && tar::Header::from_byte_slice(block).cksum().is_ok_and(|sum| sum == sum_of(block))
-    {
-        return Ok(());
-    }
     let start = String::from_utf8_lossy(&block[..block.len().min(40)]).into_owned();
     let start = crate::report::text::printable(&start);
     Err(ArchiveError::NotAnArchive(if block.is_empty() { "nothing: it is empty".into() } else { format!("`{start}`") }))
-}
-
-fn check(header: &tar::Header, block: &[u8], offset: u64) -> Result<(), ArchiveError> {
-    match header.cksum() {
-        Ok(sum) if sum == sum_of(block) => Ok(()),
-        _ => Err(ArchiveError::Damaged { offset, why: "a tar header was expected, its checksum is wrong".into() }),
-    }
-}
-
-/// The checksum of a header: the sum of its bytes with the checksum's own field as spaces.
-fn sum_of(block: &[u8]) -> u32 {
-    let sum = block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) });
-    sum.sum()
-}
-
-fn size_of(header: &tar::Header, offset: u64) -> Result<u64, ArchiveError> {
-    let kind = header.entry_type();
-    if kind.is_hard_link() || kind.is_symlink() || kind.is_dir() {
-        return Ok(0);
-    }
-    header.entry_size().map_err(|error| ArchiveError::Damaged { offset, why: error.to_string() })
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
-}
-
-/// A name from the archive's root: `./a//b/../c` is `a/c`.
-fn clean(name: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in name.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
-}
-
-/// A hard link's name is from the archive's root, a symbolic link's from the folder it is in.
-fn resolve(name: &str, link: &str, is_symbolic: bool) -> String {
-    match name.rsplit_once('/').filter(|_| is_symbolic && !link.starts_with('/')) {
-        Some((folder, _)) => clean(&format!("{folder}/{link}")),
-        None => clean(link),
-    }
 }

@@ -6,8 +6,9 @@
 mod network;
 mod options;
 pub(crate) use options::is_secret;
-pub(super) use options::location;
+pub(super) use options::{command, environment, location};
 mod read;
+pub(super) use read::{Field, words};
 mod resources;
 mod volumes;
 
@@ -24,7 +25,6 @@ use crate::spec::ArchiveLocation;
 use crate::spec::handover::{self, Handover};
 use crate::spec::problem::Problems;
 use crate::spec::types::EnvVar;
-use read::Field;
 
 /// A validated service.
 #[derive(Debug, Clone, Default, PartialEq)]

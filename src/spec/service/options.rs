@@ -106,11 +106,12 @@ pub(super) fn read(
 }
 
 /// Null means "not given", as in Compose.
-fn command(field: &mut Field<'_, '_>) -> Option<Vec<String>> {
+pub(in crate::spec) fn command(field: &mut Field<'_, '_>) -> Option<Vec<String>> {
     if field.node.is_null() { None } else { Some(field.command()) }
 }
 
-fn environment(field: &mut Field<'_, '_>, around: &Surroundings<'_>) -> Vec<EnvVar> {
+/// `environment`: a name alone takes the hook environment's value.
+pub(in crate::spec) fn environment(field: &mut Field<'_, '_>, around: &Surroundings<'_>) -> Vec<EnvVar> {
     let pairs = field.pairs().into_iter();
     pairs
         .map(|(name, value)| {
@@ -178,9 +179,7 @@ fn absolute(field: &mut Field<'_, '_>) -> Option<String> {
 
 fn labels(field: &mut Field<'_, '_>) -> std::collections::HashMap<String, String> {
     let labels = field.map();
-    for ours in
-        [facts::LABEL_NAME, facts::LABEL_DEPLOYMENT, facts::LABEL_REVISION, facts::LABEL_DIGEST, facts::LABEL_SPEC]
-    {
+    for ours in facts::LABELS {
         if labels.contains_key(ours) {
             field.refuse::<()>(format!("label `{ours}` is set by balehook"), "leave it out");
         }

@@ -6,7 +6,7 @@ use crate::spec::types::Refused;
 use crate::spec::{bytes, duration};
 
 /// A key's value with its path, and where problems go.
-pub(super) struct Field<'a, 'p> {
+pub(in crate::spec) struct Field<'a, 'p> {
     pub node: &'a Node,
     pub path: String,
     pub problems: &'p mut Problems,
@@ -194,7 +194,7 @@ impl<'a> Field<'a, '_> {
 ///
 /// # Errors
 /// A quote that is not closed.
-pub(super) fn words(text: &str) -> Result<Vec<String>, Refused> {
+pub(in crate::spec) fn words(text: &str) -> Result<Vec<String>, Refused> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut letters = text.chars();

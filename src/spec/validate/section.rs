@@ -9,10 +9,10 @@ use crate::input::yaml::{Node, Value};
 use crate::spec::problem::{Problems, nearest};
 use crate::spec::service::{self, Surroundings, location};
 use crate::spec::types::{ContentDigest, LifecycleEvent, Name, Refused};
-use crate::spec::{ArchiveLocation, Container, Deployment, Health, ImageSource, Mode, Probe, duration, handover};
+use crate::spec::{ArchiveLocation, Container, Deployment, Health, ImageSource, Mode, Probe, duration, handover, task};
 
 /// The section's keys.
-const KEYS: &[&str] = &["name", "container", "compose", "swarm", "health", "keep"];
+const KEYS: &[&str] = &["name", "container", "compose", "swarm", "health", "keep", "before", "after"];
 /// Releases that stay, where the section says nothing.
 const KEEP: usize = 3;
 
@@ -32,7 +32,9 @@ pub(super) fn read(
     if let (Some(Mode::Container(container)), Some(health)) = (&mode, &health) {
         proven_at_its_own_address(section, path, container, health, problems);
     }
-    Some(Deployment { name: name?, mode: mode?, health: health?, keep: keep?, timeouts })
+    let tasks = task::read(section, path, around, &timeouts, problems);
+    let bundle_root = around.bundle_root.to_owned();
+    Some(Deployment { name: name?, bundle_root, mode: mode?, health: health?, keep: keep?, tasks, timeouts })
 }
 
 fn unknown_keys(node: &Node, path: &str, known: &[&str], problems: &mut Problems) {
@@ -133,15 +135,25 @@ fn image(container: &Node, path: &str, around: &Surroundings<'_>, problems: &mut
         problems.error(container.place, &path, "`image` is missing", help);
         return None;
     };
+    image_source(node, &path, around, problems)
+}
+
+/// A reference, or an archive.
+pub(in crate::spec) fn image_source(
+    node: &Node,
+    path: &str,
+    around: &Surroundings<'_>,
+    problems: &mut Problems,
+) -> Option<ImageSource> {
     match node.value {
-        Value::Mapping(_) => archive(node, &path, around, problems),
+        Value::Mapping(_) => archive(node, path, around, problems),
         _ => {
-            let reference: ImageReference = parsed(node, &path, problems, registry)?;
+            let reference: ImageReference = parsed(node, path, problems, registry)?;
             if reference.is_floating() {
                 let message = format!("`{reference}` means another image every other day");
                 problems.warning(
                     node.place,
-                    &path,
+                    path,
                     message,
                     "name a version: the digest of today's is what runs until the next deployment".to_owned(),
                 );

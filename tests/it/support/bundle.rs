@@ -17,6 +17,7 @@ pub struct Bundle {
     state: PathBuf,
     deployment: String,
     env: Vec<(String, String)>,
+    host: Option<u32>,
 }
 
 /// How a hook ended.
@@ -68,7 +69,7 @@ impl Bundle {
     pub fn new(appspec: &str) -> Self {
         let root = tempfile::Builder::new().prefix("deploy ment-").tempdir_in(world().folder()).unwrap();
         let state = root.path().join("state");
-        let bundle = Self { root, state, deployment: "d-TEST00001".into(), env: world().aws() };
+        let bundle = Self { root, state, deployment: "d-TEST00001".into(), env: world().aws(), host: None };
         std::fs::create_dir_all(bundle.path().join("hooks")).unwrap();
         std::fs::copy(repository().join("hooks/balehook"), bundle.path().join("hooks/balehook")).unwrap();
         bundle.appspec(appspec);
@@ -98,6 +99,12 @@ impl Bundle {
     /// Another deployment from here on.
     pub fn deployment(&mut self, id: &str) -> &mut Self {
         self.deployment = id.to_owned();
+        self
+    }
+
+    /// Hooks run in the network and with the mounts of a process.
+    pub fn inside(&mut self, pid: u32) -> &mut Self {
+        self.host = Some(pid);
         self
     }
 
@@ -164,7 +171,15 @@ impl Bundle {
     }
 
     fn command(&self, world: &World, program: &std::ffi::OsStr) -> Command {
-        let mut command = world.command(program);
+        let mut command = match self.host {
+            Some(pid) => {
+                let mut command = Command::new("nsenter");
+                command.args([format!("--net=/proc/{pid}/ns/net"), format!("--mount=/proc/{pid}/ns/mnt")]);
+                command.arg("--").arg(program);
+                command
+            }
+            None => world.command(program),
+        };
         let path = format!(
             "{}:{}:/usr/sbin:/usr/bin:/sbin:/bin",
             self.root.path().join("programs").display(),

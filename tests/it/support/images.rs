@@ -143,35 +143,23 @@ impl Image {
     }
 }
 
-/// An image of several layers, in any shape that an archive may have.
+/// An image of several layers.
 pub struct Layered {
     top: Image,
     below: Vec<Vec<u8>>,
     blobs: bool,
     untagged: bool,
-    long_names: bool,
-    links: bool,
-    manifest_first: bool,
 }
 
 impl Layered {
     /// The web server with its page is the top layer.
     pub fn web(tag: &str, page: &str) -> Self {
-        let top = web(tag, page);
-        let below = Vec::new();
-        Self { top, below, blobs: false, untagged: false, long_names: false, links: false, manifest_first: false }
+        Self { top: web(tag, page), below: Vec::new(), blobs: false, untagged: false }
     }
 
-    /// One more layer below the top: a file of noise, the same for the same seed and size.
+    /// One more layer below the top.
     pub fn below(mut self, seed: &[u8], bytes: u64) -> Self {
-        let state = seed
-            .iter()
-            .fold(0x9e37_79b9_7f4a_7c15, |state: u64, byte| (state ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-        let mut noise = Vec::new();
-        std::io::Read::read_to_end(&mut Noise { state, left: bytes }, &mut noise).unwrap();
-        let mut tar = tar::Builder::new(Vec::new());
-        entry(&mut tar, &format!("data/{state:x}"), &noise);
-        self.below.push(tar.into_inner().unwrap());
+        self.below.push(noise_layer(seed, bytes));
         self
     }
 
@@ -192,12 +180,6 @@ impl Layered {
         self
     }
 
-    /// Long names; repeated layers as links; the manifest before everything else.
-    pub const fn shape(mut self, long_names: bool, links: bool, manifest_first: bool) -> Self {
-        (self.long_names, self.links, self.manifest_first) = (long_names, links, manifest_first);
-        self
-    }
-
     /// Writes the archive; returns its config digest.
     pub fn write(&self, path: &Path) -> String {
         let layers: Vec<Vec<u8>> = self.below.iter().cloned().chain([self.top.layer()]).collect();
@@ -209,41 +191,42 @@ impl Layered {
         });
         let config = config.to_string().into_bytes();
         let id = sha256(&config);
-        let long = if self.long_names { "x".repeat(150) } else { String::new() };
         let names: Vec<String> = (0..layers.len())
             .map(|at| match self.blobs {
                 true => format!("blobs/sha256/{}", digests[at]),
-                false => format!("{at}{long}/layer.tar"),
+                false => format!("{at}/layer.tar"),
             })
             .collect();
         let tags: Option<Vec<&String>> = (!self.untagged).then(|| vec![&self.top.tag]);
         let manifest = serde_json::json!([{ "Config": format!("{id}.json"), "RepoTags": tags, "Layers": names }]);
         let mut tar = tar::Builder::new(std::fs::File::create(path).unwrap());
-        if self.manifest_first {
-            gnu_entry(&mut tar, "manifest.json", manifest.to_string().as_bytes());
-        }
         gnu_entry(&mut tar, &format!("{id}.json"), &config);
         for (at, layer) in layers.iter().enumerate() {
-            // With links the last of the same layers is the file, as 20.10 may write it.
-            let file = digests.iter().rposition(|digest| *digest == digests[at]).unwrap();
-            if self.blobs && digests[..at].contains(&digests[at]) {
-                continue;
-            }
-            if !self.links || self.blobs || file == at {
+            if !self.blobs || !digests[..at].contains(&digests[at]) {
                 gnu_entry(&mut tar, &names[at], layer);
-                continue;
             }
-            let mut header = tar::Header::new_gnu();
-            header.set_size(0);
-            header.set_entry_type(tar::EntryType::Symlink);
-            tar.append_link(&mut header, &names[at], format!("../{}", names[file])).unwrap();
         }
-        if !self.manifest_first {
-            gnu_entry(&mut tar, "manifest.json", manifest.to_string().as_bytes());
-        }
+        gnu_entry(&mut tar, "manifest.json", manifest.to_string().as_bytes());
         tar.finish().unwrap();
         format!("sha256:{id}")
     }
+}
+
+/// A layer with a file of noise, the same for the same seed and size.
+pub fn noise_layer(seed: &[u8], bytes: u64) -> Vec<u8> {
+    let state = seed
+        .iter()
+        .fold(0x9e37_79b9_7f4a_7c15, |state: u64, byte| (state ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let mut noise = Vec::new();
+    std::io::Read::read_to_end(&mut Noise { state, left: bytes }, &mut noise).unwrap();
+    let mut tar = tar::Builder::new(Vec::new());
+    entry(&mut tar, &format!("data/{state:x}"), &noise);
+    tar.into_inner().unwrap()
+}
+
+/// The web server's layer, with a page.
+pub fn server_layer(page: &str) -> Vec<u8> {
+    web("layer:1", page).layer()
 }
 
 fn header(path: &str, size: u64, mode: u32) -> tar::Header {
@@ -277,7 +260,8 @@ fn entry<W: std::io::Write>(tar: &mut tar::Builder<W>, path: &str, content: &[u8
     tar.append(&header(path, content.len() as u64, 0o755), content).unwrap();
 }
 
-fn sha256(bytes: &[u8]) -> String {
+/// The digest, in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
     hex(&sha2::Sha256::digest(bytes))
 }
 

@@ -14,8 +14,6 @@ use super::world::world;
 pub const HOST: &str = "203.0.113.1";
 /// The client's address.
 pub const CLIENT: &str = "203.0.113.2";
-/// The same over IPv6.
-pub const HOST6: &str = "fd00:113::1";
 
 /// After so long without an answer a request has failed.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -331,7 +331,7 @@ pub fn get(port: u16, path: &str) -> Option<String> {
 }
 
 /// The process that `unshare` made: its namespaces are the world's.
-fn inner_pid(keeper: &mut Child) -> u32 {
+pub fn inner_pid(keeper: &mut Child) -> u32 {
     let children = format!("/proc/{0}/task/{0}/children", keeper.id());
     let began = Instant::now();
     loop {

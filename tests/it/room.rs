@@ -1,0 +1,136 @@
+//! The room on the engine's disk: what is said beforehand, beside what the engine really takes.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::support::images::Layered;
+use crate::support::world::{inner_pid, repository};
+use crate::support::{Bundle, world};
+
+/// An engine whose data is on a small disk of its own.
+struct SmallDisk {
+    folder: PathBuf,
+    _keeper: Child,
+    pid: u32,
+}
+
+impl SmallDisk {
+    fn start() -> Self {
+        let folder = world().folder().join(world().name("small"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut keeper = Command::new("unshare")
+            .args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "bash"])
+            .arg(repository().join("tests/it/support/small.sh"))
+            .arg(&folder)
+            .args([repository().join("target/tools").as_os_str(), world().engine().as_ref()])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = inner_pid(&mut keeper);
+        let disk = Self { folder, _keeper: keeper, pid };
+        world().wait_for("the second engine", || disk.docker(&["version"]).is_some());
+        disk
+    }
+
+    fn host(&self) -> String {
+        format!("unix://{}/docker.sock", self.folder.display())
+    }
+
+    fn docker(&self, args: &[&str]) -> Option<String> {
+        let output = Command::new("docker").args(args).env("DOCKER_HOST", self.host()).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    }
+
+    fn used(&self) -> u64 {
+        let data = format!("/proc/{}/root{}/data", self.pid, self.folder.display());
+        let disk = nix::sys::statvfs::statvfs(data.as_str()).unwrap();
+        (disk.blocks() - disk.blocks_free()) * disk.fragment_size()
+    }
+
+    /// Makes the disk so large that just so much is free.
+    fn leave(&self, free: u64) {
+        let size = (self.used() + free).next_multiple_of(4096);
+        let data = self.folder.join("data");
+        let mount = Command::new("nsenter")
+            .arg(format!("--mount=/proc/{}/ns/mnt", self.pid))
+            .args(["mount", "-o", &format!("remount,size={size}")])
+            .arg(data)
+            .status();
+        assert!(mount.unwrap().success());
+    }
+
+    /// A deployment into this engine, of a container without a network.
+    fn bundle(&self, name: &str) -> Bundle {
+        let service = "image: {archive: image.tar}\nnetwork_mode: none\nstop_grace_period: 1s";
+        let mut bundle = Bundle::container(name, service, "health: {timeout: 20s}\nkeep: 3");
+        bundle.inside(self.pid).env("DOCKER_HOST", &self.host());
+        bundle
+    }
+}
+
+/// A release of a few large layers that no other has.
+fn release(name: &str, number: usize, layers: usize, bytes: u64) -> Layered {
+    let layer = |image: Layered, layer: usize| image.below(format!("{name} {number} {layer}").as_bytes(), bytes);
+    (0..layers).fold(Layered::web(&format!("{name}:{number}"), "page"), layer)
+}
+
+/// The megabytes that a refusal says loading needs.
+fn needed(said: &str) -> u64 {
+    let number = said.split("loading needs ").nth(1).and_then(|rest| rest.split(" MB").next()).unwrap();
+    (number.parse::<f64>().unwrap() * 1e6) as u64
+}
+
+#[test]
+fn an_image_is_refused_where_it_does_not_fit_and_loaded_where_it_just_does() {
+    let (disk, name) = (SmallDisk::start(), world().name("fits"));
+    let bundle = disk.bundle(&name);
+    release(&name, 1, 6, 12_000_000).write(&bundle.path().join("image.tar"));
+    disk.leave(70_000_000);
+    let refused = bundle.hook("AfterInstall");
+    refused.exits(6).says("loading needs ").says(" are free").says("docker system df");
+    let needed = needed(&refused.stdout);
+    disk.leave(needed - needed / 20);
+    bundle.hook("AfterInstall").exits(6).says("loading needs ");
+    assert_eq!(disk.docker(&["images", "--quiet"]).as_deref(), Some(""), "nothing was loaded");
+
+    disk.leave(needed + needed / 10);
+    let (before, ended) = (disk.used(), AtomicBool::new(false));
+    let most = std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut most = 0;
+            while !ended.load(Ordering::SeqCst) {
+                most = most.max(disk.used());
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+            most
+        });
+        let outcome = bundle.hook("AfterInstall");
+        ended.store(true, Ordering::SeqCst);
+        outcome.exits(0);
+        watcher.join().unwrap() - before
+    });
+
+    assert!(most <= needed + needed / 10, "{most} bytes were taken, {needed} were said");
+    assert!(most >= needed / 2, "{most} bytes were taken, {needed} were said: too cautious");
+}
+
+#[test]
+fn images_of_releases_before_the_present_one_make_room_for_the_next() {
+    let (disk, name) = (SmallDisk::start(), world().name("makes"));
+    let mut bundle = disk.bundle(&name);
+    for number in 1..=2 {
+        release(&name, number, 2, 30_000_000).write(&bundle.path().join("image.tar"));
+        bundle.deployment(&format!("d-TEST0000{number}")).hook("ApplicationStart").exits(0);
+    }
+    release(&name, 3, 2, 30_000_000).write(&bundle.path().join("image.tar"));
+    disk.leave(100_000_000);
+
+    bundle.deployment("d-TEST00003").hook("BeforeInstall").exits(0).says(&format!("docker rmi {name}:1"));
+    bundle.hook("AfterInstall").exits(0);
+
+    let images = disk.docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"]).unwrap();
+    let there = |number: usize| images.lines().any(|tag| tag == format!("{name}:{number}"));
+    assert_eq!([1, 2, 3].map(there), [false, true, true], "{images}");
+    disk.docker(&["rm", "--force", &name]).unwrap();
+}
