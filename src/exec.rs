@@ -7,7 +7,6 @@ use futures_util::FutureExt as _;
 use crate::error::{Failure, Kind};
 use crate::host::Host;
 use crate::image::pin::ImagePin;
-use crate::plan::handover::HandoverStep;
 use crate::plan::step::{Step, Target};
 use crate::plan::{Action, Plan};
 
@@ -40,6 +39,8 @@ pub struct Failed {
     pub number: usize,
     /// Why.
     pub failure: Failure,
+    /// What reports call that which served before.
+    pub subject: &'static str,
     /// What became of the old container.
     pub old: Fate,
     /// Images that were brought into the engine before it failed, each with the references this gave it.
@@ -99,7 +100,7 @@ pub async fn run<H: Host, W: Watcher>(
             return run.stopped(index, index, &why).await;
         }
         run.watcher.begins(index + 1, plan.actions.len(), &action.step);
-        if matches!(action.step, Step::Stop { .. }) {
+        if action.step.is_interruption() {
             run.stopped_at.get_or_insert_with(Instant::now);
         }
         let (result, stopped) = attempt(run.host, &action.step, run.done.down, stop.as_mut()).await;
@@ -161,7 +162,14 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
         if let Fate::Lost(..) = old {
             failure.kind = Kind::Undo;
         }
-        Failed { step: failed.title(), number: index + 1, failure, old, brought: self.done.brought }
+        Failed {
+            step: failed.title(),
+            number: index + 1,
+            failure,
+            subject: self.plan.subject,
+            old,
+            brought: self.done.brought,
+        }
     }
 
     /// Undoes what was begun, the last first. A step that fails is said, and the rest still runs. Returns why the old
@@ -177,7 +185,7 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
             }
             let Err(failure) = perform(self.host, step, None).await else { continue };
             tracing::error!(%step, %failure, "could not undo");
-            if matches!(step, Step::Rename { .. } | Step::Start { .. } | Step::Handover(_)) {
+            if step.is_restoring() {
                 lost.get_or_insert_with(|| format!("{}: {failure}", step.title()));
             }
         }
@@ -208,11 +216,7 @@ async fn attempt<H: Host>(
         result = &mut work => return (Some(result), None),
     };
     let outcome = match step {
-        Step::Bring(_)
-        | Step::Stop { .. }
-        | Step::Prove { .. }
-        | Step::Task(_)
-        | Step::Handover(HandoverStep::Drain { .. }) => None,
+        step if step.is_long() => None,
         _ => tokio::time::timeout(OUTCOME, work).await.ok(),
     };
     (outcome, Some(why))
@@ -245,6 +249,7 @@ async fn perform<H: Host>(host: &mut H, step: &Step, down: Option<Duration>) -> 
         Step::Record { container, release } => host.record(container, release, down).await,
         Step::Remove { container, volumes } => host.remove(container, *volumes).await,
         Step::Handover(step) => host.handover(step).await,
+        Step::Compose(step) => host.compose(step).await,
         Step::Untag { reference } => host.untag(reference).await,
         Step::Task(task) => host.task(task).await,
     }?;

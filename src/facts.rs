@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Failure, Kind};
 use crate::image::delta::Missing;
 use crate::image::pin::ImagePin;
+use crate::plan::compose::project::ComposeFacts;
 use crate::release::{Brought, Journal, Release, Store};
 use crate::report::progress::megabytes;
 use crate::spec::handover::{self, Forward};
@@ -82,6 +83,8 @@ pub struct Facts {
     pub brought: Vec<Brought>,
     /// What handing ports over needs to know; `None` where nothing is handed over.
     pub handover: Option<HandoverFacts>,
+    /// A Compose project, in its mode.
+    pub compose: Option<ComposeFacts>,
     /// What could not be looked up. A run ends here; a dry run goes on where it may be assumed.
     pub failures: Vec<LookFailure>,
 }
@@ -103,6 +106,7 @@ impl Facts {
             keeper_tags: Vec::new(),
             brought: store.brought(),
             handover: None,
+            compose: None,
             failures: Vec::new(),
         }
     }

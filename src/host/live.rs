@@ -12,11 +12,12 @@ use super::engine::{Engine, address, refused, status};
 use super::source::Archives;
 use super::task;
 use super::task::command::{self, Group};
-use super::{Host, nat, prove, registry};
+use super::{Host, compose, nat, prove, registry};
 use crate::error::{Failure, Kind};
 use crate::facts::LABEL_PORTS;
 use crate::image::pin::ImagePin;
 use crate::input::hook_env::HookEnv;
+use crate::plan::compose::step::ComposeStep;
 use crate::plan::handover::HandoverStep;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
 use crate::plan::task::TaskStep;
@@ -165,6 +166,10 @@ impl Host for LiveHost {
     }
 
     async fn record(&mut self, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure> {
+        if release.compose.is_some() {
+            let observed = compose::observe(&self.engine, &container.name).await?;
+            return self.store.add_release(&Release { observed, ..release.clone() }, self.keep);
+        }
         let seen = self.engine.inspect(self.at(container)).await?.unwrap_or_default();
         let labels = seen.config.and_then(|config| config.labels).unwrap_or_default();
         let handed = labels.get(LABEL_PORTS).map(|ports| ports.split(' ').map(str::to_owned).collect());
@@ -174,6 +179,7 @@ impl Host for LiveHost {
             container: seen.id.unwrap_or_default(),
             image_id: seen.image.unwrap_or_default(),
             ports: handed.unwrap_or_else(|| published(&ports)),
+            running: Vec::new(),
             down_ms: down.and_then(|down| u64::try_from(down.as_millis()).ok()),
         };
         self.store.add_release(&Release { observed, ..release.clone() }, self.keep)
@@ -203,6 +209,10 @@ impl Host for LiveHost {
 
     async fn untag(&mut self, reference: &str) -> Result<(), Failure> {
         self.engine.untag(reference).await
+    }
+
+    async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure> {
+        compose::perform(self, step).await
     }
 
     async fn task(&mut self, step: &TaskStep) -> Result<(), Failure> {
@@ -251,6 +261,11 @@ pub fn published(ports: &bollard::models::PortMap) -> Vec<String> {
 
 /// The container's last log lines; where the driver's log cannot be read, why.
 pub async fn log_tail(engine: &Engine, id: &str) -> Vec<String> {
+    log_tail_within(engine, id, LOG_LIMIT).await
+}
+
+/// The same where there is so much time.
+pub async fn log_tail_within(engine: &Engine, id: &str, limit: Duration) -> Vec<String> {
     let options = query::LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&LOG_LINES.to_string()).build();
     let mut text = Vec::new();
     let read = async {
@@ -267,7 +282,7 @@ pub async fn log_tail(engine: &Engine, id: &str) -> Vec<String> {
             }
         }
     };
-    let _ = tokio::time::timeout(LOG_LIMIT, read).await;
+    let _ = tokio::time::timeout(limit, read).await;
     let text = String::from_utf8_lossy(&text).into_owned();
     let lines: Vec<String> = text.lines().map(|line| printable(line).trim_end().to_owned()).collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].to_vec()

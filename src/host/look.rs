@@ -1,5 +1,6 @@
 //! Looking at the host: reading only. What cannot be seen is said, and never stops the rest.
 
+mod compose;
 mod images;
 
 use std::path::{Path, PathBuf};
@@ -59,6 +60,8 @@ impl Look<'_> {
         let ahead = async {
             match &self.deployment.mode {
                 Mode::Container(container) => self.open_ahead(&container.need()).await,
+                // Only Compose knows which images it needs.
+                Mode::Compose(_) => {}
             }
         };
         let (all, ()) = tokio::join!(self.containers(&mut facts), ahead);
@@ -69,6 +72,7 @@ impl Look<'_> {
                 self.environment(&container.service, &mut facts).await;
                 self.surroundings(container, &all, &mut facts).await;
             }
+            Mode::Compose(compose) => self.compose(compose, &all, &mut facts).await,
         }
         if event != LifecycleEvent::ValidateService {
             for need in self.deployment.task_images() {
@@ -141,10 +145,12 @@ impl Look<'_> {
 
     /// What handing ports over needs to know, where any are or shall be.
     async fn handover(&self, all: &[ContainerSummary], facts: &mut Facts) {
-        let Mode::Container(container) = &self.deployment.mode;
-        let service = &container.service;
+        let service = match &self.deployment.mode {
+            Mode::Container(container) => Some(&container.service),
+            Mode::Compose(_) => None,
+        };
         let is_handed = facts.containers.iter().any(|container| container.handed.is_some());
-        if service.handover.is_none() && !is_handed {
+        if service.is_none_or(|service| service.handover.is_none()) && !is_handed {
             return;
         }
         let engine = facts.engine.yes();
@@ -152,7 +158,7 @@ impl Look<'_> {
             engine: engine.and(self.engine.ok()),
             api: engine.map(|engine| engine.api),
             name: self.deployment.name.as_str(),
-            service: Some(service),
+            service,
             all,
             ours: &facts.containers,
             subnet: (self.lookup)(nat::look::SUBNET).filter(|text| !text.is_empty()),

@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod bring;
+pub mod compose;
 pub mod credentials;
 pub mod ecr;
 pub mod engine;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use crate::error::Failure;
 use crate::image::pin::ImagePin;
+use crate::plan::compose::step::ComposeStep;
 use crate::plan::handover::HandoverStep;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
 use crate::plan::task::TaskStep;
@@ -54,6 +56,8 @@ pub trait Host {
     async fn remove(&mut self, container: &Target, volumes: bool) -> Result<(), Failure>;
     /// Hands host ports over in the kernel.
     async fn handover(&mut self, step: &HandoverStep) -> Result<(), Failure>;
+    /// Anything with a Compose project.
+    async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure>;
     /// Takes a reference off an image.
     async fn untag(&mut self, reference: &str) -> Result<(), Failure>;
     /// Runs a task to its end, or ends one that was left under way.

@@ -412,6 +412,8 @@ fn rules_that_somebody_flushed_are_put_right_by_resume_and_by_any_event() {
     let _alone = alone();
     let mut web = Handed::new("flushed", "");
     web.release("v1");
+    let shown = format!("{}->80/tcp at ", web.port);
+    web.bundle.status(&[]).exits(0).says(&shown).says("(handed over by the kernel)").says("deployment d-1");
     for flush in [
         "-t nat -F BALEHOOK",
         "-t nat -D PREROUTING -m addrtype --dst-type LOCAL -j BALEHOOK",
@@ -425,6 +427,12 @@ fn rules_that_somebody_flushed_are_put_right_by_resume_and_by_any_event() {
     }
     iptables("-t nat -F BALEHOOK");
     assert!(web.answer().is_err());
+    web.bundle.status(&[]).exits(0).says("NOT handed over");
+    let json = web.bundle.status(&["--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.exits(0).stdout).unwrap();
+    let containers = json["containers"].as_array().unwrap();
+    let own = containers.iter().find(|entry| entry["name"] == web.name.as_str()).unwrap();
+    assert_eq!((&own["ports"]["by"], &own["ports"]["open"]), (&"kernel".into(), &false.into()));
     web.bundle.hook("ApplicationStart").exits(0).says("] hand ");
     assert_eq!(web.answer().as_deref(), Ok("v1"));
     iptables("-t nat -F BALEHOOK");

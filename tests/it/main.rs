@@ -5,6 +5,7 @@ mod archives;
 mod aws;
 mod broken;
 mod chance;
+mod compose;
 mod delta;
 mod deploy;
 mod faults;

@@ -56,6 +56,24 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
 }
 
 #[test]
+fn where_the_kernel_cannot_hand_the_ports_over_the_plan_says_why_and_never_falls_back_to_the_swap() {
+    let refused = |change: &dyn Fn(&mut balehook::facts::HandoverFacts)| {
+        let mut facts = scenes::handing();
+        change(facts.handover.as_mut().unwrap());
+        let deployment = scenes::read(&scenes::start_first(scenes::text_of(&facts)));
+        plan(LifecycleEvent::ApplicationStart, &deployment, &scenes::asker(), &facts).unwrap_err()
+    };
+    let rootless =
+        refused(&|seen| seen.obstacle = Some(("the engine is rootless".into(), "use a rootful engine".into())));
+    assert_eq!(rootless.message, "`order: start-first` is not possible here: the engine is rootless");
+    assert_eq!(rootless.next.as_deref(), Some("use a rootful engine, or use `order: stop-first` (the swap)"));
+    let route = refused(&|seen| seen.before_ours = vec!["back".into()]);
+    assert!(route.message.contains("the default route to network back"), "{route}");
+    let full = refused(&|seen| seen.taken = (0..=255).map(|last| [198, 18, 200, last].into()).collect());
+    assert_eq!((full.kind, full.message.as_str()), (Kind::Container, "network balehook has no free address"));
+}
+
+#[test]
 fn an_event_that_has_nothing_to_do_with_containers_has_no_steps() {
     let plan = scenes::planned(LifecycleEvent::AfterBlockTraffic, &scenes::serving());
     assert!(plan.actions.is_empty() && !plan.has_changes());

@@ -42,7 +42,7 @@ const ARCHIVE: (&str, &str) =
 
 pub fn read(text: &str) -> Deployment {
     let bundle = tempfile::tempdir().unwrap();
-    for (folder, file) in [("hooks", "balehook"), ("scripts", "smoke.sh")] {
+    for (folder, file) in [("hooks", "balehook"), ("scripts", "smoke.sh"), ("app", "compose.yml")] {
         std::fs::create_dir(bundle.path().join(folder)).unwrap();
         std::fs::write(bundle.path().join(folder).join(file), "").unwrap();
     }
@@ -90,9 +90,12 @@ fn image(pin: ImagePin) -> ImageFacts {
 pub fn archived() -> Facts {
     let diff_ids = (0..14).map(|layer| digest(&layer.to_string())).collect();
     let pin = ImagePin::Content { reference: Some("web:1.4.2".into()), config: digest("1.4.2"), diff_ids };
-    let missing =
-        Missing { layers: 1, of: 14, bytes: 5_100_000, total: 812_000_000, unpacked: 5_100_000, copies: 5_100_000 };
-    Facts { images: vec![ImageFacts { missing: Some(missing), ..image(pin) }], ..serving() }
+    Facts { images: vec![ImageFacts { missing: Some(missing()), ..image(pin) }], ..serving() }
+}
+
+/// One layer of many.
+pub fn missing() -> Missing {
+    Missing { layers: 1, of: 14, bytes: 5_100_000, total: 812_000_000, unpacked: 5_100_000, copies: 5_100_000 }
 }
 
 /// The same where the disk is full.
@@ -129,6 +132,7 @@ pub fn release(version: &str, deployment: &str, id: &str) -> Release {
         image: pin(version),
         more_images: Vec::new(),
         spec: digest("old options").to_string(),
+        compose: None,
         options: vec![vec!["--restart".into(), "unless-stopped".into()], vec!["--publish".into(), "80:8080".into()]],
         observed: Observed { container: id.repeat(64 / id.len()), ..Observed::default() },
     }
@@ -152,7 +156,13 @@ pub fn interrupted() -> Facts {
     let old = Some(("a1".repeat(32), true));
     Facts {
         containers: vec![container("web.balehook-old", "a1", "exited"), container("web", "c3", "running")],
-        journal: Some(Journal { format: 1, event: LifecycleEvent::ApplicationStart, deployment: "d-CUT".into(), old }),
+        journal: Some(Journal {
+            format: 1,
+            event: LifecycleEvent::ApplicationStart,
+            deployment: "d-CUT".into(),
+            old,
+            compose: None,
+        }),
         ..serving()
     }
 }
@@ -170,10 +180,14 @@ pub fn blind() -> Facts {
 
 /// The deployment that a scene is of.
 pub fn deployment_of(facts: &Facts) -> Deployment {
+    if facts.compose.is_some() {
+        return crate::compose::deployment();
+    }
     read(&text_of(facts))
 }
 
-fn text_of(facts: &Facts) -> String {
+/// The scenes' file.
+pub fn text_of(facts: &Facts) -> String {
     let from_archive = matches!(facts.images.first(), Some(ImageFacts { pin: ImagePin::Content { .. }, .. }));
     if from_archive { APPSPEC.replace(ARCHIVE.0, ARCHIVE.1) } else { APPSPEC.to_owned() }
 }
@@ -227,7 +241,7 @@ pub fn cut_late() -> Facts {
 }
 
 pub fn planned(event: LifecycleEvent, facts: &Facts) -> Plan {
-    planned_with(event, facts, |text| text)
+    plan(event, &deployment_of(facts), &asker(), facts).unwrap()
 }
 
 /// The plan for the scenes' file after a change to it.
@@ -286,4 +300,7 @@ pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
         ("start-full-disk", LifecycleEvent::ApplicationStart, full()),
         ("traffic", LifecycleEvent::BeforeAllowTraffic, empty()),
     ]
+    .into_iter()
+    .chain(crate::compose::all())
+    .collect()
 }

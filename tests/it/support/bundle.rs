@@ -163,6 +163,13 @@ impl Bundle {
         Running::start(command).wait()
     }
 
+    /// `balehook status`.
+    pub fn status(&self, args: &[&str]) -> Outcome {
+        let mut command = self.command(world(), std::ffi::OsStr::new(BINARY));
+        command.arg("status").args(args);
+        Running::start(command).wait()
+    }
+
     /// `balehook resume`.
     pub fn resume(&self) -> Outcome {
         let mut command = self.command(world(), std::ffi::OsStr::new(BINARY));
@@ -223,6 +230,8 @@ impl Drop for Bundle {
         for container in world().containers(&name).split_whitespace() {
             let _ = world().docker_may_fail(&["rm", "--force", "--volumes", container]);
         }
+        // The engine has few address ranges for networks: those of a Compose project go.
+        let _ = world().docker_may_fail(&["network", "rm", &format!("{name}_default")]);
     }
 }
 
