@@ -60,6 +60,7 @@ impl Look<'_> {
         let ahead = async {
             match &self.deployment.mode {
                 Mode::Container(container) => self.open_ahead(&container.need()).await,
+                Mode::Swarm(swarm) => self.open_ahead(&swarm.need()).await,
                 Mode::Compose(compose) => return Some(self.read_project(compose).await),
             }
             None
@@ -71,6 +72,11 @@ impl Look<'_> {
                 self.image(&container.need(), &mut facts).await;
                 self.environment(&container.service, &mut facts).await;
                 self.surroundings(container, &all, &mut facts).await;
+            }
+            Mode::Swarm(swarm) => {
+                self.image(&swarm.need(), &mut facts).await;
+                self.environment(&swarm.service, &mut facts).await;
+                self.swarm(swarm, &mut facts).await;
             }
             Mode::Compose(compose) => self.compose(compose, read, &all, &mut facts).await,
         }
@@ -147,7 +153,7 @@ impl Look<'_> {
     async fn handover(&self, all: &[ContainerSummary], facts: &mut Facts) {
         let service = match &self.deployment.mode {
             Mode::Container(container) => Some(&container.service),
-            Mode::Compose(_) => None,
+            Mode::Compose(_) | Mode::Swarm(_) => None,
         };
         let is_handed = facts.containers.iter().any(|container| container.handed.is_some());
         if service.is_none_or(|service| service.handover.is_none()) && !is_handed {

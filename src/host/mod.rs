@@ -18,6 +18,7 @@ pub mod registry;
 pub mod s3;
 pub mod source;
 pub mod status;
+pub mod swarm;
 pub mod task;
 pub mod transfer;
 
@@ -28,6 +29,7 @@ use crate::image::pin::ImagePin;
 use crate::plan::compose::step::ComposeStep;
 use crate::plan::handover::HandoverStep;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
+use crate::plan::swarm::step::SwarmStep;
 use crate::plan::task::TaskStep;
 use crate::release::Release;
 
@@ -60,6 +62,8 @@ pub trait Host {
     async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure>;
     /// Takes a reference off an image.
     async fn untag(&mut self, reference: &str) -> Result<(), Failure>;
+    /// One step in a swarm. Returns what a person should know of it.
+    async fn swarm(&mut self, step: &SwarmStep) -> Result<Vec<String>, Failure>;
     /// Runs a task to its end, or ends one that was left under way.
     async fn task(&mut self, step: &TaskStep) -> Result<(), Failure>;
     /// The container's state and last log lines, quickly, for the report.

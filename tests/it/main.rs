@@ -17,4 +17,5 @@ mod race;
 mod registry;
 mod room;
 mod support;
+mod swarm;
 mod tasks;

@@ -2,8 +2,10 @@
 //! runs it.
 
 pub mod bundle;
+pub mod cluster;
 pub mod images;
 pub mod outside;
+pub mod prober;
 pub mod world;
 
 pub use bundle::{Bundle, Outcome};
