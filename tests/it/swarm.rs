@@ -162,17 +162,17 @@ fn a_broken_release_exits_with_8_where_docker_service_update_exits_with_0_and_bo
     assert_eq!(image_id(&name), good);
     cluster.wait_for("the task before", || cluster.tasks(1, &name) == [format!("{good} Running")]);
 
-    // The release before again, while the swarm may still be at its rollback: that is what it went back to.
-    web(&format!("{name}:1"), "one").write_into(&bundle.path());
-    let again = bundle.deployment("d-TEST00003").hook("ApplicationStart");
-    again.exits(0).says("1 of 1 task run");
-    assert!(!again.stdout.contains("docker service"), "nothing is written:\n{}", again.stdout);
-
     let id = cluster.docker(1, &["images", "--no-trunc", "--quiet", &format!("{name}:2")]);
     let theirs = cluster.docker_may_fail(1, &["service", "update", "--image", &id, &name]);
     assert!(theirs.is_ok_and(|said| said.contains("rollback")), "docker calls that a success");
     assert_eq!(image_id(&name), good);
     cluster.wait_for("the task before", || cluster.tasks(1, &name) == [format!("{good} Running")]);
+
+    // The release before again, while the swarm may still be at its rollback: that is what it went back to.
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    let again = bundle.deployment("d-TEST00003").hook("ApplicationStart");
+    again.exits(0).says("1 of 1 task run");
+    assert!(!again.stdout.contains("docker service"), "nothing is written:\n{}", again.stdout);
     cluster.docker(1, &["service", "rm", &name]);
 }
 
