@@ -39,6 +39,8 @@ pub struct Failed {
     pub number: usize,
     /// Why.
     pub failure: Failure,
+    /// What reports call that which served before.
+    pub subject: &'static str,
     /// What became of the old container.
     pub old: Fate,
     /// Images that were brought into the engine before it failed, each with the references this gave it.
@@ -98,7 +100,7 @@ pub async fn run<H: Host, W: Watcher>(
             return run.stopped(index, index, &why).await;
         }
         run.watcher.begins(index + 1, plan.actions.len(), &action.step);
-        if matches!(action.step, Step::Stop { .. }) {
+        if action.step.is_interruption() {
             run.stopped_at.get_or_insert_with(Instant::now);
         }
         let (result, stopped) = attempt(run.host, &action.step, run.done.down, stop.as_mut()).await;
@@ -160,7 +162,14 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
         if let Fate::Lost(..) = old {
             failure.kind = Kind::Undo;
         }
-        Failed { step: failed.title(), number: index + 1, failure, old, brought: self.done.brought }
+        Failed {
+            step: failed.title(),
+            number: index + 1,
+            failure,
+            subject: self.plan.subject,
+            old,
+            brought: self.done.brought,
+        }
     }
 
     /// Undoes what was begun, the last first. A step that fails is said, and the rest still runs. Returns why the old
@@ -176,7 +185,7 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
             }
             let Err(failure) = perform(self.host, step, None).await else { continue };
             tracing::error!(%step, %failure, "could not undo");
-            if matches!(step, Step::Rename { .. } | Step::Start { .. }) {
+            if step.is_restoring() {
                 lost.get_or_insert_with(|| format!("{}: {failure}", step.title()));
             }
         }
@@ -207,7 +216,7 @@ async fn attempt<H: Host>(
         result = &mut work => return (Some(result), None),
     };
     let outcome = match step {
-        Step::Bring(_) | Step::Stop { .. } | Step::Prove { .. } | Step::Task(_) => None,
+        step if step.is_long() => None,
         _ => tokio::time::timeout(OUTCOME, work).await.ok(),
     };
     (outcome, Some(why))
@@ -239,6 +248,7 @@ async fn perform<H: Host>(host: &mut H, step: &Step, down: Option<Duration>) -> 
         Step::Prove { container, proof } => host.prove(container, proof).await,
         Step::Record { container, release } => host.record(container, release, down).await,
         Step::Remove { container, volumes } => host.remove(container, *volumes).await,
+        Step::Compose(step) => host.compose(step).await,
         Step::Untag { reference } => host.untag(reference).await,
         Step::Task(task) => host.task(task).await,
     }?;

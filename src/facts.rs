@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Failure, Kind};
 use crate::image::delta::Missing;
 use crate::image::pin::ImagePin;
+use crate::plan::compose::project::ComposeFacts;
 use crate::release::{Brought, Journal, Release, Store};
 use crate::report::progress::megabytes;
 use crate::spec::types::{ContentDigest, EnvVar};
@@ -73,6 +74,8 @@ pub struct Facts {
     pub keeper_tags: Vec<String>,
     /// What we brought into the engine for each of them.
     pub brought: Vec<Brought>,
+    /// A Compose project, in its mode.
+    pub compose: Option<ComposeFacts>,
     /// What could not be looked up. A run ends here; a dry run goes on where it may be assumed.
     pub failures: Vec<LookFailure>,
 }
@@ -93,6 +96,7 @@ impl Facts {
             journal: store.journal(),
             keeper_tags: Vec::new(),
             brought: store.brought(),
+            compose: None,
             failures: Vec::new(),
         }
     }

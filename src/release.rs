@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Failure, Kind};
 use crate::image::pin::ImagePin;
+use crate::plan::compose::project::Project;
+use crate::plan::compose::step::ProjectProof;
 use crate::spec::types::{LifecycleEvent, Name};
 
 /// The version of the files' form. A newer one is refused, not guessed at.
@@ -41,8 +43,36 @@ pub struct Release {
     pub spec: String,
     /// The options as a `docker run` takes them, secrets hidden.
     pub options: Vec<Vec<String>>,
+    /// In Compose mode: how the project comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compose: Option<ComposeRelease>,
     /// What was seen once it ran.
     pub observed: Observed,
+}
+
+/// What brings a recorded Compose project back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComposeRelease {
+    /// The project; its files are in its copy.
+    pub project: Project,
+    /// How it is proven.
+    pub proof: RecordedProof,
+}
+
+/// How a recorded project is proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedProof {
+    /// The services, each with its number of containers.
+    pub services: Vec<(String, usize)>,
+    /// How long it may take, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+impl From<&ProjectProof> for RecordedProof {
+    fn from(proof: &ProjectProof) -> Self {
+        let timeout_ms = u64::try_from(proof.timeout.as_millis()).unwrap_or(u64::MAX);
+        Self { services: proof.services.clone(), timeout_ms }
+    }
 }
 
 impl Release {
@@ -63,6 +93,9 @@ pub struct Observed {
     pub image_id: String,
     /// Published ports: `0.0.0.0:49153->80/tcp`.
     pub ports: Vec<String>,
+    /// In Compose mode: containers that ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub running: Vec<String>,
     /// Milliseconds from stopping the old container until the new one was proven.
     pub down_ms: Option<u64>,
 }
@@ -78,6 +111,9 @@ pub struct Journal {
     pub deployment: String,
     /// The container that served when it began: its ID, and whether it ran.
     pub old: Option<(String, bool)>,
+    /// In Compose mode: the project that is begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compose: Option<Project>,
 }
 
 /// What tags and archives were resolved to, once for each deployment.

@@ -14,7 +14,7 @@ use crate::host::live::LiveHost;
 use crate::host::s3::S3;
 use crate::host::source::Archives;
 use crate::plan::step::Step;
-use crate::plan::{Action, Plan, recover};
+use crate::plan::{Action, Plan, compose, recover};
 use crate::release::{Holder, Store};
 use crate::report::log;
 use crate::report::text::{self, Console};
@@ -69,6 +69,10 @@ async fn one(context: &Context, name: &Name, console: &mut Console<'_>) -> Resul
     Ok(())
 }
 
+fn is_running(facts: &Facts, name: &str) -> bool {
+    facts.containers.iter().any(|container| container.name == name && container.is_running())
+}
+
 async fn make(engine: &Engine, store: &Store, name: &Name) -> Result<Plan, Failure> {
     let hello = engine.hello().await?;
     let all = engine.list().await?;
@@ -79,8 +83,19 @@ async fn make(engine: &Engine, store: &Store, name: &Name) -> Result<Plan, Failu
         engine: Known::Yes(hello),
         ..Facts::unseen(store)
     };
-    let recovery = recover::recover(name, &facts);
     let mut plan = Plan::new("resume", name);
+    let recorded = facts.releases.first().and_then(|release| Some((release, release.compose.as_ref()?)));
+    if facts.journal.as_ref().is_some_and(|journal| journal.compose.is_some()) || recorded.is_some() {
+        plan.subject = compose::SUBJECT;
+        if !compose::recover(&mut plan, &facts, false)
+            && let Some((release, project)) = recorded
+            && release.observed.running.iter().any(|name| !is_running(&facts, name))
+        {
+            plan.actions.extend(compose::back(project).into_iter().map(Action::required));
+        }
+        return Ok(plan);
+    }
+    let recovery = recover::recover(name, &facts);
     plan.notes.extend(recovery.note);
     plan.actions = recovery.actions;
     let recorded = facts.releases.first().map(|release| release.observed.container.as_str());

@@ -15,6 +15,7 @@ use crate::host::live::LiveHost;
 use crate::image::pin::ImagePin;
 use crate::input::appspec;
 use crate::plan::Plan;
+use crate::plan::compose::step::ComposeStep;
 use crate::plan::step::Step;
 use crate::release::{Brought, FORMAT, Holder, Journal, LockedStore, Resolved};
 use crate::report::text::Console;
@@ -138,11 +139,22 @@ fn live(prepared: &Prepared, store: LockedStore) -> Result<LiveHost, Failure> {
 
 /// What must be undone should we be killed is on disk before anything changes.
 fn journal(store: &LockedStore, event: LifecycleEvent, prepared: &Prepared, plan: &Plan) -> Result<(), Failure> {
-    if !plan.actions.iter().any(|action| matches!(action.step, Step::Create(_))) {
+    let begun = plan.actions.iter().find_map(|action| match &action.step {
+        Step::Compose(ComposeStep::Up { project, services, .. }) if !services.is_empty() => Some(project.clone()),
+        _ => None,
+    });
+    let creates = plan.actions.iter().any(|action| matches!(action.step, Step::Create(_)));
+    if !creates && begun.is_none() {
         return Ok(());
     }
     let old = plan.old.as_ref().and_then(|old| Some((old.id.clone()?, plan.old_ran)));
-    store.open_journal(&Journal { format: FORMAT, event, deployment: prepared.asker.deployment.clone(), old })
+    store.open_journal(&Journal {
+        format: FORMAT,
+        event,
+        deployment: prepared.asker.deployment.clone(),
+        old,
+        compose: begun,
+    })
 }
 
 /// Keeps what tags and archives were resolved to, so that every later event of this deployment takes the same, and what

@@ -409,7 +409,8 @@ fn has_label_of(found: &ContainerInspectResponse, wanted: &bollard::models::Cont
     name(found).is_some_and(|label| Some(label) == name(wanted.labels.as_ref()))
 }
 
-fn name_of(summary: &ContainerSummary) -> String {
+/// Its own name.
+pub fn name_of(summary: &ContainerSummary) -> String {
     let names = summary.names.iter().flatten();
     // A linked container is listed with `/other/alias` too: its own name has one slash only.
     let own = names.filter_map(|name| name.strip_prefix('/')).find(|name| !name.contains('/'));

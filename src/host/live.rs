@@ -11,10 +11,11 @@ use super::engine::{Engine, address, refused, status};
 use super::source::Archives;
 use super::task;
 use super::task::command::{self, Group};
-use super::{Host, prove, registry};
+use super::{Host, compose, prove, registry};
 use crate::error::{Failure, Kind};
 use crate::image::pin::ImagePin;
 use crate::input::hook_env::HookEnv;
+use crate::plan::compose::step::ComposeStep;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
 use crate::plan::task::TaskStep;
 use crate::release::{LockedStore, Observed, Release};
@@ -44,7 +45,8 @@ pub struct LiveHost {
     pub env: HookEnv,
     created: Option<String>,
     loaded: Vec<(ImagePin, String)>,
-    under_way: Option<Group>,
+    /// The command of a task that runs, or was left running when the plan had to stop.
+    pub under_way: Option<Group>,
 }
 
 impl LiveHost {
@@ -162,6 +164,10 @@ impl Host for LiveHost {
     }
 
     async fn record(&mut self, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure> {
+        if release.compose.is_some() {
+            let observed = compose::observe(&self.engine, &container.name).await?;
+            return self.store.add_release(&Release { observed, ..release.clone() }, self.keep);
+        }
         let seen = self.engine.inspect(self.at(container)).await?.unwrap_or_default();
         let ports = seen.network_settings.and_then(|settings| settings.ports).unwrap_or_default();
         let observed = Observed {
@@ -169,6 +175,7 @@ impl Host for LiveHost {
             container: seen.id.unwrap_or_default(),
             image_id: seen.image.unwrap_or_default(),
             ports: published(&ports),
+            running: Vec::new(),
             down_ms: down.and_then(|down| u64::try_from(down.as_millis()).ok()),
         };
         self.store.add_release(&Release { observed, ..release.clone() }, self.keep)
@@ -194,6 +201,7 @@ impl Host for LiveHost {
             TaskStep::Command { name, command, timeout } => {
                 command::command(&mut self.under_way, name, command, &self.env, *timeout).await
             }
+            TaskStep::Compose(task) => compose::run_task(self, task).await,
             TaskStep::Remove { container } => self.engine.remove(container).await,
             TaskStep::End { name } => {
                 if let Some(group) = self.under_way.take() {
@@ -202,6 +210,10 @@ impl Host for LiveHost {
                 Ok(())
             }
         }
+    }
+
+    async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure> {
+        compose::perform(self, step).await
     }
 
     async fn evidence(&mut self, container: &Target) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Looking at the host: reading only. What cannot be seen is said, and never stops the rest.
 
+mod compose;
 mod images;
 
 use std::path::{Path, PathBuf};
@@ -58,6 +59,8 @@ impl Look<'_> {
         let ahead = async {
             match &self.deployment.mode {
                 Mode::Container(container) => self.open_ahead(&container.need()).await,
+                // Only Compose knows which images it needs.
+                Mode::Compose(_) => {}
             }
         };
         let (all, ()) = tokio::join!(self.containers(&mut facts), ahead);
@@ -67,6 +70,7 @@ impl Look<'_> {
                 self.environment(&container.service, &mut facts).await;
                 self.surroundings(container, &all, &mut facts).await;
             }
+            Mode::Compose(compose) => self.compose(compose, &all, &mut facts).await,
         }
         if event != LifecycleEvent::ValidateService {
             for need in self.deployment.task_images() {

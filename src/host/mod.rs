@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod bring;
+pub mod compose;
 pub mod credentials;
 pub mod ecr;
 pub mod engine;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use crate::error::Failure;
 use crate::image::pin::ImagePin;
+use crate::plan::compose::step::ComposeStep;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
 use crate::plan::task::TaskStep;
 use crate::release::Release;
@@ -49,6 +51,8 @@ pub trait Host {
     async fn record(&mut self, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure>;
     /// Removes it, with its anonymous volumes or without.
     async fn remove(&mut self, container: &Target, volumes: bool) -> Result<(), Failure>;
+    /// Anything with a Compose project.
+    async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure>;
     /// Takes a reference off an image.
     async fn untag(&mut self, reference: &str) -> Result<(), Failure>;
     /// Runs a task to its end, or ends one that was left under way.

@@ -33,7 +33,7 @@ pub async fn prove(engine: &Engine, name: &str, id: &str, proof: &Proof) -> Resu
     let mut good_since: Option<Instant> = None;
     loop {
         still_up(name, &first, &seen(&inspect(engine, name, id).await?))?;
-        let answer = check.ask(engine, id, began).await;
+        let answer = check.ask(engine, id, began.elapsed()).await;
         match &answer {
             Ok(()) => good_since = good_since.or_else(|| Some(Instant::now())),
             Err(_) => good_since = None,
@@ -87,7 +87,7 @@ fn late(name: &str, proof: &Proof, check: &Check, last: Option<String>) -> Failu
 }
 
 /// The check after looking at the container: what `Auto` came to, and the address of a published port.
-enum Check {
+pub(super) enum Check {
     Http(String),
     Tcp(String),
     Command { command: Vec<String>, limit: Duration },
@@ -95,7 +95,7 @@ enum Check {
 }
 
 impl Check {
-    fn of(proof: &Proof, container: &ContainerInspectResponse) -> Result<Self, String> {
+    pub(super) fn of(proof: &Proof, container: &ContainerInspectResponse) -> Result<Self, String> {
         match &proof.probe {
             Probe::Http(address) if address.starts_with('/') => {
                 let port = published(container).ok_or("health.http names a path, but no TCP port is published")?;
@@ -114,12 +114,13 @@ impl Check {
         }
     }
 
-    async fn ask(&self, engine: &Engine, id: &str, began: Instant) -> Result<(), String> {
+    /// Asks once. `more` is what has gone by since the container was looked at first.
+    pub(super) async fn ask(&self, engine: &Engine, id: &str, more: Duration) -> Result<(), String> {
         match self {
             Self::Http(url) => probe::http(url).await,
             Self::Tcp(address) => probe::tcp(address).await,
             Self::Command { command, limit } => probe::command(engine, id, command, *limit).await,
-            Self::Settled { before } if *before + began.elapsed() >= SETTLE => Ok(()),
+            Self::Settled { before } if *before + more >= SETTLE => Ok(()),
             Self::Settled { .. } => Err(format!("it runs for less than {SETTLE:?}")),
         }
     }

@@ -327,6 +327,7 @@ fn release(asker: &Asker, image: &ImageFacts, spec: &ContainerSpec, digest: &str
         more_images: Vec::new(),
         spec: digest.to_owned(),
         options: spec.run_options(),
+        compose: None,
         observed: Observed::default(),
     }
 }

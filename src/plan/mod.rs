@@ -3,6 +3,7 @@
 //! `plan()` is the only place that decides. Everything that may happen at run time is data in the [`Plan`]: each
 //! action carries what undoes it, and what follows the record of the release can no longer fail the deployment.
 
+pub mod compose;
 pub mod container;
 pub mod create;
 pub mod images;
@@ -38,6 +39,8 @@ pub struct Plan {
     pub old: Option<Target>,
     /// Whether it ran.
     pub old_ran: bool,
+    /// What reports call it.
+    pub subject: &'static str,
     /// Options of the new container that differ from the recorded release's.
     pub changed_options: Vec<Vec<String>>,
 }
@@ -93,6 +96,7 @@ impl Plan {
             interruption: "none".into(),
             old: None,
             old_ran: false,
+            subject: "old container",
             changed_options: Vec::new(),
         }
     }
@@ -111,5 +115,6 @@ impl Plan {
 pub fn plan(event: LifecycleEvent, deployment: &Deployment, asker: &Asker, facts: &Facts) -> Result<Plan, Failure> {
     match &deployment.mode {
         Mode::Container(container) => container::plan(event, deployment, container, asker, facts),
+        Mode::Compose(compose) => compose::plan(event, deployment, compose, asker, facts),
     }
 }

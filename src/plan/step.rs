@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::compose::step::ComposeStep;
 use super::create::ContainerOptions;
 use super::run_line;
 use super::task::TaskStep;
@@ -75,6 +76,8 @@ pub enum Step {
         /// Its anonymous volumes go too.
         volumes: bool,
     },
+    /// Anything with a Compose project.
+    Compose(ComposeStep),
     /// Take a reference off an image; the engine drops the image with the last one.
     Untag {
         /// The reference.
@@ -176,6 +179,7 @@ impl Step {
     pub const fn is_change(&self) -> bool {
         match self {
             Self::Prove { .. } | Self::Record { .. } | Self::Keep { .. } => false,
+            Self::Compose(step) => step.is_change(),
             Self::Bring(_)
             | Self::Create(_)
             | Self::Stop { .. }
@@ -192,9 +196,36 @@ impl Step {
     pub fn title(&self) -> String {
         match self {
             Self::Create(spec) => format!("docker create --name {} … {}", spec.name, spec.image.describe()),
+            Self::Compose(step) => step.title(),
             Self::Task(task) => task.title(),
             other => other.to_string(),
         }
+    }
+
+    /// Whether it proves what was started.
+    pub const fn is_proof(&self) -> bool {
+        matches!(self, Self::Prove { .. } | Self::Compose(ComposeStep::Wait { .. }))
+    }
+
+    /// Whether it touches what served before.
+    pub const fn is_interruption(&self) -> bool {
+        matches!(self, Self::Stop { .. } | Self::Compose(ComposeStep::Up { .. }))
+    }
+
+    /// Whether it may take long: it is dropped when the plan must stop.
+    pub const fn is_long(&self) -> bool {
+        let is_compose = matches!(
+            self,
+            Self::Compose(
+                ComposeStep::Up { .. } | ComposeStep::Wait { .. } | ComposeStep::Stop { .. } | ComposeStep::Down { .. }
+            )
+        );
+        is_compose || matches!(self, Self::Bring(_) | Self::Stop { .. } | Self::Prove { .. } | Self::Task(_))
+    }
+
+    /// Whether what served before depends on it when it comes back.
+    pub const fn is_restoring(&self) -> bool {
+        matches!(self, Self::Rename { .. } | Self::Start { .. } | Self::Compose(_))
     }
 }
 
@@ -210,10 +241,15 @@ impl fmt::Display for Step {
             Self::Start { container } => write!(f, "docker start {container}"),
             Self::Prove { container, proof } => write!(f, "prove {container}: {proof}"),
             Self::Record { container, release } => {
-                write!(f, "record {container} as {} of {}", release.image.describe(), release.deployment)
+                let more = match release.more_images.len() {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                write!(f, "record {container} as {}{more} of {}", release.image.describe(), release.deployment)
             }
             Self::Remove { container, volumes: true } => write!(f, "docker rm --force --volumes {container}"),
             Self::Remove { container, volumes: false } => write!(f, "docker rm --force {container}"),
+            Self::Compose(step) => write!(f, "{step}"),
             Self::Untag { reference } => write!(f, "docker rmi {reference}"),
             Self::Task(task) => write!(f, "{task}"),
         }

@@ -26,6 +26,9 @@ pub fn plan(plan: &Plan) -> Value {
                 step["options"] = json!(spec.run_options());
                 step["changed_options"] = json!(plan.changed_options);
             }
+            if let Step::Compose(compose) = &action.step {
+                step["details"] = json!(compose.details());
+            }
             step
         })
         .collect();

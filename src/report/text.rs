@@ -10,8 +10,8 @@ use std::io::Write;
 use crate::error::Failure;
 use crate::exec::{Done, Failed, Fate};
 use crate::facts::short_id;
-use crate::plan::Plan;
-use crate::plan::step::Step;
+use crate::plan::step::{Step, Target};
+use crate::plan::{Plan, compose};
 use crate::release::Release;
 use crate::spec::types::LifecycleEvent;
 
@@ -110,6 +110,11 @@ pub fn plan(plan: &Plan) -> String {
         if let Step::Create(spec) = &action.step {
             create_details(&mut out, plan, &spec.run_options());
         }
+        if let Step::Compose(step) = &action.step {
+            step.details().iter().for_each(|line| {
+                let _ = writeln!(out, "       {line}");
+            });
+        }
     }
     let undo: Vec<String> =
         plan.actions.iter().rev().flat_map(|action| &action.undo).map(ToString::to_string).collect();
@@ -133,7 +138,7 @@ fn create_details(out: &mut String, plan: &Plan, options: &[Vec<String>]) {
 
 /// The last line of an event that succeeded.
 pub fn succeeded(event: LifecycleEvent, plan: &Plan, release: Option<&Release>, done: &Done) -> String {
-    let proven = plan.actions.iter().any(|action| matches!(action.step, Step::Prove { .. }));
+    let proven = plan.actions.iter().any(|action| action.step.is_proof());
     let Some(release) = release.filter(|_| proven) else {
         let what = if plan.actions.is_empty() { "nothing to do" } else { "done" };
         return format!("{event} of {}: {what}", plan.name);
@@ -142,13 +147,18 @@ pub fn succeeded(event: LifecycleEvent, plan: &Plan, release: Option<&Release>, 
     let ports = release.observed.ports.join(" ");
     let ports = if ports.is_empty() { ports } else { format!(", {ports}") };
     let down = done.down.map(|down| format!(", down {} ms", down.as_millis())).unwrap_or_default();
-    format!("{event} of {}: {} runs{unchanged}{ports}{down}", plan.name, release.image.describe())
+    let what = match &release.compose {
+        Some(project) => format!("{} services of {}", project.proof.services.len(), release.deployment),
+        None => release.image.describe(),
+    };
+    let runs = if release.compose.is_some() { "run" } else { "runs" };
+    format!("{event} of {}: {what} {runs}{unchanged}{ports}{down}", plan.name)
 }
 
 /// The last lines of a failed event, at most [`TAIL`] bytes, the most important one last.
 pub fn failed(event: &str, name: &str, of: usize, failed: &Failed) -> String {
     let place = format!("{event} of {name} failed at step {} of {of}: {}", failed.number, shorten(&failed.step, 200));
-    let fate = fate(name, &failed.old);
+    let fate = fate(name, failed.subject, &failed.old);
     failure_tail(Some(place), Some(fate), &failed.failure)
 }
 
@@ -188,16 +198,16 @@ fn last_that_fit(lines: &[String], mut room: usize) -> Vec<String> {
     kept
 }
 
-fn fate(name: &str, fate: &Fate) -> String {
+fn fate(name: &str, subject: &str, fate: &Fate) -> String {
+    let of = |old: &Target| format!("{subject}: {} ({})", old.name, id(old.id.as_deref()));
     match fate {
-        Fate::None => format!("old container: there was none, so nothing serves as {name}"),
-        Fate::Untouched(old) => format!("old container: {} ({}) was not touched", old.name, id(old.id.as_deref())),
-        Fate::Back(old, after) => {
-            format!("old container: {} ({}) is back after {} ms", old.name, id(old.id.as_deref()), after.as_millis())
+        Fate::None if subject == compose::SUBJECT => {
+            format!("{subject}: there was none; what was begun is taken down, so nothing serves as {name}")
         }
-        Fate::Lost(old, why) => {
-            format!("old container: {} ({}) could NOT be put back: {why}", old.name, id(old.id.as_deref()))
-        }
+        Fate::None => format!("{subject}: there was none, so nothing serves as {name}"),
+        Fate::Untouched(old) => format!("{} was not touched", of(old)),
+        Fate::Back(old, after) => format!("{} is back after {} ms", of(old), after.as_millis()),
+        Fate::Lost(old, why) => format!("{} could NOT be put back: {why}", of(old)),
     }
 }
 
@@ -221,7 +231,14 @@ mod tests {
     fn a_report_with_endless_evidence_stays_under_the_consoles_limit_and_ends_with_the_cause() {
         let evidence: Vec<String> = (0..500).map(|n| format!("line {n} {}", "ü".repeat(300))).collect();
         let failure = Failure::new(Kind::Health, "x".repeat(5000)).next("y".repeat(5000)).evidence(evidence);
-        let failed = Failed { step: "z".repeat(5000), number: 3, failure, old: Fate::None, brought: Vec::new() };
+        let failed = Failed {
+            step: "z".repeat(5000),
+            number: 3,
+            failure,
+            subject: "old container",
+            old: Fate::None,
+            brought: Vec::new(),
+        };
         let text = super::failed("ApplicationStart", "web", 9, &failed);
         assert!(text.len() <= 2000, "{} bytes", text.len());
         assert!(text.lines().last().is_some_and(|line| line.starts_with("balehook: error: xxx")));
@@ -232,7 +249,14 @@ mod tests {
         let evidence: Vec<String> =
             (0..20).map(|n| format!("2026-01-01T00:00:00 level=info msg=\"request {n}\" path=/a/b/c")).collect();
         let failure = Failure::new(Kind::Health, "web ended with exit code 3").next("look").evidence(evidence);
-        let failed = Failed { step: "prove web".into(), number: 6, failure, old: Fate::None, brought: Vec::new() };
+        let failed = Failed {
+            step: "prove web".into(),
+            number: 6,
+            failure,
+            subject: "old container",
+            old: Fate::None,
+            brought: Vec::new(),
+        };
         let text = super::failed("ApplicationStart", "web", 9, &failed);
         assert!(text.len() <= TAIL, "{} bytes", text.len());
         assert!(text.contains("request 19"));

@@ -1,6 +1,7 @@
 //! The validated deployment: a wrong one cannot be built.
 
 pub mod bytes;
+pub mod compose;
 pub mod duration;
 pub mod env_file;
 pub mod problem;
@@ -50,6 +51,7 @@ impl Deployment {
     pub fn source(&self) -> String {
         match &self.mode {
             Mode::Container(container) => container.image.written(&self.bundle_root),
+            Mode::Compose(compose) => compose.written(&self.bundle_root),
         }
     }
 }
@@ -59,6 +61,8 @@ impl Deployment {
 pub enum Mode {
     /// One container on this host.
     Container(Box<Container>),
+    /// A Compose project on this host.
+    Compose(Box<compose::Compose>),
 }
 
 /// `x-balehook.container`.

@@ -1,5 +1,6 @@
 //! From the file's text to the validated deployment: every problem at once, each with its place.
 
+mod compose;
 #[cfg(test)]
 mod edge_tests;
 mod official;

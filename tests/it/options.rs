@@ -41,7 +41,8 @@ fn created(stem: &str, lines: &str) -> Deployed {
     world.docker(&["load", "--input", archive.to_str().unwrap()]);
     let text = balehook::input::appspec::read(&bundle.path()).unwrap();
     let (deployment, problems) = balehook::spec::validate::validate(&text, &Default::default());
-    let balehook::spec::Mode::Container(container) = deployment.unwrap_or_else(|| panic!("{problems:?}")).mode;
+    let mode = deployment.unwrap_or_else(|| panic!("{problems:?}")).mode;
+    let balehook::spec::Mode::Container(container) = mode else { panic!("it is container mode") };
     let spec = ContainerSpec {
         name: name.clone(),
         image: balehook::image::pin::ImagePin::Unknown { wanted: id.clone() },
@@ -353,7 +354,7 @@ fn a_container_that_the_engine_finished_after_its_deployment_was_killed_makes_ro
     let image = format!("{name}:1");
     let text = balehook::input::appspec::read(&bundle.path()).unwrap();
     let (deployment, _) = balehook::spec::validate::validate(&text, &Default::default());
-    let balehook::spec::Mode::Container(container) = deployment.unwrap().mode;
+    let balehook::spec::Mode::Container(container) = deployment.unwrap().mode else { panic!("it is container mode") };
     let mut spec = ContainerSpec {
         name: format!("{name}.balehook-new"),
         image: balehook::image::pin::ImagePin::Unknown { wanted: image.clone() },

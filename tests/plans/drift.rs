@@ -8,6 +8,8 @@ use balehook::exec::{self, Fate, Stop, Watcher};
 use balehook::host::Host;
 use balehook::image::pin::ImagePin;
 use balehook::plan::Plan;
+use balehook::plan::compose::project::Project;
+use balehook::plan::compose::step::ComposeStep;
 use balehook::plan::step::{Bring, ContainerSpec, Proof, Step, Target};
 use balehook::plan::task::TaskStep;
 use balehook::release::Release;
@@ -80,6 +82,7 @@ impl Host for Scribe {
                 });
                 format!("timeout {} {}{words}", timeout.as_secs(), env.collect::<String>())
             }
+            TaskStep::Compose(task) => format!("timeout {} {}", task.timeout.as_secs(), task.argv().join(" ")),
             TaskStep::Remove { container } => format!("docker rm --force --volumes {container}"),
             TaskStep::End { name } => format!("kill task {name}"),
         };
@@ -115,6 +118,20 @@ impl Host for Scribe {
     async fn remove(&mut self, container: &Target, volumes: bool) -> Result<(), Failure> {
         let volumes = if volumes { "--volumes " } else { "" };
         self.write(format!("docker rm --force {volumes}{}", container.name))
+    }
+
+    async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure> {
+        let place = |project: &Project| format!("{}/compose/{}", project.state.display(), project.id);
+        let line = match step {
+            ComposeStep::Keep(copy) => format!("keep {} {}", copy.tree.folder.display(), place(&copy.project)),
+            ComposeStep::Place { project } => format!("lay out {}", place(project)),
+            ComposeStep::Up { .. } | ComposeStep::Stop { .. } | ComposeStep::Down { .. } => {
+                step.argv().unwrap().join(" ")
+            }
+            ComposeStep::Wait { name, proof } => format!("prove {name}: {:?}", proof.services),
+            ComposeStep::Forget { id, .. } => format!("forget {id}"),
+        };
+        self.write(line)
     }
 
     async fn untag(&mut self, reference: &str) -> Result<(), Failure> {
@@ -210,6 +227,16 @@ pub fn says(printed: &str, received: &str) -> bool {
         let layers = layers.replace('/', " of ");
         return printed.contains(&format!(" from {archive}: {layers} layers missing"));
     }
+    if let Some(rest) = received.strip_prefix("keep ") {
+        let (folder, copy) = rest.split_once(' ').unwrap();
+        return printed.starts_with(&format!("copy {folder} (")) && printed.ends_with(&format!(") to {copy}"));
+    }
+    if let Some(copy) = received.strip_prefix("lay out ") {
+        return printed.starts_with(&format!("lay {copy} out in "));
+    }
+    if let Some(id) = received.strip_prefix("forget ") {
+        return printed.starts_with(&format!("forget the copy {id} of "));
+    }
     if received.starts_with("prove ") {
         return printed.starts_with(received.split(':').next().unwrap());
     }
@@ -270,6 +297,30 @@ fn whichever_step_fails_what_was_begun_is_undone_in_reverse_and_the_old_containe
         assert_eq!(is_back, told.undone.iter().any(|line| line == "docker start web"), "{step}: {:?}", failed.old);
         assert!(!host.received.iter().any(|line| line.starts_with("record")), "{step}: nothing is recorded");
     }
+}
+
+#[test]
+fn whichever_step_of_a_project_fails_the_previous_one_comes_back_in_its_own_order() {
+    use balehook::spec::types::LifecycleEvent::ApplicationStart;
+    let (serving, first) = (crate::compose::serving(), crate::compose::empty());
+    let up = "/plugins/docker-compose --project-name web";
+    let undone = |facts, fails_at| {
+        let mut host = Scribe { fails_at: Some(fails_at), ..Scribe::default() };
+        let (told, outcome) = run(&scenes::planned(ApplicationStart, facts), &mut host);
+        let failed = outcome.unwrap_err();
+        assert!(!host.received.iter().any(|line| line.starts_with("record")), "{fails_at}: nothing is recorded");
+        (told.undone.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>(), failed.old)
+    };
+    assert_eq!(undone(&serving, "docker pull").0, Vec::<String>::new());
+    assert_eq!(undone(&serving, "keep").0, Vec::<String>::new());
+    let (steps, old) = undone(&serving, up);
+    assert_eq!(steps, ["lay", "/plugins/docker-compose", "prove"]);
+    assert!(matches!(old, Fate::Back(..)), "{old:?}");
+    let (steps, old) = undone(&serving, "prove");
+    assert_eq!(steps, ["lay", "/plugins/docker-compose", "prove"]);
+    assert!(matches!(old, Fate::Back(..)), "{old:?}");
+    let (steps, old) = undone(&first, "prove");
+    assert_eq!((steps.as_slice(), old), (["/plugins/docker-compose".to_owned()].as_slice(), Fate::None));
 }
 
 #[test]

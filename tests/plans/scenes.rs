@@ -44,9 +44,9 @@ pub fn deployment() -> Deployment {
 
 pub fn read(text: &str) -> Deployment {
     let bundle = tempfile::tempdir().unwrap();
-    for (folder, file) in [("hooks", "balehook"), ("scripts", "smoke.sh")] {
-        std::fs::create_dir(bundle.path().join(folder)).unwrap();
-        std::fs::write(bundle.path().join(folder).join(file), "").unwrap();
+    for (folder, file) in [("hooks", "balehook"), ("scripts", "smoke.sh"), ("app", "compose.yml")] {
+        std::fs::create_dir_all(bundle.path().join(folder)).unwrap();
+        std::fs::write(bundle.path().join(folder).join(file), "services: {}").unwrap();
     }
     let text = AppSpecText { path: bundle.path().join("appspec.yml"), text: text.trim_start().into(), had_mark: false };
     let (deployment, problems) = validate::validate(&text, &HookEnv::default());
@@ -92,9 +92,12 @@ fn image(pin: ImagePin) -> ImageFacts {
 pub fn archived() -> Facts {
     let diff_ids = (0..14).map(|layer| digest(&layer.to_string())).collect();
     let pin = ImagePin::Content { reference: Some("web:1.4.2".into()), config: digest("1.4.2"), diff_ids };
-    let missing =
-        Missing { layers: 1, of: 14, bytes: 5_100_000, total: 812_000_000, unpacked: 5_100_000, copies: 5_100_000 };
-    Facts { images: vec![ImageFacts { missing: Some(missing), ..image(pin) }], ..serving() }
+    Facts { images: vec![ImageFacts { missing: Some(missing()), ..image(pin) }], ..serving() }
+}
+
+/// One layer of many.
+pub fn missing() -> Missing {
+    Missing { layers: 1, of: 14, bytes: 5_100_000, total: 812_000_000, unpacked: 5_100_000, copies: 5_100_000 }
 }
 
 /// The same where the disk is full.
@@ -130,6 +133,7 @@ pub fn release(version: &str, deployment: &str, id: &str) -> Release {
         image: pin(version),
         more_images: Vec::new(),
         spec: digest("old options").to_string(),
+        compose: None,
         options: vec![vec!["--restart".into(), "unless-stopped".into()], vec!["--publish".into(), "80:8080".into()]],
         observed: Observed { container: id.repeat(64 / id.len()), ..Observed::default() },
     }
@@ -153,7 +157,13 @@ pub fn interrupted() -> Facts {
     let old = Some(("a1".repeat(32), true));
     Facts {
         containers: vec![container("web.balehook-old", "a1", "exited"), container("web", "c3", "running")],
-        journal: Some(Journal { format: 1, event: LifecycleEvent::ApplicationStart, deployment: "d-CUT".into(), old }),
+        journal: Some(Journal {
+            format: 1,
+            event: LifecycleEvent::ApplicationStart,
+            deployment: "d-CUT".into(),
+            old,
+            compose: None,
+        }),
         ..serving()
     }
 }
@@ -171,6 +181,9 @@ pub fn blind() -> Facts {
 
 /// The deployment that a scene is of.
 pub fn deployment_of(facts: &Facts) -> Deployment {
+    if facts.compose.is_some() {
+        return crate::compose::deployment();
+    }
     let from_archive = matches!(facts.images.first(), Some(ImageFacts { pin: ImagePin::Content { .. }, .. }));
     if from_archive { read(&APPSPEC.replace(ARCHIVE.0, ARCHIVE.1)) } else { deployment() }
 }
@@ -195,4 +208,7 @@ pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
         ("start-full-disk", LifecycleEvent::ApplicationStart, full()),
         ("traffic", LifecycleEvent::BeforeAllowTraffic, empty()),
     ]
+    .into_iter()
+    .chain(crate::compose::all())
+    .collect()
 }

@@ -28,13 +28,14 @@ pub(super) fn read(
     let name = name(section, path, problems);
     let keep = keep(section, path, problems);
     let health = health(section, path, &timeouts, problems);
-    let mode = mode(section, path, around, problems);
+    let wait = health.as_ref().map_or(Duration::from_secs(60), |health| health.timeout);
+    let mode = mode(section, path, wait, around, problems);
     let tasks = task::read(section, path, around, &timeouts, problems);
     let bundle_root = around.bundle_root.to_owned();
     Some(Deployment { name: name?, bundle_root, mode: mode?, health: health?, keep: keep?, tasks, timeouts })
 }
 
-fn unknown_keys(node: &Node, path: &str, known: &[&str], problems: &mut Problems) {
+pub(super) fn unknown_keys(node: &Node, path: &str, known: &[&str], problems: &mut Problems) {
     let Some(entries) = node.as_mapping() else {
         problems.error(node.place, path, format!("a mapping is expected, not {}", node.describe()), None);
         return;
@@ -52,7 +53,7 @@ fn unknown_keys(node: &Node, path: &str, known: &[&str], problems: &mut Problems
 }
 
 /// A value that a parser accepts; `None`, with a problem, where it does not.
-fn parsed<T>(
+pub(super) fn parsed<T>(
     node: &Node,
     path: &str,
     problems: &mut Problems,
@@ -101,28 +102,43 @@ fn keep(section: &Node, path: &str, problems: &mut Problems) -> Option<usize> {
     count
 }
 
-fn mode(section: &Node, path: &str, around: &Surroundings<'_>, problems: &mut Problems) -> Option<Mode> {
-    for later in ["compose", "swarm"] {
-        if let Some((key, _)) = section.get(later) {
-            let message = format!("`{later}` is not supported yet");
-            problems.error(
-                key.place,
-                &format!("{path}.{later}"),
-                message,
-                "this version deploys `container:`".to_owned(),
-            );
-        }
+/// The three ways to start an application.
+const MODES: [&str; 3] = ["container", "compose", "swarm"];
+
+fn mode(
+    section: &Node,
+    path: &str,
+    wait: Duration,
+    around: &Surroundings<'_>,
+    problems: &mut Problems,
+) -> Option<Mode> {
+    let named: Vec<_> = MODES.iter().filter_map(|mode| Some((*mode, section.get(mode)?))).collect();
+    if let [(first, _), (second, (key, _)), ..] = named.as_slice() {
+        let message = format!("`{first}` and `{second}` exclude each other");
+        problems.error(key.place, &format!("{path}.{second}"), message, "keep one of them".to_owned());
     }
-    let Some((_, node)) = section.get("container") else {
-        if section.get("compose").or(section.get("swarm")).is_none() {
-            problems.error(section.place, path, "`container` is missing", "write `container: {image: …}`".to_owned());
-        }
+    let Some((mode, (key, node))) = named.first() else {
+        let help = "write `container: {image: …}` or `compose: {files: [compose.yml]}`".to_owned();
+        problems.error(section.place, path, "`container`, `compose` or `swarm` is missing", help);
         return None;
     };
-    let path = format!("{path}.container");
-    let service = service::parse(node, &path, around, problems);
-    let image = image(node, &path, around, problems);
-    Some(Mode::Container(Box::new(Container { image: image?, service })))
+    let path = format!("{path}.{mode}");
+    match *mode {
+        "compose" => {
+            let compose = super::compose::read(section, node, &path, wait, around, problems);
+            compose.map(|compose| Mode::Compose(Box::new(compose)))
+        }
+        "swarm" => {
+            let help = "this version deploys `container:` and `compose:`".to_owned();
+            problems.error(key.place, &path, "`swarm` is not supported yet", help);
+            None
+        }
+        _ => {
+            let service = service::parse(node, &path, around, problems);
+            let image = image(node, &path, around, problems);
+            Some(Mode::Container(Box::new(Container { image: image?, service })))
+        }
+    }
 }
 
 fn image(container: &Node, path: &str, around: &Surroundings<'_>, problems: &mut Problems) -> Option<ImageSource> {

@@ -115,8 +115,8 @@ fn our_section_refuses_what_it_does_not_know() {
         ("  name: web\n", "", "`name` is missing"),
         ("name: web", "name: -web", "`-web` must start with a letter or a digit"),
         ("name: web", "name: web\n  helth: {}", "9:3: error: unknown key `helth`"),
-        ("  container:\n    image: host.test/web:1\n", "", "`container` is missing"),
-        ("  container:", "  swarm: {}\n  container:", "`swarm` is not supported yet"),
+        ("  container:\n    image: host.test/web:1\n", "", "`container`, `compose` or `swarm` is missing"),
+        ("  container:", "  swarm: {}\n  container:", "`container` and `swarm` exclude each other"),
         ("    image: host.test/web:1", "    hostname: a", "`image` is missing"),
         ("image: host.test/web:1", "image: {archive: ../x.tar}", "must stay inside the bundle"),
         ("image: host.test/web:1", "image: {archive: 's3://b'}", "must name a key behind the bucket"),
@@ -170,7 +170,7 @@ fn a_good_file_is_read_with_every_value() {
     assert_eq!((deployment.health.timeout.as_secs(), deployment.health.stable_for.as_secs()), (90, 2));
     assert_eq!(deployment.timeout(LifecycleEvent::ApplicationStart).as_secs(), 300);
     assert_eq!(deployment.timeout(LifecycleEvent::AfterInstall).as_secs(), 3600);
-    let Mode::Container(container) = deployment.mode;
+    let Mode::Container(container) = deployment.mode else { panic!("it is container mode") };
     let ImageSource::Archive { location: ArchiveLocation::File(path), reference, id: None } = container.image else {
         panic!("{:?}", container.image)
     };
@@ -211,4 +211,64 @@ proptest! {
         let checked = check(&lines.join("\n"));
         prop_assert_eq!(checked.deployment.is_none(), checked.problems.has_errors());
     }
+}
+
+const COMPOSE: &str = "version: 0.0\nos: linux\nx-balehook:\n  name: shop\n  compose:\n    files: [app/compose.yml]\n";
+
+fn compose(text: &str) -> (Option<crate::spec::Deployment>, String) {
+    let bundle = tempfile::tempdir().unwrap();
+    for file in ["app/compose.yml", "app/web.env", "other.yml", "top/compose.yaml", "top/compose.override.yaml"] {
+        let path = bundle.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "").unwrap();
+    }
+    let file = AppSpecText { path: bundle.path().join("appspec.yml"), text: text.into(), had_mark: false };
+    let (deployment, problems) = validate(&file, &HookEnv::default());
+    (deployment, problems::render(&file, &problems))
+}
+
+#[test]
+fn a_compose_section_is_read_with_the_defaults_of_compose() {
+    let read = |text: &str| match compose(text) {
+        (Some(crate::spec::Deployment { mode: Mode::Compose(compose), .. }), _) => compose,
+        (_, said) => panic!("{said}"),
+    };
+    let plain = read(COMPOSE);
+    assert!(plain.directory.ends_with("app") && plain.files == [std::path::PathBuf::from("compose.yml")]);
+    assert_eq!(plain.wait_timeout.as_secs(), 60);
+    let full = read(
+        &COMPOSE.replace("files: [app/compose.yml]", "directory: top\n    profiles: [a, b]\n    wait_timeout: 2m"),
+    );
+    let files = ["compose.yaml", "compose.override.yaml"].map(std::path::PathBuf::from);
+    assert_eq!((full.files.as_slice(), full.profiles.len(), full.wait_timeout.as_secs()), (files.as_slice(), 2, 120));
+    let env = read(
+        &COMPOSE.replace("files: [", "env_file: app/web.env\n    images: {web: {archive: web.tar}}\n    files: ["),
+    );
+    assert_eq!((env.env_file.len(), env.images.len()), (1, 1));
+}
+
+#[test]
+fn a_compose_section_refuses_all_that_is_wrong_at_once() {
+    for (from, to, said) in [
+        ("name: shop", "name: Shop", "`Shop` is no name of a Compose project"),
+        ("name: shop", "name: sh.op", "`sh.op` is no name of a Compose project"),
+        ("app/compose.yml", "app/none.yml", "`app/none.yml` is not a file of the bundle"),
+        ("app/compose.yml", "../x.yml", "must stay inside the bundle"),
+        ("app/compose.yml", "s3://bucket/x.yml", "is in S3"),
+        ("[app/compose.yml]", "[app/compose.yml, other.yml]", "`other.yml` lies outside the project's folder `app`"),
+        ("files: [app/compose.yml]", "directory: none", "`none` is not a folder of the bundle"),
+        ("files: [app/compose.yml]", "directory: .", "there is no compose.yaml or docker-compose.yml"),
+        ("files:", "profiles: ['-x']\n    files:", "is no name of a profile"),
+        ("files:", "images: [web]\n    files:", "a mapping is expected, not a list"),
+        ("files:", "images: {web: Bad:1}\n    files:", "Bad:1"),
+        ("files:", "wait_timeout: 0s\n    files:", "must be from 1s to 3600s"),
+        ("files:", "env_file: none.env\n    files:", "`none.env` is not a file of the bundle"),
+        ("files:", "fils: [x]\n    files:", "did you mean `files`?"),
+        ("  compose:", "  container: {image: 'a/b:1'}\n  compose:", "`container` and `compose` exclude each other"),
+    ] {
+        let (deployment, problems) = compose(&COMPOSE.replacen(from, to, 1));
+        assert!(problems.contains(said) && deployment.is_none(), "{to}:\n{problems}");
+    }
+    let (_, both) = compose(&COMPOSE.replace("app/compose.yml", "none.yml").replace("name: shop", "name: Shop"));
+    assert!(both.contains("2 errors"), "{both}");
 }

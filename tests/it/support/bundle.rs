@@ -223,6 +223,8 @@ impl Drop for Bundle {
         for container in world().containers(&name).split_whitespace() {
             let _ = world().docker_may_fail(&["rm", "--force", "--volumes", container]);
         }
+        // The engine has few address ranges for networks: those of a Compose project go.
+        let _ = world().docker_may_fail(&["network", "rm", &format!("{name}_default")]);
     }
 }
 

@@ -1,0 +1,128 @@
+//! Compose projects on the real host.
+
+pub mod config;
+pub mod tool;
+pub mod tree;
+pub mod wait;
+
+use std::io;
+use std::time::Duration;
+
+use super::engine::Engine;
+use super::live::LiveHost;
+use super::task::command;
+use crate::error::{Failure, Kind};
+use crate::plan::compose::project::{Project, Tool};
+use crate::plan::compose::step::ComposeStep;
+use crate::plan::task::compose::ComposeTask;
+use crate::release::Observed;
+use crate::spec::types::{EnvVar, Secret};
+use tool::Processes;
+
+/// Compose is given so long; the hook's deadline comes first.
+const LIMIT: Duration = Duration::from_secs(4 * 3600);
+
+/// Does one step.
+///
+/// # Errors
+/// [`Kind::State`] where files cannot be written, [`Kind::Container`] with Compose's words, [`Kind::Health`].
+pub async fn perform(host: &LiveHost, step: &ComposeStep) -> Result<(), Failure> {
+    match step {
+        ComposeStep::Keep(copy) => tree::keep(copy).map_err(|error| unwritable(&copy.project, &error)),
+        ComposeStep::Place { project } => tree::place(project).map_err(|error| unwritable(project, &error)),
+        ComposeStep::Up { project, .. } => {
+            let failure = match call(host, project, step).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            // A dependency that is unhealthy or ended with an error is why, and its log says more than Compose.
+            let broken = wait::broken_now(&host.engine, &project.name).await;
+            Err(broken.map_or(failure.clone(), |broken| Failure {
+                message: format!("{} ({})", broken.message, failure.message),
+                ..broken
+            }))
+        }
+        ComposeStep::Stop { project } | ComposeStep::Down { project } => call(host, project, step).await,
+        ComposeStep::Wait { name, proof } => wait::wait(&host.engine, name, proof).await,
+        ComposeStep::Forget { id, .. } => {
+            let copy = host.store.store().folder().join(crate::plan::compose::project::COPIES).join(id);
+            std::fs::remove_dir_all(&copy)
+                .map_err(|error| Failure::new(Kind::State, format!("cannot remove {}: {error}", copy.display())))
+        }
+    }
+}
+
+/// Runs a service once, to its end. Compose leaves its container behind where it is killed.
+///
+/// # Errors
+/// [`Kind::Task`] with its last lines; [`Kind::State`], [`Kind::Container`] where Compose cannot be run.
+pub async fn run_task(host: &mut LiveHost, task: &ComposeTask) -> Result<(), Failure> {
+    let variables = variables(&task.project)?;
+    let processes = Processes { settings: &host.credentials, docker_host: &host.engine.address };
+    let mut process = processes.command(&task.argv(), &variables);
+    command::set(&mut process, &task.environment);
+    let cannot =
+        |error| Failure::new(Kind::Container, format!("cannot run {}: {error}", task.project.tool.argv.join(" ")));
+    let ended = command::run(&mut host.under_way, &task.name, process, task.timeout).await.map_err(cannot)?;
+    let removed = host.engine.remove(&task.container).await;
+    ended.and(removed)
+}
+
+/// Runs Compose with the very words that the step prints. Where the Compose of a recorded release is gone, with the one
+/// that is there.
+async fn call(host: &LiveHost, project: &Project, step: &ComposeStep) -> Result<(), Failure> {
+    let processes = Processes { settings: &host.credentials, docker_host: &host.engine.address };
+    let variables = variables(project)?;
+    let mut argv = step.argv().unwrap_or_default();
+    let first = argv.first().cloned().unwrap_or_default();
+    if first.contains('/') && !std::path::Path::new(&first).is_file() {
+        let Tool { argv: found, .. } = processes.find().await?;
+        argv.splice(..project.tool.argv.len(), found);
+    }
+    let output = processes.run(&argv, &[], &variables, LIMIT).await?;
+    match output.status.success() {
+        true => Ok(()),
+        false => {
+            tracing::error!(stderr = %String::from_utf8_lossy(&output.stderr), "compose failed");
+            let what = argv.iter().rfind(|word| ["up", "rm", "down"].contains(&word.as_str()));
+            let what = what.map(String::as_str).unwrap_or_default();
+            Err(Failure::new(Kind::Container, format!("compose {what}: {}", tool::said(&output))))
+        }
+    }
+}
+
+fn variables(project: &Project) -> Result<Vec<EnvVar>, Failure> {
+    let all = tree::variables(project).map_err(|error| unwritable(project, &error))?;
+    Ok(all.into_iter().map(|(name, value)| EnvVar { name, value: value.map(Secret::new), hidden: true }).collect())
+}
+
+fn unwritable(project: &Project, error: &io::Error) -> Failure {
+    Failure::new(Kind::State, format!("the files of project {}: {error}", project.name))
+        .next(format!("look at {}", project.state.display()))
+}
+
+/// What is seen of a project once it runs.
+///
+/// # Errors
+/// [`Kind::Engine`].
+pub async fn observe(engine: &Engine, project: &str) -> Result<Observed, Failure> {
+    let all = engine.list().await?;
+    let containers = wait::of_project(&all, project);
+    let mut ports: Vec<String> = containers
+        .iter()
+        .flat_map(|(container, _)| container.ports.iter().flatten())
+        .filter_map(|port| {
+            let address = port.ip.clone().unwrap_or_default();
+            let protocol = port.typ.map(|kind| kind.to_string()).unwrap_or_default();
+            Some(format!("{address}:{}->{}/{protocol}", port.public_port?, port.private_port))
+        })
+        .collect();
+    ports.sort_unstable();
+    let is_running = |container: &&bollard::models::ContainerSummary| {
+        container.state.is_some_and(|state| state == bollard::models::ContainerSummaryStateEnum::RUNNING)
+    };
+    let mut running: Vec<String> =
+        containers.iter().map(|(container, _)| *container).filter(is_running).map(super::engine::name_of).collect();
+    running.sort_unstable();
+    Ok(Observed { at: jiff::Timestamp::now().to_string(), ports, running, ..Observed::default() })
+}

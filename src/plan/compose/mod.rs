@@ -1,0 +1,453 @@
+//! Compose mode: event × facts → steps.
+
+pub mod project;
+pub mod step;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::step::{Step, Target};
+use super::{Action, Asker, Plan, images, task};
+use crate::error::{Failure, Kind};
+use crate::facts::{self, Facts, ImageFacts};
+use crate::image::pin::ImagePin;
+use crate::release::{ComposeRelease, FORMAT, Observed, Release};
+use crate::spec::compose::Compose;
+use crate::spec::types::{ContentDigest, LifecycleEvent, Name};
+use crate::spec::{Deployment, Health, Probe};
+use project::{ComposeFacts, Generation, Project, ServiceFacts, pinned};
+use step::{Change, ComposeStep, Copy, ProjectProof, ServiceChange};
+
+/// Containers of an unproven release have so many seconds to stop when the previous one comes back.
+const AT_ONCE: u64 = 1;
+/// The longest that the previous project is waited for when it comes back.
+const BACK: Duration = Duration::from_secs(30);
+
+/// What `event` does in Compose mode.
+///
+/// # Errors
+/// See [`super::plan`].
+pub fn plan(
+    event: LifecycleEvent,
+    deployment: &Deployment,
+    compose: &Compose,
+    asker: &Asker,
+    facts: &Facts,
+) -> Result<Plan, Failure> {
+    let mut plan = Plan::new(event.to_string(), &deployment.name);
+    plan.subject = SUBJECT;
+    match event {
+        LifecycleEvent::ApplicationStop => stop(&mut plan, facts),
+        LifecycleEvent::BeforeInstall => {
+            let wanted = Wanted::of(deployment, compose, facts)?;
+            wanted.check(&mut plan, facts)?;
+            recover(&mut plan, facts, true);
+            images::make_room(&mut plan, deployment, facts, &wanted.pins())?;
+            images::prune(&mut plan, deployment, facts, &wanted.pins());
+        }
+        LifecycleEvent::AfterInstall => {
+            let wanted = Wanted::of(deployment, compose, facts)?;
+            wanted.check(&mut plan, facts)?;
+            recover(&mut plan, facts, true);
+            wanted.bring(&mut plan, deployment, facts)?;
+        }
+        LifecycleEvent::ApplicationStart => start(&mut plan, deployment, compose, asker, facts)?,
+        LifecycleEvent::ValidateService => validate(&mut plan, deployment, compose, facts)?,
+        LifecycleEvent::BeforeBlockTraffic
+        | LifecycleEvent::AfterBlockTraffic
+        | LifecycleEvent::BeforeAllowTraffic
+        | LifecycleEvent::AfterAllowTraffic => {}
+    }
+    Ok(plan)
+}
+
+/// What reports call that which served before.
+pub const SUBJECT: &str = "previous project";
+
+/// The project as it is wanted.
+struct Wanted<'a> {
+    facts: &'a ComposeFacts,
+    services: Vec<(&'a ServiceFacts, &'a ImageFacts, ContentDigest)>,
+    project: Project,
+    overlay: String,
+    proof: ProjectProof,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(deployment: &Deployment, compose: &Compose, facts: &'a Facts) -> Result<Self, Failure> {
+        let seen = facts.compose.as_ref().ok_or_else(|| Failure::new(Kind::Unexpected, "Compose was not asked"))?;
+        let mut services = Vec::new();
+        for service in &seen.services {
+            let image = facts.image(&service.need.key(&deployment.bundle_root))?;
+            services.push((service, image, service.spec(&image.pin)));
+        }
+        let overlay = overlay(&deployment.name, seen, &services);
+        let variables: Vec<_> =
+            seen.variables.iter().map(|var| (&var.name, var.value.as_ref().map(|value| value.reveal()))).collect();
+        let told = (&compose.files, &compose.env_file, &compose.profiles);
+        let whole = format!("{}\n{overlay}\n{variables:?}\n{told:?}", seen.tree.digest);
+        let project = Project {
+            name: deployment.name.to_string(),
+            tool: seen.tool.clone(),
+            state: seen.state.clone(),
+            id: ContentDigest::of(whole.as_bytes()).short().to_owned(),
+            files: compose.files.clone(),
+            env_files: compose.env_file.clone(),
+            profiles: compose.profiles.clone(),
+        };
+        let names = seen.services.iter().map(|service| (service.name.clone(), service.replicas));
+        let proof = proof(names.collect(), compose.wait_timeout, &deployment.health);
+        Ok(Self { facts: seen, services, project, overlay, proof })
+    }
+
+    fn pins(&self) -> Vec<&'a ImagePin> {
+        self.services.iter().map(|(_, image, _)| &image.pin).collect()
+    }
+
+    /// What is known to fail is refused before anything is touched.
+    fn check(&self, plan: &mut Plan, facts: &Facts) -> Result<(), Failure> {
+        for (service, image, _) in &self.services {
+            images::assume(plan, image);
+            if let Some(engine) = facts.engine.yes() {
+                images::check_architecture(service.need.platform.as_deref(), engine, image)?;
+            }
+        }
+        plan.assumptions.dedup();
+        self.note_strangers(plan);
+        match facts.ports_taken.first() {
+            Some(taken) => {
+                Err(Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
+                    .next("stop that, or publish another host port in the Compose file"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn note_strangers(&self, plan: &mut Plan) {
+        let strangers = self.facts.containers.iter().filter(|container| !container.ours);
+        let names: Vec<&str> = strangers.map(|container| container.name.as_str()).collect();
+        if !names.is_empty() {
+            let note = format!(
+                "a project {} is there already and was not made by us: its containers {} are replaced or removed",
+                plan.name,
+                names.join(", ")
+            );
+            if !plan.notes.contains(&note) {
+                plan.notes.push(note);
+            }
+        }
+    }
+
+    fn bring(&self, plan: &mut Plan, deployment: &Deployment, facts: &Facts) -> Result<(), Failure> {
+        images::make_room(plan, deployment, facts, &self.pins())?;
+        for (service, image, _) in &self.services {
+            images::bring(plan, &deployment.name, &service.need, facts, image);
+        }
+        Ok(())
+    }
+
+    /// What becomes of every service, and of those that are there and no longer wanted.
+    fn changes(&self, facts: &Facts, name: &Name) -> Vec<ServiceChange> {
+        let mut changes: Vec<ServiceChange> = self
+            .services
+            .iter()
+            .map(|(service, image, spec)| self.change(facts, service, &pinned(&image.pin, name), spec))
+            .collect();
+        let mut gone: Vec<&str> = self.facts.containers.iter().map(|container| container.service.as_str()).collect();
+        gone.retain(|service| !self.services.iter().any(|(wanted, _, _)| wanted.name == *service));
+        gone.sort_unstable();
+        gone.dedup();
+        changes.extend(gone.into_iter().map(|service| ServiceChange {
+            service: service.to_owned(),
+            change: Change::Removed,
+            from: None,
+            to: None,
+        }));
+        changes
+    }
+
+    fn change(&self, facts: &Facts, service: &ServiceFacts, image: &str, spec: &ContentDigest) -> ServiceChange {
+        let there: Vec<_> =
+            self.facts.containers.iter().filter(|container| container.service == service.name).collect();
+        let is_same = |spec: &ContentDigest| there.iter().all(|found| found.spec.as_deref() == Some(spec.as_str()));
+        let from = there.iter().map(|found| &found.image).find(|found| *found != image).cloned();
+        let change = match there.len() {
+            0 if service.replicas == 0 => Change::Unchanged,
+            0 => Change::Created,
+            _ if !is_same(spec) => {
+                let mut options = changed_options(facts, service);
+                if from.is_some() {
+                    options.insert(0, "image".into());
+                }
+                Change::Recreated(options)
+            }
+            count if count != service.replicas || there.iter().any(|found| !found.good) => Change::Started,
+            _ => Change::Unchanged,
+        };
+        let shown = !matches!(change, Change::Unchanged | Change::Started);
+        let to = (shown && (from.is_some() || there.is_empty())).then(|| image.to_owned());
+        ServiceChange { service: service.name.clone(), change, from: from.filter(|_| shown), to }
+    }
+
+    fn release(&self, asker: &Asker) -> Result<Release, Failure> {
+        let mut pins: Vec<ImagePin> = Vec::new();
+        self.pins().into_iter().for_each(|pin| {
+            if !pins.contains(pin) {
+                pins.push(pin.clone());
+            }
+        });
+        let mut pins = pins.into_iter();
+        let image = pins.next().ok_or_else(|| Failure::new(Kind::Appspec, "the project has no service"))?;
+        let specs: Vec<String> = self.services.iter().map(|(_, _, spec)| spec.to_string()).collect();
+        let options = self.services.iter().flat_map(|(service, _, _)| {
+            let of = |(option, value): (&String, &String)| vec![service.name.clone(), option.clone(), value.clone()];
+            service.options.iter().map(of)
+        });
+        Ok(Release {
+            format: FORMAT,
+            deployment: asker.deployment.clone(),
+            revision: asker.revision.clone(),
+            source: asker.source.clone(),
+            image,
+            more_images: pins.collect(),
+            spec: ContentDigest::of(specs.join("\n").as_bytes()).to_string(),
+            options: options.collect(),
+            compose: Some(ComposeRelease { project: self.project.clone(), proof: (&self.proof).into() }),
+            observed: Observed::default(),
+        })
+    }
+}
+
+/// Options of a service that differ from the recorded release's.
+fn changed_options(facts: &Facts, service: &ServiceFacts) -> Vec<String> {
+    let Some(last) = facts.releases.first().filter(|release| release.compose.is_some()) else { return Vec::new() };
+    let before: Vec<(&str, &str)> = last
+        .options
+        .iter()
+        .filter_map(|option| match option.as_slice() {
+            [name, option, value] if *name == service.name => Some((option.as_str(), value.as_str())),
+            _ => None,
+        })
+        .collect();
+    let changed = service.options.iter().filter(|(name, value)| !before.contains(&(name.as_str(), value.as_str())));
+    let mut names: Vec<String> = changed.map(|(name, _)| name.clone()).collect();
+    let gone = before.iter().filter(|(name, _)| !service.options.contains_key(*name));
+    names.extend(gone.map(|(name, _)| (*name).to_owned()));
+    names.sort_unstable();
+    names
+}
+
+/// Images, our labels, and nothing to be pulled: what a release adds to its own files.
+fn overlay(name: &Name, facts: &ComposeFacts, services: &[(&ServiceFacts, &ImageFacts, ContentDigest)]) -> String {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let mut out = String::new();
+    if let (Generation::V1, Some(version)) = (facts.tool.generation, &facts.version_key) {
+        let _ = writeln!(out, "version: {}", quoted(version));
+    }
+    out.push_str("services:\n");
+    for (service, image, spec) in services {
+        let _ = writeln!(out, "  {}:\n    image: {}", quoted(&service.name), quoted(&pinned(&image.pin, name)));
+        if facts.tool.generation == Generation::V2 {
+            out.push_str("    pull_policy: never\n");
+        }
+        let _ = writeln!(out, "    labels:\n      {}: {}", facts::LABEL_NAME, quoted(name.as_str()));
+        let _ = writeln!(out, "      {}: {}", facts::LABEL_DIGEST, quoted(image.pin.identity().as_str()));
+        let _ = writeln!(out, "      {}: {}", facts::LABEL_SPEC, quoted(spec.as_str()));
+    }
+    out
+}
+
+fn proof(services: Vec<(String, usize)>, timeout: Duration, health: &Health) -> ProjectProof {
+    ProjectProof {
+        services,
+        probe: health.probe.clone(),
+        timeout,
+        interval: health.interval,
+        stable_for: health.stable_for,
+    }
+}
+
+/// The same for a recorded project: its own checks alone, and not for long.
+fn proof_of(release: &ComposeRelease) -> ProjectProof {
+    ProjectProof {
+        services: release.proof.services.clone(),
+        probe: Probe::Auto,
+        timeout: Duration::from_millis(release.proof.timeout_ms).min(BACK),
+        interval: Duration::from_millis(100),
+        stable_for: Duration::ZERO,
+    }
+}
+
+/// The previous release's project, as it was.
+pub fn back(previous: &ComposeRelease) -> Vec<Step> {
+    let project = previous.project.clone();
+    let up = ComposeStep::Up { project: project.clone(), within: Some(AT_ONCE), services: Vec::new() };
+    let wait = ComposeStep::Wait { name: project.name.clone(), proof: proof_of(previous) };
+    vec![Step::Compose(ComposeStep::Place { project }), Step::Compose(up), Step::Compose(wait)]
+}
+
+/// What an interrupted event left is undone: the recorded project comes back; where there is none, what was begun goes.
+/// Returns whether there was anything. In an event that goes on with a new release a failure is said and ends nothing.
+pub fn recover(plan: &mut Plan, facts: &Facts, is_best_effort: bool) -> bool {
+    plan.actions.extend(task::remove_left(facts));
+    let Some(begun) = facts.journal.as_ref().and_then(|journal| journal.compose.as_ref()) else { return false };
+    let recorded = facts.releases.first().and_then(|release| release.compose.as_ref());
+    let steps = match recorded {
+        Some(recorded) if recorded.project.id == begun.id => return false,
+        Some(recorded) => {
+            plan.notes.push(format!(
+                "an interrupted deployment had begun to change project {}; the recorded one comes back first",
+                begun.name
+            ));
+            back(recorded)
+        }
+        None => {
+            plan.notes
+                .push(format!("project {} was never proven: its deployment was interrupted; it goes", begun.name));
+            vec![Step::Compose(ComposeStep::Down { project: begun.clone() })]
+        }
+    };
+    let action = if is_best_effort { Action::best_effort } else { Action::required };
+    plan.actions.extend(steps.into_iter().map(action));
+    true
+}
+
+/// Containers go, whatever state they are in. Nothing here can fail the event.
+fn stop(plan: &mut Plan, facts: &Facts) {
+    plan.actions.extend(task::remove_left(facts));
+    if facts.containers.is_empty() {
+        return;
+    }
+    let recorded = facts.releases.first().and_then(|release| release.compose.as_ref()).map(|release| &release.project);
+    let begun = facts.journal.as_ref().and_then(|journal| journal.compose.as_ref());
+    if let Some(project) = recorded.or(begun) {
+        plan.actions.push(Action::best_effort(Step::Compose(ComposeStep::Stop { project: project.clone() })));
+    }
+    // What Compose did not know of, or could not remove, goes one by one.
+    for container in facts.containers.iter().filter(|container| container.ours) {
+        let container = super::recover::target(container);
+        plan.actions.push(Action::best_effort(Step::Remove { container, volumes: false }));
+    }
+    plan.interruption = format!("{} is down until ApplicationStart has proven the new project", plan.name);
+}
+
+fn start(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    compose: &Compose,
+    asker: &Asker,
+    facts: &Facts,
+) -> Result<(), Failure> {
+    let wanted = Wanted::of(deployment, compose, facts)?;
+    let around = task::compose::around(deployment, asker, wanted.facts, &wanted.project)?;
+    let recovered = recover(plan, facts, true);
+    let changes = wanted.changes(facts, &deployment.name);
+    let previous = facts.releases.first().and_then(|release| Some((release, release.compose.as_ref()?)));
+    let is_same = !recovered && changes.iter().all(|change| change.change == Change::Unchanged);
+    plan.old = previous.map(|(release, _)| target(&deployment.name, release));
+    plan.old_ran = !wanted.facts.containers.is_empty();
+    if !is_same {
+        wanted.check(plan, facts)?;
+        wanted.bring(plan, deployment, facts)?;
+        up(plan, &wanted, previous.map(|(_, previous)| previous), changes, around.before);
+    }
+    plan.actions.push(Action::required(Step::Compose(ComposeStep::Wait {
+        name: plan.name.clone(),
+        proof: wanted.proof.clone(),
+    })));
+    let (proven, recorded) = if is_same { Default::default() } else { (around.proven, around.recorded) };
+    plan.actions.extend(proven);
+    let is_recorded = previous.is_some_and(|(release, previous)| {
+        release.deployment == asker.deployment && previous.project.id == wanted.project.id
+    });
+    if !(is_same && is_recorded) {
+        if is_same {
+            plan.actions.insert(plan.actions.len() - 1, Action::required(keep(&wanted)));
+        }
+        let release = Box::new(wanted.release(asker)?);
+        let container = Target { name: plan.name.clone(), id: None };
+        plan.actions.push(Action::required(Step::Record { container, release }));
+    }
+    plan.actions.extend(recorded);
+    images::prune(plan, deployment, facts, &wanted.pins());
+    forget(plan, deployment, facts, &wanted);
+    Ok(())
+}
+
+fn target(name: &Name, release: &Release) -> Target {
+    Target { name: name.to_string(), id: Some(release.deployment.clone()) }
+}
+
+fn keep(wanted: &Wanted<'_>) -> Step {
+    Step::Compose(ComposeStep::Keep(Box::new(Copy {
+        project: wanted.project.clone(),
+        tree: wanted.facts.tree.clone(),
+        overlay: wanted.overlay.clone(),
+        variables: wanted.facts.variables.clone(),
+    })))
+}
+
+fn up(
+    plan: &mut Plan,
+    wanted: &Wanted<'_>,
+    previous: Option<&ComposeRelease>,
+    services: Vec<ServiceChange>,
+    before: Vec<Action>,
+) {
+    let project = wanted.project.clone();
+    let down = || vec![Step::Compose(ComposeStep::Down { project: project.clone() })];
+    let undo = previous.map_or_else(down, back);
+    plan.actions.push(Action::required(keep(wanted)));
+    plan.actions.push(Action::undone_by(Step::Compose(ComposeStep::Place { project: project.clone() }), undo));
+    plan.actions.extend(before);
+    let touched: Vec<&str> = services
+        .iter()
+        .filter(|change| matches!(change.change, Change::Recreated(_) | Change::Removed))
+        .map(|change| change.service.as_str())
+        .collect();
+    if !touched.is_empty() {
+        plan.interruption = format!("{} while Compose replaces what runs", touched.join(", "));
+    }
+    plan.actions.push(Action::required(Step::Compose(ComposeStep::Up { project, within: None, services })));
+}
+
+/// Copies of releases that are kept no longer.
+fn forget(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &Wanted<'_>) {
+    let is_recorded = plan.actions.iter().any(|action| matches!(action.step, Step::Record { .. }));
+    let earlier = deployment.keep - usize::from(is_recorded);
+    let kept: Vec<&str> = facts
+        .releases
+        .iter()
+        .take(earlier)
+        .filter_map(|release| Some(release.compose.as_ref()?.project.id.as_str()))
+        .chain([wanted.project.id.as_str()])
+        .collect();
+    for id in wanted.facts.copies.iter().filter(|id| !kept.contains(&id.as_str())) {
+        let step = ComposeStep::Forget { project: plan.name.clone(), id: id.clone() };
+        plan.actions.push(Action::best_effort(Step::Compose(step)));
+    }
+}
+
+fn validate(plan: &mut Plan, deployment: &Deployment, compose: &Compose, facts: &Facts) -> Result<(), Failure> {
+    let wanted = Wanted::of(deployment, compose, facts)?;
+    for (service, image, spec) in &wanted.services {
+        images::assume(plan, image);
+        let there: Vec<_> =
+            wanted.facts.containers.iter().filter(|container| container.service == service.name).collect();
+        if there.len() < service.replicas {
+            let (found, wanted) = (there.len(), service.replicas);
+            let message = format!("service {} has {found} of {wanted} containers", service.name);
+            return Err(Failure::new(Kind::Health, message)
+                .next("did ApplicationStart run? its output says why the container is gone"));
+        }
+        let is_known = !matches!(image.pin, ImagePin::Unknown { .. });
+        if let Some(other) = there.iter().find(|found| is_known && found.spec.as_deref() != Some(spec.as_str())) {
+            let image = image.pin.describe();
+            let message = format!("{} runs {}, not as the revision says (image {image})", other.name, other.image);
+            return Err(Failure::new(Kind::Health, message).next("run ApplicationStart again"));
+        }
+    }
+    let step = ComposeStep::Wait { name: plan.name.clone(), proof: wanted.proof };
+    plan.actions.push(Action::required(Step::Compose(step)));
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! Compose projects to plan for, without any host.
+
+use std::collections::BTreeMap;
+
+use balehook::facts::{Facts, ImageFacts};
+use balehook::image::pin::ImagePin;
+use balehook::plan::compose::project::{ComposeFacts, Generation, Project, ProjectContainer, ServiceFacts, Tool, Tree};
+use balehook::release::{ComposeRelease, Journal, RecordedProof, Release};
+use balehook::spec::types::{EnvVar, LifecycleEvent, Secret};
+use balehook::spec::{ArchiveLocation, Deployment, ImageNeed, ImageSource};
+
+use crate::scenes::{self, digest, pin};
+
+pub const APPSPEC: &str = r#"
+version: 0.0
+os: linux
+hooks:
+  ApplicationStart: [{location: hooks/balehook, timeout: 300}]
+x-balehook:
+  name: web
+  compose:
+    files: [app/compose.yml]
+    profiles: [jobs]
+    images: {db: {archive: "s3://releases/db.tar"}}
+    wait_timeout: 45s
+  health: {http: /healthz}
+  keep: 2
+"#;
+
+pub fn deployment() -> Deployment {
+    scenes::read(APPSPEC)
+}
+
+fn tool(generation: Generation) -> Tool {
+    match generation {
+        Generation::V2 => Tool { argv: vec!["/plugins/docker-compose".into()], version: "2.40.3".into(), generation },
+        Generation::V1 => Tool { argv: vec!["docker-compose".into()], version: "1.29.2".into(), generation },
+    }
+}
+
+fn need(service: &str) -> ImageNeed {
+    let source = match service {
+        "db" => ImageSource::Archive {
+            location: ArchiveLocation::S3("s3://releases/db.tar".parse().unwrap()),
+            reference: None,
+            id: None,
+        },
+        _ => ImageSource::Registry("registry.test:5443/team/web:1.4.2".parse().unwrap()),
+    };
+    ImageNeed { source, platform: None }
+}
+
+fn service(name: &str) -> ServiceFacts {
+    let options = [("environment.LEVEL", "info"), ("content of ./conf", "files"), ("ports", "80")];
+    let options = options.map(|(option, value)| (option.to_owned(), digest(value).short().to_owned()));
+    ServiceFacts { name: name.into(), need: need(name), options: BTreeMap::from(options), replicas: 1 }
+}
+
+fn db_pin() -> ImagePin {
+    ImagePin::Content { reference: Some("db:9".into()), config: digest("db"), diff_ids: vec![digest("layer")] }
+}
+
+fn image(service: &str) -> ImageFacts {
+    let pin = if service == "db" { db_pin() } else { pin("1.4.2") };
+    ImageFacts {
+        key: need(service).key(std::path::Path::new("/bundle")),
+        pin,
+        present: false,
+        bytes: None,
+        missing: (service == "db").then_some(scenes::missing()),
+        unknown: None,
+        architecture: Some("amd64".into()),
+    }
+}
+
+fn project(id: &str, generation: Generation) -> Project {
+    Project {
+        name: "web".into(),
+        tool: tool(generation),
+        state: "/var/lib/balehook/web".into(),
+        id: id.into(),
+        files: vec!["compose.yml".into()],
+        env_files: Vec::new(),
+        profiles: vec!["jobs".into()],
+    }
+}
+
+/// An empty host with Compose 2.
+pub fn empty() -> Facts {
+    let tree =
+        Tree { folder: "/bundle/app".into(), without: Vec::new(), digest: digest("tree"), files: 3, bytes: 4_200 };
+    let compose = ComposeFacts {
+        tool: tool(Generation::V2),
+        state: "/var/lib/balehook/web".into(),
+        tree,
+        version_key: Some("3.8".into()),
+        services: vec![service("db"), service("web")],
+        containers: Vec::new(),
+        variables: vec![EnvVar { name: "TOKEN".into(), value: Some(Secret::new("hunter2")), hidden: true }],
+        copies: Vec::new(),
+    };
+    Facts { images: vec![image("db"), image("web")], compose: Some(compose), ..scenes::empty() }
+}
+
+fn container(service: &str, spec: &str, image: &str) -> ProjectContainer {
+    ProjectContainer {
+        name: format!("web-{service}-1"),
+        service: service.into(),
+        ours: true,
+        good: true,
+        spec: Some(spec.into()),
+        image: image.into(),
+    }
+}
+
+fn release(id: &str, deployment: &str, version: &str) -> Release {
+    let options =
+        [("web", "environment.LEVEL", "debug"), ("web", "content of ./conf", "files"), ("web", "ports", "80")];
+    let options = options
+        .map(|(service, option, value)| vec![service.to_owned(), option.to_owned(), digest(value).short().to_owned()]);
+    let services = vec![("db".to_owned(), 1), ("web".to_owned(), 1)];
+    Release {
+        compose: Some(ComposeRelease {
+            project: project(id, Generation::V2),
+            proof: RecordedProof { services, timeout_ms: 45_000 },
+        }),
+        more_images: vec![pin(version)],
+        image: db_pin(),
+        options: options.into(),
+        ..scenes::release(version, deployment, "a1")
+    }
+}
+
+/// `web` runs 1.4.1 with another level, `db` is as it is wanted, `cron` is no longer wanted.
+pub fn serving() -> Facts {
+    let mut facts = empty();
+    let name = "web".parse().unwrap();
+    let compose = facts.compose.as_mut().unwrap();
+    let db = service("db").spec(&db_pin());
+    compose.containers = vec![
+        container("cron", "old", "registry.test:5443/team/web:1.4.1"),
+        container("db", db.as_str(), &db_pin().keeper_tag(&name)),
+        container("web", "old", &pin("1.4.1").argument()),
+    ];
+    compose.copies = vec!["111111111111".into(), "222222222222".into()];
+    facts.images[0].present = true;
+    facts.keeper_tags = vec![db_pin().keeper_tag(&name), pin("1.4.1").keeper_tag(&name)];
+    facts.releases = vec![release("222222222222", "d-2", "1.4.1"), release("111111111111", "d-1", "1.4.0")];
+    facts.containers = vec![scenes::container("web-web-1", "a1", "running")];
+    facts
+}
+
+/// Everything is as it is wanted.
+pub fn same() -> Facts {
+    let mut facts = serving();
+    let web = service("web").spec(&pin("1.4.2"));
+    let compose = facts.compose.as_mut().unwrap();
+    compose.containers.remove(0);
+    compose.containers[1] = container("web", web.as_str(), &pin("1.4.2").argument());
+    facts.images[1].present = true;
+    facts
+}
+
+/// An event was killed after it had begun to change the project.
+pub fn interrupted() -> Facts {
+    let journal = Journal {
+        format: 1,
+        event: LifecycleEvent::ApplicationStart,
+        deployment: "d-CUT".into(),
+        old: None,
+        compose: Some(project("333333333333", Generation::V2)),
+    };
+    Facts { journal: Some(journal), ..serving() }
+}
+
+/// Docker 20 with Compose 1, and somebody else's project of the same name.
+pub fn stranger() -> Facts {
+    let mut facts = serving();
+    let compose = facts.compose.as_mut().unwrap();
+    compose.tool = tool(Generation::V1);
+    compose.containers.iter_mut().for_each(|container| container.ours = false);
+    facts.releases.clear();
+    facts
+}
+
+/// Every scene with its name.
+pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
+    vec![
+        ("compose-before-install", LifecycleEvent::BeforeInstall, serving()),
+        ("compose-after-install", LifecycleEvent::AfterInstall, empty()),
+        ("compose-start-first", LifecycleEvent::ApplicationStart, empty()),
+        ("compose-start", LifecycleEvent::ApplicationStart, serving()),
+        ("compose-start-same", LifecycleEvent::ApplicationStart, same()),
+        ("compose-start-after-interruption", LifecycleEvent::ApplicationStart, interrupted()),
+        ("compose-start-stranger", LifecycleEvent::ApplicationStart, stranger()),
+        ("compose-validate", LifecycleEvent::ValidateService, same()),
+        ("compose-stop", LifecycleEvent::ApplicationStop, serving()),
+    ]
+}
