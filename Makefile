@@ -17,10 +17,12 @@ build: ## Build for development
 release: ## Build as it is shipped
 	@cargo build --release
 
-demo: ## Deploy a real bundle into a real engine and show the result
-	@packaging/dev/setup
+MODE ?= container
+
+demo: ## Deploy a real bundle into a real engine and show the result; MODE=compose deploys a project
+	@packaging/dev/setup --demo $(MODE)
 	@cargo build --quiet
-	@packaging/dev/demo target/debug/balehook
+	@packaging/dev/demo target/debug/balehook $(MODE)
 
 test: setup lint ## Format, clippy, every test, docs, licences
 	@cargo test --quiet --no-run
@@ -61,13 +63,14 @@ bench: ## Start-up, an idle event and memory, then images on four engines: side 
 	@cargo build --quiet --release
 	@benches/run target/release/balehook
 	@benches/images target/release/balehook
+	@benches/compose target/release/balehook
 
 fuzz: ## Fuzz what reads archives, 60 s each, or SECONDS_EACH=3600
 	@packaging/dev/fuzz $(SECONDS_EACH)
 
-bundle: release ## Assemble a bundle to zip: appspec/container with the shim and the release binary, in target/bundle
+bundle: release ## Assemble a bundle to zip: appspec/$$MODE (container, compose) with the shim and the release binary, in target/bundle
 	@rm -rf target/bundle && mkdir -p target/bundle/bin
-	@cp -r appspec/container/. target/bundle/
+	@cp -r appspec/$(MODE)/. target/bundle/
 	@cp target/release/balehook target/bundle/bin/balehook
 	@cp hooks/balehook target/bundle/hooks/balehook
 	@echo "target/bundle: add your image as image.tar, or name it in appspec.yml"

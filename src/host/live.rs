@@ -192,6 +192,10 @@ impl Host for LiveHost {
         self.engine.untag(reference).await
     }
 
+    async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure> {
+        compose::perform(self, step).await
+    }
+
     async fn task(&mut self, step: &TaskStep) -> Result<(), Failure> {
         match step {
             TaskStep::Container { name, spec, timeout } => {
@@ -210,10 +214,6 @@ impl Host for LiveHost {
                 Ok(())
             }
         }
-    }
-
-    async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure> {
-        compose::perform(self, step).await
     }
 
     async fn evidence(&mut self, container: &Target) -> Vec<String> {
@@ -243,6 +243,11 @@ pub fn published(ports: &bollard::models::PortMap) -> Vec<String> {
 
 /// The container's last log lines; where the driver's log cannot be read, why.
 pub async fn log_tail(engine: &Engine, id: &str) -> Vec<String> {
+    log_tail_within(engine, id, LOG_LIMIT).await
+}
+
+/// The same where there is so much time.
+pub async fn log_tail_within(engine: &Engine, id: &str, limit: Duration) -> Vec<String> {
     let options = query::LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&LOG_LINES.to_string()).build();
     let mut text = Vec::new();
     let read = async {
@@ -259,7 +264,7 @@ pub async fn log_tail(engine: &Engine, id: &str) -> Vec<String> {
             }
         }
     };
-    let _ = tokio::time::timeout(LOG_LIMIT, read).await;
+    let _ = tokio::time::timeout(limit, read).await;
     let text = String::from_utf8_lossy(&text).into_owned();
     let lines: Vec<String> = text.lines().map(|line| printable(line).trim_end().to_owned()).collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].to_vec()

@@ -9,7 +9,7 @@ use bollard::models::{
 
 use crate::error::{Failure, Kind};
 use crate::host::engine::Engine;
-use crate::host::live::log_tail;
+use crate::host::live::log_tail_within;
 use crate::host::probe;
 use crate::host::prove::Check;
 use crate::plan::compose::step::ProjectProof;
@@ -28,6 +28,8 @@ const ONE_OFF: &str = "com.docker.compose.oneoff";
 const CHECK_LIMIT: Duration = Duration::from_secs(2);
 /// Log lines that a report shows of all failing services together, and at least of each.
 const LOG_LINES: (usize, usize) = (16, 3);
+/// How long reading one log may take.
+const LOG_LIMIT: Duration = Duration::from_secs(3);
 /// The longest log line where several services fail, in characters.
 const LOG_LINE: usize = 110;
 
@@ -258,7 +260,7 @@ async fn evidence(engine: &Engine, failed: &[&Found]) -> Vec<String> {
     let each = (LOG_LINES.0 / failed.len().max(1)).max(LOG_LINES.1);
     let mut lines = Vec::new();
     for (id, service, _) in failed {
-        let log = log_tail(engine, id).await;
+        let log = log_tail_within(engine, id, LOG_LIMIT).await;
         let last = &log[log.len().saturating_sub(each)..];
         let limit = if failed.len() > 1 { LOG_LINE } else { usize::MAX };
         lines.extend(last.iter().map(|line| format!("{service}: {}", shorten(line, limit))));

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::step::{Step, Target};
+use super::task::{Around, TaskStep};
 use super::{Action, Asker, Plan, images, task};
 use crate::error::{Failure, Kind};
 use crate::facts::{self, Facts, ImageFacts};
@@ -339,24 +340,24 @@ fn start(
     facts: &Facts,
 ) -> Result<(), Failure> {
     let wanted = Wanted::of(deployment, compose, facts)?;
-    let around = task::compose::around(deployment, asker, wanted.facts, &wanted.project)?;
     let recovered = recover(plan, facts, true);
     let changes = wanted.changes(facts, &deployment.name);
     let previous = facts.releases.first().and_then(|release| Some((release, release.compose.as_ref()?)));
     let is_same = !recovered && changes.iter().all(|change| change.change == Change::Unchanged);
     plan.old = previous.map(|(release, _)| target(&deployment.name, release));
     plan.old_ran = !wanted.facts.containers.is_empty();
+    let mut around = Around::default();
     if !is_same {
         wanted.check(plan, facts)?;
         wanted.bring(plan, deployment, facts)?;
-        up(plan, &wanted, previous.map(|(_, previous)| previous), changes, around.before);
+        around = task::compose::around(deployment, asker, wanted.facts, &wanted.project)?;
+        up(plan, &wanted, previous.map(|(_, previous)| previous), changes, std::mem::take(&mut around.before));
     }
     plan.actions.push(Action::required(Step::Compose(ComposeStep::Wait {
         name: plan.name.clone(),
         proof: wanted.proof.clone(),
     })));
-    let (proven, recorded) = if is_same { Default::default() } else { (around.proven, around.recorded) };
-    plan.actions.extend(proven);
+    plan.actions.append(&mut around.proven);
     let is_recorded = previous.is_some_and(|(release, previous)| {
         release.deployment == asker.deployment && previous.project.id == wanted.project.id
     });
@@ -368,7 +369,7 @@ fn start(
         let container = Target { name: plan.name.clone(), id: None };
         plan.actions.push(Action::required(Step::Record { container, release }));
     }
-    plan.actions.extend(recorded);
+    plan.actions.append(&mut around.recorded);
     images::prune(plan, deployment, facts, &wanted.pins());
     forget(plan, deployment, facts, &wanted);
     Ok(())
@@ -397,9 +398,13 @@ fn up(
     let project = wanted.project.clone();
     let down = || vec![Step::Compose(ComposeStep::Down { project: project.clone() })];
     let undo = previous.map_or_else(down, back);
+    // A service's own folders are where Compose works; a command of the host needs nothing of the new release there.
+    let is_of_a_service = |action: &Action| matches!(action.step, Step::Task(TaskStep::Compose(_)));
+    let (early, late) = if before.iter().any(is_of_a_service) { (Vec::new(), before) } else { (before, Vec::new()) };
+    plan.actions.extend(early);
     plan.actions.push(Action::required(keep(wanted)));
     plan.actions.push(Action::undone_by(Step::Compose(ComposeStep::Place { project: project.clone() }), undo));
-    plan.actions.extend(before);
+    plan.actions.extend(late);
     let touched: Vec<&str> = services
         .iter()
         .filter(|change| matches!(change.change, Change::Recreated(_) | Change::Removed))

@@ -8,8 +8,9 @@ use crate::image::reference::ImageReference;
 use crate::input::yaml::{Node, Value};
 use crate::spec::problem::{Problems, nearest};
 use crate::spec::service::{self, Surroundings, location};
+use crate::spec::task;
 use crate::spec::types::{ContentDigest, LifecycleEvent, Name, Refused};
-use crate::spec::{ArchiveLocation, Container, Deployment, Health, ImageSource, Mode, Probe, duration, task};
+use crate::spec::{ArchiveLocation, Container, Deployment, Health, ImageSource, Mode, Probe, duration};
 
 /// The section's keys.
 const KEYS: &[&str] = &["name", "container", "compose", "swarm", "health", "keep", "before", "after"];
