@@ -19,10 +19,11 @@ release: ## Build as it is shipped
 
 MODE ?= container
 
-demo: ## Deploy a real bundle into a real engine and show the result; MODE=compose deploys a project
+demo: ## Deploy a real bundle into a real engine and show the result; MODE=compose or MODE=swarm
 	@packaging/dev/setup --demo $(MODE)
 	@cargo build --quiet
-	@packaging/dev/demo target/debug/balehook $(MODE)
+	@if [ "$(MODE)" = swarm ]; then packaging/dev/demo-swarm target/debug/balehook; else \
+		packaging/dev/demo target/debug/balehook $(MODE); fi
 
 test: setup lint ## Format, clippy, every test, docs, licences
 	@cargo test --quiet --no-run
@@ -64,6 +65,7 @@ bench: ## Start-up, an idle event and memory, then images on four engines: side 
 	@benches/run target/release/balehook
 	@benches/images target/release/balehook
 	@benches/compose target/release/balehook
+	@benches/swarm target/release/balehook
 
 fuzz: ## Fuzz what reads archives, 60 s each, or SECONDS_EACH=3600
 	@packaging/dev/fuzz $(SECONDS_EACH)

@@ -56,7 +56,7 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
             plan::plan(context, event, &file.appspec, format, detailed_exitcode).await
         }
         Some(Command::Check { file, format }) => plan::check(context, &file.appspec, format),
-        Some(Command::Resume) => resume::resume(context).await,
+        Some(Command::Resume { tokens }) => resume::resume(context, tokens).await,
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "balehook", &mut io::stdout());
             0

@@ -98,7 +98,11 @@ pub enum Command {
         format: Format,
     },
     /// Finish or undo what interrupted deployments left; the boot unit runs this
-    Resume,
+    Resume {
+        /// Only renew the registries' tokens in the swarm: what the timer runs
+        #[arg(long)]
+        tokens: bool,
+    },
     /// Print completions for a shell
     Completions {
         /// The shell

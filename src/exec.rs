@@ -8,6 +8,7 @@ use crate::error::{Failure, Kind};
 use crate::host::Host;
 use crate::image::pin::ImagePin;
 use crate::plan::step::{Step, Target};
+use crate::plan::swarm::step::SwarmStep;
 use crate::plan::{Action, Plan};
 
 /// Why a plan must end before its last step.
@@ -26,6 +27,8 @@ pub struct Done {
     pub down: Option<Duration>,
     /// Images that were brought into the engine, each with the references this gave it.
     pub brought: Vec<(ImagePin, Vec<String>)>,
+    /// What a step saw that a person should know.
+    pub said: Vec<String>,
     /// What went wrong after nothing could fail any more.
     pub warnings: Vec<String>,
 }
@@ -119,12 +122,13 @@ pub async fn run<H: Host, W: Watcher>(
 
 impl<H: Host, W: Watcher> Run<'_, H, W> {
     fn succeeded(&mut self, action: &Action, brought: Vec<String>) {
-        if let Step::Bring(bring) = &action.step {
-            self.done.brought.push((bring.image().clone(), brought));
+        match &action.step {
+            Step::Bring(bring) => self.done.brought.push((bring.image().clone(), brought)),
+            _ => self.done.said.extend(brought),
         }
         match action.step {
             Step::Prove { .. } => self.done.down = self.stopped_at.map(|since| since.elapsed()),
-            Step::Record { .. } => self.recorded = true,
+            Step::Record { .. } | Step::Swarm(SwarmStep::Record { .. }) => self.recorded = true,
             _ => {}
         }
     }
@@ -183,10 +187,14 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
             if let Step::Remove { container, .. } = step {
                 evidence.splice(0..0, self.host.evidence(container).await);
             }
-            let Err(failure) = perform(self.host, step, None).await else { continue };
-            tracing::error!(%step, %failure, "could not undo");
-            if step.is_restoring() {
-                lost.get_or_insert_with(|| format!("{}: {failure}", step.title()));
+            match perform(self.host, step, None).await {
+                Ok(said) => evidence.extend(said),
+                Err(failure) => {
+                    tracing::error!(%step, %failure, "could not undo");
+                    if step.is_restoring() {
+                        lost.get_or_insert_with(|| format!("{}: {failure}", step.title()));
+                    }
+                }
             }
         }
         lost
@@ -234,7 +242,7 @@ fn why_stopped(plan: &Plan, why: &Stop) -> Failure {
     }
 }
 
-/// One step on the host; the references it brought in.
+/// One step on the host; the references it brought in, or what it saw.
 async fn perform<H: Host>(host: &mut H, step: &Step, down: Option<Duration>) -> Result<Vec<String>, Failure> {
     tracing::info!(%step, "begins");
     match step {
@@ -250,6 +258,7 @@ async fn perform<H: Host>(host: &mut H, step: &Step, down: Option<Duration>) -> 
         Step::Remove { container, volumes } => host.remove(container, *volumes).await,
         Step::Compose(step) => host.compose(step).await,
         Step::Untag { reference } => host.untag(reference).await,
+        Step::Swarm(step) => return host.swarm(step).await,
         Step::Task(task) => host.task(task).await,
     }?;
     Ok(Vec::new())

@@ -1,5 +1,7 @@
 //! What the host looks like now: values only, so that plans can be made from a file in tests.
 
+pub mod swarm;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,7 +27,13 @@ pub const LABEL_SPEC: &str = "balehook.spec";
 /// Label: the name of the task that a container was made for; none on the service's own.
 pub const LABEL_TASK: &str = "balehook.task";
 /// Every label of ours.
-pub const LABELS: [&str; 6] = [LABEL_NAME, LABEL_DEPLOYMENT, LABEL_REVISION, LABEL_DIGEST, LABEL_SPEC, LABEL_TASK];
+pub const LABELS: [&str; 8] =
+    [LABEL_NAME, LABEL_DEPLOYMENT, LABEL_REVISION, LABEL_DIGEST, LABEL_SPEC, LABEL_TASK, LABEL_REGISTRY, LABEL_ASKS];
+
+/// Label of a service: the registry whose token its nodes need.
+pub const LABEL_REGISTRY: &str = "balehook.registry";
+/// Label of a service that only asks the nodes for an image: the name of the one it asks for.
+pub const LABEL_ASKS: &str = "balehook.asks";
 
 /// Something that was looked up, or why it could not be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +82,8 @@ pub struct Facts {
     pub keeper_tags: Vec<String>,
     /// What we brought into the engine for each of them.
     pub brought: Vec<Brought>,
+    /// The swarm, in swarm mode.
+    pub swarm: Option<swarm::SwarmFacts>,
     /// A Compose project, in its mode.
     pub compose: Option<ComposeFacts>,
     /// What could not be looked up. A run ends here; a dry run goes on where it may be assumed.
@@ -96,6 +106,7 @@ impl Facts {
             journal: store.journal(),
             keeper_tags: Vec::new(),
             brought: store.brought(),
+            swarm: None,
             compose: None,
             failures: Vec::new(),
         }

@@ -13,7 +13,9 @@ use crate::host::engine::{self, Engine};
 use crate::host::live::LiveHost;
 use crate::host::s3::S3;
 use crate::host::source::Archives;
+use crate::host::swarm::{self, api::Api};
 use crate::plan::step::Step;
+use crate::plan::swarm::step::SwarmStep;
 use crate::plan::{Action, Plan, compose, recover};
 use crate::release::{Holder, Store};
 use crate::report::log;
@@ -23,13 +25,14 @@ use crate::spec::types::Name;
 /// How long all of it may take.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Finishes or undoes what was interrupted, and starts the recorded containers that do not run.
-pub(crate) async fn resume(context: &Context) -> u8 {
+/// Finishes or undoes what was interrupted, and starts the recorded containers that do not run; renews the tokens of
+/// registries in a swarm, or nothing else.
+pub(crate) async fn resume(context: &Context, only_tokens: bool) -> u8 {
     let mut stdout = io::stdout();
     let mut console = Console::new(&mut stdout);
     let mut worst = 0;
     for name in names(&context.settings.state_dir) {
-        if let Err(failure) = one(context, &name, &mut console).await {
+        if let Err(failure) = one(context, &name, only_tokens, &mut console).await {
             console.lines(&text::failure(&failure));
             worst = worst.max(failure.kind.exit_code());
         }
@@ -45,7 +48,7 @@ fn names(state_dir: &PathBuf) -> Vec<Name> {
     names
 }
 
-async fn one(context: &Context, name: &Name, console: &mut Console<'_>) -> Result<(), Failure> {
+async fn one(context: &Context, name: &Name, only_tokens: bool, console: &mut Console<'_>) -> Result<(), Failure> {
     let deadline = context.started + LIMIT;
     let store = Store::new(&context.settings.state_dir, name);
     let me = Holder { pid: std::process::id(), deployment: "resume".into(), event: "resume".into() };
@@ -53,7 +56,8 @@ async fn one(context: &Context, name: &Name, console: &mut Console<'_>) -> Resul
     let locked = store.clone().lock(&me, deadline.min(Instant::now() + LIMIT), waiting).await?;
     log::start(&context.settings, Some(store.folder()));
     let engine = Engine::connect(context.env.lookup("DOCKER_HOST"))?;
-    let plan = make(&engine, &store, name).await?;
+    let mut plan = if only_tokens { Plan::new("resume", name) } else { make(&engine, &store, name).await? };
+    plan.actions.extend(token(&engine, name, only_tokens).await);
     let variable = |key: &str| context.env.lookup(key).map(str::to_owned);
     let (archives, credentials) = (Archives::new(S3::from_env(&variable)), CredentialSettings::from_env(&variable));
     let mut host = LiveHost::new(name.clone(), engine, archives, credentials, locked, usize::MAX);
@@ -62,10 +66,15 @@ async fn one(context: &Context, name: &Name, console: &mut Console<'_>) -> Resul
     let outcome = exec::run(&plan, &mut host, &mut run::Told { console: &mut *console }, stop).await;
     if let Err(failed) = outcome {
         console.lines(&text::failed("resume", name.as_str(), plan.actions.len(), &failed));
-        return Err(Failure::new(Kind::Undo, format!("{name} could not be brought back")));
+        let (kind, what) =
+            if only_tokens { (Kind::Image, "got no new token") } else { (Kind::Undo, "could not be brought back") };
+        return Err(Failure::new(kind, format!("{name} {what}")));
     }
-    host.store.close_journal();
-    console.line(&format!("{name}: {}", if plan.actions.is_empty() { "nothing was left" } else { "brought back" }));
+    if !only_tokens {
+        host.store.close_journal();
+    }
+    let is_change = plan.has_changes();
+    console.line(&format!("{name}: {}", if is_change { "brought back" } else { "nothing was left" }));
     Ok(())
 }
 
@@ -103,4 +112,12 @@ async fn make(engine: &Engine, store: &Store, name: &Name) -> Result<Plan, Failu
         plan.actions.push(Action::required(Step::Start { container: recover::target(&serving) }));
     }
     Ok(plan)
+}
+
+/// A registry's token ends with its time, ECR's after 12 hours: a node that needs the image then could not pull it.
+async fn token(engine: &Engine, name: &Name, only_tokens: bool) -> Option<Action> {
+    let registry = swarm::registry_of(&Api::of(engine), name).await?;
+    let step = Step::Swarm(SwarmStep::Refresh { service: name.to_string(), registry });
+    // At boot what runs is more than a token.
+    Some(if only_tokens { Action::required(step) } else { Action::best_effort(step) })
 }

@@ -200,6 +200,7 @@ fn report(
 ) -> Result<(), Failure> {
     match outcome {
         Ok(done) => {
+            done.said.iter().for_each(|line| console.line(line));
             done.warnings.iter().for_each(|warning| console.lines(&format!("warning: {warning}")));
             console.line(&text::succeeded(event, plan, store.store().releases().first(), &done));
             Ok(())

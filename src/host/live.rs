@@ -11,12 +11,13 @@ use super::engine::{Engine, address, refused, status};
 use super::source::Archives;
 use super::task;
 use super::task::command::{self, Group};
-use super::{Host, compose, prove, registry};
+use super::{Host, compose, prove, registry, swarm};
 use crate::error::{Failure, Kind};
 use crate::image::pin::ImagePin;
 use crate::input::hook_env::HookEnv;
 use crate::plan::compose::step::ComposeStep;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
+use crate::plan::swarm::step::SwarmStep;
 use crate::plan::task::TaskStep;
 use crate::release::{LockedStore, Observed, Release};
 use crate::report::text::printable;
@@ -88,7 +89,7 @@ impl LiveHost {
     }
 
     /// The engine's ID of a pinned image.
-    async fn image_id(&self, pin: &ImagePin) -> Result<String, Failure> {
+    pub(super) async fn image_id(&self, pin: &ImagePin) -> Result<String, Failure> {
         if let Some((_, id)) = self.loaded.iter().find(|(loaded, _)| loaded == pin) {
             return Ok(id.clone());
         }
@@ -190,6 +191,10 @@ impl Host for LiveHost {
 
     async fn untag(&mut self, reference: &str) -> Result<(), Failure> {
         self.engine.untag(reference).await
+    }
+
+    async fn swarm(&mut self, step: &SwarmStep) -> Result<Vec<String>, Failure> {
+        swarm::perform(self, step).await
     }
 
     async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure> {

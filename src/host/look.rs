@@ -59,18 +59,24 @@ impl Look<'_> {
         let ahead = async {
             match &self.deployment.mode {
                 Mode::Container(container) => self.open_ahead(&container.need()).await,
-                // Only Compose knows which images it needs.
-                Mode::Compose(_) => {}
+                Mode::Swarm(swarm) => self.open_ahead(&swarm.need()).await,
+                Mode::Compose(compose) => return Some(self.read_project(compose).await),
             }
+            None
         };
-        let (all, ()) = tokio::join!(self.containers(&mut facts), ahead);
+        let (all, read) = tokio::join!(self.containers(&mut facts), ahead);
         match &self.deployment.mode {
             Mode::Container(container) => {
                 self.image(&container.need(), &mut facts).await;
                 self.environment(&container.service, &mut facts).await;
                 self.surroundings(container, &all, &mut facts).await;
             }
-            Mode::Compose(compose) => self.compose(compose, &all, &mut facts).await,
+            Mode::Swarm(swarm) => {
+                self.image(&swarm.need(), &mut facts).await;
+                self.environment(&swarm.service, &mut facts).await;
+                self.swarm(swarm, &mut facts).await;
+            }
+            Mode::Compose(compose) => self.compose(compose, read, &all, &mut facts).await,
         }
         if event != LifecycleEvent::ValidateService {
             for need in self.deployment.task_images() {

@@ -16,6 +16,7 @@ pub mod prove;
 pub mod registry;
 pub mod s3;
 pub mod source;
+pub mod swarm;
 pub mod task;
 pub mod transfer;
 
@@ -25,6 +26,7 @@ use crate::error::Failure;
 use crate::image::pin::ImagePin;
 use crate::plan::compose::step::ComposeStep;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
+use crate::plan::swarm::step::SwarmStep;
 use crate::plan::task::TaskStep;
 use crate::release::Release;
 
@@ -55,6 +57,8 @@ pub trait Host {
     async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure>;
     /// Takes a reference off an image.
     async fn untag(&mut self, reference: &str) -> Result<(), Failure>;
+    /// One step in a swarm. Returns what a person should know of it.
+    async fn swarm(&mut self, step: &SwarmStep) -> Result<Vec<String>, Failure>;
     /// Runs a task to its end, or ends one that was left under way.
     async fn task(&mut self, step: &TaskStep) -> Result<(), Failure>;
     /// The container's state and last log lines, quickly, for the report.

@@ -86,15 +86,24 @@ pub async fn pull(
 ///
 /// bollard writes that header in an alphabet that the engine silently takes for none, so that it is put right here.
 async fn with_credentials(engine: &Engine, registry: &str, settings: &CredentialSettings) -> Result<Docker, Failure> {
-    let found = credentials::for_registry(registry, settings).await.map_err(|error| Failure::from(&error))?;
-    let Some(credential) = found else { return Ok(engine.docker.clone()) };
-    let mut header = HeaderValue::from_str(&credential.to_registry_auth())
-        .map_err(|_| Failure::new(Kind::Image, format!("the credential for {registry} cannot be sent in a header")))?;
-    header.set_sensitive(true);
+    let Some(header) = auth_header(registry, settings).await? else { return Ok(engine.docker.clone()) };
     Ok(engine.docker.clone().with_request_modifier(move |mut request| {
         request.headers_mut().insert("X-Registry-Auth", header.clone());
         request
     }))
+}
+
+/// The `X-Registry-Auth` header of a registry; `None` where no credentials are configured.
+///
+/// # Errors
+/// A credential helper failed, or the credential fits into no header.
+pub async fn auth_header(registry: &str, settings: &CredentialSettings) -> Result<Option<HeaderValue>, Failure> {
+    let found = credentials::for_registry(registry, settings).await.map_err(|error| Failure::from(&error))?;
+    let Some(credential) = found else { return Ok(None) };
+    let mut header = HeaderValue::from_str(&credential.to_registry_auth())
+        .map_err(|_| Failure::new(Kind::Image, format!("the credential for {registry} cannot be sent in a header")))?;
+    header.set_sensitive(true);
+    Ok(Some(header))
 }
 
 fn refusal(engine: &Engine, image: &str, error: &Error) -> Refusal {

@@ -258,15 +258,7 @@ fn assume(plan: &mut Plan, facts: &Facts, image: &ImageFacts) {
 fn check(container: &Container, facts: &Facts, image: &ImageFacts) -> Result<(), Failure> {
     if let Some(engine) = facts.engine.yes() {
         images::check_architecture(container.service.platform.as_deref(), engine, image)?;
-        for (option, needs) in create::engine_needs(&container.service) {
-            if engine.api < needs {
-                return Err(Failure::new(
-                    Kind::Container,
-                    format!("`{option}` needs an engine with API {}.{}", needs.0, needs.1),
-                )
-                .next(format!("this engine is {} (API {}.{})", engine.version, engine.api.0, engine.api.1)));
-            }
-        }
+        create::check_needs(&container.service, engine)?;
     }
     if let Some(network) = facts.networks_missing.first() {
         return Err(Failure::new(Kind::Container, format!("network {network} does not exist"))

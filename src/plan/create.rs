@@ -3,6 +3,8 @@
 use bollard::models::{ContainerCreateBody, EndpointSettings, NetworkingConfig};
 use serde::Serialize;
 
+use crate::error::{Failure, Kind};
+use crate::facts::EngineFacts;
 use crate::spec::service::Service;
 
 /// Since this API version a container can be created with several networks; before it takes one, and the others are
@@ -34,7 +36,16 @@ pub fn container_options(service: &Service, api: Option<(u32, u32)>) -> Containe
     ContainerOptions { body, extra_networks, platform: service.platform.clone() }
 }
 
-/// Options that only newer engines know, with the lowest API version of each.
-pub fn engine_needs(service: &Service) -> Vec<(&'static str, (u32, u32))> {
-    service.needs.clone()
+/// Options that only newer engines know are refused before anything is touched.
+///
+/// # Errors
+/// [`Kind::Container`]: the engine is too old for one of them.
+pub fn check_needs(service: &Service, engine: &EngineFacts) -> Result<(), Failure> {
+    match service.needs.iter().find(|(_, needs)| engine.api < *needs) {
+        None => Ok(()),
+        Some((option, (major, minor))) => {
+            Err(Failure::new(Kind::Container, format!("`{option}` needs an engine with API {major}.{minor}"))
+                .next(format!("this engine is {} (API {}.{})", engine.version, engine.api.0, engine.api.1)))
+        }
+    }
 }

@@ -54,7 +54,7 @@ pub fn make_room(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted
 
 /// Our tags that no kept release holds, and what was brought in for them.
 pub fn prune(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&ImagePin]) {
-    let is_recorded = plan.actions.iter().any(|action| matches!(action.step, Step::Record { .. }));
+    let is_recorded = plan.actions.iter().any(|action| action.step.is_record());
     prune_to(plan, deployment, facts, wanted, deployment.keep - usize::from(is_recorded));
 }
 

@@ -10,6 +10,7 @@ pub mod images;
 pub mod recover;
 pub mod run_line;
 pub mod step;
+pub mod swarm;
 pub mod task;
 
 use serde::Serialize;
@@ -35,7 +36,7 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// Expected interruption of the service, one sentence.
     pub interruption: String,
-    /// The container that serves when the plan begins.
+    /// The container or the service that serves when the plan begins.
     pub old: Option<Target>,
     /// Whether it ran.
     pub old_ran: bool,
@@ -115,6 +116,7 @@ impl Plan {
 pub fn plan(event: LifecycleEvent, deployment: &Deployment, asker: &Asker, facts: &Facts) -> Result<Plan, Failure> {
     match &deployment.mode {
         Mode::Container(container) => container::plan(event, deployment, container, asker, facts),
+        Mode::Swarm(swarm) => swarm::plan(event, deployment, swarm, asker, facts),
         Mode::Compose(compose) => compose::plan(event, deployment, compose, asker, facts),
     }
 }

@@ -135,7 +135,7 @@ fn option(flag: &str, value: Option<String>) -> Vec<String> {
     std::iter::once(flag.to_owned()).chain(value).collect()
 }
 
-fn variable(var: &EnvVar) -> String {
+pub(super) fn variable(var: &EnvVar) -> String {
     match &var.value {
         None => var.name.clone(),
         Some(_) if var.hidden => format!("{}=***", var.name),
@@ -202,12 +202,12 @@ fn generic(value: &Value) -> Vec<Option<String>> {
     }
 }
 
-fn items(value: &Value) -> Vec<Value> {
+pub(super) fn items(value: &Value) -> Vec<Value> {
     value.as_array().cloned().unwrap_or_default()
 }
 
 /// A text as it is, anything else as JSON.
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -216,7 +216,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// `Type=bind,Source=/a,Target=/b`: the API's own names, whatever there is.
-fn compact(value: &Value) -> String {
+pub(super) fn compact(value: &Value) -> String {
     let entries = value.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
     entries.map(|(name, value)| format!("{name}={}", plain(value))).collect::<Vec<_>>().join(",")
 }
@@ -266,7 +266,7 @@ fn device(value: &Value) -> String {
     )
 }
 
-fn ulimit(value: &Value) -> String {
+pub(super) fn ulimit(value: &Value) -> String {
     format!("{}={}:{}", plain(&value["Name"]), value["Soft"], value["Hard"])
 }
 
@@ -276,7 +276,7 @@ fn network(mode: &Value, body: &Value) -> String {
 }
 
 /// `front`, or `name=front,alias=www,ip=10.0.0.2` as docker's advanced form has it.
-fn joined(network: &str, endpoint: &Value) -> String {
+pub(super) fn joined(network: &str, endpoint: &Value) -> String {
     let mut settings = Vec::new();
     for (name, value) in endpoint.as_object().into_iter().flatten() {
         match (name.as_str(), value) {
@@ -308,7 +308,7 @@ fn further_networks(endpoints: &Value, body: &Value) -> Vec<Vec<String>> {
 }
 
 /// `--health-cmd` with a shell's text, or with a list as JSON; times as Go prints them.
-fn health_options(check: &Value) -> Vec<Vec<String>> {
+pub(super) fn health_options(check: &Value) -> Vec<Vec<String>> {
     let mut options = Vec::new();
     let test = items(&check["Test"]);
     match test.first().and_then(Value::as_str) {

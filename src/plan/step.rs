@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::compose::step::ComposeStep;
 use super::create::ContainerOptions;
 use super::run_line;
+use super::swarm::step::SwarmStep;
 use super::task::TaskStep;
 use crate::image::delta::Missing;
 use crate::image::pin::ImagePin;
@@ -83,6 +84,8 @@ pub enum Step {
         /// The reference.
         reference: String,
     },
+    /// A step in a swarm.
+    Swarm(SwarmStep),
     /// A task of a person's before or after the deployment.
     Task(TaskStep),
 }
@@ -189,13 +192,20 @@ impl Step {
             | Self::Remove { .. }
             | Self::Untag { .. }
             | Self::Task(_) => true,
+            Self::Swarm(step) => step.is_change(),
         }
+    }
+
+    /// Whether it puts the release on record: from here on nothing is undone.
+    pub const fn is_record(&self) -> bool {
+        matches!(self, Self::Record { .. } | Self::Swarm(SwarmStep::Record { .. }))
     }
 
     /// One short line for the console: a created container without its options.
     pub fn title(&self) -> String {
         match self {
             Self::Create(spec) => format!("docker create --name {} … {}", spec.name, spec.image.describe()),
+            Self::Swarm(step) => step.title(),
             Self::Compose(step) => step.title(),
             Self::Task(task) => task.title(),
             other => other.to_string(),
@@ -204,12 +214,15 @@ impl Step {
 
     /// Whether it proves what was started.
     pub const fn is_proof(&self) -> bool {
-        matches!(self, Self::Prove { .. } | Self::Compose(ComposeStep::Wait { .. }))
+        matches!(
+            self,
+            Self::Prove { .. } | Self::Compose(ComposeStep::Wait { .. }) | Self::Swarm(SwarmStep::Converge(_))
+        )
     }
 
     /// Whether it touches what served before.
     pub const fn is_interruption(&self) -> bool {
-        matches!(self, Self::Stop { .. } | Self::Compose(ComposeStep::Up { .. }))
+        matches!(self, Self::Stop { .. } | Self::Compose(ComposeStep::Up { .. }) | Self::Swarm(SwarmStep::Update(_)))
     }
 
     /// Whether it may take long: it is dropped when the plan must stop.
@@ -220,12 +233,18 @@ impl Step {
                 ComposeStep::Up { .. } | ComposeStep::Wait { .. } | ComposeStep::Stop { .. } | ComposeStep::Down { .. }
             )
         );
-        is_compose || matches!(self, Self::Bring(_) | Self::Stop { .. } | Self::Prove { .. } | Self::Task(_))
+        let is_swarm = matches!(self, Self::Swarm(step) if step.is_waiting());
+        is_compose
+            || is_swarm
+            || matches!(self, Self::Bring(_) | Self::Stop { .. } | Self::Prove { .. } | Self::Task(_))
     }
 
     /// Whether what served before depends on it when it comes back.
     pub const fn is_restoring(&self) -> bool {
-        matches!(self, Self::Rename { .. } | Self::Start { .. } | Self::Compose(_))
+        matches!(
+            self,
+            Self::Rename { .. } | Self::Start { .. } | Self::Compose(_) | Self::Swarm(SwarmStep::Rollback { .. })
+        )
     }
 }
 
@@ -251,6 +270,7 @@ impl fmt::Display for Step {
             Self::Remove { container, volumes: false } => write!(f, "docker rm --force {container}"),
             Self::Compose(step) => write!(f, "{step}"),
             Self::Untag { reference } => write!(f, "docker rmi {reference}"),
+            Self::Swarm(step) => write!(f, "{step}"),
             Self::Task(task) => write!(f, "{task}"),
         }
     }

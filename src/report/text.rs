@@ -11,6 +11,7 @@ use crate::error::Failure;
 use crate::exec::{Done, Failed, Fate};
 use crate::facts::short_id;
 use crate::plan::step::{Step, Target};
+use crate::plan::swarm::step::SwarmStep;
 use crate::plan::{Plan, compose};
 use crate::release::Release;
 use crate::spec::types::LifecycleEvent;
@@ -107,13 +108,15 @@ pub fn plan(plan: &Plan) -> String {
     for (index, action) in plan.actions.iter().enumerate() {
         let mark = if action.step.is_change() { '+' } else { ' ' };
         let _ = writeln!(out, "{mark} {:>width$}. {}", index + 1, action.step);
-        if let Step::Create(spec) = &action.step {
-            create_details(&mut out, plan, &spec.run_options());
-        }
-        if let Step::Compose(step) = &action.step {
-            step.details().iter().for_each(|line| {
+        match &action.step {
+            Step::Create(spec) => create_details(&mut out, plan, &spec.run_options()),
+            Step::Swarm(SwarmStep::Create(request) | SwarmStep::Update(request)) => {
+                create_details(&mut out, plan, &request.options());
+            }
+            Step::Compose(step) => step.details().iter().for_each(|line| {
                 let _ = writeln!(out, "       {line}");
-            });
+            }),
+            _ => {}
         }
     }
     let undo: Vec<String> =

@@ -6,6 +6,7 @@ pub mod duration;
 pub mod env_file;
 pub mod problem;
 pub mod service;
+pub mod swarm;
 pub mod task;
 pub mod types;
 pub mod validate;
@@ -51,6 +52,7 @@ impl Deployment {
     pub fn source(&self) -> String {
         match &self.mode {
             Mode::Container(container) => container.image.written(&self.bundle_root),
+            Mode::Swarm(swarm) => swarm.image.written(&self.bundle_root),
             Mode::Compose(compose) => compose.written(&self.bundle_root),
         }
     }
@@ -61,6 +63,8 @@ impl Deployment {
 pub enum Mode {
     /// One container on this host.
     Container(Box<Container>),
+    /// A service of a swarm.
+    Swarm(Box<swarm::Swarm>),
     /// A Compose project on this host.
     Compose(Box<compose::Compose>),
 }

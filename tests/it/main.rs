@@ -16,5 +16,6 @@ mod race;
 mod registry;
 mod room;
 mod support;
+mod swarm;
 mod tasks;
 mod tasks_compose;

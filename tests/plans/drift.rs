@@ -11,6 +11,7 @@ use balehook::plan::Plan;
 use balehook::plan::compose::project::Project;
 use balehook::plan::compose::step::ComposeStep;
 use balehook::plan::step::{Bring, ContainerSpec, Proof, Step, Target};
+use balehook::plan::swarm::step::SwarmStep;
 use balehook::plan::task::TaskStep;
 use balehook::release::Release;
 
@@ -138,6 +139,11 @@ impl Host for Scribe {
         self.write(format!("docker rmi {reference}"))
     }
 
+    /// Only the request that an engine would get is read here.
+    async fn swarm(&mut self, step: &SwarmStep) -> Result<Vec<String>, Failure> {
+        self.write(crate::swarm::received(step)).map(|()| Vec::new())
+    }
+
     async fn evidence(&mut self, container: &Target) -> Vec<String> {
         vec![format!("log of {}", container.name)]
     }
@@ -164,7 +170,7 @@ fn request(spec: &ContainerSpec) -> String {
 }
 
 /// Every scalar of a request with the path to it.
-fn leaves(path: &str, value: &serde_json::Value) -> Vec<(String, String)> {
+pub fn leaves(path: &str, value: &serde_json::Value) -> Vec<(String, String)> {
     use serde_json::Value;
     match value {
         Value::Null => Vec::new(),
@@ -226,6 +232,11 @@ pub fn says(printed: &str, received: &str) -> bool {
         let (archive, layers) = rest.split_once(' ').unwrap();
         let layers = layers.replace('/', " of ");
         return printed.contains(&format!(" from {archive}: {layers} layers missing"));
+    }
+    if let Some(values) = received.strip_prefix("request\u{1f}") {
+        let missing = values.split('\u{1f}').find(|value| !printed.contains(value));
+        assert_eq!(missing, None, "{printed}");
+        return true;
     }
     if let Some(rest) = received.strip_prefix("keep ") {
         let (folder, copy) = rest.split_once(' ').unwrap();

@@ -5,4 +5,5 @@ mod compose;
 mod drift;
 mod golden;
 mod scenes;
+mod swarm;
 mod tasks;

@@ -9,8 +9,9 @@ use balehook::input::appspec::AppSpecText;
 use balehook::input::hook_env::HookEnv;
 use balehook::plan::{Asker, Plan, plan};
 use balehook::release::{Brought, Journal, Observed, Release, Store};
+use balehook::spec::swarm::FileSource;
 use balehook::spec::types::{ContentDigest, EnvVar, LifecycleEvent, Secret};
-use balehook::spec::{Deployment, validate};
+use balehook::spec::{Deployment, Mode, validate};
 
 pub const APPSPEC: &str = r#"
 version: 0.0
@@ -38,8 +39,9 @@ x-balehook:
 const ARCHIVE: (&str, &str) =
     ("registry.test:5443/team/web:1.4.2", "{archive: \"s3://releases/web-1.4.2.tar\", reference: \"web:1.4.2\"}");
 
-pub fn deployment() -> Deployment {
-    read(APPSPEC)
+/// The deployment of any text. The bundle's folder is always the same: plans name files of it.
+pub fn deployment_text(text: &str) -> Deployment {
+    read(text)
 }
 
 pub fn read(text: &str) -> Deployment {
@@ -50,7 +52,17 @@ pub fn read(text: &str) -> Deployment {
     }
     let text = AppSpecText { path: bundle.path().join("appspec.yml"), text: text.trim_start().into(), had_mark: false };
     let (deployment, problems) = validate::validate(&text, &HookEnv::default());
-    deployment.unwrap_or_else(|| panic!("{problems:?}"))
+    let mut deployment = deployment.unwrap_or_else(|| panic!("{problems:?}"));
+    if let Mode::Swarm(swarm) = &mut deployment.mode {
+        let root = std::path::Path::new("/bundle");
+        for file in &mut swarm.files {
+            if let FileSource::File { path, .. } = &mut file.source {
+                *path = root.join(path.strip_prefix(&deployment.bundle_root).unwrap());
+            }
+        }
+        deployment.bundle_root = root.to_owned();
+    }
+    deployment
 }
 
 pub fn digest(of: &str) -> ContentDigest {
@@ -185,7 +197,8 @@ pub fn deployment_of(facts: &Facts) -> Deployment {
         return crate::compose::deployment();
     }
     let from_archive = matches!(facts.images.first(), Some(ImageFacts { pin: ImagePin::Content { .. }, .. }));
-    if from_archive { read(&APPSPEC.replace(ARCHIVE.0, ARCHIVE.1)) } else { deployment() }
+    let text = if facts.swarm.is_some() { crate::swarm::APPSPEC } else { APPSPEC };
+    if from_archive { read(&text.replace(ARCHIVE.0, ARCHIVE.1)) } else { read(text) }
 }
 
 pub fn planned(event: LifecycleEvent, facts: &Facts) -> Plan {
@@ -194,7 +207,7 @@ pub fn planned(event: LifecycleEvent, facts: &Facts) -> Plan {
 
 /// Every scene with its name.
 pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
-    vec![
+    let mut all = vec![
         ("stop", LifecycleEvent::ApplicationStop, serving()),
         ("stop-interrupted", LifecycleEvent::ApplicationStop, interrupted()),
         ("before-install", LifecycleEvent::BeforeInstall, serving()),
@@ -207,8 +220,8 @@ pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
         ("before-install-full-disk", LifecycleEvent::BeforeInstall, full()),
         ("start-full-disk", LifecycleEvent::ApplicationStart, full()),
         ("traffic", LifecycleEvent::BeforeAllowTraffic, empty()),
-    ]
-    .into_iter()
-    .chain(crate::compose::all())
-    .collect()
+    ];
+    all.extend(crate::swarm::all());
+    all.extend(crate::compose::all());
+    all
 }

@@ -209,13 +209,15 @@ impl Watched {
     async fn running(&mut self, engine: &Engine, id: &str, seen: &ContainerInspectResponse) -> State {
         let health = seen.state.as_ref().and_then(|state| state.health.as_ref()).and_then(|health| health.status);
         let Some(check) = &self.check else { return State::Good };
-        if self.proven {
+        // A container that was not replaced has been asked by the engine already.
+        if self.proven || health == Some(HealthStatusEnum::HEALTHY) {
+            self.proven = true;
             return State::Good;
         }
         let asked = tokio::time::timeout(CHECK_LIMIT, check.ask(engine, id, self.since.elapsed())).await;
         let answer = asked.unwrap_or_else(|_| Err(format!("no answer within {CHECK_LIMIT:?}")));
         match (answer, health) {
-            (Ok(()), _) | (Err(_), Some(HealthStatusEnum::HEALTHY)) => {
+            (Ok(()), _) => {
                 self.proven = true;
                 State::Good
             }

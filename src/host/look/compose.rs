@@ -25,9 +25,25 @@ const CONFIG_LIMIT: Duration = Duration::from_secs(60);
 /// The largest file that is searched for names of variables, in bytes.
 const SEARCHED: u64 = 1024 * 1024;
 
+/// What Compose and the bundle say, before the engine is asked.
+pub(super) struct Read {
+    tool: Tool,
+    without: Vec<PathBuf>,
+    listing: Listing,
+    variables: Vec<EnvVar>,
+    config: String,
+}
+
 impl Look<'_> {
-    pub(super) async fn compose(&self, compose: &Compose, all: &[ContainerSummary], facts: &mut Facts) {
-        match self.project(compose, all, facts).await {
+    pub(super) async fn compose(
+        &self,
+        compose: &Compose,
+        read: Option<Result<Read, Failure>>,
+        all: &[ContainerSummary],
+        facts: &mut Facts,
+    ) {
+        let Some(read) = read else { return };
+        match read.and_then(|read| self.project(compose, read, all, facts)) {
             Ok((seen, services)) => {
                 for service in &services {
                     self.image(&service.facts.need, facts).await;
@@ -39,33 +55,39 @@ impl Look<'_> {
         }
     }
 
-    async fn project(
-        &self,
-        compose: &Compose,
-        all: &[ContainerSummary],
-        facts: &Facts,
-    ) -> Result<(ComposeFacts, Vec<Service>), Failure> {
+    /// Asks Compose, while others ask the engine.
+    pub(super) async fn read_project(&self, compose: &Compose) -> Result<Read, Failure> {
         let docker_host =
             self.engine.map(|engine| engine.address.as_str()).unwrap_or(crate::host::engine::DEFAULT_HOST);
         let processes = Processes { settings: self.credentials, docker_host };
         let tool = processes.find().await?;
-        if let Some(engine) = facts.engine.yes() {
-            check_pair(&tool, engine)?;
-        }
         if tool.generation == Generation::V1 && compose.env_file.len() > 1 {
             return Err(Failure::new(Kind::Appspec, format!("docker-compose {} takes one env_file", tool.version))
                 .next("put the variables into one file, or install the Compose plugin of the docker CLI"));
         }
-        let state = std::path::absolute(self.store.folder()).unwrap_or_else(|_| self.store.folder().to_owned());
         let without = self.without(compose);
         let unreadable = |error: std::io::Error| {
             Failure::new(Kind::Appspec, format!("cannot read {}: {error}", compose.directory.display()))
         };
         let listing = tree::list(&compose.directory, &without).map_err(unreadable)?;
         let variables = self.variables(compose, &listing);
-        let text = self.config(&processes, &tool, compose, &variables).await?;
-        let resolved = Resolved::read(&text, compose, &self.deployment.bundle_root, &state, &listing)?;
-        let services = resolved.services()?;
+        let config = self.config(&processes, &tool, compose, &variables).await?;
+        Ok(Read { tool, without, listing, variables, config })
+    }
+
+    fn project(
+        &self,
+        compose: &Compose,
+        read: Read,
+        all: &[ContainerSummary],
+        facts: &Facts,
+    ) -> Result<(ComposeFacts, Vec<Service>), Failure> {
+        let Read { tool, without, listing, variables, config } = read;
+        if let Some(engine) = facts.engine.yes() {
+            check_pair(&tool, engine)?;
+        }
+        let state = std::path::absolute(self.store.folder()).unwrap_or_else(|_| self.store.folder().to_owned());
+        let services = Resolved::read(&config, compose, &self.deployment.bundle_root, &state, &listing)?.services()?;
         let seen = ComposeFacts {
             version_key: version_key(&compose.directory, &compose.files),
             tree: tree::tree(&compose.directory, without, &listing),

@@ -3,11 +3,11 @@
 //! What comes out is what the engine is given: the very structure of its create request. So there is one translation,
 //! and the plan prints the structure that the client sends.
 
-mod network;
+pub(super) mod network;
 mod options;
 pub(crate) use options::is_secret;
-pub(super) use options::{command, environment, location};
-mod read;
+pub(super) use options::{command, environment, labels, location};
+pub(super) mod read;
 pub(super) use read::{Field, words};
 mod resources;
 mod volumes;
@@ -157,21 +157,43 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("pre_stop", "not supported; handle the stop signal in the application"),
 ];
 
+/// Which keys a mode reads as a service's options, and those that it cannot honour with what to do instead.
+pub struct Vocabulary<'a> {
+    /// Keys that are read.
+    pub known: &'a [&'a str],
+    /// Keys of Compose that mean nothing there.
+    pub elsewhere: &'a [(&'a str, &'a str)],
+    /// Keys that the mode reads itself.
+    pub own: &'a [&'a str],
+}
+
 /// Reads `container:`; every problem is reported, and what could not be read is left out of the result.
 pub fn parse(node: &Node, path: &str, around: &Surroundings<'_>, problems: &mut Problems) -> Service {
+    let container = Vocabulary { known: KEYS, elsewhere: ELSEWHERE, own: &["image"] };
+    parse_as(&container, node, path, around, problems)
+}
+
+/// The same for a mode with a vocabulary of its own.
+pub fn parse_as(
+    words: &Vocabulary<'_>,
+    node: &Node,
+    path: &str,
+    around: &Surroundings<'_>,
+    problems: &mut Problems,
+) -> Service {
     let mut service = Service::default();
     let mut host = HostConfig::default();
     let mut field = Field { node, path: path.to_owned(), problems };
     for (key, _) in node.as_mapping().unwrap_or_default() {
         let name = key.as_text().unwrap_or_default();
-        if let Some((_, instead)) = ELSEWHERE.iter().find(|(known, _)| *known == name) {
+        if let Some((_, instead)) = words.elsewhere.iter().find(|(known, _)| *known == name) {
             let path = format!("{path}.{name}");
             field.problems.error(key.place, &path, format!("`{name}` is not for a deployment"), (*instead).to_owned());
         }
     }
-    field.known(KEYS, |name, field| {
-        ELSEWHERE.iter().any(|(known, _)| *known == name)
-            || name == "image"
+    field.known(words.known, |name, field| {
+        words.elsewhere.iter().any(|(known, _)| *known == name)
+            || words.own.contains(&name)
             || options::read(name, field, &mut service, &mut host, around)
             || resources::read(name, field, &mut host)
             || volumes::read(name, field, &mut host, &mut service)

@@ -29,14 +29,17 @@ pub(super) fn read(name: &str, field: &mut Field<'_, '_>, service: &mut Service,
 /// One published port: the container's, and where on the host. `published` is a number, a range to choose from, or empty
 /// for any.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Port {
-    target: u16,
-    protocol: String,
-    address: String,
-    published: String,
+pub(in crate::spec) struct Port {
+    pub target: u16,
+    pub protocol: String,
+    pub address: String,
+    pub published: String,
+    /// `host` or `ingress`, where the long form says so.
+    pub mode: Option<String>,
 }
 
-fn ports(field: &mut Field<'_, '_>, service: &mut Service, host: &mut HostConfig) {
+/// Every published port, in the file's order.
+pub(in crate::spec) fn published_ports(field: &mut Field<'_, '_>) -> Vec<Port> {
     let mut all: Vec<Port> = Vec::new();
     let lists = field.items(|field| {
         let ports = match field.node.value {
@@ -51,8 +54,13 @@ fn ports(field: &mut Field<'_, '_>, service: &mut Service, host: &mut HostConfig
         all.extend(ports.clone());
         Some(ports)
     });
+    lists.into_iter().flatten().collect()
+}
+
+fn ports(field: &mut Field<'_, '_>, service: &mut Service, host: &mut HostConfig) {
+    let ports = published_ports(field);
     let bindings = host.port_bindings.get_or_insert_default();
-    for port in lists.into_iter().flatten() {
+    for port in ports {
         let key = format!("{}/{}", port.target, port.protocol);
         let exposed = service.body.exposed_ports.get_or_insert_default();
         if !exposed.contains(&key) {
@@ -87,6 +95,7 @@ fn short(text: &str) -> Result<Vec<Port>, Refused> {
         protocol: protocol.to_owned(),
         address: address.clone(),
         published,
+        mode: None,
     };
     match published {
         None => Ok((0..=count).map(|offset| one(offset, String::new())).collect()),
@@ -135,7 +144,8 @@ fn range(text: &str) -> Result<(u16, u16), Refused> {
 
 fn long(field: &mut Field<'_, '_>) -> Option<Port> {
     let mut target = None;
-    let mut port = Port { target: 0, protocol: "tcp".into(), address: String::new(), published: String::new() };
+    let mut port =
+        Port { target: 0, protocol: "tcp".into(), address: String::new(), published: String::new(), mode: None };
     let known = ["target", "published", "host_ip", "protocol", "mode", "name", "app_protocol"];
     field.known(&known, |name, field| {
         match name {
@@ -143,8 +153,8 @@ fn long(field: &mut Field<'_, '_>) -> Option<Port> {
             "published" => port.published = field.parsed(published).unwrap_or_default(),
             "host_ip" => port.address = field.parsed(address).unwrap_or_default(),
             "protocol" => port.protocol = field.one_of(&["tcp", "udp", "sctp"]).unwrap_or_default(),
-            // One host: the mode makes no difference; the names are for people.
-            "mode" => drop(field.one_of(&["host", "ingress"])),
+            // For one container the mode makes no difference; the names are for people.
+            "mode" => port.mode = field.one_of(&["host", "ingress"]),
             "name" | "app_protocol" => drop(field.text()),
             _ => return false,
         }

@@ -176,7 +176,7 @@ fn absolute(field: &mut Field<'_, '_>) -> Option<String> {
     })
 }
 
-fn labels(field: &mut Field<'_, '_>) -> std::collections::HashMap<String, String> {
+pub(in crate::spec) fn labels(field: &mut Field<'_, '_>) -> std::collections::HashMap<String, String> {
     let labels = field.map();
     for ours in facts::LABELS {
         if labels.contains_key(ours) {

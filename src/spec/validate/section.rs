@@ -10,7 +10,7 @@ use crate::spec::problem::{Problems, nearest};
 use crate::spec::service::{self, Surroundings, location};
 use crate::spec::task;
 use crate::spec::types::{ContentDigest, LifecycleEvent, Name, Refused};
-use crate::spec::{ArchiveLocation, Container, Deployment, Health, ImageSource, Mode, Probe, duration};
+use crate::spec::{ArchiveLocation, Container, Deployment, Health, ImageSource, Mode, Probe, duration, swarm};
 
 /// The section's keys.
 const KEYS: &[&str] = &["name", "container", "compose", "swarm", "health", "keep", "before", "after"];
@@ -118,8 +118,8 @@ fn mode(
         let message = format!("`{first}` and `{second}` exclude each other");
         problems.error(key.place, &format!("{path}.{second}"), message, "keep one of them".to_owned());
     }
-    let Some((mode, (key, node))) = named.first() else {
-        let help = "write `container: {image: …}` or `compose: {files: [compose.yml]}`".to_owned();
+    let Some((mode, (_, node))) = named.first() else {
+        let help = "write `container: {image: …}`, `compose: {files: [compose.yml]}` or `swarm: {image: …}`".to_owned();
         problems.error(section.place, path, "`container`, `compose` or `swarm` is missing", help);
         return None;
     };
@@ -130,9 +130,15 @@ fn mode(
             compose.map(|compose| Mode::Compose(Box::new(compose)))
         }
         "swarm" => {
-            let help = "this version deploys `container:` and `compose:`".to_owned();
-            problems.error(key.place, &path, "`swarm` is not supported yet", help);
-            None
+            for tasks in ["before", "after"] {
+                if let Some((key, _)) = section.get(tasks) {
+                    let message = format!("`{tasks}` is not run with `swarm`");
+                    let help = "run it from a hook of your own, or deploy it as a container of its own".to_owned();
+                    problems.error(key.place, &format!("{}.{tasks}", super::SECTION), message, help);
+                }
+            }
+            let image = image(node, &path, around, problems);
+            swarm::parse(node, &path, image, around, problems).map(|swarm| Mode::Swarm(Box::new(swarm)))
         }
         _ => {
             let service = service::parse(node, &path, around, problems);

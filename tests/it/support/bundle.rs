@@ -165,8 +165,13 @@ impl Bundle {
 
     /// `balehook resume`.
     pub fn resume(&self) -> Outcome {
+        self.run_bare(&["resume"])
+    }
+
+    /// Runs the binary by hand with a command that takes no bundle.
+    pub fn run_bare(&self, args: &[&str]) -> Outcome {
         let mut command = self.command(world(), std::ffi::OsStr::new(BINARY));
-        command.arg("resume");
+        command.args(args);
         Running::start(command).wait()
     }
 

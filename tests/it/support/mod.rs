@@ -2,7 +2,9 @@
 //! runs it.
 
 pub mod bundle;
+pub mod cluster;
 pub mod images;
+pub mod prober;
 pub mod world;
 
 pub use bundle::{Bundle, Outcome};

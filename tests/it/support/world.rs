@@ -108,9 +108,7 @@ impl World {
 
     /// A program inside the world's network.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.pid)).arg("--").arg(program);
-        command
+        command_in(self.pid, program)
     }
 
     /// `DOCKER_HOST` of the world's engine.
@@ -303,6 +301,13 @@ impl World {
         let digest = said.split("digest: ").nth(1).and_then(|rest| rest.split_whitespace().next());
         digest.unwrap_or_else(|| panic!("no digest in {said}")).to_owned()
     }
+}
+
+/// A program in the network of a process.
+pub fn command_in(process: u32, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net=/proc/{process}/ns/net")).arg("--").arg(program);
+    command
 }
 
 /// A key in a URL.

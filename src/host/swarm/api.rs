@@ -1,0 +1,206 @@
+//! The swarm part of the engine's API as plain JSON: a typed service loses what its type does not know.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+
+use crate::error::{Failure, Kind};
+use crate::host::engine::Engine;
+
+/// How long one call may take: a manager that waits for a new leader answers within 20 s.
+const CALL: Duration = Duration::from_secs(30);
+/// How long a swarm may be without a leader before that is a failure.
+const LEADERLESS: Duration = Duration::from_secs(40);
+
+/// The engine's API for swarm.
+#[derive(Debug, Clone)]
+pub struct Api {
+    address: String,
+}
+
+/// Why a call failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    /// The HTTP status; `None` where there was no answer.
+    pub status: Option<u16>,
+    /// The engine's own words.
+    pub message: String,
+}
+
+impl ApiError {
+    /// Somebody wrote between our look and our write.
+    pub fn is_stale(&self) -> bool {
+        self.message.contains("update out of sequence")
+    }
+
+    /// A new leader is being elected.
+    pub fn is_leaderless(&self) -> bool {
+        let words = ["rpc error", "leader", "context deadline", "not a swarm manager", "connection"];
+        self.status.is_some_and(|status| status >= 500)
+            && !self.is_stale()
+            && words.iter().any(|word| self.message.to_lowercase().contains(word))
+    }
+
+    /// As a failure of what was tried.
+    pub fn failure(&self, what: &str) -> Failure {
+        let kind = if self.status.is_some_and(|status| status < 500) { Kind::Container } else { Kind::Engine };
+        Failure::new(kind, format!("cannot {what}: {}", self.message))
+    }
+}
+
+impl Api {
+    /// The API of an engine.
+    pub fn of(engine: &Engine) -> Self {
+        Self { address: engine.address.clone() }
+    }
+
+    /// One call.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        auth: Option<&HeaderValue>,
+    ) -> Result<Value, ApiError> {
+        let bytes = self.bytes(method, path, body, auth).await?;
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes).map_err(|error| lost(&format!("the engine's answer is no JSON: {error}")))
+    }
+
+    /// The same, with the answer as it is.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn bytes(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        auth: Option<&HeaderValue>,
+    ) -> Result<Bytes, ApiError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "docker")
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(auth) = auth {
+            request = request.header("X-Registry-Auth", auth);
+        }
+        let text = body.map(Value::to_string).unwrap_or_default();
+        let request = request.body(Full::new(Bytes::from(text))).map_err(|error| lost(&error.to_string()))?;
+        let sent = tokio::time::timeout(CALL, self.send(request)).await;
+        let (status, bytes) =
+            sent.map_err(|_| lost(&format!("no answer within {CALL:?}")))?.map_err(|why| lost(&why))?;
+        match status {
+            200..300 => Ok(bytes),
+            _ => Err(ApiError { status: Some(status), message: words(&bytes) }),
+        }
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), String> {
+        let text = |error: &dyn std::error::Error| crate::error::chain(error);
+        if let Some(path) = self.address.strip_prefix("unix://") {
+            let stream = tokio::net::UnixStream::connect(path).await.map_err(|error| text(&error))?;
+            return exchange(TokioIo::new(stream), request).await.map_err(|error| text(&error));
+        }
+        let authority = self.address.split_once("://").map_or(self.address.as_str(), |(_, rest)| rest);
+        let stream = tokio::net::TcpStream::connect(authority).await.map_err(|error| text(&error))?;
+        exchange(TokioIo::new(stream), request).await.map_err(|error| text(&error))
+    }
+
+    /// A question, asked again while a new leader is being elected.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn get(&self, path: &str) -> Result<Value, ApiError> {
+        let began = std::time::Instant::now();
+        loop {
+            match self.call(Method::GET, path, None, None).await {
+                Err(error) if error.is_leaderless() && began.elapsed() < LEADERLESS => {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// The same, where "not found" is an answer.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn find(&self, path: &str) -> Result<Option<Value>, ApiError> {
+        match self.get(path).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.status == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+async fn exchange<S>(stream: TokioIo<S>, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), hyper::Error>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+    let driver = tokio::spawn(connection);
+    let answer = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status().as_u16();
+        Ok((status, response.into_body().collect().await?.to_bytes()))
+    };
+    let answer = answer.await;
+    driver.abort();
+    answer
+}
+
+fn lost(message: &str) -> ApiError {
+    ApiError { status: None, message: message.to_owned() }
+}
+
+fn words(bytes: &[u8]) -> String {
+    let parsed = serde_json::from_slice::<Value>(bytes).ok();
+    let message = parsed.as_ref().and_then(|answer| answer["message"].as_str()).map(str::to_owned);
+    let text = message.unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned());
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `{"name": ["web"]}` as it stands in a query.
+pub fn filter(key: &str, value: &str) -> String {
+    let json = serde_json::json!({ key: [value] }).to_string();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let encoded: Vec<String> = json
+        .bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect();
+    format!("filters={}", encoded.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_version_is_not_taken_for_a_missing_leader() {
+        let error = |status, message: &str| ApiError { status, message: message.into() };
+        let stale = error(Some(500), "rpc error: code = Unknown desc = update out of sequence");
+        assert!(stale.is_stale() && !stale.is_leaderless());
+        let leaderless = error(Some(503), "rpc error: code = Unknown desc = The swarm does not have a leader.");
+        assert!(leaderless.is_leaderless() && !leaderless.is_stale());
+        assert!(!error(Some(409), "rpc error: code = AlreadyExists").is_leaderless());
+        assert!(!error(None, "connection refused").is_leaderless(), "an engine that is gone elects nobody");
+    }
+
+    #[test]
+    fn a_filter_is_safe_in_a_query() {
+        assert_eq!(filter("name", "a b&c"), "filters=%7B%22name%22%3A%5B%22a%20b%26c%22%5D%7D");
+    }
+}

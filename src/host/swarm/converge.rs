@@ -1,0 +1,128 @@
+//! Waiting until a service runs as wanted, or until it is known that it will not.
+
+use std::time::{Duration, Instant};
+
+use super::api::{Api, ApiError};
+use super::tasks::{Tasks, log_tail};
+use crate::error::{Failure, Kind};
+use crate::facts::LABEL_SPEC;
+use crate::plan::swarm::step::Converge;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a task may find no node: the scheduler says so at once, and nodes come back.
+const UNPLACED: Duration = Duration::from_secs(5);
+/// How long the swarm may take to begin an update that it was given.
+const BEGINS: Duration = Duration::from_millis(500);
+
+/// What one look came to.
+enum Verdict {
+    Runs(String),
+    NotYet,
+    /// Some tasks find no node.
+    Unplaced(String),
+    Failed(String),
+}
+
+/// Waits. Returns what runs in the end.
+///
+/// # Errors
+/// [`Kind::Health`]: a task failed or found no node, the swarm rolled back or paused, or somebody changed the service.
+pub(super) async fn converge(api: &Api, wanted: &Converge) -> Result<Vec<String>, Failure> {
+    let began = Instant::now();
+    let mut all_up: Option<Instant> = None;
+    let mut unplaced: Option<Instant> = None;
+    let mut since = None;
+    loop {
+        let failed = |error: ApiError| error.failure(&format!("look at service {}", wanted.service));
+        let Some(seen) = Tasks::of(api, &wanted.service).await.map_err(failed)? else {
+            return Err(Failure::new(Kind::Health, format!("service {} is gone: it was removed", wanted.service))
+                .next("another manager undid its creation, or somebody removed it: its report says why"));
+        };
+        since.get_or_insert_with(|| seen.service.since());
+        let complete = seen.outdated() == 0 && seen.running().len() >= seen.desired();
+        all_up = complete.then(|| all_up.unwrap_or_else(Instant::now));
+        match verdict(&seen, wanted, began, all_up) {
+            Verdict::Runs(line) => return Ok(vec![line]),
+            Verdict::NotYet => unplaced = None,
+            Verdict::Failed(why) => return Err(report(api, wanted, seen, since.as_deref(), why).await),
+            Verdict::Unplaced(why) => {
+                let first = *unplaced.get_or_insert_with(Instant::now);
+                if first.elapsed() > UNPLACED {
+                    return Err(report(api, wanted, seen, since.as_deref(), why).await);
+                }
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn verdict(seen: &Tasks, wanted: &Converge, began: Instant, all_up: Option<Instant>) -> Verdict {
+    let (service, name) = (&seen.service, &wanted.service);
+    let state = service.update_state();
+    if service.label(LABEL_SPEC) != wanted.spec || state.starts_with("rollback") {
+        return Verdict::Failed(match state.starts_with("rollback") {
+            true => format!("the swarm rolled {name} back: {}", service.update_message()),
+            false => format!("another deployment changed service {name} meanwhile"),
+        });
+    }
+    if state == "paused" {
+        return Verdict::Failed(format!("the swarm paused the update of {name}: {}", service.update_message()));
+    }
+    if state != "updating" && all_up.is_some_and(|since| is_stable(seen, wanted, began, since)) {
+        return Verdict::Runs(runs(seen));
+    }
+    if let Some(task) = seen.failed().first().filter(|_| wanted.strict) {
+        return Verdict::Failed(format!("{name}: {}", task.describe()));
+    }
+    match seen.unplaced().first() {
+        Some(task) => Verdict::Unplaced(format!("{name}: no node takes a task: {}", task.error())),
+        None => Verdict::NotYet,
+    }
+}
+
+/// After an update the swarm has watched the tasks itself; after a creation nobody has.
+fn is_stable(seen: &Tasks, wanted: &Converge, began: Instant, all_up: Instant) -> bool {
+    if seen.service.update_state() == "completed" {
+        return true;
+    }
+    let age = |since: Option<jiff::Timestamp>| {
+        let age = since.map(|since| jiff::Timestamp::now().duration_since(since));
+        age.and_then(|age| Duration::try_from(age).ok()).unwrap_or_default()
+    };
+    let youngest = seen.running().iter().map(|task| age(task.changed())).min().unwrap_or(Duration::MAX);
+    let is_begun = began.elapsed() >= BEGINS || age(seen.service.updated_at()) >= wanted.monitor.max(BEGINS);
+    is_begun && youngest.max(all_up.elapsed()) >= wanted.monitor
+}
+
+fn runs(seen: &Tasks) -> String {
+    let count = seen.running().len();
+    format!("{count} of {} task{} run", seen.desired(), if seen.desired() == 1 { "" } else { "s" })
+}
+
+/// The failure with the tasks' own errors, by task and node, and the log of the first.
+async fn report(api: &Api, wanted: &Converge, mut seen: Tasks, since: Option<&str>, why: String) -> Failure {
+    seen.name_nodes(api).await;
+    let since = since.unwrap_or_default().to_owned();
+    let began = seen.service.since();
+    let since = if since < began { since } else { began };
+    let mut lines = Vec::new();
+    let mut first = None;
+    for task in seen.failed_since(&since).chain(seen.unplaced()) {
+        let line = task.describe();
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+        if first.is_none() && task.state() == "failed" {
+            first = Some(task.id());
+        }
+    }
+    lines.truncate(6);
+    if let Some(task) = first {
+        lines.extend(log_tail(api, &task).await);
+    }
+    Failure::new(Kind::Health, why).evidence(lines).next(format!(
+        "the tasks' own errors are above; docker service ps --no-trunc {} has all of them",
+        wanted.service
+    ))
+}

@@ -1,0 +1,231 @@
+//! Creating, updating and rolling back a service. Managers that do the same at once agree through its version.
+
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Method};
+use serde_json::{Value, json};
+
+use super::api::{Api, ApiError};
+use super::look::{items, text};
+use super::tasks::{Service, Tasks};
+use crate::error::{Failure, Kind};
+use crate::facts::LABEL_SPEC;
+use crate::host::credentials::CredentialSettings;
+use crate::host::registry;
+use crate::plan::swarm::drift::variable;
+use crate::plan::swarm::step::ServiceRequest;
+
+/// How often a write that came too late is tried again.
+const TRIES: u32 = 40;
+/// Between two of them.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How long an undo waits for the tasks of the spec before: the agent kills us 5 s after its SIGTERM.
+const BACK: Duration = Duration::from_secs(4);
+/// How long they must be up: the swarm may be about to stop one for the task that failed.
+const STAYS: Duration = Duration::from_secs(1);
+
+/// Creates the service, unless another manager did with the same spec.
+///
+/// # Errors
+/// [`Kind::Container`] with the engine's words; another deployment created it.
+pub(super) async fn create(
+    api: &Api,
+    request: &ServiceRequest,
+    image: &str,
+    credentials: &CredentialSettings,
+) -> Result<Vec<String>, Failure> {
+    let auth = auth(request, credentials).await?;
+    let body = body(api, request, image).await?;
+    for _ in 0..TRIES {
+        if let Some(found) = find(api, &request.name).await? {
+            return match found.label(LABEL_SPEC) == request.digest {
+                true => Ok(vec![format!("another manager created {}", request.name)]),
+                false => Err(overtaken(&request.name)),
+            };
+        }
+        match api.call(Method::POST, "/services/create", Some(&body), auth.as_ref()).await {
+            Ok(_) => return Ok(Vec::new()),
+            Err(error) if error.status == Some(409) || error.is_leaderless() => tokio::time::sleep(PAUSE).await,
+            Err(error) => return Err(refused(&error, &format!("create service {}", request.name))),
+        }
+    }
+    Err(no_leader(&format!("create service {}", request.name)))
+}
+
+/// Updates the service, unless another manager did with the same spec.
+///
+/// # Errors
+/// [`Kind::Container`] with the engine's words; another deployment changed it; the swarm rolled the same spec back
+/// already.
+pub(super) async fn update(
+    api: &Api,
+    request: &ServiceRequest,
+    image: &str,
+    credentials: &CredentialSettings,
+) -> Result<Vec<String>, Failure> {
+    let auth = auth(request, credentials).await?;
+    let body = body(api, request, image).await?;
+    for attempt in 0..TRIES {
+        let found = find(api, &request.name).await?.ok_or_else(|| gone(&request.name))?;
+        let label = found.label(LABEL_SPEC);
+        if label == request.digest && (attempt > 0 || request.before.as_deref() != Some(&request.digest)) {
+            return Ok(vec![format!("another manager updated {}", request.name)]);
+        }
+        if label != request.before.as_deref().unwrap_or_default() {
+            return Err(overtaken(&request.name));
+        }
+        if found.update_state().starts_with("rollback") && found.update_began() != request.began {
+            let message =
+                format!("another manager's update of {} was rolled back: {}", request.name, found.update_message());
+            return Err(
+                Failure::new(Kind::Health, message).next("the other manager's report has the tasks' own errors")
+            );
+        }
+        match write(api, &found, &body, "", auth.as_ref()).await {
+            Ok(()) => return Ok(Vec::new()),
+            Err(error) if error.is_stale() || error.is_leaderless() => tokio::time::sleep(PAUSE).await,
+            Err(error) => return Err(refused(&error, &format!("update service {}", request.name))),
+        }
+    }
+    Err(no_leader(&format!("update service {}", request.name)))
+}
+
+/// Gives the swarm a new token of a registry with the spec as it is: no task restarts.
+///
+/// # Errors
+/// No credentials can be had; the engine refuses.
+pub async fn refresh(api: &Api, name: &str, registry: &str, credentials: &CredentialSettings) -> Result<(), Failure> {
+    let Some(auth) = registry::auth_header(registry, credentials).await? else { return Ok(()) };
+    for _ in 0..TRIES {
+        let Some(found) = find(api, name).await? else { return Ok(()) };
+        // A write now would make the spec that is rolling out the one to roll back to.
+        if matches!(found.update_state(), "updating" | "rollback_started") {
+            return Ok(());
+        }
+        match write(api, &found, found.spec(), "", Some(&auth)).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.is_stale() || error.is_leaderless() => tokio::time::sleep(PAUSE).await,
+            Err(error) => return Err(error.failure(&format!("renew the token of {registry} for {name}"))),
+        }
+    }
+    Err(no_leader(&format!("renew the token of {registry} for {name}")))
+}
+
+/// Puts the spec before back where `spec` is in force, and waits a little for its tasks.
+///
+/// # Errors
+/// The engine refuses; the service is gone.
+pub(super) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<String>, Failure> {
+    for _ in 0..TRIES {
+        let found = find(api, name).await?.ok_or_else(|| gone(name))?;
+        if found.label(LABEL_SPEC) != spec || found.update_state().starts_with("rollback") {
+            return Ok(back(api, name).await);
+        }
+        match write(api, &found, found.spec(), "&rollback=previous", None).await {
+            Ok(()) => return Ok(back(api, name).await),
+            Err(error) if error.is_stale() || error.is_leaderless() => tokio::time::sleep(PAUSE).await,
+            Err(error) => return Err(error.failure(&format!("roll {name} back"))),
+        }
+    }
+    Err(no_leader(&format!("roll {name} back")))
+}
+
+/// What runs of the spec that is in force again, in a line where it is not everything yet.
+async fn back(api: &Api, name: &str) -> Vec<String> {
+    let began = Instant::now();
+    let mut all_up: Option<Instant> = None;
+    loop {
+        let seen = Tasks::of(api, name).await.ok().flatten();
+        let (running, wanted) = seen.as_ref().map_or((0, 0), |seen| (seen.running().len(), seen.desired()));
+        all_up = (seen.is_some() && running >= wanted).then(|| all_up.unwrap_or_else(Instant::now));
+        if all_up.is_some_and(|since| since.elapsed() >= STAYS) {
+            return Vec::new();
+        }
+        if began.elapsed() > BACK {
+            return vec![format!(
+                "{running} of {wanted} tasks of the spec before run; the swarm goes on starting them"
+            )];
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Removes the service where `spec` is in force.
+///
+/// # Errors
+/// The engine refuses.
+pub(super) async fn remove(api: &Api, name: &str, spec: &str) -> Result<(), Failure> {
+    let Some(found) = find(api, name).await?.filter(|found| found.label(LABEL_SPEC) == spec) else { return Ok(()) };
+    match api.call(Method::DELETE, &format!("/services/{}", found.id()), None, None).await {
+        Err(error) if error.status != Some(404) => Err(error.failure(&format!("remove service {name}"))),
+        _ => Ok(()),
+    }
+}
+
+async fn find(api: &Api, name: &str) -> Result<Option<Service>, Failure> {
+    let found = api.find(&format!("/services/{name}")).await;
+    found.map(|found| found.map(Service::new)).map_err(|error| error.failure(&format!("look at service {name}")))
+}
+
+async fn write(
+    api: &Api,
+    found: &Service,
+    body: &Value,
+    more: &str,
+    auth: Option<&HeaderValue>,
+) -> Result<(), ApiError> {
+    let path = format!("/services/{}/update?version={}{more}", found.id(), found.version());
+    api.call(Method::POST, &path, Some(body), auth).await.map(drop)
+}
+
+/// The request with what only this host knows: the image's name, the environment's values, the IDs of files.
+async fn body(api: &Api, request: &ServiceRequest, image: &str) -> Result<Value, Failure> {
+    let mut spec = request.spec.clone();
+    let container = &mut spec["TaskTemplate"]["ContainerSpec"];
+    container["Image"] = image.into();
+    if !request.environment.is_empty() {
+        container["Env"] = request.environment.iter().map(variable).collect();
+    }
+    for (list, collection, name, id) in
+        [("Secrets", "/secrets", "SecretName", "SecretID"), ("Configs", "/configs", "ConfigName", "ConfigID")]
+    {
+        let Some(files) = container[list].as_array_mut() else { continue };
+        let all = api.get(collection).await.map_err(|error| error.failure(&format!("list {}", &collection[1..])))?;
+        for file in files {
+            let found = items(&all).find(|known| known["Spec"]["Name"] == file[name]);
+            let missing =
+                || Failure::new(Kind::Container, format!("the swarm has no {} {}", &collection[1..], file[name]));
+            file[id] = json!(text(&found.ok_or_else(missing)?["ID"]));
+        }
+    }
+    // Reading a list that is absent leaves a null behind.
+    if let Some(container) = container.as_object_mut() {
+        container.retain(|_, value| !value.is_null());
+    }
+    Ok(spec)
+}
+
+async fn auth(request: &ServiceRequest, credentials: &CredentialSettings) -> Result<Option<HeaderValue>, Failure> {
+    match &request.registry {
+        Some(registry) => registry::auth_header(registry, credentials).await,
+        None => Ok(None),
+    }
+}
+
+fn refused(error: &ApiError, what: &str) -> Failure {
+    Failure { kind: if error.status.is_some() { Kind::Container } else { Kind::Engine }, ..error.failure(what) }
+}
+
+fn overtaken(name: &str) -> Failure {
+    Failure::new(Kind::Container, format!("another deployment changed service {name} meanwhile"))
+        .next("let it end, then deploy again")
+}
+
+fn gone(name: &str) -> Failure {
+    Failure::new(Kind::Container, format!("service {name} is gone: somebody removed it")).next("deploy again")
+}
+
+fn no_leader(what: &str) -> Failure {
+    Failure::new(Kind::Engine, format!("cannot {what}: the swarm had no leader, or somebody wrote each time before us"))
+        .next("docker node ls on a manager says who is there")
+}

@@ -1,0 +1,241 @@
+//! A service with its tasks, as a manager sees them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::Value;
+
+use super::api::{Api, ApiError, filter};
+use super::look::{items, text};
+use crate::report::text::printable;
+
+/// Lines of a task's log that a report shows.
+const LOG_LINES: usize = 12;
+/// How long reading them may take.
+const LOG_LIMIT: Duration = Duration::from_millis(1500);
+
+/// A service as the API has it.
+pub(super) struct Service(Value);
+
+impl Service {
+    /// Wraps the API's answer.
+    pub(super) const fn new(value: Value) -> Self {
+        Self(value)
+    }
+
+    pub(super) fn id(&self) -> String {
+        text(&self.0["ID"])
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.0["Version"]["Index"].as_u64().unwrap_or_default()
+    }
+
+    pub(super) fn spec(&self) -> &Value {
+        &self.0["Spec"]
+    }
+
+    pub(super) fn label(&self, name: &str) -> &str {
+        self.0["Spec"]["Labels"][name].as_str().unwrap_or_default()
+    }
+
+    /// `updating`, `paused`, `completed`, `rollback_started`, `rollback_paused`, `rollback_completed`, or nothing.
+    pub(super) fn update_state(&self) -> &str {
+        self.0["UpdateStatus"]["State"].as_str().unwrap_or_default()
+    }
+
+    pub(super) fn update_message(&self) -> String {
+        text(&self.0["UpdateStatus"]["Message"])
+    }
+
+    pub(super) fn update_began(&self) -> Option<String> {
+        self.0["UpdateStatus"]["StartedAt"].as_str().map(str::to_owned)
+    }
+
+    /// When the spec in force began to roll out.
+    pub(super) fn since(&self) -> String {
+        self.update_began().unwrap_or_else(|| text(&self.0["CreatedAt"]))
+    }
+
+    /// When it was written last.
+    pub(super) fn updated_at(&self) -> Option<jiff::Timestamp> {
+        self.0["UpdatedAt"].as_str()?.parse().ok()
+    }
+}
+
+/// A service and its tasks.
+pub(super) struct Tasks {
+    pub(super) service: Service,
+    tasks: Vec<Value>,
+    nodes: BTreeMap<String, String>,
+}
+
+/// One task.
+pub(super) struct Task<'a> {
+    value: &'a Value,
+    node: &'a str,
+}
+
+impl Tasks {
+    /// Looks; `None` where there is no such service.
+    pub(super) async fn of(api: &Api, name: &str) -> Result<Option<Self>, ApiError> {
+        let services = api.get(&format!("/services?status=true&{}", filter("name", name))).await?;
+        let Some(service) = items(&services).find(|found| found["Spec"]["Name"] == *name).cloned() else {
+            return Ok(None);
+        };
+        let id = text(&service["ID"]);
+        let tasks = items(&api.get(&format!("/tasks?{}", filter("service", &id))).await?).cloned().collect();
+        Ok(Some(Self { service: Service(service), tasks, nodes: BTreeMap::new() }))
+    }
+
+    /// Looks up the nodes' names, for a report.
+    pub(super) async fn name_nodes(&mut self, api: &Api) {
+        let nodes = api.get("/nodes").await.unwrap_or_default();
+        self.nodes = items(&nodes).map(|node| (text(&node["ID"]), text(&node["Description"]["Hostname"]))).collect();
+    }
+
+    /// How many tasks there should be.
+    pub(super) fn desired(&self) -> usize {
+        let wanted = self.service.0["ServiceStatus"]["DesiredTasks"].as_u64().unwrap_or_default();
+        usize::try_from(wanted).unwrap_or(usize::MAX)
+    }
+
+    /// All of them.
+    pub(super) fn every(&self) -> impl Iterator<Item = Task<'_>> {
+        self.all()
+    }
+
+    fn all(&self) -> impl Iterator<Item = Task<'_>> {
+        self.tasks.iter().map(|value| {
+            let node = self.nodes.get(value["NodeID"].as_str().unwrap_or_default());
+            Task { value, node: node.map_or("", String::as_str) }
+        })
+    }
+
+    /// Tasks that run the spec in force.
+    pub(super) fn running(&self) -> Vec<Task<'_>> {
+        self.all().filter(|task| task.is_up() && self.is_current(task)).collect()
+    }
+
+    /// Tasks that run another spec.
+    pub(super) fn outdated(&self) -> usize {
+        self.all().filter(|task| task.is_up() && !self.is_current(task)).count()
+    }
+
+    /// Tasks that failed since a moment, of whichever spec.
+    pub(super) fn failed_since<'a>(&'a self, since: &'a str) -> impl Iterator<Item = Task<'a>> {
+        self.all().filter(move |task| task.has_failed() && task.created() >= timestamp(since))
+    }
+
+    /// Tasks of the spec in force that failed since it began to roll out.
+    pub(super) fn failed(&self) -> Vec<Task<'_>> {
+        let since = self.service.since();
+        self.all().filter(|t| t.has_failed() && self.is_current(t) && t.created() >= timestamp(&since)).collect()
+    }
+
+    /// Tasks that found no node.
+    pub(super) fn unplaced(&self) -> Vec<Task<'_>> {
+        self.all().filter(|task| task.state() == "pending" && !task.error().is_empty()).collect()
+    }
+
+    /// Where a task may stay is no difference: only tasks that may not stay are replaced for it.
+    fn is_current(&self, task: &Task<'_>) -> bool {
+        let without_place = |spec: &Value| {
+            let mut spec = spec.clone();
+            if let Some(entries) = spec.as_object_mut() {
+                entries.remove("Placement");
+                entries.remove("Runtime");
+            }
+            spec
+        };
+        without_place(&task.value["Spec"]) == without_place(&self.service.0["Spec"]["TaskTemplate"])
+    }
+}
+
+fn timestamp(text: &str) -> Option<jiff::Timestamp> {
+    text.parse().ok()
+}
+
+impl Task<'_> {
+    pub(super) fn state(&self) -> &str {
+        self.value["Status"]["State"].as_str().unwrap_or_default()
+    }
+
+    fn is_up(&self) -> bool {
+        self.state() == "running" && self.value["DesiredState"] == "running"
+    }
+
+    /// Whether it came to its end, whichever.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_failed() || matches!(self.state(), "complete" | "shutdown" | "remove")
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.state(), "failed" | "rejected" | "orphaned")
+    }
+
+    fn created(&self) -> Option<jiff::Timestamp> {
+        timestamp(self.value["CreatedAt"].as_str().unwrap_or_default())
+    }
+
+    /// Since when it is in its state.
+    pub(super) fn changed(&self) -> Option<jiff::Timestamp> {
+        timestamp(self.value["Status"]["Timestamp"].as_str().unwrap_or_default())
+    }
+
+    pub(super) fn error(&self) -> &str {
+        self.value["Status"]["Err"].as_str().unwrap_or_default()
+    }
+
+    pub(super) fn node(&self) -> &str {
+        self.node
+    }
+
+    pub(super) fn id(&self) -> String {
+        text(&self.value["ID"])
+    }
+
+    /// `task 2 on node-b: failed: task: non-zero exit (3)`.
+    pub(super) fn describe(&self) -> String {
+        let slot = self.value["Slot"].as_u64().filter(|slot| *slot > 0).map(|slot| format!(" {slot}"));
+        let place = if self.node.is_empty() { String::new() } else { format!(" on {}", self.node) };
+        let error =
+            if self.error().is_empty() { text(&self.value["Status"]["Message"]) } else { self.error().to_owned() };
+        format!("task{}{place}: {}: {error}", slot.unwrap_or_default(), self.state())
+    }
+}
+
+/// The last lines of a task's log, from whichever node it is on.
+pub(super) async fn log_tail(api: &Api, task: &str) -> Vec<String> {
+    let path = format!("/tasks/{task}/logs?stdout=true&stderr=true&tail={LOG_LINES}");
+    let read = tokio::time::timeout(LOG_LIMIT, api.bytes(Method::GET, &path, None, None)).await;
+    let Ok(Ok(bytes)) = read else { return Vec::new() };
+    let text = String::from_utf8_lossy(&unframed(&bytes)).into_owned();
+    text.lines().map(|line| printable(line).trim_end().to_owned()).collect()
+}
+
+/// The payload of the engine's frames: one byte for the stream, three of nothing, four for the length. A terminal's log has none.
+fn unframed(mut bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let [stream @ 0..=2, 0, 0, 0, a, b, c, d, rest @ ..] = bytes {
+        let _ = stream;
+        let length = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX).min(rest.len());
+        out.extend_from_slice(&rest[..length]);
+        bytes = &rest[length..];
+    }
+    out.extend_from_slice(bytes);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_a_log_are_taken_off_and_a_cut_one_is_shown_as_far_as_it_goes() {
+        let frames = [&[1, 0, 0, 0, 0, 0, 0, 3][..], b"ab\n", &[2, 0, 0, 0, 0, 0, 0, 9], b"cut"].concat();
+        assert_eq!(unframed(&frames), b"ab\ncut");
+        assert_eq!(unframed(b"plain"), b"plain");
+    }
+}

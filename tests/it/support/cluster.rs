@@ -1,0 +1,199 @@
+//! Engines on one bridge that make a swarm, and bundles that are deployed to them. They end with the test process.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use super::bundle::Bundle;
+use super::world::{repository, world};
+
+/// Several engines.
+pub struct Cluster {
+    folder: PathBuf,
+    keeper: Child,
+    count: usize,
+}
+
+/// The one-node swarm that tests share.
+pub fn alone() -> &'static Cluster {
+    static ALONE: OnceLock<Cluster> = OnceLock::new();
+    ALONE.get_or_init(|| {
+        let cluster = Cluster::start(1);
+        cluster.docker(1, &["swarm", "init", "--advertise-addr", "198.51.100.1"]);
+        cluster
+    })
+}
+
+impl Cluster {
+    /// Starts so many engines, in no swarm.
+    pub fn start(count: usize) -> Self {
+        static NEXT: AtomicU16 = AtomicU16::new(1);
+        let name = format!("cluster-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = world().folder().join(&name);
+        std::fs::create_dir_all(&folder).unwrap();
+        // Below the world's control group, which the next test process sweeps.
+        let world_name = world().folder().file_name().unwrap().to_str().unwrap().to_owned();
+        let cgroup = format!("balehook-tests-{world_name}/{name}");
+        let log = std::fs::File::create(folder.join("log.txt")).unwrap();
+        let keeper = Command::new("unshare")
+            .args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "bash"])
+            .arg(repository().join("tests/it/support/cluster.sh"))
+            .arg(&folder)
+            .arg(repository().join("target/tools"))
+            .args([cgroup, count.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let cluster = Self { folder, keeper, count };
+        for node in 1..=count {
+            cluster.wait_for("an engine", || cluster.docker_may_fail(node, &["version"]).is_ok());
+        }
+        cluster
+    }
+
+    /// Starts engines that make one swarm: the first `managers` of them manage it.
+    pub fn swarm(managers: usize, workers: usize) -> Self {
+        let cluster = Self::start(managers + workers);
+        cluster.docker(1, &["swarm", "init", "--advertise-addr", "198.51.100.1"]);
+        for node in 2..=managers + workers {
+            let role = if node <= managers { "manager" } else { "worker" };
+            let token = cluster.docker(1, &["swarm", "join-token", "--quiet", role]);
+            let address = format!("198.51.100.{node}");
+            cluster
+                .docker(node, &["swarm", "join", "--advertise-addr", &address, "--token", &token, "198.51.100.1:2377"]);
+        }
+        let all = (managers + workers).to_string();
+        cluster.wait_for("all nodes", || {
+            let ready = cluster.docker_may_fail(1, &["node", "ls", "--format", "{{.Status}}"]).unwrap_or_default();
+            ready.lines().filter(|line| *line == "Ready").count().to_string() == all
+        });
+        cluster
+    }
+
+    /// How many engines there are.
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// `DOCKER_HOST` of a node, counted from 1.
+    pub fn docker_host(&self, node: usize) -> String {
+        format!("unix://{}/{node}/docker.sock", self.folder.display())
+    }
+
+    /// The docker CLI on a node.
+    #[track_caller]
+    pub fn docker(&self, node: usize, args: &[&str]) -> String {
+        self.docker_may_fail(node, args).unwrap_or_else(|said| panic!("docker {args:?} on node {node}: {said}"))
+    }
+
+    /// The same where it may fail; then what it said.
+    pub fn docker_may_fail(&self, node: usize, args: &[&str]) -> Result<String, String> {
+        let output = Command::new("/usr/bin/docker")
+            .args(args)
+            .env("DOCKER_HOST", self.docker_host(node))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// Waits until `ready`; a minute at most.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, ready: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !ready() {
+            let log = || std::fs::read_to_string(self.folder.join("log.txt")).unwrap_or_default();
+            assert!(began.elapsed() < Duration::from_secs(60), "{what} did not come up: {}", log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// A bundle whose hooks run on a node.
+    pub fn bundle(&self, node: usize, appspec: &str) -> Bundle {
+        let mut bundle = Bundle::new(appspec);
+        bundle.env("DOCKER_HOST", &self.docker_host(node));
+        bundle.inside(self.inner(node));
+        bundle
+    }
+
+    /// The process whose namespaces are a node's, as seen from outside.
+    fn inner(&self, node: usize) -> u32 {
+        let keeper = children(self.keeper.id());
+        let bash = *keeper.first().unwrap();
+        // The inner number counts in the cluster's own process namespace: found again by the engine's command line.
+        let wanted = format!("{}/{node}/docker.sock", self.folder.display());
+        let found = descendants(bash).into_iter().find(|pid| {
+            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.starts_with("dockerd\0") && line.contains(&wanted)
+        });
+        found.unwrap_or_else(|| panic!("no engine of node {node} runs"))
+    }
+
+    /// Kills a node's engine with its containers, as when the host loses its power.
+    pub fn kill(&self, node: usize) {
+        let engine = self.inner(node);
+        let _ =
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(engine.try_into().unwrap()), nix::sys::signal::SIGKILL);
+    }
+
+    /// Starts a killed node again.
+    pub fn restart(&self, node: usize) {
+        std::fs::write(self.folder.join(node.to_string()).join("start"), "").unwrap();
+    }
+
+    /// A namespace file of a process of a node's engine: of a container, by its `State.Pid`.
+    pub fn network_of(&self, node: usize, container: &str) -> PathBuf {
+        let pid = self.docker(node, &["inspect", "--format", "{{.State.Pid}}", container]);
+        Path::new("/proc").join(self.inner(node).to_string()).join("root/proc").join(pid).join("ns/net")
+    }
+
+    /// What a service runs: `image state` of each task that should run, sorted.
+    pub fn tasks(&self, node: usize, service: &str) -> Vec<String> {
+        let format = "{{.Image}} {{.CurrentState}}";
+        let filter = ["--filter", "desired-state=running"];
+        let said = self
+            .docker(node, &[&["service", "ps", "--no-trunc", "--format", format][..], &filter, &[service]].concat());
+        let mut tasks: Vec<String> =
+            said.lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
+        tasks.sort_unstable();
+        tasks
+    }
+
+    /// A field of a service.
+    #[track_caller]
+    pub fn service(&self, node: usize, service: &str, template: &str) -> String {
+        self.docker(node, &["service", "inspect", "--format", template, service])
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+    }
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn descendants(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    let mut at = 0;
+    while at < all.len() {
+        all.extend(children(all[at]));
+        at += 1;
+    }
+    all
+}
+
+/// An `appspec.yml` for swarm mode.
+pub fn appspec(name: &str, swarm: &str, rest: &str) -> String {
+    super::bundle::appspec(name, swarm, rest).replace("\n  container:\n", "\n  swarm:\n")
+}

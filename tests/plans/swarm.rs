@@ -1,0 +1,230 @@
+//! Plans in swarm mode.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use balehook::error::Kind;
+use balehook::facts::swarm::{LiveSpec, Role, ServiceFacts, SwarmFacts};
+use balehook::facts::{Facts, Known};
+use balehook::plan::plan;
+use balehook::plan::step::Step;
+use balehook::plan::swarm::step::SwarmStep;
+use balehook::report::text;
+use balehook::spec::swarm::FileKind;
+use balehook::spec::types::LifecycleEvent::ValidateService;
+use balehook::spec::types::LifecycleEvent::{self, AfterInstall, ApplicationStart, ApplicationStop, BeforeInstall};
+use serde_json::{Value, json};
+
+use crate::drift::leaves;
+use crate::scenes;
+
+pub const APPSPEC: &str = r#"
+version: 0.0
+os: linux
+hooks:
+  ApplicationStart: [{location: hooks/balehook, timeout: 300}]
+x-balehook:
+  name: web
+  swarm:
+    image: registry.test:5443/team/web:1.4.2
+    command: [serve, --greeting, "hello world"]
+    ports: ["80:8080"]
+    environment: {LOG_LEVEL: info, DB_PASSWORD: hunter2}
+    healthcheck: {test: [CMD, /bin/check], interval: 5s}
+    networks: {front: {aliases: [www]}, back: {attachable: true}}
+    volumes: ["data:/data:ro"]
+    secrets: [db]
+    configs: [{source: app, file: conf/app.conf, target: /etc/app.conf, mode: "0440"}]
+    stop_grace_period: 20s
+    logging: {driver: awslogs, options: {awslogs-group: web}}
+    deploy:
+      labels: {team: shop}
+      placement: {constraints: [node.role==worker], preferences: [{spread: node.labels.zone}], max_replicas_per_node: 2}
+      resources: {limits: {cpus: "0.5", memory: 64M}, reservations: {memory: 32M}}
+      update_config: {parallelism: 2, delay: 1s}
+  health: {http: /healthz, timeout: 45s}
+  keep: 2
+"#;
+
+/// The file that the config is made from.
+pub const CONFIG: &str = "conf/app.conf";
+
+fn seen() -> SwarmFacts {
+    let path = scenes::deployment_text(APPSPEC).bundle_root.join(CONFIG);
+    SwarmFacts {
+        node: "node1".repeat(5),
+        nodes: vec!["node-a".into(), "node-b".into()],
+        networks: BTreeMap::from([("front".into(), "id-of-front".into())]),
+        files: BTreeSet::from([(FileKind::Secret, "db".into()), (FileKind::Config, "app-old".into())]),
+        made: BTreeSet::from([(FileKind::Config, "app-old".into())]),
+        contents: BTreeMap::from([(path, scenes::digest("app.conf"))]),
+        ..SwarmFacts::empty(Role::Manager)
+    }
+}
+
+fn facts(swarm: SwarmFacts) -> Facts {
+    Facts { swarm: Some(swarm), ..scenes::empty() }
+}
+
+/// The request that a first deployment would send.
+fn requested(facts: &Facts) -> Value {
+    let planned = scenes::planned(ApplicationStart, facts);
+    let request = planned.actions.iter().find_map(|action| match &action.step {
+        Step::Swarm(SwarmStep::Create(request)) => Some(request.clone()),
+        _ => None,
+    });
+    let request = request.expect("the service is created");
+    let mut spec = request.spec;
+    spec["TaskTemplate"]["ContainerSpec"]["Image"] = request.image.argument().into();
+    spec["TaskTemplate"]["ContainerSpec"]["Env"] = json!(["LOG_LEVEL=info", "DB_PASSWORD=hunter2"]);
+    spec["TaskTemplate"]["Networks"][0]["Target"] = "id-of-front".into();
+    spec
+}
+
+/// A swarm that runs what `change` made of the wanted service.
+fn serving(change: impl FnOnce(&mut Value)) -> Facts {
+    let mut spec = requested(&facts(seen()));
+    change(&mut spec);
+    let service = ServiceFacts { id: "service1".repeat(3), began: None, spec: LiveSpec::new(spec) };
+    let mut facts = facts(SwarmFacts { service: Some(service), ..seen() });
+    facts.images[0].present = true;
+    facts.keeper_tags = vec![scenes::pin("1.4.2").keeper_tag(&"web".parse().unwrap())];
+    facts
+}
+
+fn older(spec: &mut Value) {
+    spec["Labels"]["balehook.spec"] = scenes::digest("older").to_string().into();
+    spec["Labels"]["balehook.digest"] = scenes::digest("1.4.1").to_string().into();
+    let container = &mut spec["TaskTemplate"]["ContainerSpec"];
+    container["Image"] = scenes::pin("1.4.1").argument().into();
+    container["Env"] = json!(["LOG_LEVEL=debug", "BY_HAND_TOKEN=hunter2"]);
+    spec["Mode"]["Replicated"]["Replicas"] = 5.into();
+    spec["TaskTemplate"]["Resources"]["Limits"]["Pids"] = 100.into();
+}
+
+/// What a swarm of archives looks like: no registry.
+fn archived() -> Facts {
+    Facts { images: scenes::archived().images, ..serving(older) }
+}
+
+pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
+    let role = |role| facts(SwarmFacts { role, ..SwarmFacts::empty(Role::Manager) });
+    vec![
+        ("swarm-stop", ApplicationStop, facts(seen())),
+        ("swarm-before-install", BeforeInstall, facts(seen())),
+        ("swarm-after-install", AfterInstall, facts(seen())),
+        ("swarm-create", ApplicationStart, facts(seen())),
+        ("swarm-update", ApplicationStart, serving(older)),
+        ("swarm-update-archive", ApplicationStart, archived()),
+        ("swarm-unchanged", ApplicationStart, serving(|_| ())),
+        (
+            "swarm-by-hand",
+            ApplicationStart,
+            serving(|spec| spec["TaskTemplate"]["ContainerSpec"]["Hostname"] = "x".into()),
+        ),
+        ("swarm-worker", ApplicationStart, role(Role::Worker)),
+        ("swarm-validate", ValidateService, serving(|_| ())),
+    ]
+}
+
+/// What a host is given, in words of its own making: of a request every value.
+pub fn received(step: &SwarmStep) -> String {
+    match step {
+        SwarmStep::Create(request) | SwarmStep::Update(request) => {
+            let mut values: Vec<String> =
+                leaves("", &request.spec).iter().filter_map(|(path, value)| said(path, value)).collect();
+            values.extend(request.environment.iter().map(|var| var.name.clone()));
+            values.push(request.image.argument());
+            format!("request\u{1f}{}", values.join("\u{1f}"))
+        }
+        SwarmStep::Ask(ask) => format!("request\u{1f}{}\u{1f}{}", ask.name, ask.image.argument()),
+        SwarmStep::Init => "docker swarm init".into(),
+        SwarmStep::Network { name } => format!("docker network create --driver overlay --attachable {name}"),
+        SwarmStep::File { kind, name, path, .. } => {
+            format!("docker {} create {name} {}", kind.as_str(), path.display())
+        }
+        SwarmStep::Refresh { service, registry } => format!("request\u{1f}{service}\u{1f}{registry}"),
+        SwarmStep::Converge(wanted) => format!("request\u{1f}wait for {}", wanted.service),
+        SwarmStep::Probe { service, .. } => format!("prove {service}: "),
+        SwarmStep::Tasks { service, .. } => format!("request\u{1f}the tasks of {service}"),
+        SwarmStep::Record { service, release } => {
+            format!("record {service} {} {}", release.image.argument(), release.deployment)
+        }
+        SwarmStep::Rollback { service, .. } => format!("docker service rollback {service}"),
+        SwarmStep::Remove { service, .. } => format!("docker service rm {service}"),
+        SwarmStep::Forget { kind, name } => format!("docker {} rm {name}", kind.as_str()),
+    }
+}
+
+/// A value as docker's command line has it; what every service has is not said.
+fn said(path: &str, value: &str) -> Option<String> {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    match last {
+        "Delay" | "Monitor" | "Interval" | "StopGracePeriod" => {
+            Some(format!("{}s", value.parse::<u64>().ok()? / 1_000_000_000))
+        }
+        "NanoCPUs" => Some((value.parse::<f64>().ok()? / 1e9).to_string()),
+        "Mode" if path.contains("Configs") || path.contains("Secrets") => {
+            Some(format!("mode={:04o}", value.parse::<u32>().ok()?))
+        }
+        "ForceUpdate" | "ReadOnly" | "Protocol" | "PublishMode" | "Test" => None,
+        _ => Some(value.to_owned()),
+    }
+}
+
+#[test]
+fn what_is_known_to_fail_is_refused_by_the_plan() {
+    let refused = |event, change: &dyn Fn(&mut SwarmFacts)| {
+        let mut seen = seen();
+        change(&mut seen);
+        plan(event, &scenes::deployment_text(APPSPEC), &scenes::asker(), &facts(seen)).unwrap_err()
+    };
+    let outside = refused(BeforeInstall, &|seen| seen.role = Role::Outside);
+    assert_eq!((outside.kind, outside.message.as_str()), (Kind::Engine, "this host is in no swarm"));
+    assert!(outside.next.unwrap().contains("docker swarm init"));
+    let locked = refused(ApplicationStart, &|seen| seen.role = Role::Unusable("this node is locked".into()));
+    assert_eq!(locked.message, "the swarm cannot be used: this node is locked");
+    let network = refused(ApplicationStart, &|seen| seen.networks.clear());
+    assert_eq!(network.message, "the swarm has no network front");
+    let secret = refused(ApplicationStart, &|seen| seen.files.clear());
+    assert_eq!(secret.message, "the swarm has no secret db");
+    let none = refused(ValidateService, &|_| ());
+    assert_eq!((none.kind, none.message.as_str()), (Kind::Health, "the swarm has no service web"));
+    let global = plan(
+        ApplicationStart,
+        &scenes::deployment_text(APPSPEC),
+        &scenes::asker(),
+        &serving(|spec| spec["Mode"] = json!({ "Global": {} })),
+    );
+    assert_eq!(global.unwrap_err().message, "a swarm cannot change the mode of service web");
+    let other =
+        plan(ValidateService, &scenes::deployment_text(APPSPEC), &scenes::asker(), &serving(older)).unwrap_err();
+    assert!(other.message.contains("not the wanted registry.test:5443/team/web:1.4.2"), "{}", other.message);
+}
+
+#[test]
+fn a_service_that_is_as_wanted_is_not_written_but_for_the_token() {
+    let planned = scenes::planned(ApplicationStart, &serving(|_| ()));
+    assert!(!planned.has_changes());
+    let writes = |step: &Step| matches!(step, Step::Swarm(SwarmStep::Create(_) | SwarmStep::Update(_)));
+    assert!(!planned.actions.iter().any(|action| writes(&action.step)));
+    let open = APPSPEC.replace("    command:", "    with_registry_auth: false\n    command:");
+    let without = plan(ApplicationStart, &scenes::deployment_text(&open), &scenes::asker(), &serving(|_| ())).unwrap();
+    assert!(!text::plan(&without).contains("token"), "{}", text::plan(&without));
+}
+
+#[test]
+fn the_number_of_tasks_set_by_hand_stays_where_the_file_says_none() {
+    let scaled = serving(|spec| spec["Mode"]["Replicated"]["Replicas"] = 7.into());
+    assert!(!scenes::planned(ApplicationStart, &scaled).has_changes());
+    let said = APPSPEC.replace("    deploy:", "    deploy:\n      replicas: 2");
+    let planned = plan(ApplicationStart, &scenes::deployment_text(&said), &scenes::asker(), &scaled).unwrap();
+    assert!(text::plan(&planned).contains("--replicas 2  <- changed"), "{}", text::plan(&planned));
+}
+
+#[test]
+fn without_an_engine_the_plan_assumes_a_manager_and_says_so() {
+    let blind = Facts { engine: Known::No("no socket".into()), swarm: Some(seen()), ..scenes::blind() };
+    let printed =
+        text::plan(&plan(ApplicationStart, &scenes::deployment_text(APPSPEC), &scenes::asker(), &blind).unwrap());
+    assert!(printed.contains("assumed that this host is a manager of a swarm without the service"), "{printed}");
+}
