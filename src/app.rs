@@ -4,6 +4,7 @@ mod deployment;
 mod plan;
 mod resume;
 mod run;
+mod status;
 
 use std::ffi::OsString;
 use std::io;
@@ -56,6 +57,7 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
             plan::plan(context, event, &file.appspec, format, detailed_exitcode).await
         }
         Some(Command::Check { file, format }) => plan::check(context, &file.appspec, format),
+        Some(Command::Status { format }) => status::status(context, format).await,
         Some(Command::Resume { tokens }) => resume::resume(context, tokens).await,
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "balehook", &mut io::stdout());

@@ -97,6 +97,12 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// Show what is deployed on this host: names, containers, images, ports, health
+    Status {
+        /// The form of the result
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
     /// Finish or undo what interrupted deployments left; the boot unit runs this
     Resume {
         /// Only renew the registries' tokens in the swarm: what the timer runs

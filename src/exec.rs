@@ -256,6 +256,7 @@ async fn perform<H: Host>(host: &mut H, step: &Step, down: Option<Duration>) -> 
         Step::Prove { container, proof } => host.prove(container, proof).await,
         Step::Record { container, release } => host.record(container, release, down).await,
         Step::Remove { container, volumes } => host.remove(container, *volumes).await,
+        Step::Handover(step) => host.handover(step).await,
         Step::Compose(step) => host.compose(step).await,
         Step::Untag { reference } => host.untag(reference).await,
         Step::Swarm(step) => return host.swarm(step).await,

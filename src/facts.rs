@@ -2,6 +2,7 @@
 
 pub mod swarm;
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use crate::image::pin::ImagePin;
 use crate::plan::compose::project::ComposeFacts;
 use crate::release::{Brought, Journal, Release, Store};
 use crate::report::progress::megabytes;
+use crate::spec::handover::{self, Forward};
 use crate::spec::types::{ContentDigest, EnvVar};
 
 /// Label: the deployment's `name`.
@@ -24,11 +26,25 @@ pub const LABEL_REVISION: &str = "balehook.revision";
 pub const LABEL_DIGEST: &str = "balehook.digest";
 /// Label: a digest of all options, so that an unchanged release is recognised.
 pub const LABEL_SPEC: &str = "balehook.spec";
+/// Label: the host ports that the kernel hands to the container, as `80->8080/tcp`, separated by spaces.
+pub const LABEL_PORTS: &str = "balehook.ports";
+/// Label: its fixed address on our network; behind a comma the IPv6 one.
+pub const LABEL_ADDRESS: &str = "balehook.address";
 /// Label: the name of the task that a container was made for; none on the service's own.
 pub const LABEL_TASK: &str = "balehook.task";
 /// Every label of ours.
-pub const LABELS: [&str; 8] =
-    [LABEL_NAME, LABEL_DEPLOYMENT, LABEL_REVISION, LABEL_DIGEST, LABEL_SPEC, LABEL_TASK, LABEL_REGISTRY, LABEL_ASKS];
+pub const LABELS: [&str; 10] = [
+    LABEL_NAME,
+    LABEL_DEPLOYMENT,
+    LABEL_REVISION,
+    LABEL_DIGEST,
+    LABEL_SPEC,
+    LABEL_TASK,
+    LABEL_PORTS,
+    LABEL_ADDRESS,
+    LABEL_REGISTRY,
+    LABEL_ASKS,
+];
 
 /// Label of a service: the registry whose token its nodes need.
 pub const LABEL_REGISTRY: &str = "balehook.registry";
@@ -82,6 +98,8 @@ pub struct Facts {
     pub keeper_tags: Vec<String>,
     /// What we brought into the engine for each of them.
     pub brought: Vec<Brought>,
+    /// What handing ports over needs to know; `None` where nothing is handed over.
+    pub handover: Option<HandoverFacts>,
     /// The swarm, in swarm mode.
     pub swarm: Option<swarm::SwarmFacts>,
     /// A Compose project, in its mode.
@@ -106,6 +124,7 @@ impl Facts {
             journal: store.journal(),
             keeper_tags: Vec::new(),
             brought: store.brought(),
+            handover: None,
             swarm: None,
             compose: None,
             failures: Vec::new(),
@@ -163,6 +182,69 @@ pub struct ContainerFacts {
     pub stop_grace: Duration,
     /// The image as it was created from.
     pub image: String,
+    /// What the kernel hands to it; `None` where the engine publishes its ports.
+    pub handed: Option<Handed>,
+}
+
+/// What the kernel hands to a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handed {
+    /// Its address on our network.
+    pub address: Ipv4Addr,
+    /// The same for IPv6, where the network has it.
+    pub address6: Option<Ipv6Addr>,
+    /// The ports.
+    pub forwards: Vec<Forward>,
+}
+
+impl Handed {
+    /// From the container's labels.
+    pub fn from_labels(label: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let (addresses, ports) = (label(LABEL_ADDRESS)?, label(LABEL_PORTS)?);
+        let (address, address6) =
+            addresses.split_once(',').map_or((addresses.as_str(), None), |(v4, v6)| (v4, Some(v6)));
+        Some(Self {
+            address: address.parse().ok()?,
+            address6: address6.and_then(|text| text.parse().ok()),
+            forwards: handover::split(&ports),
+        })
+    }
+
+    /// The label that says the addresses.
+    pub fn addresses(&self) -> String {
+        let more = self.address6.map(|address| format!(",{address}")).unwrap_or_default();
+        format!("{}{more}", self.address)
+    }
+}
+
+/// What handing ports over needs to know of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoverFacts {
+    /// Our network.
+    pub network: NetworkFacts,
+    /// Whether the engine has it already.
+    pub exists: bool,
+    /// Addresses on it that other containers have.
+    pub taken: Vec<Ipv4Addr>,
+    /// Networks of the service that would take the default route away from ours on this engine.
+    pub before_ours: Vec<String>,
+    /// The container of this name that the rules in the kernel lead to, where they are complete and as we would write them.
+    pub behind: Option<String>,
+    /// Whether the kernel has rules of this name, wherever they lead.
+    pub is_open: bool,
+    /// Why no port can be handed over on this host, and what to do.
+    pub obstacle: Option<(String, String)>,
+}
+
+/// Our network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkFacts {
+    /// Its subnet: the first address and the length of the prefix.
+    pub subnet: (Ipv4Addr, u8),
+    /// The same for IPv6.
+    pub subnet6: Option<(Ipv6Addr, u8)>,
+    /// The host's interface of it.
+    pub bridge: String,
 }
 
 impl ContainerFacts {

@@ -11,6 +11,7 @@ use crate::facts::{Facts, Known};
 use crate::host::credentials::CredentialSettings;
 use crate::host::engine::{self, Engine};
 use crate::host::live::LiveHost;
+use crate::host::nat;
 use crate::host::s3::S3;
 use crate::host::source::Archives;
 use crate::host::swarm::{self, api::Api};
@@ -86,12 +87,21 @@ async fn make(engine: &Engine, store: &Store, name: &Name) -> Result<Plan, Failu
     let hello = engine.hello().await?;
     let all = engine.list().await?;
     let names = [name.to_string(), recover::new_name(name), recover::old_name(name)];
-    let facts = Facts {
-        containers: engine.ours(&all, name, &names).await?,
-        task_containers: engine::task_containers(&all, name),
-        engine: Known::Yes(hello),
-        ..Facts::unseen(store)
+    let ours = engine.ours(&all, name, &names).await?;
+    let is_handed = ours.iter().any(|container| container.handed.is_some());
+    let look = nat::look::Look {
+        engine: Some(engine),
+        api: Some(hello.api),
+        name: name.as_str(),
+        service: None,
+        all: &all,
+        ours: &ours,
+        subnet: None,
     };
+    let handover = if is_handed { Some(look.facts().await?) } else { None };
+    let task_containers = engine::task_containers(&all, name);
+    let engine = Known::Yes(hello);
+    let facts = Facts { containers: ours, task_containers, engine, handover, ..Facts::unseen(store) };
     let mut plan = Plan::new("resume", name);
     let recorded = facts.releases.first().and_then(|release| Some((release, release.compose.as_ref()?)));
     if facts.journal.as_ref().is_some_and(|journal| journal.compose.is_some()) || recorded.is_some() {

@@ -409,7 +409,7 @@ fn has_label_of(found: &ContainerInspectResponse, wanted: &bollard::models::Cont
     name(found).is_some_and(|label| Some(label) == name(wanted.labels.as_ref()))
 }
 
-/// Its own name.
+/// The container's own name, without the slash.
 pub fn name_of(summary: &ContainerSummary) -> String {
     let names = summary.names.iter().flatten();
     // A linked container is listed with `/other/alias` too: its own name has one slash only.
@@ -448,6 +448,7 @@ fn container_facts(inspected: ContainerInspectResponse, name: &Name) -> Containe
         digest: label(facts::LABEL_DIGEST),
         deployment: label(facts::LABEL_DEPLOYMENT),
         stop_grace: seconds.map_or(STOP_GRACE, Duration::from_secs),
+        handed: facts::Handed::from_labels(label),
         image: config.image.unwrap_or_default(),
     }
 }

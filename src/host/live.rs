@@ -1,5 +1,6 @@
 //! The real host.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bollard::query_parameters as query;
@@ -11,11 +12,13 @@ use super::engine::{Engine, address, refused, status};
 use super::source::Archives;
 use super::task;
 use super::task::command::{self, Group};
-use super::{Host, compose, prove, registry, swarm};
+use super::{Host, compose, nat, prove, registry, swarm};
 use crate::error::{Failure, Kind};
+use crate::facts::LABEL_PORTS;
 use crate::image::pin::ImagePin;
 use crate::input::hook_env::HookEnv;
 use crate::plan::compose::step::ComposeStep;
+use crate::plan::handover::HandoverStep;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
 use crate::plan::swarm::step::SwarmStep;
 use crate::plan::task::TaskStep;
@@ -170,12 +173,14 @@ impl Host for LiveHost {
             return self.store.add_release(&Release { observed, ..release.clone() }, self.keep);
         }
         let seen = self.engine.inspect(self.at(container)).await?.unwrap_or_default();
+        let labels = seen.config.and_then(|config| config.labels).unwrap_or_default();
+        let handed = labels.get(LABEL_PORTS).map(|ports| ports.split(' ').map(str::to_owned).collect());
         let ports = seen.network_settings.and_then(|settings| settings.ports).unwrap_or_default();
         let observed = Observed {
             at: jiff::Timestamp::now().to_string(),
             container: seen.id.unwrap_or_default(),
             image_id: seen.image.unwrap_or_default(),
-            ports: published(&ports),
+            ports: handed.unwrap_or_else(|| published(&ports)),
             running: Vec::new(),
             down_ms: down.and_then(|down| u64::try_from(down.as_millis()).ok()),
         };
@@ -187,6 +192,21 @@ impl Host for LiveHost {
         let removed = self.engine.docker.remove_container(self.at(container), Some(options)).await;
         // 409: somebody else is removing it already.
         done_already(removed, &[404, 409]).map_err(|error| refused(&format!("cannot remove {container}"), &error))
+    }
+
+    async fn handover(&mut self, step: &HandoverStep) -> Result<(), Failure> {
+        let state_dir = self.store.store().folder().parent().unwrap_or(Path::new("/")).to_owned();
+        match step {
+            HandoverStep::Network(network) => nat::create_network(&self.engine, network).await,
+            HandoverStep::Switch { name, to, network } => {
+                nat::lead(&self.engine, &state_dir, network, name, Some(to)).await
+            }
+            HandoverStep::Close { name, network } => nat::lead(&self.engine, &state_dir, network, name, None).await,
+            HandoverStep::Drain { time, .. } => {
+                tokio::time::sleep(*time).await;
+                Ok(())
+            }
+        }
     }
 
     async fn untag(&mut self, reference: &str) -> Result<(), Failure> {

@@ -9,9 +9,9 @@ use bollard::models::{ContainerCreateBody, ContainerSummary};
 
 use super::credentials::CredentialSettings;
 use super::engine::{self, Engine};
-use super::ports;
 use super::s3::S3;
 use super::source::Archives;
+use super::{nat, ports};
 use crate::error::{Failure, Kind};
 use crate::facts::{Facts, Known, LookFailure};
 use crate::plan::{Asker, create, recover};
@@ -53,7 +53,8 @@ impl Look<'_> {
             return facts;
         }
         if event == LifecycleEvent::ApplicationStop {
-            self.containers(&mut facts).await;
+            let all = self.containers(&mut facts).await;
+            self.handover(&all, &mut facts).await;
             return facts;
         }
         let ahead = async {
@@ -67,6 +68,7 @@ impl Look<'_> {
         let (all, read) = tokio::join!(self.containers(&mut facts), ahead);
         match &self.deployment.mode {
             Mode::Container(container) => {
+                self.handover(&all, &mut facts).await;
                 self.image(&container.need(), &mut facts).await;
                 self.environment(&container.service, &mut facts).await;
                 self.surroundings(container, &all, &mut facts).await;
@@ -145,6 +147,32 @@ impl Look<'_> {
             }
         };
         env_file::variables(&file.location.to_string(), &text, file.raw, hidden, self.lookup).map_err(definite)
+    }
+
+    /// What handing ports over needs to know, where any are or shall be.
+    async fn handover(&self, all: &[ContainerSummary], facts: &mut Facts) {
+        let service = match &self.deployment.mode {
+            Mode::Container(container) => Some(&container.service),
+            Mode::Compose(_) | Mode::Swarm(_) => None,
+        };
+        let is_handed = facts.containers.iter().any(|container| container.handed.is_some());
+        if service.is_none_or(|service| service.handover.is_none()) && !is_handed {
+            return;
+        }
+        let engine = facts.engine.yes();
+        let look = nat::look::Look {
+            engine: engine.and(self.engine.ok()),
+            api: engine.map(|engine| engine.api),
+            name: self.deployment.name.as_str(),
+            service,
+            all,
+            ours: &facts.containers,
+            subnet: (self.lookup)(nat::look::SUBNET).filter(|text| !text.is_empty()),
+        };
+        match look.facts().await {
+            Ok(seen) => facts.handover = Some(seen),
+            Err(failure) => facts.failures.push(LookFailure { failure, definite: false }),
+        }
     }
 
     async fn surroundings(&self, container: &Container, all: &[ContainerSummary], facts: &mut Facts) {

@@ -10,12 +10,14 @@ pub mod inflate;
 pub mod live;
 pub mod load;
 pub mod look;
+pub mod nat;
 pub mod ports;
 pub mod probe;
 pub mod prove;
 pub mod registry;
 pub mod s3;
 pub mod source;
+pub mod status;
 pub mod swarm;
 pub mod task;
 pub mod transfer;
@@ -25,6 +27,7 @@ use std::time::Duration;
 use crate::error::Failure;
 use crate::image::pin::ImagePin;
 use crate::plan::compose::step::ComposeStep;
+use crate::plan::handover::HandoverStep;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
 use crate::plan::swarm::step::SwarmStep;
 use crate::plan::task::TaskStep;
@@ -53,6 +56,8 @@ pub trait Host {
     async fn record(&mut self, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure>;
     /// Removes it, with its anonymous volumes or without.
     async fn remove(&mut self, container: &Target, volumes: bool) -> Result<(), Failure>;
+    /// Hands host ports over in the kernel.
+    async fn handover(&mut self, step: &HandoverStep) -> Result<(), Failure>;
     /// Anything with a Compose project.
     async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure>;
     /// Takes a reference off an image.

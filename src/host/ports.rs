@@ -7,7 +7,8 @@ use std::path::Path;
 use bollard::models::{ContainerCreateBody, ContainerSummary};
 
 use super::engine;
-use crate::facts::{ContainerFacts, PortTaken};
+use crate::facts::{self, ContainerFacts, PortTaken};
+use crate::spec::handover;
 
 /// A fixed host port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,18 +84,21 @@ fn wanted(body: &ContainerCreateBody) -> Vec<HostPort> {
     .collect()
 }
 
+/// What the engine publishes for a container, and what the kernel hands to it.
 fn published(container: &ContainerSummary) -> Vec<HostPort> {
+    let label = container.labels.as_ref().and_then(|labels| labels.get(facts::LABEL_PORTS));
+    let handed = label.map(|ports| handover::split(ports)).unwrap_or_default();
+    let handed = handed.into_iter().map(|forward| HostPort {
+        address: forward.address,
+        port: forward.host,
+        protocol: forward.protocol.to_string(),
+    });
     let ports = container.ports.iter().flatten();
-    ports
-        .filter_map(|port| {
-            let protocol = port.typ.map(|protocol| protocol.to_string()).unwrap_or_else(|| "tcp".into());
-            Some(HostPort {
-                address: port.ip.as_deref().and_then(|ip| ip.parse().ok()),
-                port: port.public_port?,
-                protocol,
-            })
-        })
-        .collect()
+    let by_engine = ports.filter_map(|port| {
+        let protocol = port.typ.map(|protocol| protocol.to_string()).unwrap_or_else(|| "tcp".into());
+        Some(HostPort { address: port.ip.as_deref().and_then(|ip| ip.parse().ok()), port: port.public_port?, protocol })
+    });
+    by_engine.chain(handed).collect()
 }
 
 /// Listening TCP and bound UDP sockets with their inodes.

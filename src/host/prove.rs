@@ -30,15 +30,16 @@ pub async fn prove(engine: &Engine, name: &str, id: &str, proof: &Proof) -> Resu
     still_up(name, &seen(&first), &seen(&first))?;
     let check = Check::of(proof, &first).map_err(|why| Failure::new(Kind::Health, format!("{name}: {why}")))?;
     let first = seen(&first);
-    let mut good_since: Option<Instant> = None;
+    let (mut good_since, mut successes): (Option<Instant>, u32) = (None, 0);
     loop {
         still_up(name, &first, &seen(&inspect(engine, name, id).await?))?;
         let answer = check.ask(engine, id, began.elapsed()).await;
         match &answer {
-            Ok(()) => good_since = good_since.or_else(|| Some(Instant::now())),
-            Err(_) => good_since = None,
+            Ok(()) => (good_since, successes) = (good_since.or_else(|| Some(Instant::now())), successes + 1),
+            Err(_) => (good_since, successes) = (None, 0),
         }
-        if good_since.is_some_and(|since| since.elapsed() >= proof.stable_for) {
+        let is_stable = good_since.is_some_and(|since| since.elapsed() >= proof.stable_for);
+        if is_stable && successes >= proof.successes {
             let last = seen(&inspect(engine, name, id).await?);
             return still_up(name, &first, &last);
         }

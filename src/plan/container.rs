@@ -1,9 +1,11 @@
 //! Container mode: event × facts → steps.
 
+use std::net::Ipv4Addr;
+
 use super::recover::{Recovery, new_name, old_name, recover, remove, target};
 use super::step::{ContainerSpec, Proof, Step, Target};
 use super::task::{self, Around};
-use super::{Action, Asker, Plan, create, images};
+use super::{Action, Asker, Plan, create, handover, images};
 use crate::error::{Failure, Kind};
 use crate::facts::{self, ContainerFacts, Facts, ImageFacts};
 use crate::image::pin::ImagePin;
@@ -49,6 +51,9 @@ fn stop(plan: &mut Plan, deployment: &Deployment, facts: &Facts) {
         }
         plan.actions.push(Action::best_effort(remove(container)));
     }
+    let is_open = facts.handover.as_ref().is_some_and(|seen| seen.is_open);
+    let close = handover::lead_to(facts, &deployment.name, None).filter(|_| is_open);
+    plan.actions.extend(close.map(Action::best_effort));
 }
 
 /// What an interrupted event left comes first, so that the service is back as early as can be.
@@ -111,21 +116,21 @@ fn start(
     let of_tasks = task::images(plan, deployment, facts)?;
     let serving = begin(plan, deployment, facts);
     let spec = container_spec(deployment, container, facts, image);
-    let digest = spec_digest(&spec)?;
+    let digest = spec_digest(&spec, container)?;
     let same = serving.as_ref().filter(|old| old.ours && old.spec.as_deref() == Some(digest.as_str()));
     if same.is_none() {
         check(container, facts, image)?;
     }
-    let proof = proof(deployment);
     let release = release(asker, image, &spec, &digest);
     match same {
-        Some(same) => keep_serving(plan, same, proof, facts, release),
+        Some(same) => keep_serving(plan, same, proof(deployment, container, None), facts, release),
         None => {
             bring_images(plan, deployment, container, facts, image, &of_tasks)?;
             plan.changed_options = changed_options(&spec, facts);
             let around = task::around(deployment, container, asker, facts, image)?;
             let spec = labelled(spec, deployment, asker, image, &digest);
-            swap(plan, deployment, serving.as_ref(), spec, proof, release, around);
+            let new = Incoming { spec, proof: proof(deployment, container, None), release, around };
+            replace(plan, deployment, container, facts, serving.as_ref(), new)?;
         }
     }
     images::prune(plan, deployment, facts, &pins(image, &of_tasks));
@@ -146,16 +151,47 @@ fn keep_serving(plan: &mut Plan, same: &ContainerFacts, proof: Proof, facts: &Fa
     }
 }
 
-/// The swap: everything that can fail without touching the old container comes first.
-fn swap(
+/// A release that is put in place.
+pub(super) struct Incoming {
+    /// Its container.
+    pub spec: ContainerSpec,
+    /// How it is proven.
+    pub proof: Proof,
+    /// Its record.
+    pub release: Release,
+    /// The tasks before and after it.
+    pub around: Around,
+}
+
+/// One container after the other, or the new one beside the old one until the ports are handed over.
+fn replace(
     plan: &mut Plan,
     deployment: &Deployment,
+    container: &Container,
+    facts: &Facts,
     old: Option<&ContainerFacts>,
-    spec: ContainerSpec,
-    proof: Proof,
-    release: Release,
-    around: Around,
-) {
+    new: Incoming,
+) -> Result<(), Failure> {
+    let service = &container.service;
+    let Some(order) = service.handover else {
+        swap(plan, deployment, facts, old, new);
+        return Ok(());
+    };
+    let seen = facts.handover.as_ref();
+    let seen = seen.ok_or_else(|| Failure::new(Kind::Unexpected, "the host's tables were not looked at"))?;
+    if let Some(old) = old {
+        note_stranger(plan, deployment, old);
+    }
+    let at = handover::place(&deployment.name, service, seen, old)?;
+    let spec = handover::dressed(new.spec, service, facts.engine.yes(), &at);
+    let proof = proof(deployment, container, Some(at.address));
+    handover::start(plan, deployment, order, facts, old, at, Incoming { spec, proof, ..new });
+    Ok(())
+}
+
+/// The swap: everything that can fail without touching the old container comes first.
+fn swap(plan: &mut Plan, deployment: &Deployment, facts: &Facts, old: Option<&ContainerFacts>, new: Incoming) {
+    let Incoming { spec, proof, release, around } = new;
     let name = deployment.name.to_string();
     let created = |name: &str| Target { name: name.to_owned(), id: None };
     let aside = new_name(&deployment.name);
@@ -166,12 +202,14 @@ fn swap(
         note_stranger(plan, deployment, old);
         plan.old = Some(target(old));
         plan.old_ran = old.is_running();
-        set_aside(plan, old, &old_name(&deployment.name));
+        set_aside(plan, old, &old_name(&deployment.name), handover::lead_to(facts, &deployment.name, Some(old)));
     }
     plan.actions.push(Action::undone_by(
         Step::Rename { container: created(&aside), to: name.clone() },
         vec![Step::Rename { container: created(&name), to: aside }],
     ));
+    // From the handover back to the swap: the engine publishes the ports again.
+    plan.actions.extend(handover::lead_to(facts, &deployment.name, None).map(Action::required));
     let start = Step::Start { container: created(&name) };
     plan.actions.push(Action::undone_by(start, vec![Step::Kill { container: created(&name) }]));
     plan.actions.push(Action::required(Step::Prove { container: created(&name), proof }));
@@ -184,7 +222,8 @@ fn swap(
     plan.actions.extend(around.recorded);
 }
 
-fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str) {
+/// `lead_back`: where the kernel hands the ports over, the step after which they lead to the old container again.
+fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str, lead_back: Option<Step>) {
     if old.is_running() {
         let undo = vec![Step::Kill { container: target(old) }, Step::Start { container: target(old) }];
         let stop = Step::Stop { container: target(old), grace: old.stop_grace };
@@ -198,7 +237,7 @@ fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str) {
     let set_aside = Target { name: aside.to_owned(), id: Some(old.id.clone()) };
     plan.actions.push(Action::undone_by(
         Step::Rename { container: target(old), to: aside.to_owned() },
-        vec![Step::Rename { container: set_aside, to: old.name.clone() }],
+        [Step::Rename { container: set_aside, to: old.name.clone() }].into_iter().chain(lead_back).collect(),
     ));
 }
 
@@ -217,18 +256,22 @@ fn validate(plan: &mut Plan, deployment: &Deployment, container: &Container, fac
         return Err(Failure::new(Kind::Health, format!("{name} runs {runs}, not the wanted {}", image.pin.describe()))
             .next("run ApplicationStart again"));
     }
-    plan.actions.push(Action::required(Step::Prove { container: target(serving), proof: proof(deployment) }));
+    let proof = proof(deployment, container, None);
+    plan.actions.push(Action::required(Step::Prove { container: target(serving), proof }));
     Ok(())
 }
 
-fn proof(deployment: &Deployment) -> Proof {
+/// `at`: the container's own address, where the host's ports do not lead to it yet.
+fn proof(deployment: &Deployment, container: &Container, at: Option<Ipv4Addr>) -> Proof {
     let health = &deployment.health;
-    Proof {
+    let proof = Proof {
         probe: health.probe.clone(),
         timeout: health.timeout,
         interval: health.interval,
         stable_for: health.stable_for,
-    }
+        successes: health.successes.unwrap_or(1),
+    };
+    handover::proof(deployment, container, proof, at)
 }
 
 /// Every image of the deployment: the service's, and those of tasks.
@@ -264,6 +307,7 @@ fn check(container: &Container, facts: &Facts, image: &ImageFacts) -> Result<(),
         return Err(Failure::new(Kind::Container, format!("network {network} does not exist"))
             .next(format!("create it once on the host: docker network create {network}")));
     }
+    handover::check(&container.service, facts)?;
     if let Some(taken) = facts.ports_taken.first() {
         return Err(Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
             .next("stop that, or publish another host port under x-balehook.container.ports"));
@@ -281,7 +325,7 @@ fn container_spec(deployment: &Deployment, container: &Container, facts: &Facts,
 }
 
 /// Everything that makes one container different from another: not the labels that name the deployment.
-fn spec_digest(spec: &ContainerSpec) -> Result<String, Failure> {
+fn spec_digest(spec: &ContainerSpec, container: &Container) -> Result<String, Failure> {
     let environment: Vec<(&str, Option<&str>)> = spec
         .environment
         .iter()
@@ -289,7 +333,8 @@ fn spec_digest(spec: &ContainerSpec) -> Result<String, Failure> {
         .collect();
     let options = serde_json::to_value(&spec.options)
         .map_err(|error| Failure::new(Kind::Unexpected, format!("the options cannot be written down: {error}")))?;
-    let text = format!("{}\n{options}\n{environment:?}", spec.image.identity());
+    let order = if container.service.handover.is_some() { "\nstart-first" } else { "" };
+    let text = format!("{}\n{options}\n{environment:?}{order}", spec.image.identity());
     Ok(facts::spec_digest(&text).to_string())
 }
 

@@ -6,6 +6,7 @@
 pub mod compose;
 pub mod container;
 pub mod create;
+pub mod handover;
 pub mod images;
 pub mod recover;
 pub mod run_line;

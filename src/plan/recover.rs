@@ -4,7 +4,7 @@
 //! to `<name>.balehook-old`, and the new one takes over the name. A release is proven only once it is on record.
 
 use super::step::{Step, Target};
-use super::{Action, task};
+use super::{Action, handover, task};
 use crate::facts::{ContainerFacts, Facts};
 use crate::spec::types::Name;
 
@@ -36,9 +36,10 @@ pub fn recover(name: &Name, facts: &Facts) -> Recovery {
     let mut recovery = match (old, serving) {
         (Some(old), Some(serving)) if is_recorded(&serving, facts) => finish(serving, &old),
         (Some(old), serving) => undo(name, facts, old, serving.as_ref()),
-        (None, Some(serving)) => settle(facts, serving),
+        (None, Some(serving)) => settle(name, facts, serving),
         (None, None) => Recovery::default(),
     };
+    lead_to_serving(name, facts, &mut recovery);
     if let Some(new) = new {
         recovery.actions.push(Action::best_effort(remove(&new)));
         recovery
@@ -56,9 +57,23 @@ fn is_recorded(container: &ContainerFacts, facts: &Facts) -> bool {
     facts.releases.first().is_some_and(|release| release.observed.container == container.id)
 }
 
+/// Rules that were flushed, or that lead elsewhere, are written first: the service is back as early as can be.
+fn lead_to_serving(name: &Name, facts: &Facts, recovery: &mut Recovery) {
+    let (Some(seen), Some(serving)) = (&facts.handover, &recovery.serving) else { return };
+    let is_led = recovery.actions.iter().any(|action| matches!(action.step, Step::Handover(_)));
+    if serving.handed.is_none() || is_led || seen.behind.as_ref() == Some(&serving.id) {
+        return;
+    }
+    recovery.note.get_or_insert_with(|| format!("the ports of {name} do not lead to it: the rules are written anew"));
+    let switch = handover::lead_to(facts, name, Some(serving)).map(Action::required);
+    recovery.actions.splice(0..0, switch);
+}
+
 fn finish(serving: ContainerFacts, old: &ContainerFacts) -> Recovery {
+    // Only what handed its ports over runs here.
+    let stop = old.is_running().then(|| Step::Stop { container: target(old), grace: old.stop_grace });
     Recovery {
-        actions: vec![Action::best_effort(remove(old))],
+        actions: stop.into_iter().chain([remove(old)]).map(Action::best_effort).collect(),
         note: Some(format!("{} is proven and on record; the old container it replaced is removed", serving.name)),
         serving: Some(serving),
     }
@@ -66,24 +81,39 @@ fn finish(serving: ContainerFacts, old: &ContainerFacts) -> Recovery {
 
 fn undo(name: &Name, facts: &Facts, old: ContainerFacts, unproven: Option<&ContainerFacts>) -> Recovery {
     let mut actions = Vec::new();
-    if let Some(unproven) = unproven {
-        actions.push(Action::required(remove(unproven)));
+    // As long as the ports may lead to it, it runs on under another name.
+    let beside = unproven.filter(|unproven| unproven.handed.is_some());
+    match (unproven, beside) {
+        (Some(unproven), Some(_)) => {
+            actions.push(Action::required(Step::Rename { container: target(unproven), to: new_name(name) }));
+        }
+        (Some(unproven), None) => actions.push(Action::required(remove(unproven))),
+        (None, _) => {}
     }
     let back = ContainerFacts { name: name.to_string(), ..old.clone() };
     actions.push(Action::required(Step::Rename { container: target(&old), to: name.to_string() }));
     let mut recovery = restart(facts, back, actions);
+    recovery.actions.extend(handover::lead_to(facts, name, recovery.serving.as_ref()).map(Action::required));
+    if let Some(beside) = beside {
+        let beside = ContainerFacts { name: new_name(name), ..beside.clone() };
+        recovery.actions.push(Action::required(remove(&beside)));
+    }
     recovery.note = Some(format!("an interrupted deployment had set {} aside; it is put back first", short(&old)));
     recovery
 }
 
 /// No swap was under way, or the first deployment was interrupted, or it was interrupted while the old one stopped.
-fn settle(facts: &Facts, serving: ContainerFacts) -> Recovery {
+fn settle(name: &Name, facts: &Facts, serving: ContainerFacts) -> Recovery {
     let Some(journal) = &facts.journal else {
         return Recovery { serving: Some(serving), ..Recovery::default() };
     };
     match &journal.old {
         None if serving.ours && !is_recorded(&serving, facts) => Recovery {
-            actions: vec![Action::required(remove(&serving))],
+            actions: [remove(&serving)]
+                .into_iter()
+                .chain(handover::lead_to(facts, name, None))
+                .map(Action::required)
+                .collect(),
             note: Some(format!("{} was never proven: its deployment was interrupted; it is removed", serving.name)),
             serving: None,
         },

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::compose::step::ComposeStep;
 use super::create::ContainerOptions;
+use super::handover::HandoverStep;
 use super::run_line;
 use super::swarm::step::SwarmStep;
 use super::task::TaskStep;
@@ -77,6 +78,8 @@ pub enum Step {
         /// Its anonymous volumes go too.
         volumes: bool,
     },
+    /// Hand host ports over in the kernel.
+    Handover(HandoverStep),
     /// Anything with a Compose project.
     Compose(ComposeStep),
     /// Take a reference off an image; the engine drops the image with the last one.
@@ -168,6 +171,8 @@ pub struct Proof {
     pub interval: Duration,
     /// How long it must stay proven.
     pub stable_for: Duration,
+    /// Good answers in a row that prove it, at least 1.
+    pub successes: u32,
 }
 
 fn through_display<S: serde::Serializer>(probe: &Probe, serializer: S) -> Result<S::Ok, S::Error> {
@@ -182,6 +187,7 @@ impl Step {
     pub const fn is_change(&self) -> bool {
         match self {
             Self::Prove { .. } | Self::Record { .. } | Self::Keep { .. } => false,
+            Self::Handover(step) => step.is_change(),
             Self::Compose(step) => step.is_change(),
             Self::Bring(_)
             | Self::Create(_)
@@ -233,8 +239,10 @@ impl Step {
                 ComposeStep::Up { .. } | ComposeStep::Wait { .. } | ComposeStep::Stop { .. } | ComposeStep::Down { .. }
             )
         );
+        let is_drain = matches!(self, Self::Handover(HandoverStep::Drain { .. }));
         let is_swarm = matches!(self, Self::Swarm(step) if step.is_waiting());
         is_compose
+            || is_drain
             || is_swarm
             || matches!(self, Self::Bring(_) | Self::Stop { .. } | Self::Prove { .. } | Self::Task(_))
     }
@@ -243,7 +251,11 @@ impl Step {
     pub const fn is_restoring(&self) -> bool {
         matches!(
             self,
-            Self::Rename { .. } | Self::Start { .. } | Self::Compose(_) | Self::Swarm(SwarmStep::Rollback { .. })
+            Self::Rename { .. }
+                | Self::Start { .. }
+                | Self::Compose(_)
+                | Self::Handover(_)
+                | Self::Swarm(SwarmStep::Rollback { .. })
         )
     }
 }
@@ -268,6 +280,7 @@ impl fmt::Display for Step {
             }
             Self::Remove { container, volumes: true } => write!(f, "docker rm --force --volumes {container}"),
             Self::Remove { container, volumes: false } => write!(f, "docker rm --force {container}"),
+            Self::Handover(step) => write!(f, "{step}"),
             Self::Compose(step) => write!(f, "{step}"),
             Self::Untag { reference } => write!(f, "docker rmi {reference}"),
             Self::Swarm(step) => write!(f, "{step}"),
@@ -309,7 +322,11 @@ impl fmt::Display for Target {
 
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, within {:?}", self.probe, self.timeout)?;
+        write!(f, "{}", self.probe)?;
+        if self.successes > 1 {
+            write!(f, " {} times in a row", self.successes)?;
+        }
+        write!(f, ", within {:?}", self.timeout)?;
         match self.stable_for {
             Duration::ZERO => Ok(()),
             stable => write!(f, ", stable for {stable:?}"),

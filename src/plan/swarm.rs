@@ -346,7 +346,7 @@ impl Planner<'_> {
             Probe::Tcp(address) => Probe::Tcp(address.clone()),
         };
         let (timeout, interval, stable_for) = (health.timeout, health.interval, health.stable_for);
-        let proof = Proof { probe, timeout, interval, stable_for };
+        let proof = Proof { probe, timeout, interval, stable_for, successes: health.successes.unwrap_or(1) };
         self.push(SwarmStep::Probe { service: self.name(), proof });
         Ok(())
     }

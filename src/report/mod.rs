@@ -5,4 +5,5 @@ pub mod json;
 pub mod log;
 pub mod problems;
 pub mod progress;
+pub mod status;
 pub mod text;

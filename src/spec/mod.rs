@@ -4,6 +4,7 @@ pub mod bytes;
 pub mod compose;
 pub mod duration;
 pub mod env_file;
+pub mod handover;
 pub mod problem;
 pub mod service;
 pub mod swarm;
@@ -155,6 +156,8 @@ pub struct Health {
     pub interval: Duration,
     /// How long it must stay proven. Default 0.
     pub stable_for: Duration,
+    /// Good answers in a row that prove it. Default 1, and 3 with `order: start-first`.
+    pub successes: Option<u32>,
 }
 
 /// What is asked of a container.

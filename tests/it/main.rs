@@ -9,6 +9,7 @@ mod compose;
 mod delta;
 mod deploy;
 mod faults;
+mod handover;
 mod images;
 mod interrupt;
 mod options;

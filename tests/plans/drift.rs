@@ -10,6 +10,7 @@ use balehook::image::pin::ImagePin;
 use balehook::plan::Plan;
 use balehook::plan::compose::project::Project;
 use balehook::plan::compose::step::ComposeStep;
+use balehook::plan::handover::HandoverStep;
 use balehook::plan::step::{Bring, ContainerSpec, Proof, Step, Target};
 use balehook::plan::swarm::step::SwarmStep;
 use balehook::plan::task::TaskStep;
@@ -119,6 +120,30 @@ impl Host for Scribe {
     async fn remove(&mut self, container: &Target, volumes: bool) -> Result<(), Failure> {
         let volumes = if volumes { "--volumes " } else { "" };
         self.write(format!("docker rm --force {volumes}{}", container.name))
+    }
+
+    async fn handover(&mut self, step: &HandoverStep) -> Result<(), Failure> {
+        self.write(match step {
+            HandoverStep::Network(network) => {
+                let (first, prefix) = network.subnet;
+                let v6 = network.subnet6.map(|(first, prefix)| format!(" --ipv6 --subnet {first}/{prefix}"));
+                format!(
+                    "docker network create --subnet {first}/{prefix} --gateway {} --ip-range {}{} --opt com.docker.network.bridge.name={} balehook",
+                    balehook::plan::handover::gateway(network),
+                    balehook::plan::handover::ip_range(network),
+                    v6.unwrap_or_default(),
+                    network.bridge
+                )
+            }
+            HandoverStep::Switch { name, to, .. } => {
+                let ports: Vec<String> = to.forwards.iter().map(ToString::to_string).collect();
+                format!("hand {} of {name} to {}", ports.join(" "), to.address)
+            }
+            HandoverStep::Close { name, .. } => format!("close the ports of {name}"),
+            HandoverStep::Drain { container, time } => {
+                format!("leave open connections with {} for {}s", container.name, time.as_secs())
+            }
+        })
     }
 
     async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure> {
@@ -256,8 +281,7 @@ pub fn says(printed: &str, received: &str) -> bool {
 
 #[test]
 fn a_host_receives_exactly_what_every_plan_prints() {
-    for (name, event, facts) in scenes::all() {
-        let plan = scenes::planned(event, &facts);
+    for (name, plan) in scenes::plans() {
         let mut host = Scribe::default();
         let (told, outcome) = run(&plan, &mut host);
         outcome.unwrap();
@@ -332,6 +356,32 @@ fn whichever_step_of_a_project_fails_the_previous_one_comes_back_in_its_own_orde
     assert!(matches!(old, Fate::Back(..)), "{old:?}");
     let (steps, old) = undone(&first, "prove");
     assert_eq!((steps.as_slice(), old), (["/plugins/docker-compose".to_owned()].as_slice(), Fate::None));
+}
+
+#[test]
+fn a_handover_that_fails_leads_the_ports_back_before_the_new_container_ends_and_never_touches_the_old_one() {
+    let all = scenes::handovers();
+    let (_, plan) = all.iter().find(|(name, _)| *name == "handover").unwrap();
+    let back = [
+        "docker rename web web.balehook-new",
+        "docker rename web.balehook-old web",
+        "hand 127.0.0.1:9000->9000/udp 80->8080/tcp of web to 198.18.200.130",
+        "docker kill web.balehook-new",
+        "docker rm --force --volumes web.balehook-new",
+    ];
+    for (step, undone) in [
+        ("prove", &back[3..]),
+        ("docker rename web.balehook-new", &back[..]),
+        ("hand 80", &back[..]),
+        ("record", &back[..]),
+    ] {
+        let mut host = Scribe { fails_at: Some(step), ..Scribe::default() };
+        let (told, outcome) = run(plan, &mut host);
+        let failed = outcome.unwrap_err();
+        assert_eq!(told.undone, undone, "{step}");
+        assert!(matches!(failed.old, Fate::Untouched(_)), "{step}: {:?}", failed.old);
+        assert!(!host.received.iter().any(|line| line.starts_with("docker stop")), "{step}");
+    }
 }
 
 #[test]

@@ -9,10 +9,8 @@ use crate::scenes;
 
 #[test]
 fn every_plan_reads_as_its_golden_file() {
-    let wrong: Vec<String> = scenes::all()
-        .into_iter()
-        .filter_map(|(name, event, facts)| differs(name, &text::plan(&scenes::planned(event, &facts))))
-        .collect();
+    let wrong: Vec<String> =
+        scenes::plans().into_iter().filter_map(|(name, plan)| differs(name, &text::plan(&plan))).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -29,8 +27,7 @@ pub fn differs(name: &str, printed: &str) -> Option<String> {
 
 #[test]
 fn no_plan_prints_or_holds_a_secret() {
-    for (name, event, facts) in scenes::all() {
-        let plan = scenes::planned(event, &facts);
+    for (name, plan) in scenes::plans() {
         let forms = [
             text::plan(&plan),
             format!("{plan:?}"),
@@ -56,6 +53,24 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
     let full = refused(&|facts| *facts = balehook::facts::Facts { keeper_tags: Vec::new(), ..scenes::full() });
     assert_eq!(full.message, "loading needs 10.2 MB in /var/lib/docker, 1.0 MB are free");
     assert_eq!((network.kind, network.message.as_str()), (Kind::Container, "network front does not exist"));
+}
+
+#[test]
+fn where_the_kernel_cannot_hand_the_ports_over_the_plan_says_why_and_never_falls_back_to_the_swap() {
+    let refused = |change: &dyn Fn(&mut balehook::facts::HandoverFacts)| {
+        let mut facts = scenes::handing();
+        change(facts.handover.as_mut().unwrap());
+        let deployment = scenes::read(&scenes::start_first(scenes::text_of(&facts)));
+        plan(LifecycleEvent::ApplicationStart, &deployment, &scenes::asker(), &facts).unwrap_err()
+    };
+    let rootless =
+        refused(&|seen| seen.obstacle = Some(("the engine is rootless".into(), "use a rootful engine".into())));
+    assert_eq!(rootless.message, "`order: start-first` is not possible here: the engine is rootless");
+    assert_eq!(rootless.next.as_deref(), Some("use a rootful engine, or use `order: stop-first` (the swap)"));
+    let route = refused(&|seen| seen.before_ours = vec!["back".into()]);
+    assert!(route.message.contains("the default route to network back"), "{route}");
+    let full = refused(&|seen| seen.taken = (0..=255).map(|last| [198, 18, 200, last].into()).collect());
+    assert_eq!((full.kind, full.message.as_str()), (Kind::Container, "network balehook has no free address"));
 }
 
 #[test]

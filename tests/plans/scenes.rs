@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use balehook::facts::{ContainerFacts, EngineFacts, Facts, ImageFacts, Known, Room};
+use balehook::facts::{
+    ContainerFacts, EngineFacts, Facts, Handed, HandoverFacts, ImageFacts, Known, NetworkFacts, Room,
+};
 use balehook::image::delta::Missing;
 use balehook::image::pin::ImagePin;
 use balehook::input::appspec::AppSpecText;
@@ -133,6 +135,7 @@ pub fn container(name: &str, id: &str, state: &str) -> ContainerFacts {
         deployment: Some("d-OLD".into()),
         stop_grace: Duration::from_secs(20),
         image: pin("1.4.1").argument(),
+        handed: None,
     }
 }
 
@@ -196,13 +199,106 @@ pub fn deployment_of(facts: &Facts) -> Deployment {
     if facts.compose.is_some() {
         return crate::compose::deployment();
     }
+    read(&text_of(facts))
+}
+
+/// The scenes' file.
+pub fn text_of(facts: &Facts) -> String {
     let from_archive = matches!(facts.images.first(), Some(ImageFacts { pin: ImagePin::Content { .. }, .. }));
     let text = if facts.swarm.is_some() { crate::swarm::APPSPEC } else { APPSPEC };
-    if from_archive { read(&text.replace(ARCHIVE.0, ARCHIVE.1)) } else { read(text) }
+    if from_archive { text.replace(ARCHIVE.0, ARCHIVE.1) } else { text.to_owned() }
+}
+
+/// The order in which releases follow each other in a scene.
+pub const START_FIRST: &str = "    update_config: {order: start-first, drain: 15s}\n";
+
+/// A host that can hand ports over; `behind`: the container that they lead to.
+pub fn kernel(exists: bool, behind: Option<&str>) -> HandoverFacts {
+    let subnet = ("198.18.200.0".parse().unwrap(), 24);
+    HandoverFacts {
+        network: NetworkFacts { subnet, subnet6: None, bridge: "balehook0".into() },
+        exists,
+        taken: Vec::new(),
+        before_ours: Vec::new(),
+        behind: behind.map(|id| id.repeat(64 / id.len())),
+        is_open: behind.is_some(),
+        obstacle: None,
+    }
+}
+
+/// A container to which the kernel hands the ports.
+pub fn handed(name: &str, id: &str, address: &str) -> ContainerFacts {
+    let forwards = vec!["127.0.0.1:9000->9000/udp".parse().unwrap(), "80->8080/tcp".parse().unwrap()];
+    let handed = Handed { address: address.parse().unwrap(), address6: None, forwards };
+    ContainerFacts { handed: Some(handed), ..container(name, id, "running") }
+}
+
+/// A host on which 1.4.1 runs behind handed ports.
+pub fn handing() -> Facts {
+    let containers = vec![handed("web", "a1", "198.18.200.130")];
+    Facts { containers, handover: Some(kernel(true, Some("a1"))), ..serving() }
+}
+
+/// The same where the tables were flushed.
+pub fn flushed() -> Facts {
+    Facts { handover: Some(kernel(true, None)), ..handing() }
+}
+
+/// A host on which a handover was cut off before the release was recorded.
+pub fn cut() -> Facts {
+    let containers = vec![handed("web.balehook-old", "a1", "198.18.200.130"), handed("web", "c3", "198.18.200.131")];
+    Facts { containers, handover: Some(kernel(true, Some("c3"))), journal: interrupted().journal, ..serving() }
+}
+
+/// A host on which a handover was cut off after that.
+pub fn cut_late() -> Facts {
+    let mut facts = cut();
+    facts.releases.insert(0, release("1.4.2", "d-CUT", "c3"));
+    facts
 }
 
 pub fn planned(event: LifecycleEvent, facts: &Facts) -> Plan {
     plan(event, &deployment_of(facts), &asker(), facts).unwrap()
+}
+
+/// The plan for the scenes' file after a change to it.
+pub fn planned_with(event: LifecycleEvent, facts: &Facts, change: impl Fn(String) -> String) -> Plan {
+    plan(event, &read(&change(text_of(facts))), &asker(), facts).unwrap()
+}
+
+/// The scenes' file with the handover.
+pub fn start_first(text: String) -> String {
+    text.replace("  health: {", &format!("{START_FIRST}  health: {{"))
+}
+
+/// Every scene of the handover with its name and its plan.
+pub fn handovers() -> Vec<(&'static str, Plan)> {
+    let (start, stop) = (LifecycleEvent::ApplicationStart, LifecycleEvent::ApplicationStop);
+    let fresh = Facts { handover: Some(kernel(false, None)), ..empty() };
+    let crossing = Facts { handover: Some(kernel(true, None)), ..serving() };
+    vec![
+        ("handover-first", planned_with(start, &fresh, start_first)),
+        ("handover", planned_with(start, &handing(), start_first)),
+        ("handover-after-a-flush", planned_with(start, &flushed(), start_first)),
+        ("handover-after-interruption", planned_with(start, &cut(), start_first)),
+        ("handover-after-late-interruption", planned_with(start, &cut_late(), start_first)),
+        ("handover-from-the-swap", planned_with(start, &crossing, start_first)),
+        ("handover-to-the-swap", planned(start, &handing())),
+        ("handover-stop", planned_with(stop, &handing(), start_first)),
+        ("handover-validate", planned_with(LifecycleEvent::ValidateService, &validated(), start_first)),
+    ]
+}
+
+/// The wanted image serves.
+fn validated() -> Facts {
+    let serving = ContainerFacts { digest: Some(digest("1.4.2").to_string()), ..handed("web", "a1", "198.18.200.130") };
+    Facts { containers: vec![serving], ..handing() }
+}
+
+/// Every plan with its name.
+pub fn plans() -> Vec<(&'static str, Plan)> {
+    let swaps = all().into_iter().map(|(name, event, facts)| (name, planned(event, &facts)));
+    swaps.chain(handovers()).collect()
 }
 
 /// Every scene with its name.

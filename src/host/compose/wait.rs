@@ -159,8 +159,13 @@ async fn outside(proof: &ProjectProof, all: &[ContainerSummary], project: &str) 
 impl Watched {
     fn new(service: &str, seen: &ContainerInspectResponse) -> Self {
         let state = seen.state.clone().unwrap_or_default();
-        let proof =
-            Proof { probe: Probe::Auto, timeout: Duration::ZERO, interval: Duration::ZERO, stable_for: Duration::ZERO };
+        let proof = Proof {
+            probe: Probe::Auto,
+            timeout: Duration::ZERO,
+            interval: Duration::ZERO,
+            stable_for: Duration::ZERO,
+            successes: 1,
+        };
         Self {
             service: service.to_owned(),
             restarts: seen.restart_count.unwrap_or(0),

@@ -214,6 +214,7 @@ const OWN: [&str; 5] = ["PATH", "HOME", "DOCKER_CONFIG", "DOCKER_HOST", "LC_ALL"
 
 fn replaced_facts(container: &ContainerSummary) -> ContainerFacts {
     ContainerFacts {
+        handed: None,
         id: container.id.clone().unwrap_or_default(),
         name: name_of(container),
         ours: true,

@@ -22,6 +22,7 @@ use bollard::models::{ContainerCreateBody, EndpointSettings, HostConfig};
 
 use crate::input::yaml::Node;
 use crate::spec::ArchiveLocation;
+use crate::spec::handover::{self, Handover};
 use crate::spec::problem::Problems;
 use crate::spec::types::EnvVar;
 
@@ -40,6 +41,8 @@ pub struct Service {
     pub platform: Option<String>,
     /// Options that only newer engines know, with the lowest API version.
     pub needs: Vec<(&'static str, (u32, u32))>,
+    /// `update_config.order: start-first`; `None` is the swap.
+    pub handover: Option<Handover>,
 }
 
 /// One entry of `env_file`.
@@ -201,6 +204,9 @@ pub fn parse_as(
     });
     conflicts(&mut field, &service, &host);
     service.body.host_config = Some(host);
+    if service.handover.is_some() {
+        can_be_handed_over(&mut field, &service);
+    }
     service
 }
 
@@ -236,6 +242,44 @@ fn conflicts(field: &mut Field<'_, '_>, service: &Service, host: &HostConfig) {
     }
     if host.nano_cpus.is_some() && (host.cpu_quota.is_some() || host.cpu_period.is_some()) {
         field.refuse::<()>("`cpus` excludes `cpu_quota` and `cpu_period`", "keep `cpus`");
+    }
+}
+
+/// What cannot run beside its successor, or has no port that could be handed over.
+fn can_be_handed_over(field: &mut Field<'_, '_>, service: &Service) {
+    const SWAP: &str = "or leave `update_config` out: `stop-first` is the swap";
+    let host = service.body.host_config.clone().unwrap_or_default();
+    if let Some(mode) = host.network_mode.filter(|mode| !mode.is_empty()) {
+        let message = format!("`order: start-first` is not possible with `network_mode: {mode}`");
+        field.refuse::<()>(
+            message,
+            &format!("the container needs an address of its own on our network: leave `network_mode` out, {SWAP}"),
+        );
+    }
+    if service.body.networking_config.is_some() {
+        field.refuse::<()>(
+            "`order: start-first` is not possible with `mac_address`",
+            &format!("two containers run at once: leave it out, {SWAP}"),
+        );
+    }
+    for (network, endpoint) in &service.networks {
+        if endpoint.ipam_config.is_some() || endpoint.mac_address.is_some() {
+            let message =
+                format!("`order: start-first` is not possible with an address of its own on network {network}");
+            field.refuse::<()>(message, &format!("two containers run at once: leave the address out, {SWAP}"));
+        }
+    }
+    match handover::forwards(&service.body) {
+        Ok(forwards) if forwards.is_empty() => {
+            field.refuse::<()>(
+                "`order: start-first` needs `ports`: there is nothing to hand over",
+                &format!("write `ports: [\"80:8080\"]`, {SWAP}"),
+            );
+        }
+        Ok(_) => {}
+        Err(why) => {
+            field.refuse::<()>(format!("`order: start-first` {why}"), SWAP);
+        }
     }
 }
 

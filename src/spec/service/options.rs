@@ -11,6 +11,7 @@ use super::{EnvFile, Service, Surroundings};
 use crate::facts;
 use crate::input::yaml::Value;
 use crate::spec::ArchiveLocation;
+use crate::spec::handover::{DRAIN, Handover};
 use crate::spec::types::{EnvVar, Refused, Secret};
 
 /// Parts of a variable's name that say that its value is a secret: plans hide it.
@@ -98,7 +99,7 @@ pub(super) fn read(
         "platform" => service.platform = field.parsed(platform),
         "sysctls" => host.sysctls = Some(field.map()),
         "storage_opt" => host.storage_opt = Some(field.map()),
-        "update_config" => update_config(field),
+        "update_config" => service.handover = update_config(field),
         _ => return false,
     }
     true
@@ -287,16 +288,27 @@ fn platform(text: &str) -> Result<String, Refused> {
     }
 }
 
-fn update_config(field: &mut Field<'_, '_>) {
-    field.known(&["order"], |name, field| {
-        if name == "order" && field.node.as_text() == Some("start-first") {
-            field.refuse::<()>(
-                "`start-first` is not supported by this version",
-                "leave it out: `stop-first` is the swap",
-            );
-        } else if name == "order" {
-            field.one_of(&["stop-first", "start-first"]);
+/// Compose's and swarm's own words; `drain` is ours.
+fn update_config(field: &mut Field<'_, '_>) -> Option<Handover> {
+    let (mut order, mut drain) = (None, None);
+    field.known(&["order", "drain"], |name, field| {
+        match name {
+            "order" => order = field.one_of(&["stop-first", "start-first"]),
+            "drain" => drain = field.parsed(drain_time),
+            _ => return false,
         }
-        name == "order"
+        true
     });
+    let is_start_first = order.as_deref() == Some("start-first");
+    if drain.is_some() && !is_start_first {
+        return field
+            .refuse("`drain` needs `order: start-first`", "with the swap no connection outlives the old container");
+    }
+    is_start_first.then(|| Handover { drain: drain.unwrap_or(DRAIN) })
+}
+
+fn drain_time(text: &str) -> Result<std::time::Duration, Refused> {
+    const MOST: std::time::Duration = std::time::Duration::from_secs(3600);
+    let found = crate::spec::duration::parse(text)?;
+    if found <= MOST { Ok(found) } else { Err(Refused(format!("must be at most {MOST:?}"))) }
 }

@@ -10,7 +10,9 @@ use crate::spec::problem::{Problems, nearest};
 use crate::spec::service::{self, Surroundings, location};
 use crate::spec::task;
 use crate::spec::types::{ContentDigest, LifecycleEvent, Name, Refused};
-use crate::spec::{ArchiveLocation, Container, Deployment, Health, ImageSource, Mode, Probe, duration, swarm};
+use crate::spec::{
+    ArchiveLocation, Container, Deployment, Health, ImageSource, Mode, Probe, duration, handover, swarm,
+};
 
 /// The section's keys.
 const KEYS: &[&str] = &["name", "container", "compose", "swarm", "health", "keep", "before", "after"];
@@ -31,6 +33,9 @@ pub(super) fn read(
     let health = health(section, path, &timeouts, problems);
     let wait = health.as_ref().map_or(Duration::from_secs(60), |health| health.timeout);
     let mode = mode(section, path, wait, around, problems);
+    if let (Some(Mode::Container(container)), Some(health)) = (&mode, &health) {
+        proven_at_its_own_address(section, path, container, health, problems);
+    }
     let tasks = task::read(section, path, around, &timeouts, problems);
     let bundle_root = around.bundle_root.to_owned();
     Some(Deployment { name: name?, bundle_root, mode: mode?, health: health?, keep: keep?, tasks, timeouts })
@@ -238,13 +243,14 @@ fn health(
         timeout: Duration::from_secs(60),
         interval: milliseconds(100),
         stable_for: Duration::ZERO,
+        successes: None,
     };
     let Some((_, node)) = section.get("health").filter(|(_, node)| !node.is_null()) else {
         enough_time(section, path, &default, timeouts, problems);
         return Some(default);
     };
     let path = format!("{path}.health");
-    unknown_keys(node, &path, &["http", "tcp", "timeout", "interval", "stable_for"], problems);
+    unknown_keys(node, &path, &["http", "tcp", "timeout", "interval", "stable_for", "successes"], problems);
     let mut time = |key: &str, least: Duration, most: Duration, default: Duration| {
         let Some((_, value)) = node.get(key) else { return Some(default) };
         parsed(value, &format!("{path}.{key}"), problems, |text| {
@@ -257,9 +263,42 @@ fn health(
     let interval = time("interval", milliseconds(100), milliseconds(250), default.interval);
     let stable_for = time("stable_for", Duration::ZERO, Duration::from_secs(3600), default.stable_for);
     let probe = probe(node, &path, problems);
-    let health = Health { probe: probe?, timeout: timeout?, interval: interval?, stable_for: stable_for? };
+    let successes = successes(node, &path, problems);
+    let health = Health { probe: probe?, timeout: timeout?, interval: interval?, stable_for: stable_for?, successes };
     enough_time(node, &path, &health, timeouts, problems);
     Some(health)
+}
+
+fn successes(health: &Node, path: &str, problems: &mut Problems) -> Option<u32> {
+    let (_, value) = health.get("successes")?;
+    let count = value.as_i64().filter(|count| (1..=1000).contains(count)).and_then(|count| u32::try_from(count).ok());
+    if count.is_none() {
+        let message = format!("a whole number from 1 is expected, not {}", value.describe());
+        let help = "write `successes: 3`: good answers in a row".to_owned();
+        problems.error(value.place, &format!("{path}.successes"), message, help);
+    }
+    count
+}
+
+/// With `order: start-first` the host's port still belongs to the old container while the new one is proven.
+fn proven_at_its_own_address(
+    section: &Node,
+    path: &str,
+    container: &Container,
+    health: &Health,
+    problems: &mut Problems,
+) {
+    let Some((_, node)) = section.get("health").filter(|_| container.service.handover.is_some()) else { return };
+    let forwards = handover::forwards(&container.service.body).unwrap_or_default();
+    if let Err(Refused(why)) = handover::probe_at(&health.probe, &forwards, "192.0.2.1".parse().ok()) {
+        let help = "write a path, `http: /healthz`, or `tcp: :80` with a host port of `ports`".to_owned();
+        problems.error(
+            node.place,
+            &format!("{path}.health"),
+            format!("with `order: start-first` the probe {why}"),
+            help,
+        );
+    }
 }
 
 fn enough_time(

@@ -163,6 +163,13 @@ impl Bundle {
         Running::start(command).wait()
     }
 
+    /// `balehook status`.
+    pub fn status(&self, args: &[&str]) -> Outcome {
+        let mut command = self.command(world(), std::ffi::OsStr::new(BINARY));
+        command.arg("status").args(args);
+        Running::start(command).wait()
+    }
+
     /// `balehook resume`.
     pub fn resume(&self) -> Outcome {
         self.run_bare(&["resume"])

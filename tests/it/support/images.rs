@@ -20,6 +20,23 @@ pub fn web(tag: &str, version: &str) -> Image {
     Image::new(tag).file("www/index.html", format!("{version}\n")).file("www/healthz", "ok\n").command(&command)
 }
 
+/// The server that is compiled for the handover's tests: it takes `boot` seconds to come up on `ports` (`tcp:80`).
+pub fn server(tag: &str, version: &str, boot: u32, ports: &[&str]) -> Image {
+    static BINARY: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+    let binary = BINARY.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("server");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/server.rs");
+        let options = ["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"];
+        let rustc = std::process::Command::new("rustc").args(options).arg(&program).arg(source).output().unwrap();
+        assert!(rustc.status.success(), "{}", String::from_utf8_lossy(&rustc.stderr));
+        std::fs::read(program).unwrap()
+    });
+    let boot = boot.to_string();
+    let command: Vec<&str> = ["/bin/server", version, &boot].into_iter().chain(ports.iter().copied()).collect();
+    Image::new(tag).file("bin/server", binary.clone()).command(&command)
+}
+
 impl Image {
     /// Busybox alone.
     pub fn new(tag: &str) -> Self {

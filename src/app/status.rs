@@ -1,0 +1,29 @@
+//! `status`: what was deployed on this host, as the engine and the kernel have it now.
+
+use std::io;
+
+use super::{Context, say};
+use crate::cli::Format;
+use crate::error::Failure;
+use crate::host::engine::Engine;
+use crate::report::status::{self, Status};
+use crate::report::text::Console;
+
+/// Prints one entry for each container of ours.
+pub(crate) async fn status(context: &Context, format: Format) -> u8 {
+    match look(context).await {
+        Ok(found) => {
+            let text = match format {
+                Format::Text => status::text(&found),
+                Format::Json => format!("{:#}\n", status::json(&found)),
+            };
+            Console::new(&mut io::stdout()).whole(&text);
+            0
+        }
+        Err(failure) => say(&failure),
+    }
+}
+
+async fn look(context: &Context) -> Result<Vec<Status>, Failure> {
+    Engine::connect(context.env.lookup("DOCKER_HOST"))?.status().await
+}
