@@ -49,7 +49,8 @@ pub struct LiveHost {
     pub env: HookEnv,
     created: Option<String>,
     loaded: Vec<(ImagePin, String)>,
-    under_way: Option<Group>,
+    /// The command of a task that runs, or was left running when the plan had to stop.
+    pub under_way: Option<Group>,
 }
 
 impl LiveHost {
@@ -229,6 +230,7 @@ impl Host for LiveHost {
             TaskStep::Command { name, command, timeout } => {
                 command::command(&mut self.under_way, name, command, &self.env, *timeout).await
             }
+            TaskStep::Compose(task) => compose::run_task(self, task).await,
             TaskStep::Remove { container } => self.engine.remove(container).await,
             TaskStep::End { name } => {
                 if let Some(group) = self.under_way.take() {

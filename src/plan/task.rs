@@ -3,6 +3,8 @@
 //! A task runs beside what serves. Its container has the service's options, but for those by which somebody would find
 //! it in the service's place: ports, network aliases, fixed addresses, labels.
 
+pub mod compose;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
@@ -42,6 +44,8 @@ pub enum TaskStep {
         /// How long it may run.
         timeout: Duration,
     },
+    /// Run a service of a Compose project once, to its end, and remove its container.
+    Compose(Box<compose::ComposeTask>),
     /// Kill and remove a task's container. Nothing to do when it is gone.
     Remove {
         /// The container's name.
@@ -103,12 +107,13 @@ pub fn around(
         run(&mut options, inside, of_service);
         options.body.labels = Some(labels(deployment, asker, image, task));
         let of_the_service = facts.environment.yes().map(Vec::as_slice).unwrap_or_default();
-        Ok(ContainerSpec {
+        let spec = ContainerSpec {
             name: container_name(&deployment.name, &task.name),
             image: image.pin.clone(),
             options,
             environment: environment(of_the_service, &task.environment),
-        })
+        };
+        Ok(in_container(task, spec))
     })
 }
 
@@ -137,16 +142,16 @@ pub fn images<'a>(
 }
 
 impl Around {
-    /// Their steps, in the file's order. `spec` makes the container of a task that has one.
+    /// Their steps, in the file's order. `container` makes that of a task in a container.
     ///
     /// # Errors
-    /// Those of `spec`.
+    /// Those of `container`.
     pub fn of(
         tasks: &Tasks,
-        spec: impl Fn(&Task, &InContainer) -> Result<ContainerSpec, Failure>,
+        container: impl Fn(&Task, &InContainer) -> Result<Action, Failure>,
     ) -> Result<Self, Failure> {
         let action = |task: &Task| match &task.work {
-            Work::Container(inside) => Ok(in_container(task, spec(task, inside)?)),
+            Work::Container(inside) => container(task, inside),
             Work::Command(command) => Ok(on_host(task, command)),
         };
         let actions = |tasks: &[Task]| tasks.iter().map(action).collect::<Result<Vec<_>, Failure>>();
@@ -242,6 +247,10 @@ impl TaskStep {
                 format!("task {name}: docker run … {}{}", spec.image.describe(), command.collect::<String>())
             }
             Self::Command { name, command, .. } => format!("task {name}: {command}"),
+            Self::Compose(task) => {
+                let words: Vec<String> = task.command.iter().map(|word| quoted(word)).collect();
+                format!("task {}: docker compose … run … {}", task.name, words.join(" "))
+            }
             Self::Remove { .. } | Self::End { .. } => self.to_string(),
         }
     }
@@ -252,6 +261,10 @@ impl fmt::Display for TaskStep {
         match self {
             Self::Container { spec, timeout, .. } => write!(f, "timeout {} {}", timeout.as_secs(), run_line(spec)),
             Self::Command { command, timeout, .. } => write!(f, "timeout {} {command}", timeout.as_secs()),
+            Self::Compose(task) => {
+                let words: Vec<String> = task.argv().iter().map(|word| quoted(word)).collect();
+                write!(f, "timeout {} {}", task.timeout.as_secs(), words.join(" "))
+            }
             Self::Remove { container } => write!(f, "docker rm --force --volumes {container}"),
             Self::End { name } => write!(f, "kill task {name}"),
         }

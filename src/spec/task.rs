@@ -17,9 +17,10 @@ use super::{ArchiveLocation, ImageNeed, ImageSource};
 use crate::input::yaml::{Node, Value};
 
 /// The keys of a task.
-const KEYS: &[&str] = &["name", "run", "image", "command", "entrypoint", "user", "environment", "timeout", "required"];
+const KEYS: &[&str] =
+    &["name", "run", "service", "image", "command", "entrypoint", "user", "environment", "timeout", "required"];
 /// Those of them that only a container has.
-const OF_A_CONTAINER: [&str; 4] = ["image", "command", "entrypoint", "user"];
+const OF_A_CONTAINER: [&str; 5] = ["service", "image", "command", "entrypoint", "user"];
 /// How long a task may take, where it says nothing.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Words that only a shell understands.
@@ -61,6 +62,8 @@ pub enum Work {
 /// What a task's container has that the service's has not.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct InContainer {
+    /// `service`: whose container it is, in a Compose project; always there in that mode, and in no other.
+    pub service: Option<String>,
     /// `image`, in place of the service's.
     pub image: Option<ImageSource>,
     /// `command`, in place of the service's and of the image's.
@@ -108,12 +111,16 @@ pub(in crate::spec) fn read(
     let mut list = |key: &str| match section.get(key).filter(|(_, node)| !node.is_null()) {
         Some((_, node)) => {
             let mut field = Field { node, path: format!("{path}.{key}"), problems: &mut *problems };
-            field.items(|item| task(item, key == "before", around))
+            field.items(|item| {
+                of_a_project(item, section.get("compose").is_some());
+                task(item, key == "before", around)
+            })
         }
         None => Vec::new(),
     };
     let tasks = Tasks { before: list("before"), after: list("after") };
     names(section, path, problems);
+    not_in_a_swarm(section, path, &tasks, problems);
     enough_time(section, path, &tasks, timeouts, problems);
     tasks
 }
@@ -125,6 +132,7 @@ fn task(field: &mut Field<'_, '_>, is_before: bool, around: &Surroundings<'_>) -
         match key {
             "name" => name = field.parsed(str::parse),
             "run" => run = on_host(field, around.bundle_root),
+            "service" => inside.service = field.text(),
             "image" => inside.image = section::image_source(field.node, &field.path, around, field.problems),
             "command" => inside.command = command(field),
             "entrypoint" => inside.entrypoint = command(field),
@@ -141,6 +149,20 @@ fn task(field: &mut Field<'_, '_>, is_before: bool, around: &Surroundings<'_>) -
         field.refuse::<()>("`name` is missing", "write `name: migrate`: the report and the container bear it");
     }
     Some(Task { name: name?, work: work?, environment: extra, timeout, required })
+}
+
+/// A project has several services, with the images that its files name.
+fn of_a_project(field: &mut Field<'_, '_>, is_project: bool) {
+    let node = field.node;
+    let has = |key: &str| node.get(key).is_some();
+    if has("service") && !is_project {
+        field.refuse::<()>("`service` names one of a Compose project", "leave it out: there is one service");
+    } else if is_project && has("image") {
+        let help = "add a service with that image and `scale: 0` to the Compose file, and name it with `service:`";
+        field.refuse::<()>("a task of a Compose project runs one of its services", help);
+    } else if is_project && !has("service") && OF_A_CONTAINER.iter().any(|key| has(key)) {
+        field.refuse::<()>("`service` is missing", "write `service: web`: the one whose configuration the task takes");
+    }
 }
 
 /// A command on the host, or a container: a task must say which.
@@ -212,6 +234,18 @@ fn limit(text: &str) -> Result<Duration, Refused> {
     let found = super::duration::parse(text)?;
     let good = (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&found);
     if good { Ok(found) } else { Err(Refused("must be from 1s to 1h".into())) }
+}
+
+/// Several managers deploy at once there: who of them runs a task is not decided yet.
+fn not_in_a_swarm(section: &Node, path: &str, tasks: &Tasks, problems: &mut Problems) {
+    for (key, list) in [("before", &tasks.before), ("after", &tasks.after)] {
+        let Some((node, _)) = section.get(key).filter(|_| !list.is_empty() && section.get("swarm").is_some()) else {
+            continue;
+        };
+        let message = format!("`{key}` is not supported with `swarm:` yet");
+        let help = "run it from a hook of your own, on one host".to_owned();
+        problems.error(node.place, &format!("{path}.{key}"), message, help);
+    }
 }
 
 /// The name is the container's and the report's: it must tell one task from another.

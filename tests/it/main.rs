@@ -19,3 +19,4 @@ mod room;
 mod support;
 mod swarm;
 mod tasks;
+mod tasks_compose;

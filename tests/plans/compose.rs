@@ -11,7 +11,7 @@ use balehook::spec::{ArchiveLocation, Deployment, ImageNeed, ImageSource};
 
 use crate::scenes::{self, digest, pin};
 
-const APPSPEC: &str = r#"
+pub const APPSPEC: &str = r#"
 version: 0.0
 os: linux
 hooks:

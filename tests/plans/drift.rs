@@ -84,6 +84,7 @@ impl Host for Scribe {
                 });
                 format!("timeout {} {}{words}", timeout.as_secs(), env.collect::<String>())
             }
+            TaskStep::Compose(task) => format!("timeout {} {}", task.timeout.as_secs(), task.argv().join(" ")),
             TaskStep::Remove { container } => format!("docker rm --force --volumes {container}"),
             TaskStep::End { name } => format!("kill task {name}"),
         };

@@ -49,8 +49,8 @@ pub fn deployment_text(text: &str) -> Deployment {
 pub fn read(text: &str) -> Deployment {
     let bundle = tempfile::tempdir().unwrap();
     for (folder, file) in [("hooks", "balehook"), ("scripts", "smoke.sh"), ("app", "compose.yml")] {
-        std::fs::create_dir(bundle.path().join(folder)).unwrap();
-        std::fs::write(bundle.path().join(folder).join(file), "").unwrap();
+        std::fs::create_dir_all(bundle.path().join(folder)).unwrap();
+        std::fs::write(bundle.path().join(folder).join(file), "services: {}").unwrap();
     }
     let text = AppSpecText { path: bundle.path().join("appspec.yml"), text: text.trim_start().into(), had_mark: false };
     let (deployment, problems) = validate::validate(&text, &HookEnv::default());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use balehook::error::Kind;
+use balehook::error::{Failure, Kind};
 use balehook::exec::{self, Fate, Stop};
 use balehook::facts::{Facts, ImageFacts};
 use balehook::image::pin::ImagePin;
@@ -14,7 +14,7 @@ use balehook::spec::Deployment;
 use balehook::spec::types::LifecycleEvent;
 
 use crate::drift::{Scribe, Told, run, says};
-use crate::{golden, scenes};
+use crate::{compose, golden, scenes};
 
 const TASKS: &str = r#"
   before:
@@ -56,6 +56,22 @@ fn with_tool(architecture: &str) -> Facts {
 
 fn with_tasks(tasks: &str) -> Deployment {
     scenes::read(&format!("{}{tasks}", scenes::APPSPEC.trim_end()).replace("timeout: 300}", "timeout: 900}"))
+}
+
+/// Tasks of a Compose project.
+const OF_A_PROJECT: &str = r#"
+  before:
+    - {name: migrate, service: web, command: [bin/migrate, "--to", "the newest"], user: admin, timeout: 5m,
+       environment: {LOG_LEVEL: debug, DB_PASSWORD: hunter2}}
+  after:
+    - {name: warm, service: db, entrypoint: [/bin/warm, "all of it"], required: true}
+    - {name: tell, run: "logger 'it runs'", timeout: 5s}
+"#;
+
+fn of_a_project(tasks: &str, facts: &Facts) -> Result<Plan, Failure> {
+    let deployment =
+        scenes::read(&format!("{}{tasks}", compose::APPSPEC.trim_end()).replace("timeout: 300}", "timeout: 900}"));
+    plan(LifecycleEvent::ApplicationStart, &deployment, &scenes::asker(), facts)
 }
 
 /// A host on which a killed deployment left the container of a task.
@@ -172,6 +188,29 @@ fn a_tasks_own_image_for_another_processor_is_refused_before_anything_is_touched
 }
 
 #[test]
+fn a_task_that_names_a_service_which_the_project_lacks_is_refused_before_anything_is_touched() {
+    let refused = of_a_project(&OF_A_PROJECT.replace("service: db", "service: bd"), &compose::serving()).unwrap_err();
+    assert_eq!(refused.kind, Kind::Appspec);
+    assert_eq!(refused.message, "task warm names `bd`, which is no active service");
+    assert!(refused.next.unwrap().contains("db, web"));
+}
+
+#[test]
+fn a_before_of_a_project_that_fails_comes_before_any_container_is_touched() {
+    let mut host = Scribe { fails_at: Some("timeout 300 /plugins/docker-compose"), ..Scribe::default() };
+    let (told, outcome) = run(&of_a_project(OF_A_PROJECT, &compose::serving()).unwrap(), &mut host);
+    assert_eq!(outcome.unwrap_err().failure.message, "told to fail");
+    assert_eq!(told.undone[..2], ["kill task migrate", "docker rm --force --volumes web.balehook-task-migrate"]);
+    assert!(!told.begun.iter().any(|line| line.contains(" up --detach")), "{:?}", told.begun);
+}
+
+#[test]
+fn an_unchanged_project_runs_no_task() {
+    let plan = of_a_project(OF_A_PROJECT, &compose::same()).unwrap();
+    assert!(tasks_of(&plan).is_empty(), "{}", text::plan(&plan));
+}
+
+#[test]
 fn an_unchanged_release_runs_no_task() {
     let plan = start(&unchanged());
     assert!(tasks_of(&plan).is_empty() && !plan.has_changes(), "{}", text::plan(&plan));
@@ -195,6 +234,7 @@ fn every_plan_with_tasks_reads_as_its_golden_file_and_holds_no_secret() {
     let tool = plan(LifecycleEvent::ApplicationStart, &with_tasks(TOOL), &scenes::asker(), &with_tool("amd64"));
     let scenes = [
         ("start-task-tool", tool.unwrap()),
+        ("compose-start-tasks", of_a_project(OF_A_PROJECT, &compose::serving()).unwrap()),
         ("start-tasks", start(&scenes::serving())),
         ("start-tasks-first", start(&scenes::empty())),
         ("start-tasks-left", start(&left())),

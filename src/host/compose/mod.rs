@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use super::engine::Engine;
 use super::live::LiveHost;
+use super::task::command;
 use crate::error::{Failure, Kind};
 use crate::plan::compose::project::{Project, Tool};
 use crate::plan::compose::step::ComposeStep;
+use crate::plan::task::compose::ComposeTask;
 use crate::release::Observed;
 use crate::spec::types::{EnvVar, Secret};
 use tool::Processes;
@@ -48,6 +50,22 @@ pub async fn perform(host: &LiveHost, step: &ComposeStep) -> Result<(), Failure>
                 .map_err(|error| Failure::new(Kind::State, format!("cannot remove {}: {error}", copy.display())))
         }
     }
+}
+
+/// Runs a service once, to its end. Compose leaves its container behind where it is killed.
+///
+/// # Errors
+/// [`Kind::Task`] with its last lines; [`Kind::State`], [`Kind::Container`] where Compose cannot be run.
+pub async fn run_task(host: &mut LiveHost, task: &ComposeTask) -> Result<(), Failure> {
+    let variables = variables(&task.project)?;
+    let processes = Processes { settings: &host.credentials, docker_host: &host.engine.address };
+    let mut process = processes.command(&task.argv(), &variables);
+    command::set(&mut process, &task.environment);
+    let cannot =
+        |error| Failure::new(Kind::Container, format!("cannot run {}: {error}", task.project.tool.argv.join(" ")));
+    let ended = command::run(&mut host.under_way, &task.name, process, task.timeout).await.map_err(cannot)?;
+    let removed = host.engine.remove(&task.container).await;
+    ended.and(removed)
 }
 
 /// Runs Compose with the very words that the step prints. Where the Compose of a recorded release is gone, with the one

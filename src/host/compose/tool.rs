@@ -89,7 +89,8 @@ impl Processes<'_> {
             .map_err(|error| failed(error.to_string()))
     }
 
-    fn command(&self, argv: &[String], variables: &[EnvVar]) -> Command {
+    /// The process, as Compose is always started: killed when it is dropped.
+    pub fn command(&self, argv: &[String], variables: &[EnvVar]) -> Command {
         let mut words = argv.iter();
         // Looked up on the hook's PATH, not on our own.
         let program = words.next().map(|name| self.on_path(name)).unwrap_or_default();

@@ -84,7 +84,22 @@ pub async fn command(
     env: &HookEnv,
     limit: Duration,
 ) -> Result<(), Failure> {
-    let group = start(command, env).map_err(|error| not_started(task, command, &error))?;
+    let process = process(command, env).map_err(|error| not_started(task, command, &error))?;
+    run(under_way, task, process, limit).await.map_err(|error| not_started(task, command, &error))?
+}
+
+/// A process to its end, in a group of its own and without standard input. It stays in `under_way` when this future is
+/// dropped.
+///
+/// # Errors
+/// It cannot be started; or, inside, [`Kind::Task`]: it ends with another exit code than 0, or takes too long.
+pub async fn run(
+    under_way: &mut Option<Group>,
+    task: &str,
+    process: Command,
+    limit: Duration,
+) -> io::Result<Result<(), Failure>> {
+    let group = start(process)?;
     let group = under_way.insert(group);
     let mut output = Output::new(task);
     let ended = tokio::time::timeout(limit, group.follow(&mut output)).await;
@@ -92,12 +107,12 @@ pub async fn command(
     if let Some(group) = under_way.take() {
         group.end(&mut output).await;
     }
-    match ended {
+    Ok(match ended {
         Err(_) => Err(failed(task, &too_long(limit), output)),
         Ok(Err(error)) => Err(failed(task, &format!("is lost: {error}"), output)),
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(failed(task, &how(status), output)),
-    }
+    })
 }
 
 fn how(status: ExitStatus) -> String {
@@ -109,8 +124,19 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-/// The process in a group of its own, without standard input, and one pipe for what it says, in order.
-fn start(command: &HostCommand, env: &HookEnv) -> io::Result<Group> {
+/// In a group of its own, without standard input, and one pipe for what it says, in order.
+fn start(mut process: Command) -> io::Result<Group> {
+    let (reader, writer) = io::pipe()?;
+    process.process_group(0).stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let said = Receiver::from_owned_fd(reader.into())?;
+    let child = process.spawn()?;
+    drop(process); // it holds the writers
+    let id = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(i32::MAX);
+    Ok(Group { child, id: Pid::from_raw(id), said })
+}
+
+/// The program with its arguments and variables.
+fn process(command: &HostCommand, env: &HookEnv) -> io::Result<Command> {
     let folder = Path::new(&command.folder);
     let Some((program, arguments)) = command.words.split_first() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no program"));
@@ -118,22 +144,20 @@ fn start(command: &HostCommand, env: &HookEnv) -> io::Result<Group> {
     if Path::new(program).starts_with(folder) {
         make_executable(Path::new(program));
     }
-    let (reader, writer) = io::pipe()?;
     let mut process = Command::new(program);
-    process.args(arguments).current_dir(folder).process_group(0).stdin(Stdio::null());
-    process.stdout(writer.try_clone()?).stderr(writer);
-    process.env_clear().envs(env.vars());
-    for EnvVar { name, value, .. } in &command.environment {
+    process.args(arguments).current_dir(folder).env_clear().envs(env.vars());
+    set(&mut process, &command.environment);
+    Ok(process)
+}
+
+/// Variables of a task.
+pub fn set(process: &mut Command, environment: &[EnvVar]) {
+    for EnvVar { name, value, .. } in environment {
         match value.as_ref().map(Secret::reveal) {
             Some(value) => process.env(name, value),
             None => process.env_remove(name),
         };
     }
-    let said = Receiver::from_owned_fd(reader.into())?;
-    let child = process.spawn()?;
-    drop(process); // it holds the writers
-    let id = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(i32::MAX);
-    Ok(Group { child, id: Pid::from_raw(id), said })
 }
 
 /// The agent makes hooks executable, and nothing else of a bundle.

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::step::{Step, Target};
-use super::task::Around;
-use super::{Action, Asker, Plan, images};
+use super::task::{Around, TaskStep};
+use super::{Action, Asker, Plan, images, task};
 use crate::error::{Failure, Kind};
 use crate::facts::{self, Facts, ImageFacts};
 use crate::image::pin::ImagePin;
@@ -290,6 +290,7 @@ pub fn back(previous: &ComposeRelease) -> Vec<Step> {
 /// What an interrupted event left is undone: the recorded project comes back; where there is none, what was begun goes.
 /// Returns whether there was anything. In an event that goes on with a new release a failure is said and ends nothing.
 pub fn recover(plan: &mut Plan, facts: &Facts, is_best_effort: bool) -> bool {
+    plan.actions.extend(task::remove_left(facts));
     let Some(begun) = facts.journal.as_ref().and_then(|journal| journal.compose.as_ref()) else { return false };
     let recorded = facts.releases.first().and_then(|release| release.compose.as_ref());
     let steps = match recorded {
@@ -314,6 +315,7 @@ pub fn recover(plan: &mut Plan, facts: &Facts, is_best_effort: bool) -> bool {
 
 /// Containers go, whatever state they are in. Nothing here can fail the event.
 fn stop(plan: &mut Plan, facts: &Facts) {
+    plan.actions.extend(task::remove_left(facts));
     if facts.containers.is_empty() {
         return;
     }
@@ -348,9 +350,8 @@ fn start(
     if !is_same {
         wanted.check(plan, facts)?;
         wanted.bring(plan, deployment, facts)?;
-        around = Around::of(&deployment.tasks, |task, _| Err(not_a_service(&task.name)))?;
-        plan.actions.append(&mut around.before);
-        up(plan, &wanted, previous.map(|(_, previous)| previous), changes);
+        around = task::compose::around(deployment, asker, wanted.facts, &wanted.project)?;
+        up(plan, &wanted, previous.map(|(_, previous)| previous), changes, std::mem::take(&mut around.before));
     }
     plan.actions.push(Action::required(Step::Compose(ComposeStep::Wait {
         name: plan.name.clone(),
@@ -374,12 +375,6 @@ fn start(
     Ok(())
 }
 
-/// A task's container has its service's options; a project has several services, and one-shot ones of its own.
-fn not_a_service(task: &Name) -> Failure {
-    Failure::new(Kind::Appspec, format!("task {task} is a container, which a project makes of a service"))
-        .next("write it as a service of the Compose file that ends with 0, or as a command of the bundle: `run:`")
-}
-
 fn target(name: &Name, release: &Release) -> Target {
     Target { name: name.to_string(), id: Some(release.deployment.clone()) }
 }
@@ -393,12 +388,23 @@ fn keep(wanted: &Wanted<'_>) -> Step {
     })))
 }
 
-fn up(plan: &mut Plan, wanted: &Wanted<'_>, previous: Option<&ComposeRelease>, services: Vec<ServiceChange>) {
+fn up(
+    plan: &mut Plan,
+    wanted: &Wanted<'_>,
+    previous: Option<&ComposeRelease>,
+    services: Vec<ServiceChange>,
+    before: Vec<Action>,
+) {
     let project = wanted.project.clone();
     let down = || vec![Step::Compose(ComposeStep::Down { project: project.clone() })];
     let undo = previous.map_or_else(down, back);
+    // A service's own folders are where Compose works; a command of the host needs nothing of the new release there.
+    let is_of_a_service = |action: &Action| matches!(action.step, Step::Task(TaskStep::Compose(_)));
+    let (early, late) = if before.iter().any(is_of_a_service) { (Vec::new(), before) } else { (before, Vec::new()) };
+    plan.actions.extend(early);
     plan.actions.push(Action::required(keep(wanted)));
     plan.actions.push(Action::undone_by(Step::Compose(ComposeStep::Place { project: project.clone() }), undo));
+    plan.actions.extend(late);
     let touched: Vec<&str> = services
         .iter()
         .filter(|change| matches!(change.change, Change::Recreated(_) | Change::Removed))

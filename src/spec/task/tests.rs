@@ -176,6 +176,31 @@ fn an_image_of_its_own_is_a_reference_or_an_archive_and_checked_as_the_services(
 }
 
 #[test]
+fn a_task_of_a_project_names_a_service_and_no_other_task_does() {
+    assert_eq!(
+        problems("before: [{name: a, command: ls, service: web}]"),
+        ["x.before[0] `service` names one of a Compose project"]
+    );
+    let of_a_project = |task: &str| problems(&format!("compose: {{files: [a]}}\nbefore: [{{name: a, {task}}}]"));
+    assert_eq!(of_a_project("command: ls"), ["x.before[0] `service` is missing"]);
+    assert_eq!(
+        of_a_project("service: web, image: a/b:1"),
+        ["x.before[0] a task of a Compose project runs one of its services"]
+    );
+    for task in ["service: web", "service: web, command: ls", "run: ls"] {
+        assert_eq!(of_a_project(task), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn tasks_around_a_swarms_service_are_refused() {
+    assert_eq!(
+        problems("swarm: {image: a}\nafter: [{name: a, run: ls}]\nbefore: []"),
+        ["x.after `after` is not supported with `swarm:` yet"]
+    );
+}
+
+#[test]
 fn without_tasks_there_are_none() {
     for text in ["name: web", "before: []\nafter:", "before:"] {
         assert_eq!(read_section(text, 600), (Tasks::default(), Vec::new()));

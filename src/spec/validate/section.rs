@@ -8,7 +8,7 @@ use crate::image::reference::ImageReference;
 use crate::input::yaml::{Node, Value};
 use crate::spec::problem::{Problems, nearest};
 use crate::spec::service::{self, Surroundings, location};
-use crate::spec::task::{self, Tasks, Work};
+use crate::spec::task;
 use crate::spec::types::{ContentDigest, LifecycleEvent, Name, Refused};
 use crate::spec::{
     ArchiveLocation, Container, Deployment, Health, ImageSource, Mode, Probe, duration, handover, swarm,
@@ -37,22 +37,8 @@ pub(super) fn read(
         proven_at_its_own_address(section, path, container, health, problems);
     }
     let tasks = task::read(section, path, around, &timeouts, problems);
-    if let Some(Mode::Compose(_)) = &mode {
-        only_commands(section, path, &tasks, problems);
-    }
     let bundle_root = around.bundle_root.to_owned();
     Some(Deployment { name: name?, bundle_root, mode: mode?, health: health?, keep: keep?, tasks, timeouts })
-}
-
-/// In Compose mode a one-shot service is the task in a container.
-fn only_commands(section: &Node, path: &str, tasks: &Tasks, problems: &mut Problems) {
-    for task in tasks.before.iter().chain(&tasks.after) {
-        if let Work::Container(_) = &task.work {
-            let message = format!("task {} is a container, which a project makes of a service", task.name);
-            let help = "write it as a service that ends with 0, or as a command of the bundle: `run:`".to_owned();
-            problems.error(section.place, path, message, help);
-        }
-    }
 }
 
 pub(super) fn unknown_keys(node: &Node, path: &str, known: &[&str], problems: &mut Problems) {

@@ -265,11 +265,7 @@ fn a_compose_section_refuses_all_that_is_wrong_at_once() {
         ("files:", "wait_timeout: 0s\n    files:", "must be from 1s to 3600s"),
         ("files:", "env_file: none.env\n    files:", "`none.env` is not a file of the bundle"),
         ("files:", "fils: [x]\n    files:", "did you mean `files`?"),
-        (
-            "  compose:",
-            "  before: [{name: t, command: [a]}]\n  compose:",
-            "task t is a container, which a project makes of a service",
-        ),
+        ("  compose:", "  before: [{name: t, command: [a]}]\n  compose:", "`service` is missing"),
         ("  compose:", "  container: {image: 'a/b:1'}\n  compose:", "`container` and `compose` exclude each other"),
     ] {
         let (deployment, problems) = compose(&COMPOSE.replacen(from, to, 1));
