@@ -16,12 +16,12 @@ use super::world::repository;
 pub struct Seen {
     /// Requests.
     pub asked: usize,
-    /// Those without a good answer.
-    pub failed: usize,
+    /// Why those without a good answer had none.
+    pub failed: Vec<String>,
     /// The longest time between two good answers.
     pub gap: Duration,
-    /// Every answer that differed from the one before it.
-    pub answers: Vec<String>,
+    /// The first answer and the last.
+    pub answers: Option<(String, String)>,
 }
 
 /// A running prober.
@@ -61,12 +61,13 @@ fn probe(service: &str, keep_alive: bool, stop: &AtomicBool) -> Seen {
             Ok(answer) => {
                 seen.gap = seen.gap.max(last_good.elapsed());
                 last_good = Instant::now();
-                if seen.answers.last() != Some(&answer) {
-                    seen.answers.push(answer);
+                match &mut seen.answers {
+                    Some((_, last)) => *last = answer,
+                    None => seen.answers = Some((answer.clone(), answer)),
                 }
             }
-            Err(_) => {
-                seen.failed += 1;
+            Err(why) => {
+                seen.failed.push(why.to_string());
                 open = None;
             }
         }
@@ -90,7 +91,7 @@ fn ask(service: &str, open: &mut Option<BufReader<TcpStream>>) -> std::io::Resul
     let (mut line, mut length, mut is_last) = (String::new(), None, false);
     reader.read_line(&mut line)?;
     if !line.contains(" 200 ") {
-        return Err(std::io::Error::other(line));
+        return Err(std::io::Error::other(format!("it answered {line:?}")));
     }
     while line != "\r\n" {
         line.clear();
