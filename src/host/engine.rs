@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error;
-use bollard::models::{ContainerInspectResponse, ContainerSummary, ImageInspect};
+use bollard::models::{ContainerInspectResponse, ContainerSummary, ImageInspect, ImageSummary};
 use bollard::query_parameters as query;
 use futures_util::StreamExt as _;
 
@@ -27,6 +27,9 @@ const ZSTD_SINCE: (u32, u32) = (1, 42);
 
 /// Images that are inspected at once.
 const INSPECTIONS: usize = 8;
+/// How often a list of images is asked for again that another process's removal broke, and how long after.
+const LISTS: usize = 20;
+const LIST_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// How long a container may take to appear that a killed deployment asked for.
 const LEFT_BEHIND: Duration = Duration::from_secs(5);
@@ -169,13 +172,24 @@ impl Engine {
     pub async fn keeper_tags(&self, name: &Name) -> Result<Vec<String>, Failure> {
         let filters = std::collections::HashMap::from([("reference".to_owned(), vec![keeper_repository(name)])]);
         let options = query::ListImagesOptionsBuilder::default().filters(&filters).build();
-        let images =
-            self.docker.list_images(Some(options)).await.map_err(|error| self.failed("list images", &error))?;
+        let images = self.list_images(options).await?;
         let prefix = format!("{}:", keeper_repository(name));
         let mut tags: Vec<String> = images.into_iter().flat_map(|image| image.repo_tags).collect();
         tags.retain(|tag| tag.starts_with(&prefix));
         tags.sort_unstable();
         Ok(tags)
+    }
+
+    /// The images, asked for again where the containerd store fails the whole list because one was removed meanwhile.
+    async fn list_images(&self, options: query::ListImagesOptions) -> Result<Vec<ImageSummary>, Failure> {
+        for _ in 0..LISTS {
+            match self.docker.list_images(Some(options.clone())).await {
+                Err(error) if cause(&error).contains("not found") => tokio::time::sleep(LIST_PAUSE).await,
+                listed => return listed.map_err(|error| self.failed("list images", &error)),
+            }
+        }
+        let listed = self.docker.list_images(Some(options)).await;
+        listed.map_err(|error| self.failed("list images", &error))
     }
 
     /// How and where the engine keeps images.
@@ -228,8 +242,7 @@ impl Engine {
     /// [`Kind::Engine`].
     pub async fn layers(&self) -> Result<Layers, Failure> {
         let options = query::ListImagesOptionsBuilder::default().all(true).build();
-        let images =
-            self.docker.list_images(Some(options)).await.map_err(|error| self.failed("list images", &error))?;
+        let images = self.list_images(options).await?;
         let mut inspected = futures_util::stream::iter(images)
             .map(|image| async move { self.image(&image.id).await })
             .buffer_unordered(INSPECTIONS);

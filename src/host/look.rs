@@ -52,6 +52,7 @@ impl Look<'_> {
         if !touches_engine(event) {
             return facts;
         }
+        self.hello(&mut facts).await;
         if event == LifecycleEvent::ApplicationStop {
             let all = self.containers(&mut facts).await;
             self.handover(&all, &mut facts).await;
@@ -65,47 +66,75 @@ impl Look<'_> {
             }
             None
         };
-        let (all, read) = tokio::join!(self.containers(&mut facts), ahead);
-        match &self.deployment.mode {
-            Mode::Container(container) => {
-                self.handover(&all, &mut facts).await;
-                self.image(&container.need(), &mut facts).await;
-                self.environment(&container.service, &mut facts).await;
-                self.surroundings(container, &all, &mut facts).await;
-            }
-            Mode::Swarm(swarm) => {
-                self.image(&swarm.need(), &mut facts).await;
-                self.environment(&swarm.service, &mut facts).await;
-                self.swarm(swarm, &mut facts).await;
-            }
-            Mode::Compose(compose) => self.compose(compose, read, &all, &mut facts).await,
-        }
-        if event != LifecycleEvent::ValidateService {
-            for need in self.deployment.task_images() {
-                self.image(&need, &mut facts).await;
-            }
+        let is_there = facts.engine.yes().is_some();
+        let mode = async {
+            let (all, read) = tokio::join!(self.containers(&mut facts), ahead);
+            self.wanted(event, read, &all, &mut facts).await;
+        };
+        // A list of images takes the containerd store a while.
+        let ((), tags) = tokio::join!(mode, self.keeper_tags(is_there));
+        match tags {
+            Ok(tags) => facts.keeper_tags = tags,
+            Err(failure) => facts.failures.push(LookFailure { failure, definite: false }),
         }
         facts
     }
 
-    /// The engine, our containers and our tags. Returns every container.
+    /// What the deployment's mode needs to know.
+    async fn wanted(
+        &self,
+        event: LifecycleEvent,
+        read: Option<Result<compose::Read, Failure>>,
+        all: &[ContainerSummary],
+        facts: &mut Facts,
+    ) {
+        match &self.deployment.mode {
+            Mode::Container(container) => {
+                self.handover(all, facts).await;
+                self.image(&container.need(), facts).await;
+                self.environment(&container.service, facts).await;
+                self.surroundings(container, all, facts).await;
+            }
+            Mode::Swarm(swarm) => {
+                self.image(&swarm.need(), facts).await;
+                self.environment(&swarm.service, facts).await;
+                self.swarm(swarm, facts).await;
+            }
+            Mode::Compose(compose) => self.compose(compose, read, all, facts).await,
+        }
+        if event != LifecycleEvent::ValidateService {
+            for need in self.deployment.task_images() {
+                self.image(&need, facts).await;
+            }
+        }
+    }
+
+    /// Whether the engine answers, and which it is.
+    async fn hello(&self, facts: &mut Facts) {
+        let seen = async { self.engine.map_err(Clone::clone)?.hello().await };
+        match seen.await {
+            Ok(hello) => facts.engine = Known::Yes(hello),
+            Err(failure) => {
+                facts.engine = Known::No(failure.message.clone());
+                facts.failures.push(LookFailure { failure, definite: false });
+            }
+        }
+    }
+
+    /// Our containers. Returns every container.
     async fn containers(&self, facts: &mut Facts) -> Vec<ContainerSummary> {
+        let (Ok(engine), Some(_)) = (self.engine, facts.engine.yes()) else { return Vec::new() };
         let seen = async {
-            let engine = self.engine.map_err(Clone::clone)?;
-            let hello = engine.hello().await?;
             let all = engine.list().await?;
             let name = &self.deployment.name;
             let names = [name.to_string(), recover::new_name(name), recover::old_name(name)];
             let ours = engine.ours(&all, name, &names).await?;
-            let tags = engine.keeper_tags(name).await?;
-            Ok::<_, Failure>((hello, all, ours, tags))
+            Ok::<_, Failure>((all, ours))
         };
         match seen.await {
-            Ok((hello, all, ours, tags)) => {
-                facts.engine = Known::Yes(hello);
+            Ok((all, ours)) => {
                 facts.containers = ours;
                 facts.task_containers = engine::task_containers(&all, &self.deployment.name);
-                facts.keeper_tags = tags;
                 all
             }
             Err(failure) => {
@@ -113,6 +142,14 @@ impl Look<'_> {
                 facts.failures.push(LookFailure { failure, definite: false });
                 Vec::new()
             }
+        }
+    }
+
+    /// Our tags, where the engine is there.
+    async fn keeper_tags(&self, is_there: bool) -> Result<Vec<String>, Failure> {
+        match self.engine {
+            Ok(engine) if is_there => engine.keeper_tags(&self.deployment.name).await,
+            _ => Ok(Vec::new()),
         }
     }
 

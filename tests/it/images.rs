@@ -65,13 +65,14 @@ fn the_pinned_image_is_not_even_looked_for_in_the_archive_when_the_engine_has_it
     let scratch = tempfile::tempdir_in(world.folder()).unwrap();
     let (archive, id) = web(&format!("{name}:1"), "one").write_into(scratch.path());
     world.docker(&["load", "--input", archive.to_str().unwrap()]);
-    if world.has_containerd_store() {
-        // Only what we brought in ourselves is known there by its config's digest.
+    // Only what we brought in ourselves is known there by its config's digest.
+    let _brought = world.has_containerd_store().then(|| {
         let service = format!("image: {{archive: image.tar, id: \"{id}\"}}");
         let bundle = Bundle::container(&name, &service, HEALTH);
         std::fs::copy(&archive, bundle.path().join("image.tar")).unwrap();
         bundle.hook("AfterInstall").exits(0);
-    }
+        bundle
+    });
     let service = format!(
         "image: {{archive: deleted.tar, id: \"{id}\"}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s"
     );

@@ -120,16 +120,16 @@ fn a_deployment_killed_at_its_first_release_leaves_nothing_for_the_next_one() {
 fn the_deadline_is_the_hooks_own_timeout_less_what_undoing_needs() {
     let (bundle, name, port, id) = served("late", unproven);
     let text = std::fs::read_to_string(bundle.path().join("appspec.yml")).unwrap();
-    bundle.appspec(&text.replace("timeout: 60}", "timeout: 8}"));
+    bundle.appspec(&text.replace("timeout: 60}", "timeout: 15}"));
 
     let outcome = bundle.hook("ApplicationStart");
 
     outcome
         .exits(9)
-        .says("the time for ApplicationStart was up after 8s")
+        .says("the time for ApplicationStart was up after 15s")
         .says("is back after")
         .says("raise the `timeout:`");
-    assert!(outcome.took < Duration::from_secs(8), "{:?}", outcome.took);
+    assert!(outcome.took < Duration::from_secs(15), "{:?}", outcome.took);
     assert_eq!(world().running(&name), id);
     world().wait_for("the old container", || world().get(port, "/").as_deref() == Some("old"));
 }

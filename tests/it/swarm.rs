@@ -297,7 +297,12 @@ fn an_update_of_one_task_fails_no_request_and_stop_first_measured_beside_it_does
         (updated("start-first", false), kept.join().unwrap(), stopped.join().unwrap())
     });
     let line = |what: &str, seen: &Seen| {
-        println!("{what}: {} of {} requests failed, longest gap {} ms", seen.failed.len(), seen.asked, seen.gap.as_millis());
+        println!(
+            "{what}: {} of {} requests failed, longest gap {} ms",
+            seen.failed.len(),
+            seen.asked,
+            seen.gap.as_millis()
+        );
     };
     line("start-first, a new connection each time", &fresh);
     line("start-first, one connection kept open", &kept);

@@ -326,7 +326,7 @@ fn a_task_may_have_an_image_of_its_own_that_is_brought_in_early_and_pruned_with_
 #[test]
 fn two_names_deployed_at_once_do_not_wait_for_and_never_touch_each_other() {
     let (one, two) = (Served::new("left"), Served::new("right"));
-    let slow = inside("slow", "sleep 3", "");
+    let slow = inside("slow", "until test -e /go; do sleep 0.1; done", "");
     one.with(&format!("before:\n{slow}"));
     let mut first = one.bundle.start("ApplicationStart");
     first.wait_until_said("task slow");
@@ -336,6 +336,7 @@ fn two_names_deployed_at_once_do_not_wait_for_and_never_touch_each_other() {
     second.exits(0);
     assert!(!second.stdout.contains("waiting:"), "{}", second.stdout);
     one.still_serves_in_the_meantime();
+    world().docker(&["exec", &format!("{}.balehook-task-slow", one.name), "/bin/busybox", "touch", "/go"]);
     first.wait().exits(0);
     one.serves("new");
     two.serves("new");
@@ -384,10 +385,10 @@ fn the_deadline_of_the_hook_ends_a_task_and_the_old_container_serves() {
     let served = Served::new("late");
     served.with(&format!("before:\n{}", inside("slow", "sleep 1000", ", timeout: 50s")));
     let text = std::fs::read_to_string(served.bundle.path().join("appspec.yml")).unwrap();
-    served.bundle.appspec(&text.replace("timeout: 60}", "timeout: 8}"));
+    served.bundle.appspec(&text.replace("timeout: 60}", "timeout: 15}"));
 
     let outcome = served.start();
 
-    outcome.exits(9).says("the time for ApplicationStart was up after 8s").says("was not touched");
+    outcome.exits(9).says("the time for ApplicationStart was up after 15s").says("was not touched");
     served.still_serves_old();
 }

@@ -237,6 +237,16 @@ impl Drop for Bundle {
         }
         // The engine has few address ranges for networks: those of a Compose project go.
         let _ = world().docker_may_fail(&["network", "rm", &format!("{name}_default")]);
+        // The containerd store answers slower with every image that it has.
+        let (kept, plain) = (format!("reference=balehook/{name}"), format!("reference={name}"));
+        let format = "{{.Repository}}:{{.Tag}}";
+        let list = ["images", "--filter", &kept, "--filter", &plain, "--format", format];
+        let tags = world().docker_may_fail(&list).unwrap_or_default();
+        let tags = tags.lines().filter(|tag| !tag.contains("<none>"));
+        let remove: Vec<&str> = ["rmi", "--force"].into_iter().chain(tags).collect();
+        if remove.len() > 2 {
+            let _ = world().docker_may_fail(&remove);
+        }
     }
 }
 
