@@ -40,7 +40,7 @@ fn only_the_changed_layer_of_the_second_release_travels_and_the_plan_says_so() {
 }
 
 #[test]
-fn an_archive_of_known_layers_alone_travels_as_its_config() {
+fn an_archive_of_known_layers_alone_travels_as_its_config_and_outlives_the_image_it_shares_them_with() {
     let (mut bundle, name, port) = bundle("config", "image.tar");
     release(&name, "one").write(&bundle.path().join("image.tar"));
     bundle.hook("ApplicationStart").exits(0);
@@ -49,6 +49,21 @@ fn an_archive_of_known_layers_alone_travels_as_its_config() {
     bundle.deployment("d-TEST00002").hook("ApplicationStart").exits(0).says(": 0 of 3 layers missing, 0 B of 7.0 MB");
 
     assert_eq!(world().config_digest(&name), id);
+    assert_eq!(world().get(port, "/").as_deref(), Some("one"));
+    let second = world().inspect(&name, "{{.Image}}");
+    let all = world().docker(&[
+        "images",
+        "--filter",
+        &format!("reference=balehook/{name}"),
+        "--format",
+        "{{.Repository}}:{{.Tag}}",
+    ]);
+    let ids = all.lines().map(|tag| (tag, world().docker(&["image", "inspect", "--format", "{{.Id}}", tag])));
+    let first: Vec<&str> = ids.filter(|(_, id)| *id != second).map(|(tag, _)| tag).collect();
+    assert_eq!(first.len(), 1, "{all}");
+    world().docker(&["rm", "--force", &name]);
+    world().docker(&["rmi", "--force", first[0]]);
+    bundle.deployment("d-TEST00003").hook("ApplicationStart").exits(0);
     assert_eq!(world().get(port, "/").as_deref(), Some("one"));
 }
 

@@ -40,8 +40,9 @@ pub fn server(tag: &str, version: &str, boot: u32, ports: &[&str]) -> Image {
 impl Image {
     /// Busybox alone.
     pub fn new(tag: &str) -> Self {
-        let files = vec![("bin/busybox".to_owned(), std::fs::read("/bin/busybox").unwrap())];
-        // The tag is in the image, so that no two tests share one.
+        // No two tests share a layer or an image: one may be removed while another is loaded.
+        let own = ("etc/image".to_owned(), tag.split(':').next().unwrap_or_default().as_bytes().to_vec());
+        let files = vec![("bin/busybox".to_owned(), std::fs::read("/bin/busybox").unwrap()), own];
         let config = serde_json::json!({ "Labels": { "test": tag } });
         Self { tag: tag.to_owned(), files, config, architecture: "amd64".into(), padding: 0 }
     }
