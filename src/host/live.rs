@@ -1,7 +1,7 @@
 //! The real host.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::query_parameters as query;
 use futures_util::StreamExt as _;
@@ -26,6 +26,8 @@ use crate::release::{LockedStore, Observed, Release};
 use crate::report::text::printable;
 use crate::spec::types::Name;
 
+/// How long the engine may take to end the creation of a container for which nobody waits any more.
+const CREATION: Duration = Duration::from_secs(2);
 /// Lines of a container's log that a report shows.
 const LOG_LINES: usize = 20;
 /// How long reading a container's log may take: the old container waits.
@@ -51,6 +53,8 @@ pub struct LiveHost {
     loaded: Vec<(ImagePin, String)>,
     /// The command of a task that runs, or was left running when the plan had to stop.
     pub under_way: Option<Group>,
+    /// Whether the engine may still be creating a task's container for us.
+    creating: bool,
 }
 
 impl LiveHost {
@@ -75,6 +79,7 @@ impl LiveHost {
             created: None,
             loaded: Vec::new(),
             under_way: None,
+            creating: false,
         }
     }
 
@@ -225,13 +230,22 @@ impl Host for LiveHost {
         match step {
             TaskStep::Container { name, spec, timeout } => {
                 let image = self.image_argument(&spec.image).await?;
-                task::container(&self.engine, name, spec, image, *timeout).await
+                task::container(&self.engine, name, spec, image, *timeout, &mut self.creating).await
             }
             TaskStep::Command { name, command, timeout } => {
                 command::command(&mut self.under_way, name, command, &self.env, *timeout).await
             }
             TaskStep::Compose(task) => compose::run_task(self, task).await,
-            TaskStep::Remove { container } => self.engine.remove(container).await,
+            TaskStep::Remove { container } => {
+                // The engine finishes a creation although nobody waits for it.
+                let began = Instant::now();
+                while std::mem::take(&mut self.creating) && began.elapsed() < CREATION {
+                    self.creating = self.engine.inspect(container).await?.is_none();
+                    tokio::time::sleep(CREATION / 40).await;
+                }
+                self.creating = false;
+                self.engine.remove(container).await
+            }
             TaskStep::End { name } => {
                 if let Some(group) = self.under_way.take() {
                     group.end(&mut task::Output::new(name)).await;

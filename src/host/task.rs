@@ -83,7 +83,8 @@ fn too_long(limit: Duration) -> String {
     format!("was not done within {limit:?} and was killed")
 }
 
-/// A container from `image`, to its end. It is removed, whatever became of it.
+/// A container from `image`, to its end. It is removed, whatever became of it; where this future is dropped while the
+/// engine creates it, `creating` stays true.
 ///
 /// # Errors
 /// [`Kind::Task`]: it cannot be created or started, ends with another exit code than 0, or takes too long.
@@ -93,6 +94,7 @@ pub async fn container(
     spec: &ContainerSpec,
     image: String,
     limit: Duration,
+    creating: &mut bool,
 ) -> Result<(), Failure> {
     let of_task = |failure: Failure| match failure.kind {
         Kind::Container => {
@@ -100,7 +102,10 @@ pub async fn container(
         }
         _ => failure,
     };
-    let id = engine.create(spec, image).await.map_err(of_task)?;
+    *creating = true;
+    let created = engine.create(spec, image).await;
+    *creating = false;
+    let id = created.map_err(of_task)?;
     let mut output = Output::new(task);
     let result = tokio::time::timeout(limit, to_its_end(engine, spec, &id, &mut output)).await;
     let removed = engine.remove(&id).await;
