@@ -29,7 +29,7 @@ const ZSTD_SINCE: (u32, u32) = (1, 42);
 const INSPECTIONS: usize = 8;
 /// How often a list of images is asked for again that another process's removal broke, and how long after.
 const LISTS: usize = 20;
-const LIST_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const LIST_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a container may take to appear that a killed deployment asked for.
 const LEFT_BEHIND: Duration = Duration::from_secs(5);

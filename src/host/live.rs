@@ -239,8 +239,7 @@ impl Host for LiveHost {
             TaskStep::Remove { container } => {
                 // The engine finishes a creation although nobody waits for it.
                 let began = Instant::now();
-                while std::mem::take(&mut self.creating) && began.elapsed() < CREATION {
-                    self.creating = self.engine.inspect(container).await?.is_none();
+                while self.creating && began.elapsed() < CREATION && self.engine.inspect(container).await?.is_none() {
                     tokio::time::sleep(CREATION / 40).await;
                 }
                 self.creating = false;
