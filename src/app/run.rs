@@ -96,6 +96,7 @@ async fn run(context: &Context, event: LifecycleEvent, path: &Path, console: &mu
     };
     let mut host = live(&prepared, store)?;
     host.env = context.env.clone();
+    host.sources.clone_from(&plan.sources);
     journal(&host.store, event, &prepared, &plan)?;
     let outcome = exec::run(&plan, &mut host, &mut Told { console: &mut *console }, stop).await;
     remember(&host.store, &prepared, &facts, &outcome)?;

@@ -8,6 +8,7 @@ use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerSummary, ImageInspect, ImageSummary};
 use bollard::query_parameters as query;
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 
 use crate::error::{Failure, Kind, chain};
 use crate::facts::{self, ContainerFacts, EngineFacts};
@@ -157,8 +158,10 @@ impl Engine {
             ImagePin::Unread { .. } => vec![pin.keeper_tag(name)],
             ImagePin::Unknown { .. } => Vec::new(),
         };
-        for candidate in candidates {
-            if let Some(image) = self.image(&candidate).await?.filter(|image| has_layers(image, pin)) {
+        // At once: the containerd store takes its time to say that it has none of that ID.
+        let looked = join_all(candidates.iter().map(|candidate| self.image(candidate))).await;
+        for image in looked {
+            if let Some(image) = image?.filter(|image| has_layers(image, pin)) {
                 return Ok(Some(image));
             }
         }
@@ -276,7 +279,7 @@ impl Engine {
     /// Creates a container of the image `image` and connects it to its further networks. Returns its ID.
     ///
     /// # Errors
-    /// [`Kind::Container`] with the engine's words.
+    /// [`Kind::Container`] with the engine's words; [`Kind::Image`] where the image is there without its layers.
     pub async fn create(&self, spec: &ContainerSpec, image: String) -> Result<String, Failure> {
         let mut body = spec.options.body.clone();
         body.image = Some(image);
@@ -297,7 +300,7 @@ impl Engine {
             }
             created = self.docker.create_container(Some(options.clone()), body.clone()).await;
         }
-        let id = created.map_err(|error| refused(&format!("cannot create {}", spec.name), &error))?.id;
+        let id = created.map_err(|error| not_created(&spec.name, &error))?.id;
         for (network, endpoint) in &spec.options.extra_networks {
             self.join(&id, network, endpoint.clone()).await?;
         }
@@ -374,6 +377,17 @@ pub fn refused(what: &str, error: &Error) -> Failure {
     match status(error) {
         Some(_) => Failure::new(Kind::Container, format!("{what}: {}", cause(error))),
         None => Failure::new(Kind::Engine, format!("{what}: {}", cause(error))),
+    }
+}
+
+fn not_created(name: &str, error: &Error) -> Failure {
+    let failure = refused(&format!("cannot create {name}"), error);
+    // Source: containerd; seen where an image was removed that shared its layers with this one.
+    let has_lost = |what: &str, how: &str| failure.message.contains(what) && failure.message.contains(how);
+    match has_lost("parent snapshot", "does not exist") || has_lost("content digest", "not found") {
+        true => Failure { kind: Kind::Image, ..failure }
+            .next("the engine has lost layers of this image: remove it (docker rmi) and deploy again"),
+        false => failure,
     }
 }
 

@@ -49,6 +49,8 @@ pub struct LiveHost {
     pub keep: usize,
     /// The hook's variables, for the commands of tasks.
     pub env: HookEnv,
+    /// How each image would be brought in once more.
+    pub sources: Vec<Bring>,
     created: Option<String>,
     loaded: Vec<(ImagePin, String)>,
     /// The command of a task that runs, or was left running when the plan had to stop.
@@ -76,6 +78,7 @@ impl LiveHost {
             store,
             keep,
             env,
+            sources: Vec::new(),
             created: None,
             loaded: Vec::new(),
             under_way: None,
@@ -94,6 +97,23 @@ impl LiveHost {
             ImagePin::Registry { .. } => Ok(pin.argument()),
             ImagePin::Content { .. } | ImagePin::Unread { .. } | ImagePin::Unknown { .. } => self.image_id(pin).await,
         }
+    }
+
+    /// Where no container can be created because the image's layers are gone: brings it in once more, and returns what to
+    /// create it from then.
+    ///
+    /// Removing an image takes layers along that one which came in at the same moment shares with it (containerd's store).
+    async fn image_again<T>(
+        &mut self,
+        image: &ImagePin,
+        created: &Result<T, Failure>,
+    ) -> Result<Option<String>, Failure> {
+        let lost = created.as_ref().err().filter(|failure| failure.kind == Kind::Image);
+        let source = self.sources.iter().find(|source| source.image() == image).cloned();
+        let (Some(lost), Some(source)) = (lost, source) else { return Ok(None) };
+        tracing::warn!(%lost, "the image is brought in once more");
+        self.bring(&source).await?;
+        self.image_argument(image).await.map(Some)
     }
 
     /// The engine's ID of a pinned image.
@@ -122,6 +142,7 @@ impl Host for LiveHost {
                 let from = FromArchive { engine: &self.engine, archives: &self.archives, name: &self.name, pin: image };
                 let Loaded { id, references } = from.load(archive, platform.as_deref()).await?;
                 tracing::info!(%archive, id, "loaded");
+                self.loaded.retain(|(loaded, _)| loaded != image);
                 self.loaded.push((image.clone(), id));
                 Ok(references)
             }
@@ -135,7 +156,11 @@ impl Host for LiveHost {
 
     async fn create(&mut self, spec: &ContainerSpec) -> Result<(), Failure> {
         let image = self.image_argument(&spec.image).await?;
-        self.created = Some(self.engine.create(spec, image).await?);
+        let mut created = self.engine.create(spec, image).await;
+        if let Some(image) = self.image_again(&spec.image, &created).await? {
+            created = self.engine.create(spec, image).await;
+        }
+        self.created = Some(created?);
         Ok(())
     }
 
@@ -230,7 +255,11 @@ impl Host for LiveHost {
         match step {
             TaskStep::Container { name, spec, timeout } => {
                 let image = self.image_argument(&spec.image).await?;
-                task::container(&self.engine, name, spec, image, *timeout, &mut self.creating).await
+                let done = task::container(&self.engine, name, spec, image, *timeout, &mut self.creating).await;
+                match self.image_again(&spec.image, &done).await? {
+                    Some(image) => task::container(&self.engine, name, spec, image, *timeout, &mut self.creating).await,
+                    None => done,
+                }
             }
             TaskStep::Command { name, command, timeout } => {
                 command::command(&mut self.under_way, name, command, &self.env, *timeout).await

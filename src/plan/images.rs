@@ -12,24 +12,26 @@ use crate::spec::{Deployment, ImageNeed, ImageSource};
 pub fn bring(plan: &mut Plan, name: &Name, need: &ImageNeed, facts: &Facts, image: &ImageFacts) {
     let tag = image.pin.keeper_tag(name);
     let keep = Action::required(Step::Keep { image: image.pin.clone(), tag: tag.clone() });
-    if plan.actions.contains(&keep) {
+    if plan.sources.iter().any(|source| *source.image() == image.pin) {
         return;
     }
+    let bring = match &need.source {
+        ImageSource::Registry(reference) => Bring::Pull {
+            image: image.pin.clone(),
+            registry: reference.registry().to_owned(),
+            platform: need.platform.clone(),
+        },
+        ImageSource::Archive { location, .. } => Bring::Load {
+            image: image.pin.clone(),
+            archive: location.clone(),
+            platform: need.platform.clone(),
+            bytes: image.bytes,
+            missing: image.missing,
+        },
+    };
+    plan.sources.push(bring.clone());
     if !image.present {
-        plan.actions.push(Action::required(Step::Bring(match &need.source {
-            ImageSource::Registry(reference) => Bring::Pull {
-                image: image.pin.clone(),
-                registry: reference.registry().to_owned(),
-                platform: need.platform.clone(),
-            },
-            ImageSource::Archive { location, .. } => Bring::Load {
-                image: image.pin.clone(),
-                archive: location.clone(),
-                platform: need.platform.clone(),
-                bytes: image.bytes,
-                missing: image.missing,
-            },
-        })));
+        plan.actions.push(Action::required(Step::Bring(bring)));
     }
     if !facts.keeper_tags.contains(&tag) {
         plan.actions.push(keep);

@@ -20,7 +20,7 @@ use crate::error::Failure;
 use crate::facts::Facts;
 use crate::spec::types::{LifecycleEvent, Name};
 use crate::spec::{Deployment, Mode};
-use step::{Step, Target};
+use step::{Bring, Step, Target};
 
 /// What an event will do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -45,6 +45,9 @@ pub struct Plan {
     pub subject: &'static str,
     /// Options of the new container that differ from the recorded release's.
     pub changed_options: Vec<Vec<String>>,
+    /// How each image that it needs would be brought in, also where the engine says that it has it.
+    #[serde(skip)]
+    pub sources: Vec<Bring>,
 }
 
 /// One step and what undoes it.
@@ -95,6 +98,7 @@ impl Plan {
             assumptions: Vec::new(),
             notes: Vec::new(),
             actions: Vec::new(),
+            sources: Vec::new(),
             interruption: "none".into(),
             old: None,
             old_ran: false,

@@ -5,6 +5,7 @@ use std::sync::Barrier;
 use nix::sys::signal::Signal;
 
 use crate::support::images::Layered;
+use crate::support::world::repository;
 use crate::support::{Bundle, Outcome, world};
 
 /// Deployments at a time, and images below each that share its layers.
@@ -116,4 +117,43 @@ fn what_a_killed_load_left_goes_with_the_next_event_although_that_one_loads_noth
 
     assert_eq!(parts(), "");
     assert_eq!(world.get(port, "/").as_deref(), Some("one"));
+}
+
+#[test]
+fn an_image_whose_layers_are_lost_between_two_events_is_brought_in_once_more() {
+    let (world, name, port) = (world(), world().name("lost"), world().port());
+    let service = format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
+    let bundle = Bundle::container(&name, &service, "health: {http: /healthz, timeout: 20s}");
+    let config = stack(&name, &format!("{name}:1"), 2).write(&bundle.path().join("image.tar"));
+    bundle.hook("AfterInstall").exits(0);
+
+    lose_layers(&format!("{name}:1"), &config);
+
+    bundle.hook("ApplicationStart").exits(0);
+    assert_eq!(world.get(port, "/").as_deref(), Some("one"));
+    // What was repaired is whole: the next event has nothing to do.
+    bundle.hook("ApplicationStart").exits(0).says("runs, unchanged");
+}
+
+/// Takes the layers of an image away: on the containerd store those alone, as a removal does that meets a load; a graph
+/// driver has no image without its layers.
+fn lose_layers(image: &str, config: &str) {
+    if !world().has_containerd_store() {
+        world().docker(&["rmi", "--force", config]);
+        return;
+    }
+    let socket = world().folder().join("exec/containerd/containerd.sock");
+    let ctr = |args: &[&str]| {
+        let mut ctr = world().command(repository().join("target/tools/engine-28/usr/bin/ctr"));
+        let output = ctr.arg("--address").arg(&socket).args(["--namespace", "moby"]).args(args).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let layers = world().docker(&["image", "inspect", "--format", "{{join .RootFS.Layers \" \"}}", image]);
+    // This label is what holds them as they are unpacked; the end of a lease collects what nothing holds.
+    ctr(&["content", "label", config, "containerd.io/gc.ref.snapshot.overlayfs="]);
+    ctr(&["leases", "create", "--id", image]);
+    ctr(&["leases", "delete", "--sync", image]);
+    layers.split_whitespace().for_each(|layer| ctr(&["content", "delete", layer]));
+    let refused = world().docker_may_fail(&["create", image]).unwrap_err();
+    eprintln!("{refused}");
 }
