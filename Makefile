@@ -59,13 +59,14 @@ deny: ## Licences, bans and sources of all dependencies; advisories where their 
 golden: ## Write the golden files anew; read the difference before you commit it
 	@BALEHOOK_GOLDEN=1 cargo test --lib --test plans golden
 
-bench: ## Start-up, an idle event and memory, then images on four engines: side by side with other tools
+bench: ## Start-up, memory, images, Compose, swarm and handing a port over: side by side with other tools
 	@packaging/dev/setup --tests --all
 	@cargo build --quiet --release
 	@benches/run target/release/balehook
 	@benches/images target/release/balehook
 	@benches/compose target/release/balehook
 	@benches/swarm target/release/balehook
+	@benches/handover target/release/balehook
 
 fuzz: ## Fuzz what reads archives, 60 s each, or SECONDS_EACH=3600
 	@packaging/dev/fuzz $(SECONDS_EACH)

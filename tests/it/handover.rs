@@ -7,8 +7,11 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::support::bundle::appspec;
+use crate::support::cluster::Cluster;
 use crate::support::images::server;
-use crate::support::outside::{CLIENT, Connection, HOST, ask_udp, from_outside, get, probing};
+use crate::support::outside::{
+    CLIENT, CLIENT6, Connection, HOST, HOST6, ask_udp, from_outside, get, probing, probing_at,
+};
 use crate::support::{Bundle, Outcome, world};
 
 /// The chain is everybody's: a test that looks at it when nothing is deployed is alone.
@@ -172,6 +175,55 @@ fn the_port_answers_wherever_a_published_one_would_and_sees_who_asks() {
         let said = world().docker(&["run", "--rm", "--network", network, &image, "/bin/server", "get", &asked]);
         assert_eq!(said, "v1", "from a container on network {network}");
     }
+}
+
+#[test]
+fn over_ipv6_it_is_as_over_ipv4() {
+    let _alone = alone();
+    // The others' network has none; it is created anew, and by the next test once more.
+    let forget = || world().docker_may_fail(&["network", "rm", "balehook"]);
+    forget().ok();
+    let mut web = Handed::new("six", "");
+    web.bundle.env("BALEHOOK_SUBNET", "10.20.30.0/24,fd00:20:30::/64");
+    web.release("v0");
+    let port = web.port;
+
+    let ((), seen) = probing_at(HOST6, port, || (1..=3).for_each(|n| drop(web.release(&format!("v{n}")))));
+
+    assert!(seen.failed.is_empty(), "{:#?}", seen.failed);
+    assert_eq!(seen.versions.last().map(String::as_str), Some("v3"));
+    assert_eq!(from_outside(|| get(HOST6, port, "/peer")).as_deref(), Ok(CLIENT6), "the client's own address");
+    assert_eq!(web.answer().as_deref(), Ok("v3"), "over IPv4 too");
+    assert_eq!(world().inside(|| get(HOST6, port, "/")).as_deref(), Ok("v3"), "from the host by {HOST6}");
+    let (image, asked) = (format!("{}:v3", web.name), format!("[{HOST6}]:{port}"));
+    let said = world().docker(&["run", "--rm", "--network", "balehook", &image, "/bin/server", "get", &asked]);
+    assert_eq!(said, "v3", "from a container of the same network");
+
+    let flushed = world().command("ip6tables").args(["-t", "nat", "-F", "BALEHOOK"]).status().unwrap();
+    assert!(flushed.success() && from_outside(|| get(HOST6, port, "/")).is_err());
+    web.bundle.resume().exits(0).says("the rules are written anew");
+    assert_eq!(from_outside(|| get(HOST6, port, "/")).as_deref(), Ok("v3"));
+    web.bundle.hook("ApplicationStop").exits(0);
+    let left = world().command("ip6tables-save").output().unwrap();
+    assert!(!String::from_utf8_lossy(&left.stdout).contains("BALEHOOK"));
+    forget().unwrap();
+}
+
+#[test]
+fn an_engine_with_the_legacy_variant_is_found_where_the_hosts_own_is_nft() {
+    let cluster = Cluster::legacy();
+    let (name, port) = (world().name("legacy"), 8080);
+    let mut bundle = cluster.bundle(1, &appspec(&name, &service(port, "start-first, drain: 0s", ""), HEALTH));
+    bundle.with_processes();
+    for (n, version) in ["v1", "v2"].into_iter().enumerate() {
+        server(&format!("{name}:{version}"), version, 0, &["tcp:80"]).write_into(&bundle.path());
+        bundle.deployment(&format!("d-{n}")).hook("ApplicationStart").exits(0).says("] hand ");
+        assert_eq!(cluster.get(1, port).as_deref(), Ok(version));
+    }
+    let has_ours = |program| String::from_utf8_lossy(&cluster.saved(1, program)).contains("BALEHOOK");
+    assert!(has_ours("iptables-legacy-save") && !has_ours("iptables-nft-save"));
+    bundle.hook("ApplicationStop").exits(0).says("close the ports");
+    assert!(!has_ours("iptables-legacy-save") && cluster.get(1, port).is_err());
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub struct Bundle {
     deployment: String,
     env: Vec<(String, String)>,
     host: Option<u32>,
+    processes: bool,
 }
 
 /// How a hook ended.
@@ -69,7 +70,8 @@ impl Bundle {
     pub fn new(appspec: &str) -> Self {
         let root = tempfile::Builder::new().prefix("deploy ment-").tempdir_in(world().folder()).unwrap();
         let state = root.path().join("state");
-        let bundle = Self { root, state, deployment: "d-TEST00001".into(), env: world().aws(), host: None };
+        let bundle =
+            Self { root, state, deployment: "d-TEST00001".into(), env: world().aws(), host: None, processes: false };
         std::fs::create_dir_all(bundle.path().join("hooks")).unwrap();
         std::fs::copy(repository().join("hooks/balehook"), bundle.path().join("hooks/balehook")).unwrap();
         bundle.appspec(appspec);
@@ -105,6 +107,12 @@ impl Bundle {
     /// Hooks run in the network and with the mounts of a process.
     pub fn inside(&mut self, pid: u32) -> &mut Self {
         self.host = Some(pid);
+        self
+    }
+
+    /// And see its processes: without them `/proc/self` is nothing there, and `iptables-legacy-save` finds no table.
+    pub fn with_processes(&mut self) -> &mut Self {
+        self.processes = true;
         self
     }
 
@@ -187,6 +195,7 @@ impl Bundle {
             Some(pid) => {
                 let mut command = Command::new("nsenter");
                 command.args([format!("--net=/proc/{pid}/ns/net"), format!("--mount=/proc/{pid}/ns/mnt")]);
+                command.args(self.processes.then(|| format!("--pid=/proc/{pid}/ns/pid")));
                 command.arg("--").arg(program);
                 command
             }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bundle::Bundle;
-use super::world::{repository, world};
+use super::world::{command_in, repository, world};
 
 /// Several engines.
 pub struct Cluster {
@@ -29,6 +29,15 @@ pub fn alone() -> &'static Cluster {
 impl Cluster {
     /// Starts so many engines, in no swarm.
     pub fn start(count: usize) -> Self {
+        Self::with("nft", count)
+    }
+
+    /// One engine that writes its rules with the legacy variant of iptables, where the host's own is the other.
+    pub fn legacy() -> Self {
+        Self::with("legacy", 1)
+    }
+
+    fn with(iptables: &str, count: usize) -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(1);
         let name = format!("cluster-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = world().folder().join(&name);
@@ -42,7 +51,7 @@ impl Cluster {
             .arg(repository().join("tests/it/support/cluster.sh"))
             .arg(&folder)
             .arg(repository().join("target/tools"))
-            .args([cgroup, count.to_string()])
+            .args([&cgroup, &count.to_string(), iptables])
             .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -132,6 +141,20 @@ impl Cluster {
             line.starts_with("dockerd\0") && line.contains(&wanted)
         });
         found.unwrap_or_else(|| panic!("no engine of node {node} runs"))
+    }
+
+    /// What a client on the bridge gets from a node's port.
+    pub fn get(&self, node: usize, port: u16) -> Result<String, String> {
+        let bridge = *children(self.keeper.id()).first().unwrap();
+        let url = format!("http://198.51.100.{node}:{port}/");
+        let output = command_in(bridge, "curl").args(["-sS", "--max-time", "5", &url]).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// What a program such as `iptables-save` prints on a node.
+    pub fn saved(&self, node: usize, program: &str) -> Vec<u8> {
+        command_in(self.inner(node), program).output().unwrap().stdout
     }
 
     /// Kills a node's engine with its containers, as when the host loses its power.

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Several engines, each in network and mount namespaces of its own, on one bridge. Run by `unshare --net --mount --pid`;
 # ends, with everything in it, when its standard input ends.
-#   cluster.sh FOLDER TOOLS CGROUP COUNT
+#   cluster.sh FOLDER TOOLS CGROUP COUNT nft|legacy
 set -euo pipefail
-folder=$1 tools=$2 cgroup=$3 count=$4
+folder=$1 tools=$2 cgroup=$3 count=$4 iptables=$5
 ip link set lo up
 ip link add engines type bridge
 ip link set engines up
@@ -17,6 +17,14 @@ case ${BALEHOOK_ENGINE:-20.10} in
 28.5-containerd) features='{"containerd-snapshotter": true}' PATH=$tools/engine-28/usr/sbin:$tools/engine-28/usr/bin:$PATH ;;
 *) echo "BALEHOOK_ENGINE=$BALEHOOK_ENGINE is not known" >&2 && exit 1 ;;
 esac
+# The engines find this variant of iptables, their hosts' own is the other. There is a client at the end of the route.
+if [ "$iptables" = legacy ]; then
+    ip address add 198.51.100.254/24 dev engines
+    mkdir "$folder/legacy"
+    ln -s /usr/sbin/iptables-legacy "$folder/legacy/iptables"
+    ln -s /usr/sbin/ip6tables-legacy "$folder/legacy/ip6tables"
+    PATH=$folder/legacy:$PATH
+fi
 export PATH
 
 # engine NUMBER: runs it, again when it was killed and `start` is asked for.

@@ -14,6 +14,10 @@ use super::world::world;
 pub const HOST: &str = "203.0.113.1";
 /// The client's address.
 pub const CLIENT: &str = "203.0.113.2";
+/// The same of both over IPv6.
+pub const HOST6: &str = "fd00:113::1";
+/// The same of both over IPv6.
+pub const CLIENT6: &str = "fd00:113::2";
 
 /// After so long without an answer a request has failed.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -132,6 +136,11 @@ pub struct Seen {
 
 /// Asks `port` in an open loop, a new connection every 10 ms whatever became of the others, while `work` runs.
 pub fn probing<T>(port: u16, work: impl FnOnce() -> T) -> (T, Seen) {
+    probing_at(HOST, port, work)
+}
+
+/// The same by an address of the world's.
+pub fn probing_at<T>(address: &str, port: u16, work: impl FnOnce() -> T) -> (T, Seen) {
     const THREADS: u32 = 4;
     const PERIOD: Duration = Duration::from_millis(10);
     outside();
@@ -142,7 +151,7 @@ pub fn probing<T>(port: u16, work: impl FnOnce() -> T) -> (T, Seen) {
         let mut due = began + PERIOD * thread;
         while going.load(Ordering::Relaxed) {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            all.push((get(HOST, port, "/"), began.elapsed()));
+            all.push((get(address, port, "/"), began.elapsed()));
             due += PERIOD * THREADS;
         }
         all
