@@ -20,3 +20,4 @@ mod support;
 mod swarm;
 mod tasks;
 mod tasks_compose;
+mod tasks_swarm;

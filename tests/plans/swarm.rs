@@ -7,7 +7,7 @@ use balehook::facts::swarm::{LiveSpec, Role, ServiceFacts, SwarmFacts};
 use balehook::facts::{Facts, Known};
 use balehook::plan::plan;
 use balehook::plan::step::Step;
-use balehook::plan::swarm::step::SwarmStep;
+use balehook::plan::swarm::step::{ServiceRequest, SwarmStep};
 use balehook::report::text;
 use balehook::spec::swarm::FileKind;
 use balehook::spec::types::LifecycleEvent::ValidateService;
@@ -48,7 +48,7 @@ x-balehook:
 /// The file that the config is made from.
 pub const CONFIG: &str = "conf/app.conf";
 
-fn seen() -> SwarmFacts {
+pub fn seen() -> SwarmFacts {
     let path = scenes::deployment_text(APPSPEC).bundle_root.join(CONFIG);
     SwarmFacts {
         node: "node1".repeat(5),
@@ -61,7 +61,7 @@ fn seen() -> SwarmFacts {
     }
 }
 
-fn facts(swarm: SwarmFacts) -> Facts {
+pub fn facts(swarm: SwarmFacts) -> Facts {
     Facts { swarm: Some(swarm), ..scenes::empty() }
 }
 
@@ -81,7 +81,7 @@ fn requested(facts: &Facts) -> Value {
 }
 
 /// A swarm that runs what `change` made of the wanted service.
-fn serving(change: impl FnOnce(&mut Value)) -> Facts {
+pub fn serving(change: impl FnOnce(&mut Value)) -> Facts {
     let mut spec = requested(&facts(seen()));
     change(&mut spec);
     let service = ServiceFacts { id: "service1".repeat(3), began: None, spec: LiveSpec::new(spec) };
@@ -91,7 +91,7 @@ fn serving(change: impl FnOnce(&mut Value)) -> Facts {
     facts
 }
 
-fn older(spec: &mut Value) {
+pub fn older(spec: &mut Value) {
     spec["Labels"]["balehook.spec"] = scenes::digest("older").to_string().into();
     spec["Labels"]["balehook.digest"] = scenes::digest("1.4.1").to_string().into();
     let container = &mut spec["TaskTemplate"]["ContainerSpec"];
@@ -129,13 +129,7 @@ pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
 /// What a host is given, in words of its own making: of a request every value.
 pub fn received(step: &SwarmStep) -> String {
     match step {
-        SwarmStep::Create(request) | SwarmStep::Update(request) => {
-            let mut values: Vec<String> =
-                leaves("", &request.spec).iter().filter_map(|(path, value)| said(path, value)).collect();
-            values.extend(request.environment.iter().map(|var| var.name.clone()));
-            values.push(request.image.argument());
-            format!("request\u{1f}{}", values.join("\u{1f}"))
-        }
+        SwarmStep::Create(service) | SwarmStep::Update(service) => format!("request\u{1f}{}", request(service)),
         SwarmStep::Ask(ask) => format!("request\u{1f}{}\u{1f}{}", ask.name, ask.image.argument()),
         SwarmStep::Init => "docker swarm init".into(),
         SwarmStep::Network { name } => format!("docker network create --driver overlay --attachable {name}"),
@@ -155,6 +149,15 @@ pub fn received(step: &SwarmStep) -> String {
     }
 }
 
+/// Every value of a request.
+pub fn request(request: &ServiceRequest) -> String {
+    let mut values: Vec<String> =
+        leaves("", &request.spec).iter().filter_map(|(path, value)| said(path, value)).collect();
+    values.extend(request.environment.iter().map(|var| var.name.clone()));
+    values.push(request.image.argument());
+    values.join("\u{1f}")
+}
+
 /// A value as docker's command line has it; what every service has is not said.
 fn said(path: &str, value: &str) -> Option<String> {
     let last = path.rsplit('/').next().unwrap_or_default();
@@ -166,7 +169,7 @@ fn said(path: &str, value: &str) -> Option<String> {
         "Mode" if path.contains("Configs") || path.contains("Secrets") => {
             Some(format!("mode={:04o}", value.parse::<u32>().ok()?))
         }
-        "ForceUpdate" | "ReadOnly" | "Protocol" | "PublishMode" | "Test" => None,
+        "MaxConcurrent" | "TotalCompletions" | "ForceUpdate" | "ReadOnly" | "Protocol" | "PublishMode" | "Test" => None,
         _ => Some(value.to_owned()),
     }
 }
