@@ -193,20 +193,19 @@ impl Planner<'_> {
         let same = drift::is_same(&request, &self.seen);
         self.plan.old = self.seen.service.as_ref().map(|old| Target { name: self.name(), id: Some(old.id.clone()) });
         self.plan.old_ran = self.plan.old.is_some();
-        let last = self.facts.releases.first();
-        let is_recorded =
-            last.is_some_and(|last| last.deployment == self.asker.deployment && last.spec == request.digest);
-        let mut tasks = self.tasks(image, &request, same, is_recorded)?;
+        let mut tasks = self.tasks(image, &request, same)?;
         if !same {
             self.change(image, &request, std::mem::take(&mut tasks.before));
         }
         self.push(SwarmStep::Converge(self.converge(&request.digest)));
-        if same {
+        // The other manager that has just updated it has brought a token, and may yet have to roll back: a write would
+        // make the spec in force the one to go back to.
+        if same && !self.is_late(&request) {
             self.refresh(&request);
         }
         self.probe()?;
         self.plan.actions.append(&mut tasks.proven);
-        if !same || !is_recorded {
+        if !same || !self.is_recorded(&request) {
             let release = self.release(image, &request.digest, request.options());
             self.push(SwarmStep::Record { service: self.name(), release: Box::new(release) });
         }

@@ -16,6 +16,7 @@ mod options;
 mod race;
 mod registry;
 mod room;
+mod side_by_side;
 mod support;
 mod swarm;
 mod tasks;

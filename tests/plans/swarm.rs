@@ -101,6 +101,11 @@ pub fn older(spec: &mut Value) {
     spec["TaskTemplate"]["Resources"]["Limits"]["Pids"] = 100.into();
 }
 
+/// What is wanted was put in place by an earlier deployment.
+pub fn earlier(spec: &mut Value) {
+    spec["Labels"]["balehook.deployment"] = "d-OLD".into();
+}
+
 /// What a swarm of archives looks like: no registry.
 fn archived() -> Facts {
     Facts { images: scenes::archived().images, ..serving(older) }
@@ -115,7 +120,7 @@ pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
         ("swarm-create", ApplicationStart, facts(seen())),
         ("swarm-update", ApplicationStart, serving(older)),
         ("swarm-update-archive", ApplicationStart, archived()),
-        ("swarm-unchanged", ApplicationStart, serving(|_| ())),
+        ("swarm-unchanged", ApplicationStart, serving(earlier)),
         (
             "swarm-by-hand",
             ApplicationStart,
@@ -169,7 +174,7 @@ fn said(path: &str, value: &str) -> Option<String> {
         "Mode" if path.contains("Configs") || path.contains("Secrets") => {
             Some(format!("mode={:04o}", value.parse::<u32>().ok()?))
         }
-        "MaxConcurrent" | "TotalCompletions" | "ForceUpdate" | "ReadOnly" | "Protocol" | "PublishMode" | "Test" => None,
+        "ForceUpdate" | "ReadOnly" | "Protocol" | "PublishMode" | "Test" => None,
         _ => Some(value.to_owned()),
     }
 }
@@ -206,12 +211,12 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
 
 #[test]
 fn a_service_that_is_as_wanted_is_not_written_but_for_the_token() {
-    let planned = scenes::planned(ApplicationStart, &serving(|_| ()));
+    let planned = scenes::planned(ApplicationStart, &serving(earlier));
     assert!(!planned.has_changes());
     let writes = |step: &Step| matches!(step, Step::Swarm(SwarmStep::Create(_) | SwarmStep::Update(_)));
     assert!(!planned.actions.iter().any(|action| writes(&action.step)));
     let open = APPSPEC.replace("    command:", "    with_registry_auth: false\n    command:");
-    let without = plan(ApplicationStart, &scenes::deployment_text(&open), &scenes::asker(), &serving(|_| ())).unwrap();
+    let without = plan(ApplicationStart, &scenes::deployment_text(&open), &scenes::asker(), &serving(earlier)).unwrap();
     assert!(!text::plan(&without).contains("token"), "{}", text::plan(&without));
 }
 

@@ -2,8 +2,8 @@
 
 use balehook::error::{Failure, Kind};
 use balehook::exec::{Fate, Stop};
+use balehook::facts::Facts;
 use balehook::facts::swarm::{Left, LeftKind, Role, SwarmFacts};
-use balehook::facts::{EngineFacts, Facts, Known};
 use balehook::plan::step::Step;
 use balehook::plan::swarm::step::{ServiceRequest, SwarmStep};
 use balehook::plan::task::TaskStep;
@@ -14,7 +14,7 @@ use balehook::spec::types::LifecycleEvent::{self, AfterInstall, ApplicationStart
 use serde_json::json;
 
 use crate::drift::{Scribe, run, says};
-use crate::swarm::{APPSPEC, facts, older, seen, serving};
+use crate::swarm::{APPSPEC, earlier, facts, older, seen, serving};
 use crate::tasks::run_until;
 use crate::{golden, scenes};
 
@@ -137,7 +137,7 @@ fn a_signal_during_a_task_ends_it_and_leaves_the_service_untouched() {
 
 #[test]
 fn an_unchanged_service_and_a_worker_run_no_task() {
-    let unchanged = start(&made_by("d-OLD"));
+    let unchanged = start(&serving(earlier));
     assert!(names(&unchanged).is_empty() && !unchanged.has_changes(), "{}", text::plan(&unchanged));
     let worker = start(&facts(SwarmFacts { role: Role::Worker, ..SwarmFacts::empty(Role::Manager) }));
     assert!(names(&worker).is_empty());
@@ -148,12 +148,13 @@ fn an_unchanged_service_and_a_worker_run_no_task() {
 fn a_manager_that_comes_when_another_has_updated_for_this_deployment_waits_for_the_required_after_too() {
     let late = start(&made_by("d-NEW"));
     assert_eq!(names(&late), ["smoke"], "{}", text::plan(&late));
+    assert!(!text::plan(&late).contains("token"), "a write now would take away what the other one can go back to");
     let mut host = Scribe { fails_at: Some(SMOKE), ..Scribe::default() };
     let (told, outcome) = run(&late, &mut host);
     outcome.unwrap_err();
     assert_eq!(told.undone, ["end task smoke where this node runs it", "docker service rollback web"]);
 
-    assert!(names(&start(&made_by("d-OLD"))).is_empty(), "an earlier deployment made it so");
+    assert!(names(&start(&serving(earlier))).is_empty(), "an earlier deployment made it so");
     let mut recorded = made_by("d-NEW");
     let wanted = recorded.swarm.as_ref().unwrap().service.as_ref().unwrap().spec.label("balehook.spec").unwrap();
     recorded.releases = vec![scenes::release("1.4.2", "d-NEW", "a1")];
@@ -191,7 +192,7 @@ fn what_earlier_tasks_left_goes_first_but_not_what_this_deployment_has_elsewhere
         ]
     );
     assert!(changed.actions[..3].iter().all(|action| action.best_effort));
-    let unchanged = start(&with(made_by("d-OLD")));
+    let unchanged = start(&with(serving(earlier)));
     assert_eq!(cleared(&unchanged), ["docker service rm balehook-task-killed"]);
 }
 
@@ -228,14 +229,6 @@ fn on_a_drained_node_a_job_runs_where_the_services_tasks_may() {
     let placement = &job(&plan).spec["TaskTemplate"]["Placement"];
     assert_eq!(placement["Constraints"], json!(["node.role==worker"]));
     assert!(placement["MaxReplicas"].is_null());
-}
-
-#[test]
-fn an_engine_without_jobs_is_told_so_before_anything_is_touched() {
-    let mut facts = serving(older);
-    facts.engine = Known::Yes(EngineFacts { version: "19.03.15".into(), api: (1, 40), architecture: "amd64".into() });
-    let refused = planned_by(&scenes::asker(), ApplicationStart, &facts).unwrap_err();
-    assert_eq!(refused.message, "task migrate: a job of a swarm needs an engine with API 1.41");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A task's job: a service of the swarm that runs to its end, and is removed then.
+//! A task's job: a service of the swarm whose only task is run to its end. It is removed then.
 
 use std::time::{Duration, Instant};
 

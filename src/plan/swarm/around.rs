@@ -33,6 +33,21 @@ impl Planner<'_> {
         Ok(())
     }
 
+    /// Whether another manager has made the service what is wanted for this very deployment, whose end is not known here.
+    pub(super) fn is_late(&self, request: &ServiceRequest) -> bool {
+        let by_us = |service: &ServiceFacts| {
+            service.spec.label(facts::LABEL_SPEC) == Some(&request.digest)
+                && service.spec.label(facts::LABEL_DEPLOYMENT) == Some(&self.asker.deployment)
+        };
+        self.asker.deployment != MANUAL && self.seen.service.as_ref().is_some_and(by_us) && !self.is_recorded(request)
+    }
+
+    /// Whether this node knows that this deployment of the service ended well.
+    pub(super) fn is_recorded(&self, request: &ServiceRequest) -> bool {
+        let last = self.facts.releases.first();
+        last.is_some_and(|last| last.deployment == self.asker.deployment && last.spec == request.digest)
+    }
+
     /// The tasks around the deployment, after what earlier ones have left is gone. Where another manager has updated the
     /// service for this very deployment, its required `after` still decide how that ends.
     pub(super) fn tasks(
@@ -40,7 +55,6 @@ impl Planner<'_> {
         image: &ImageFacts,
         request: &ServiceRequest,
         same: bool,
-        is_recorded: bool,
     ) -> Result<Around, Failure> {
         let planner = task::swarm::Planner {
             deployment: self.deployment,
@@ -53,10 +67,7 @@ impl Planner<'_> {
         };
         let cleared = planner.clear(same);
         self.plan.actions.splice(0..0, cleared);
-        let label =
-            |service: &ServiceFacts| service.spec.label(facts::LABEL_DEPLOYMENT) == Some(&self.asker.deployment);
-        let is_joined = self.seen.service.as_ref().is_some_and(label) && self.asker.deployment != MANUAL;
-        if same && (is_recorded || !is_joined) {
+        if same && !self.is_late(request) {
             return Ok(Around::default());
         }
         let mut tasks = planner.around()?;

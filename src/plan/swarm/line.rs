@@ -14,7 +14,6 @@ use crate::spec::types::EnvVar;
 /// The API's names and docker's flags, in the order in which they are printed.
 const FLAGS: &[(&str, &str)] = &[
     ("Mode.Global", "--mode"),
-    ("Mode.ReplicatedJob", "--mode"),
     ("Mode.Replicated.Replicas", "--replicas"),
     ("EndpointSpec.Mode", "--endpoint-mode"),
     ("EndpointSpec.Ports", "--publish"),
@@ -215,8 +214,6 @@ fn values(name: &str, value: &Value) -> Vec<Option<String>> {
     let last = name.rsplit('.').next().unwrap_or_default();
     match last {
         "Global" => one("global".into()),
-        // One completion, one at a time: the flag's defaults.
-        "ReplicatedJob" => one("replicated-job".into()),
         "Delay" | "Monitor" | "Window" | "StopGracePeriod" => one(duration(value)),
         "NanoCPUs" => one((value.as_f64().unwrap_or_default() / 1e9).to_string()),
         "Ports" => each(port),

@@ -2,8 +2,8 @@
 //!
 //! Managers that deploy at once agree through a *claim*: a config of the swarm whose name follows from deployment, task
 //! and service. Of several that create it the swarm takes one; that manager runs the task and writes its end into the
-//! claim, where the others read it, also those that come later. A task's container is a job: a service of the swarm that
-//! ends, because only a service gets overlay networks, secrets and configs.
+//! claim, where the others read it, also those that come later. A task's container is a job: a service of the swarm whose
+//! only task is not restarted, because only a service gets overlay networks, secrets and configs.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{Around, HostCommand, TaskStep, environment, host_command};
-use crate::error::{Failure, Kind};
+use crate::error::Failure;
 use crate::facts::swarm::{Left, LeftKind, SwarmFacts};
 use crate::facts::{self, Facts, ImageFacts};
 use crate::plan::run_line::quoted;
@@ -25,8 +25,6 @@ use crate::spec::task::{InContainer, Task, Work};
 use crate::spec::types::Name;
 use crate::spec::{Deployment, ImageSource};
 
-/// The API that knows jobs.
-const JOBS: (u32, u32) = (1, 41);
 /// Letters of a task's name in the claim's: a service's may have 63.
 const LETTERS: usize = 36;
 /// How long a job may take to stop, in nanoseconds.
@@ -88,7 +86,7 @@ impl Planner<'_> {
     /// The tasks as steps.
     ///
     /// # Errors
-    /// The image of a task was not looked up; the engine knows no jobs.
+    /// The image of a task was not looked up.
     pub fn around(&self) -> Result<Around, Failure> {
         Around::each(&self.deployment.tasks, |task| {
             let claim = self.claim(task);
@@ -108,12 +106,6 @@ impl Planner<'_> {
     }
 
     fn job(&self, task: &Task, inside: &InContainer, claim: &Claim) -> Result<ServiceRequest, Failure> {
-        if let Some(engine) = self.facts.engine.yes().filter(|engine| engine.api < JOBS) {
-            let message = format!("task {}: a job of a swarm needs an engine with API 1.41", task.name);
-            let next =
-                format!("this engine is {}: update it, or write `run:` for a command on the host", engine.version);
-            return Err(Failure::new(Kind::Container, message).next(next));
-        }
         let (image, registry) = match (task.need(), &inside.image) {
             (Some(need), Some(ImageSource::Registry(reference))) => {
                 let registry = self.swarm.with_registry_auth.then(|| reference.registry().to_owned());
@@ -128,7 +120,8 @@ impl Planner<'_> {
             spec: json!({
                 "Name": claim.object,
                 "Labels": self.labels(claim, image),
-                "Mode": { "ReplicatedJob": { "MaxConcurrent": 1, "TotalCompletions": 1 } },
+                // No replicated job: 20.10 goes on running the task of one that was removed.
+                "Mode": { "Replicated": { "Replicas": 1 } },
                 "TaskTemplate": self.template(inside),
             }),
             environment: environment(&self.service.environment, &task.environment),
@@ -240,7 +233,7 @@ impl SwarmTask {
             SwarmWork::Job(request) => {
                 let words = line::arguments(&request.spec);
                 let words = words.iter().map(|word| format!(" {}", quoted(word))).collect::<String>();
-                format!("docker service create --mode replicated-job … {}{words}", request.image.describe())
+                format!("docker service create … {}{words}", request.image.describe())
             }
             SwarmWork::Command(command) => command.to_string(),
         };
