@@ -1,12 +1,12 @@
 //! Deployments in all three modes on one host: none touches another one.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use crate::support::cluster::{Cluster, appspec as swarm_appspec};
 use crate::support::images::web;
 use crate::support::world::repository;
-use crate::support::{Bundle, world};
+use crate::support::{Bundle, Outcome, world};
 
 /// One host with its state folder, and a revision in each mode.
 struct Host {
@@ -83,35 +83,55 @@ impl Host {
             _ => "com.docker.swarm.service.name",
         };
         let filter = format!("label={label}={}", self.name(mode));
-        let ids = self.cluster.docker(1, &["ps", "--no-trunc", "--quiet", "--filter", &filter]);
-        let ids: Vec<&str> = ids.split_whitespace().collect();
-        assert_eq!(ids.len(), 1, "{mode}");
-        self.cluster.docker(1, &["inspect", "--format", "{{.Id}} {{.State.StartedAt}} {{.Image}}", ids[0]])
+        let ids = || self.cluster.docker(1, &["ps", "--no-trunc", "--quiet", "--filter", &filter]);
+        // With a port of the host the swarm stops one task before it starts the other.
+        self.cluster.wait_for(mode, || ids().lines().count() == 1);
+        let ids = ids();
+        self.cluster.docker(1, &["inspect", "--format", "{{.Id}} {{.State.StartedAt}} {{.Image}}", &ids])
     }
 
-    /// Everything of a mode: its container, its files on disk, its images' tags.
-    fn everything(&self, mode: &str) -> (String, BTreeMap<PathBuf, Vec<u8>>, String) {
+    /// Everything of a mode by its name: its container, its files on disk, its images' tags.
+    fn everything(&self, mode: &str) -> BTreeMap<String, String> {
         let name = self.name(mode);
+        let mut found = BTreeMap::from([(format!("{mode}'s container"), self.containers(mode))]);
         let tags = ["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", &format!("balehook/{name}")];
-        (self.containers(mode), files(&self.state.path().join(&name)), self.cluster.docker(1, &tags))
+        for tag in self.cluster.docker(1, &tags).lines() {
+            found.insert(tag.to_owned(), String::new());
+        }
+        files(&self.state.path().join(&name), &mut found);
+        found
     }
 
     /// What all modes but one have.
-    fn others(&self, mode: &str) -> Vec<(String, BTreeMap<PathBuf, Vec<u8>>, String)> {
-        MODES.iter().filter(|other| **other != mode).map(|other| self.everything(other)).collect()
+    fn others(&self, mode: &str) -> BTreeMap<String, String> {
+        MODES.iter().filter(|other| **other != mode).flat_map(|other| self.everything(other)).collect()
     }
 }
 
 /// Every file below a folder with its content.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
+fn files(folder: &Path, found: &mut BTreeMap<String, String>) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
         match entry.file_type().unwrap().is_dir() {
-            true => found.extend(files(&entry.path())),
-            false => drop(found.insert(entry.path(), std::fs::read(entry.path()).unwrap())),
+            true => files(&path, found),
+            false => {
+                let content = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+                found.insert(path.to_string_lossy().into_owned(), content);
+            }
         }
     }
-    found
+}
+
+/// Asserts that nothing became another thing; names what did.
+#[track_caller]
+fn are_the_same(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>, what: &str) {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differ: Vec<_> = names.into_iter().filter(|name| before.get(*name) != after.get(*name)).collect();
+    assert!(differ.is_empty(), "{what}: {differ:#?}");
+}
+
+fn succeeded(outcome: &Outcome) {
+    outcome.exits(0);
 }
 
 const EVENTS: [&str; 4] = ["BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"];
@@ -123,31 +143,33 @@ fn deployments_in_all_three_modes_live_on_one_host_and_never_touch_each_other() 
     // At once, as agents of several deployment groups would.
     std::thread::scope(|scope| {
         for bundle in first.values() {
-            scope.spawn(|| EVENTS.map(|event| bundle.hook(event)).iter().for_each(|outcome| drop(outcome.exits(0))));
+            scope.spawn(|| EVENTS.map(|event| bundle.hook(event)).iter().for_each(succeeded));
         }
     });
     for mode in MODES {
         let (before, own) = (host.others(mode), host.containers(mode));
         let second = host.revision(mode, "d-2", "two");
         second.hook("ApplicationStop").exits(0);
-        EVENTS.map(|event| second.hook(event)).iter().for_each(|outcome| drop(outcome.exits(0)));
+        EVENTS.map(|event| second.hook(event)).iter().for_each(succeeded);
         assert_ne!(host.containers(mode), own, "{mode} was deployed");
-        assert_eq!(host.others(mode), before, "{mode} was deployed, and nothing else");
+        are_the_same(&before, &host.others(mode), &format!("{mode} was deployed"));
 
         let broken = host.revision(mode, "d-3", "three");
         let (own, image) = (host.containers(mode), format!("{}:three", host.stem));
         crate::support::Image::new(&image).script("exit 3").write_into(&broken.path());
         assert_ne!(broken.hook("ApplicationStart").code, Some(0), "{mode}");
-        assert_eq!(host.others(mode), before, "{mode} failed, and nothing else");
+        are_the_same(&before, &host.others(mode), &format!("{mode} failed"));
         let image_of = |line: &str| line.rsplit(' ').next().unwrap().to_owned();
-        assert_eq!(image_of(&host.containers(mode)), image_of(&own), "{mode} is back");
+        host.cluster.wait_for("the release before", || image_of(&host.containers(mode)) == image_of(&own));
     }
-    let (compose, swarm) = (host.everything("compose"), host.everything("swarm"));
+    let before = host.others("container");
     first["container"].hook("ApplicationStop").exits(0);
-    assert_eq!((host.everything("compose"), host.everything("swarm")), (compose, swarm.clone()));
-    first["compose"].hook("ApplicationStop").exits(0);
+    are_the_same(&before, &host.others("container"), "container was stopped");
+    let running = ["compose", "swarm"].map(|mode| host.containers(mode));
     first["container"].resume().exits(0);
-    assert_eq!(host.containers("swarm"), swarm.0);
-    let left = host.cluster.docker(1, &["ps", "--all", "--quiet", "--no-trunc"]);
+    assert_eq!(["compose", "swarm"].map(|mode| host.containers(mode)), running);
+    first["compose"].hook("ApplicationStop").exits(0);
+    assert_eq!(host.containers("swarm"), running[1]);
+    let left = host.cluster.docker(1, &["ps", "--quiet", "--no-trunc"]);
     assert_eq!(left.lines().count(), 1, "the task of the service alone runs:\n{left}");
 }

@@ -61,25 +61,26 @@ pub(super) async fn take(api: &Api, claim: &Claim, patience: Duration, creating:
     }
 }
 
-/// Writes how the task ended into the claim, where it is this node's and says nothing yet. Returns whether it was.
+/// Writes how the task ended (how it failed, or that it did not) into the claim, where it is this node's and says
+/// nothing yet.
 ///
 /// # Errors
 /// [`Kind::Engine`].
-pub(super) async fn close(api: &Api, claim: &Claim, ended: Result<(), &Failure>) -> Result<bool, Failure> {
+pub(super) async fn close(api: &Api, claim: &Claim, failure: Option<&Failure>) -> Result<(), Failure> {
     let me = this_node(api).await?;
     for _ in 0..TRIES {
         let found = find(api, claim).await?;
         let Some(found) = found.filter(|found| found.node() == me && found.outcome(claim).is_none()) else {
-            return Ok(false);
+            return Ok(());
         };
         let mut spec = found.0["Spec"].clone();
-        spec["Labels"][LABEL_OUTCOME] = if ended.is_ok() { "done" } else { "failed" }.into();
-        if let Err(failure) = ended {
+        spec["Labels"][LABEL_OUTCOME] = if failure.is_none() { "done" } else { "failed" }.into();
+        if let Some(failure) = failure {
             spec["Labels"][LABEL_SAID] = said(failure).into();
         }
         let path = format!("/configs/{}/update?version={}", found.id(), found.0["Version"]["Index"]);
         match api.call(Method::POST, &path, Some(&spec), None).await {
-            Ok(_) => return Ok(true),
+            Ok(_) => return Ok(()),
             Err(error) if error.is_stale() || error.is_leaderless() => tokio::time::sleep(PAUSE).await,
             Err(error) => return Err(cannot(claim, &error)),
         }
@@ -213,7 +214,8 @@ mod tests {
         let lines: Vec<String> = (0..200).map(|line| format!("line {line} of what it said")).collect();
         let failure = Failure::new(Kind::Task, "task a ended with exit code 3").evidence(lines.clone());
         let read = found(&json!({ LABEL_OUTCOME: "failed", LABEL_SAID: said(&failure) })).outcome(&claim());
-        let read = read.unwrap().unwrap_err();
+        let nothing = || Failure::new(Kind::Unexpected, "no failure was read");
+        let read = read.and_then(Result::err).unwrap_or_else(nothing);
         assert_eq!((read.kind, read.message), (Kind::Task, failure.message));
         assert!(read.evidence.len() > 20 && read.evidence.len() < 200, "{}", read.evidence.len());
         assert!(lines.ends_with(&read.evidence));

@@ -27,7 +27,7 @@ pub async fn run(host: &mut LiveHost, task: &SwarmTask) -> Result<Vec<String>, F
         Turn::Theirs(node, ended) => ended.map(|()| vec![format!("task {name}: {node} ran it")]),
         Turn::Ours => {
             let ended = here(host, &api, task).await;
-            let told = claim::close(&api, &task.claim, ended.as_ref().map(|()| ())).await;
+            let told = claim::close(&api, &task.claim, ended.as_ref().err()).await;
             if let Err(failure) = told {
                 tracing::warn!(%failure, "the other managers wait");
             }
@@ -61,7 +61,7 @@ pub async fn abandon(host: &mut LiveHost, claim: &Claim) -> Result<(), Failure> 
     let ended =
         Failure::new(Kind::Task, format!("task {} was ended before its end: its deployment had to stop", claim.task));
     loop {
-        claim::close(&api, claim, Err(&ended)).await?;
+        claim::close(&api, claim, Some(&ended)).await?;
         let was_there = job::end(&api, &claim.task, &claim.object).await?;
         // The swarm finishes a creation although nobody waits for it.
         if was_there || !host.creating || began.elapsed() >= CREATION {
