@@ -13,7 +13,7 @@ struct Host {
     cluster: Cluster,
     state: tempfile::TempDir,
     stem: String,
-    ports: [u16; 3],
+    ports: [u16; 2],
 }
 
 const MODES: [&str; 3] = ["container", "compose", "swarm"];
@@ -22,7 +22,7 @@ impl Host {
     fn new() -> Self {
         let cluster = Cluster::start(1);
         cluster.docker(1, &["swarm", "init", "--advertise-addr", "198.51.100.1"]);
-        let ports = [world().port(), world().port(), world().port()];
+        let ports = [world().port(), world().port()];
         let state = tempfile::tempdir_in(world().folder()).unwrap();
         Self { cluster, state, stem: world().name("mode"), ports }
     }
@@ -33,7 +33,7 @@ impl Host {
 
     /// A revision in a mode: all of them have the same image.
     fn revision(&self, mode: &str, id: &str, page: &str) -> Bundle {
-        let (name, [container, compose, swarm]) = (self.name(mode), self.ports);
+        let (name, [container, compose]) = (self.name(mode), self.ports);
         let health = "health: {timeout: 30s}\nkeep: 1";
         let quick = "stop_grace_period: 1s";
         let text = match mode {
@@ -51,7 +51,7 @@ impl Host {
             _ => swarm_appspec(
                 &name,
                 &format!(
-                    "image: {{archive: image.tar}}\n{quick}\nports: [{{target: 80, published: {swarm}, mode: host}}]\n\
+                    "image: {{archive: image.tar}}\n{quick}\n\
                      deploy: {{update_config: {{monitor: 1s}}, rollback_config: {{monitor: 1s}}}}"
                 ),
                 health,
@@ -84,7 +84,7 @@ impl Host {
         };
         let filter = format!("label={label}={}", self.name(mode));
         let ids = || self.cluster.docker(1, &["ps", "--no-trunc", "--quiet", "--filter", &filter]);
-        // With a port of the host the swarm stops one task before it starts the other.
+        // The swarm takes its time to stop a task that another one has replaced.
         self.cluster.wait_for(mode, || ids().lines().count() == 1);
         let ids = ids();
         self.cluster.docker(1, &["inspect", "--format", "{{.Id}} {{.State.StartedAt}} {{.Image}}", &ids])
