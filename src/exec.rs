@@ -160,6 +160,9 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
         if let Step::Prove { container: container @ Target { id: Some(_), .. }, .. } = failed {
             failure.evidence = self.host.evidence(container).await;
         }
+        if let (Step::Swarm(SwarmStep::Converge(wanted)), Kind::Deadline) = (failed, failure.kind) {
+            failure.evidence = self.host.waiting(wanted).await;
+        }
         let plan = self.plan;
         let lost = self.undo(&plan.actions[..begun], &mut failure.evidence).await;
         let old = self.fate(lost);
@@ -260,7 +263,7 @@ async fn perform<H: Host>(host: &mut H, step: &Step, down: Option<Duration>) -> 
         Step::Compose(step) => host.compose(step).await,
         Step::Untag { reference } => host.untag(reference).await,
         Step::Swarm(step) => return host.swarm(step).await,
-        Step::Task(task) => host.task(task).await,
+        Step::Task(task) => return host.task(task).await,
     }?;
     Ok(Vec::new())
 }

@@ -33,7 +33,7 @@ pub const LABEL_ADDRESS: &str = "balehook.address";
 /// Label: the name of the task that a container was made for; none on the service's own.
 pub const LABEL_TASK: &str = "balehook.task";
 /// Every label of ours.
-pub const LABELS: [&str; 10] = [
+pub const LABELS: [&str; 13] = [
     LABEL_NAME,
     LABEL_DEPLOYMENT,
     LABEL_REVISION,
@@ -44,12 +44,21 @@ pub const LABELS: [&str; 10] = [
     LABEL_ADDRESS,
     LABEL_REGISTRY,
     LABEL_ASKS,
+    LABEL_NODE,
+    LABEL_OUTCOME,
+    LABEL_SAID,
 ];
 
 /// Label of a service: the registry whose token its nodes need.
 pub const LABEL_REGISTRY: &str = "balehook.registry";
 /// Label of a service that only asks the nodes for an image: the name of the one it asks for.
 pub const LABEL_ASKS: &str = "balehook.asks";
+/// Label of a task's job and claim in a swarm: the ID of the node that runs it.
+pub const LABEL_NODE: &str = "balehook.node";
+/// Label of a task's claim: `done` or `failed`, once it has ended.
+pub const LABEL_OUTCOME: &str = "balehook.outcome";
+/// Label of a task's claim: how it failed, and below that its last lines.
+pub const LABEL_SAID: &str = "balehook.said";
 
 /// Something that was looked up, or why it could not be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use crate::host::look::Look;
 use crate::host::s3::S3;
 use crate::host::source::Archives;
 use crate::input::appspec;
-use crate::plan::Asker;
+use crate::plan::{Asker, MANUAL};
 use crate::release::Store;
 use crate::report::problems;
 use crate::spec::problem::Problems;
@@ -18,9 +18,6 @@ use crate::spec::{Deployment, validate};
 
 /// Longest list of problems on the console, in bytes.
 const PROBLEMS_TAIL: usize = 1300;
-
-/// The deployment's ID where no agent gave one: its image is resolved anew by each event.
-pub(crate) const MANUAL: &str = "manual";
 
 /// One deployment and the means to look at the host for it.
 pub(crate) struct Prepared {

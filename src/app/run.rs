@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::deployment::{self, MANUAL, Prepared};
+use super::deployment::{self, Prepared};
 use super::{Context, exit_code};
 use crate::error::{Failure, Kind};
 use crate::exec::{self, Done, Failed, Stop, Watcher};
@@ -14,9 +14,9 @@ use crate::facts::{Facts, ImageFacts};
 use crate::host::live::LiveHost;
 use crate::image::pin::ImagePin;
 use crate::input::appspec;
-use crate::plan::Plan;
 use crate::plan::compose::step::ComposeStep;
 use crate::plan::step::Step;
+use crate::plan::{MANUAL, Plan};
 use crate::release::{Brought, FORMAT, Holder, Journal, LockedStore, Resolved};
 use crate::report::text::Console;
 use crate::report::{log, text};
@@ -186,6 +186,7 @@ fn remember(
     let images: Vec<_> =
         facts.images.iter().filter(is_known).map(|image| (image.key.clone(), image.pin.clone())).collect();
     let deployment = &prepared.asker.deployment;
+    // By hand an image is resolved anew by each event.
     if deployment == MANUAL || images.is_empty() || store.store().resolved(deployment) == images {
         return Ok(());
     }

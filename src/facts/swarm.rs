@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::spec::swarm::FileKind;
@@ -18,6 +19,10 @@ pub struct SwarmFacts {
     pub node: String,
     /// Nodes that may run tasks, by name.
     pub nodes: Vec<String>,
+    /// This node is drained or paused: it takes no tasks.
+    pub is_drained: bool,
+    /// What tasks around deployments of this name have left.
+    pub left: Vec<Left>,
     /// The service of the deployment's name.
     pub service: Option<ServiceFacts>,
     /// The named networks that exist, with their IDs.
@@ -43,6 +48,33 @@ pub enum Role {
     Outside,
     /// It cannot be used: why.
     Unusable(String),
+}
+
+/// What a task around a deployment has left in the swarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// What it is.
+    pub kind: LeftKind,
+    /// Its name.
+    pub name: String,
+    /// Its ID: another one may bear the name by the time it is removed.
+    pub id: String,
+    /// The ID of the node that ran the task.
+    pub node: String,
+    /// The deployment that it was of.
+    pub deployment: String,
+    /// Whether it says how the task ended.
+    pub has_ended: bool,
+}
+
+/// What a task leaves in a swarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeftKind {
+    /// The service that it ran in.
+    Job,
+    /// The config that says who runs it, and how it ended.
+    Claim,
 }
 
 /// A service.
@@ -90,6 +122,8 @@ impl SwarmFacts {
             role,
             node: String::new(),
             nodes: Vec::new(),
+            is_drained: false,
+            left: Vec::new(),
             service: None,
             networks: BTreeMap::new(),
             files: BTreeSet::new(),

@@ -20,7 +20,7 @@ use crate::input::hook_env::HookEnv;
 use crate::plan::compose::step::ComposeStep;
 use crate::plan::handover::HandoverStep;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
-use crate::plan::swarm::step::SwarmStep;
+use crate::plan::swarm::step::{Converge, SwarmStep};
 use crate::plan::task::TaskStep;
 use crate::release::{LockedStore, Observed, Release};
 use crate::report::text::printable;
@@ -55,8 +55,8 @@ pub struct LiveHost {
     loaded: Vec<(ImagePin, String)>,
     /// The command of a task that runs, or was left running when the plan had to stop.
     pub under_way: Option<Group>,
-    /// Whether the engine may still be creating a task's container for us.
-    creating: bool,
+    /// Whether the engine may still be creating a task's container, claim or job for us.
+    pub(super) creating: bool,
 }
 
 impl LiveHost {
@@ -251,8 +251,11 @@ impl Host for LiveHost {
         compose::perform(self, step).await
     }
 
-    async fn task(&mut self, step: &TaskStep) -> Result<(), Failure> {
+    async fn task(&mut self, step: &TaskStep) -> Result<Vec<String>, Failure> {
         match step {
+            TaskStep::Swarm(task) => return swarm::once::run(self, task).await,
+            TaskStep::Abandon(claim) => swarm::once::abandon(self, claim).await,
+            TaskStep::Clear { kind, name, id } => swarm::once::clear(self, *kind, name, id).await,
             TaskStep::Container { name, spec, timeout } => {
                 let image = self.image_argument(&spec.image).await?;
                 let done = task::container(&self.engine, name, spec, image, *timeout, &mut self.creating).await;
@@ -280,11 +283,16 @@ impl Host for LiveHost {
                 }
                 Ok(())
             }
-        }
+        }?;
+        Ok(Vec::new())
     }
 
     async fn evidence(&mut self, container: &Target) -> Vec<String> {
         log_tail(&self.engine, self.at(container)).await
+    }
+
+    async fn waiting(&mut self, wanted: &Converge) -> Vec<String> {
+        swarm::waiting(&self.engine, wanted).await
     }
 }
 

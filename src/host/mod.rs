@@ -29,7 +29,7 @@ use crate::image::pin::ImagePin;
 use crate::plan::compose::step::ComposeStep;
 use crate::plan::handover::HandoverStep;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
-use crate::plan::swarm::step::SwarmStep;
+use crate::plan::swarm::step::{Converge, SwarmStep};
 use crate::plan::task::TaskStep;
 use crate::release::Release;
 
@@ -64,8 +64,10 @@ pub trait Host {
     async fn untag(&mut self, reference: &str) -> Result<(), Failure>;
     /// One step in a swarm. Returns what a person should know of it.
     async fn swarm(&mut self, step: &SwarmStep) -> Result<Vec<String>, Failure>;
-    /// Runs a task to its end, or ends one that was left under way.
-    async fn task(&mut self, step: &TaskStep) -> Result<(), Failure>;
+    /// Runs a task to its end, or ends one that was left under way. Returns what a person should know of it.
+    async fn task(&mut self, step: &TaskStep) -> Result<Vec<String>, Failure>;
     /// The container's state and last log lines, quickly, for the report.
     async fn evidence(&mut self, container: &Target) -> Vec<String>;
+    /// What a service still waits for, quickly, for the report.
+    async fn waiting(&mut self, wanted: &Converge) -> Vec<String>;
 }

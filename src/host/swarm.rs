@@ -2,8 +2,11 @@
 
 pub mod api;
 mod ask;
+mod claim;
 mod converge;
+mod job;
 mod look;
+pub mod once;
 mod service;
 mod tasks;
 mod worker;
@@ -27,6 +30,7 @@ use crate::spec::types::ContentDigest;
 use api::Api;
 use look::{items, text};
 
+pub use converge::waiting;
 pub use service::refresh;
 
 /// One step; what a person should know of it.

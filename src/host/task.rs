@@ -70,7 +70,7 @@ impl<'a> Output<'a> {
 }
 
 /// How a task failed, with its last lines.
-fn failed(task: &str, how: &str, output: Output<'_>) -> Failure {
+pub(super) fn failed(task: &str, how: &str, output: Output<'_>) -> Failure {
     let evidence = output.last_lines();
     let next = match evidence.is_empty() {
         true => "it said nothing; correct it and deploy again",
@@ -79,7 +79,8 @@ fn failed(task: &str, how: &str, output: Output<'_>) -> Failure {
     Failure::new(Kind::Task, format!("task {task} {how}")).evidence(evidence).next(next)
 }
 
-fn too_long(limit: Duration) -> String {
+/// How one failed that was killed at its timeout.
+pub(super) fn too_long(limit: Duration) -> String {
     format!("was not done within {limit:?} and was killed")
 }
 

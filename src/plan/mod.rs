@@ -78,10 +78,13 @@ impl Action {
     }
 }
 
+/// The deployment's ID where no agent gave one.
+pub const MANUAL: &str = "manual";
+
 /// Who asks: what labels and records say of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asker {
-    /// CodeDeploy's deployment ID, or `manual`.
+    /// CodeDeploy's deployment ID, or [`MANUAL`].
     pub deployment: String,
     /// Where the revision came from.
     pub revision: String,

@@ -1,5 +1,6 @@
 //! Swarm mode: event × what this node is × facts → steps.
 
+mod around;
 pub mod drift;
 pub mod line;
 pub mod service_spec;
@@ -19,6 +20,7 @@ use crate::release::{FORMAT, Observed, Release};
 use crate::spec::swarm::{FailureAction, FileKind, FileSource, MountedFile, Order, Swarm};
 use crate::spec::types::LifecycleEvent;
 use crate::spec::{Deployment, ImageSource, Probe};
+use around::pins;
 use service_spec::Around;
 use step::{Ask, Converge, ServiceRequest, SwarmStep};
 
@@ -137,21 +139,18 @@ impl Planner<'_> {
 
     fn before_install(mut self) -> Result<Plan, Failure> {
         let image = self.checked()?;
-        images::make_room(&mut self.plan, self.deployment, self.facts, &[&image.pin])?;
-        images::prune(&mut self.plan, self.deployment, self.facts, &[&image.pin]);
+        let of_tasks = self.task_images()?;
+        let wanted = pins(&image, &of_tasks);
+        images::make_room(&mut self.plan, self.deployment, self.facts, &wanted)?;
+        images::prune(&mut self.plan, self.deployment, self.facts, &wanted);
         Ok(self.plan)
     }
 
     fn bring(mut self) -> Result<Plan, Failure> {
         let image = self.checked()?;
-        self.bring_image(&image)?;
+        let of_tasks = self.task_images()?;
+        self.bring_images(&image, &of_tasks)?;
         Ok(self.plan)
-    }
-
-    fn bring_image(&mut self, image: &ImageFacts) -> Result<(), Failure> {
-        images::make_room(&mut self.plan, self.deployment, self.facts, &[&image.pin])?;
-        images::bring(&mut self.plan, &self.deployment.name, &self.swarm.need(), self.facts, image);
-        Ok(())
     }
 
     fn start(mut self) -> Result<Plan, Failure> {
@@ -159,12 +158,13 @@ impl Planner<'_> {
         if self.seen.role == Role::Outside {
             self.push(SwarmStep::Init);
         }
-        self.bring_image(&image)?;
+        let of_tasks = self.task_images()?;
+        self.bring_images(&image, &of_tasks)?;
         match self.seen.role {
             Role::Worker => self.tasks_of_this_node(&image),
             Role::Manager | Role::Outside | Role::Unusable(_) => self.manage(&image)?,
         }
-        images::prune(&mut self.plan, self.deployment, self.facts, &[&image.pin]);
+        images::prune(&mut self.plan, self.deployment, self.facts, &pins(&image, &of_tasks));
         Ok(self.plan)
     }
 
@@ -172,6 +172,9 @@ impl Planner<'_> {
         self.plan
             .notes
             .push("this node is a worker: a manager updates the service, its own tasks are waited for".into());
+        if self.deployment.tasks.all().next().is_some() {
+            self.plan.notes.push("`before` and `after` are run by a manager".into());
+        }
         self.push(SwarmStep::Tasks {
             service: self.name(),
             image: image.pin.clone(),
@@ -190,19 +193,23 @@ impl Planner<'_> {
         let same = drift::is_same(&request, &self.seen);
         self.plan.old = self.seen.service.as_ref().map(|old| Target { name: self.name(), id: Some(old.id.clone()) });
         self.plan.old_ran = self.plan.old.is_some();
+        let mut tasks = self.tasks(image, &request, same)?;
         if !same {
-            self.change(image, &request);
+            self.change(image, &request, std::mem::take(&mut tasks.before));
         }
         self.push(SwarmStep::Converge(self.converge(&request.digest)));
-        if same {
+        // The other manager that has just updated it has brought a token, and may yet have to roll back: a write would
+        // make the spec in force the one to go back to.
+        if same && !self.is_late(&request) {
             self.refresh(&request);
         }
         self.probe()?;
-        let last = self.facts.releases.first();
-        if !same || last.is_none_or(|last| last.deployment != self.asker.deployment || last.spec != request.digest) {
+        self.plan.actions.append(&mut tasks.proven);
+        if !same || !self.is_recorded(&request) {
             let release = self.release(image, &request.digest, request.options());
             self.push(SwarmStep::Record { service: self.name(), release: Box::new(release) });
         }
+        self.plan.actions.append(&mut tasks.recorded);
         if !same {
             self.forget(&request);
         }
@@ -216,7 +223,7 @@ impl Planner<'_> {
         }
     }
 
-    fn change(&mut self, image: &ImageFacts, request: &ServiceRequest) {
+    fn change(&mut self, image: &ImageFacts, request: &ServiceRequest, before: Vec<Action>) {
         for network in self.swarm.networks.iter().filter(|network| network.create) {
             if !self.has_network(&network.name) {
                 self.push(SwarmStep::Network { name: network.name.clone() });
@@ -224,6 +231,7 @@ impl Planner<'_> {
         }
         self.make_files();
         self.ask_nodes(image, &request.digest);
+        self.plan.actions.extend(before);
         let (service, spec) = (self.name(), request.digest.clone());
         let (step, undo) = match &self.seen.service {
             None => (SwarmStep::Create(Box::new(request.clone())), SwarmStep::Remove { service, spec }),

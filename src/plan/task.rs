@@ -4,6 +4,7 @@
 //! it in the service's place: ports, network aliases, fixed addresses, labels.
 
 pub mod compose;
+pub mod swarm;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,6 +18,7 @@ use super::run_line::{quoted, run_line};
 use super::step::{ContainerSpec, Step};
 use super::{Action, Asker, Plan, images};
 use crate::error::Failure;
+use crate::facts::swarm::LeftKind;
 use crate::facts::{self, Facts, ImageFacts};
 use crate::spec::task::{InContainer, OnHost, Task, Tasks, Work};
 use crate::spec::types::{EnvVar, Name};
@@ -46,6 +48,19 @@ pub enum TaskStep {
     },
     /// Run a service of a Compose project once, to its end, and remove its container.
     Compose(Box<compose::ComposeTask>),
+    /// Run a task once for the whole swarm: by the manager that claims it. The others wait for the same end.
+    Swarm(Box<swarm::SwarmTask>),
+    /// End a task of a swarm where this node runs it, and tell the others. Nothing to do when it has ended.
+    Abandon(swarm::Claim),
+    /// Remove what a task has left in a swarm. Nothing to do when it is gone.
+    Clear {
+        /// What it is.
+        kind: LeftKind,
+        /// Its name.
+        name: String,
+        /// Its ID.
+        id: String,
+    },
     /// Kill and remove a task's container. Nothing to do when it is gone.
     Remove {
         /// The container's name.
@@ -150,11 +165,15 @@ impl Around {
         tasks: &Tasks,
         container: impl Fn(&Task, &InContainer) -> Result<Action, Failure>,
     ) -> Result<Self, Failure> {
-        let action = |task: &Task| match &task.work {
+        Self::each(tasks, |task| match &task.work {
             Work::Container(inside) => container(task, inside),
             Work::Command(command) => Ok(on_host(task, command)),
-        };
-        let actions = |tasks: &[Task]| tasks.iter().map(action).collect::<Result<Vec<_>, Failure>>();
+        })
+    }
+
+    /// The same, where `action` makes that of any task.
+    fn each(tasks: &Tasks, action: impl Fn(&Task) -> Result<Action, Failure>) -> Result<Self, Failure> {
+        let actions = |tasks: &[Task]| tasks.iter().map(&action).collect::<Result<Vec<_>, Failure>>();
         let required = tasks.after.iter().rposition(|task| task.required).map_or(0, |last| last + 1);
         let (proven, recorded) = tasks.after.split_at(required);
         Ok(Self { before: actions(&tasks.before)?, proven: actions(proven)?, recorded: actions(recorded)? })
@@ -177,13 +196,17 @@ pub fn in_container(task: &Task, spec: ContainerSpec) -> Action {
 /// A command on the host, and what undoes it while it runs.
 pub fn on_host(task: &Task, command: &OnHost) -> Action {
     let name = task.name.to_string();
-    let command = HostCommand {
+    let command = host_command(task, command);
+    let step = TaskStep::Command { name: name.clone(), command, timeout: task.timeout };
+    action(task, step, Step::Task(TaskStep::End { name }))
+}
+
+fn host_command(task: &Task, command: &OnHost) -> HostCommand {
+    HostCommand {
         words: command.words.clone(),
         folder: command.folder.to_string_lossy().into_owned(),
         environment: task.environment.clone(),
-    };
-    let step = TaskStep::Command { name: name.clone(), command, timeout: task.timeout };
-    action(task, step, Step::Task(TaskStep::End { name }))
+    }
 }
 
 fn action(task: &Task, step: TaskStep, undo: Step) -> Action {
@@ -251,7 +274,8 @@ impl TaskStep {
                 let words: Vec<String> = task.command.iter().map(|word| quoted(word)).collect();
                 format!("task {}: docker compose … run … {}", task.name, words.join(" "))
             }
-            Self::Remove { .. } | Self::End { .. } => self.to_string(),
+            Self::Swarm(task) => task.title(),
+            Self::Abandon(_) | Self::Clear { .. } | Self::Remove { .. } | Self::End { .. } => self.to_string(),
         }
     }
 }
@@ -265,6 +289,10 @@ impl fmt::Display for TaskStep {
                 let words: Vec<String> = task.argv().iter().map(|word| quoted(word)).collect();
                 write!(f, "timeout {} {}", task.timeout.as_secs(), words.join(" "))
             }
+            Self::Swarm(task) => write!(f, "{task}"),
+            Self::Abandon(claim) => write!(f, "end task {} where this node runs it", claim.task),
+            Self::Clear { kind: LeftKind::Job, name, .. } => write!(f, "docker service rm {name}"),
+            Self::Clear { kind: LeftKind::Claim, name, .. } => write!(f, "docker config rm {name}"),
             Self::Remove { container } => write!(f, "docker rm --force --volumes {container}"),
             Self::End { name } => write!(f, "kill task {name}"),
         }

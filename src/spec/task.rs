@@ -1,6 +1,7 @@
 //! `before` and `after`: one-shot tasks that are hung around a deployment.
 //!
-//! A task is a container with the service's own options and another command, or a command of the bundle on the host.
+//! A task is a container with the service's own options and another command, or a command of the bundle on the host. In a
+//! swarm one manager runs each.
 
 #[cfg(test)]
 mod tests;
@@ -120,7 +121,6 @@ pub(in crate::spec) fn read(
     };
     let tasks = Tasks { before: list("before"), after: list("after") };
     names(section, path, problems);
-    not_in_a_swarm(section, path, &tasks, problems);
     enough_time(section, path, &tasks, timeouts, problems);
     tasks
 }
@@ -234,18 +234,6 @@ fn limit(text: &str) -> Result<Duration, Refused> {
     let found = super::duration::parse(text)?;
     let good = (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&found);
     if good { Ok(found) } else { Err(Refused("must be from 1s to 1h".into())) }
-}
-
-/// Several managers deploy at once there: who of them runs a task is not decided yet.
-fn not_in_a_swarm(section: &Node, path: &str, tasks: &Tasks, problems: &mut Problems) {
-    for (key, list) in [("before", &tasks.before), ("after", &tasks.after)] {
-        let Some((node, _)) = section.get(key).filter(|_| !list.is_empty() && section.get("swarm").is_some()) else {
-            continue;
-        };
-        let message = format!("`{key}` is not supported with `swarm:` yet");
-        let help = "run it from a hook of your own, on one host".to_owned();
-        problems.error(node.place, &format!("{path}.{key}"), message, help);
-    }
 }
 
 /// The name is the container's and the report's: it must tell one task from another.

@@ -8,7 +8,7 @@ use crate::support::prober::{Prober, Seen, keep_alive_server};
 use crate::support::world::repository;
 use crate::support::{Bundle, Image, world};
 
-mod several;
+pub mod several;
 mod token;
 
 const ARCHIVE: &str = "image: {archive: image.tar}\nstop_grace_period: 1s\n";
@@ -232,6 +232,7 @@ fn sigterm_and_the_deadline_roll_the_service_back_and_say_so() {
         .hook("ApplicationStart")
         .exits(9)
         .says("the time for ApplicationStart was up")
+        .says(": starting: its HEALTHCHECK has not passed yet")
         .says(&format!("old service: {name}"));
     assert_eq!(cluster.service(1, &name, spec), good, "rolled back");
     cluster.docker(1, &["service", "rm", &name]);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use balehook::error::{Failure, Kind};
 use balehook::exec::{self, Fate, Stop, Watcher};
+use balehook::facts::swarm::LeftKind;
 use balehook::host::Host;
 use balehook::image::pin::ImagePin;
 use balehook::plan::Plan;
@@ -12,8 +13,9 @@ use balehook::plan::compose::project::Project;
 use balehook::plan::compose::step::ComposeStep;
 use balehook::plan::handover::HandoverStep;
 use balehook::plan::step::{Bring, ContainerSpec, Proof, Step, Target};
-use balehook::plan::swarm::step::SwarmStep;
-use balehook::plan::task::TaskStep;
+use balehook::plan::swarm::step::{Converge, SwarmStep};
+use balehook::plan::task::swarm::SwarmWork;
+use balehook::plan::task::{HostCommand, TaskStep};
 use balehook::release::Release;
 
 use crate::scenes;
@@ -71,26 +73,28 @@ impl Host for Scribe {
         self.write(format!("docker create {}", request(spec)))
     }
 
-    async fn task(&mut self, step: &TaskStep) -> Result<(), Failure> {
+    async fn task(&mut self, step: &TaskStep) -> Result<Vec<String>, Failure> {
         let line = match step {
             TaskStep::Container { spec, timeout, .. } => {
                 format!("timeout {} docker run --rm {}", timeout.as_secs(), request(spec))
             }
-            TaskStep::Command { command, timeout, .. } => {
-                let words = command.words.join(" ").replace(&command.folder, ".");
-                let env = command.environment.iter().map(|var| match var.hidden {
-                    true => format!("env {}=*** ", var.name),
-                    false => format!("env {}={} ", var.name, var.value.as_ref().unwrap().reveal()),
-                });
-                format!("timeout {} {}{words}", timeout.as_secs(), env.collect::<String>())
-            }
+            TaskStep::Command { command, timeout, .. } => command_line(command, *timeout),
+            TaskStep::Swarm(task) => match &task.work {
+                SwarmWork::Command(command) => command_line(command, task.timeout),
+                SwarmWork::Job(job) => {
+                    format!("timeout {}\u{1f}{}", task.timeout.as_secs(), crate::swarm::request(job))
+                }
+            },
+            TaskStep::Abandon(claim) => format!("end task {} where this node runs it", claim.task),
+            TaskStep::Clear { kind: LeftKind::Job, name, .. } => format!("docker service rm {name}"),
+            TaskStep::Clear { kind: LeftKind::Claim, name, .. } => format!("docker config rm {name}"),
             TaskStep::Compose(task) => format!("timeout {} {}", task.timeout.as_secs(), task.argv().join(" ")),
             TaskStep::Remove { container } => format!("docker rm --force --volumes {container}"),
             TaskStep::End { name } => format!("kill task {name}"),
         };
         let hangs = self.hangs_at.is_some_and(|start| line.starts_with(start));
         self.write(line)?;
-        if hangs { std::future::pending().await } else { Ok(()) }
+        if hangs { std::future::pending().await } else { Ok(Vec::new()) }
     }
 
     async fn stop(&mut self, container: &Target, grace: Duration) -> Result<(), Failure> {
@@ -172,6 +176,19 @@ impl Host for Scribe {
     async fn evidence(&mut self, container: &Target) -> Vec<String> {
         vec![format!("log of {}", container.name)]
     }
+
+    async fn waiting(&mut self, wanted: &Converge) -> Vec<String> {
+        vec![format!("what {} waits for", wanted.service)]
+    }
+}
+
+fn command_line(command: &HostCommand, timeout: Duration) -> String {
+    let words = command.words.join(" ").replace(&command.folder, ".");
+    let env = command.environment.iter().map(|var| match var.hidden {
+        true => format!("env {}=*** ", var.name),
+        false => format!("env {}={} ", var.name, var.value.as_ref().unwrap().reveal()),
+    });
+    format!("timeout {} {}{words}", timeout.as_secs(), env.collect::<String>())
 }
 
 /// Only the request that an engine would get is read here.
@@ -258,7 +275,8 @@ pub fn says(printed: &str, received: &str) -> bool {
         let layers = layers.replace('/', " of ");
         return printed.contains(&format!(" from {archive}: {layers} layers missing"));
     }
-    if let Some(values) = received.strip_prefix("request\u{1f}") {
+    let request = received.strip_prefix("request\u{1f}").or(Some(received).filter(|text| text.contains('\u{1f}')));
+    if let Some(values) = request {
         let missing = values.split('\u{1f}').find(|value| !printed.contains(value));
         assert_eq!(missing, None, "{printed}");
         return true;

@@ -7,3 +7,4 @@ mod golden;
 mod scenes;
 mod swarm;
 mod tasks;
+mod tasks_swarm;

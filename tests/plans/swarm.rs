@@ -7,7 +7,7 @@ use balehook::facts::swarm::{LiveSpec, Role, ServiceFacts, SwarmFacts};
 use balehook::facts::{Facts, Known};
 use balehook::plan::plan;
 use balehook::plan::step::Step;
-use balehook::plan::swarm::step::SwarmStep;
+use balehook::plan::swarm::step::{ServiceRequest, SwarmStep};
 use balehook::report::text;
 use balehook::spec::swarm::FileKind;
 use balehook::spec::types::LifecycleEvent::ValidateService;
@@ -48,7 +48,7 @@ x-balehook:
 /// The file that the config is made from.
 pub const CONFIG: &str = "conf/app.conf";
 
-fn seen() -> SwarmFacts {
+pub fn seen() -> SwarmFacts {
     let path = scenes::deployment_text(APPSPEC).bundle_root.join(CONFIG);
     SwarmFacts {
         node: "node1".repeat(5),
@@ -61,7 +61,7 @@ fn seen() -> SwarmFacts {
     }
 }
 
-fn facts(swarm: SwarmFacts) -> Facts {
+pub fn facts(swarm: SwarmFacts) -> Facts {
     Facts { swarm: Some(swarm), ..scenes::empty() }
 }
 
@@ -81,7 +81,7 @@ fn requested(facts: &Facts) -> Value {
 }
 
 /// A swarm that runs what `change` made of the wanted service.
-fn serving(change: impl FnOnce(&mut Value)) -> Facts {
+pub fn serving(change: impl FnOnce(&mut Value)) -> Facts {
     let mut spec = requested(&facts(seen()));
     change(&mut spec);
     let service = ServiceFacts { id: "service1".repeat(3), began: None, spec: LiveSpec::new(spec) };
@@ -91,7 +91,7 @@ fn serving(change: impl FnOnce(&mut Value)) -> Facts {
     facts
 }
 
-fn older(spec: &mut Value) {
+pub fn older(spec: &mut Value) {
     spec["Labels"]["balehook.spec"] = scenes::digest("older").to_string().into();
     spec["Labels"]["balehook.digest"] = scenes::digest("1.4.1").to_string().into();
     let container = &mut spec["TaskTemplate"]["ContainerSpec"];
@@ -99,6 +99,11 @@ fn older(spec: &mut Value) {
     container["Env"] = json!(["LOG_LEVEL=debug", "BY_HAND_TOKEN=hunter2"]);
     spec["Mode"]["Replicated"]["Replicas"] = 5.into();
     spec["TaskTemplate"]["Resources"]["Limits"]["Pids"] = 100.into();
+}
+
+/// What is wanted was put in place by an earlier deployment.
+pub fn earlier(spec: &mut Value) {
+    spec["Labels"]["balehook.deployment"] = "d-OLD".into();
 }
 
 /// What a swarm of archives looks like: no registry.
@@ -115,7 +120,7 @@ pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
         ("swarm-create", ApplicationStart, facts(seen())),
         ("swarm-update", ApplicationStart, serving(older)),
         ("swarm-update-archive", ApplicationStart, archived()),
-        ("swarm-unchanged", ApplicationStart, serving(|_| ())),
+        ("swarm-unchanged", ApplicationStart, serving(earlier)),
         (
             "swarm-by-hand",
             ApplicationStart,
@@ -129,13 +134,7 @@ pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
 /// What a host is given, in words of its own making: of a request every value.
 pub fn received(step: &SwarmStep) -> String {
     match step {
-        SwarmStep::Create(request) | SwarmStep::Update(request) => {
-            let mut values: Vec<String> =
-                leaves("", &request.spec).iter().filter_map(|(path, value)| said(path, value)).collect();
-            values.extend(request.environment.iter().map(|var| var.name.clone()));
-            values.push(request.image.argument());
-            format!("request\u{1f}{}", values.join("\u{1f}"))
-        }
+        SwarmStep::Create(service) | SwarmStep::Update(service) => format!("request\u{1f}{}", request(service)),
         SwarmStep::Ask(ask) => format!("request\u{1f}{}\u{1f}{}", ask.name, ask.image.argument()),
         SwarmStep::Init => "docker swarm init".into(),
         SwarmStep::Network { name } => format!("docker network create --driver overlay --attachable {name}"),
@@ -153,6 +152,15 @@ pub fn received(step: &SwarmStep) -> String {
         SwarmStep::Remove { service, .. } => format!("docker service rm {service}"),
         SwarmStep::Forget { kind, name } => format!("docker {} rm {name}", kind.as_str()),
     }
+}
+
+/// Every value of a request.
+pub fn request(request: &ServiceRequest) -> String {
+    let mut values: Vec<String> =
+        leaves("", &request.spec).iter().filter_map(|(path, value)| said(path, value)).collect();
+    values.extend(request.environment.iter().map(|var| var.name.clone()));
+    values.push(request.image.argument());
+    values.join("\u{1f}")
 }
 
 /// A value as docker's command line has it; what every service has is not said.
@@ -203,12 +211,12 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
 
 #[test]
 fn a_service_that_is_as_wanted_is_not_written_but_for_the_token() {
-    let planned = scenes::planned(ApplicationStart, &serving(|_| ()));
+    let planned = scenes::planned(ApplicationStart, &serving(earlier));
     assert!(!planned.has_changes());
     let writes = |step: &Step| matches!(step, Step::Swarm(SwarmStep::Create(_) | SwarmStep::Update(_)));
     assert!(!planned.actions.iter().any(|action| writes(&action.step)));
     let open = APPSPEC.replace("    command:", "    with_registry_auth: false\n    command:");
-    let without = plan(ApplicationStart, &scenes::deployment_text(&open), &scenes::asker(), &serving(|_| ())).unwrap();
+    let without = plan(ApplicationStart, &scenes::deployment_text(&open), &scenes::asker(), &serving(earlier)).unwrap();
     assert!(!text::plan(&without).contains("token"), "{}", text::plan(&without));
 }
 

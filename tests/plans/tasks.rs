@@ -99,7 +99,7 @@ fn unchanged() -> Facts {
     facts
 }
 
-fn run_until(plan: &Plan, host: &mut Scribe, stop: Stop) -> (Told, Result<exec::Done, Box<exec::Failed>>) {
+pub fn run_until(plan: &Plan, host: &mut Scribe, stop: Stop) -> (Told, Result<exec::Done, Box<exec::Failed>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut told = Told::default();
     let outcome = runtime.block_on(exec::run(plan, host, &mut told, async {

@@ -3,15 +3,20 @@
 use std::time::{Duration, Instant};
 
 use super::api::{Api, ApiError};
-use super::tasks::{Tasks, log_tail};
+use super::tasks::{Task, Tasks, log_tail};
 use crate::error::{Failure, Kind};
 use crate::facts::LABEL_SPEC;
+use crate::host::engine::Engine;
 use crate::plan::swarm::step::Converge;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a task may find no node: the scheduler says so at once, and nodes come back.
 const UNPLACED: Duration = Duration::from_secs(5);
+/// How long the report of a deployment whose time is up waits for what the tasks are at.
+const QUICK: Duration = Duration::from_millis(700);
+/// Lines of tasks in a report.
+const LINES: usize = 6;
 /// How long the swarm may take to begin an update that it was given.
 const BEGINS: Duration = Duration::from_millis(500);
 
@@ -115,6 +120,17 @@ fn runs(seen: &Tasks) -> String {
     format!("{count} of {} task{} run", seen.desired(), if seen.desired() == 1 { "" } else { "s" })
 }
 
+/// What the service's tasks wait for, as far as it can be said quickly.
+pub async fn waiting(engine: &Engine, wanted: &Converge) -> Vec<String> {
+    let api = Api::of(engine);
+    let look = async {
+        let mut seen = Tasks::of(&api, &wanted.service).await.ok().flatten()?;
+        seen.name_nodes(&api).await;
+        Some(seen.unfinished().iter().map(Task::waits_for).take(LINES).collect())
+    };
+    tokio::time::timeout(QUICK, look).await.ok().flatten().unwrap_or_default()
+}
+
 /// The failure with the tasks' own errors, by task and node, and the log of the first.
 async fn report(api: &Api, wanted: &Converge, mut seen: Tasks, since: Option<&str>, why: String) -> Failure {
     seen.name_nodes(api).await;
@@ -132,7 +148,7 @@ async fn report(api: &Api, wanted: &Converge, mut seen: Tasks, since: Option<&st
             first = Some(task.id());
         }
     }
-    lines.truncate(6);
+    lines.truncate(LINES);
     if let Some(task) = first {
         lines.extend(log_tail(api, &task).await);
     }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::api::{Api, ApiError};
+use super::api::{Api, ApiError, filter};
 use crate::error::{Failure, Kind};
-use crate::facts::swarm::{LiveSpec, Role, ServiceFacts, SwarmFacts};
-use crate::facts::{Facts, LABEL_NAME, LookFailure};
+use crate::facts::swarm::{Left, LeftKind, LiveSpec, Role, ServiceFacts, SwarmFacts};
+use crate::facts::{Facts, LABEL_DEPLOYMENT, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_TASK, LookFailure};
 use crate::host::look::Look;
 use crate::spec::swarm::{FileKind, FileSource, Swarm};
 use crate::spec::types::{ContentDigest, Name};
@@ -75,7 +75,9 @@ async fn look(api: &Api, name: &Name) -> Result<SwarmFacts, ApiError> {
     if seen.role != Role::Manager {
         return Ok(seen);
     }
-    seen.nodes = nodes(&api.get("/nodes").await?);
+    let all = api.get("/nodes").await?;
+    seen.is_drained = items(&all).any(|node| node["ID"] == *seen.node && node["Spec"]["Availability"] != "active");
+    seen.nodes = nodes(&all);
     seen.service = api.find(&format!("/services/{name}")).await?.map(service);
     let networks = api.get("/networks").await?;
     let swarm_wide = items(&networks).filter(|network| network["Scope"] == "swarm");
@@ -85,9 +87,29 @@ async fn look(api: &Api, name: &Name) -> Result<SwarmFacts, ApiError> {
         let named = |file: &Value| (kind, text(&file["Spec"]["Name"]));
         seen.files.extend(items(&all).map(named));
         let ours = items(&all).filter(|file| file["Spec"]["Labels"][LABEL_NAME] == *name.as_str());
-        seen.made.extend(ours.map(named).collect::<BTreeSet<_>>());
+        let (claims, made): (Vec<_>, Vec<_>) = ours.partition(|file| is_of_a_task(file));
+        seen.made.extend(made.into_iter().map(named).collect::<BTreeSet<_>>());
+        seen.left.extend(claims.into_iter().map(|claim| left(LeftKind::Claim, claim)));
     }
+    let services = api.get(&format!("/services?{}", filter("label", &format!("{LABEL_NAME}={name}")))).await?;
+    seen.left.extend(items(&services).filter(|found| is_of_a_task(found)).map(|job| left(LeftKind::Job, job)));
     Ok(seen)
+}
+
+fn is_of_a_task(object: &Value) -> bool {
+    object["Spec"]["Labels"][LABEL_TASK].is_string()
+}
+
+fn left(kind: LeftKind, object: &Value) -> Left {
+    let label = |name: &str| text(&object["Spec"]["Labels"][name]);
+    Left {
+        kind,
+        name: text(&object["Spec"]["Name"]),
+        id: text(&object["ID"]),
+        node: label(LABEL_NODE),
+        deployment: label(LABEL_DEPLOYMENT),
+        has_ended: !label(LABEL_OUTCOME).is_empty(),
+    }
 }
 
 fn role(swarm: &Value) -> Role {

@@ -16,9 +16,9 @@ use crate::plan::swarm::drift::variable;
 use crate::plan::swarm::step::ServiceRequest;
 
 /// How often a write that came too late is tried again.
-const TRIES: u32 = 40;
+pub(super) const TRIES: u32 = 40;
 /// Between two of them.
-const PAUSE: Duration = Duration::from_millis(250);
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
 /// How long an undo waits for the tasks of the spec before: the agent kills us 5 s after its SIGTERM.
 const BACK: Duration = Duration::from_secs(4);
 /// How long they must be up: the swarm may be about to stop one for the task that failed.
@@ -195,7 +195,7 @@ async fn write(
 }
 
 /// The request with what only this host knows: the image's name, the environment's values, the IDs of files.
-async fn body(api: &Api, request: &ServiceRequest, image: &str) -> Result<Value, Failure> {
+pub(super) async fn body(api: &Api, request: &ServiceRequest, image: &str) -> Result<Value, Failure> {
     let mut spec = request.spec.clone();
     let container = &mut spec["TaskTemplate"]["ContainerSpec"];
     container["Image"] = image.into();
@@ -221,7 +221,10 @@ async fn body(api: &Api, request: &ServiceRequest, image: &str) -> Result<Value,
     Ok(spec)
 }
 
-async fn auth(request: &ServiceRequest, credentials: &CredentialSettings) -> Result<Option<HeaderValue>, Failure> {
+pub(super) async fn auth(
+    request: &ServiceRequest,
+    credentials: &CredentialSettings,
+) -> Result<Option<HeaderValue>, Failure> {
     match &request.registry {
         Some(registry) => registry::auth_header(registry, credentials).await,
         None => Ok(None),

@@ -11,7 +11,9 @@ use super::look::{items, text};
 use crate::report::text::printable;
 
 /// Lines of a task's log that a report shows.
-const LOG_LINES: usize = 12;
+const LOG_LINES: u32 = 12;
+/// Lines of a log that are read at most: our own log file has no more room.
+const ALL_LINES: u32 = 10_000;
 /// How long reading them may take.
 const LOG_LIMIT: Duration = Duration::from_millis(1500);
 
@@ -128,6 +130,12 @@ impl Tasks {
         self.all().filter(|task| task.is_up() && self.is_current(task)).collect()
     }
 
+    /// Tasks of the spec in force that are not up yet.
+    pub(super) fn unfinished(&self) -> Vec<Task<'_>> {
+        let is_wanted = |task: &Task<'_>| !task.has_ended() && task.value["DesiredState"] != "shutdown";
+        self.all().filter(|task| is_wanted(task) && !task.is_up() && self.is_current(task)).collect()
+    }
+
     /// Tasks that run another spec.
     pub(super) fn outdated(&self) -> usize {
         self.all().filter(|task| task.is_up() && !self.is_current(task)).count()
@@ -198,6 +206,11 @@ impl Task<'_> {
         self.value["Status"]["Err"].as_str().unwrap_or_default()
     }
 
+    /// Of its container, where that has ended.
+    pub(super) fn exit_code(&self) -> Option<i64> {
+        self.value["Status"]["ContainerStatus"]["ExitCode"].as_i64()
+    }
+
     pub(super) fn node(&self) -> &str {
         self.node
     }
@@ -206,23 +219,48 @@ impl Task<'_> {
         text(&self.value["ID"])
     }
 
+    /// `task 2 on node-b: starting: its HEALTHCHECK has not passed yet`.
+    pub(super) fn waits_for(&self) -> String {
+        match self.state() {
+            // The container runs: what has no HEALTHCHECK is `running` by then.
+            "starting" => format!("{}: starting: its HEALTHCHECK has not passed yet", self.name()),
+            _ => self.describe(),
+        }
+    }
+
     /// `task 2 on node-b: failed: task: non-zero exit (3)`.
     pub(super) fn describe(&self) -> String {
-        let slot = self.value["Slot"].as_u64().filter(|slot| *slot > 0).map(|slot| format!(" {slot}"));
-        let place = if self.node.is_empty() { String::new() } else { format!(" on {}", self.node) };
         let error =
             if self.error().is_empty() { text(&self.value["Status"]["Message"]) } else { self.error().to_owned() };
-        format!("task{}{place}: {}: {error}", slot.unwrap_or_default(), self.state())
+        format!("{}: {}: {error}", self.name(), self.state())
+    }
+
+    /// `task 2 on node-b`.
+    fn name(&self) -> String {
+        let slot = self.value["Slot"].as_u64().filter(|slot| *slot > 0).map(|slot| format!(" {slot}"));
+        let place = if self.node.is_empty() { String::new() } else { format!(" on {}", self.node) };
+        format!("task{}{place}", slot.unwrap_or_default())
     }
 }
 
-/// The last lines of a task's log, from whichever node it is on.
+/// The log of a task, from whichever node it is on: nothing where it cannot be read in time.
+pub(super) async fn log(api: &Api, task: &str, limit: Duration) -> Vec<u8> {
+    read_log(api, task, ALL_LINES, limit).await
+}
+
+/// The last lines of it.
 pub(super) async fn log_tail(api: &Api, task: &str) -> Vec<String> {
-    let path = format!("/tasks/{task}/logs?stdout=true&stderr=true&tail={LOG_LINES}");
-    let read = tokio::time::timeout(LOG_LIMIT, api.bytes(Method::GET, &path, None, None)).await;
-    let Ok(Ok(bytes)) = read else { return Vec::new() };
-    let text = String::from_utf8_lossy(&unframed(&bytes)).into_owned();
+    let bytes = read_log(api, task, LOG_LINES, LOG_LIMIT).await;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
     text.lines().map(|line| printable(line).trim_end().to_owned()).collect()
+}
+
+async fn read_log(api: &Api, task: &str, lines: u32, limit: Duration) -> Vec<u8> {
+    let path = format!("/tasks/{task}/logs?stdout=true&stderr=true&tail={lines}");
+    match tokio::time::timeout(limit, api.bytes(Method::GET, &path, None, None)).await {
+        Ok(Ok(bytes)) => unframed(&bytes),
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    }
 }
 
 /// The payload of the engine's frames: one byte for the stream, three of nothing, four for the length. A terminal's log has none.

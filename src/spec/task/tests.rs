@@ -193,10 +193,11 @@ fn a_task_of_a_project_names_a_service_and_no_other_task_does() {
 }
 
 #[test]
-fn tasks_around_a_swarms_service_are_refused() {
+fn a_task_around_a_swarms_service_names_no_service() {
+    assert_eq!(problems("swarm: {image: a}\nafter: [{name: a, run: ls}]\nbefore: []"), [""; 0]);
     assert_eq!(
-        problems("swarm: {image: a}\nafter: [{name: a, run: ls}]\nbefore: []"),
-        ["x.after `after` is not supported with `swarm:` yet"]
+        problems("swarm: {image: a}\nafter: [{name: a, service: web}]"),
+        ["x.after[0] `service` names one of a Compose project"]
     );
 }
 

@@ -135,13 +135,6 @@ fn mode(
             compose.map(|compose| Mode::Compose(Box::new(compose)))
         }
         "swarm" => {
-            for tasks in ["before", "after"] {
-                if let Some((key, _)) = section.get(tasks) {
-                    let message = format!("`{tasks}` is not run with `swarm`");
-                    let help = "run it from a hook of your own, or deploy it as a container of its own".to_owned();
-                    problems.error(key.place, &format!("{}.{tasks}", super::SECTION), message, help);
-                }
-            }
             let image = image(node, &path, around, problems);
             swarm::parse(node, &path, image, around, problems).map(|swarm| Mode::Swarm(Box::new(swarm)))
         }

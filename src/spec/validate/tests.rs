@@ -117,7 +117,6 @@ fn our_section_refuses_what_it_does_not_know() {
         ("name: web", "name: web\n  helth: {}", "9:3: error: unknown key `helth`"),
         ("  container:\n    image: host.test/web:1\n", "", "`container`, `compose` or `swarm` is missing"),
         ("  container:", "  swarm: {}\n  container:", "`container` and `swarm` exclude each other"),
-        ("  container:", "  before: [{name: a, run: b}]\n  swarm:", "`before` is not run with `swarm`"),
         ("    image: host.test/web:1", "    hostname: a", "`image` is missing"),
         ("image: host.test/web:1", "image: {archive: ../x.tar}", "must stay inside the bundle"),
         ("image: host.test/web:1", "image: {archive: 's3://b'}", "must name a key behind the bucket"),

@@ -9,7 +9,7 @@ use crate::support::{Bundle, Image, Outcome, world};
 use super::ARCHIVE;
 
 /// Three engines in one swarm, for one test at a time: all of them manage it, or the first alone.
-fn three(managers: usize) -> MutexGuard<'static, Cluster> {
+pub fn three(managers: usize) -> MutexGuard<'static, Cluster> {
     static THREE: OnceLock<Mutex<Cluster>> = OnceLock::new();
     let cluster = THREE.get_or_init(|| Mutex::new(Cluster::swarm(3, 0)));
     let cluster = cluster.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -34,7 +34,7 @@ fn three(managers: usize) -> MutexGuard<'static, Cluster> {
 }
 
 /// The same revision on every node, with an image of its own in each bundle.
-fn revisions(cluster: &Cluster, name: &str, rest: &str, image: &Image) -> Vec<Bundle> {
+pub fn revisions(cluster: &Cluster, name: &str, rest: &str, image: &Image) -> Vec<Bundle> {
     let text = appspec(name, &format!("{ARCHIVE}{rest}"), "health: {timeout: 20s}");
     let each = (1..=cluster.count()).map(|node| {
         let bundle = cluster.bundle(node, &text);
@@ -45,21 +45,21 @@ fn revisions(cluster: &Cluster, name: &str, rest: &str, image: &Image) -> Vec<Bu
 }
 
 /// An event on all of them at once.
-fn at_once(bundles: &[Bundle], event: &str) -> Vec<Outcome> {
+pub fn at_once(bundles: &[Bundle], event: &str) -> Vec<Outcome> {
     std::thread::scope(|scope| {
         let running: Vec<_> = bundles.iter().map(|bundle| scope.spawn(|| bundle.hook(event))).collect();
         running.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }
 
-fn deploy(bundles: &[Bundle]) -> Vec<Outcome> {
+pub fn deploy(bundles: &[Bundle]) -> Vec<Outcome> {
     at_once(bundles, "AfterInstall").iter().for_each(|outcome| {
         outcome.exits(0);
     });
     at_once(bundles, "ApplicationStart")
 }
 
-fn exit_codes(outcomes: &[Outcome]) -> Vec<Option<i32>> {
+pub fn exit_codes(outcomes: &[Outcome]) -> Vec<Option<i32>> {
     outcomes.iter().map(|outcome| outcome.code).collect()
 }
 

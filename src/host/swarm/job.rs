@@ -1,0 +1,167 @@
+//! A task's job: a service of the swarm whose only task is run to its end. It is removed then.
+
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Method};
+use serde_json::Value;
+
+use super::api::Api;
+use super::claim::{self, this_node};
+use super::service::{self, PAUSE, TRIES};
+use super::tasks::{Task, Tasks, log};
+use crate::error::{Failure, Kind};
+use crate::facts::LABEL_NODE;
+use crate::host::credentials::CredentialSettings;
+use crate::host::task::{Output, failed, too_long};
+use crate::plan::swarm::step::ServiceRequest;
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long it may take to begin: another node may have to pull the image.
+pub(super) const BEGINS: Duration = Duration::from_secs(60);
+/// How long it may find no node: the scheduler says so at once.
+const UNPLACED: Duration = Duration::from_secs(5);
+/// How long its log may take when it has ended.
+const LOG: Duration = Duration::from_secs(5);
+/// The same where it is ended because time is up, or a signal came.
+const LAST_LOG: Duration = Duration::from_millis(700);
+
+/// Runs it. It is removed, whatever became of it; where this future is dropped while the swarm creates it, `creating`
+/// stays true.
+///
+/// # Errors
+/// [`Kind::Task`]: it cannot be created or started, finds no node, ends with another exit code than 0, or takes too long.
+pub(super) async fn run(
+    api: &Api,
+    task: &str,
+    request: &ServiceRequest,
+    image: &str,
+    credentials: &CredentialSettings,
+    limit: Duration,
+    creating: &mut bool,
+) -> Result<(), Failure> {
+    let auth = service::auth(request, credentials).await?;
+    let body = service::body(api, request, image).await?;
+    *creating = true;
+    let created = create(api, task, request, &body, auth.as_ref()).await;
+    *creating = false;
+    created?;
+    let mut output = Output::new(task);
+    let ended = to_its_end(api, task, request, limit, &mut output).await;
+    let removed = claim::remove(api, "services", &request.name).await;
+    match ended {
+        Err(failure) => Err(failure),
+        Ok(Some(how)) => Err(failed(task, &how, output)),
+        Ok(None) => removed.map_err(|error| error.failure(&format!("remove service {}", request.name))),
+    }
+}
+
+/// Ends the job of this name where this node has made it; its last output goes to the log. Returns whether there was one.
+///
+/// # Errors
+/// [`Kind::Engine`].
+pub(super) async fn end(api: &Api, task: &str, name: &str) -> Result<bool, Failure> {
+    let cannot = |error: super::api::ApiError| error.failure(&format!("remove service {name}"));
+    let me = this_node(api).await?;
+    let Some(seen) = Tasks::of(api, name).await.map_err(cannot)? else { return Ok(false) };
+    if seen.service.label(LABEL_NODE) != me {
+        return Ok(false);
+    }
+    let mut output = Output::new(task);
+    if let Some(task) = seen.every().next() {
+        output.take(&log(api, &task.id(), LAST_LOG).await);
+    }
+    drop(output.last_lines());
+    claim::remove(api, "services", &seen.service.id()).await.map_err(cannot)?;
+    Ok(true)
+}
+
+/// The claim is ours: a job of this name was left by somebody who was killed.
+async fn create(
+    api: &Api,
+    task: &str,
+    request: &ServiceRequest,
+    body: &Value,
+    auth: Option<&HeaderValue>,
+) -> Result<(), Failure> {
+    let mut tries = TRIES;
+    loop {
+        tries -= 1;
+        let error = match api.call(Method::POST, "/services/create", Some(body), auth).await {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        let is_left = error.status == Some(409);
+        if tries == 0 || !(is_left || error.is_leaderless()) {
+            let message = format!("task {task}: cannot create its job: {}", error.message);
+            return Err(Failure::new(Kind::Task, message).next("correct it and deploy again"));
+        }
+        if is_left {
+            // What cannot be removed is said by the next creation.
+            let _ = claim::remove(api, "services", &request.name).await;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Waits for its end, and reads its output then. Returns how it failed, where it did.
+async fn to_its_end(
+    api: &Api,
+    task: &str,
+    request: &ServiceRequest,
+    limit: Duration,
+    output: &mut Output<'_>,
+) -> Result<Option<String>, Failure> {
+    let (began, mut runs, mut unplaced) = (Instant::now(), None::<Instant>, None::<Instant>);
+    loop {
+        let seen = Tasks::of(api, &request.name).await;
+        let seen = seen.map_err(|error| error.failure(&format!("look at the job of task {task}")))?;
+        let Some(mut seen) = seen else {
+            return Ok(Some(format!("is lost: somebody removed service {}", request.name)));
+        };
+        seen.name_nodes(api).await;
+        let how = seen.every().next().map_or(Look::Waits, |found| look(&found));
+        let (how, patience) = match how {
+            Look::Ended(how) => (how, LOG),
+            Look::Runs if runs.get_or_insert_with(Instant::now).elapsed() >= limit => (Some(too_long(limit)), LAST_LOG),
+            Look::Unplaced(why) if unplaced.get_or_insert_with(Instant::now).elapsed() >= UNPLACED => {
+                (Some(format!("finds no node: {why}")), Duration::ZERO)
+            }
+            Look::Waits | Look::Unplaced(_) if began.elapsed() >= BEGINS.max(limit) => {
+                (Some(format!("has not begun within {:?}", BEGINS.max(limit))), Duration::ZERO)
+            }
+            Look::Runs | Look::Waits | Look::Unplaced(_) => {
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
+        };
+        if let Some(found) = seen.every().next() {
+            output.take(&log(api, &found.id(), patience).await);
+        }
+        return Ok(how);
+    }
+}
+
+/// What one look at its only task came to.
+enum Look {
+    Waits,
+    Unplaced(String),
+    Runs,
+    Ended(Option<String>),
+}
+
+fn look(task: &Task<'_>) -> Look {
+    let place = if task.node().is_empty() { String::new() } else { format!(" on {}", task.node()) };
+    match (task.state(), task.exit_code()) {
+        ("complete", _) => Look::Ended(None),
+        ("running", _) => Look::Runs,
+        ("failed", Some(code @ 1..)) if task.error().starts_with("task: non-zero exit") => {
+            Look::Ended(Some(format!("ended with exit code {code}{place}")))
+        }
+        ("failed", _) => Look::Ended(Some(format!("failed{place}: {}", task.error()))),
+        ("rejected", _) => Look::Ended(Some(format!("was refused{place}: {}", task.error()))),
+        ("shutdown" | "remove" | "orphaned", _) => Look::Ended(Some(format!("is lost: somebody ended it{place}"))),
+        ("pending", _) if !task.error().is_empty() => Look::Unplaced(task.error().to_owned()),
+        _ => Look::Waits,
+    }
+}

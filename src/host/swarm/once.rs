@@ -1,0 +1,87 @@
+//! Tasks around a deployment that are run once in the whole swarm.
+
+use std::time::{Duration, Instant};
+
+use super::api::Api;
+use super::claim::{self, Turn};
+use super::{argument, job};
+use crate::error::{Failure, Kind};
+use crate::facts::swarm::LeftKind;
+use crate::host::live::LiveHost;
+use crate::host::task::{Output, command};
+use crate::plan::task::swarm::{Claim, SwarmTask, SwarmWork};
+
+/// How long the swarm may take to end a creation for which nobody waits any more.
+const CREATION: Duration = Duration::from_secs(1);
+/// How much longer than the task itself another manager may take to say how it ended.
+const WORD: Duration = Duration::from_secs(15);
+
+/// Runs the task where its claim is ours; waits for its end where it is another manager's, which is said.
+///
+/// # Errors
+/// [`Kind::Task`]: it failed, here or there.
+pub async fn run(host: &mut LiveHost, task: &SwarmTask) -> Result<Vec<String>, Failure> {
+    let (api, name) = (Api::of(&host.engine), &task.claim.task);
+    let patience = task.timeout.max(job::BEGINS) + task.timeout + WORD;
+    match claim::take(&api, &task.claim, patience, &mut host.creating).await? {
+        Turn::Theirs(node, ended) => ended.map(|()| vec![format!("task {name}: {node} ran it")]),
+        Turn::Ours => {
+            let ended = here(host, &api, task).await;
+            let told = claim::close(&api, &task.claim, ended.as_ref().err()).await;
+            if let Err(failure) = told {
+                tracing::warn!(%failure, "the other managers wait");
+            }
+            ended.map(|()| Vec::new())
+        }
+    }
+}
+
+async fn here(host: &mut LiveHost, api: &Api, task: &SwarmTask) -> Result<(), Failure> {
+    let name = &task.claim.task;
+    match &task.work {
+        SwarmWork::Command(command) => {
+            command::command(&mut host.under_way, name, command, &host.env, task.timeout).await
+        }
+        SwarmWork::Job(request) => {
+            let image = argument(host, &request.image).await?;
+            job::run(api, name, request, &image, &host.credentials, task.timeout, &mut host.creating).await
+        }
+    }
+}
+
+/// Ends the task where this node runs it, and says so in its claim.
+///
+/// # Errors
+/// [`Kind::Engine`].
+pub async fn abandon(host: &mut LiveHost, claim: &Claim) -> Result<(), Failure> {
+    if let Some(group) = host.under_way.take() {
+        group.end(&mut Output::new(&claim.task)).await;
+    }
+    let (api, began) = (Api::of(&host.engine), Instant::now());
+    let ended =
+        Failure::new(Kind::Task, format!("task {} was ended before its end: its deployment had to stop", claim.task));
+    loop {
+        claim::close(&api, claim, Some(&ended)).await?;
+        let was_there = job::end(&api, &claim.task, &claim.object).await?;
+        // The swarm finishes a creation although nobody waits for it.
+        if was_there || !host.creating || began.elapsed() >= CREATION {
+            break;
+        }
+        tokio::time::sleep(CREATION / 20).await;
+    }
+    host.creating = false;
+    Ok(())
+}
+
+/// Removes what a task has left.
+///
+/// # Errors
+/// [`Kind::Engine`].
+pub async fn clear(host: &LiveHost, kind: LeftKind, name: &str, id: &str) -> Result<(), Failure> {
+    let (collection, word) = match kind {
+        LeftKind::Job => ("services", "service"),
+        LeftKind::Claim => ("configs", "config"),
+    };
+    let removed = claim::remove(&Api::of(&host.engine), collection, id).await;
+    removed.map_err(|error| error.failure(&format!("remove {word} {name}")))
+}

@@ -1,0 +1,270 @@
+//! Tasks around a swarm's service: which manager runs them, as what, and what they leave.
+
+use balehook::error::{Failure, Kind};
+use balehook::exec::{Fate, Stop};
+use balehook::facts::Facts;
+use balehook::facts::swarm::{Left, LeftKind, Role, SwarmFacts};
+use balehook::plan::step::Step;
+use balehook::plan::swarm::step::{ServiceRequest, SwarmStep};
+use balehook::plan::task::TaskStep;
+use balehook::plan::task::swarm::{SwarmTask, SwarmWork};
+use balehook::plan::{Asker, MANUAL, Plan, plan};
+use balehook::report::text;
+use balehook::spec::types::LifecycleEvent::{self, AfterInstall, ApplicationStart, BeforeInstall};
+use serde_json::json;
+
+use crate::drift::{Scribe, run, says};
+use crate::swarm::{APPSPEC, earlier, facts, older, seen, serving};
+use crate::tasks::run_until;
+use crate::{golden, scenes};
+
+const TASKS: &str = r#"
+  before:
+    - {name: migrate, command: [bin/migrate, "--to", "the newest"], user: admin, environment: {LOG_LEVEL: debug}, timeout: 5m}
+    - {name: dump, run: [pg_dump, --quiet], environment: {PGPASSWORD: hunter2}}
+  after:
+    - {name: warm, entrypoint: /bin/warm}
+    - {name: smoke, run: "scripts/smoke.sh --fast", required: true}
+    - {name: tell, run: "logger 'it runs'", timeout: 5s}
+"#;
+
+const MIGRATE: &str = "timeout 300\u{1f}";
+const SMOKE: &str = "timeout 60 ./scripts/smoke.sh";
+
+fn planned_by(asker: &Asker, event: LifecycleEvent, facts: &Facts) -> Result<Plan, Failure> {
+    let text = format!("{}{TASKS}", APPSPEC.trim_end()).replace("timeout: 300}", "timeout: 900}");
+    plan(event, &scenes::read(&text), asker, facts)
+}
+
+fn planned(event: LifecycleEvent, facts: &Facts) -> Plan {
+    planned_by(&scenes::asker(), event, facts).unwrap()
+}
+
+fn start(facts: &Facts) -> Plan {
+    planned(ApplicationStart, facts)
+}
+
+fn names(plan: &Plan) -> Vec<&str> {
+    tasks(plan).map(|task| task.claim.task.as_str()).collect()
+}
+
+fn tasks(plan: &Plan) -> impl Iterator<Item = &SwarmTask> {
+    plan.actions.iter().filter_map(|action| match &action.step {
+        Step::Task(TaskStep::Swarm(task)) => Some(&**task),
+        _ => None,
+    })
+}
+
+fn job(plan: &Plan) -> &ServiceRequest {
+    let found = tasks(plan).find_map(|task| match &task.work {
+        SwarmWork::Job(job) => Some(&**job),
+        SwarmWork::Command(_) => None,
+    });
+    found.expect("a task is a container's")
+}
+
+/// What two deployments left on this node and on another one.
+fn left() -> Vec<Left> {
+    let left = |kind, id: &str, node: &str, deployment: &str, has_ended| Left {
+        kind,
+        name: format!("balehook-task-{id}"),
+        id: id.into(),
+        node: node.into(),
+        deployment: deployment.into(),
+        has_ended,
+    };
+    let here = seen().node;
+    vec![
+        left(LeftKind::Job, "killed", &here, "d-CUT", false),
+        left(LeftKind::Claim, "mine", &here, "d-NEW", true),
+        left(LeftKind::Claim, "old", "other", "d-OLD", true),
+        left(LeftKind::Claim, "theirs", "other", "d-NEW", true),
+        left(LeftKind::Claim, "running", "other", "d-OTHER", false),
+    ]
+}
+
+fn cleared(plan: &Plan) -> Vec<String> {
+    let is_clear = |step: &&Step| matches!(step, Step::Task(TaskStep::Clear { .. }));
+    plan.actions.iter().map(|action| &action.step).filter(is_clear).map(ToString::to_string).collect()
+}
+
+/// The service is as wanted, and says which deployment made it so.
+fn made_by(deployment: &str) -> Facts {
+    serving(|spec| spec["Labels"]["balehook.deployment"] = deployment.into())
+}
+
+#[test]
+fn a_before_that_fails_ends_the_deployment_with_the_service_untouched() {
+    for (at, undone) in [
+        (MIGRATE, vec!["end task migrate where this node runs it"]),
+        (
+            "timeout 60 env PGPASSWORD",
+            vec!["end task dump where this node runs it", "end task migrate where this node runs it"],
+        ),
+    ] {
+        let mut host = Scribe { fails_at: Some(at), ..Scribe::default() };
+        let (told, outcome) = run(&start(&serving(older)), &mut host);
+        let failed = outcome.unwrap_err();
+        assert!(matches!(failed.old, Fate::Untouched(_)), "{:?}", failed.old);
+        assert_eq!(told.undone, undone);
+        assert!(!told.begun.iter().any(|line| line.starts_with("docker service update")), "{:?}", told.begun);
+    }
+}
+
+#[test]
+fn a_required_after_that_fails_rolls_the_service_back_and_one_that_is_not_is_said() {
+    let plan = start(&serving(older));
+    let mut host = Scribe { fails_at: Some(SMOKE), ..Scribe::default() };
+    let (told, outcome) = run(&plan, &mut host);
+    let failed = outcome.unwrap_err();
+    assert!(matches!(failed.old, Fate::Back(..)), "{:?}", failed.old);
+    assert!(told.undone.contains(&"docker service rollback web".to_owned()), "{:?}", told.undone);
+    assert!(!told.begun.iter().any(|line| line.starts_with("record")), "{:?}", told.begun);
+
+    let mut host = Scribe { fails_at: Some("timeout 5 logger"), ..Scribe::default() };
+    let (told, outcome) = run(&plan, &mut host);
+    assert!(outcome.unwrap().warnings[0].starts_with("task tell"));
+    assert!(told.undone.is_empty());
+}
+
+#[test]
+fn a_signal_during_a_task_ends_it_and_leaves_the_service_untouched() {
+    let mut host = Scribe { hangs_at: Some(MIGRATE), ..Scribe::default() };
+    let (told, outcome) = run_until(&start(&serving(older)), &mut host, Stop::Signal("SIGTERM"));
+    assert_eq!(outcome.unwrap_err().failure.kind, Kind::Interrupted);
+    assert_eq!(told.undone, ["end task migrate where this node runs it"]);
+}
+
+#[test]
+fn an_unchanged_service_and_a_worker_run_no_task() {
+    let unchanged = start(&serving(earlier));
+    assert!(names(&unchanged).is_empty() && !unchanged.has_changes(), "{}", text::plan(&unchanged));
+    let worker = start(&facts(SwarmFacts { role: Role::Worker, ..SwarmFacts::empty(Role::Manager) }));
+    assert!(names(&worker).is_empty());
+    assert!(worker.notes.iter().any(|note| note == "`before` and `after` are run by a manager"), "{:?}", worker.notes);
+}
+
+#[test]
+fn a_manager_that_comes_when_another_has_updated_for_this_deployment_waits_for_the_required_after_too() {
+    let late = start(&made_by("d-NEW"));
+    assert_eq!(names(&late), ["smoke"], "{}", text::plan(&late));
+    assert!(!text::plan(&late).contains("token"), "a write now would take away what the other one can go back to");
+    let mut host = Scribe { fails_at: Some(SMOKE), ..Scribe::default() };
+    let (told, outcome) = run(&late, &mut host);
+    outcome.unwrap_err();
+    assert_eq!(told.undone, ["end task smoke where this node runs it", "docker service rollback web"]);
+
+    assert!(names(&start(&serving(earlier))).is_empty(), "an earlier deployment made it so");
+    let mut recorded = made_by("d-NEW");
+    let wanted = recorded.swarm.as_ref().unwrap().service.as_ref().unwrap().spec.label("balehook.spec").unwrap();
+    recorded.releases = vec![scenes::release("1.4.2", "d-NEW", "a1")];
+    recorded.releases[0].spec = wanted.to_owned();
+    assert!(names(&start(&recorded)).is_empty(), "this node knows that it ended well");
+    let by_hand = Asker { deployment: MANUAL.into(), ..scenes::asker() };
+    let plan = planned_by(&by_hand, ApplicationStart, &made_by(MANUAL)).unwrap();
+    assert!(names(&plan).is_empty(), "by hand every deployment has the same name");
+}
+
+#[test]
+fn managers_agree_on_a_claims_name_and_deployments_do_not() {
+    let claims = |asker: &Asker, node: &str| {
+        let mut facts = serving(older);
+        facts.swarm.as_mut().unwrap().node = node.into();
+        let plan = planned_by(asker, ApplicationStart, &facts).unwrap();
+        tasks(&plan).map(|task| task.claim.object.clone()).collect::<Vec<_>>()
+    };
+    let (here, there) = (claims(&scenes::asker(), "one"), claims(&scenes::asker(), "two"));
+    assert_eq!(here, there);
+    let later = claims(&Asker { deployment: "d-LATER".into(), ..scenes::asker() }, "one");
+    assert!(here.iter().all(|claim| !later.contains(claim) && claim.len() <= 63), "{here:?}");
+}
+
+#[test]
+fn what_earlier_tasks_left_goes_first_but_not_what_this_deployment_has_elsewhere() {
+    let with = |facts: Facts| Facts { swarm: Some(SwarmFacts { left: left(), ..facts.swarm.unwrap() }), ..facts };
+    let changed = start(&with(serving(older)));
+    assert_eq!(
+        cleared(&changed),
+        [
+            "docker service rm balehook-task-killed",
+            "docker config rm balehook-task-mine",
+            "docker config rm balehook-task-old"
+        ]
+    );
+    assert!(changed.actions[..3].iter().all(|action| action.best_effort));
+    let unchanged = start(&with(serving(earlier)));
+    assert_eq!(cleared(&unchanged), ["docker service rm balehook-task-killed"]);
+}
+
+#[test]
+fn a_job_has_the_services_surroundings_but_is_not_to_be_found_in_its_place() {
+    let plan = start(&serving(older));
+    let job = job(&plan);
+    let template = &job.spec["TaskTemplate"];
+    let container = &template["ContainerSpec"];
+    assert_eq!(template["Networks"], json!([{ "Target": "front" }, { "Target": "back" }]), "no aliases");
+    assert_eq!(template["Placement"], json!({ "Constraints": [format!("node.id=={}", seen().node)] }));
+    assert_eq!(template["RestartPolicy"], json!({ "Condition": "none" }));
+    assert_eq!(template["Resources"], json!({ "Limits": { "MemoryBytes": 67_108_864, "NanoCPUs": 500_000_000 } }));
+    assert_eq!(container["Secrets"][0]["SecretName"], "db");
+    assert_eq!(
+        (&container["Args"], &container["User"]),
+        (&json!(["bin/migrate", "--to", "the newest"]), &json!("admin"))
+    );
+    assert_eq!(container["Healthcheck"], json!({ "Test": ["NONE"] }));
+    for key in ["EndpointSpec", "UpdateConfig", "RollbackConfig"] {
+        assert!(job.spec[key].is_null(), "{key}: {}", job.spec);
+    }
+    assert!(job.spec["Labels"]["balehook.spec"].is_null() && job.spec["Labels"]["team"].is_null());
+    let vars: Vec<_> =
+        job.environment.iter().map(|var| (&var.name[..], var.value.as_ref().unwrap().reveal())).collect();
+    assert_eq!(vars, [("DB_PASSWORD", "hunter2"), ("LOG_LEVEL", "debug")]);
+}
+
+#[test]
+fn on_a_drained_node_a_job_runs_where_the_services_tasks_may() {
+    let mut facts = serving(older);
+    facts.swarm.as_mut().unwrap().is_drained = true;
+    let plan = start(&facts);
+    let placement = &job(&plan).spec["TaskTemplate"]["Placement"];
+    assert_eq!(placement["Constraints"], json!(["node.role==worker"]));
+    assert!(placement["MaxReplicas"].is_null());
+}
+
+#[test]
+fn no_other_event_runs_a_task() {
+    for event in [BeforeInstall, AfterInstall, LifecycleEvent::ApplicationStop, LifecycleEvent::ValidateService] {
+        assert!(names(&planned(event, &serving(|_| ()))).is_empty(), "{event}");
+    }
+}
+
+#[test]
+fn every_plan_reads_as_its_golden_file_holds_no_secret_and_is_what_a_host_receives() {
+    let with_left = {
+        let facts = serving(older);
+        Facts { swarm: Some(SwarmFacts { left: left(), ..facts.swarm.clone().unwrap() }), ..facts }
+    };
+    let scenes = [
+        ("swarm-tasks", start(&serving(older))),
+        ("swarm-tasks-first", start(&facts(seen()))),
+        ("swarm-tasks-left", start(&with_left)),
+        ("swarm-tasks-late", start(&made_by("d-NEW"))),
+    ];
+    let wrong: Vec<String> =
+        scenes.iter().filter_map(|(name, plan)| golden::differs(name, &text::plan(plan))).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for (name, plan) in &scenes {
+        let forms = [text::plan(plan), format!("{plan:?}"), serde_json::to_string(plan).unwrap()];
+        assert!(forms.iter().all(|form| !form.contains("hunter2")), "{name}");
+        let mut host = Scribe::default();
+        run(plan, &mut host).1.unwrap();
+        let printed: Vec<String> =
+            plan.actions.iter().map(|action| action.step.to_string().replace('\'', "")).collect();
+        assert_eq!(printed.len(), host.received.len(), "{name}");
+        for (printed, received) in printed.iter().zip(&host.received) {
+            assert!(says(printed, received), "{name}:\nprinted:  {printed}\nreceived: {received}");
+        }
+    }
+    let writes = |step: &Step| matches!(step, Step::Swarm(SwarmStep::Update(_) | SwarmStep::Create(_)));
+    assert!(scenes[..3].iter().all(|(_, plan)| plan.actions.iter().any(|action| writes(&action.step))));
+}
