@@ -140,6 +140,11 @@ impl Engine {
         match self.docker.inspect_image(reference).await {
             Ok(image) => Ok(Some(image)),
             Err(error) if status(&error) == Some(404) => Ok(None),
+            // 28.5's containerd store describes an image whose content was collected without its layers.
+            Err(Error::JsonDataError { message, .. }) => {
+                tracing::warn!(reference, message, "an image that is not whole counts as missing");
+                Ok(None)
+            }
             Err(error) => Err(self.failed(&format!("inspect image {reference}"), &error)),
         }
     }
@@ -332,6 +337,9 @@ impl Engine {
     pub fn failed(&self, what: &str, error: &Error) -> Failure {
         match status(error) {
             Some(_) => Failure::new(Kind::Engine, format!("cannot {what}: {}", cause(error))),
+            None if matches!(error, Error::JsonDataError { .. }) => {
+                Failure::new(Kind::Engine, format!("cannot {what}: its answer is not understood: {}", cause(error)))
+            }
             None => unreachable(&self.address, &cause(error)),
         }
     }
