@@ -392,9 +392,10 @@ fn not_created(name: &str, error: &Error) -> Failure {
     let failure = refused(&format!("cannot create {name}"), error);
     // Source: containerd; seen where an image was removed that shared its layers with this one.
     let has_lost = |what: &str, how: &str| failure.message.contains(what) && failure.message.contains(how);
-    match has_lost("parent snapshot", "does not exist") || has_lost("content digest", "not found") {
+    let is_lost = has_lost("parent snapshot", "does not exist") || has_lost("content digest", "not found");
+    match is_lost || (status(error) == Some(404) && failure.message.contains("No such image")) {
         true => Failure { kind: Kind::Image, ..failure }
-            .next("the engine has lost layers of this image: remove it (docker rmi) and deploy again"),
+            .next("the engine has lost this image, or layers of it: remove what is left (docker rmi) and deploy again"),
         false => failure,
     }
 }

@@ -99,21 +99,27 @@ impl LiveHost {
         }
     }
 
-    /// Where no container can be created because the image's layers are gone: brings it in once more, and returns what to
-    /// create it from then.
+    async fn created(&self, spec: &ContainerSpec) -> Result<String, Failure> {
+        let image = self.image_argument(&spec.image).await?;
+        self.engine.create(spec, image).await
+    }
+
+    async fn run_task(&mut self, name: &str, spec: &ContainerSpec, timeout: Duration) -> Result<(), Failure> {
+        let image = self.image_argument(&spec.image).await?;
+        task::container(&self.engine, name, spec, image, timeout, &mut self.creating).await
+    }
+
+    /// Brings an image in once more where no container can be created because it is gone, or its layers are. Returns
+    /// whether it did.
     ///
     /// Removing an image takes layers along that one which came in at the same moment shares with it (containerd's store).
-    async fn image_again<T>(
-        &mut self,
-        image: &ImagePin,
-        created: &Result<T, Failure>,
-    ) -> Result<Option<String>, Failure> {
+    async fn is_back<T>(&mut self, image: &ImagePin, created: &Result<T, Failure>) -> Result<bool, Failure> {
         let lost = created.as_ref().err().filter(|failure| failure.kind == Kind::Image);
         let source = self.sources.iter().find(|source| source.image() == image).cloned();
-        let (Some(lost), Some(source)) = (lost, source) else { return Ok(None) };
+        let (Some(lost), Some(source)) = (lost, source) else { return Ok(false) };
         tracing::warn!(%lost, "the image is brought in once more");
         self.bring(&source).await?;
-        self.image_argument(image).await.map(Some)
+        Ok(true)
     }
 
     /// The engine's ID of a pinned image.
@@ -155,10 +161,9 @@ impl Host for LiveHost {
     }
 
     async fn create(&mut self, spec: &ContainerSpec) -> Result<(), Failure> {
-        let image = self.image_argument(&spec.image).await?;
-        let mut created = self.engine.create(spec, image).await;
-        if let Some(image) = self.image_again(&spec.image, &created).await? {
-            created = self.engine.create(spec, image).await;
+        let mut created = self.created(spec).await;
+        if self.is_back(&spec.image, &created).await? {
+            created = self.created(spec).await;
         }
         self.created = Some(created?);
         Ok(())
@@ -257,11 +262,10 @@ impl Host for LiveHost {
             TaskStep::Abandon(claim) => swarm::once::abandon(self, claim).await,
             TaskStep::Clear { kind, name, id } => swarm::once::clear(self, *kind, name, id).await,
             TaskStep::Container { name, spec, timeout } => {
-                let image = self.image_argument(&spec.image).await?;
-                let done = task::container(&self.engine, name, spec, image, *timeout, &mut self.creating).await;
-                match self.image_again(&spec.image, &done).await? {
-                    Some(image) => task::container(&self.engine, name, spec, image, *timeout, &mut self.creating).await,
-                    None => done,
+                let done = self.run_task(name, spec, *timeout).await;
+                match self.is_back(&spec.image, &done).await? {
+                    true => self.run_task(name, spec, *timeout).await,
+                    false => done,
                 }
             }
             TaskStep::Command { name, command, timeout } => {

@@ -119,41 +119,59 @@ fn what_a_killed_load_left_goes_with_the_next_event_although_that_one_loads_noth
     assert_eq!(world.get(port, "/").as_deref(), Some("one"));
 }
 
-#[test]
-fn an_image_whose_layers_are_lost_between_two_events_is_brought_in_once_more() {
-    let (world, name, port) = (world(), world().name("lost"), world().port());
+/// A script that takes an image away: on the containerd store its layers alone, as a removal does that meets a load; a
+/// graph driver has no image without its layers.
+fn losing(image: &str, config: &str) -> String {
+    let docker = format!("docker --host {}", world().docker_host());
+    if !world().has_containerd_store() {
+        return format!("#!/bin/sh\n{docker} rmi --force {config}\n");
+    }
+    let ctr = repository().join("target/tools/engine-28/usr/bin/ctr");
+    let socket = world().folder().join("exec/containerd/containerd.sock");
+    let moby = format!("{} --address {} --namespace moby", ctr.display(), socket.display());
+    // This label is what holds them as they are unpacked; the end of a lease collects what nothing holds.
+    format!(
+        "#!/bin/sh\nset -e\n\
+         layers=$({docker} image inspect --format '{{{{join .RootFS.Layers \" \"}}}}' {image})\n\
+         {moby} content label {config} containerd.io/gc.ref.snapshot.overlayfs=\n\
+         {moby} leases create --id {image}\n\
+         {moby} leases delete --sync {image}\n\
+         for layer in $layers; do {moby} content delete $layer; done\n"
+    )
+}
+
+/// A deployment whose image is in, its port, and where in the bundle the script is that takes the image away.
+fn brought(rest: &str) -> (Bundle, u16, std::path::PathBuf) {
+    let (name, port) = (world().name("lost"), world().port());
     let service = format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
-    let bundle = Bundle::container(&name, &service, "health: {http: /healthz, timeout: 20s}");
-    let config = stack(&name, &format!("{name}:1"), 2).write(&bundle.path().join("image.tar"));
+    let bundle = Bundle::container(&name, &service, &format!("health: {{http: /healthz, timeout: 20s}}\n{rest}"));
+    let image = format!("{name}:1");
+    let config = stack(&name, &image, 2).write(&bundle.path().join("image.tar"));
+    let script = bundle.program("lose", &losing(&image, &config));
     bundle.hook("AfterInstall").exits(0);
+    (bundle, port, script)
+}
 
-    lose_layers(&format!("{name}:1"), &config);
+#[test]
+fn an_image_that_is_lost_between_two_events_is_brought_in_once_more() {
+    let (bundle, port, script) = brought("");
+    let lost = world().command(script).output().unwrap();
+    assert!(lost.status.success(), "{}", String::from_utf8_lossy(&lost.stderr));
 
-    bundle.hook("ApplicationStart").exits(0);
-    assert_eq!(world.get(port, "/").as_deref(), Some("one"));
+    bundle.hook("ApplicationStart").exits(0).says("3 of 3 layers missing");
+
+    assert_eq!(world().get(port, "/").as_deref(), Some("one"));
     // What was repaired is whole: the next event has nothing to do.
     bundle.hook("ApplicationStart").exits(0).says("runs, unchanged");
 }
 
-/// Takes the layers of an image away: on the containerd store those alone, as a removal does that meets a load; a graph
-/// driver has no image without its layers.
-fn lose_layers(image: &str, config: &str) {
-    if !world().has_containerd_store() {
-        world().docker(&["rmi", "--force", config]);
-        return;
-    }
-    let socket = world().folder().join("exec/containerd/containerd.sock");
-    let ctr = |args: &[&str]| {
-        let mut ctr = world().command(repository().join("target/tools/engine-28/usr/bin/ctr"));
-        let output = ctr.arg("--address").arg(&socket).args(["--namespace", "moby"]).args(args).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
-    let layers = world().docker(&["image", "inspect", "--format", "{{join .RootFS.Layers \" \"}}", image]);
-    // This label is what holds them as they are unpacked; the end of a lease collects what nothing holds.
-    ctr(&["content", "label", config, "containerd.io/gc.ref.snapshot.overlayfs="]);
-    ctr(&["leases", "create", "--id", image]);
-    ctr(&["leases", "delete", "--sync", image]);
-    layers.split_whitespace().for_each(|layer| ctr(&["content", "delete", layer]));
-    let refused = world().docker_may_fail(&["create", image]).unwrap_err();
-    assert!(refused.contains("not found"), "{refused}");
+#[test]
+fn an_image_that_is_lost_between_two_steps_is_brought_in_once_more() {
+    let (bundle, port, script) = brought("before:\n  - {name: lose, run: lose}");
+    std::fs::copy(script, bundle.path().join("lose")).unwrap();
+
+    bundle.hook("ApplicationStart").exits(0);
+
+    assert_eq!(world().get(port, "/").as_deref(), Some("one"));
+    bundle.hook("ApplicationStart").exits(0).says("runs, unchanged");
 }
