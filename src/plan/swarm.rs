@@ -2,27 +2,26 @@
 
 mod around;
 pub mod drift;
+mod files;
 pub mod line;
 pub mod service_spec;
 pub mod step;
-
-use std::time::Duration;
+mod validate;
 
 use serde_json::{Value, json};
 
-use super::step::{Proof, Step, Target};
+use super::step::{Step, Target};
 use super::{Action, Asker, Plan, create, images};
 use crate::error::{Failure, Kind};
 use crate::facts::swarm::{Role, SwarmFacts};
 use crate::facts::{self, Facts, ImageFacts};
-use crate::image::pin::ImagePin;
 use crate::release::{FORMAT, Observed, Release};
-use crate::spec::swarm::{FailureAction, FileKind, FileSource, MountedFile, Order, Swarm};
+use crate::spec::swarm::{FileSource, MountedFile, Order, Swarm};
 use crate::spec::types::LifecycleEvent;
-use crate::spec::{Deployment, ImageSource, Probe};
+use crate::spec::{Deployment, ImageSource};
 use around::pins;
 use service_spec::Around;
-use step::{Ask, Converge, ServiceRequest, SwarmStep};
+use step::{Ask, ServiceRequest, SwarmStep};
 
 /// What one event in a swarm is planned from.
 struct Planner<'a> {
@@ -241,27 +240,6 @@ impl Planner<'_> {
         self.plan.actions.push(Action::undone_by(Step::Swarm(step), vec![Step::Swarm(undo)]));
     }
 
-    fn make_files(&mut self) {
-        for file in &self.swarm.files {
-            let FileSource::File { path, .. } = &file.source else { continue };
-            let (Some(digest), name) = (self.seen.contents.get(path).cloned(), self.file_name(file)) else { continue };
-            let (kind, owner) = (file.kind, self.name());
-            let step = SwarmStep::File { kind, name: name.clone(), path: path.clone(), digest, owner };
-            let is_planned = self.plan.actions.iter().any(|action| action.step == Step::Swarm(step.clone()));
-            if !is_planned && !self.seen.files.contains(&(kind, name)) {
-                self.push(step);
-            }
-        }
-    }
-
-    fn file_name(&self, file: &MountedFile) -> String {
-        let digest = match &file.source {
-            FileSource::File { path, .. } => self.seen.contents.get(path),
-            FileSource::Existing(_) => None,
-        };
-        service_spec::file_name(file, digest.map(|digest| digest.short()))
-    }
-
     /// An archive's image is in no registry: a node that lacks it could not run the task.
     fn ask_nodes(&mut self, image: &ImageFacts, digest: &str) {
         if !matches!(self.swarm.image, ImageSource::Archive { .. }) || self.seen.nodes.len() < 2 {
@@ -338,71 +316,6 @@ impl Planner<'_> {
         ServiceRequest { name, image: image.pin.clone(), spec, environment, registry, digest, before, began }
     }
 
-    fn converge(&self, digest: &str) -> Converge {
-        let update = &self.swarm.deploy.update;
-        let strict = update.failure_action != FailureAction::Continue && update.max_failure_ratio == 0.0;
-        Converge { service: self.name(), spec: digest.to_owned(), monitor: update.monitor, strict }
-    }
-
-    /// The application from outside, where the section says how.
-    fn probe(&mut self) -> Result<(), Failure> {
-        let health = &self.deployment.health;
-        let probe = match &health.probe {
-            Probe::Auto => return Ok(()),
-            Probe::Http(address) if address.starts_with('/') => Probe::Http(format!("{}{address}", self.published()?)),
-            Probe::Http(address) => Probe::Http(address.clone()),
-            Probe::Tcp(address) => Probe::Tcp(address.clone()),
-        };
-        let (timeout, interval, stable_for) = (health.timeout, health.interval, health.stable_for);
-        let proof = Proof { probe, timeout, interval, stable_for, successes: health.successes.unwrap_or(1) };
-        self.push(SwarmStep::Probe { service: self.name(), proof });
-        Ok(())
-    }
-
-    /// Where the published TCP port with the lowest port in the container answers.
-    fn published(&self) -> Result<String, Failure> {
-        let tcp = self.swarm.ports.iter().filter(|port| port.protocol == "tcp" && port.published > 0);
-        match tcp.min_by_key(|port| port.target) {
-            Some(port) => Ok(format!("http://127.0.0.1:{}", port.published)),
-            None => Err(Failure::new(
-                Kind::Appspec,
-                "health.http names a path, but no TCP port is published under a number",
-            )
-            .next("write `ports: [\"80:80\"]`, or a whole URL")),
-        }
-    }
-
-    fn validate(mut self) -> Result<Plan, Failure> {
-        let image = self.checked()?;
-        if self.seen.role == Role::Worker {
-            self.push(SwarmStep::Tasks {
-                service: self.name(),
-                image: image.pin.clone(),
-                patience: Duration::ZERO,
-                monitor: Duration::ZERO,
-            });
-            return Ok(self.plan);
-        }
-        let name = &self.deployment.name;
-        let Some(service) = &self.seen.service else {
-            return Err(Failure::new(Kind::Health, format!("the swarm has no service {name}"))
-                .next("did ApplicationStart run? its output says why the service is gone"));
-        };
-        let wanted = image.pin.identity().to_string();
-        let runs = service.spec.label(facts::LABEL_DIGEST).unwrap_or_default();
-        if !matches!(image.pin, ImagePin::Unknown { .. }) && runs != wanted {
-            return Err(Failure::new(
-                Kind::Health,
-                format!("{name} runs {runs}, not the wanted {}", image.pin.describe()),
-            )
-            .next("run ApplicationStart again"));
-        }
-        let spec = service.spec.label(facts::LABEL_SPEC).unwrap_or_default().to_owned();
-        self.push(SwarmStep::Converge(self.converge(&spec)));
-        self.probe()?;
-        Ok(self.plan)
-    }
-
     fn release(&self, image: &ImageFacts, digest: &str, options: Vec<Vec<String>>) -> Release {
         Release {
             format: FORMAT,
@@ -415,25 +328,6 @@ impl Planner<'_> {
             spec: digest.to_owned(),
             options,
             observed: Observed::default(),
-        }
-    }
-
-    /// Secrets and configs that were made for this name and that neither this spec nor the one before needs.
-    fn forget(&mut self, request: &ServiceRequest) {
-        let needed = |spec: &Value, kind: FileKind, name: &str| {
-            let (list, key) = match kind {
-                FileKind::Secret => ("Secrets", "SecretName"),
-                FileKind::Config => ("Configs", "ConfigName"),
-            };
-            let files = spec["TaskTemplate"]["ContainerSpec"][list].as_array();
-            files.is_some_and(|files| files.iter().any(|file| file[key] == *name))
-        };
-        let live = self.seen.service.as_ref().map(|service| service.spec.reveal());
-        for (kind, name) in &self.seen.made {
-            if !needed(&request.spec, *kind, name) && !live.is_some_and(|live| needed(live, *kind, name)) {
-                let forget = SwarmStep::Forget { kind: *kind, name: name.clone() };
-                self.plan.actions.push(Action::best_effort(Step::Swarm(forget)));
-            }
         }
     }
 }
