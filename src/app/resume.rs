@@ -108,6 +108,8 @@ async fn make(engine: &Engine, store: &Store, name: &Name) -> Result<Plan, Failu
         plan.subject = compose::SUBJECT;
         if !compose::recover(&mut plan, &facts, false)
             && let Some((release, project)) = recorded
+            // After ApplicationStop, or `docker compose down`, none is left to be brought back.
+            && !facts.containers.is_empty()
             && release.observed.running.iter().any(|name| !is_running(&facts, name))
         {
             plan.actions.extend(compose::back(project).into_iter().map(Action::required));

@@ -178,6 +178,8 @@ fn the_ready_made_bundle_is_deployed_twice_and_once_broken_with_every_compose() 
         release(&mut project, "d-4", web(&tag, "two")).exits(0).says("unchanged");
         project.bundle.hook("ApplicationStop").exits(0);
         assert_eq!(project.all(), "", "{version}");
+        project.bundle.resume().exits(0).says("nothing was left");
+        assert_eq!(project.all(), "", "{version}: what was stopped stays stopped");
         let volumes = world().docker(&["volume", "ls", "--quiet"]);
         assert!(volumes.contains(&format!("{}_data", project.name)), "{version}: volumes stay");
     }
