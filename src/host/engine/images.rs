@@ -28,7 +28,7 @@ impl Engine {
     /// The image that a reference or an ID names; `None` where the engine has none.
     ///
     /// # Errors
-    /// [`Kind::Engine`].
+    /// [`Kind::Engine`](crate::error::Kind::Engine).
     pub async fn image(&self, reference: &str) -> Result<Option<ImageInspect>, Failure> {
         match self.docker.inspect_image(reference).await {
             Ok(image) => Ok(Some(image)),
@@ -48,7 +48,7 @@ impl Engine {
     /// it after it was verified; its layers must be the wanted ones.
     ///
     /// # Errors
-    /// [`Kind::Engine`].
+    /// [`Kind::Engine`](crate::error::Kind::Engine).
     pub async fn find(&self, pin: &ImagePin, name: &Name) -> Result<Option<ImageInspect>, Failure> {
         let candidates = match pin {
             ImagePin::Registry { .. } => vec![pin.argument()],
@@ -69,7 +69,7 @@ impl Engine {
     /// Our own tags for the images of one name.
     ///
     /// # Errors
-    /// [`Kind::Engine`].
+    /// [`Kind::Engine`](crate::error::Kind::Engine).
     pub async fn keeper_tags(&self, name: &Name) -> Result<Vec<String>, Failure> {
         let filters = std::collections::HashMap::from([("reference".to_owned(), vec![keeper_repository(name)])]);
         let options = query::ListImagesOptionsBuilder::default().filters(&filters).build();
@@ -96,7 +96,7 @@ impl Engine {
     /// How and where the engine keeps images.
     ///
     /// # Errors
-    /// [`Kind::Engine`].
+    /// [`Kind::Engine`](crate::error::Kind::Engine).
     pub async fn image_store(&self, api: (u32, u32)) -> Result<StoreFacts, Failure> {
         let info = self.docker.info().await.map_err(|error| self.failed("ask for its settings", &error))?;
         let mut status = info.driver_status.iter().flatten();
@@ -112,7 +112,7 @@ impl Engine {
     /// Gives an image a reference with a tag.
     ///
     /// # Errors
-    /// [`Kind::Engine`].
+    /// [`Kind::Engine`](crate::error::Kind::Engine).
     pub async fn tag(&self, image: &str, reference: &str) -> Result<(), Failure> {
         let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
         let options = query::TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
@@ -123,7 +123,7 @@ impl Engine {
     /// Takes a reference off an image; the engine drops the image with the last one.
     ///
     /// # Errors
-    /// [`Kind::Engine`]; none where there is no such reference.
+    /// [`Kind::Engine`](crate::error::Kind::Engine); none where there is no such reference.
     pub async fn untag(&self, reference: &str) -> Result<(), Failure> {
         match self.docker.remove_image(reference, None::<query::RemoveImageOptions>, None).await {
             Err(error) if status(&error) != Some(404) => Err(self.failed(&format!("untag {reference}"), &error)),
@@ -140,7 +140,7 @@ impl Engine {
     /// Every layer of every image that the engine has.
     ///
     /// # Errors
-    /// [`Kind::Engine`].
+    /// [`Kind::Engine`](crate::error::Kind::Engine).
     pub async fn layers(&self) -> Result<Layers, Failure> {
         let options = query::ListImagesOptionsBuilder::default().all(true).build();
         let images = self.list_images(options).await?;
