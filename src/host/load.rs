@@ -99,10 +99,8 @@ impl Load<'_> {
         for parcel in &parcels {
             let mut request = Request::begin(self.engine);
             request.send(async |body| sender.layers(parcel, body).await).await?;
-            tracing::debug!(tag = parcel.tag, "the layers are sent");
             if let Some(below) = under_way.last_mut() {
                 below.registered(self.store).await?;
-                tracing::debug!(below = parcel.tag, "the layers below are registered");
             }
             request.send(async |body| send(body, parcel.tail.clone()).await).await?;
             request.body = None;

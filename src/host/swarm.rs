@@ -139,11 +139,8 @@ async fn forget(api: &Api, kind: FileKind, name: &str) -> Result<(), Failure> {
     let (collection, word) = (collection(kind), kind.as_str());
     let all = api.get(&format!("/{collection}")).await.map_err(|error| error.failure(&format!("list {collection}")))?;
     let Some(found) = items(&all).find(|file| file["Spec"]["Name"] == *name) else { return Ok(()) };
-    let removed = api.call(Method::DELETE, &format!("/{collection}/{}", text(&found["ID"])), None, None).await;
-    match removed {
-        Err(error) if error.status != Some(404) => Err(error.failure(&format!("remove {word} {name}"))),
-        _ => Ok(()),
-    }
+    let removed = api.remove(&format!("/{collection}/{}", text(&found["ID"]))).await;
+    removed.map_err(|error| error.failure(&format!("remove {word} {name}")))
 }
 
 /// Asks until the answers were good for as long as is wanted.

@@ -10,8 +10,6 @@ use crate::spec::{Deployment, ImageNeed, ImageSource};
 
 /// Brings an image in where the engine lacks it, and gives it the tag of ours that keeps it.
 pub fn bring(plan: &mut Plan, name: &Name, need: &ImageNeed, facts: &Facts, image: &ImageFacts) {
-    let tag = image.pin.keeper_tag(name);
-    let keep = Action::required(Step::Keep { image: image.pin.clone(), tag: tag.clone() });
     if plan.sources.iter().any(|source| *source.image() == image.pin) {
         return;
     }
@@ -33,8 +31,9 @@ pub fn bring(plan: &mut Plan, name: &Name, need: &ImageNeed, facts: &Facts, imag
     if !image.present {
         plan.actions.push(Action::required(Step::Bring(bring)));
     }
+    let tag = image.pin.keeper_tag(name);
     if !facts.keeper_tags.contains(&tag) {
-        plan.actions.push(keep);
+        plan.actions.push(Action::required(Step::Keep { image: image.pin.clone(), tag }));
     }
 }
 

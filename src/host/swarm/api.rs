@@ -144,6 +144,17 @@ impl Api {
             Err(error) => Err(error),
         }
     }
+
+    /// Removes what is at `path`. Nothing to do when it is gone.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn remove(&self, path: &str) -> Result<(), ApiError> {
+        match self.call(Method::DELETE, path, None, None).await {
+            Err(error) if error.status != Some(404) => Err(error),
+            _ => Ok(()),
+        }
+    }
 }
 
 async fn exchange<S>(stream: TokioIo<S>, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), hyper::Error>

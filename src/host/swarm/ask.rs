@@ -44,10 +44,8 @@ pub(super) async fn ask(api: &Api, ask: &Ask, image: &str) -> Result<(), Failure
 }
 
 async fn remove(api: &Api, ask: &Ask) -> Result<(), Failure> {
-    match api.call(Method::DELETE, &format!("/services/{}", ask.name), None, None).await {
-        Err(error) if error.status != Some(404) => Err(error.failure(&format!("remove service {}", ask.name))),
-        _ => Ok(()),
-    }
+    let removed = api.remove(&format!("/services/{}", ask.name)).await;
+    removed.map_err(|error| error.failure(&format!("remove service {}", ask.name)))
 }
 
 /// The nodes that said "No such image".

@@ -51,7 +51,7 @@ pub(super) async fn take(api: &Api, claim: &Claim, patience: Duration, creating:
         }
         // This name's lock is ours: whoever began it here was killed.
         if found.node() == me {
-            remove(api, "configs", &found.id()).await.map_err(|error| cannot(claim, &error))?;
+            api.remove(&format!("/configs/{}", found.id())).await.map_err(|error| cannot(claim, &error))?;
             continue;
         }
         if began.elapsed() >= patience {
@@ -87,17 +87,6 @@ pub(super) async fn close(api: &Api, claim: &Claim, failure: Option<&Failure>) -
     }
     Err(Failure::new(Kind::Engine, format!("cannot tell the other managers how task {} ended", claim.task))
         .next("docker node ls on a manager says who is there"))
-}
-
-/// Removes a service or a config by its ID. Nothing to do when it is gone.
-///
-/// # Errors
-/// See [`ApiError`].
-pub(super) async fn remove(api: &Api, collection: &str, id: &str) -> Result<(), ApiError> {
-    match api.call(Method::DELETE, &format!("/{collection}/{id}"), None, None).await {
-        Err(error) if error.status != Some(404) => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// The ID of this node.

@@ -6,7 +6,7 @@ use http::{HeaderValue, Method};
 use serde_json::Value;
 
 use super::api::Api;
-use super::claim::{self, this_node};
+use super::claim::this_node;
 use super::service::{self, PAUSE, TRIES};
 use super::tasks::{Task, Tasks, log};
 use crate::error::{Failure, Kind};
@@ -48,7 +48,7 @@ pub(super) async fn run(
     created?;
     let mut output = Output::new(task);
     let ended = to_its_end(api, task, request, limit, &mut output).await;
-    let removed = claim::remove(api, "services", &request.name).await;
+    let removed = api.remove(&format!("/services/{}", request.name)).await;
     match ended {
         Err(failure) => Err(failure),
         Ok(Some(how)) => Err(failed(task, &how, output)),
@@ -72,7 +72,7 @@ pub(super) async fn end(api: &Api, task: &str, name: &str) -> Result<bool, Failu
         output.take(&log(api, &task.id(), LAST_LOG).await);
     }
     drop(output.last_lines());
-    claim::remove(api, "services", &seen.service.id()).await.map_err(cannot)?;
+    api.remove(&format!("/services/{}", seen.service.id())).await.map_err(cannot)?;
     Ok(true)
 }
 
@@ -98,7 +98,7 @@ async fn create(
         }
         if is_left {
             // What cannot be removed is said by the next creation.
-            let _ = claim::remove(api, "services", &request.name).await;
+            let _ = api.remove(&format!("/services/{}", request.name)).await;
         }
         tokio::time::sleep(PAUSE).await;
     }

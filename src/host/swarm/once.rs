@@ -82,6 +82,6 @@ pub async fn clear(host: &LiveHost, kind: LeftKind, name: &str, id: &str) -> Res
         LeftKind::Job => ("services", "service"),
         LeftKind::Claim => ("configs", "config"),
     };
-    let removed = claim::remove(&Api::of(&host.engine), collection, id).await;
+    let removed = Api::of(&host.engine).remove(&format!("/{collection}/{id}")).await;
     removed.map_err(|error| error.failure(&format!("remove {word} {name}")))
 }

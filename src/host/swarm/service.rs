@@ -172,10 +172,8 @@ async fn back(api: &Api, name: &str, spec: &str) -> Option<Vec<String>> {
 /// The engine refuses.
 pub(super) async fn remove(api: &Api, name: &str, spec: &str) -> Result<(), Failure> {
     let Some(found) = find(api, name).await?.filter(|found| found.label(LABEL_SPEC) == spec) else { return Ok(()) };
-    match api.call(Method::DELETE, &format!("/services/{}", found.id()), None, None).await {
-        Err(error) if error.status != Some(404) => Err(error.failure(&format!("remove service {name}"))),
-        _ => Ok(()),
-    }
+    let removed = api.remove(&format!("/services/{}", found.id())).await;
+    removed.map_err(|error| error.failure(&format!("remove service {name}")))
 }
 
 async fn find(api: &Api, name: &str) -> Result<Option<Service>, Failure> {

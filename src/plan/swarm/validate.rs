@@ -36,7 +36,7 @@ impl Planner<'_> {
     }
 
     /// Where the published TCP port with the lowest port in the container answers.
-    pub(super) fn published(&self) -> Result<String, Failure> {
+    fn published(&self) -> Result<String, Failure> {
         let tcp = self.swarm.ports.iter().filter(|port| port.protocol == "tcp" && port.published > 0);
         match tcp.min_by_key(|port| port.target) {
             Some(port) => Ok(format!("http://127.0.0.1:{}", port.published)),

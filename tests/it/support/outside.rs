@@ -14,9 +14,9 @@ use super::world::world;
 pub const HOST: &str = "203.0.113.1";
 /// The client's address.
 pub const CLIENT: &str = "203.0.113.2";
-/// The same of both over IPv6.
+/// The world's address over IPv6.
 pub const HOST6: &str = "fd00:113::1";
-/// The same of both over IPv6.
+/// The client's over IPv6.
 pub const CLIENT6: &str = "fd00:113::2";
 
 /// After so long without an answer a request has failed.
