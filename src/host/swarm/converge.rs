@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::api::{Api, ApiError};
+use super::look::items;
 use super::tasks::{Task, Tasks, log_tail};
 use crate::error::{Failure, Kind};
 use crate::facts::LABEL_SPEC;
@@ -13,6 +14,8 @@ use crate::plan::swarm::step::Converge;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a task may find no node: the scheduler says so at once, and nodes come back.
 const UNPLACED: Duration = Duration::from_secs(5);
+/// The same while nodes are away that should be there: for a while after an election the new leader knows of none.
+const AWAY: Duration = Duration::from_secs(30);
 /// How long the report of a deployment whose time is up waits for what the tasks are at.
 const QUICK: Duration = Duration::from_millis(700);
 /// Lines of tasks in a report.
@@ -58,13 +61,19 @@ pub(super) async fn converge(api: &Api, wanted: &Converge) -> Result<Vec<String>
             Verdict::Failed(why) => return Err(report(api, wanted, seen, since.as_deref(), why).await),
             Verdict::Unwell(why, limit) => {
                 let first = *unwell.get_or_insert_with(Instant::now);
-                if first.elapsed() > limit {
+                let is_over = first.elapsed() > limit;
+                if is_over && (first.elapsed() > AWAY || limit != UNPLACED || !is_a_node_away(api).await) {
                     return Err(report(api, wanted, seen, since.as_deref(), why).await);
                 }
             }
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+async fn is_a_node_away(api: &Api) -> bool {
+    let nodes = api.get("/nodes").await.unwrap_or_default();
+    items(&nodes).any(|node| node["Spec"]["Availability"] == "active" && node["Status"]["State"] != "ready")
 }
 
 fn is_rollback(seen: &Tasks) -> bool {
