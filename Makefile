@@ -71,7 +71,7 @@ bench: ## Start-up, memory, images, Compose, swarm and handing a port over: side
 fuzz: ## Fuzz what reads archives, 60 s each, or SECONDS_EACH=3600
 	@packaging/dev/fuzz $(SECONDS_EACH)
 
-bundle: release ## Assemble a bundle to zip: appspec/$$MODE (container, compose) with the shim and the release binary, in target/bundle
+bundle: release ## Assemble a bundle to zip: appspec/$$MODE (container, compose or swarm) with the shim and the release binary, in target/bundle
 	@rm -rf target/bundle && mkdir -p target/bundle/bin
 	@cp -r appspec/$(MODE)/. target/bundle/
 	@cp target/release/balehook target/bundle/bin/balehook
