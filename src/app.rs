@@ -2,6 +2,7 @@
 
 mod deployment;
 mod plan;
+mod ports;
 mod resume;
 mod run;
 mod status;
@@ -19,6 +20,7 @@ use crate::error::{Failure, Kind};
 use crate::input::hook_env::HookEnv;
 use crate::report::text::{self, Console};
 use crate::spec::types::LifecycleEvent;
+use resume::Only;
 
 /// What every command gets.
 pub(crate) struct Context {
@@ -58,7 +60,9 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         }
         Some(Command::Check { file, format }) => plan::check(context, &file.appspec, format),
         Some(Command::Status { format }) => status::status(context, format).await,
-        Some(Command::Resume { tokens }) => resume::resume(context, tokens).await,
+        Some(Command::Resume { ports: true, .. }) => ports::ports(context).await,
+        Some(Command::Resume { tokens: true, .. }) => resume::resume(context, Only::Tokens).await,
+        Some(Command::Resume { .. }) => resume::resume(context, Only::Everything).await,
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "balehook", &mut io::stdout());
             0

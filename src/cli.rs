@@ -108,6 +108,9 @@ pub enum Command {
         /// Only renew the registries' tokens in the swarm: what the timer runs
         #[arg(long)]
         tokens: bool,
+        /// Only write the rules of handed ports anew where they were flushed: what the socket runs
+        #[arg(long, conflicts_with = "tokens")]
+        ports: bool,
     },
     /// Print completions for a shell
     Completions {

@@ -25,16 +25,31 @@ use crate::spec::types::Name;
 
 /// How long all of it may take.
 const LIMIT: Duration = Duration::from_secs(300);
+/// How long an engine may take to write its rules after a firewall was started.
+const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Finishes or undoes what was interrupted, and starts the recorded containers that do not run; renews the tokens of
-/// registries in a swarm, or nothing else.
-pub(crate) async fn resume(context: &Context, only_tokens: bool) -> u8 {
+/// Whether a part of it is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Only {
+    /// No: all of it.
+    Everything,
+    /// The tokens of registries in a swarm.
+    Tokens,
+    /// The rules of handed ports.
+    Ports,
+}
+
+/// Finishes or undoes what was interrupted, starts the recorded containers that do not run, renews the tokens of
+/// registries in a swarm; or only a part of that.
+pub(crate) async fn resume(context: &Context, only: Only) -> u8 {
     let mut stdout = io::stdout();
     let mut console = Console::new(&mut stdout);
     let mut worst = 0;
     for name in names(&context.settings.state_dir) {
-        if let Err(failure) = one(context, &name, only_tokens, &mut console).await {
-            console.lines(&text::failure(&failure));
+        if let Err(failure) = one(context, &name, only, &mut console).await {
+            if only != Only::Ports || failure.kind != Kind::Locked {
+                console.lines(&text::failure(&failure));
+            }
             worst = worst.max(failure.kind.exit_code());
         }
     }
@@ -49,16 +64,28 @@ fn names(state_dir: &PathBuf) -> Vec<Name> {
     names
 }
 
-async fn one(context: &Context, name: &Name, only_tokens: bool, console: &mut Console<'_>) -> Result<(), Failure> {
-    let deadline = context.started + LIMIT;
+async fn one(context: &Context, name: &Name, only: Only, console: &mut Console<'_>) -> Result<(), Failure> {
+    // Those who look after the ports may be there for long.
+    let deadline = if only == Only::Ports { Instant::now() } else { context.started } + LIMIT;
     let store = Store::new(&context.settings.state_dir, name);
     let me = Holder { pid: std::process::id(), deployment: "resume".into(), event: "resume".into() };
     let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {name}"));
-    let locked = store.clone().lock(&me, deadline.min(Instant::now() + LIMIT), waiting).await?;
+    // Nobody's rules wait for the deployment of another name.
+    let patience = if only == Only::Ports { Duration::ZERO } else { LIMIT };
+    let locked = store.clone().lock(&me, deadline.min(Instant::now() + patience), waiting).await?;
     log::start(&context.settings, Some(store.folder()));
     let engine = Engine::connect(context.env.lookup("DOCKER_HOST"))?;
-    let mut plan = if only_tokens { Plan::new("resume", name) } else { make(&engine, &store, name).await? };
-    plan.actions.extend(token(&engine, name, only_tokens).await);
+    let mut plan = match only {
+        Only::Everything => everything(name, &see(&engine, &store, name).await?),
+        Only::Tokens => Plan::new("resume", name),
+        Only::Ports => ports(name, &see(&engine, &store, name).await?),
+    };
+    match only {
+        Only::Everything | Only::Tokens => plan.actions.extend(token(&engine, name, only == Only::Tokens).await),
+        // It is asked often, and then there is nothing to say.
+        Only::Ports if plan.actions.is_empty() => return Ok(()),
+        Only::Ports => {}
+    }
     let variable = |key: &str| context.env.lookup(key).map(str::to_owned);
     let (archives, credentials) = (Archives::new(S3::from_env(&variable)), CredentialSettings::from_env(&variable));
     let mut host = LiveHost::new(name.clone(), engine, archives, credentials, locked, usize::MAX);
@@ -67,11 +94,14 @@ async fn one(context: &Context, name: &Name, only_tokens: bool, console: &mut Co
     let outcome = exec::run(&plan, &mut host, &mut run::Told { console: &mut *console }, stop).await;
     if let Err(failed) = outcome {
         console.lines(&text::failed("resume", name.as_str(), plan.actions.len(), &failed));
-        let (kind, what) =
-            if only_tokens { (Kind::Image, "got no new token") } else { (Kind::Undo, "could not be brought back") };
+        let (kind, what) = match only {
+            Only::Everything => (Kind::Undo, "could not be brought back"),
+            Only::Tokens => (Kind::Image, "got no new token"),
+            Only::Ports => (Kind::Undo, "is not reached by its ports"),
+        };
         return Err(Failure::new(kind, format!("{name} {what}")));
     }
-    if !only_tokens {
+    if only == Only::Everything {
         host.store.close_journal();
     }
     let is_change = plan.has_changes();
@@ -83,7 +113,8 @@ fn is_running(facts: &Facts, name: &str) -> bool {
     facts.containers.iter().any(|container| container.name == name && container.is_running())
 }
 
-async fn make(engine: &Engine, store: &Store, name: &Name) -> Result<Plan, Failure> {
+/// What the engine and the record have of a name, and where the ports lead.
+async fn see(engine: &Engine, store: &Store, name: &Name) -> Result<Facts, Failure> {
     let hello = engine.hello().await?;
     let all = engine.list().await?;
     let names = [name.to_string(), recover::new_name(name), recover::old_name(name)];
@@ -98,32 +129,45 @@ async fn make(engine: &Engine, store: &Store, name: &Name) -> Result<Plan, Failu
         ours: &ours,
         subnet: None,
     };
-    let handover = if is_handed { Some(look.facts().await?) } else { None };
+    let handover = if is_handed {
+        nat::tables::await_engine(PATIENCE).await;
+        Some(look.facts().await?)
+    } else {
+        None
+    };
     let task_containers = engine::task_containers(&all, name);
     let engine = Known::Yes(hello);
-    let facts = Facts { containers: ours, task_containers, engine, handover, ..Facts::unseen(store) };
+    Ok(Facts { containers: ours, task_containers, engine, handover, ..Facts::unseen(store) })
+}
+
+fn ports(name: &Name, facts: &Facts) -> Plan {
+    let recovery = recover::ports(name, facts);
+    Plan { notes: recovery.note.into_iter().collect(), actions: recovery.actions, ..Plan::new("resume", name) }
+}
+
+fn everything(name: &Name, facts: &Facts) -> Plan {
     let mut plan = Plan::new("resume", name);
     let recorded = facts.releases.first().and_then(|release| Some((release, release.compose.as_ref()?)));
     if facts.journal.as_ref().is_some_and(|journal| journal.compose.is_some()) || recorded.is_some() {
         plan.subject = compose::SUBJECT;
-        if !compose::recover(&mut plan, &facts, false)
+        if !compose::recover(&mut plan, facts, false)
             && let Some((release, project)) = recorded
             // After ApplicationStop, or `docker compose down`, none is left to be brought back.
             && !facts.containers.is_empty()
-            && release.observed.running.iter().any(|name| !is_running(&facts, name))
+            && release.observed.running.iter().any(|name| !is_running(facts, name))
         {
             plan.actions.extend(compose::back(project).into_iter().map(Action::required));
         }
-        return Ok(plan);
+        return plan;
     }
-    let recovery = recover::recover(name, &facts);
+    let recovery = recover::recover(name, facts);
     plan.notes.extend(recovery.note);
     plan.actions = recovery.actions;
     let recorded = facts.releases.first().map(|release| release.observed.container.as_str());
     if let Some(serving) = recovery.serving.filter(|found| !found.is_running() && Some(found.id.as_str()) == recorded) {
         plan.actions.push(Action::required(Step::Start { container: recover::target(&serving) }));
     }
-    Ok(plan)
+    plan
 }
 
 /// A registry's token ends with its time, ECR's after 12 hours: a node that needs the image then could not pull it.

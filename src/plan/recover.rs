@@ -53,6 +53,15 @@ pub fn recover(name: &Name, facts: &Facts) -> Recovery {
     recovery
 }
 
+/// Nothing but where the ports lead: to the release on record, whatever it is called now.
+pub fn ports(name: &Name, facts: &Facts) -> Recovery {
+    let names = [name.to_string(), old_name(name)];
+    let is_serving = |container: &&ContainerFacts| names.contains(&container.name) && is_recorded(container, facts);
+    let mut recovery = Recovery { serving: facts.containers.iter().find(is_serving).cloned(), ..Recovery::default() };
+    lead_to_serving(name, facts, &mut recovery);
+    recovery
+}
+
 fn is_recorded(container: &ContainerFacts, facts: &Facts) -> bool {
     facts.releases.first().is_some_and(|release| release.observed.container == container.id)
 }

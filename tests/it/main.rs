@@ -3,6 +3,7 @@
 
 mod archives;
 mod aws;
+mod boot;
 mod broken;
 mod chance;
 mod compose;

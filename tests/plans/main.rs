@@ -4,6 +4,7 @@
 mod compose;
 mod drift;
 mod golden;
+mod ports;
 mod scenes;
 mod swarm;
 mod tasks;

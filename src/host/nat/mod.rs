@@ -22,6 +22,8 @@ use crate::plan::recover;
 use crate::spec::types::Name;
 use rules::{Family, Route};
 
+/// The lock of the rules, in the state directory; it is there once a port was handed over.
+pub const LOCK: &str = ".ports.lock";
 /// How long another writer of the rules may take.
 const LOCK_LIMIT: Duration = Duration::from_secs(20);
 
@@ -64,7 +66,7 @@ pub async fn lead(
 
 /// One writer at a time, from reading the record to writing the rules.
 async fn lock(state_dir: &Path) -> Result<Flock<File>, Failure> {
-    let path = state_dir.join(".ports.lock");
+    let path = state_dir.join(LOCK);
     let failed = |why: String| Failure::new(Kind::State, format!("cannot lock {}: {why}", path.display()));
     let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
     let mut file = opened.map_err(|error| failed(error.to_string()))?;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -43,6 +44,14 @@ pub async fn find() -> Result<Iptables, (String, String)> {
         }
     }
     Err(why)
+}
+
+/// Waits for the engine's chain: it writes its rules anew when a firewall was reloaded, a moment later.
+pub async fn await_engine(limit: Duration) {
+    let began = Instant::now();
+    while find().await.is_err() && began.elapsed() < limit {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 impl Iptables {

@@ -4,6 +4,7 @@
 pub mod bundle;
 pub mod cluster;
 pub mod images;
+pub mod machine;
 pub mod outside;
 pub mod prober;
 pub mod world;

@@ -1,0 +1,140 @@
+//! The units on a machine that boots real systemd, with the real firewalld and ufw.
+
+use std::time::Duration;
+
+use crate::support::machine::Machine;
+
+#[test]
+fn after_a_loss_of_power_at_any_step_exactly_one_release_is_behind_the_port_as_soon_as_the_unit_ran() {
+    let mut machine = Machine::boot();
+    machine.release("v1");
+    machine.release("old");
+
+    machine.lose_power();
+    machine.power_on();
+
+    assert_eq!(machine.answer().as_deref(), Ok("old"), "{}", machine.journal("balehook-resume"));
+    assert_eq!(machine.containers(), "web running");
+    for (step, version) in [("prove ", "first"), ("docker rename", "second"), ("] hand ", "third")] {
+        let before = machine.answer().unwrap();
+        let mut running = machine.start_release(version);
+        running.wait_until_said(step);
+        machine.lose_power();
+        running.wait();
+
+        machine.power_on();
+
+        let serving =
+            machine.answer().unwrap_or_else(|why| panic!("{step}: {why}: {}", machine.journal("balehook-resume")));
+        assert!(serving == before || serving == version, "{step}: {serving}");
+        assert_eq!(machine.containers(), "web running", "{step}: nothing is left");
+    }
+    machine.release("next");
+    assert_eq!(machine.answer().as_deref(), Ok("next"));
+}
+
+#[test]
+fn an_engine_that_is_restarted_and_rules_that_somebody_flushes_need_no_hand() {
+    let machine = Machine::boot();
+    machine.release("v1");
+    let rules = machine.rules();
+
+    machine.run("systemctl restart docker");
+    // The engine starts our unit, and does not wait for it.
+    machine.wait_for("answer after the engine's restart", || machine.answer().as_deref() == Ok("v1"));
+
+    machine.run("systemctl stop docker");
+    machine.run("iptables -t nat -F BALEHOOK");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(machine.said(&["systemctl", "is-active", "docker"]), "inactive", "an engine that was stopped stays so");
+    machine.run("systemctl start docker");
+    machine.wait_for("answer after the engine's start", || machine.answer().as_deref() == Ok("v1"));
+    assert_eq!(machine.rules(), rules);
+
+    for flush in ["-t nat -F", "-F DOCKER-USER", "-t nat -D PREROUTING -m addrtype --dst-type LOCAL -j BALEHOOK"] {
+        machine.run(&format!("iptables {flush}"));
+        machine.wait_for("answer after a flush", || machine.answer().as_deref() == Ok("v1"));
+    }
+    machine.run("docker stop --time 0 web");
+    machine.run("iptables -t nat -F BALEHOOK");
+    machine.wait_for("rules after a flush", || machine.rules().len() == rules.len());
+    assert_eq!(machine.containers(), "web exited", "rules are written, what was stopped is not started");
+}
+
+#[test]
+fn after_every_reload_and_restart_of_firewalld_the_port_answers_again() {
+    let mut machine = Machine::boot();
+    machine.run("systemctl enable --quiet firewalld");
+    machine.lose_power();
+    machine.power_on();
+    machine.release("v1");
+    machine.lose_power();
+    machine.power_on();
+    assert_eq!(machine.answer().as_deref(), Ok("v1"), "{}", machine.journal("balehook-resume"));
+    let rules = machine.rules();
+
+    for act in [
+        "firewall-cmd --reload",
+        "systemctl reload firewalld",
+        "firewall-cmd --complete-reload",
+        "systemctl restart firewalld",
+    ] {
+        // It flushes every table of iptables, ours and the engine's. The engine writes its own anew, and we ours.
+        machine.run("iptables -t nat -I BALEHOOK -p tcp --dport 9 -j RETURN -m comment --comment here");
+        machine.run(act);
+        machine.wait_for("flush", || !machine.run("iptables-save").contains("--comment here"));
+        machine.wait_for(act, || machine.answer().as_deref() == Ok("v1") && machine.rules() == rules);
+    }
+    machine.wait_for("end of the unit", || machine.said(&["systemctl", "is-active", "balehook-ports"]) == "inactive");
+    assert_eq!((machine.answer().as_deref(), machine.rules()), (Ok("v1"), rules));
+    assert_eq!(machine.said(&["systemctl", "--failed", "--no-legend"]), "");
+}
+
+#[test]
+fn ufw_leaves_the_rules_of_handed_ports_alone() {
+    let mut machine = Machine::boot();
+    machine.release("v1");
+    let rules = machine.rules();
+
+    for act in ["ufw --force enable", "ufw allow 22/tcp", "ufw reload", "systemctl restart ufw", "ufw --force disable"]
+    {
+        machine.run(act);
+        assert_eq!((machine.answer().as_deref(), machine.rules()), (Ok("v1"), rules.clone()), "{act}");
+    }
+
+    machine.run("ufw --force enable");
+    machine.run("systemctl enable --quiet ufw");
+    machine.lose_power();
+    machine.power_on();
+    assert!(machine.run("ufw status").contains("Status: active"));
+    assert_eq!((machine.answer().as_deref(), machine.rules()), (Ok("v1"), rules));
+}
+
+#[test]
+fn in_its_sandbox_the_unit_writes_rules_of_the_legacy_variant_too() {
+    let mut machine = Machine::boot();
+    machine.choose_legacy_iptables();
+    machine.release("v1");
+    machine.run("systemctl stop docker");
+    machine.run("iptables-legacy -t nat -F BALEHOOK");
+
+    machine.run("systemctl start docker");
+
+    machine.wait_for("answer", || machine.answer().as_deref() == Ok("v1"));
+    assert_eq!(machine.run("iptables-nft-save"), "", "the other variant has no rule");
+}
+
+#[test]
+fn systemd_finds_no_fault_with_our_units() {
+    let machine = Machine::boot();
+    let units = ["resume.service", "ports.service", "ports.socket", "tokens.service", "tokens.timer"];
+    let paths = units.map(|unit| format!("/usr/lib/systemd/system/balehook-{unit}"));
+    let args = [&["systemd-analyze", "verify", "--man=no"].map(str::to_owned)[..], &paths].concat();
+    let output = machine.command(&args).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    for service in ["resume", "ports", "tokens"] {
+        let name = format!("balehook-{service}.service");
+        let exposure = machine.said(&["systemd-analyze", "security", "--no-pager", "--threshold=25", &name]);
+        assert!(exposure.contains("OK :-)"), "{exposure}");
+    }
+}
