@@ -67,7 +67,8 @@ impl Machine {
     }
 
     fn press(&mut self, button: &str, done: &str) {
-        writeln!(self.keeper.stdin.as_mut().unwrap(), "{button}").unwrap();
+        // Where it ended already, its log says why.
+        let _ = writeln!(self.keeper.stdin.as_mut().unwrap(), "{button}");
         self.wait_for(done, || self.folder.join(done).exists());
     }
 
@@ -76,7 +77,8 @@ impl Machine {
     pub fn wait_for(&self, what: &str, ready: impl Fn() -> bool) {
         let began = Instant::now();
         while !ready() {
-            assert!(began.elapsed() < Duration::from_secs(30), "{what} did not come\n{}", self.state());
+            let is_there = Path::new("/proc").join(self.pid.to_string()).exists();
+            assert!(is_there && began.elapsed() < Duration::from_secs(30), "{what} did not come\n{}", self.state());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -124,10 +126,13 @@ impl Machine {
 
     /// Boots with the legacy variant of iptables.
     pub fn choose_legacy_iptables(&mut self) {
-        for program in ["iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"] {
+        for program in
+            ["iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"]
+        {
             let link = self.file("/etc/alternatives").join(program);
             std::fs::remove_file(&link).unwrap();
-            let (stem, verb) = program.split_once('-').map_or((program, String::new()), |(stem, verb)| (stem, format!("-{verb}")));
+            let (stem, verb) =
+                program.split_once('-').map_or((program, String::new()), |(stem, verb)| (stem, format!("-{verb}")));
             std::os::unix::fs::symlink(format!("/usr/sbin/{stem}-legacy{verb}"), link).unwrap();
         }
         self.lose_power();
