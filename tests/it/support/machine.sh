@@ -7,7 +7,17 @@
 set -euo pipefail
 folder=$1 tools=$2 cgroup=$3 binary=$4 repository=$5
 disk=$folder/disk boots=0
-export folder tools disk
+export disk
+
+# Which engine, with its own units: this Debian's, or a newer one that lies over it.
+engine=''
+case ${BALEHOOK_ENGINE:-20.10} in
+20.10) features='{}' ;;
+26.1) features='{"containerd-snapshotter": false}' engine=$tools/engine-26/usr: ;;
+28.5) features='{"containerd-snapshotter": false}' engine=$tools/engine-28/usr: ;;
+28.5-containerd) features='{"containerd-snapshotter": true}' engine=$tools/engine-28/usr: ;;
+*) echo "BALEHOOK_ENGINE=$BALEHOOK_ENGINE is not known" >&2 && exit 1 ;;
+esac
 
 # What only root's own control groups can hold is mounted where systemd looks for it.
 hierarchies() {
@@ -40,6 +50,7 @@ install_disk() {
     echo '127.0.0.1 localhost machine' >"$disk/etc/hosts"
     tr -d - </proc/sys/kernel/random/uuid >"$disk/etc/machine-id"
     mkdir -p "$disk"/etc/{docker,systemd/system}
+    printf '{"features": %s}' "$features" >"$disk/etc/docker/daemon.json"
     # Everything that would reach for the hardware or the kernel, or is of no use here.
     local unit
     for unit in /usr/lib/systemd/system/{sysinit,multi-user,timers,local-fs}.target.wants/*; do
@@ -58,7 +69,7 @@ install_disk() {
 }
 
 mount_usr() {
-    mount -t overlay -o "ro,lowerdir=$folder/layer:/usr" overlay "$disk/usr"
+    mount -t overlay -o "ro,lowerdir=$folder/layer:$engine/usr" overlay "$disk/usr"
 }
 
 # From here to systemd, in the machine's own namespaces.
