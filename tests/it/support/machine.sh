@@ -3,7 +3,8 @@
 # balehook's units. Its disk is a folder, and outlives a loss of power. Run by `unshare --net --mount --pid`, whose network
 # is the client's; ends, with everything in it, when its standard input ends.
 #   machine.sh FOLDER TOOLS CGROUP BINARY REPOSITORY
-# Reads a line for each press of the power button: `on` boots, `off` kills every process at once.
+# Reads a line for each press of the power button: `on` boots, `off` kills every process at once (what was written stays
+# written: that a disk forgets is not tried).
 set -euo pipefail
 folder=$1 tools=$2 cgroup=$3 binary=$4 repository=$5
 disk=$folder/disk boots=0
@@ -19,7 +20,7 @@ case ${BALEHOOK_ENGINE:-20.10} in
 *) echo "BALEHOOK_ENGINE=$BALEHOOK_ENGINE is not known" >&2 && exit 1 ;;
 esac
 
-# What only root's own control groups can hold is mounted where systemd looks for it.
+# The hierarchies of control groups: in each of them every boot has a group of its own, which is all that it sees.
 hierarchies() {
     if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then
         echo /sys/fs/cgroup
@@ -85,21 +86,16 @@ boot() {
     mount --bind "$disk/mnt/sys/net" "$disk/proc/sys/net"
     umount "$disk/mnt"
     mount -t sysfs -o ro sysfs "$disk/sys"
-    if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then
-        mount -t cgroup2 cgroup2 "$disk/sys/fs/cgroup"
-    else
-        mount -t tmpfs -o mode=755 tmpfs "$disk/sys/fs/cgroup"
-        local hierarchy name
-        for hierarchy in /sys/fs/cgroup/*/; do
-            name=$(basename "$hierarchy")
-            mkdir "$disk/sys/fs/cgroup/$name"
-            case $name in
-            unified) mount -t cgroup2 cgroup2 "$disk/sys/fs/cgroup/$name" ;;
-            systemd) mount -t cgroup -o none,name=systemd cgroup "$disk/sys/fs/cgroup/$name" ;;
-            *) mount -t cgroup -o "$name" cgroup "$disk/sys/fs/cgroup/$name" ;;
-            esac
-        done
-    fi
+    [ "$(hierarchies)" = /sys/fs/cgroup ] || mount -t tmpfs -o mode=755 tmpfs "$disk/sys/fs/cgroup"
+    local hierarchy
+    for hierarchy in $(hierarchies); do
+        mkdir -p "$disk$hierarchy"
+        case ${hierarchy##*/} in
+        cgroup | unified) mount -t cgroup2 cgroup2 "$disk$hierarchy" ;;
+        systemd) mount -t cgroup -o none,name=systemd cgroup "$disk$hierarchy" ;;
+        *) mount -t cgroup -o "${hierarchy##*/}" cgroup "$disk$hierarchy" ;;
+        esac
+    done
     mount -t tmpfs -o mode=755 tmpfs "$disk/dev"
     local device
     for device in null zero full random urandom tty; do
@@ -121,7 +117,7 @@ boot() {
     exec env -i container=balehook-tests PATH=/usr/sbin:/usr/bin setpriv --bounding-set=-sys_time,-sys_module \
         /lib/systemd/systemd --system --log-target=journal --show-status=no
 }
-export -f boot
+export -f boot hierarchies
 
 power_on() {
     boots=$((boots + 1))
@@ -169,7 +165,7 @@ power_off() {
     touch "$folder/is-off"
 }
 
-[ -d "$(hierarchies | grep -m 1 -e /systemd -e /cgroup$ || true)" ] || {
+hierarchies | grep -q -e /systemd$ -e /cgroup$ || {
     echo "no control group for systemd: neither cgroup2 on /sys/fs/cgroup nor /sys/fs/cgroup/systemd" >&2
     exit 1
 }
