@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::bundle::{BINARY, Outcome, Running, appspec};
 use super::images::server;
 use super::outside::get;
-use super::world::{inner_pid, repository, world};
+use super::world::{inner_pid, remove_control_groups, repository, world};
 
 /// The machine's address as the client sees it.
 pub const MACHINE: &str = "198.51.100.1";
@@ -21,6 +21,7 @@ pub const PORT: u16 = 8080;
 /// One machine. It ends with the test.
 pub struct Machine {
     folder: PathBuf,
+    group: String,
     keeper: Child,
     pid: u32,
 }
@@ -35,13 +36,14 @@ impl Machine {
         std::fs::create_dir_all(&folder).unwrap();
         // Below the world's control group, which the next test process sweeps.
         let world_name = world().folder().file_name().unwrap().to_str().unwrap().to_owned();
+        let group = format!("balehook-tests-{world_name}/{name}");
         let log = std::fs::File::create(folder.join("log.txt")).unwrap();
         let mut keeper = Command::new("unshare")
             .args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "bash"])
             .arg(repository().join("tests/it/support/machine.sh"))
             .arg(&folder)
             .arg(tools())
-            .arg(format!("balehook-tests-{world_name}/{name}"))
+            .arg(&group)
             .args([Path::new(BINARY), repository()])
             .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())
@@ -49,7 +51,7 @@ impl Machine {
             .spawn()
             .unwrap();
         let pid = inner_pid(&mut keeper);
-        let mut machine = Self { folder, keeper, pid };
+        let mut machine = Self { folder, group, keeper, pid };
         machine.power_on();
         machine
     }
@@ -197,8 +199,16 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        // Its shell reads no more, and ends; the kernel ends all the others before it says so.
+        drop(self.keeper.stdin.take());
+        let began = Instant::now();
+        while matches!(self.keeper.try_wait(), Ok(None)) && began.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let _ = self.keeper.kill();
         let _ = self.keeper.wait();
+        remove_control_groups(&self.group);
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 

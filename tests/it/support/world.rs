@@ -42,8 +42,8 @@ fn tools() -> PathBuf {
     repository().join("target/tools")
 }
 
-/// Control groups of a world, in one hierarchy or in each controller's: empty since its processes are gone.
-fn remove_control_groups(world: &str) {
+/// Removes control groups of ours, in one hierarchy or in each controller's, whose processes are gone; whether that is so.
+pub fn remove_control_groups(name: &str) -> bool {
     fn remove(group: &Path) {
         for inner in std::fs::read_dir(group).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
             remove(&inner.path());
@@ -52,12 +52,9 @@ fn remove_control_groups(world: &str) {
     }
     let root = Path::new("/sys/fs/cgroup");
     let controllers = std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
-    for folder in controllers.chain([root.to_owned()]) {
-        let group = folder.join(format!("balehook-tests-{world}"));
-        if group.is_dir() {
-            remove(&group);
-        }
-    }
+    let groups: Vec<PathBuf> = controllers.chain([root.to_owned()]).map(|folder| folder.join(name)).collect();
+    groups.iter().filter(|group| group.is_dir()).for_each(|group| remove(group));
+    !groups.iter().any(|group| group.is_dir())
 }
 
 /// Worlds whose process is gone are swept by the next one.
@@ -65,8 +62,9 @@ fn sweep(parent: &Path) {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let pid = name.strip_prefix("world-").and_then(|pid| pid.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            remove_control_groups(&name);
+        // The last of its processes may still be dying: then it is swept by the one after this.
+        let is_gone = pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+        if is_gone && remove_control_groups(&format!("balehook-tests-{name}")) {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
