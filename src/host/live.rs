@@ -232,7 +232,7 @@ impl Host for LiveHost {
     async fn handover(&mut self, step: &HandoverStep) -> Result<(), Failure> {
         let state_dir = self.store.store().folder().parent().unwrap_or(Path::new("/")).to_owned();
         match step {
-            HandoverStep::Network(network) => nat::create_network(&self.engine, network).await,
+            HandoverStep::Network(network) => nat::create_network(&self.engine, &state_dir, network).await,
             HandoverStep::Switch { name, to, network } => {
                 nat::lead(&self.engine, &state_dir, network, name, Some(to)).await
             }

@@ -10,7 +10,7 @@ use crate::support::bundle::appspec;
 use crate::support::cluster::Cluster;
 use crate::support::images::server;
 use crate::support::outside::{
-    CLIENT, CLIENT6, Connection, HOST, HOST6, ask_udp, from_outside, get, probing, probing_at,
+    CLIENT, CLIENT6, Connection, HOST, HOST6, Question, ask_udp, from_outside, get, probing, probing_at, probing_each,
 };
 use crate::support::{Bundle, Outcome, world};
 
@@ -260,46 +260,59 @@ fn a_container_of_our_network_cannot_reach_what_listens_on_the_hosts_loopback() 
 }
 
 #[test]
-fn several_ports_addresses_and_udp_of_two_names_are_handed_over_at_once_and_never_disturb_each_other() {
+fn eight_ports_of_each_of_two_names_are_handed_over_at_once_and_never_disturb_each_other() {
     let _shared = shared();
-    let mut names = ["left", "right"].map(|stem| {
-        let web = Handed::new(stem, "");
-        let base: Vec<u16> = (0..4).map(|_| world().port()).collect();
-        let ports = format!(
-            "ports: [\"{}:80\", \"{HOST}:{}:81\", \"127.0.0.1:{}:82\", \"{}:53/udp\"]",
-            base[0], base[1], base[2], base[3]
-        );
-        (web, base, ports)
-    });
+    let mut names = ["left", "right"].map(|stem| (Handed::new(stem, ""), world().ports(8)));
     std::thread::scope(|scope| {
-        for (web, base, ports) in &mut names {
-            scope.spawn(move || deployed_several_times(web, base, ports));
+        for (web, first) in &mut names {
+            scope.spawn(move || deployed_several_times(web, *first));
         }
     });
 }
 
-fn deployed_several_times(web: &mut Handed, base: &[u16], ports: &str) {
+/// TCP, UDP and a range, on every address, on one, and on the host's loopback: from `first` on.
+fn deployed_several_times(web: &mut Handed, first: u16) {
+    let port = |number: u16| first + number;
     let spec = format!(
-        "image: {{archive: image.tar}}\n{ports}\nstop_grace_period: 1s\nupdate_config: {{order: start-first, drain: 0s}}"
+        "image: {{archive: image.tar}}\n\
+         ports: [\"{}:80\", \"{HOST}:{}:81\", \"127.0.0.1:{}:82\", \"{}-{}:8000-8001\", \"{}:53/udp\", \"{HOST}:{}:54/udp\", \"127.0.0.1:{}:55/udp\"]\n\
+         stop_grace_period: 1s\nupdate_config: {{order: start-first, drain: 0s}}",
+        port(0),
+        port(1),
+        port(2),
+        port(3),
+        port(4),
+        port(5),
+        port(6),
+        port(7)
     );
     web.bundle.appspec(&appspec(&web.name, &spec, HEALTH));
-    let mut release = |version: &str| {
-        let listens = ["tcp:80", "tcp:81", "tcp:82", "udp:53"];
+    let versions = [0, 1, 2, 3].map(|number| format!("{}-v{number}", web.name));
+    let mut release = |version: &String| {
+        let listens = ["tcp:80", "tcp:81", "tcp:82", "tcp:8000", "tcp:8001", "udp:53", "udp:54", "udp:55"];
         server(&format!("{}:{version}", web.name), version, 0, &listens).write_into(&web.bundle.path());
         web.deploy().exits(0);
     };
-    release("v0");
-    let ((), seen) = probing(base[0], || (1..=3).for_each(|n| release(&format!("v{n}"))));
-    assert!(seen.failed.is_empty(), "{:#?}", seen.failed);
-    assert_eq!(seen.versions.last().map(String::as_str), Some("v3"));
-    assert_eq!(from_outside(|| get(HOST, base[1], "/")).as_deref(), Ok("v3"));
-    assert!(from_outside(|| get(HOST, base[2], "/")).is_err(), "bound to 127.0.0.1 alone");
-    assert_eq!(world().inside(|| get("127.0.0.1", base[2], "/")).as_deref(), Ok("v3"));
-    assert!(world().inside(|| get("127.0.0.1", base[1], "/")).is_err(), "bound to {HOST} alone");
-    from_outside(|| {
-        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-        assert_eq!(ask_udp(&socket, HOST, base[3]).as_deref(), Some("v3"));
-    });
+    release(&versions[0]);
+    let questions = [
+        Question::tcp(HOST, port(0)),
+        Question::tcp(HOST, port(1)),
+        Question::tcp("127.0.0.1", port(2)).on_the_host(),
+        Question::tcp(HOST, port(3)),
+        Question::tcp(HOST, port(4)),
+        Question::udp(HOST, port(5)),
+        Question::udp(HOST, port(6)),
+        Question::udp("127.0.0.1", port(7)).on_the_host(),
+    ];
+
+    let ((), seen) = probing_each(&questions, || versions[1..].iter().for_each(&mut release));
+
+    for (question, seen) in questions.iter().zip(seen) {
+        assert!(seen.failed.is_empty(), "{question}: {:#?}", seen.failed);
+        assert_eq!(seen.versions, versions, "{question}: each release in its turn, and nobody else's");
+    }
+    assert!(from_outside(|| get(HOST, port(2), "/")).is_err(), "bound to 127.0.0.1 alone");
+    assert!(world().inside(|| get("127.0.0.1", port(1), "/")).is_err(), "bound to {HOST} alone");
 }
 
 #[test]

@@ -118,7 +118,9 @@ pub fn recorded(all: &[ContainerSummary]) -> Vec<Route> {
 ///
 /// # Errors
 /// [`Kind::Container`] with the engine's words.
-pub async fn create_network(engine: &Engine, wanted: &NetworkFacts) -> Result<(), Failure> {
+pub async fn create_network(engine: &Engine, state_dir: &Path, wanted: &NetworkFacts) -> Result<(), Failure> {
+    // Of two names at once one finds what the other has created: while that is being done, its subnet is only taken.
+    let _alone = lock(state_dir).await?;
     let (address, prefix) = wanted.subnet;
     let v4 = IpamConfig {
         subnet: Some(format!("{address}/{prefix}")),

@@ -134,42 +134,103 @@ pub struct Seen {
     pub gap: Duration,
 }
 
+/// One request to a port, again and again, from where it is to be answered.
+#[derive(Clone, Copy)]
+pub struct Question {
+    /// From the client's network, or from the world's own.
+    from_outside: bool,
+    is_udp: bool,
+    address: &'static str,
+    port: u16,
+}
+
+impl Question {
+    /// Over TCP, from outside.
+    pub const fn tcp(address: &'static str, port: u16) -> Self {
+        Self { from_outside: true, is_udp: false, address, port }
+    }
+
+    /// Over UDP, from outside.
+    pub const fn udp(address: &'static str, port: u16) -> Self {
+        Self { is_udp: true, ..Self::tcp(address, port) }
+    }
+
+    /// The same from the host itself.
+    pub const fn on_the_host(self) -> Self {
+        Self { from_outside: false, ..self }
+    }
+
+    fn ask(&self) -> Result<String, String> {
+        match self.is_udp {
+            false => get(self.address, self.port, "/"),
+            // A new port of the client's each time, as a new connection has one.
+            true => {
+                let socket = UdpSocket::bind("0.0.0.0:0").map_err(|error| error.to_string())?;
+                ask_udp(&socket, self.address, self.port).ok_or_else(|| "no answer over UDP".into())
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}/{}", self.address, self.port, if self.is_udp { "udp" } else { "tcp" })
+    }
+}
+
+/// An answer, and when it came.
+type Answer = (Result<String, String>, Duration);
+
 /// Asks `port` in an open loop, a new connection every 10 ms whatever became of the others, while `work` runs.
 pub fn probing<T>(port: u16, work: impl FnOnce() -> T) -> (T, Seen) {
     probing_at(HOST, port, work)
 }
 
 /// The same by an address of the world's.
-pub fn probing_at<T>(address: &str, port: u16, work: impl FnOnce() -> T) -> (T, Seen) {
-    const THREADS: u32 = 4;
+pub fn probing_at<T>(address: &'static str, port: u16, work: impl FnOnce() -> T) -> (T, Seen) {
+    let (done, answers) = asking(&[Question::tcp(address, port); 4], work);
+    (done, seen(answers.into_iter().flatten().collect()))
+}
+
+/// The same of several ports by turns; what was seen of each.
+pub fn probing_each<T>(questions: &[Question], work: impl FnOnce() -> T) -> (T, Vec<Seen>) {
+    let (done, answers) = asking(questions, work);
+    (done, answers.into_iter().map(seen).collect())
+}
+
+fn asking<T>(questions: &[Question], work: impl FnOnce() -> T) -> (T, Vec<Vec<Answer>>) {
     const PERIOD: Duration = Duration::from_millis(10);
     outside();
+    let turn = PERIOD * u32::try_from(questions.len()).unwrap();
     let going = AtomicBool::new(true);
     let began = Instant::now();
-    let one = |thread: u32| {
+    let one = |question: &Question, mut due: Instant| {
         let mut all = Vec::new();
-        let mut due = began + PERIOD * thread;
         while going.load(Ordering::Relaxed) {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            all.push((get(address, port, "/"), began.elapsed()));
-            due += PERIOD * THREADS;
+            all.push((question.ask(), began.elapsed()));
+            due += turn;
         }
         all
     };
+    let one = &one;
     std::thread::scope(|scope| {
-        let one = &one;
-        let threads: Vec<_> = (0..THREADS).map(|n| scope.spawn(move || from_outside(|| one(n)))).collect();
+        let threads = (0..).zip(questions).map(|(number, question)| {
+            let work = move || one(question, began + PERIOD * number);
+            scope.spawn(move || if question.from_outside { from_outside(work) } else { world().inside(work) })
+        });
+        let threads: Vec<_> = threads.collect();
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         going.store(false, Ordering::Relaxed);
-        let all = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        let all = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
         match done {
-            Ok(done) => (done, seen(all)),
+            Ok(done) => (done, all),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
 }
 
-fn seen(mut all: Vec<(Result<String, String>, Duration)>) -> Seen {
+fn seen(mut all: Vec<Answer>) -> Seen {
     all.sort_by_key(|(_, at)| *at);
     let mut seen = Seen::default();
     let mut last = all.first().map(|(_, at)| *at).unwrap_or_default();

@@ -191,8 +191,13 @@ impl World {
 
     /// A host port that no other test has.
     pub fn port(&self) -> u16 {
+        self.ports(1)
+    }
+
+    /// The first of so many host ports in a row that no other test has.
+    pub fn ports(&self, count: u16) -> u16 {
         static NEXT: AtomicU16 = AtomicU16::new(20_000);
-        NEXT.fetch_add(1, Ordering::Relaxed)
+        NEXT.fetch_add(count, Ordering::Relaxed)
     }
 
     /// A name that no other test has.
