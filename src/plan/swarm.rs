@@ -242,7 +242,9 @@ impl Planner<'_> {
 
     /// An archive's image is in no registry: a node that lacks it could not run the task.
     fn ask_nodes(&mut self, image: &ImageFacts, digest: &str) {
-        if !matches!(self.swarm.image, ImageSource::Archive { .. }) || self.seen.nodes.len() < 2 {
+        // A drained node has it for nobody: the only one that takes tasks is another.
+        let is_here_alone = self.seen.nodes.len() < 2 && !self.seen.is_drained;
+        if !matches!(self.swarm.image, ImageSource::Archive { .. }) || is_here_alone {
             return;
         }
         let name = format!("balehook-asks-{}-{}", self.deployment.name, facts::short_id(&self.seen.node));

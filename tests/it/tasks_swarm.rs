@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use crate::support::cluster::{Cluster, alone, appspec};
 use crate::support::images::web;
 use crate::support::{Bundle, Image, world};
-use crate::swarm::several::{at_once, deploy, exit_codes, revisions, three};
+use crate::swarm::several::{at_once, availability, deploy, exit_codes, revisions, three};
 
 const SERVICE: &str = "image: {archive: image.tar}\nstop_grace_period: 1s\n";
 const QUICK: &str = "deploy: {update_config: {monitor: 1s}, rollback_config: {monitor: 1s}}";
@@ -251,6 +251,95 @@ fn a_job_of_a_killed_deployment_is_removed_by_the_next_one_and_its_task_run_agai
     leaves_no_job("interrupted");
 }
 
+/// Adds tasks to a bundle's `appspec.yml`.
+fn around<'a>(bundle: &'a mut Bundle, tasks: &str) -> &'a mut Bundle {
+    let text = std::fs::read_to_string(bundle.path().join("appspec.yml")).unwrap();
+    let indented: String = tasks.lines().map(|line| format!("  {line}\n")).collect();
+    bundle.appspec(&format!("{text}{indented}"));
+    bundle
+}
+
+/// A deployment to three nodes whose `before` is a container of an image of its own, which does what `script` says.
+fn with_tool(cluster: &Cluster, name: &str, id: &str, script: &str) -> Vec<Bundle> {
+    let service = format!(
+        "environment: {{GREETING: hello, RELEASE: {id}}}\nworking_dir: /www\nuser: \"65534\"\nvolumes: [\"{name}:/shared\"]\n\
+         command: [/bin/busybox, httpd, -f, -p, \"8080\", -h, /www]\n\
+         deploy: {{replicas: 3, update_config: {{monitor: 2s, parallelism: 0}}, rollback_config: {{monitor: 1s}}}}"
+    );
+    let mut bundles = revisions(cluster, name, &service, &web(&format!("{name}:1"), "one"));
+    for bundle in &mut bundles {
+        let tool = Image::new(&format!("{name}-tool:1")).file("etc/tool", "tool").script(script);
+        tool.write(&bundle.path().join("tool.tar"));
+        around(bundle, "before:\n  - {name: tool, image: {archive: tool.tar}, environment: {EXTRA: more}}")
+            .deployment(id);
+    }
+    bundles
+}
+
+/// What all of them have in their logs.
+fn logged(bundles: &[Bundle], name: &str) -> String {
+    let log = |bundle: &Bundle| std::fs::read_to_string(bundle.state().join(name).join("balehook.log")).unwrap();
+    bundles.iter().map(log).collect()
+}
+
+/// What the tool says of where it runs: the service's variables and volumes, its own image's program, folder and user.
+const WHERE: &str = "echo `/bin/busybox cat /etc/tool` $GREETING $EXTRA `/bin/busybox pwd` `/bin/busybox id -u` \
+     `/bin/busybox test -d /shared && echo shared`";
+const THERE: &str = ": tool hello more / 0 shared ";
+
+#[test]
+fn a_task_with_an_image_of_its_own_runs_that_images_program_once_in_the_services_surroundings() {
+    let (cluster, name) = (three(3), world().name("own"));
+    let kept = |node| cluster.docker(node, &["images", "--quiet", &format!("{name}-tool:1")]);
+    let outcomes = |bundles: &[Bundle]| (deploy(bundles), logged(bundles, &name));
+
+    let bundles = with_tool(&cluster, &name, "d-1", WHERE);
+    let (ended, log) = outcomes(&bundles);
+    assert_eq!(exit_codes(&ended), [Some(0); 3], "{ended:#?}");
+    assert_eq!(log.matches(THERE).count(), 1, "{log}");
+    assert!((1..=3).all(|node| !kept(node).is_empty()), "every manager might have had to run it");
+
+    let spec = "{{index .Spec.Labels \"balehook.spec\"}}";
+    let good = cluster.service(1, &name, spec);
+    let (ended, _) = outcomes(&with_tool(&cluster, &name, "d-2", "echo no such table; exit 3"));
+    assert_eq!(exit_codes(&ended), [Some(14); 3], "{ended:#?}");
+    ended.iter().for_each(|outcome| {
+        outcome.says("task tool ended with exit code 3").says("| no such table").says("was not touched");
+    });
+    assert_eq!(cluster.service(1, &name, spec), good);
+    cluster.docker(1, &["service", "rm", &name]);
+}
+
+#[test]
+fn a_drained_manager_has_its_tasks_run_where_the_services_may_with_whichever_image() {
+    let (cluster, name) = (three(3), world().name("away"));
+    availability(&cluster, 2, "drain");
+    let bundles = with_tool(&cluster, &name, "d-1", WHERE);
+    at_once(&bundles, "AfterInstall").iter().for_each(|outcome| {
+        outcome.exits(0);
+    });
+    bundles[1].hook("ApplicationStart").exits(0).says("3 of 3 tasks run");
+    assert_eq!(logged(&bundles[1..2], &name).matches(THERE).count(), 1, "{}", logged(&bundles[1..2], &name));
+
+    let spec = "{{index .Spec.Labels \"balehook.spec\"}}";
+    let good = cluster.service(2, &name, spec);
+    let mut failing = with_tool(&cluster, &name, "d-2", WHERE);
+    for bundle in &mut failing {
+        let text = std::fs::read_to_string(bundle.path().join("appspec.yml")).unwrap();
+        bundle.appspec(
+            &text.replace("  before:\n", &format!("  before:\n  {}", inside("check", "echo full; exit 3", ""))),
+        );
+    }
+    let outcomes = deploy(&failing);
+    assert_eq!(exit_codes(&outcomes), [Some(14); 3], "{outcomes:#?}");
+    for outcome in &outcomes {
+        outcome.says("task check ended with exit code 3 on node-").says("| full").says("was not touched");
+        assert!(!outcome.stdout.contains("exit code 3 on node-2"), "{}", outcome.stdout);
+    }
+    assert_eq!(cluster.service(2, &name, spec), good);
+    cluster.docker(1, &["service", "rm", &name]);
+}
+
 #[test]
 fn three_managers_at_once_run_each_task_once_and_come_to_the_same_end() {
     let (cluster, name) = (three(3), world().name("once"));
@@ -261,10 +350,7 @@ fn three_managers_at_once_run_each_task_once_and_come_to_the_same_end() {
             "deploy: {replicas: 3, update_config: {monitor: 2s, parallelism: 0}, rollback_config: {monitor: 1s}}";
         let mut bundles = revisions(&cluster, &name, quick, image);
         for bundle in &mut bundles {
-            let text = std::fs::read_to_string(bundle.path().join("appspec.yml")).unwrap();
-            let indented: String = tasks.lines().map(|line| format!("  {line}\n")).collect();
-            bundle.appspec(&format!("{text}{indented}"));
-            bundle.deployment(version);
+            around(bundle, tasks).deployment(version);
         }
         bundles
     };
@@ -324,12 +410,9 @@ fn three_managers_at_once_run_each_task_once_and_come_to_the_same_end() {
 fn a_manager_runs_the_tasks_and_a_worker_says_that_it_runs_none() {
     let (cluster, name) = (three(1), world().name("workers"));
     let global = "deploy: {mode: global, update_config: {monitor: 2s, parallelism: 0}, rollback_config: {monitor: 1s}}";
-    let bundles = revisions(&cluster, &name, global, &web(&format!("{name}:1"), "one"));
-    for bundle in &bundles {
-        let text = std::fs::read_to_string(bundle.path().join("appspec.yml")).unwrap();
-        let tasks = format!("before:\n{}", inside("migrate", "echo migrated", ""));
-        let indented: String = tasks.lines().map(|line| format!("  {line}\n")).collect();
-        bundle.appspec(&format!("{text}{indented}"));
+    let mut bundles = revisions(&cluster, &name, global, &web(&format!("{name}:1"), "one"));
+    for bundle in &mut bundles {
+        around(bundle, &format!("before:\n{}", inside("migrate", "echo migrated", "")));
     }
     let outcomes = deploy(&bundles);
     assert_eq!(exit_codes(&outcomes), [Some(0); 3], "{outcomes:#?}");

@@ -24,6 +24,7 @@ pub fn three(managers: usize) -> MutexGuard<'static, Cluster> {
         let change = if node <= managers { "promote" } else { "demote" };
         cluster.docker(1, &["node", change, &format!("node-{node}")]);
     }
+    (1..=3).for_each(|node| availability(&cluster, node, "active"));
     cluster.wait_for("the roles", || {
         (1..=3).all(|node| {
             let said = cluster.docker(node, &["info", "--format", "{{.Swarm.ControlAvailable}}"]);
@@ -31,6 +32,11 @@ pub fn three(managers: usize) -> MutexGuard<'static, Cluster> {
         })
     });
     cluster
+}
+
+/// Drains a node, or has it take tasks again; the next test finds all of them active.
+pub fn availability(cluster: &Cluster, node: usize, to: &str) {
+    cluster.docker(1, &["node", "update", "--availability", to, &format!("node-{node}")]);
 }
 
 /// The same revision on every node, with an image of its own in each bundle.
@@ -71,6 +77,11 @@ fn writers(outcomes: &[Outcome]) -> usize {
         planned && !outcome.stdout.contains("another manager")
     };
     outcomes.iter().filter(wrote).count()
+}
+
+/// The nodes of a service's tasks, a line each.
+fn nodes(cluster: &Cluster, service: &str) -> String {
+    cluster.docker(1, &["service", "ps", "--filter", "desired-state=running", "--format", "{{.Node}}", service])
 }
 
 const DEPLOY: &str =
@@ -137,6 +148,57 @@ fn a_manager_updates_and_its_workers_report_their_own_tasks() {
 }
 
 #[test]
+fn a_drained_manager_deploys_what_runs_elsewhere_and_comes_to_the_same_end_as_the_others() {
+    let (cluster, name) = (three(3), world().name("drained"));
+    availability(&cluster, 2, "drain");
+    let first = revisions(&cluster, &name, DEPLOY, &web(&format!("{name}:1"), "one"));
+    let outcomes = deploy(&first);
+    assert_eq!(exit_codes(&outcomes), [Some(0); 3], "{outcomes:#?}");
+    assert_eq!(writers(&outcomes), 1, "{outcomes:#?}");
+    outcomes.iter().for_each(|outcome| {
+        outcome.says("3 of 3 tasks run");
+    });
+
+    let second = revisions(&cluster, &name, DEPLOY, &web(&format!("{name}:2"), "two"));
+    at_once(&second, "AfterInstall").iter().for_each(|outcome| {
+        outcome.exits(0);
+    });
+    let alone = second[1].hook("ApplicationStart");
+    alone.exits(0).says("3 of 3 tasks run");
+    assert_eq!(writers(&[alone]), 1, "it writes the update itself");
+    let others = at_once(&second, "ApplicationStart");
+    assert_eq!((exit_codes(&others), writers(&others)), (vec![Some(0); 3], 0), "{others:#?}");
+    at_once(&second, "ValidateService").iter().for_each(|outcome| {
+        outcome.exits(0);
+    });
+    let image = cluster.service(2, &name, "{{.Spec.TaskTemplate.ContainerSpec.Image}}");
+    assert_eq!(cluster.tasks(2, &name), vec![format!("{image} Running"); 3]);
+    assert!(!nodes(&cluster, &name).contains("node-2"), "{}", nodes(&cluster, &name));
+
+    let broken = revisions(&cluster, &name, DEPLOY, &Image::new(&format!("{name}:3")).script("exit 3"));
+    let outcomes = deploy(&broken);
+    assert_eq!(exit_codes(&outcomes), [Some(8); 3], "{outcomes:#?}");
+    assert_eq!(cluster.service(2, &name, "{{.Spec.TaskTemplate.ContainerSpec.Image}}"), image);
+    cluster.docker(1, &["service", "rm", &name]);
+}
+
+#[test]
+fn a_drained_manager_asks_the_only_node_that_takes_tasks_for_an_archives_image() {
+    let (cluster, name) = (three(3), world().name("only"));
+    (2..=3).for_each(|node| availability(&cluster, node, "drain"));
+    let bundles = revisions(&cluster, &name, DEPLOY, &web(&format!("{name}:1"), "one"));
+    bundles[1].appspec(&appspec(&name, &format!("{ARCHIVE}{DEPLOY}"), "health: {timeout: 2s}"));
+    bundles[1].hook("AfterInstall").exits(0);
+
+    bundles[1].hook("ApplicationStart").exits(6).says("these nodes do not have").says(": node-1 (exit code 6)");
+
+    bundles[0].hook("AfterInstall").exits(0);
+    bundles[1].hook("ApplicationStart").exits(0).says("3 of 3 tasks run");
+    assert_eq!(nodes(&cluster, &name), "node-1\nnode-1\nnode-1");
+    cluster.docker(1, &["service", "rm", &name]);
+}
+
+#[test]
 fn an_archive_that_a_node_lacks_is_said_by_node_and_nothing_is_updated() {
     let (cluster, name) = (three(3), world().name("lacking"));
     let text = "health: {timeout: 2s}";
@@ -152,12 +214,9 @@ fn an_archive_that_a_node_lacks_is_said_by_node_and_nothing_is_updated() {
     assert!(!services.contains(&name), "neither the service nor the question is left:\n{services}");
 
     // A drained node runs nothing, and need not have it.
-    cluster.docker(1, &["node", "update", "--availability", "drain", "node-2"]);
+    availability(&cluster, 2, "drain");
     bundles[0].hook("ApplicationStart").exits(0).says("3 of 3 tasks run");
-    let nodes =
-        cluster.docker(1, &["service", "ps", "--filter", "desired-state=running", "--format", "{{.Node}}", &name]);
-    assert!(!nodes.contains("node-2"), "{nodes}");
-    cluster.docker(1, &["node", "update", "--availability", "active", "node-2"]);
+    assert!(!nodes(&cluster, &name).contains("node-2"), "{}", nodes(&cluster, &name));
     cluster.docker(1, &["service", "rm", &name]);
 }
 
@@ -202,6 +261,5 @@ fn a_node_that_is_drained_and_a_leader_that_is_killed_midway_do_not_end_the_depl
     assert!(running.contains(&format!("{image} Running")), "{running:?}");
     cluster.restart(leader);
     cluster.wait_for("the leader of before", || cluster.docker_may_fail(leader, &["node", "ls"]).is_ok());
-    cluster.docker(others[0], &["node", "update", "--availability", "active", &format!("node-{}", others[1])]);
     cluster.docker(others[0], &["service", "rm", &name]);
 }
