@@ -201,6 +201,39 @@ fn compose_1_deploys_on_docker_20_and_is_refused_on_newer_engines_before_anythin
 }
 
 #[test]
+fn a_project_of_compose_2_is_taken_over_by_compose_1_on_docker_20_and_left_as_it_is_on_newer_engines() {
+    let project = Project::serving("vtwo");
+    let before = (project.running("web"), project.running("db"));
+    project.image("image.tar", &web(&format!("{}:2", project.name), "two"));
+    project.compose("1.29");
+    if world().engine().starts_with("20") {
+        project.start().exits(0);
+        assert_eq!(project.page().as_deref(), Some("two"));
+        return;
+    }
+    for event in ["BeforeInstall", "AfterInstall", "ApplicationStart"] {
+        project
+            .bundle
+            .hook(event)
+            .exits(7)
+            .says("destroys containers on Docker")
+            .says("next: install the Compose plugin");
+        assert_eq!((project.running("web"), project.running("db")), before, "{event}");
+    }
+    assert_eq!(project.page().as_deref(), Some("one"));
+    assert_eq!(world().docker(&["images", "--quiet", &format!("{}:2", project.name)]), "", "no image was brought in");
+
+    // Nor does it bring back what ran: its `up` would recreate what Compose 2 made.
+    world().docker(&["rm", "--force", &before.1]);
+    let resumed = project.bundle.resume();
+    assert_ne!(resumed.code, Some(0), "{}", resumed.stdout);
+    assert!(resumed.stdout.contains("destroys containers on Docker"), "{}", resumed.stdout);
+    assert_eq!(project.running("web"), before.0);
+    project.bundle.hook("ApplicationStop").exits(0);
+    assert_eq!(project.all(), "", "stopping still works");
+}
+
+#[test]
 fn without_any_compose_it_is_said_what_is_missing_and_stopping_still_works() {
     let mut project = Project::serving("none");
     project.compose("1.29");

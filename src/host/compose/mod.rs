@@ -12,12 +12,12 @@ use super::engine::Engine;
 use super::live::LiveHost;
 use super::task::command;
 use crate::error::{Failure, Kind};
-use crate::plan::compose::project::{Project, Tool};
+use crate::plan::compose::project::Project;
 use crate::plan::compose::step::ComposeStep;
 use crate::plan::task::compose::ComposeTask;
 use crate::release::Observed;
 use crate::spec::types::{EnvVar, Secret};
-use tool::Processes;
+use tool::{Processes, check_pair};
 
 /// Compose is given so long; the hook's deadline comes first.
 const LIMIT: Duration = Duration::from_secs(4 * 3600);
@@ -75,9 +75,14 @@ async fn call(host: &LiveHost, project: &Project, step: &ComposeStep) -> Result<
     let variables = variables(project)?;
     let mut argv = step.argv().unwrap_or_default();
     let first = argv.first().cloned().unwrap_or_default();
+    let mut tool = project.tool.clone();
     if first.contains('/') && !std::path::Path::new(&first).is_file() {
-        let Tool { argv: found, .. } = processes.find().await?;
-        argv.splice(..project.tool.argv.len(), found);
+        tool = processes.find().await?;
+        argv.splice(..project.tool.argv.len(), tool.argv.iter().cloned());
+    }
+    if matches!(step, ComposeStep::Up { .. }) {
+        // The engine, too, may be another one than that of the release on record.
+        check_pair(&tool, &host.engine.hello().await?)?;
     }
     let output = processes.run(&argv, &[], &variables, LIMIT).await?;
     match output.status.success() {
