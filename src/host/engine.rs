@@ -9,6 +9,7 @@ use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use bollard::query_parameters as query;
 
+use super::creation::until;
 use crate::error::{Failure, Kind, chain};
 use crate::facts::{self, ContainerFacts, EngineFacts};
 use crate::plan::step::{ContainerSpec, Target};
@@ -135,16 +136,20 @@ impl Engine {
         }
         let options = options.build();
         let mut created = self.docker.create_container(Some(options.clone()), body.clone()).await;
-        // A deployment that was killed while it created a container: the engine finishes that all the same.
-        let began = std::time::Instant::now();
-        while created.as_ref().is_err_and(|error| status(error) == Some(409)) && began.elapsed() < LEFT_BEHIND {
+        // The name is taken: by what a deployment that was killed had begun to create, or by somebody's container.
+        until(LEFT_BEHIND, async || {
+            if created.as_ref().err().and_then(status) != Some(409) {
+                return Ok(true);
+            }
             match self.inspect(&spec.name).await? {
                 Some(found) if has_label_of(&found, &body) => self.remove(&spec.name).await?,
-                Some(_) => break,
-                None => tokio::time::sleep(LEFT_BEHIND / 50).await,
+                Some(_) => return Ok(true),
+                None => {}
             }
             created = self.docker.create_container(Some(options.clone()), body.clone()).await;
-        }
+            Ok(created.is_ok())
+        })
+        .await?;
         let id = created.map_err(|error| not_created(&spec.name, &error))?.id;
         for (network, endpoint) in &spec.options.extra_networks {
             self.join(&id, network, endpoint.clone()).await?;

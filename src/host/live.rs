@@ -1,12 +1,13 @@
 //! The real host.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bollard::query_parameters as query;
 use futures_util::StreamExt as _;
 
 use super::bring::{FromArchive, Loaded};
+use super::creation::Creation;
 use super::credentials::CredentialSettings;
 use super::engine::{Engine, address, refused, status};
 use super::source::Archives;
@@ -26,8 +27,6 @@ use crate::release::{LockedStore, Observed, Release};
 use crate::report::text::printable;
 use crate::spec::types::Name;
 
-/// How long the engine may take to end the creation of a container for which nobody waits any more.
-const CREATION: Duration = Duration::from_secs(2);
 /// Lines of a container's log that a report shows.
 const LOG_LINES: usize = 20;
 /// How long reading a container's log may take: the old container waits.
@@ -55,8 +54,10 @@ pub struct LiveHost {
     loaded: Vec<(ImagePin, String)>,
     /// The command of a task that runs, or was left running when the plan had to stop.
     pub under_way: Option<Group>,
-    /// Whether the engine may still be creating a task's container, claim or job for us.
-    pub(super) creating: bool,
+    /// The ID of this node in its swarm, once it was asked for.
+    pub(super) node: String,
+    /// Of a task's container, claim or job.
+    pub(super) creation: Creation,
 }
 
 impl LiveHost {
@@ -82,7 +83,8 @@ impl LiveHost {
             created: None,
             loaded: Vec::new(),
             under_way: None,
-            creating: false,
+            node: String::new(),
+            creation: Creation::new(),
         }
     }
 
@@ -106,7 +108,7 @@ impl LiveHost {
 
     async fn run_task(&mut self, name: &str, spec: &ContainerSpec, timeout: Duration) -> Result<(), Failure> {
         let image = self.image_argument(&spec.image).await?;
-        task::container(&self.engine, name, spec, image, timeout, &mut self.creating).await
+        task::container(&self.engine, name, spec, image, timeout, &mut self.creation).await
     }
 
     /// Brings an image in once more where no container can be created because it is gone, or its layers are. Returns
@@ -273,13 +275,9 @@ impl Host for LiveHost {
             }
             TaskStep::Compose(task) => compose::run_task(self, task).await,
             TaskStep::Remove { container } => {
-                // The engine finishes a creation although nobody waits for it.
-                let began = Instant::now();
-                while self.creating && began.elapsed() < CREATION && self.engine.inspect(container).await?.is_none() {
-                    tokio::time::sleep(CREATION / 40).await;
-                }
-                self.creating = false;
-                self.engine.remove(container).await
+                let engine = &self.engine;
+                self.creation.settle(async || Ok(engine.inspect(container).await?.is_some())).await?;
+                engine.remove(container).await
             }
             TaskStep::End { name } => {
                 if let Some(group) = self.under_way.take() {

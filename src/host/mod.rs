@@ -3,6 +3,7 @@
 pub mod aws;
 pub mod bring;
 pub mod compose;
+pub mod creation;
 pub mod credentials;
 pub mod ecr;
 pub mod engine;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bollard::query_parameters as query;
 use futures_util::StreamExt as _;
 
+use super::creation::Creation;
 use super::engine::{Engine, refused};
 use crate::error::{Failure, Kind};
 use crate::plan::step::ContainerSpec;
@@ -84,8 +85,7 @@ pub(super) fn too_long(limit: Duration) -> String {
     format!("was not done within {limit:?} and was killed")
 }
 
-/// A container from `image`, to its end. It is removed, whatever became of it; where this future is dropped while the
-/// engine creates it, `creating` stays true.
+/// A container from `image`, to its end. It is removed, whatever became of it, but where this future is dropped.
 ///
 /// # Errors
 /// [`Kind::Task`]: it cannot be created or started, ends with another exit code than 0, or takes too long.
@@ -95,7 +95,7 @@ pub async fn container(
     spec: &ContainerSpec,
     image: String,
     limit: Duration,
-    creating: &mut bool,
+    creation: &mut Creation,
 ) -> Result<(), Failure> {
     let of_task = |failure: Failure| match failure.kind {
         Kind::Container => {
@@ -103,10 +103,7 @@ pub async fn container(
         }
         _ => failure,
     };
-    *creating = true;
-    let created = engine.create(spec, image).await;
-    *creating = false;
-    let id = created.map_err(of_task)?;
+    let id = creation.of(engine.create(spec, image)).await.map_err(of_task)?;
     let mut output = Output::new(task);
     let result = tokio::time::timeout(limit, to_its_end(engine, spec, &id, &mut output)).await;
     let removed = engine.remove(&id).await;

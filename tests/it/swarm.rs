@@ -45,6 +45,18 @@ fn a_host_in_no_swarm_is_told_the_command_and_init_makes_a_swarm_of_it() {
     }
     bundle.hook("ApplicationStop").exits(0);
 
+    // A deployment that is stopped when it has made the swarm ends its task there.
+    let waiting = "before:\n  - {name: wait, command: [/bin/busybox, sleep, \"1000\"]}";
+    bundle.appspec(&appspec(&name, &format!("{ARCHIVE}init: true\n{QUICK}"), waiting));
+    let mut running = bundle.start("ApplicationStart");
+    running.wait_until_said("task wait");
+    let tasks = || cluster.docker_may_fail(1, &["ps", "--quiet"]).unwrap_or_default();
+    cluster.wait_for("the task", || !tasks().is_empty());
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    running.wait().exits(12);
+    assert_eq!(cluster.docker(1, &["service", "ls", "--quiet"]), "");
+    cluster.docker(1, &["swarm", "leave", "--force"]);
+
     bundle.appspec(&appspec(&name, &format!("{ARCHIVE}init: true\n{QUICK}"), ""));
     bundle.hook("ApplicationStart").exits(0).says("docker swarm init").says("1 of 1 task run");
     bundle.hook("ApplicationStart").exits(0).says("unchanged");

@@ -12,6 +12,7 @@ use super::look::text;
 use super::service::{PAUSE, TRIES};
 use crate::error::{Failure, Kind};
 use crate::facts::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_SAID, LABEL_TASK};
+use crate::host::creation::Creation;
 use crate::plan::task::swarm::Claim;
 
 /// What the config holds, for whoever finds it.
@@ -28,18 +29,20 @@ pub(super) enum Turn {
     Theirs(String, Result<(), Failure>),
 }
 
-/// Creates the claim, or waits for the end that whoever did comes to. `creating` is true while the swarm may be creating
-/// it for us.
+/// Creates the claim for this node, `me`, or waits for the end that whoever did comes to.
 ///
 /// # Errors
 /// [`Kind::Task`]: there is no end within `patience`; [`Kind::Engine`].
-pub(super) async fn take(api: &Api, claim: &Claim, patience: Duration, creating: &mut bool) -> Result<Turn, Failure> {
-    let (me, began) = (this_node(api).await?, Instant::now());
+pub(super) async fn take(
+    api: &Api,
+    me: &str,
+    claim: &Claim,
+    patience: Duration,
+    creation: &mut Creation,
+) -> Result<Turn, Failure> {
+    let began = Instant::now();
     loop {
-        *creating = true;
-        let created = create(api, claim, &me).await;
-        *creating = false;
-        if created? {
+        if creation.of(create(api, claim, me)).await? {
             return Ok(Turn::Ours);
         }
         let Some(found) = find(api, claim).await? else { continue };
@@ -61,13 +64,12 @@ pub(super) async fn take(api: &Api, claim: &Claim, patience: Duration, creating:
     }
 }
 
-/// Writes how the task ended (how it failed, or that it did not) into the claim, where it is this node's and says
-/// nothing yet.
+/// Writes how the task ended (how it failed, or that it did not) into the claim, where it is of this node, `me`, and
+/// says nothing yet.
 ///
 /// # Errors
 /// [`Kind::Engine`].
-pub(super) async fn close(api: &Api, claim: &Claim, failure: Option<&Failure>) -> Result<(), Failure> {
-    let me = this_node(api).await?;
+pub(super) async fn close(api: &Api, me: &str, claim: &Claim, failure: Option<&Failure>) -> Result<(), Failure> {
     for _ in 0..TRIES {
         let found = find(api, claim).await?;
         let Some(found) = found.filter(|found| found.node() == me && found.outcome(claim).is_none()) else {
@@ -87,15 +89,6 @@ pub(super) async fn close(api: &Api, claim: &Claim, failure: Option<&Failure>) -
     }
     Err(Failure::new(Kind::Engine, format!("cannot tell the other managers how task {} ended", claim.task))
         .next("docker node ls on a manager says who is there"))
-}
-
-/// The ID of this node.
-///
-/// # Errors
-/// [`Kind::Engine`].
-pub(super) async fn this_node(api: &Api) -> Result<String, Failure> {
-    let info = api.get("/info").await.map_err(|error| error.failure("ask the engine which node it is"))?;
-    Ok(text(&info["Swarm"]["NodeID"]))
 }
 
 /// A claim as the swarm has it.

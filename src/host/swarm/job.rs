@@ -6,11 +6,11 @@ use http::{HeaderValue, Method};
 use serde_json::Value;
 
 use super::api::Api;
-use super::claim::this_node;
 use super::service::{self, PAUSE, TRIES};
 use super::tasks::{Task, Tasks, log};
 use crate::error::{Failure, Kind};
 use crate::facts::LABEL_NODE;
+use crate::host::creation::Creation;
 use crate::host::credentials::CredentialSettings;
 use crate::host::task::{Output, failed, too_long};
 use crate::plan::swarm::step::ServiceRequest;
@@ -26,8 +26,7 @@ const LOG: Duration = Duration::from_secs(5);
 /// The same where it is ended because time is up, or a signal came.
 const LAST_LOG: Duration = Duration::from_millis(700);
 
-/// Runs it. It is removed, whatever became of it; where this future is dropped while the swarm creates it, `creating`
-/// stays true.
+/// Runs it. It is removed, whatever became of it, but where this future is dropped.
 ///
 /// # Errors
 /// [`Kind::Task`]: it cannot be created or started, finds no node, ends with another exit code than 0, or takes too long.
@@ -38,14 +37,11 @@ pub(super) async fn run(
     image: &str,
     credentials: &CredentialSettings,
     limit: Duration,
-    creating: &mut bool,
+    creation: &mut Creation,
 ) -> Result<(), Failure> {
     let auth = service::auth(request, credentials).await?;
     let body = service::body(api, request, image).await?;
-    *creating = true;
-    let created = create(api, task, request, &body, auth.as_ref()).await;
-    *creating = false;
-    created?;
+    creation.of(create(api, task, request, &body, auth.as_ref())).await?;
     let mut output = Output::new(task);
     let ended = to_its_end(api, task, request, limit, &mut output).await;
     let removed = api.remove(&format!("/services/{}", request.name)).await;
@@ -56,13 +52,12 @@ pub(super) async fn run(
     }
 }
 
-/// Ends the job of this name where this node has made it; its last output goes to the log. Returns whether there was one.
+/// Ends the job of this name where this node, `me`, has made it; its last output goes to the log. Returns whether there was one.
 ///
 /// # Errors
 /// [`Kind::Engine`].
-pub(super) async fn end(api: &Api, task: &str, name: &str) -> Result<bool, Failure> {
+pub(super) async fn end(api: &Api, me: &str, task: &str, name: &str) -> Result<bool, Failure> {
     let cannot = |error: super::api::ApiError| error.failure(&format!("remove service {name}"));
-    let me = this_node(api).await?;
     let Some(seen) = Tasks::of(api, name).await.map_err(cannot)? else { return Ok(false) };
     if seen.service.label(LABEL_NODE) != me {
         return Ok(false);

@@ -1,18 +1,18 @@
 //! Tasks around a deployment that are run once in the whole swarm.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::api::Api;
 use super::claim::{self, Turn};
+use super::look::text;
 use super::{argument, job};
 use crate::error::{Failure, Kind};
+use crate::facts::LABEL_NODE;
 use crate::facts::swarm::LeftKind;
 use crate::host::live::LiveHost;
 use crate::host::task::{Output, command};
 use crate::plan::task::swarm::{Claim, SwarmTask, SwarmWork};
 
-/// How long the swarm may take to end a creation for which nobody waits any more.
-const CREATION: Duration = Duration::from_secs(1);
 /// How much longer than the task itself another manager may take to say how it ended.
 const WORD: Duration = Duration::from_secs(15);
 
@@ -23,11 +23,12 @@ const WORD: Duration = Duration::from_secs(15);
 pub async fn run(host: &mut LiveHost, task: &SwarmTask) -> Result<Vec<String>, Failure> {
     let (api, name) = (Api::of(&host.engine), &task.claim.task);
     let patience = task.timeout.max(job::BEGINS) + task.timeout + WORD;
-    match claim::take(&api, &task.claim, patience, &mut host.creating).await? {
+    let me = this_node(host, &api).await?;
+    match claim::take(&api, &me, &task.claim, patience, &mut host.creation).await? {
         Turn::Theirs(node, ended) => ended.map(|()| vec![format!("task {name}: {node} ran it")]),
         Turn::Ours => {
-            let ended = here(host, &api, task).await;
-            let told = claim::close(&api, &task.claim, ended.as_ref().err()).await;
+            let ended = here(host, &api, &me, task).await;
+            let told = claim::close(&api, &me, &task.claim, ended.as_ref().err()).await;
             if let Err(failure) = told {
                 tracing::warn!(%failure, "the other managers wait");
             }
@@ -36,7 +37,7 @@ pub async fn run(host: &mut LiveHost, task: &SwarmTask) -> Result<Vec<String>, F
     }
 }
 
-async fn here(host: &mut LiveHost, api: &Api, task: &SwarmTask) -> Result<(), Failure> {
+async fn here(host: &mut LiveHost, api: &Api, me: &str, task: &SwarmTask) -> Result<(), Failure> {
     let name = &task.claim.task;
     match &task.work {
         SwarmWork::Command(command) => {
@@ -44,7 +45,10 @@ async fn here(host: &mut LiveHost, api: &Api, task: &SwarmTask) -> Result<(), Fa
         }
         SwarmWork::Job(request) => {
             let image = argument(host, &request.image).await?;
-            job::run(api, name, request, &image, &host.credentials, task.timeout, &mut host.creating).await
+            // The plan does not know the node where this very deployment made the swarm.
+            let mut request = request.clone();
+            request.spec["Labels"][LABEL_NODE] = me.into();
+            job::run(api, name, &request, &image, &host.credentials, task.timeout, &mut host.creation).await
         }
     }
 }
@@ -57,20 +61,24 @@ pub async fn abandon(host: &mut LiveHost, claim: &Claim) -> Result<(), Failure> 
     if let Some(group) = host.under_way.take() {
         group.end(&mut Output::new(&claim.task)).await;
     }
-    let (api, began) = (Api::of(&host.engine), Instant::now());
+    let api = Api::of(&host.engine);
+    let me = this_node(host, &api).await?;
     let ended =
         Failure::new(Kind::Task, format!("task {} was ended before its end: its deployment had to stop", claim.task));
-    loop {
-        claim::close(&api, claim, Some(&ended)).await?;
-        let was_there = job::end(&api, &claim.task, &claim.object).await?;
-        // The swarm finishes a creation although nobody waits for it.
-        if was_there || !host.creating || began.elapsed() >= CREATION {
-            break;
-        }
-        tokio::time::sleep(CREATION / 20).await;
+    let look = async || {
+        claim::close(&api, &me, claim, Some(&ended)).await?;
+        job::end(&api, &me, &claim.task, &claim.object).await
+    };
+    host.creation.settle(look).await
+}
+
+/// The ID of this node, asked for once.
+async fn this_node(host: &mut LiveHost, api: &Api) -> Result<String, Failure> {
+    if host.node.is_empty() {
+        let info = api.get("/info").await.map_err(|error| error.failure("ask the engine which node it is"))?;
+        host.node = text(&info["Swarm"]["NodeID"]);
     }
-    host.creating = false;
-    Ok(())
+    Ok(host.node.clone())
 }
 
 /// Removes what a task has left.
