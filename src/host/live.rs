@@ -20,6 +20,7 @@ use crate::image::pin::ImagePin;
 use crate::input::hook_env::HookEnv;
 use crate::plan::compose::step::ComposeStep;
 use crate::plan::handover::HandoverStep;
+use crate::plan::recover::new_name;
 use crate::plan::step::{Bring, ContainerSpec, Proof, Target};
 use crate::plan::swarm::step::{Converge, SwarmStep};
 use crate::plan::task::TaskStep;
@@ -111,17 +112,38 @@ impl LiveHost {
         task::container(&self.engine, name, spec, image, timeout, &mut self.creation).await
     }
 
-    /// Brings an image in once more where no container can be created because it is gone, or its layers are. Returns
-    /// whether it did.
+    /// Whether an image is back without which no container could be created.
+    async fn is_back<T>(&mut self, image: &ImagePin, created: &Result<T, Failure>) -> Result<bool, Failure> {
+        match created {
+            Err(lost) if lost.kind == Kind::Image => self.mend(image).await,
+            _ => Ok(false),
+        }
+    }
+
+    /// Brings an image in once more where it is gone, or layers of it are. Returns whether it did.
     ///
     /// Removing an image takes layers along that one which came in at the same moment shares with it (containerd's store).
-    async fn is_back<T>(&mut self, image: &ImagePin, created: &Result<T, Failure>) -> Result<bool, Failure> {
-        let lost = created.as_ref().err().filter(|failure| failure.kind == Kind::Image);
+    pub(super) async fn mend(&mut self, image: &ImagePin) -> Result<bool, Failure> {
         let source = self.sources.iter().find(|source| source.image() == image).cloned();
-        let (Some(lost), Some(source)) = (lost, source) else { return Ok(false) };
-        tracing::warn!(%lost, "the image is brought in once more");
+        let Some(source) = source else { return Ok(false) };
+        let found = self.engine.find(image, &self.name).await?.and_then(|image| image.id);
+        let lost = match found {
+            Some(id) => self.engine.try_image(&id, &new_name(&self.name)).await.err(),
+            None => Some("it is gone".into()),
+        };
+        let Some(lost) = lost else { return Ok(false) };
+        tracing::warn!(image = image.describe(), lost, "the image is brought in once more");
         self.bring(&source).await?;
         Ok(true)
+    }
+
+    /// The same of all images of the deployment.
+    pub(super) async fn mend_all(&mut self) -> Result<bool, Failure> {
+        let mut any = false;
+        for source in self.sources.clone() {
+            any |= self.mend(source.image()).await?;
+        }
+        Ok(any)
     }
 
     /// The engine's ID of a pinned image.

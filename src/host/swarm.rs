@@ -78,9 +78,10 @@ pub async fn registry_of(api: &Api, name: &crate::spec::types::Name) -> Option<S
 }
 
 /// How a service names an image: by its digest in the registry, or by the engine's own ID of it. A local image by a tag
-/// makes every task ask the registry first.
-async fn argument(host: &LiveHost, pin: &crate::image::pin::ImagePin) -> Result<String, Failure> {
+/// makes every task ask the registry first. What this node has lost of it meanwhile, a task could only fail for.
+async fn argument(host: &mut LiveHost, pin: &crate::image::pin::ImagePin) -> Result<String, Failure> {
     use crate::image::pin::ImagePin;
+    host.mend(pin).await?;
     match pin {
         ImagePin::Registry { .. } => Ok(pin.argument()),
         ImagePin::Content { .. } | ImagePin::Unread { .. } | ImagePin::Unknown { .. } => host.image_id(pin).await,

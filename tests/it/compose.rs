@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::race::losing;
 use crate::support::images::web;
 use crate::support::world::{OTHER, OTHER_PASSWORD, base64, repository};
 use crate::support::{Bundle, Image, Outcome, world};
@@ -378,6 +379,28 @@ fn only_services_whose_options_or_mounted_files_changed_are_recreated_and_files_
     assert!(plan.stdout.contains("db: removed"), "{}", plan.stdout);
     project.start().exits(0);
     assert_eq!(project.running("db"), "");
+}
+
+#[test]
+fn an_image_that_is_lost_before_compose_needs_it_is_brought_in_once_more_for_a_task_and_for_the_project() {
+    for task in ["", "  - {name: migrate, service: db, command: [/bin/busybox, echo, migrated]}\n"] {
+        let project = Project::two("clost");
+        let appspec = std::fs::read_to_string(project.bundle.path().join("appspec.yml")).unwrap();
+        project.bundle.appspec(&format!("{appspec}  before:\n  - {{name: lose, run: lose}}\n{task}"));
+        let lose = ["image.tar", "db.tar"].map(|file| {
+            let (tag, path) = (format!("{}-{file}:1", project.name), project.bundle.path().join(file));
+            losing(&tag, &web(&tag, "one").write(&path)).replacen("#!/bin/sh\n", "", 1)
+        });
+        project.bundle.program("lose", &format!("#!/bin/sh\n{}", lose.concat()));
+        project.bundle.hook("AfterInstall").exits(0);
+
+        project.start().exits(0);
+
+        assert_eq!(project.page().as_deref(), Some("one"), "{task}");
+        let log = std::fs::read_to_string(project.state().join("balehook.log")).unwrap();
+        assert_eq!(log.matches("the image is brought in once more").count(), 2, "{task}: {log}");
+        project.start().exits(0).says("unchanged");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Layers that other images share are deleted, many at a time, while loads leave them out; loads that are killed.
 
+use std::path::Path;
 use std::sync::Barrier;
 
 use nix::sys::signal::Signal;
@@ -121,13 +122,18 @@ fn what_a_killed_load_left_goes_with_the_next_event_although_that_one_loads_noth
 
 /// A script that takes an image away: on the containerd store its layers alone, as a removal does that meets a load; a
 /// graph driver has no image without its layers.
-fn losing(image: &str, config: &str) -> String {
-    let docker = format!("docker --host {}", world().docker_host());
+pub fn losing(image: &str, config: &str) -> String {
+    losing_on(&world().docker_host(), &world().folder().join("exec"), image, config)
+}
+
+/// The same of an engine whose state is in `exec`.
+pub fn losing_on(host: &str, exec: &Path, image: &str, config: &str) -> String {
+    let docker = format!("docker --host {host}");
     if !world().has_containerd_store() {
         return format!("#!/bin/sh\n{docker} rmi --force {config}\n");
     }
     let ctr = repository().join("target/tools/engine-28/usr/bin/ctr");
-    let socket = world().folder().join("exec/containerd/containerd.sock");
+    let socket = exec.join("containerd/containerd.sock");
     let moby = format!("{} --address {} --namespace moby", ctr.display(), socket.display());
     // This label is what holds them as they are unpacked; the end of a lease collects what nothing holds.
     format!(

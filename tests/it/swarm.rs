@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::race::losing_on;
 use crate::support::cluster::{Cluster, alone, appspec};
 use crate::support::images::web;
 use crate::support::prober::{Prober, Seen, keep_alive_server};
@@ -60,6 +61,24 @@ fn a_host_in_no_swarm_is_told_the_command_and_init_makes_a_swarm_of_it() {
     bundle.appspec(&appspec(&name, &format!("{ARCHIVE}init: true\n{QUICK}"), ""));
     bundle.hook("ApplicationStart").exits(0).says("docker swarm init").says("1 of 1 task run");
     bundle.hook("ApplicationStart").exits(0).says("unchanged");
+}
+
+#[test]
+fn an_image_that_is_lost_before_the_service_is_created_is_brought_in_once_more() {
+    let (cluster, name) = (alone(), world().name("slost"));
+    let tasks = "before:\n  - {name: lose, run: lose}";
+    let bundle = cluster.bundle(1, &appspec(&name, &format!("{ARCHIVE}{QUICK}"), tasks));
+    let tag = format!("{name}:1");
+    let (_, config) = web(&tag, "one").write_into(&bundle.path());
+    bundle.program("lose", &losing_on(&cluster.docker_host(1), &cluster.exec(1), &tag, &config));
+    bundle.hook("AfterInstall").exits(0);
+
+    bundle.hook("ApplicationStart").exits(0).says("1 of 1 task run");
+
+    let log = std::fs::read_to_string(bundle.state().join(&name).join("balehook.log")).unwrap();
+    assert_eq!(log.matches("the image is brought in once more").count(), 1, "{log}");
+    bundle.hook("ApplicationStart").exits(0).says("unchanged");
+    cluster.docker(1, &["service", "rm", &name]);
 }
 
 #[test]

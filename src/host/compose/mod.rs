@@ -26,12 +26,17 @@ const LIMIT: Duration = Duration::from_secs(4 * 3600);
 ///
 /// # Errors
 /// [`Kind::State`] where files cannot be written, [`Kind::Container`] with Compose's words, [`Kind::Health`].
-pub async fn perform(host: &LiveHost, step: &ComposeStep) -> Result<(), Failure> {
+pub async fn perform(host: &mut LiveHost, step: &ComposeStep) -> Result<(), Failure> {
     match step {
         ComposeStep::Keep(copy) => tree::keep(copy).map_err(|error| unwritable(&copy.project, &error)),
         ComposeStep::Place { project } => tree::place(project).map_err(|error| unwritable(project, &error)),
-        ComposeStep::Up { project, .. } => {
-            let failure = match call(host, project, step).await {
+        ComposeStep::Up { project, within, .. } => {
+            let mut done = call(host, project, step).await;
+            // Not where the previous project comes back: these are not its images.
+            if done.is_err() && within.is_none() && host.mend_all().await? {
+                done = call(host, project, step).await;
+            }
+            let failure = match done {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
@@ -52,11 +57,20 @@ pub async fn perform(host: &LiveHost, step: &ComposeStep) -> Result<(), Failure>
     }
 }
 
-/// Runs a service once, to its end. Compose leaves its container behind where it is killed.
+/// Runs a service once, to its end; once more where its image was lost.
 ///
 /// # Errors
 /// [`Kind::Task`] with its last lines; [`Kind::State`], [`Kind::Container`] where Compose cannot be run.
 pub async fn run_task(host: &mut LiveHost, task: &ComposeTask) -> Result<(), Failure> {
+    let done = run_once(host, task).await;
+    match done.is_err() && host.mend_all().await? {
+        true => run_once(host, task).await,
+        false => done,
+    }
+}
+
+/// Compose leaves its container behind where it is killed.
+async fn run_once(host: &mut LiveHost, task: &ComposeTask) -> Result<(), Failure> {
     let variables = variables(&task.project)?;
     let processes = Processes { settings: &host.credentials, docker_host: &host.engine.address };
     let mut process = processes.command(&task.argv(), &variables);

@@ -130,6 +130,16 @@ impl Cluster {
         bundle
     }
 
+    /// Where the engine of a node keeps its state.
+    pub fn exec(&self, node: usize) -> PathBuf {
+        self.folder.join(format!("{node}/exec"))
+    }
+
+    /// A bundle's hooks run on a node from here on.
+    pub fn enter(&self, node: usize, bundle: &mut Bundle) {
+        bundle.inside(self.inner(node));
+    }
+
     /// The process whose namespaces are a node's, as seen from outside.
     fn inner(&self, node: usize) -> u32 {
         let keeper = children(self.keeper.id());
