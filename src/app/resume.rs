@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use super::{Context, run};
 use crate::error::{Failure, Kind};
 use crate::exec;
-use crate::facts::{Facts, Known};
+use crate::facts::{ContainerFacts, Facts, Known};
 use crate::host::credentials::CredentialSettings;
 use crate::host::engine::{self, Engine};
 use crate::host::live::LiveHost;
 use crate::host::nat;
 use crate::host::s3::S3;
 use crate::host::source::Archives;
+use crate::host::stopped;
 use crate::host::swarm::{self, api::Api};
 use crate::plan::step::Step;
 use crate::plan::swarm::step::SwarmStep;
@@ -76,7 +77,7 @@ async fn one(context: &Context, name: &Name, only: Only, console: &mut Console<'
     log::start(&context.settings, Some(store.folder()));
     let engine = Engine::connect(context.env.lookup("DOCKER_HOST"))?;
     let mut plan = match only {
-        Only::Everything => everything(name, &see(&engine, &store, name).await?),
+        Only::Everything => everything(&engine, name, &see(&engine, &store, name).await?).await,
         Only::Tokens => Plan::new("resume", name),
         Only::Ports => ports(name, &see(&engine, &store, name).await?),
     };
@@ -109,8 +110,28 @@ async fn one(context: &Context, name: &Name, only: Only, console: &mut Console<'
     Ok(())
 }
 
-fn is_running(facts: &Facts, name: &str) -> bool {
-    facts.containers.iter().any(|container| container.name == name && container.is_running())
+/// Whether the container ought to run, and does not; what somebody stopped by hand stays so, which is said.
+async fn is_down(engine: &Engine, plan: &mut Plan, name: &str, found: Option<&ContainerFacts>) -> bool {
+    match found {
+        None => true,
+        Some(container) if container.is_running() => false,
+        Some(container) => {
+            let is_wanted_so = stopped::by_hand(engine, &container.id).await;
+            if is_wanted_so {
+                plan.notes.push(format!("{name} was stopped by hand and stays so: docker start {name}"));
+            }
+            !is_wanted_so
+        }
+    }
+}
+
+/// Whether any of a project's containers is down that ran when the release was recorded.
+async fn any_is_down(engine: &Engine, plan: &mut Plan, ran: &[String], containers: &[ContainerFacts]) -> bool {
+    let mut any = false;
+    for name in ran {
+        any |= is_down(engine, plan, name, containers.iter().find(|container| container.name == *name)).await;
+    }
+    any
 }
 
 /// What the engine and the record have of a name, and where the ports lead.
@@ -145,7 +166,7 @@ fn ports(name: &Name, facts: &Facts) -> Plan {
     Plan { notes: recovery.note.into_iter().collect(), actions: recovery.actions, ..Plan::new("resume", name) }
 }
 
-fn everything(name: &Name, facts: &Facts) -> Plan {
+async fn everything(engine: &Engine, name: &Name, facts: &Facts) -> Plan {
     let mut plan = Plan::new("resume", name);
     let recorded = facts.releases.first().and_then(|release| Some((release, release.compose.as_ref()?)));
     if facts.journal.as_ref().is_some_and(|journal| journal.compose.is_some()) || recorded.is_some() {
@@ -154,7 +175,7 @@ fn everything(name: &Name, facts: &Facts) -> Plan {
             && let Some((release, project)) = recorded
             // After ApplicationStop, or `docker compose down`, none is left to be brought back.
             && !facts.containers.is_empty()
-            && release.observed.running.iter().any(|name| !is_running(facts, name))
+            && any_is_down(engine, &mut plan, &release.observed.running, &facts.containers).await
         {
             plan.actions.extend(compose::back(project).into_iter().map(Action::required));
         }
@@ -164,7 +185,9 @@ fn everything(name: &Name, facts: &Facts) -> Plan {
     plan.notes.extend(recovery.note);
     plan.actions = recovery.actions;
     let recorded = facts.releases.first().map(|release| release.observed.container.as_str());
-    if let Some(serving) = recovery.serving.filter(|found| !found.is_running() && Some(found.id.as_str()) == recorded) {
+    if let Some(serving) = recovery.serving.filter(|found| Some(found.id.as_str()) == recorded)
+        && is_down(engine, &mut plan, &serving.name, Some(&serving)).await
+    {
         plan.actions.push(Action::required(Step::Start { container: recover::target(&serving) }));
     }
     plan

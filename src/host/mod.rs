@@ -19,6 +19,7 @@ pub mod registry;
 pub mod s3;
 pub mod source;
 pub mod status;
+pub mod stopped;
 pub mod swarm;
 pub mod task;
 pub mod transfer;

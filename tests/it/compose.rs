@@ -472,13 +472,17 @@ fn the_next_event_after_a_kill_goes_on_with_the_new_revision() {
 }
 
 #[test]
-fn resume_starts_services_that_ran_and_do_not_run() {
+fn resume_starts_services_that_ran_and_do_not_run_but_not_what_was_stopped_by_hand() {
     let project = Project::serving("cboot");
     let id = project.running("web");
-    world().docker(&["kill", &id]);
+    world().crash(&id);
     project.bundle.resume().exits(0).says("brought back");
     assert_eq!(project.running("web"), id);
     world().wait_for("the service", || project.page().as_deref() == Some("one"));
+
+    world().docker(&["stop", &id]);
+    project.bundle.resume().exits(0).says("was stopped by hand and stays so").says("nothing was left");
+    assert_eq!(project.running("web"), "");
 }
 
 #[test]

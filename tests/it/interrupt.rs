@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::support::bundle::appspec;
+use crate::support::cluster::Cluster;
 use crate::support::images::web;
 use crate::support::{Bundle, Image, world};
 
@@ -91,12 +93,73 @@ fn resume_puts_the_old_container_back_after_a_kill() {
 #[test]
 fn resume_starts_what_was_deployed_and_does_not_run() {
     let (bundle, name, port, id) = served("boot", healthy);
-    world().docker(&["kill", &name]);
+    world().crash(&name);
 
     bundle.resume().exits(0).says("docker start");
 
     assert_eq!(world().running(&name), id);
     world().wait_for("the container", || world().get(port, "/").as_deref() == Some("old"));
+}
+
+#[test]
+fn resume_leaves_what_somebody_stopped_by_hand_unless_the_engine_itself_would_start_it() {
+    let (mut bundle, name, port, id) = served("byhand", healthy);
+    for stop in ["stop", "kill"] {
+        world().docker(&[stop, &name]);
+        bundle.resume().exits(0).says(&format!("{name} was stopped by hand and stays so: docker start {name}"));
+        assert_eq!(world().running(&name), "", "{stop}");
+        world().docker(&["start", &name]);
+        assert_eq!(world().running(&name), id);
+    }
+    let text = std::fs::read_to_string(bundle.path().join("appspec.yml")).unwrap();
+    bundle.appspec(&text.replace("    stop_grace_period: 3s", "    stop_grace_period: 1s\n    restart: always"));
+    bundle.deployment("d-TEST00003").hook("ApplicationStart").exits(0);
+    world().docker(&["stop", &name]);
+    bundle.resume().exits(0).says("docker start");
+    world().wait_for("the container", || world().get(port, "/").as_deref() == Some("new"));
+}
+
+#[test]
+fn after_a_power_loss_resume_starts_what_the_engine_does_not_and_leaves_what_was_stopped_by_hand() {
+    let cluster = Cluster::start(1);
+    let deployed = |stem: &str, restart: &str| {
+        let name = world().name(stem);
+        let service = format!("image: {{archive: image.tar}}\nstop_grace_period: 1s\nrestart: {restart}");
+        let bundle = cluster.bundle(1, &appspec(&name, &service, "health: {timeout: 20s}"));
+        web(&format!("{name}:1"), "one").write_into(&bundle.path());
+        bundle.hook("ApplicationStart").exits(0);
+        (bundle, name)
+    };
+    let all = [("plain", "\"no\""), ("always", "always"), ("unless", "unless-stopped"), ("off", "unless-stopped")];
+    let mut all = all.map(|(stem, restart)| deployed(stem, restart));
+    let running = || {
+        let mut names: Vec<String> =
+            cluster.docker(1, &["ps", "--format", "{{.Names}}"]).lines().map(str::to_owned).collect();
+        names.sort_unstable();
+        names
+    };
+    let names = all.each_ref().map(|(_, name)| name.clone());
+    let [plain, always, unless, off] = &names;
+    cluster.docker(1, &["stop", always]);
+    cluster.docker(1, &["stop", off]);
+
+    cluster.kill(1);
+    cluster.restart(1);
+    cluster.wait_for("the engine", || cluster.docker_may_fail(1, &["version"]).is_ok());
+    cluster.wait_for("what the engine starts itself", || running() == [always.clone(), unless.clone()]);
+    for (bundle, name) in &mut all {
+        // The namespaces are those of the new engine.
+        cluster.enter(1, bundle);
+        let resumed = bundle.resume();
+        let said = [
+            (plain, "docker start plain"),
+            (always, "nothing was left"),
+            (unless, "nothing was left"),
+            (off, "was stopped by hand"),
+        ];
+        resumed.exits(0).says(said.iter().find(|(known, _)| *known == name).unwrap().1);
+    }
+    assert_eq!(running(), [always.clone(), plain.clone(), unless.clone()]);
 }
 
 #[test]

@@ -126,7 +126,7 @@ impl Cluster {
     pub fn bundle(&self, node: usize, appspec: &str) -> Bundle {
         let mut bundle = Bundle::new(appspec);
         bundle.env("DOCKER_HOST", &self.docker_host(node));
-        bundle.inside(self.inner(node));
+        self.enter(node, &mut bundle);
         bundle
     }
 

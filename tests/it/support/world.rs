@@ -217,6 +217,15 @@ impl World {
         self.docker(&["ps", "--quiet", "--no-trunc", "--filter", &filter]).replace('\n', " ")
     }
 
+    /// Ends a container's program behind the engine's back, as when it crashes.
+    pub fn crash(&self, container: &str) {
+        let pid = self.inspect(container, "{{.State.Pid}}");
+        let namespace = format!("--pid=/proc/{}/ns/pid", self.pid);
+        let killed = Command::new("nsenter").args([&namespace, "--", "kill", "-KILL", &pid]).status().unwrap();
+        assert!(killed.success());
+        self.docker(&["wait", container]);
+    }
+
     /// All containers of a name, by their names, separated by spaces.
     pub fn containers(&self, name: &str) -> String {
         let filter = format!("label=balehook.name={name}");
