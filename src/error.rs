@@ -124,12 +124,15 @@ pub struct Failure {
     /// Its report was printed already.
     #[serde(skip)]
     pub reported: bool,
+    /// What was found free was taken by somebody before it was used: a new plan finds another.
+    #[serde(skip)]
+    pub overtaken: bool,
 }
 
 impl Failure {
     /// A failure without evidence.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), evidence: Vec::new(), next: None, reported: false }
+        Self { kind, message: message.into(), evidence: Vec::new(), next: None, reported: false, overtaken: false }
     }
 
     /// Adds what to do next.
@@ -150,6 +153,13 @@ impl Failure {
     #[must_use]
     pub const fn reported(mut self) -> Self {
         self.reported = true;
+        self
+    }
+
+    /// A new plan would not meet it.
+    #[must_use]
+    pub const fn overtaken(mut self) -> Self {
+        self.overtaken = true;
         self
     }
 }

@@ -89,16 +89,24 @@ async fn run(context: &Context, event: LifecycleEvent, path: &Path, console: &mu
     let deadline = context.started + limit.saturating_sub(reserve(limit));
     let mut stop = std::pin::pin!(stop_signal(deadline, limit)?);
     let before = before(context, &prepared, event, deadline, console);
-    let (store, facts, plan) = tokio::select! {
+    let (store, mut facts, mut plan) = tokio::select! {
         biased;
         why = &mut stop => return Err(stopped_early(event, &why)),
         ready = before => ready?,
     };
     let mut host = live(&prepared, store)?;
     host.env = context.env.clone();
-    host.sources.clone_from(&plan.sources);
-    journal(&host.store, event, &prepared, &plan)?;
-    let outcome = exec::run(&plan, &mut host, &mut Told { console: &mut *console }, stop).await;
+    let mut outcome = perform(&plan, &mut host, event, &prepared, console, stop.as_mut()).await?;
+    if let Some(why) = outcome.as_ref().err().map(|failed| &failed.failure).filter(|failure| failure.overtaken) {
+        console.line(&format!("{why}: planned anew"));
+        host.store.close_journal();
+        (facts, plan) = tokio::select! {
+            biased;
+            why = &mut stop => return Err(stopped_early(event, &why)),
+            ready = planned(context, &prepared, event) => ready?,
+        };
+        outcome = perform(&plan, &mut host, event, &prepared, console, stop.as_mut()).await?;
+    }
     remember(&host.store, &prepared, &facts, &outcome)?;
     let is_undone = !matches!(&outcome, Err(failed) if failed.failure.kind == Kind::Undo);
     if is_undone && event != LifecycleEvent::ValidateService {
@@ -122,13 +130,31 @@ async fn before(
     let store = prepared.store.clone().lock(&me, give_up, waiting).await?;
     log::start(&context.settings, Some(prepared.store.folder()));
     tracing::info!(%event, deployment = prepared.asker.deployment, "begins");
+    let (facts, plan) = planned(context, prepared, event).await?;
+    Ok((store, facts, plan))
+}
+
+async fn planned(context: &Context, prepared: &Prepared, event: LifecycleEvent) -> Result<(Facts, Plan), Failure> {
     let lookup = |name: &str| context.env.lookup(name).map(str::to_owned);
     let facts = prepared.look(&lookup).facts(event).await;
     if let Some(failed) = facts.failures.first() {
         return Err(failed.failure.clone());
     }
     let plan = crate::plan::plan(event, &prepared.deployment, &prepared.asker, &facts)?;
-    Ok((store, facts, plan))
+    Ok((facts, plan))
+}
+
+async fn perform(
+    plan: &Plan,
+    host: &mut LiveHost,
+    event: LifecycleEvent,
+    prepared: &Prepared,
+    console: &mut Console<'_>,
+    stop: impl Future<Output = Stop>,
+) -> Result<Result<Done, Box<Failed>>, Failure> {
+    host.sources.clone_from(&plan.sources);
+    journal(&host.store, event, prepared, plan)?;
+    Ok(exec::run(plan, host, &mut Told { console }, stop).await)
 }
 
 fn live(prepared: &Prepared, store: LockedStore) -> Result<LiveHost, Failure> {

@@ -15,7 +15,7 @@ use super::task;
 use super::task::command::{self, Group};
 use super::{Host, compose, nat, prove, registry, swarm};
 use crate::error::{Failure, Kind};
-use crate::facts::LABEL_PORTS;
+use crate::facts::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::image::pin::ImagePin;
 use crate::input::hook_env::HookEnv;
 use crate::plan::compose::step::ComposeStep;
@@ -104,7 +104,16 @@ impl LiveHost {
 
     async fn created(&self, spec: &ContainerSpec) -> Result<String, Failure> {
         let image = self.image_argument(&spec.image).await?;
-        self.engine.create(spec, image).await
+        let create = self.engine.create(spec, image);
+        match spec.options.body.labels.as_ref().and_then(|labels| labels.get(LABEL_ADDRESS)) {
+            Some(at) => nat::create_alone(&self.engine, self.state_dir(), at, &self.name, create).await,
+            None => create.await,
+        }
+    }
+
+    /// The folder of all names.
+    fn state_dir(&self) -> &Path {
+        self.store.store().folder().parent().unwrap_or(Path::new("/"))
     }
 
     async fn run_task(&mut self, name: &str, spec: &ContainerSpec, timeout: Duration) -> Result<(), Failure> {
@@ -254,13 +263,13 @@ impl Host for LiveHost {
     }
 
     async fn handover(&mut self, step: &HandoverStep) -> Result<(), Failure> {
-        let state_dir = self.store.store().folder().parent().unwrap_or(Path::new("/")).to_owned();
+        let state_dir = self.state_dir();
         match step {
-            HandoverStep::Network(network) => nat::create_network(&self.engine, &state_dir, network).await,
+            HandoverStep::Network(network) => nat::create_network(&self.engine, state_dir, network).await,
             HandoverStep::Switch { name, to, network } => {
-                nat::lead(&self.engine, &state_dir, network, name, Some(to)).await
+                nat::lead(&self.engine, state_dir, network, name, Some(to)).await
             }
-            HandoverStep::Close { name, network } => nat::lead(&self.engine, &state_dir, network, name, None).await,
+            HandoverStep::Close { name, network } => nat::lead(&self.engine, state_dir, network, name, None).await,
             HandoverStep::Drain { time, .. } => {
                 tokio::time::sleep(*time).await;
                 Ok(())

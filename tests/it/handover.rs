@@ -5,6 +5,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use sha2::Digest as _;
 
 use crate::support::bundle::appspec;
 use crate::support::cluster::Cluster;
@@ -38,7 +39,11 @@ struct Handed {
 impl Handed {
     /// `more`: further lines of `container:`.
     fn new(stem: &str, more: &str) -> Self {
-        let (name, port) = (world().name(stem), world().port());
+        Self::named(world().name(stem), more)
+    }
+
+    fn named(name: String, more: &str) -> Self {
+        let port = world().port();
         let bundle = Bundle::container(&name, &service(port, "start-first, drain: 1s", more), HEALTH);
         // One host has one state directory, and one lock for the rules in it.
         std::fs::create_dir_all(bundle.state()).unwrap();
@@ -313,6 +318,42 @@ fn deployed_several_times(web: &mut Handed, first: u16) {
     }
     assert!(from_outside(|| get(HOST, port(2), "/")).is_err(), "bound to 127.0.0.1 alone");
     assert!(world().inside(|| get("127.0.0.1", port(1), "/")).is_err(), "bound to {HOST} alone");
+}
+
+/// Two names whose first addresses are the same, as long as nobody has them: which ones, the hash of a name says.
+fn names_with_one_address() -> [String; 2] {
+    let mut known = std::collections::BTreeMap::new();
+    loop {
+        let name = world().name("meet");
+        let digest = sha2::Sha256::digest(&name);
+        // Of a /24 the last eighth is the engine's.
+        let pair = u32::from_be_bytes(digest[..4].try_into().unwrap()) % ((256 - 32 - 2) / 2);
+        if let Some(other) = known.insert(pair, name.clone()) {
+            return [other, name];
+        }
+    }
+}
+
+#[test]
+fn a_name_whose_address_another_one_takes_before_it_is_used_gets_another_one() {
+    let _shared = shared();
+    let [mut late, mut early] = names_with_one_address().map(|name| Handed::named(name, ""));
+    late.image("late", 0);
+    early.image("early", 0);
+    early.bundle.hook("AfterInstall").exits(0);
+
+    let mut held = late.bundle.deployment("d-1").start("ApplicationStart");
+    held.wait_until_said("] load ");
+    held.signal(Signal::SIGSTOP);
+    early.deploy().exits(0);
+    held.signal(Signal::SIGCONT);
+    let outcome = held.wait();
+    let taken = format!("{} took the address 198.18.", early.name);
+    outcome.exits(0).says(&taken).says("in this moment: planned anew");
+    assert_eq!(late.answer().as_deref(), Ok("late"));
+    assert_eq!(early.answer().as_deref(), Ok("early"));
+    let again = late.deploy();
+    again.exits(0).says("unchanged");
 }
 
 #[test]

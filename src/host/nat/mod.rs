@@ -114,6 +114,32 @@ pub fn recorded(all: &[ContainerSummary]) -> Vec<Route> {
     routes
 }
 
+/// Creates a container with an address on our network that no other name's container has. The engine itself looks at that
+/// when it is started: two names that deploy at once may have found the same address free.
+///
+/// # Errors
+/// [`Kind::Container`], overtaken: another name has it by now. Then none is created. Else those of `create`.
+pub async fn create_alone(
+    engine: &Engine,
+    state_dir: &Path,
+    at: &str,
+    name: &Name,
+    create: impl Future<Output = Result<String, Failure>>,
+) -> Result<String, Failure> {
+    let _lock = lock(state_dir).await?;
+    for other in engine.list().await? {
+        let label = |key: &str| other.labels.as_ref()?.get(key).cloned();
+        let theirs = label(facts::LABEL_NAME).filter(|theirs| theirs != name.as_str());
+        if let (Some(theirs), Some(address)) = (theirs, label(facts::LABEL_ADDRESS))
+            && address == at
+        {
+            let message = format!("{theirs} took the address {at} on network {NETWORK} in this moment");
+            return Err(Failure::new(Kind::Container, message).next("deploy again").overtaken());
+        }
+    }
+    create.await
+}
+
 /// Creates our network; one that is there already with the same subnet is as good.
 ///
 /// # Errors
