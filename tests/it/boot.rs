@@ -59,6 +59,8 @@ fn an_engine_that_is_restarted_and_rules_that_somebody_flushes_need_no_hand() {
     machine.run("iptables -t nat -F BALEHOOK");
     machine.wait_for("rules after a flush", || machine.rules().len() == rules.len());
     assert_eq!(machine.containers(), "web exited", "rules are written, what was stopped is not started");
+    machine.run("systemctl start balehook-resume.service");
+    assert_eq!(machine.containers(), "web exited", "nor by the unit, which knows that somebody stopped it by hand");
 }
 
 #[test]
