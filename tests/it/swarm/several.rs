@@ -22,7 +22,7 @@ pub fn three(managers: usize) -> MutexGuard<'static, Cluster> {
     }
     for node in 2..=3 {
         let change = if node <= managers { "promote" } else { "demote" };
-        cluster.docker(1, &["node", change, &format!("node-{node}")]);
+        write(&cluster, 1, &["node", change, &format!("node-{node}")]);
     }
     (1..=3).for_each(|node| availability(&cluster, node, "active"));
     cluster.wait_for("the roles", || {
@@ -36,7 +36,12 @@ pub fn three(managers: usize) -> MutexGuard<'static, Cluster> {
 
 /// Drains a node, or has it take tasks again; the next test finds all of them active.
 pub fn availability(cluster: &Cluster, node: usize, to: &str) {
-    cluster.docker(1, &["node", "update", "--availability", to, &format!("node-{node}")]);
+    write(cluster, 1, &["node", "update", "--availability", to, &format!("node-{node}")]);
+}
+
+/// The swarm writes to its nodes too, and refuses who has read one before that: "update out of sequence".
+fn write(cluster: &Cluster, manager: usize, change: &[&str]) {
+    cluster.wait_for(&change.join(" "), || cluster.docker_may_fail(manager, change).is_ok());
 }
 
 /// The same revision on every node, with an image of its own in each bundle.
@@ -247,7 +252,7 @@ fn a_node_that_is_drained_and_a_leader_that_is_killed_midway_do_not_end_the_depl
     for node in &others {
         running[node - 1].wait_until_said("wait for");
     }
-    cluster.docker(others[0], &["node", "update", "--availability", "drain", &format!("node-{}", others[1])]);
+    write(&cluster, others[0], &["node", "update", "--availability", "drain", &format!("node-{}", others[1])]);
     cluster.kill(leader);
 
     let outcomes: Vec<Outcome> = running.into_iter().map(crate::support::bundle::Running::wait).collect();
