@@ -30,8 +30,9 @@ const OWN_ROLLBACK: Duration = Duration::from_secs(2);
 enum Verdict {
     Runs(String),
     NotYet,
-    /// Some tasks find no node, or failed and the swarm will roll back: for how long that may be so.
-    Unwell(String, Duration),
+    /// Some tasks find no node, or failed and the swarm will roll back: for how long that may be so, and how long while
+    /// a node is away.
+    Unwell(String, Duration, Duration),
     Failed(String),
 }
 
@@ -59,10 +60,9 @@ pub(super) async fn converge(api: &Api, wanted: &Converge) -> Result<Vec<String>
             Verdict::Runs(line) => return Ok(vec![line]),
             Verdict::NotYet => unwell = None,
             Verdict::Failed(why) => return Err(report(api, wanted, seen, since.as_deref(), why).await),
-            Verdict::Unwell(why, limit) => {
-                let first = *unwell.get_or_insert_with(Instant::now);
-                let is_over = first.elapsed() > limit;
-                if is_over && (first.elapsed() > AWAY || limit != UNPLACED || !is_a_node_away(api).await) {
+            Verdict::Unwell(why, limit, while_away) => {
+                let age = unwell.get_or_insert_with(Instant::now).elapsed();
+                if age > while_away || (age > limit && !is_a_node_away(api).await) {
                     return Err(report(api, wanted, seen, since.as_deref(), why).await);
                 }
             }
@@ -100,12 +100,12 @@ fn verdict(seen: &Tasks, wanted: &Converge, began: Instant, all_up: Option<Insta
     if let Some(task) = seen.failed().first().filter(|_| wanted.strict) {
         let why = format!("{name}: {}", task.describe());
         return match state == "updating" && service.rolls_back() {
-            true => Verdict::Unwell(why, OWN_ROLLBACK),
+            true => Verdict::Unwell(why, OWN_ROLLBACK, OWN_ROLLBACK),
             false => Verdict::Failed(why),
         };
     }
     match seen.unplaced().first() {
-        Some(task) => Verdict::Unwell(format!("{name}: no node takes a task: {}", task.error()), UNPLACED),
+        Some(task) => Verdict::Unwell(format!("{name}: no node takes a task: {}", task.error()), UNPLACED, AWAY),
         None => Verdict::NotYet,
     }
 }
