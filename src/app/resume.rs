@@ -149,13 +149,9 @@ async fn see(engine: &Engine, store: &Store, name: &Name) -> Result<Facts, Failu
         all: &all,
         ours: &ours,
         subnet: None,
+        patience: PATIENCE,
     };
-    let handover = if is_handed {
-        nat::tables::await_engine(PATIENCE).await;
-        Some(look.facts().await?)
-    } else {
-        None
-    };
+    let handover = if is_handed { Some(look.facts().await?) } else { None };
     let task_containers = engine::task_containers(&all, name);
     let engine = Known::Yes(hello);
     Ok(Facts { containers: ours, task_containers, engine, handover, ..Facts::unseen(store) })

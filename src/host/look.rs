@@ -4,6 +4,7 @@ mod compose;
 mod images;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, ContainerSummary};
 
@@ -205,6 +206,7 @@ impl Look<'_> {
             all,
             ours: &facts.containers,
             subnet: (self.lookup)(nat::look::SUBNET).filter(|text| !text.is_empty()),
+            patience: Duration::ZERO,
         };
         match look.facts().await {
             Ok(seen) => facts.handover = Some(seen),

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bollard::models::{ContainerSummary, NetworkInspect};
 use bollard::query_parameters as query;
@@ -9,7 +10,7 @@ use bollard::query_parameters as query;
 use super::rules::{Family, Route};
 use super::tables;
 use crate::error::Failure;
-use crate::facts::{self, ContainerFacts, HandoverFacts, NetworkFacts};
+use crate::facts::{ContainerFacts, HandoverFacts, NetworkFacts};
 use crate::host::engine::{self, Engine};
 use crate::plan::handover::{BRIDGE, GATEWAY_PRIORITY, NETWORK};
 use crate::spec::service::Service;
@@ -42,6 +43,8 @@ pub struct Look<'a> {
     pub ours: &'a [ContainerFacts],
     /// [`SUBNET`].
     pub subnet: Option<String>,
+    /// How long the engine may take to write its chain.
+    pub patience: Duration,
 }
 
 impl Look<'_> {
@@ -66,7 +69,7 @@ impl Look<'_> {
         if let Some(engine) = self.engine {
             obstacle = obstacle.or(elsewhere(engine).await);
         }
-        let (behind, is_open) = match tables::find().await {
+        let (behind, is_open) = match tables::find_within(self.patience).await {
             Ok(iptables) => self.behind(&iptables, &network).await,
             Err(why) => {
                 obstacle = obstacle.or(Some(why).filter(|_| self.engine.is_some()));
@@ -106,12 +109,7 @@ impl Look<'_> {
 
     /// Addresses of other names' containers, running or not, and of whoever else is on our network.
     fn taken(&self, network: Option<&NetworkInspect>) -> Vec<Ipv4Addr> {
-        let label = |container: &ContainerSummary, key: &str| container.labels.as_ref()?.get(key).cloned();
-        let others = self.all.iter().filter(|other| label(other, facts::LABEL_NAME).as_deref() != Some(self.name));
-        let mut taken: Vec<Ipv4Addr> = others
-            .filter_map(|other| facts::Handed::from_labels(|key| label(other, key)))
-            .map(|handed| handed.address)
-            .collect();
+        let mut taken: Vec<Ipv4Addr> = super::others(self.all, self.name).map(|(_, handed)| handed.address).collect();
         let guests = network.and_then(|network| network.containers.as_ref()).into_iter().flatten();
         let guests = guests.filter(|(id, _)| !self.ours.iter().any(|ours| ours.id == **id));
         taken.extend(

@@ -96,7 +96,6 @@ fn answer_loopback(bridge: &str) -> Result<(), Failure> {
 /// Where the ports of every name lead, by the engine's record: to the container that bears the name, or to the one
 /// that is set aside while two change names.
 pub fn recorded(all: &[ContainerSummary]) -> Vec<Route> {
-    let label = |container: &ContainerSummary, key: &str| container.labels.as_ref()?.get(key).cloned();
     let mut routes: Vec<Route> = Vec::new();
     for wanted in [|name: &Name| name.to_string(), |name: &Name| recover::old_name(name)] {
         for container in all {
@@ -127,17 +126,25 @@ pub async fn create_alone(
     create: impl Future<Output = Result<String, Failure>>,
 ) -> Result<String, Failure> {
     let _lock = lock(state_dir).await?;
-    for other in engine.list().await? {
-        let label = |key: &str| other.labels.as_ref()?.get(key).cloned();
-        let theirs = label(facts::LABEL_NAME).filter(|theirs| theirs != name.as_str());
-        if let (Some(theirs), Some(address)) = (theirs, label(facts::LABEL_ADDRESS))
-            && address == at
-        {
-            let message = format!("{theirs} took the address {at} on network {NETWORK} in this moment");
-            return Err(Failure::new(Kind::Container, message).next("deploy again").overtaken());
-        }
+    let all = engine.list().await?;
+    if let Some((theirs, _)) = others(&all, name.as_str()).find(|(_, handed)| handed.addresses() == at) {
+        let message = format!("{theirs} took the address {at} on network {NETWORK} in this moment");
+        return Err(Failure::new(Kind::Container, message).next("deploy again").overtaken());
     }
     create.await
+}
+
+/// The other names whose ports are handed over, and where each of their containers is, running or not.
+fn others(all: &[ContainerSummary], name: &str) -> impl Iterator<Item = (String, Handed)> {
+    let others = all.iter().filter(move |other| label(other, facts::LABEL_NAME).as_deref() != Some(name));
+    others.filter_map(|other| {
+        let theirs = label(other, facts::LABEL_NAME).unwrap_or_else(|| engine::name_of(other).to_owned());
+        Some((theirs, Handed::from_labels(|key| label(other, key))?))
+    })
+}
+
+fn label(container: &ContainerSummary, key: &str) -> Option<String> {
+    container.labels.as_ref()?.get(key).cloned()
 }
 
 /// Creates our network; one that is there already with the same subnet is as good.

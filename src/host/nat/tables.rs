@@ -46,10 +46,17 @@ pub async fn find() -> Result<Iptables, (String, String)> {
     Err(why)
 }
 
-/// Waits for the engine's chain: it writes its rules anew when a firewall was reloaded, a moment later.
-pub async fn await_engine(limit: Duration) {
+/// The same, where the engine may be about to write its chain: it does so anew a moment after a firewall was reloaded.
+///
+/// # Errors
+/// Those of [`find`], when the time is up.
+pub async fn find_within(limit: Duration) -> Result<Iptables, (String, String)> {
     let began = Instant::now();
-    while find().await.is_err() && began.elapsed() < limit {
+    loop {
+        let found = find().await;
+        if found.is_ok() || began.elapsed() >= limit {
+            return found;
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
