@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bundle::Bundle;
-use super::world::{command_in, repository, world};
+use super::world::{command_in, keeper, world};
 
 /// Several engines.
 pub struct Cluster {
@@ -38,25 +37,8 @@ impl Cluster {
     }
 
     fn with(iptables: &str, count: usize) -> Self {
-        static NEXT: AtomicU16 = AtomicU16::new(1);
-        let name = format!("cluster-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = world().folder().join(&name);
-        std::fs::create_dir_all(&folder).unwrap();
-        // Below the world's control group, which the next test process sweeps.
-        let world_name = world().folder().file_name().unwrap().to_str().unwrap().to_owned();
-        let cgroup = format!("balehook-tests-{world_name}/{name}");
-        let log = std::fs::File::create(folder.join("log.txt")).unwrap();
-        let keeper = Command::new("unshare")
-            .args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "bash"])
-            .arg(repository().join("tests/it/support/cluster.sh"))
-            .arg(&folder)
-            .arg(repository().join("target/tools"))
-            .args([&cgroup, &count.to_string(), iptables])
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let (folder, cgroup) = world().room("cluster");
+        let keeper = keeper("cluster.sh", &folder, &[&cgroup, &count.to_string(), iptables]);
         let cluster = Self { folder, keeper, count };
         for node in 1..=count {
             cluster.wait_for("an engine", || cluster.docker_may_fail(node, &["version"]).is_ok());

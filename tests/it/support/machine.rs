@@ -5,13 +5,12 @@ use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bundle::{BINARY, Outcome, Running, appspec};
 use super::images::server;
 use super::outside::get;
-use super::world::{inner_pid, remove_control_groups, repository, world};
+use super::world::{inner_pid, keeper, remove_control_groups, repository, tools, world};
 
 /// The machine's address as the client sees it.
 pub const MACHINE: &str = "198.51.100.1";
@@ -29,27 +28,9 @@ pub struct Machine {
 impl Machine {
     /// A machine on which the packages are installed and the units enabled, and which was booted.
     pub fn boot() -> Self {
-        static NEXT: AtomicU16 = AtomicU16::new(1);
         assert!(tools().join("firewalls/usr/sbin/firewalld").exists(), "the firewalls are missing: run `make setup`");
-        let name = format!("machine-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = world().folder().join(&name);
-        std::fs::create_dir_all(&folder).unwrap();
-        // Below the world's control group, which the next test process sweeps.
-        let world_name = world().folder().file_name().unwrap().to_str().unwrap().to_owned();
-        let group = format!("balehook-tests-{world_name}/{name}");
-        let log = std::fs::File::create(folder.join("log.txt")).unwrap();
-        let mut keeper = Command::new("unshare")
-            .args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "bash"])
-            .arg(repository().join("tests/it/support/machine.sh"))
-            .arg(&folder)
-            .arg(tools())
-            .arg(&group)
-            .args([Path::new(BINARY), repository()])
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let (folder, group) = world().room("machine");
+        let mut keeper = keeper("machine.sh", &folder, &[Path::new(&group), Path::new(BINARY), repository()]);
         let pid = inner_pid(&mut keeper);
         let mut machine = Self { folder, group, keeper, pid };
         machine.power_on();
@@ -210,8 +191,4 @@ impl Drop for Machine {
         remove_control_groups(&self.group);
         let _ = std::fs::remove_dir_all(&self.folder);
     }
-}
-
-fn tools() -> PathBuf {
-    repository().join("target/tools")
 }

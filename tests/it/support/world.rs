@@ -38,8 +38,24 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn tools() -> PathBuf {
+pub fn tools() -> PathBuf {
     repository().join("target/tools")
+}
+
+/// Runs a script of this folder in network, mount and process namespaces of its own, which end when its standard input
+/// does. It is given a folder, where its output goes to `log.txt`, and the tools first.
+pub fn keeper(script: &str, folder: &Path, more: &[impl AsRef<std::ffi::OsStr>]) -> Child {
+    let log = std::fs::File::create(folder.join("log.txt")).unwrap();
+    Command::new("unshare")
+        .args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "bash"])
+        .arg(repository().join("tests/it/support").join(script))
+        .args([folder, &tools()])
+        .args(more)
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 /// Removes control groups of ours, in one hierarchy or in each controller's, whose processes are gone; whether that is so.
@@ -78,16 +94,7 @@ impl World {
         sweep(&parent);
         let folder = parent.join(format!("world-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let script = repository().join("tests/it/support/world.sh");
-        let log = std::fs::File::create(folder.join("log.txt")).unwrap();
-        let mut keeper = Command::new("unshare")
-            .args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "bash"])
-            .args([script.as_os_str(), folder.as_os_str(), tools().as_os_str()])
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut keeper = keeper("world.sh", &folder, &[""; 0]);
         let pid = inner_pid(&mut keeper);
         let world = Self { folder, _keeper: keeper, pid };
         world.wait_for("the engine", || world.docker_may_fail(&["version"]).is_ok());
@@ -187,6 +194,17 @@ impl World {
     /// The first line that `http://127.0.0.1:port/path` answers with, where it answers 200.
     pub fn get(&self, port: u16, path: &str) -> Option<String> {
         self.inside(|| get(port, path))
+    }
+
+    /// A folder for what a test starts beside the world, and the name of its control group: below the world's, which the
+    /// next test process sweeps.
+    pub fn room(&self, stem: &str) -> (PathBuf, String) {
+        static NEXT: AtomicU16 = AtomicU16::new(1);
+        let name = format!("{stem}-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = self.folder.join(&name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let world = self.folder.file_name().unwrap().to_str().unwrap();
+        (folder, format!("balehook-tests-{world}/{name}"))
     }
 
     /// A host port that no other test has.
