@@ -71,7 +71,7 @@ pub async fn perform(host: &mut LiveHost, step: &SwarmStep) -> Result<Vec<String
 
 /// The registry whose token a service of ours needs; `None` on a node that manages no swarm, or has no such service.
 pub async fn registry_of(api: &Api, name: &crate::spec::types::Name) -> Option<String> {
-    let found = api.call(Method::GET, &format!("/services/{name}"), None, None).await.ok()?;
+    let found = api.once(Method::GET, &format!("/services/{name}"), None, None).await.ok()?;
     let labels = &found["Spec"]["Labels"];
     let ours = labels[LABEL_NAME] == *name.as_str();
     labels[LABEL_REGISTRY].as_str().filter(|_| ours).map(str::to_owned)
@@ -91,7 +91,7 @@ async fn argument(host: &mut LiveHost, pin: &crate::image::pin::ImagePin) -> Res
 /// Of this host alone: nobody else can reach it, and no port is opened to the network.
 async fn init(api: &Api) -> Result<(), Failure> {
     let body = json!({ "ListenAddr": "127.0.0.1:2377", "AdvertiseAddr": "127.0.0.1" });
-    match api.call(Method::POST, "/swarm/init", Some(&body), None).await {
+    match api.once(Method::POST, "/swarm/init", Some(&body), None).await {
         Err(error) if error.status != Some(503) || !error.message.contains("already part of a swarm") => {
             Err(error.failure("make a swarm").next("docker swarm init --advertise-addr ADDRESS"))
         }
@@ -171,7 +171,7 @@ async fn prove(service: &str, proof: &Proof) -> Result<(), Failure> {
 
 async fn record(host: &LiveHost, api: &Api, service: &str, release: &Release) -> Result<(), Failure> {
     // A worker may not ask: its record says what it brought in.
-    let found = api.call(Method::GET, &format!("/services/{service}"), None, None).await.unwrap_or(Value::Null);
+    let found = api.once(Method::GET, &format!("/services/{service}"), None, None).await.unwrap_or(Value::Null);
     let ports = items(&found["Endpoint"]["Ports"])
         .map(|port| format!("{}->{}/{}", port["PublishedPort"], port["TargetPort"], text(&port["Protocol"])));
     let observed = Observed {

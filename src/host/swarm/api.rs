@@ -1,6 +1,6 @@
 //! The swarm part of the engine's API as plain JSON: a typed service loses what its type does not know.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};
@@ -11,10 +11,14 @@ use serde_json::Value;
 use crate::error::{Failure, Kind};
 use crate::host::engine::Engine;
 
-/// How long one call may take: a manager that waits for a new leader answers within 20 s.
+/// How long one call may take: a manager that waits for a new leader gives up after 20 s.
+/// Source: moby, daemon/cluster, `swarmRequestTimeout`.
 const CALL: Duration = Duration::from_secs(30);
-/// How long a swarm may be without a leader before that is a failure.
-const LEADERLESS: Duration = Duration::from_secs(40);
+/// How long a swarm may be without a leader before that is a failure. One round of an election takes 10 to 20 s, and
+/// comes to nothing where two managers stand at once or are slow. Source: swarmkit, `DefaultRaftConfig`.
+const LEADERLESS: Duration = Duration::from_secs(120);
+/// Between two calls meanwhile.
+const ELECTION: Duration = Duration::from_millis(250);
 
 /// The engine's API for swarm.
 #[derive(Debug, Clone)]
@@ -48,7 +52,8 @@ impl ApiError {
     /// As a failure of what was tried.
     pub fn failure(&self, what: &str) -> Failure {
         let kind = if self.status.is_some_and(|status| status < 500) { Kind::Container } else { Kind::Engine };
-        Failure::new(kind, format!("cannot {what}: {}", self.message))
+        let failure = Failure::new(kind, format!("cannot {what}: {}", self.message));
+        if self.is_leaderless() { failure.next("docker node ls on a manager says who is there") } else { failure }
     }
 }
 
@@ -58,11 +63,37 @@ impl Api {
         Self { address: engine.address.clone() }
     }
 
-    /// One call.
+    /// A call that is made again while a new leader is being elected: what was written without an answer is then said to
+    /// be there already, or to be stale.
     ///
     /// # Errors
     /// See [`ApiError`].
     pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        auth: Option<&HeaderValue>,
+    ) -> Result<Value, ApiError> {
+        let mut since: Option<Instant> = None;
+        loop {
+            let answer = self.once(method.clone(), path, body, auth).await;
+            let Some(error) = answer.as_ref().err().filter(|error| error.is_leaderless()) else { return answer };
+            if since.is_none() {
+                tracing::warn!(path, said = error.message, "waiting for the swarm to elect a leader");
+            }
+            if since.get_or_insert_with(Instant::now).elapsed() >= LEADERLESS {
+                return answer;
+            }
+            tokio::time::sleep(ELECTION).await;
+        }
+    }
+
+    /// A call that is made once.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn once(
         &self,
         method: Method,
         path: &str,
@@ -117,20 +148,12 @@ impl Api {
         exchange(TokioIo::new(stream), request).await.map_err(|error| text(&error))
     }
 
-    /// A question, asked again while a new leader is being elected.
+    /// A question.
     ///
     /// # Errors
     /// See [`ApiError`].
     pub async fn get(&self, path: &str) -> Result<Value, ApiError> {
-        let began = std::time::Instant::now();
-        loop {
-            match self.call(Method::GET, path, None, None).await {
-                Err(error) if error.is_leaderless() && began.elapsed() < LEADERLESS => {
-                    tokio::time::sleep(Duration::from_millis(500)).await;
-                }
-                other => return other,
-            }
-        }
+        self.call(Method::GET, path, None, None).await
     }
 
     /// The same, where "not found" is an answer.

@@ -53,7 +53,11 @@ async fn once(api: &Api, ask: &Ask, image: &str) -> Result<BTreeSet<String>, Fai
     let mut spec = ask.spec.clone();
     spec["TaskTemplate"]["ContainerSpec"]["Image"] = image.into();
     let what = format!("ask the nodes for {image}");
-    api.call(Method::POST, "/services/create", Some(&spec), None).await.map_err(|error| error.failure(&what))?;
+    match api.call(Method::POST, "/services/create", Some(&spec), None).await {
+        // It was taken by a leader that was lost before its answer came.
+        Err(error) if error.status != Some(409) => return Err(error.failure(&what)),
+        _ => {}
+    }
     let began = Instant::now();
     loop {
         let seen = Tasks::of(api, &ask.name).await.map_err(|error| error.failure(&what))?;

@@ -83,7 +83,7 @@ pub(super) async fn close(api: &Api, me: &str, claim: &Claim, failure: Option<&F
         let path = format!("/configs/{}/update?version={}", found.id(), found.0["Version"]["Index"]);
         match api.call(Method::POST, &path, Some(&spec), None).await {
             Ok(_) => return Ok(()),
-            Err(error) if error.is_stale() || error.is_leaderless() => tokio::time::sleep(PAUSE).await,
+            Err(error) if error.is_stale() => tokio::time::sleep(PAUSE).await,
             Err(error) => return Err(cannot(claim, &error)),
         }
     }
@@ -144,15 +144,10 @@ async fn create(api: &Api, claim: &Claim, node: &str) -> Result<bool, Failure> {
         },
         "Data": base64::engine::general_purpose::STANDARD.encode(CONTENT),
     });
-    let mut tries = TRIES;
-    loop {
-        tries -= 1;
-        match api.call(Method::POST, "/configs/create", Some(&body), None).await {
-            Ok(_) => return Ok(true),
-            Err(error) if error.status == Some(409) => return Ok(false),
-            Err(error) if error.is_leaderless() && tries > 0 => tokio::time::sleep(PAUSE).await,
-            Err(error) => return Err(cannot(claim, &error)),
-        }
+    match api.call(Method::POST, "/configs/create", Some(&body), None).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.status == Some(409) => Ok(false),
+        Err(error) => Err(cannot(claim, &error)),
     }
 }
 

@@ -137,7 +137,8 @@ pub async fn waiting(engine: &Engine, wanted: &Converge) -> Vec<String> {
         seen.name_nodes(&api).await;
         Some(seen.unfinished().iter().map(Task::waits_for).take(LINES).collect())
     };
-    tokio::time::timeout(QUICK, look).await.ok().flatten().unwrap_or_default()
+    let silent = || vec!["no leader of the swarm answers: docker node ls says which managers are there".to_owned()];
+    tokio::time::timeout(QUICK, look).await.map_or_else(|_| silent(), Option::unwrap_or_default)
 }
 
 /// The failure with the tasks' own errors, by task and node, and the log of the first.

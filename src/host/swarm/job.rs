@@ -86,15 +86,12 @@ async fn create(
             Ok(_) => return Ok(()),
             Err(error) => error,
         };
-        let is_left = error.status == Some(409);
-        if tries == 0 || !(is_left || error.is_leaderless()) {
+        if tries == 0 || error.status != Some(409) {
             let message = format!("task {task}: cannot create its job: {}", error.message);
             return Err(Failure::new(Kind::Task, message).next("correct it and deploy again"));
         }
-        if is_left {
-            // What cannot be removed is said by the next creation.
-            let _ = api.remove(&format!("/services/{}", request.name)).await;
-        }
+        // What cannot be removed is said by the next creation.
+        let _ = api.remove(&format!("/services/{}", request.name)).await;
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -45,11 +45,11 @@ pub(super) async fn create(
         }
         match api.call(Method::POST, "/services/create", Some(&body), auth.as_ref()).await {
             Ok(_) => return Ok(Vec::new()),
-            Err(error) if error.status == Some(409) || error.is_leaderless() => tokio::time::sleep(PAUSE).await,
+            Err(error) if error.status == Some(409) => tokio::time::sleep(PAUSE).await,
             Err(error) => return Err(refused(&error, &format!("create service {}", request.name))),
         }
     }
-    Err(no_leader(&format!("create service {}", request.name)))
+    Err(overwritten(&format!("create service {}", request.name)))
 }
 
 /// Updates the service, unless another manager did with the same spec.
@@ -83,11 +83,11 @@ pub(super) async fn update(
         }
         match write(api, &found, &body, "", auth.as_ref()).await {
             Ok(()) => return Ok(Vec::new()),
-            Err(error) if error.is_stale() || error.is_leaderless() => tokio::time::sleep(PAUSE).await,
+            Err(error) if error.is_stale() => tokio::time::sleep(PAUSE).await,
             Err(error) => return Err(refused(&error, &format!("update service {}", request.name))),
         }
     }
-    Err(no_leader(&format!("update service {}", request.name)))
+    Err(overwritten(&format!("update service {}", request.name)))
 }
 
 /// Gives the swarm a new token of a registry with the spec as it is: no task restarts.
@@ -104,11 +104,11 @@ pub async fn refresh(api: &Api, name: &str, registry: &str, credentials: &Creden
         }
         match write(api, &found, found.spec(), "", Some(&auth)).await {
             Ok(()) => return Ok(()),
-            Err(error) if error.is_stale() || error.is_leaderless() => tokio::time::sleep(PAUSE).await,
+            Err(error) if error.is_stale() => tokio::time::sleep(PAUSE).await,
             Err(error) => return Err(error.failure(&format!("renew the token of {registry} for {name}"))),
         }
     }
-    Err(no_leader(&format!("renew the token of {registry} for {name}")))
+    Err(overwritten(&format!("renew the token of {registry} for {name}")))
 }
 
 /// Puts the spec before back where `spec` is in force, and waits a little for its tasks.
@@ -135,11 +135,11 @@ pub(super) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<St
         };
         match written {
             Ok(()) => {}
-            Err(error) if error.is_stale() || error.is_leaderless() => tokio::time::sleep(PAUSE).await,
+            Err(error) if error.is_stale() => tokio::time::sleep(PAUSE).await,
             Err(error) => return Err(error.failure(&format!("roll {name} back"))),
         }
     }
-    Err(no_leader(&format!("roll {name} back")))
+    Err(overwritten(&format!("roll {name} back")))
 }
 
 /// What runs of the spec that is in force again, in a line where it is not everything yet; `None` where `spec`, which
@@ -230,7 +230,7 @@ pub(super) async fn auth(
 }
 
 fn refused(error: &ApiError, what: &str) -> Failure {
-    Failure { kind: if error.status.is_some() { Kind::Container } else { Kind::Engine }, ..error.failure(what) }
+    Failure { kind: if error.status.is_some() && !error.is_leaderless() { Kind::Container } else { Kind::Engine }, ..error.failure(what) }
 }
 
 fn overtaken(name: &str) -> Failure {
@@ -242,7 +242,7 @@ fn gone(name: &str) -> Failure {
     Failure::new(Kind::Container, format!("service {name} is gone: somebody removed it")).next("deploy again")
 }
 
-fn no_leader(what: &str) -> Failure {
-    Failure::new(Kind::Engine, format!("cannot {what}: the swarm had no leader, or somebody wrote each time before us"))
-        .next("docker node ls on a manager says who is there")
+fn overwritten(what: &str) -> Failure {
+    Failure::new(Kind::Engine, format!("cannot {what}: somebody wrote each time before us"))
+        .next("let the other deployments end, then deploy again")
 }

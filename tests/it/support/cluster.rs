@@ -161,6 +161,13 @@ impl Cluster {
         std::fs::write(self.folder.join(node.to_string()).join("start"), "").unwrap();
     }
 
+    /// Takes a node's cable out of the bridge, or puts it back.
+    pub fn cable(&self, node: usize, state: &str) {
+        let bridge = *children(self.keeper.id()).first().unwrap();
+        let status = command_in(bridge, "ip").args(["link", "set", &format!("engine{node}"), state]).status().unwrap();
+        assert!(status.success());
+    }
+
     /// A namespace file of a process of a node's engine: of a container, by its `State.Pid`.
     pub fn network_of(&self, node: usize, container: &str) -> PathBuf {
         let pid = self.docker(node, &["inspect", "--format", "{{.State.Pid}}", container]);
