@@ -1,12 +1,12 @@
 //! `resume --ports`: what systemd starts when the kernel's rules were changed.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read as _};
-use std::os::fd::AsFd as _;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileTypeExt as _;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use tokio::net::UnixDatagram;
 
 use super::resume::{Only, resume};
 use super::{Context, run, say};
@@ -20,8 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// So long after the last change we are there for the next: the engine writes its rules anew after a firewall's reload,
 /// and systemd starts nothing that is asked for too often.
 const LINGER: Duration = Duration::from_secs(3);
-/// How often the socket is looked at.
-const TICK: Duration = Duration::from_millis(50);
 /// After this long it ends: systemd starts it again for the next change.
 const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -57,7 +55,8 @@ async fn look_after(context: &Context, changes: &mut Changes) -> u8 {
 
 /// The kernel's messages on a socket of systemd's. What they say is of no interest.
 struct Changes {
-    socket: File,
+    /// Of another family in truth: `recv(2)` is the same for all of them.
+    socket: UnixDatagram,
 }
 
 impl Changes {
@@ -65,53 +64,48 @@ impl Changes {
     fn on_stdin() -> Option<Self> {
         let socket = File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
         socket.metadata().ok().filter(|meta| meta.file_type().is_socket())?;
-        let flags = OFlag::from_bits_truncate(fcntl(&socket, FcntlArg::F_GETFL).ok()?);
-        fcntl(&socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).ok()?;
-        Some(Self { socket })
+        Self::on(OwnedFd::from(socket)).ok()
     }
 
-    /// Whether a change came, within this time at the latest.
+    fn on(socket: OwnedFd) -> io::Result<Self> {
+        let socket = std::os::unix::net::UnixDatagram::from(socket);
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: UnixDatagram::from_std(socket)? })
+    }
+
+    /// Whether a change came, within this time at the latest. None comes on a socket that is closed.
     async fn within(&mut self, time: Duration) -> bool {
-        let began = Instant::now();
-        while !self.read() {
-            if began.elapsed() >= time {
-                return false;
-            }
-            tokio::time::sleep(TICK).await;
-        }
-        true
+        tokio::time::timeout(time, self.next()).await.is_ok_and(|next| next.is_ok())
     }
 
-    /// Reads all that came; whether that was anything.
-    fn read(&mut self) -> bool {
+    /// Waits for a change, and takes all that came with it.
+    async fn next(&mut self) -> io::Result<()> {
         let mut buffer = [0; 8192];
-        let mut is_any = false;
-        loop {
-            match self.socket.read(&mut buffer) {
-                Ok(0) => return is_any,
-                Ok(_) => is_any = true,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return is_any,
-                // More came than there was room for.
-                Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => is_any = true,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return is_any,
-            }
-        }
+        is_change(self.socket.recv(&mut buffer).await)?;
+        while is_change(self.socket.try_recv(&mut buffer)).is_ok() {}
+        Ok(())
+    }
+}
+
+fn is_change(received: io::Result<usize>) -> io::Result<()> {
+    match received {
+        Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+        // More came than there was room for.
+        Err(error) if error.raw_os_error() != Some(nix::libc::ENOBUFS) => Err(error),
+        _ => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::os::fd::OwnedFd;
-    use std::os::unix::net::UnixDatagram;
+    use std::os::unix::net::{UnixDatagram, UnixStream};
 
     use super::*;
 
     fn changes() -> (UnixDatagram, Changes) {
         let (kernel, socket) = UnixDatagram::pair().unwrap();
-        socket.set_nonblocking(true).unwrap();
-        (kernel, Changes { socket: File::from(OwnedFd::from(socket)) })
+        (kernel, Changes::on(socket.into()).unwrap())
     }
 
     #[tokio::test]
@@ -130,5 +124,13 @@ mod tests {
         }
         assert!(changes.within(Duration::from_secs(5)).await);
         assert!(!changes.within(Duration::ZERO).await);
+    }
+
+    #[tokio::test]
+    async fn on_a_closed_socket_no_change_comes_and_it_is_not_waited_for() {
+        let (peer, socket) = UnixStream::pair().unwrap();
+        let mut changes = Changes::on(socket.into()).unwrap();
+        drop(peer);
+        assert!(!changes.within(Duration::MAX).await);
     }
 }

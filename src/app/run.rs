@@ -96,17 +96,22 @@ async fn run(context: &Context, event: LifecycleEvent, path: &Path, console: &mu
     };
     let mut host = live(&prepared, store)?;
     host.env = context.env.clone();
-    let mut outcome = perform(&plan, &mut host, event, &prepared, console, stop.as_mut()).await?;
-    if let Some(why) = outcome.as_ref().err().map(|failed| &failed.failure).filter(|failure| failure.overtaken) {
+    let mut is_anew = false;
+    let outcome = loop {
+        host.sources.clone_from(&plan.sources);
+        journal(&host.store, event, &prepared, &plan)?;
+        let outcome = exec::run(&plan, &mut host, &mut Told { console }, stop.as_mut()).await;
+        let overtaken = outcome.as_ref().err().map(|failed| &failed.failure).filter(|failure| failure.overtaken);
+        let Some(why) = overtaken.filter(|_| !is_anew) else { break outcome };
         console.line(&format!("{why}: planned anew"));
+        is_anew = true;
         host.store.close_journal();
         (facts, plan) = tokio::select! {
             biased;
             why = &mut stop => return Err(stopped_early(event, &why)),
             ready = planned(context, &prepared, event) => ready?,
         };
-        outcome = perform(&plan, &mut host, event, &prepared, console, stop.as_mut()).await?;
-    }
+    };
     remember(&host.store, &prepared, &facts, &outcome)?;
     let is_undone = !matches!(&outcome, Err(failed) if failed.failure.kind == Kind::Undo);
     if is_undone && event != LifecycleEvent::ValidateService {
@@ -142,19 +147,6 @@ async fn planned(context: &Context, prepared: &Prepared, event: LifecycleEvent) 
     }
     let plan = crate::plan::plan(event, &prepared.deployment, &prepared.asker, &facts)?;
     Ok((facts, plan))
-}
-
-async fn perform(
-    plan: &Plan,
-    host: &mut LiveHost,
-    event: LifecycleEvent,
-    prepared: &Prepared,
-    console: &mut Console<'_>,
-    stop: impl Future<Output = Stop>,
-) -> Result<Result<Done, Box<Failed>>, Failure> {
-    host.sources.clone_from(&plan.sources);
-    journal(&host.store, event, prepared, plan)?;
-    Ok(exec::run(plan, host, &mut Told { console }, stop).await)
 }
 
 fn live(prepared: &Prepared, store: LockedStore) -> Result<LiveHost, Failure> {
