@@ -230,7 +230,10 @@ pub(super) async fn auth(
 }
 
 fn refused(error: &ApiError, what: &str) -> Failure {
-    Failure { kind: if error.status.is_some() && !error.is_leaderless() { Kind::Container } else { Kind::Engine }, ..error.failure(what) }
+    Failure {
+        kind: if error.status.is_some() && !error.is_leaderless() { Kind::Container } else { Kind::Engine },
+        ..error.failure(what)
+    }
 }
 
 fn overtaken(name: &str) -> Failure {
