@@ -1,9 +1,11 @@
 //! Records and the lock: only the lock's guard can write.
 //!
 //! `<state>/<name>/`: `lock` (flock: the kernel frees it), `releases/<number>.json`, `journal.json` while an event
-//! changes something, `resolved.json` (what this deployment's images were resolved to) and `balehook.log`.
+//! changes something, `resolved.json` (what the images of this deployment and of recorded
+//! ones were resolved to) and `balehook.log`.
 //! Folders are 0700, files 0600. Every write is a temporary file in the same folder, fsync, rename, fsync of the folder.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -117,14 +119,11 @@ pub struct Journal {
 }
 
 /// What tags and archives were resolved to, once for each deployment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resolved {
-    /// [`FORMAT`] of the writer.
-    pub format: u32,
-    /// The deployment it holds for.
-    pub deployment: String,
-    /// The results, each with its [`ImageNeed::key`](crate::spec::ImageNeed::key).
-    pub images: Vec<(String, ImagePin)>,
+#[derive(Debug, Serialize, Deserialize)]
+struct Resolved {
+    format: u32,
+    /// By deployment: the results, each with its [`ImageNeed::key`](crate::spec::ImageNeed::key).
+    deployments: BTreeMap<String, Vec<(String, ImagePin)>>,
 }
 
 /// References that a pull or a load brought into the engine, for the image that a tag of ours keeps.
@@ -183,11 +182,14 @@ impl Store {
         read(&self.folder.join("journal.json"))
     }
 
-    /// What this deployment's images were resolved to, each with its key.
+    /// What the images of a deployment were resolved to, each with its key: of the last one, or of a recorded one.
     pub fn resolved(&self, deployment: &str) -> Vec<(String, ImagePin)> {
+        self.all_resolved().remove(deployment).unwrap_or_default()
+    }
+
+    fn all_resolved(&self) -> BTreeMap<String, Vec<(String, ImagePin)>> {
         let resolved: Option<Resolved> = read(&self.folder.join("resolved.json"));
-        let resolved = resolved.filter(|resolved| resolved.deployment == deployment);
-        resolved.map(|resolved| resolved.images).unwrap_or_default()
+        resolved.map(|resolved| resolved.deployments).unwrap_or_default()
     }
 
     /// What was brought into the engine and is not pruned yet.
@@ -294,12 +296,16 @@ impl LockedStore {
         write(&self.store.folder.join("images.json"), &brought)
     }
 
-    /// Keeps what tags and archives were resolved to.
+    /// Keeps what tags and archives of a deployment were resolved to, beside those of recorded deployments.
     ///
     /// # Errors
     /// [`Kind::State`].
-    pub fn keep_resolved(&self, resolved: &Resolved) -> Result<(), Failure> {
-        write(&self.store.folder.join("resolved.json"), resolved)
+    pub fn keep_resolved(&self, deployment: &str, images: Vec<(String, ImagePin)>) -> Result<(), Failure> {
+        let recorded: Vec<String> = self.store.releases().into_iter().map(|release| release.deployment).collect();
+        let mut deployments = self.store.all_resolved();
+        deployments.retain(|known, _| recorded.contains(known));
+        deployments.insert(deployment.to_owned(), images);
+        write(&self.store.folder.join("resolved.json"), &Resolved { format: FORMAT, deployments })
     }
 }
 
@@ -415,13 +421,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_resolved_holds_for_its_deployment_alone() {
+    async fn what_was_resolved_holds_for_its_deployment_alone_and_is_kept_as_long_as_that_is_recorded() {
         let folder = tempfile::tempdir().unwrap();
         let locked = locked(folder.path()).await;
-        let image = release("d-1").image;
-        let images = vec![("web:1".to_owned(), image)];
-        locked.keep_resolved(&Resolved { format: FORMAT, deployment: "d-1".into(), images: images.clone() }).unwrap();
-        assert_eq!(locked.store().resolved("d-1"), images);
-        assert_eq!(locked.store().resolved("d-2"), []);
+        let images = |key: &str| vec![(key.to_owned(), release("d-1").image)];
+        locked.keep_resolved("d-1", images("web:1")).unwrap();
+        assert_eq!((locked.store().resolved("d-1"), locked.store().resolved("d-2")), (images("web:1"), vec![]));
+        locked.add_release(&release("d-1"), 3).unwrap();
+        locked.keep_resolved("d-2", images("web:2")).unwrap();
+        locked.keep_resolved("d-3", images("web:3")).unwrap();
+        let kept = ["d-1", "d-2", "d-3"].map(|deployment| locked.store().resolved(deployment));
+        assert_eq!(kept, [images("web:1"), vec![], images("web:3")]);
     }
 }

@@ -17,7 +17,7 @@ use crate::input::appspec;
 use crate::plan::compose::step::ComposeStep;
 use crate::plan::step::Step;
 use crate::plan::{MANUAL, Plan};
-use crate::release::{Brought, FORMAT, Holder, Journal, LockedStore, Resolved};
+use crate::release::{Brought, FORMAT, Holder, Journal, LockedStore};
 use crate::report::text::Console;
 use crate::report::{log, text};
 use crate::spec::types::LifecycleEvent;
@@ -208,7 +208,7 @@ fn remember(
     if deployment == MANUAL || images.is_empty() || store.store().resolved(deployment) == images {
         return Ok(());
     }
-    store.keep_resolved(&Resolved { format: FORMAT, deployment: deployment.clone(), images })
+    store.keep_resolved(deployment, images)
 }
 
 fn report(

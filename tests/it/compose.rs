@@ -404,6 +404,27 @@ fn an_image_that_is_lost_before_compose_needs_it_is_brought_in_once_more_for_a_t
 }
 
 #[test]
+fn the_agents_restart_mode_finds_each_services_image_without_the_archives_that_a_hook_had_deleted() {
+    let mut project = Project::serving("restart");
+    let image = |project: &Project, service: &str| {
+        world().docker(&["inspect", "--format", "{{.Image}}", &project.running(service)])
+    };
+    let before = ["web", "db"].map(|service| image(&project, service));
+    assert_ne!(before[0], before[1]);
+    for file in ["image.tar", "db.tar"] {
+        std::fs::remove_file(project.bundle.path().join(file)).unwrap();
+    }
+
+    project.bundle.hook("ApplicationStop").exits(0);
+    project.bundle.hook("ApplicationStart").exits(0);
+
+    assert_eq!(["web", "db"].map(|service| image(&project, service)), before);
+    // Another revision without its archives is wrong.
+    project.bundle.env("BUNDLE_KEY", "other.zip").deployment("d-TEST00003").hook("ApplicationStart").exits(6);
+    assert_eq!(["web", "db"].map(|service| image(&project, service)), before);
+}
+
+#[test]
 fn sigterm_at_every_step_brings_the_previous_project_back() {
     for step in ["] lay ", "up --detach", "] prove "] {
         let project = Project::serving("cterm");

@@ -37,7 +37,7 @@ impl Look<'_> {
             (None, ImageSource::Registry(reference)) => self.resolve(reference, facts).await,
             (None, ImageSource::Archive { location, reference, id }) => {
                 let wanted = Wanted { location, reference: reference.as_ref(), id: id.as_ref() };
-                self.index(&wanted, need.platform.as_deref(), facts).await
+                self.index(&key, &wanted, need.platform.as_deref(), facts).await
             }
         };
         image.key = key;
@@ -117,14 +117,14 @@ impl Look<'_> {
         }
     }
 
-    async fn index(&self, wanted: &Wanted<'_>, platform: Option<&str>, facts: &mut Facts) -> ImageFacts {
+    async fn index(&self, key: &str, wanted: &Wanted<'_>, platform: Option<&str>, facts: &mut Facts) -> ImageFacts {
         if let Some(image) = self.by_id(wanted, facts).await {
             return image;
         }
         let architecture = architecture(platform, engine_architecture(facts));
         match self.read_index(wanted, architecture.as_deref()).await {
             Ok(image) => image,
-            Err(failed) => match self.restarted(wanted.location, facts).await {
+            Err(failed) => match self.restarted(key, wanted.location, facts).await {
                 Some(image) => image,
                 None => {
                     let image = unknown(wanted.location.to_string(), &failed.failure.message);
@@ -175,14 +175,16 @@ impl Look<'_> {
     }
 
     /// The agent's restart mode runs the events again on a copy of the last bundle, whose image file a hook may have
-    /// deleted since: then the image on record for that very revision is the wanted one, as long as the engine has it.
-    async fn restarted(&self, location: &ArchiveLocation, facts: &Facts) -> Option<ImageFacts> {
+    /// deleted since: then what it was resolved to by the recorded deployment of that very revision is the wanted image,
+    /// as long as the engine has it.
+    async fn restarted(&self, key: &str, location: &ArchiveLocation, facts: &Facts) -> Option<ImageFacts> {
         let is_deleted = matches!(location, ArchiveLocation::File(path) if !path.exists());
         let release = facts.releases.first().filter(|release| {
             is_deleted && release.source == self.asker.source && release.revision == self.asker.revision
         })?;
-        let image = self.engine.ok()?.find(&release.image, &self.deployment.name).await.ok()?;
-        image.map(|_| found(release.image.clone()))
+        let (_, pin) = self.store.resolved(&release.deployment).into_iter().find(|(known, _)| known == key)?;
+        let image = self.engine.ok()?.find(&pin, &self.deployment.name).await.ok()?;
+        image.map(|_| found(pin))
     }
 
     /// The room that loading needs, with that of the images before it, where the engine is on this host.
