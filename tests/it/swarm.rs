@@ -237,6 +237,25 @@ fn a_task_that_no_node_takes_is_a_failed_deployment() {
 }
 
 #[test]
+fn a_port_of_the_host_is_waited_for_while_the_task_that_has_it_takes_its_time_to_stop() {
+    let (cluster, name, port) = (alone(), world().name("slowly"), world().port());
+    let swarm = |version: &str| {
+        let ports = format!("ports: [{{target: 80, published: {port}, mode: host}}]\nenvironment: {{A: {version}}}");
+        format!("image: {{archive: image.tar}}\nstop_grace_period: 9s\n{ports}\n{QUICK}")
+    };
+    let mut bundle = bundle(&name, &swarm("one"));
+    // A shell as process 1 has no ear for SIGTERM.
+    Image::new(&format!("{name}:1")).script("while :; do busybox sleep 1; done").write_into(&bundle.path());
+    bundle.hook("ApplicationStart").exits(0);
+
+    bundle.deployment("d-TEST00002").appspec(&appspec(&name, &swarm("two"), ""));
+    bundle.hook("ApplicationStart").exits(0).says("1 of 1 task run");
+    let environment = "{{json .Spec.TaskTemplate.ContainerSpec.Env}}";
+    assert_eq!(cluster.service(1, &name, environment), "[\"A=two\"]");
+    cluster.docker(1, &["service", "rm", &name]);
+}
+
+#[test]
 fn sigterm_and_the_deadline_roll_the_service_back_and_say_so() {
     let (cluster, name) = (alone(), world().name("term"));
     // Never healthy, and never failing either.

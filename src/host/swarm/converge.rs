@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::api::{Api, ApiError};
-use super::look::items;
-use super::tasks::{Task, Tasks, log_tail};
+use super::tasks::{Patience, Task, Tasks, log_tail};
 use crate::error::{Failure, Kind};
 use crate::facts::LABEL_SPEC;
 use crate::host::engine::Engine;
@@ -12,10 +11,6 @@ use crate::plan::swarm::step::Converge;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a task may find no node: the scheduler says so at once, and nodes come back.
-const UNPLACED: Duration = Duration::from_secs(5);
-/// The same while nodes are away that should be there: for a while after an election the new leader knows of none.
-const AWAY: Duration = Duration::from_secs(30);
 /// How long the report of a deployment whose time is up waits for what the tasks are at.
 const QUICK: Duration = Duration::from_millis(700);
 /// Lines of tasks in a report.
@@ -30,9 +25,10 @@ const OWN_ROLLBACK: Duration = Duration::from_secs(2);
 enum Verdict {
     Runs(String),
     NotYet,
-    /// Some tasks find no node, or failed and the swarm will roll back: for how long that may be so, and how long while
-    /// a node is away.
-    Unwell(String, Duration, Duration),
+    /// A task finds no node.
+    Unplaced(String),
+    /// A task failed, and the swarm will roll back.
+    Failing(String),
     Failed(String),
 }
 
@@ -43,7 +39,8 @@ enum Verdict {
 pub(super) async fn converge(api: &Api, wanted: &Converge) -> Result<Vec<String>, Failure> {
     let began = Instant::now();
     let mut all_up: Option<Instant> = None;
-    let mut unwell: Option<Instant> = None;
+    let mut failing: Option<Instant> = None;
+    let mut patience = Patience::default();
     let (mut since, mut was_rolled_back) = (None, None);
     loop {
         let failed = |error: ApiError| error.failure(&format!("look at service {}", wanted.service));
@@ -58,22 +55,21 @@ pub(super) async fn converge(api: &Api, wanted: &Converge) -> Result<Vec<String>
         all_up = complete.then(|| all_up.unwrap_or_else(Instant::now));
         match verdict(&seen, wanted, began, all_up, was_rolled_back) {
             Verdict::Runs(line) => return Ok(vec![line]),
-            Verdict::NotYet => unwell = None,
+            Verdict::NotYet => (failing, patience) = (None, Patience::default()),
             Verdict::Failed(why) => return Err(report(api, wanted, seen, since.as_deref(), why).await),
-            Verdict::Unwell(why, limit, while_away) => {
-                let age = unwell.get_or_insert_with(Instant::now).elapsed();
-                if age > while_away || (age > limit && !is_a_node_away(api).await) {
+            Verdict::Unplaced(why) => {
+                if patience.is_over(api, &seen).await {
+                    return Err(report(api, wanted, seen, since.as_deref(), why).await);
+                }
+            }
+            Verdict::Failing(why) => {
+                if failing.get_or_insert_with(Instant::now).elapsed() > OWN_ROLLBACK {
                     return Err(report(api, wanted, seen, since.as_deref(), why).await);
                 }
             }
         }
         tokio::time::sleep(PAUSE).await;
     }
-}
-
-async fn is_a_node_away(api: &Api) -> bool {
-    let nodes = api.get("/nodes").await.unwrap_or_default();
-    items(&nodes).any(|node| node["Spec"]["Availability"] == "active" && node["Status"]["State"] != "ready")
 }
 
 fn is_rollback(seen: &Tasks) -> bool {
@@ -100,12 +96,12 @@ fn verdict(seen: &Tasks, wanted: &Converge, began: Instant, all_up: Option<Insta
     if let Some(task) = seen.failed().first().filter(|_| wanted.strict) {
         let why = format!("{name}: {}", task.describe());
         return match state == "updating" && service.rolls_back() {
-            true => Verdict::Unwell(why, OWN_ROLLBACK, OWN_ROLLBACK),
+            true => Verdict::Failing(why),
             false => Verdict::Failed(why),
         };
     }
     match seen.unplaced().first() {
-        Some(task) => Verdict::Unwell(format!("{name}: no node takes a task: {}", task.error()), UNPLACED, AWAY),
+        Some(task) => Verdict::Unplaced(format!("{name}: no node takes a task: {}", task.error())),
         None => Verdict::NotYet,
     }
 }

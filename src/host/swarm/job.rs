@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::api::Api;
 use super::service::{self, PAUSE, TRIES};
-use super::tasks::{Task, Tasks, log};
+use super::tasks::{Patience, Task, Tasks, log};
 use crate::error::{Failure, Kind};
 use crate::facts::LABEL_NODE;
 use crate::host::creation::Creation;
@@ -19,8 +19,6 @@ use crate::plan::swarm::step::ServiceRequest;
 const LOOK: Duration = Duration::from_millis(100);
 /// How long it may take to begin: another node may have to pull the image.
 pub(super) const BEGINS: Duration = Duration::from_secs(60);
-/// How long it may find no node: the scheduler says so at once.
-const UNPLACED: Duration = Duration::from_secs(5);
 /// How long its log may take when it has ended.
 const LOG: Duration = Duration::from_secs(5);
 /// The same where it is ended because time is up, or a signal came.
@@ -104,7 +102,7 @@ async fn to_its_end(
     limit: Duration,
     output: &mut Output<'_>,
 ) -> Result<Option<String>, Failure> {
-    let (began, mut runs, mut unplaced) = (Instant::now(), None::<Instant>, None::<Instant>);
+    let (began, mut runs, mut unplaced) = (Instant::now(), None::<Instant>, Patience::default());
     loop {
         let seen = Tasks::of(api, &request.name).await;
         let seen = seen.map_err(|error| error.failure(&format!("look at the job of task {task}")))?;
@@ -113,12 +111,11 @@ async fn to_its_end(
         };
         seen.name_nodes(api).await;
         let how = seen.every().next().map_or(Look::Waits, |found| look(&found));
+        let is_lost = matches!(how, Look::Unplaced(_)) && unplaced.is_over(api, &seen).await;
         let (how, patience) = match how {
             Look::Ended(how) => (how, LOG),
             Look::Runs if runs.get_or_insert_with(Instant::now).elapsed() >= limit => (Some(too_long(limit)), LAST_LOG),
-            Look::Unplaced(why) if unplaced.get_or_insert_with(Instant::now).elapsed() >= UNPLACED => {
-                (Some(format!("finds no node: {why}")), Duration::ZERO)
-            }
+            Look::Unplaced(why) if is_lost => (Some(format!("finds no node: {why}")), Duration::ZERO),
             Look::Waits | Look::Unplaced(_) if began.elapsed() >= BEGINS.max(limit) => {
                 (Some(format!("has not begun within {:?}", BEGINS.max(limit))), Duration::ZERO)
             }

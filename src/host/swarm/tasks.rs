@@ -1,7 +1,7 @@
 //! A service with its tasks, as a manager sees them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::Value;
@@ -16,6 +16,13 @@ const LOG_LINES: u32 = 12;
 const ALL_LINES: u32 = 10_000;
 /// How long reading them may take.
 const LOG_LIMIT: Duration = Duration::from_millis(1500);
+/// How long a task may find no node: the scheduler says so at once, and nodes come back.
+const UNPLACED: Duration = Duration::from_secs(5);
+/// The same while nodes are away that should be there: for a while after an election the new leader knows of none. And so
+/// much longer than its grace may a task take to end that has what this one waits for: a port of its node, or room there.
+const AWAY: Duration = Duration::from_secs(30);
+/// Docker's own. Source: docker service create, `--stop-grace-period`.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// A service as the API has it.
 pub(super) struct Service(Value);
@@ -171,6 +178,32 @@ impl Tasks {
     }
 }
 
+/// With tasks that find no node.
+#[derive(Default)]
+pub(super) struct Patience {
+    unplaced: Option<Instant>,
+    ending: Option<Instant>,
+}
+
+impl Patience {
+    /// Whether they will find none.
+    pub(super) async fn is_over(&mut self, api: &Api, seen: &Tasks) -> bool {
+        let grace = seen.all().filter(Task::is_ending).map(|task| task.grace()).max();
+        self.ending = grace.map(|_| self.ending.unwrap_or_else(Instant::now));
+        if grace.zip(self.ending).is_some_and(|(grace, since)| since.elapsed() <= grace + AWAY) {
+            self.unplaced = None;
+            return false;
+        }
+        let age = self.unplaced.get_or_insert_with(Instant::now).elapsed();
+        age > AWAY || (age > UNPLACED && !is_a_node_away(api).await)
+    }
+}
+
+async fn is_a_node_away(api: &Api) -> bool {
+    let nodes = api.get("/nodes").await.unwrap_or_default();
+    items(&nodes).any(|node| node["Spec"]["Availability"] == "active" && node["Status"]["State"] != "ready")
+}
+
 fn timestamp(text: &str) -> Option<jiff::Timestamp> {
     text.parse().ok()
 }
@@ -187,6 +220,16 @@ impl Task<'_> {
     /// Whether it came to its end, whichever.
     pub(super) fn has_ended(&self) -> bool {
         self.has_failed() || matches!(self.state(), "complete" | "shutdown" | "remove")
+    }
+
+    /// Whether it is being stopped.
+    fn is_ending(&self) -> bool {
+        self.value["DesiredState"] == "shutdown" && !self.has_ended()
+    }
+
+    /// How long it may take to stop.
+    fn grace(&self) -> Duration {
+        self.value["Spec"]["ContainerSpec"]["StopGracePeriod"].as_u64().map_or(GRACE, Duration::from_nanos)
     }
 
     pub(super) fn has_failed(&self) -> bool {
