@@ -1,9 +1,9 @@
 //! Records and the lock: only the lock's guard can write.
 //!
 //! `<state>/<name>/`: `lock` (flock: the kernel frees it), `releases/<number>.json`, `journal.json` while an event
-//! changes something, `resolved.json` (what the images of this deployment and of recorded
-//! ones were resolved to) and `balehook.log`.
-//! Folders are 0700, files 0600. Every write is a temporary file in the same folder, fsync, rename, fsync of the folder.
+//! changes something, `resolved.json` (what the images of this deployment and of recorded ones were resolved to) and
+//! `balehook.log`. Folders are 0700, files 0600. Every write is a temporary file in the same folder, fsync, rename, fsync
+//! of the folder.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};

@@ -13,14 +13,12 @@ use super::creation::until;
 use crate::error::{Failure, Kind, chain};
 use crate::facts::{self, ContainerFacts, EngineFacts};
 use crate::plan::step::{ContainerSpec, Target};
+use crate::spec::service::STOP_GRACE;
 use crate::spec::types::{EnvVar, Name};
 pub use images::{Layers, StoreFacts, layers_are};
 
 /// The engine's socket where `DOCKER_HOST` names none.
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
-
-/// The engine's own default for a container without `stop_grace_period`.
-const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// How long a container may take to appear that a killed deployment asked for.
 const LEFT_BEHIND: Duration = Duration::from_secs(5);
@@ -265,15 +263,18 @@ pub fn name_of(summary: &ContainerSummary) -> String {
     own.unwrap_or_default().to_owned()
 }
 
+/// A container's label.
+pub fn label(summary: &ContainerSummary, key: &str) -> Option<String> {
+    summary.labels.as_ref()?.get(key).cloned()
+}
+
 fn is_labelled(summary: &ContainerSummary, name: &Name) -> bool {
-    let label = summary.labels.as_ref().and_then(|labels| labels.get(facts::LABEL_NAME));
-    label.is_some_and(|label| label == name.as_str())
+    label(summary, facts::LABEL_NAME).as_deref() == Some(name.as_str())
 }
 
 /// Whether it is the container of a task of this deployment's name: never the service's own.
 fn is_of_a_task(summary: &ContainerSummary, name: &Name) -> bool {
-    let has_label = summary.labels.as_ref().is_some_and(|labels| labels.contains_key(facts::LABEL_TASK));
-    has_label && is_labelled(summary, name)
+    label(summary, facts::LABEL_TASK).is_some() && is_labelled(summary, name)
 }
 
 /// The names of those of `all` that are containers of tasks of this deployment's name.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bollard::models::{ContainerCreateBody, ContainerSummary};
 
-use super::engine;
+use super::engine::{self, label};
 use crate::facts::{self, ContainerFacts, PortTaken};
 use crate::spec::handover;
 
@@ -86,8 +86,7 @@ fn wanted(body: &ContainerCreateBody) -> Vec<HostPort> {
 
 /// What the engine publishes for a container, and what the kernel hands to it.
 fn published(container: &ContainerSummary) -> Vec<HostPort> {
-    let label = container.labels.as_ref().and_then(|labels| labels.get(facts::LABEL_PORTS));
-    let handed = label.map(|ports| handover::split(ports)).unwrap_or_default();
+    let handed = label(container, facts::LABEL_PORTS).map(|ports| handover::split(&ports)).unwrap_or_default();
     let handed = handed.into_iter().map(|forward| HostPort {
         address: forward.address,
         port: forward.host,

@@ -2,7 +2,7 @@
 
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
 
-use super::engine::{self, Engine};
+use super::engine::{self, Engine, label};
 use super::live::published;
 use super::nat;
 use super::nat::rules::{Family, Route};
@@ -48,10 +48,6 @@ impl Engine {
         let open = tables.map(|tables| tables.lead_to(Family::V4, &network, &route));
         Ok(Ports::Handed { ports, address, open })
     }
-}
-
-fn label(summary: &ContainerSummary, key: &str) -> Option<String> {
-    summary.labels.as_ref()?.get(key).cloned()
 }
 
 fn status(summary: &ContainerSummary, seen: ContainerInspectResponse, name: String, ports: Ports) -> Status {

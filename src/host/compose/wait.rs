@@ -8,7 +8,7 @@ use bollard::models::{
 };
 
 use crate::error::{Failure, Kind};
-use crate::host::engine::Engine;
+use crate::host::engine::{Engine, label};
 use crate::host::live::log_tail_within;
 use crate::host::probe;
 use crate::host::prove::Check;
@@ -35,8 +35,6 @@ const LOG_LINE: usize = 110;
 
 /// Those of `all` that are the project's: containers with their services.
 pub fn of_project<'a>(all: &'a [ContainerSummary], project: &str) -> Vec<(&'a ContainerSummary, String)> {
-    let label =
-        |container: &ContainerSummary, name: &str| container.labels.as_ref().and_then(|all| all.get(name)).cloned();
     let ours = all.iter().filter(|container| label(container, PROJECT).as_deref() == Some(project));
     let lasting =
         ours.filter(|container| label(container, ONE_OFF).is_none_or(|text| !text.eq_ignore_ascii_case("true")));

@@ -13,7 +13,7 @@ use crate::host::compose::config::{Resolved, Service};
 use crate::host::compose::tool::{Processes, check_pair, said};
 use crate::host::compose::tree::{self, Listing};
 use crate::host::compose::wait::of_project;
-use crate::host::engine::name_of;
+use crate::host::engine::{label, name_of};
 use crate::host::ports;
 use crate::plan::compose::project::{COPIES, ComposeFacts, Generation, ProjectContainer, Tool};
 use crate::spec::compose::Compose;
@@ -170,7 +170,7 @@ impl Look<'_> {
     fn project_containers(&self, all: &[ContainerSummary]) -> Vec<ProjectContainer> {
         let name = self.deployment.name.as_str();
         let each = of_project(all, name).into_iter().map(|(container, service)| {
-            let label = |key: &str| container.labels.as_ref().and_then(|labels| labels.get(key)).cloned();
+            let label = |key: &str| label(container, key);
             let is_running = container.state == Some(ContainerSummaryStateEnum::RUNNING);
             let is_done = container.status.as_deref().is_some_and(|status| status.starts_with("Exited (0)"));
             ProjectContainer {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bollard::models::{ContainerSummary, Ipam, IpamConfig, NetworkCreateRequest};
 use nix::fcntl::{Flock, FlockArg};
 
-use super::engine::{self, Engine, refused};
+use super::engine::{self, Engine, label, refused};
 use crate::error::{Failure, Kind};
 use crate::facts::{self, Handed, NetworkFacts};
 use crate::plan::handover::{NETWORK, gateway, ip_range};
@@ -138,13 +138,9 @@ pub async fn create_alone(
 fn others(all: &[ContainerSummary], name: &str) -> impl Iterator<Item = (String, Handed)> {
     let others = all.iter().filter(move |other| label(other, facts::LABEL_NAME).as_deref() != Some(name));
     others.filter_map(|other| {
-        let theirs = label(other, facts::LABEL_NAME).unwrap_or_else(|| engine::name_of(other).to_owned());
+        let theirs = label(other, facts::LABEL_NAME).unwrap_or_else(|| engine::name_of(other));
         Some((theirs, Handed::from_labels(|key| label(other, key))?))
     })
-}
-
-fn label(container: &ContainerSummary, key: &str) -> Option<String> {
-    container.labels.as_ref()?.get(key).cloned()
 }
 
 /// Creates our network; one that is there already with the same subnet is as good.

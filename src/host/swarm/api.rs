@@ -79,10 +79,11 @@ impl Api {
         loop {
             let answer = self.once(method.clone(), path, body, auth).await;
             let Some(error) = answer.as_ref().err().filter(|error| error.is_leaderless()) else { return answer };
-            if since.is_none() {
+            let since = since.get_or_insert_with(|| {
                 tracing::warn!(path, said = error.message, "waiting for the swarm to elect a leader");
-            }
-            if since.get_or_insert_with(Instant::now).elapsed() >= LEADERLESS {
+                Instant::now()
+            });
+            if since.elapsed() >= LEADERLESS {
                 return answer;
             }
             tokio::time::sleep(ELECTION).await;

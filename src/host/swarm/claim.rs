@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::api::{Api, ApiError};
 use super::look::text;
-use super::service::{PAUSE, TRIES};
+use super::service::{PAUSE, TRIES, overwritten};
 use crate::error::{Failure, Kind};
 use crate::facts::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_SAID, LABEL_TASK};
 use crate::host::creation::Creation;
@@ -87,8 +87,7 @@ pub(super) async fn close(api: &Api, me: &str, claim: &Claim, failure: Option<&F
             Err(error) => return Err(cannot(claim, &error)),
         }
     }
-    Err(Failure::new(Kind::Engine, format!("cannot tell the other managers how task {} ended", claim.task))
-        .next("docker node ls on a manager says who is there"))
+    Err(overwritten(&format!("tell the other managers how task {} ended", claim.task)))
 }
 
 /// A claim as the swarm has it.

@@ -53,20 +53,18 @@ pub(super) async fn converge(api: &Api, wanted: &Converge) -> Result<Vec<String>
         let was_rolled_back = *was_rolled_back.get_or_insert_with(|| is_rollback(&seen));
         let complete = seen.outdated() == 0 && seen.running().len() >= seen.desired();
         all_up = complete.then(|| all_up.unwrap_or_else(Instant::now));
-        match verdict(&seen, wanted, began, all_up, was_rolled_back) {
+        let why = match verdict(&seen, wanted, began, all_up, was_rolled_back) {
             Verdict::Runs(line) => return Ok(vec![line]),
-            Verdict::NotYet => (failing, patience) = (None, Patience::default()),
-            Verdict::Failed(why) => return Err(report(api, wanted, seen, since.as_deref(), why).await),
-            Verdict::Unplaced(why) => {
-                if patience.is_over(api, &seen).await {
-                    return Err(report(api, wanted, seen, since.as_deref(), why).await);
-                }
+            Verdict::NotYet => {
+                (failing, patience) = (None, Patience::default());
+                None
             }
-            Verdict::Failing(why) => {
-                if failing.get_or_insert_with(Instant::now).elapsed() > OWN_ROLLBACK {
-                    return Err(report(api, wanted, seen, since.as_deref(), why).await);
-                }
-            }
+            Verdict::Unplaced(why) => patience.is_over(api, &seen).await.then_some(why),
+            Verdict::Failing(why) => (failing.get_or_insert_with(Instant::now).elapsed() > OWN_ROLLBACK).then_some(why),
+            Verdict::Failed(why) => Some(why),
+        };
+        if let Some(why) = why {
+            return Err(report(api, wanted, seen, since.as_deref(), why).await);
         }
         tokio::time::sleep(PAUSE).await;
     }

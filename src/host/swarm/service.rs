@@ -245,7 +245,8 @@ fn gone(name: &str) -> Failure {
     Failure::new(Kind::Container, format!("service {name} is gone: somebody removed it")).next("deploy again")
 }
 
-fn overwritten(what: &str) -> Failure {
+/// Each of [`TRIES`] came too late.
+pub(super) fn overwritten(what: &str) -> Failure {
     Failure::new(Kind::Engine, format!("cannot {what}: somebody wrote each time before us"))
         .next("let the other deployments end, then deploy again")
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::api::{Api, ApiError, filter};
 use super::look::{items, text};
 use crate::report::text::printable;
+use crate::spec::service::STOP_GRACE;
 
 /// Lines of a task's log that a report shows.
 const LOG_LINES: u32 = 12;
@@ -21,8 +22,6 @@ const UNPLACED: Duration = Duration::from_secs(5);
 /// The same while nodes are away that should be there: for a while after an election the new leader knows of none. And so
 /// much longer than its grace may a task take to end that has what this one waits for: a port of its node, or room there.
 const AWAY: Duration = Duration::from_secs(30);
-/// Docker's own. Source: docker service create, `--stop-grace-period`.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// A service as the API has it.
 pub(super) struct Service(Value);
@@ -139,7 +138,7 @@ impl Tasks {
 
     /// Tasks of the spec in force that are not up yet.
     pub(super) fn unfinished(&self) -> Vec<Task<'_>> {
-        let is_wanted = |task: &Task<'_>| !task.has_ended() && task.value["DesiredState"] != "shutdown";
+        let is_wanted = |task: &Task<'_>| !task.has_ended() && !task.is_ending();
         self.all().filter(|task| is_wanted(task) && !task.is_up() && self.is_current(task)).collect()
     }
 
@@ -229,7 +228,7 @@ impl Task<'_> {
 
     /// How long it may take to stop.
     fn grace(&self) -> Duration {
-        self.value["Spec"]["ContainerSpec"]["StopGracePeriod"].as_u64().map_or(GRACE, Duration::from_nanos)
+        self.value["Spec"]["ContainerSpec"]["StopGracePeriod"].as_u64().map_or(STOP_GRACE, Duration::from_nanos)
     }
 
     pub(super) fn has_failed(&self) -> bool {

@@ -64,6 +64,10 @@ pub struct Surroundings<'a> {
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
 }
 
+/// How long the engine, or the swarm, lets a container without `stop_grace_period` take to stop.
+/// Source: docker stop, `--time`; docker service create, `--stop-grace-period`.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
+
 /// Every key of `container:` that is read here (`image` is read beside it).
 pub const KEYS: &[&str] = &[
     "annotations",
@@ -284,9 +288,9 @@ fn can_be_handed_over(field: &mut Field<'_, '_>, service: &Service) {
 }
 
 impl Service {
-    /// `stop_grace_period`; the engine's default is 10 s.
+    /// `stop_grace_period`, or [`STOP_GRACE`].
     pub fn stop_grace(&self) -> Duration {
         let seconds = self.body.stop_timeout.and_then(|seconds| u64::try_from(seconds).ok());
-        seconds.map_or(Duration::from_secs(10), Duration::from_secs)
+        seconds.map_or(STOP_GRACE, Duration::from_secs)
     }
 }
