@@ -25,13 +25,18 @@ const IN_FLIGHT: u64 = 24 * 1024 * 1024;
 const CONNECTIONS: usize = 4;
 /// Most connections.
 const MOST_CONNECTIONS: usize = 16;
+/// Ranges of an object that are no further apart are fetched as one, and what is between them is dropped: a tar header
+/// costs less than a request. Measured with `benches/images`: 151 requests instead of 170 for 20 layers.
+const GAP: u64 = 64 * 1024;
 
 /// Ranges of an archive that are being read, in order.
 pub struct Transfer {
     archive: Archive,
     wanted: VecDeque<Range<u64>>,
+    /// What is yet to be fetched from an object.
+    spans: VecDeque<Range<u64>>,
     parts: VecDeque<Part>,
-    front: VecDeque<Bytes>,
+    come: Come,
     held: u64,
     in_flight: u64,
     connections: usize,
@@ -42,18 +47,20 @@ pub struct Transfer {
 }
 
 struct Part {
-    length: u64,
+    range: Range<u64>,
     bytes: AbortOnDropHandle<Result<Vec<Bytes>, S3Error>>,
 }
 
 impl Transfer {
     /// Nothing is read before the first call of [`Self::next`].
     pub fn new(archive: Archive, ranges: impl IntoIterator<Item = Range<u64>>) -> Self {
+        let wanted: VecDeque<_> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
         Self {
             archive,
-            wanted: ranges.into_iter().filter(|range| !range.is_empty()).collect(),
+            spans: spans(&wanted),
+            wanted,
             parts: VecDeque::new(),
-            front: VecDeque::new(),
+            come: Come::default(),
             held: 0,
             in_flight: 0,
             connections: CONNECTIONS,
@@ -87,7 +94,10 @@ impl Transfer {
     }
 
     async fn next_of_object(&mut self, s3: &S3, object: &S3Object) -> Result<Option<Bytes>, ReadError> {
-        while self.front.is_empty() {
+        loop {
+            if let Some(chunk) = self.come.next(&mut self.wanted) {
+                return Ok(Some(chunk));
+            }
             self.in_flight -= std::mem::take(&mut self.held);
             self.adapt();
             self.begin_parts(s3, object);
@@ -95,11 +105,10 @@ impl Transfer {
             if !part.bytes.is_finished() && self.connections < MOST_CONNECTIONS {
                 self.connections += 1;
             }
-            let bytes = part.bytes.await.map_err(ReadError::new)?;
-            self.held = part.length;
-            self.front = bytes.map_err(ReadError::new)?.into();
+            let chunks = part.bytes.await.map_err(ReadError::new)?.map_err(ReadError::new)?;
+            self.held = part.range.end - part.range.start;
+            self.come = Come { at: part.range.start, chunks: chunks.into() };
         }
-        Ok(self.front.pop_front())
     }
 
     /// Fewer connections after one broke.
@@ -114,17 +123,17 @@ impl Transfer {
     /// As many parts as connections and memory allow.
     fn begin_parts(&mut self, s3: &S3, object: &S3Object) {
         while self.parts.len() < self.connections {
-            let Some(range) = self.wanted.front_mut() else { return };
+            let Some(range) = self.spans.front_mut() else { return };
             // Objects are stored in parts of 8 MiB as most tools upload them: a range over two of them costs twice.
             let end = (range.start + 1).next_multiple_of(self.part_size).min(range.end);
             let length = end - range.start;
             if self.in_flight + length > IN_FLIGHT && !self.parts.is_empty() {
                 return;
             }
-            let part = range.start..range.start + length;
-            range.start = part.end;
+            let part = range.start..end;
+            range.start = end;
             if range.is_empty() {
-                self.wanted.pop_front();
+                self.spans.pop_front();
             }
             self.begun += 1;
             if self.begun.is_multiple_of(CONNECTIONS) {
@@ -132,8 +141,113 @@ impl Transfer {
             }
             self.in_flight += length;
             let (s3, object, breaks) = (s3.clone(), object.clone(), self.breaks.clone());
-            let bytes = AbortOnDropHandle::new(tokio::spawn(async move { s3.part(&object, part, breaks).await }));
-            self.parts.push_back(Part { length, bytes });
+            let fetched = part.clone();
+            let bytes = AbortOnDropHandle::new(tokio::spawn(async move { s3.part(&object, fetched, breaks).await }));
+            self.parts.push_back(Part { range: part, bytes });
+        }
+    }
+}
+
+/// What must be fetched for these ranges, in their order: those that follow one another closely are one.
+fn spans(wanted: &VecDeque<Range<u64>>) -> VecDeque<Range<u64>> {
+    let mut spans: VecDeque<Range<u64>> = VecDeque::new();
+    for range in wanted {
+        match spans.back_mut().filter(|last| (last.end..=last.end + GAP).contains(&range.start)) {
+            Some(last) => last.end = range.end,
+            None => spans.push_back(range.clone()),
+        }
+    }
+    spans
+}
+
+/// What has come of an object and was not handed out.
+#[derive(Default)]
+struct Come {
+    /// Where it begins.
+    at: u64,
+    chunks: VecDeque<Bytes>,
+}
+
+impl Come {
+    /// The next bytes of the first wanted range, which becomes shorter; what lies before it is dropped.
+    fn next(&mut self, wanted: &mut VecDeque<Range<u64>>) -> Option<Bytes> {
+        let range = wanted.front_mut()?;
+        while let Some(mut chunk) = self.chunks.pop_front() {
+            let before = chunk.split_to(count(range.start - self.at, &chunk));
+            let here = chunk.split_to(count(range.end - range.start, &chunk));
+            self.at += (before.len() + here.len()) as u64;
+            if !chunk.is_empty() {
+                self.chunks.push_front(chunk);
+            }
+            if !here.is_empty() {
+                range.start += here.len() as u64;
+                if range.is_empty() {
+                    wanted.pop_front();
+                }
+                return Some(here);
+            }
+        }
+        None
+    }
+}
+
+/// So many bytes of a chunk, or all.
+fn count(bytes: u64, chunk: &Bytes) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX).min(chunk.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn spans_of(wanted: &[Range<u64>]) -> Vec<Range<u64>> {
+        spans(&wanted.iter().cloned().collect()).into()
+    }
+
+    #[test]
+    fn layers_that_follow_one_another_are_fetched_as_one() {
+        assert_eq!(spans_of(&[512..1000, 1536..3000, 3000..4000, 200_000..200_001]), [512..4000, 200_000..200_001]);
+    }
+
+    #[test]
+    fn what_lies_far_apart_or_comes_again_or_earlier_is_fetched_on_its_own() {
+        let far = 1000 + GAP + 1;
+        let ranges = [0..1000, far..far + 10, far..far + 10, 2000..3000, 2999..4000];
+        assert_eq!(spans_of(&ranges), ranges);
+        assert_eq!(spans_of(&[0..1000, far - 1..far, 0..9]), [0..far, 0..9], "just near enough");
+    }
+
+    #[test]
+    fn nothing_is_handed_out_where_nothing_is_wanted() {
+        let mut come = Come { at: 0, chunks: VecDeque::from([Bytes::from_static(b"bytes")]) };
+        assert_eq!(come.next(&mut VecDeque::new()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_bytes_of_each_range_are_handed_out_in_order_and_never_two_ranges_at_once(
+            ranges in proptest::collection::vec((0_u64..3 * GAP, 1_u64..5000), 0..12),
+            (part, piece) in (1_usize..200_000, 1_usize..100_000),
+        ) {
+            let wanted: VecDeque<_> = ranges.iter().map(|(start, length)| *start..start + length).collect();
+            let object = |range: Range<u64>| range.map(|at| (at % 251) as u8).collect::<Vec<u8>>();
+            let (mut left, mut handed_out) = (wanted.clone(), Vec::new());
+            for span in spans(&wanted) {
+                for at in (span.start..span.end).step_by(part) {
+                    let bytes = object(at..span.end.min(at + part as u64));
+                    let chunks = bytes.chunks(piece).map(Bytes::copy_from_slice).collect();
+                    let mut come = Come { at, chunks };
+                    while let (Some(first), Some(chunk)) = (left.front().cloned(), come.next(&mut left)) {
+                        prop_assert_eq!(chunk.to_vec(), object(first.start..first.start + chunk.len() as u64));
+                        prop_assert!(chunk.len() as u64 <= first.end - first.start);
+                        handed_out.extend_from_slice(&chunk);
+                    }
+                }
+            }
+            prop_assert!(left.is_empty());
+            prop_assert_eq!(handed_out, wanted.into_iter().flat_map(object).collect::<Vec<u8>>());
         }
     }
 }

@@ -73,11 +73,24 @@ fn an_image_of_known_layers_travels_as_its_config_alone() {
 
 #[test]
 fn large_layers_travel_in_parcels_of_their_own_and_small_ones_together() {
-    let image = image(&[FIRST_PARCEL, 5, PARCEL, 7, 8]);
+    let image = image(&[FIRST_PARCEL, 5, LARGEST_PARCEL, 7, 8]);
     let delta = Delta::whole(&image);
     assert_eq!(places(&parcels(&delta, GRAPH)), [vec![0], vec![1, 2], vec![3, 4]]);
-    assert_eq!(delta.missing(GRAPH).copies, FIRST_PARCEL + PARCEL + 5, "two parcels are in the engine at one time");
-    assert_eq!(delta.missing(ImageStore::Containerd).copies, FIRST_PARCEL + PARCEL + 20, "it keeps what arrived");
+    let copies = FIRST_PARCEL + LARGEST_PARCEL + 5;
+    assert_eq!(delta.missing(GRAPH).copies, copies, "two parcels are in the engine at one time");
+    assert_eq!(delta.missing(ImageStore::Containerd).copies, copies + 15, "it keeps what arrived");
+}
+
+#[test]
+fn parcels_grow_with_what_was_sent_before_them_and_become_smaller_towards_the_end() {
+    let counts = |known| {
+        let image = image(&[52_000_000; 20]);
+        let delta = Delta::new(&image, &engine_with(&image, known));
+        places(&parcels(&delta, GRAPH)).iter().map(Vec::len).collect::<Vec<_>>()
+    };
+    assert_eq!(counts(0), [1, 1, 1, 2, 3, 4, 4, 2, 2]);
+    assert_eq!(counts(10), [1, 1, 1, 2, 3, 2]);
+    assert_eq!(counts(19), [1]);
 }
 
 #[test]
