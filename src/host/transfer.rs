@@ -152,7 +152,8 @@ impl Transfer {
 fn spans(wanted: &VecDeque<Range<u64>>) -> VecDeque<Range<u64>> {
     let mut spans: VecDeque<Range<u64>> = VecDeque::new();
     for range in wanted {
-        match spans.back_mut().filter(|last| (last.end..=last.end + GAP).contains(&range.start)) {
+        let is_near = |last: &&mut Range<u64>| range.start.checked_sub(last.end).is_some_and(|gap| gap <= GAP);
+        match spans.back_mut().filter(is_near) {
             Some(last) => last.end = range.end,
             None => spans.push_back(range.clone()),
         }
