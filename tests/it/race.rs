@@ -94,7 +94,8 @@ fn what_a_killed_load_left_goes_with_the_next_event_although_that_one_loads_noth
     Layered::web(&format!("{name}:1"), "one").write(&path);
     let first = world.put("releases", &format!("{name}-1.tar"), &path);
     let second = Layered::web(&format!("{name}:2"), "two").below(name.as_bytes(), 17_000_000);
-    second.below(b"and more", 17_000_000).write(&path);
+    // So much that it is still on its way at the end: an engine ends a load that it was given whole, whoever is killed.
+    second.below(b"and more", 100_000_000).write(&path);
     let second = world.put("releases", &format!("{name}-2.tar"), &path);
     let health = "health: {http: /healthz, timeout: 20s}";
     let mut bundle = Bundle::container(&name, &service(&first), health);
