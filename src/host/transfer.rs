@@ -36,7 +36,7 @@ pub struct Transfer {
     /// What is yet to be fetched from an object.
     spans: VecDeque<Range<u64>>,
     parts: VecDeque<Part>,
-    come: Come,
+    fetched: Fetched,
     held: u64,
     in_flight: u64,
     connections: usize,
@@ -47,7 +47,8 @@ pub struct Transfer {
 }
 
 struct Part {
-    range: Range<u64>,
+    start: u64,
+    length: u64,
     bytes: AbortOnDropHandle<Result<Vec<Bytes>, S3Error>>,
 }
 
@@ -60,7 +61,7 @@ impl Transfer {
             spans: spans(&wanted),
             wanted,
             parts: VecDeque::new(),
-            come: Come::default(),
+            fetched: Fetched::default(),
             held: 0,
             in_flight: 0,
             connections: CONNECTIONS,
@@ -95,7 +96,7 @@ impl Transfer {
 
     async fn next_of_object(&mut self, s3: &S3, object: &S3Object) -> Result<Option<Bytes>, ReadError> {
         loop {
-            if let Some(chunk) = self.come.next(&mut self.wanted) {
+            if let Some(chunk) = self.fetched.next(&mut self.wanted) {
                 return Ok(Some(chunk));
             }
             self.in_flight -= std::mem::take(&mut self.held);
@@ -106,8 +107,8 @@ impl Transfer {
                 self.connections += 1;
             }
             let chunks = part.bytes.await.map_err(ReadError::new)?.map_err(ReadError::new)?;
-            self.held = part.range.end - part.range.start;
-            self.come = Come { at: part.range.start, chunks: chunks.into() };
+            self.held = part.length;
+            self.fetched = Fetched { at: part.start, chunks: chunks.into() };
         }
     }
 
@@ -130,8 +131,7 @@ impl Transfer {
             if self.in_flight + length > IN_FLIGHT && !self.parts.is_empty() {
                 return;
             }
-            let part = range.start..end;
-            range.start = end;
+            let start = std::mem::replace(&mut range.start, end);
             if range.is_empty() {
                 self.spans.pop_front();
             }
@@ -141,9 +141,8 @@ impl Transfer {
             }
             self.in_flight += length;
             let (s3, object, breaks) = (s3.clone(), object.clone(), self.breaks.clone());
-            let fetched = part.clone();
-            let bytes = AbortOnDropHandle::new(tokio::spawn(async move { s3.part(&object, fetched, breaks).await }));
-            self.parts.push_back(Part { range: part, bytes });
+            let bytes = AbortOnDropHandle::new(tokio::spawn(async move { s3.part(&object, start..end, breaks).await }));
+            self.parts.push_back(Part { start, length, bytes });
         }
     }
 }
@@ -163,13 +162,13 @@ fn spans(wanted: &VecDeque<Range<u64>>) -> VecDeque<Range<u64>> {
 
 /// What has come of an object and was not handed out.
 #[derive(Default)]
-struct Come {
+struct Fetched {
     /// Where it begins.
     at: u64,
     chunks: VecDeque<Bytes>,
 }
 
-impl Come {
+impl Fetched {
     /// The next bytes of the first wanted range, which becomes shorter; what lies before it is dropped.
     fn next(&mut self, wanted: &mut VecDeque<Range<u64>>) -> Option<Bytes> {
         let range = wanted.front_mut()?;
@@ -222,8 +221,8 @@ mod tests {
 
     #[test]
     fn nothing_is_handed_out_where_nothing_is_wanted() {
-        let mut come = Come { at: 0, chunks: VecDeque::from([Bytes::from_static(b"bytes")]) };
-        assert_eq!(come.next(&mut VecDeque::new()), None);
+        let mut fetched = Fetched { at: 0, chunks: VecDeque::from([Bytes::from_static(b"bytes")]) };
+        assert_eq!(fetched.next(&mut VecDeque::new()), None);
     }
 
     proptest! {
@@ -239,8 +238,8 @@ mod tests {
                 for at in (span.start..span.end).step_by(part) {
                     let bytes = object(at..span.end.min(at + part as u64));
                     let chunks = bytes.chunks(piece).map(Bytes::copy_from_slice).collect();
-                    let mut come = Come { at, chunks };
-                    while let (Some(first), Some(chunk)) = (left.front().cloned(), come.next(&mut left)) {
+                    let mut fetched = Fetched { at, chunks };
+                    while let (Some(first), Some(chunk)) = (left.front().cloned(), fetched.next(&mut left)) {
                         prop_assert_eq!(chunk.to_vec(), object(first.start..first.start + chunk.len() as u64));
                         prop_assert!(chunk.len() as u64 <= first.end - first.start);
                         handed_out.extend_from_slice(&chunk);

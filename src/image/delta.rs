@@ -17,8 +17,8 @@ use crate::spec::types::ContentDigest;
 /// The first parcel is closed as soon as it has so many bytes of layers: the engine has nothing to do before.
 const FIRST_PARCEL: u64 = 16 * 1024 * 1024;
 /// Each parcel costs the engine a process and an image of its own, so a later one has as much as all before it, up to so
-/// many bytes: while the engine registers one, the next has just the time to travel. Measured with `benches/images`:
-/// parcels of 96 MiB throughout took 1.05 of the time.
+/// many bytes: while the engine registers one, the next has just the time to travel. Measured with `benches/images`
+/// on 20.10: parcels of 96 MiB throughout, and a fetch for each layer, took 1.05 of the time.
 const LARGEST_PARCEL: u64 = 384 * 1024 * 1024;
 /// Nothing travels while the last one is registered, so they become smaller towards the end, down to so many bytes.
 const LAST_PARCEL: u64 = 96 * 1024 * 1024;
@@ -145,8 +145,9 @@ impl<'a> Delta<'a> {
         let (mut ranges, mut start, mut closed, mut bytes) = (Vec::new(), all.start, 0, 0);
         for (at, layer) in self.missing_layers() {
             bytes += layer.size;
-            let enough = closed.clamp(FIRST_PARCEL, LARGEST_PARCEL).min(((total - closed) / 2).max(LAST_PARCEL));
-            if bytes >= enough && at + 1 < all.end {
+            let as_much_as_before = closed.clamp(FIRST_PARCEL, LARGEST_PARCEL);
+            let half_of_the_rest = ((total - closed) / 2).max(LAST_PARCEL);
+            if bytes >= as_much_as_before.min(half_of_the_rest) && at + 1 < all.end {
                 ranges.push(start..at + 1);
                 closed += bytes;
                 (start, bytes) = (at + 1, 0);
