@@ -116,7 +116,7 @@ fn the_ready_made_revision_is_deployed_twice_and_a_broken_one_is_rolled_back() {
     let failed = bundle.deployment("d-TEST00003").hook("ApplicationStart");
     failed.exits(8).says("non-zero exit (3)").says("cannot reach the database").says("old service: web");
     assert_eq!(image_id("web"), running, "the release before is in force");
-    cluster.wait_for("the tasks before", || cluster.tasks(1, "web") == vec![format!("{running} Running"); 2]);
+    cluster.wait_for_tasks(1, "web", &running, 2);
     bundle.hook("ApplicationStop").exits(0).says("nothing to do");
     cluster.docker(1, &["service", "rm", "web"]);
 }
@@ -191,13 +191,13 @@ fn a_broken_release_exits_with_8_where_docker_service_update_exits_with_0_and_bo
         .says("| no database")
         .says(&format!("old service: {name}"));
     assert_eq!(image_id(&name), good);
-    cluster.wait_for("the task before", || cluster.tasks(1, &name) == [format!("{good} Running")]);
+    cluster.wait_for_tasks(1, &name, &good, 1);
 
     let id = cluster.docker(1, &["images", "--no-trunc", "--quiet", &format!("{name}:2")]);
     let theirs = cluster.docker_may_fail(1, &["service", "update", "--image", &id, &name]);
     assert!(theirs.is_ok_and(|said| said.contains("rollback")), "docker calls that a success");
     assert_eq!(image_id(&name), good);
-    cluster.wait_for("the task before", || cluster.tasks(1, &name) == [format!("{good} Running")]);
+    cluster.wait_for_tasks(1, &name, &good, 1);
 
     // The release before again, while the swarm may still be at its rollback: that is what it went back to.
     web(&format!("{name}:1"), "one").write_into(&bundle.path());

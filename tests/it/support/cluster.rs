@@ -186,6 +186,36 @@ impl Cluster {
         tasks
     }
 
+    /// Waits until a service runs so many tasks of an image and no others: as long as a swarm may be without a leader,
+    /// and a minute more.
+    #[track_caller]
+    pub fn wait_for_tasks(&self, node: usize, service: &str, image: &str, count: usize) {
+        let began = Instant::now();
+        while self.tasks(node, service) != vec![format!("{image} Running"); count] {
+            if began.elapsed() > Duration::from_secs(180) {
+                panic!("{count} tasks of {image} do not run:\n{}", self.described(node, service));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// What a swarm says of a service, and the last words of its engines.
+    fn described(&self, node: usize, service: &str) -> String {
+        let tasks = "{{.ID}} {{.Name}} {{.Node}} {{.Image}} {{.DesiredState}} {{.CurrentState}} {{.Error}}";
+        let asked = [
+            &["service", "ps", "--no-trunc", "--format", tasks, service][..],
+            &["service", "inspect", "--format", "{{json .}}", service],
+            &["node", "ls"],
+        ];
+        let said = asked.map(|question| self.docker_may_fail(node, question).unwrap_or_else(|error| error));
+        let logs = (1..=self.count).map(|node| {
+            let log = std::fs::read_to_string(self.folder.join(format!("{node}/log"))).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().filter(|line| !line.contains("level=info")).collect();
+            format!("node {node}:\n{}", lines[lines.len().saturating_sub(10)..].join("\n"))
+        });
+        said.into_iter().chain(logs).collect::<Vec<_>>().join("\n")
+    }
+
     /// A field of a service.
     #[track_caller]
     pub fn service(&self, node: usize, service: &str, template: &str) -> String {

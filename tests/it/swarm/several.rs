@@ -116,7 +116,7 @@ fn three_managers_at_once_make_one_update_and_report_the_same_end() {
     let outcomes = deploy(&broken);
     assert_eq!(exit_codes(&outcomes), [Some(8); 3], "{outcomes:#?}");
     assert_eq!(cluster.service(1, &name, "{{.Spec.TaskTemplate.ContainerSpec.Image}}"), image);
-    cluster.wait_for("the tasks before", || cluster.tasks(1, &name) == vec![format!("{image} Running"); 3]);
+    cluster.wait_for_tasks(1, &name, &image, 3);
     cluster.docker(1, &["service", "rm", &name]);
 }
 
