@@ -9,6 +9,7 @@ mod look;
 pub mod once;
 mod service;
 mod tasks;
+mod turn;
 mod worker;
 
 use std::time::{Duration, Instant};

@@ -41,11 +41,14 @@ impl ApiError {
         self.message.contains("update out of sequence")
     }
 
-    /// A new leader is being elected.
+    /// A new leader is being elected, or does not answer yet. What is too large, or not known to it, stays so: of a
+    /// leader's answers these two come as 5xx. Source: moby, api/server/httpstatus.
     pub fn is_leaderless(&self) -> bool {
         let words = ["rpc error", "leader", "context deadline", "not a swarm manager", "connection"];
+        let answers = ["code = ResourceExhausted", "code = Unimplemented"];
         self.status.is_some_and(|status| status >= 500)
             && !self.is_stale()
+            && !answers.iter().any(|code| self.message.contains(code))
             && words.iter().any(|word| self.message.to_lowercase().contains(word))
     }
 
@@ -231,6 +234,8 @@ mod tests {
         let leaderless = error(Some(503), "rpc error: code = Unknown desc = The swarm does not have a leader.");
         assert!(leaderless.is_leaderless() && !leaderless.is_stale());
         assert!(!error(Some(409), "rpc error: code = AlreadyExists").is_leaderless());
+        let refused = "rpc error: code = ResourceExhausted desc = grpc: received message larger than max (5 vs. 4)";
+        assert!(!error(Some(500), refused).is_leaderless(), "it is as large the next time");
         assert!(!error(None, "connection refused").is_leaderless(), "an engine that is gone elects nobody");
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::api::{Api, ApiError};
 use super::look::text;
-use super::service::{PAUSE, TRIES, overwritten};
+use super::turn::in_turn;
 use crate::error::{Failure, Kind};
 use crate::facts::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_SAID, LABEL_TASK};
 use crate::host::creation::Creation;
@@ -18,6 +18,8 @@ use crate::plan::task::swarm::Claim;
 /// What the config holds, for whoever finds it.
 const CONTENT: &str =
     "balehook: who runs a task around a deployment, and how it ended, is in the labels of this config\n";
+/// Between two looks at what another manager has done.
+const PAUSE: Duration = Duration::from_millis(250);
 /// The last lines that are kept with an outcome, in bytes.
 const LINES: usize = 2000;
 
@@ -70,10 +72,10 @@ pub(super) async fn take(
 /// # Errors
 /// [`Kind::Engine`].
 pub(super) async fn close(api: &Api, me: &str, claim: &Claim, failure: Option<&Failure>) -> Result<(), Failure> {
-    for _ in 0..TRIES {
+    in_turn(&format!("tell the other managers how task {} ended", claim.task), async || {
         let found = find(api, claim).await?;
         let Some(found) = found.filter(|found| found.node() == me && found.outcome(claim).is_none()) else {
-            return Ok(());
+            return Ok(Some(()));
         };
         let mut spec = found.0["Spec"].clone();
         spec["Labels"][LABEL_OUTCOME] = if failure.is_none() { "done" } else { "failed" }.into();
@@ -82,12 +84,12 @@ pub(super) async fn close(api: &Api, me: &str, claim: &Claim, failure: Option<&F
         }
         let path = format!("/configs/{}/update?version={}", found.id(), found.0["Version"]["Index"]);
         match api.call(Method::POST, &path, Some(&spec), None).await {
-            Ok(_) => return Ok(()),
-            Err(error) if error.is_stale() => tokio::time::sleep(PAUSE).await,
-            Err(error) => return Err(cannot(claim, &error)),
+            Ok(_) => Ok(Some(())),
+            Err(error) if error.is_stale() => Ok(None),
+            Err(error) => Err(cannot(claim, &error)),
         }
-    }
-    Err(overwritten(&format!("tell the other managers how task {} ended", claim.task)))
+    })
+    .await
 }
 
 /// A claim as the swarm has it.

@@ -6,8 +6,9 @@ use http::{HeaderValue, Method};
 use serde_json::Value;
 
 use super::api::Api;
-use super::service::{self, PAUSE, TRIES};
+use super::service;
 use super::tasks::{Patience, Task, Tasks, log};
+use super::turn::in_turn;
 use crate::error::{Failure, Kind};
 use crate::facts::LABEL_NODE;
 use crate::host::creation::Creation;
@@ -77,21 +78,21 @@ async fn create(
     body: &Value,
     auth: Option<&HeaderValue>,
 ) -> Result<(), Failure> {
-    let mut tries = TRIES;
-    loop {
-        tries -= 1;
-        let error = match api.call(Method::POST, "/services/create", Some(body), auth).await {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
-        };
-        if tries == 0 || error.status != Some(409) {
-            let message = format!("task {task}: cannot create its job: {}", error.message);
-            return Err(Failure::new(Kind::Task, message).next("correct it and deploy again"));
+    in_turn(&format!("create the job of task {task}"), async || {
+        match api.call(Method::POST, "/services/create", Some(body), auth).await {
+            Ok(_) => Ok(Some(())),
+            Err(error) if error.status == Some(409) => {
+                // What cannot be removed is said by the next creation.
+                let _ = api.remove(&format!("/services/{}", request.name)).await;
+                Ok(None)
+            }
+            Err(error) => {
+                let message = format!("task {task}: cannot create its job: {}", error.message);
+                Err(Failure::new(Kind::Task, message).next("correct it and deploy again"))
+            }
         }
-        // What cannot be removed is said by the next creation.
-        let _ = api.remove(&format!("/services/{}", request.name)).await;
-        tokio::time::sleep(PAUSE).await;
-    }
+    })
+    .await
 }
 
 /// Waits for its end, and reads its output then. Returns how it failed, where it did.
@@ -109,7 +110,9 @@ async fn to_its_end(
         let Some(mut seen) = seen else {
             return Ok(Some(format!("is lost: somebody removed service {}", request.name)));
         };
-        seen.name_nodes(api).await;
+        if seen.every().next().is_some_and(|found| found.has_ended()) {
+            seen.name_nodes(api).await;
+        }
         let how = seen.every().next().map_or(Look::Waits, |found| look(&found));
         let is_lost = matches!(how, Look::Unplaced(_)) && unplaced.is_over(api, &seen).await;
         let (how, patience) = match how {

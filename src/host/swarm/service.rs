@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::api::{Api, ApiError};
 use super::look::{items, text};
 use super::tasks::{Service, Tasks};
+use super::turn::in_turn;
 use crate::error::{Failure, Kind};
 use crate::facts::LABEL_SPEC;
 use crate::host::credentials::CredentialSettings;
@@ -15,10 +16,8 @@ use crate::host::registry;
 use crate::plan::swarm::drift::variable;
 use crate::plan::swarm::step::ServiceRequest;
 
-/// How often a write that came too late is tried again.
-pub(super) const TRIES: u32 = 40;
-/// Between two of them.
-pub(super) const PAUSE: Duration = Duration::from_millis(250);
+/// Between two looks at what comes back.
+const PAUSE: Duration = Duration::from_millis(250);
 /// How long an undo waits for the tasks of the spec before: the agent kills us 5 s after its SIGTERM.
 const BACK: Duration = Duration::from_secs(4);
 /// How long they must be up: the swarm may be about to stop one for the task that failed.
@@ -36,20 +35,21 @@ pub(super) async fn create(
 ) -> Result<Vec<String>, Failure> {
     let auth = auth(request, credentials).await?;
     let body = body(api, request, image).await?;
-    for _ in 0..TRIES {
+    let what = format!("create service {}", request.name);
+    in_turn(&what, async || {
         if let Some(found) = find(api, &request.name).await? {
             return match found.label(LABEL_SPEC) == request.digest {
-                true => Ok(vec![format!("another manager created {}", request.name)]),
+                true => Ok(Some(vec![format!("another manager created {}", request.name)])),
                 false => Err(overtaken(&request.name)),
             };
         }
         match api.call(Method::POST, "/services/create", Some(&body), auth.as_ref()).await {
-            Ok(_) => return Ok(Vec::new()),
-            Err(error) if error.status == Some(409) => tokio::time::sleep(PAUSE).await,
-            Err(error) => return Err(refused(&error, &format!("create service {}", request.name))),
+            Ok(_) => Ok(Some(Vec::new())),
+            Err(error) if error.status == Some(409) => Ok(None),
+            Err(error) => Err(refused(&error, &what)),
         }
-    }
-    Err(overwritten(&format!("create service {}", request.name)))
+    })
+    .await
 }
 
 /// Updates the service, unless another manager did with the same spec.
@@ -65,12 +65,15 @@ pub(super) async fn update(
 ) -> Result<Vec<String>, Failure> {
     let auth = auth(request, credentials).await?;
     let body = body(api, request, image).await?;
-    for attempt in 0..TRIES {
+    let what = format!("update service {}", request.name);
+    let mut is_late = false;
+    in_turn(&what, async || {
         let found = find(api, &request.name).await?.ok_or_else(|| gone(&request.name))?;
         let label = found.label(LABEL_SPEC);
-        if label == request.digest && (attempt > 0 || request.before.as_deref() != Some(&request.digest)) {
-            return Ok(vec![format!("another manager updated {}", request.name)]);
+        if label == request.digest && (is_late || request.before.as_deref() != Some(&request.digest)) {
+            return Ok(Some(vec![format!("another manager updated {}", request.name)]));
         }
+        is_late = true;
         if label != request.before.as_deref().unwrap_or_default() {
             return Err(overtaken(&request.name));
         }
@@ -82,12 +85,12 @@ pub(super) async fn update(
             );
         }
         match write(api, &found, &body, "", auth.as_ref()).await {
-            Ok(()) => return Ok(Vec::new()),
-            Err(error) if error.is_stale() => tokio::time::sleep(PAUSE).await,
-            Err(error) => return Err(refused(&error, &format!("update service {}", request.name))),
+            Ok(()) => Ok(Some(Vec::new())),
+            Err(error) if error.is_stale() => Ok(None),
+            Err(error) => Err(refused(&error, &what)),
         }
-    }
-    Err(overwritten(&format!("update service {}", request.name)))
+    })
+    .await
 }
 
 /// Gives the swarm a new token of a registry with the spec as it is: no task restarts.
@@ -96,19 +99,20 @@ pub(super) async fn update(
 /// No credentials can be had; the engine refuses.
 pub async fn refresh(api: &Api, name: &str, registry: &str, credentials: &CredentialSettings) -> Result<(), Failure> {
     let Some(auth) = registry::auth_header(registry, credentials).await? else { return Ok(()) };
-    for _ in 0..TRIES {
-        let Some(found) = find(api, name).await? else { return Ok(()) };
+    let what = format!("renew the token of {registry} for {name}");
+    in_turn(&what, async || {
+        let Some(found) = find(api, name).await? else { return Ok(Some(())) };
         // A write now would make the spec that is rolling out the one to roll back to.
         if matches!(found.update_state(), "updating" | "rollback_started") {
-            return Ok(());
+            return Ok(Some(()));
         }
         match write(api, &found, found.spec(), "", Some(&auth)).await {
-            Ok(()) => return Ok(()),
-            Err(error) if error.is_stale() => tokio::time::sleep(PAUSE).await,
-            Err(error) => return Err(error.failure(&format!("renew the token of {registry} for {name}"))),
+            Ok(()) => Ok(Some(())),
+            Err(error) if error.is_stale() => Ok(None),
+            Err(error) => Err(error.failure(&what)),
         }
-    }
-    Err(overwritten(&format!("renew the token of {registry} for {name}")))
+    })
+    .await
 }
 
 /// Puts the spec before back where `spec` is in force, and waits a little for its tasks.
@@ -116,30 +120,28 @@ pub async fn refresh(api: &Api, name: &str, registry: &str, credentials: &Creden
 /// # Errors
 /// The engine refuses; the service is gone.
 pub(super) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<String>, Failure> {
+    let what = format!("roll {name} back");
     let mut previous: Option<Value> = None;
-    for _ in 0..TRIES {
+    in_turn(&what, async || {
         let found = find(api, name).await?.ok_or_else(|| gone(name))?;
         if found.label(LABEL_SPEC) != spec {
-            match back(api, name, spec).await {
-                Some(said) => return Ok(said),
-                None => continue,
-            }
+            return Ok(back(api, name, spec).await);
         }
         let written = match (found.previous(), &previous) {
             // A rollback of the swarm's own that followed ours has turned it round: it keeps no spec to go back to.
             (None, Some(kept)) => write(api, &found, kept, "", None).await,
             (before, _) => {
-                previous = before.or(previous);
+                previous = before.or(previous.take());
                 write(api, &found, found.spec(), "&rollback=previous", None).await
             }
         };
         match written {
-            Ok(()) => {}
-            Err(error) if error.is_stale() => tokio::time::sleep(PAUSE).await,
-            Err(error) => return Err(error.failure(&format!("roll {name} back"))),
+            Ok(()) => Ok(back(api, name, spec).await),
+            Err(error) if error.is_stale() => Ok(None),
+            Err(error) => Err(error.failure(&what)),
         }
-    }
-    Err(overwritten(&format!("roll {name} back")))
+    })
+    .await
 }
 
 /// What runs of the spec that is in force again, in a line where it is not everything yet; `None` where `spec`, which
@@ -243,10 +245,4 @@ fn overtaken(name: &str) -> Failure {
 
 fn gone(name: &str) -> Failure {
     Failure::new(Kind::Container, format!("service {name} is gone: somebody removed it")).next("deploy again")
-}
-
-/// Each of [`TRIES`] came too late.
-pub(super) fn overwritten(what: &str) -> Failure {
-    Failure::new(Kind::Engine, format!("cannot {what}: somebody wrote each time before us"))
-        .next("let the other deployments end, then deploy again")
 }

@@ -186,8 +186,8 @@ impl Cluster {
         tasks
     }
 
-    /// Waits until a service runs so many tasks of an image and no others: as long as a swarm may be without a leader,
-    /// and a minute more.
+    /// Waits until a service runs so many tasks of an image and no others. The swarm itself may wait for a leader, and
+    /// for a minute for the end of a task that it replaces. Source: swarmkit, orchestrator/restart.
     #[track_caller]
     pub fn wait_for_tasks(&self, node: usize, service: &str, image: &str, count: usize) {
         let began = Instant::now();
