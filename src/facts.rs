@@ -191,6 +191,8 @@ pub struct ContainerFacts {
     pub stop_grace: Duration,
     /// The image as it was created from.
     pub image: String,
+    /// Its service in a Compose project.
+    pub service: Option<String>,
     /// What the kernel hands to it; `None` where the engine publishes its ports.
     pub handed: Option<Handed>,
 }

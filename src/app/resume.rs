@@ -19,7 +19,7 @@ use crate::host::swarm::{self, api::Api};
 use crate::plan::step::Step;
 use crate::plan::swarm::step::SwarmStep;
 use crate::plan::{Action, Plan, compose, recover};
-use crate::release::{Holder, Store};
+use crate::release::{ComposeRelease, Holder, Release, Store};
 use crate::report::log;
 use crate::report::text::{self, Console};
 use crate::spec::types::Name;
@@ -125,13 +125,24 @@ async fn is_down(engine: &Engine, plan: &mut Plan, name: &str, found: Option<&Co
     }
 }
 
-/// Whether any of a project's containers is down that ran when the release was recorded.
-async fn any_is_down(engine: &Engine, plan: &mut Plan, ran: &[String], containers: &[ContainerFacts]) -> bool {
-    let mut any = false;
-    for name in ran {
-        any |= is_down(engine, plan, name, containers.iter().find(|container| container.name == *name)).await;
+/// Brings a project back where any of its containers is down that ran when the release was recorded.
+async fn bring_back(engine: &Engine, plan: &mut Plan, release: &Release, project: &ComposeRelease, facts: &Facts) {
+    let (mut is_any_down, mut down, mut left) = (false, Vec::new(), Vec::new());
+    for name in &release.observed.running {
+        let found = facts.containers.iter().find(|container| container.name == *name);
+        let service = found.filter(|container| !container.is_running()).and_then(|found| found.service.clone());
+        if is_down(engine, plan, name, found).await {
+            is_any_down = true;
+            down.extend(service);
+        } else {
+            left.extend(service);
+        }
     }
-    any
+    // One of its containers was stopped by hand, and another one is down by itself.
+    left.retain(|service| !down.contains(service));
+    if is_any_down {
+        plan.actions.extend(compose::back_but(project, &left).into_iter().map(Action::required));
+    }
 }
 
 /// What the engine and the record have of a name, and where the ports lead.
@@ -171,9 +182,8 @@ async fn everything(engine: &Engine, name: &Name, facts: &Facts) -> Plan {
             && let Some((release, project)) = recorded
             // After ApplicationStop, or `docker compose down`, none is left to be brought back.
             && !facts.containers.is_empty()
-            && any_is_down(engine, &mut plan, &release.observed.running, &facts.containers).await
         {
-            plan.actions.extend(compose::back(project).into_iter().map(Action::required));
+            bring_back(engine, &mut plan, release, project, facts).await;
         }
         return plan;
     }

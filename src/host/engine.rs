@@ -9,6 +9,7 @@ use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use bollard::query_parameters as query;
 
+use super::compose::wait::SERVICE;
 use super::creation::until;
 use crate::error::{Failure, Kind, chain};
 use crate::facts::{self, ContainerFacts, EngineFacts};
@@ -299,6 +300,7 @@ fn container_facts(inspected: ContainerInspectResponse, name: &Name) -> Containe
         stop_grace: seconds.map_or(STOP_GRACE, Duration::from_secs),
         handed: facts::Handed::from_labels(label),
         image: config.image.unwrap_or_default(),
+        service: label(SERVICE),
     }
 }
 

@@ -504,6 +504,11 @@ fn resume_starts_services_that_ran_and_do_not_run_but_not_what_was_stopped_by_ha
     world().docker(&["stop", &id]);
     project.bundle.resume().exits(0).says("was stopped by hand and stays so").says("nothing was left");
     assert_eq!(project.running("web"), "");
+
+    world().crash(&project.running("db"));
+    project.bundle.resume().exits(0).says("was stopped by hand and stays so").says("brought back");
+    assert_ne!(project.running("db"), "");
+    assert_eq!(project.running("web"), "", "nor where another service is brought back");
 }
 
 #[test]

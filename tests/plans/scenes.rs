@@ -135,6 +135,7 @@ pub fn container(name: &str, id: &str, state: &str) -> ContainerFacts {
         deployment: Some("d-OLD".into()),
         stop_grace: Duration::from_secs(20),
         image: pin("1.4.1").argument(),
+        service: None,
         handed: None,
     }
 }

@@ -224,6 +224,7 @@ fn replaced_facts(container: &ContainerSummary) -> ContainerFacts {
         deployment: None,
         stop_grace: Duration::ZERO,
         image: String::new(),
+        service: None,
     }
 }
 

@@ -15,13 +15,21 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Those of `once`; [`Kind::Engine`]: each write came too late.
 pub(super) async fn in_turn<T>(
     what: &str,
+    once: impl AsyncFnMut() -> Result<Option<T>, Failure>,
+) -> Result<T, Failure> {
+    with_pauses(PAUSE, what, once).await
+}
+
+async fn with_pauses<T>(
+    pause: Duration,
+    what: &str,
     mut once: impl AsyncFnMut() -> Result<Option<T>, Failure>,
 ) -> Result<T, Failure> {
     for _ in 0..TRIES {
         if let Some(done) = once().await? {
             return Ok(done);
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
     }
     Err(Failure::new(Kind::Engine, format!("cannot {what}: somebody wrote each time before us"))
         .next("let the other deployments end, then deploy again"))
@@ -31,10 +39,10 @@ pub(super) async fn in_turn<T>(
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_write_that_comes_too_late_is_made_again_until_it_is_taken() {
         let mut calls = 0;
-        let done = in_turn("update service web", async || {
+        let done = with_pauses(Duration::ZERO, "update service web", async || {
             calls += 1;
             Ok((calls == 3).then_some("written"))
         });
@@ -42,17 +50,17 @@ mod tests {
         assert_eq!(calls, 3);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn writes_that_all_come_too_late_end_with_what_could_not_be_done() {
-        let ended = in_turn("update service web", async || Ok(None::<()>)).await;
+        let ended = with_pauses(Duration::ZERO, "update service web", async || Ok(None::<()>)).await;
         let said = ended.err().map(|failure| failure.message);
         assert_eq!(said.as_deref(), Some("cannot update service web: somebody wrote each time before us"));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_refusal_is_not_tried_again() {
         let mut calls = 0;
-        let ended = in_turn("update service web", async || {
+        let ended = with_pauses(Duration::ZERO, "update service web", async || {
             calls += 1;
             Err::<Option<()>, _>(Failure::new(Kind::Container, "bad spec"))
         });

@@ -78,9 +78,21 @@ fn proof_of(release: &ComposeRelease) -> ProjectProof {
 
 /// The previous release's project, as it was.
 pub fn back(previous: &ComposeRelease) -> Vec<Step> {
+    back_but(previous, &[])
+}
+
+/// The same but for services that stay as they are.
+pub fn back_but(previous: &ComposeRelease, left: &[String]) -> Vec<Step> {
     let project = previous.project.clone();
-    let up = ComposeStep::Up { project: project.clone(), within: Some(AT_ONCE), services: Vec::new() };
-    let wait = ComposeStep::Wait { name: project.name.clone(), proof: proof_of(previous) };
+    let mut proof = proof_of(previous);
+    proof.services.retain(|(service, _)| !left.contains(service));
+    if proof.services.is_empty() {
+        return Vec::new();
+    }
+    let names = proof.services.iter().map(|(service, _)| service.clone());
+    let only = if left.is_empty() { Vec::new() } else { names.collect() };
+    let up = ComposeStep::Up { project: project.clone(), within: Some(AT_ONCE), services: Vec::new(), only };
+    let wait = ComposeStep::Wait { name: project.name.clone(), proof };
     vec![Step::Compose(ComposeStep::Place { project }), Step::Compose(up), Step::Compose(wait)]
 }
 
@@ -210,7 +222,12 @@ fn up(
     if !touched.is_empty() {
         plan.interruption = format!("{} while Compose replaces what runs", touched.join(", "));
     }
-    plan.actions.push(Action::required(Step::Compose(ComposeStep::Up { project, within: None, services })));
+    plan.actions.push(Action::required(Step::Compose(ComposeStep::Up {
+        project,
+        within: None,
+        services,
+        only: Vec::new(),
+    })));
 }
 
 /// Copies of releases that are kept no longer.

@@ -30,6 +30,9 @@ pub enum ComposeStep {
         within: Option<u64>,
         /// What becomes of each service.
         services: Vec<ServiceChange>,
+        /// The services that come up, with those that they depend on; all where none is named.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        only: Vec<String>,
     },
     /// Wait until every service is proven.
     Wait {
@@ -123,10 +126,11 @@ impl ComposeStep {
     /// The command line of Compose, where it is one.
     pub fn argv(&self) -> Option<Vec<String>> {
         match self {
-            Self::Up { project, within, .. } => {
+            Self::Up { project, within, only, .. } => {
                 let seconds = within.map(|seconds| seconds.to_string());
                 let mut command = vec!["up", "--detach", "--remove-orphans", "--no-build"];
                 command.extend(seconds.iter().flat_map(|seconds| ["--timeout", seconds]));
+                command.extend(only.iter().map(String::as_str));
                 Some(project.argv(&command))
             }
             Self::Stop { project } => Some(project.argv(&["rm", "--stop", "--force"])),
