@@ -127,20 +127,19 @@ async fn is_down(engine: &Engine, plan: &mut Plan, name: &str, found: Option<&Co
 
 /// Brings a project back where any of its containers is down that ran when the release was recorded.
 async fn bring_back(engine: &Engine, plan: &mut Plan, release: &Release, project: &ComposeRelease, facts: &Facts) {
-    let (mut is_any_down, mut down, mut left) = (false, Vec::new(), Vec::new());
+    let (mut down, mut stopped) = (Vec::new(), Vec::new());
     for name in &release.observed.running {
         let found = facts.containers.iter().find(|container| container.name == *name);
-        let service = found.filter(|container| !container.is_running()).and_then(|found| found.service.clone());
+        let service = found.and_then(|container| container.service.as_deref());
         if is_down(engine, plan, name, found).await {
-            is_any_down = true;
-            down.extend(service);
-        } else {
-            left.extend(service);
+            down.push(service);
+        } else if found.is_some_and(|container| !container.is_running()) {
+            stopped.push(service);
         }
     }
-    // One of its containers was stopped by hand, and another one is down by itself.
-    left.retain(|service| !down.contains(service));
-    if is_any_down {
+    // Of one service a container may have been stopped by hand, and another one be down by itself.
+    let left: Vec<&str> = stopped.into_iter().filter(|service| !down.contains(service)).flatten().collect();
+    if !down.is_empty() {
         plan.actions.extend(compose::back_but(project, &left).into_iter().map(Action::required));
     }
 }

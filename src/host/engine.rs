@@ -9,7 +9,6 @@ use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use bollard::query_parameters as query;
 
-use super::compose::wait::SERVICE;
 use super::creation::until;
 use crate::error::{Failure, Kind, chain};
 use crate::facts::{self, ContainerFacts, EngineFacts};
@@ -20,6 +19,9 @@ pub use images::{Layers, StoreFacts, layers_are};
 
 /// The engine's socket where `DOCKER_HOST` names none.
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// Compose's label with the service's name.
+pub const SERVICE: &str = "com.docker.compose.service";
 
 /// How long a container may take to appear that a killed deployment asked for.
 const LEFT_BEHIND: Duration = Duration::from_secs(5);

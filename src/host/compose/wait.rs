@@ -8,7 +8,7 @@ use bollard::models::{
 };
 
 use crate::error::{Failure, Kind};
-use crate::host::engine::{Engine, label};
+use crate::host::engine::{Engine, SERVICE, label};
 use crate::host::live::log_tail_within;
 use crate::host::probe;
 use crate::host::prove::Check;
@@ -18,9 +18,7 @@ use crate::report::text::shorten;
 use crate::spec::Probe;
 
 /// Compose's label with the project's name.
-pub const PROJECT: &str = "com.docker.compose.project";
-/// Compose's label with the service's name.
-pub const SERVICE: &str = "com.docker.compose.service";
+const PROJECT: &str = "com.docker.compose.project";
 /// Compose's label on what `run` made.
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 

@@ -41,14 +41,14 @@ impl ApiError {
         self.message.contains("update out of sequence")
     }
 
-    /// A new leader is being elected, or does not answer yet. What is too large, or not known to it, stays so: of a
-    /// leader's answers these two come as 5xx. Source: moby, api/server/httpstatus.
+    /// A new leader is being elected, or does not answer yet. What is too large, or not known to it, comes as 5xx too and
+    /// stays so. Source: moby, api/server/httpstatus.
     pub fn is_leaderless(&self) -> bool {
         let words = ["rpc error", "leader", "context deadline", "not a swarm manager", "connection"];
-        let answers = ["code = ResourceExhausted", "code = Unimplemented"];
+        let refusals = ["code = ResourceExhausted", "code = Unimplemented"];
         self.status.is_some_and(|status| status >= 500)
             && !self.is_stale()
-            && !answers.iter().any(|code| self.message.contains(code))
+            && !refusals.iter().any(|code| self.message.contains(code))
             && words.iter().any(|word| self.message.to_lowercase().contains(word))
     }
 

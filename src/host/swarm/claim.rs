@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::api::{Api, ApiError};
 use super::look::text;
-use super::turn::in_turn;
+use super::turn::{PAUSE, in_turn};
 use crate::error::{Failure, Kind};
 use crate::facts::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_SAID, LABEL_TASK};
 use crate::host::creation::Creation;
@@ -18,8 +18,6 @@ use crate::plan::task::swarm::Claim;
 /// What the config holds, for whoever finds it.
 const CONTENT: &str =
     "balehook: who runs a task around a deployment, and how it ended, is in the labels of this config\n";
-/// Between two looks at what another manager has done.
-const PAUSE: Duration = Duration::from_millis(250);
 /// The last lines that are kept with an outcome, in bytes.
 const LINES: usize = 2000;
 

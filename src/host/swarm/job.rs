@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::api::Api;
 use super::service;
 use super::tasks::{Patience, Task, Tasks, log};
-use super::turn::in_turn;
+use super::turn::{PAUSE, TRIES};
 use crate::error::{Failure, Kind};
 use crate::facts::LABEL_NODE;
 use crate::host::creation::Creation;
@@ -78,21 +78,21 @@ async fn create(
     body: &Value,
     auth: Option<&HeaderValue>,
 ) -> Result<(), Failure> {
-    in_turn(&format!("create the job of task {task}"), async || {
-        match api.call(Method::POST, "/services/create", Some(body), auth).await {
-            Ok(_) => Ok(Some(())),
-            Err(error) if error.status == Some(409) => {
-                // What cannot be removed is said by the next creation.
-                let _ = api.remove(&format!("/services/{}", request.name)).await;
-                Ok(None)
-            }
-            Err(error) => {
-                let message = format!("task {task}: cannot create its job: {}", error.message);
-                Err(Failure::new(Kind::Task, message).next("correct it and deploy again"))
-            }
+    let mut tries = TRIES;
+    loop {
+        tries -= 1;
+        let error = match api.call(Method::POST, "/services/create", Some(body), auth).await {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        if tries == 0 || error.status != Some(409) {
+            let message = format!("task {task}: cannot create its job: {}", error.message);
+            return Err(Failure::new(Kind::Task, message).next("correct it and deploy again"));
         }
-    })
-    .await
+        // What cannot be removed is said by the next creation.
+        let _ = api.remove(&format!("/services/{}", request.name)).await;
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// Waits for its end, and reads its output then. Returns how it failed, where it did.

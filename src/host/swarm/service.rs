@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::api::{Api, ApiError};
 use super::look::{items, text};
 use super::tasks::{Service, Tasks};
-use super::turn::in_turn;
+use super::turn::{PAUSE, in_turn};
 use crate::error::{Failure, Kind};
 use crate::facts::LABEL_SPEC;
 use crate::host::credentials::CredentialSettings;
@@ -16,8 +16,6 @@ use crate::host::registry;
 use crate::plan::swarm::drift::variable;
 use crate::plan::swarm::step::ServiceRequest;
 
-/// Between two looks at what comes back.
-const PAUSE: Duration = Duration::from_millis(250);
 /// How long an undo waits for the tasks of the spec before: the agent kills us 5 s after its SIGTERM.
 const BACK: Duration = Duration::from_secs(4);
 /// How long they must be up: the swarm may be about to stop one for the task that failed.
@@ -73,7 +71,6 @@ pub(super) async fn update(
         if label == request.digest && (is_late || request.before.as_deref() != Some(&request.digest)) {
             return Ok(Some(vec![format!("another manager updated {}", request.name)]));
         }
-        is_late = true;
         if label != request.before.as_deref().unwrap_or_default() {
             return Err(overtaken(&request.name));
         }
@@ -86,7 +83,10 @@ pub(super) async fn update(
         }
         match write(api, &found, &body, "", auth.as_ref()).await {
             Ok(()) => Ok(Some(Vec::new())),
-            Err(error) if error.is_stale() => Ok(None),
+            Err(error) if error.is_stale() => {
+                is_late = true;
+                Ok(None)
+            }
             Err(error) => Err(refused(&error, &what)),
         }
     })

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::error::{Failure, Kind};
 
-/// How often they are tried.
-const TRIES: u32 = 40;
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(250);
+/// How often a write that came too late is tried again.
+pub(super) const TRIES: u32 = 40;
+/// Between two tries, and between two looks at what others do.
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
 /// Looks and writes once and again, until it is not too late: `once` has nothing to return where it was.
 ///

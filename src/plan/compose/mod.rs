@@ -82,10 +82,10 @@ pub fn back(previous: &ComposeRelease) -> Vec<Step> {
 }
 
 /// The same but for services that stay as they are.
-pub fn back_but(previous: &ComposeRelease, left: &[String]) -> Vec<Step> {
+pub fn back_but(previous: &ComposeRelease, left: &[&str]) -> Vec<Step> {
     let project = previous.project.clone();
     let mut proof = proof_of(previous);
-    proof.services.retain(|(service, _)| !left.contains(service));
+    proof.services.retain(|(service, _)| !left.contains(&service.as_str()));
     if proof.services.is_empty() {
         return Vec::new();
     }

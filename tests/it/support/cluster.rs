@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::bundle::Bundle;
-use super::world::{command_in, keeper, world};
+use super::world::{command_in, keeper, wait_until, world};
 
 /// Several engines.
 pub struct Cluster {
@@ -96,12 +96,8 @@ impl Cluster {
     /// Waits until `ready`; a minute at most.
     #[track_caller]
     pub fn wait_for(&self, what: &str, ready: impl Fn() -> bool) {
-        let began = Instant::now();
-        while !ready() {
-            let log = || std::fs::read_to_string(self.folder.join("log.txt")).unwrap_or_default();
-            assert!(began.elapsed() < Duration::from_secs(60), "{what} did not come up: {}", log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let log = || std::fs::read_to_string(self.folder.join("log.txt")).unwrap_or_default();
+        wait_until(Duration::from_secs(60), ready, || format!("{what} did not come up: {}", log()));
     }
 
     /// A bundle whose hooks run on a node.
@@ -190,13 +186,9 @@ impl Cluster {
     /// for a minute for the end of a task that it replaces. Source: swarmkit, orchestrator/restart.
     #[track_caller]
     pub fn wait_for_tasks(&self, node: usize, service: &str, image: &str, count: usize) {
-        let began = Instant::now();
-        while self.tasks(node, service) != vec![format!("{image} Running"); count] {
-            if began.elapsed() > Duration::from_secs(180) {
-                panic!("{count} tasks of {image} do not run:\n{}", self.described(node, service));
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let are_there = || self.tasks(node, service) == vec![format!("{image} Running"); count];
+        let said = || format!("{count} tasks of {image} do not run:\n{}", self.described(node, service));
+        wait_until(Duration::from_secs(180), are_there, said);
     }
 
     /// What a swarm says of a service, and the last words of its engines.

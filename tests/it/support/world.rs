@@ -103,12 +103,8 @@ impl World {
 
     /// Waits until `ready`; a minute at most.
     pub fn wait_for(&self, what: &str, ready: impl Fn() -> bool) {
-        let began = Instant::now();
-        while !ready() {
-            let log = || std::fs::read_to_string(self.folder.join("log.txt")).unwrap_or_default();
-            assert!(began.elapsed() < Duration::from_secs(60), "{what} did not come up: {}", log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let log = || std::fs::read_to_string(self.folder.join("log.txt")).unwrap_or_default();
+        wait_until(Duration::from_secs(60), ready, || format!("{what} did not come up: {}", log()));
     }
 
     /// A program inside the world's network.
@@ -340,6 +336,16 @@ impl World {
         self.docker(&["rmi", &reference]);
         let digest = said.split("digest: ").nth(1).and_then(|rest| rest.split_whitespace().next());
         digest.unwrap_or_else(|| panic!("no digest in {said}")).to_owned()
+    }
+}
+
+/// Waits until `ready`; panics with what is `said` when the time is up.
+#[track_caller]
+pub fn wait_until(limit: Duration, ready: impl Fn() -> bool, said: impl Fn() -> String) {
+    let began = Instant::now();
+    while !ready() {
+        assert!(began.elapsed() < limit, "{}", said());
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
