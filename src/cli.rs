@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::spec::types::LifecycleEvent;
+use crate::values::types::LifecycleEvent;
 
 /// Deploys Docker containers from AWS CodeDeploy's lifecycle hooks.
 ///

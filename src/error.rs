@@ -199,3 +199,12 @@ mod tests {
         assert_eq!(codes.len(), Kind::ALL.len());
     }
 }
+
+/// A look that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookFailure {
+    /// Why.
+    pub failure: Failure,
+    /// Somebody was asked and said no; otherwise nobody could be asked, and a dry run may assume.
+    pub definite: bool,
+}

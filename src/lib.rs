@@ -1,15 +1,17 @@
 //! balehook: what AWS CodeDeploy's hooks run on an instance to deploy Docker containers.
 //!
-//! The modules in the order in which one deployment's data goes through them:
-pub mod app;
+//! The modules from the top of the house to its ground floor: each may use those below it, and none above.
+pub mod app; // one file per command: the only place that knows what a dry run is
+pub mod aws; // S3 and ECR
 pub mod cli; // the command line, definitions only
+pub mod config; // appspec.yml and the hook environment → Deployment; every problem at once, with its place
+pub mod deploy; // runs any plan, blind to modes; releases, journal and lock on disk
+pub mod engine; // the Docker API
 pub mod error; // errors by stage, exit codes
-pub mod exec; // runs a plan; undoes it on failure, deadline or SIGTERM
-pub mod facts; // what the host looks like now
-pub mod host; // the effects: engine, object store, credentials, probes
-pub mod image; // references, digests and the index of an image archive: pure
-pub mod input; // appspec.yml and the hook environment, read without judgement
-pub mod plan; // values in, steps out: no I/O, no clock
-pub mod release; // records and the lock on disk
-pub mod report; // what a person sees
-pub mod spec; // the validated Deployment; every problem at once, with its place // the pipe from arguments to the exit code
+pub mod health; // the health checks of all modes
+pub mod images; // archives, the layers that are missing, load and pull
+pub mod modes; // container, Compose and swarm: observe, plan, recover, operate
+pub mod ports; // host ports that the kernel switches from one container to the next
+pub mod tasks; // tasks before and after a deployment
+pub mod ui; // what a person sees: text, JSON, progress, log
+pub mod values; // plain values that refuse what is wrong

@@ -57,7 +57,7 @@ fn the_help_and_the_readme_list_every_exit_code_with_its_meaning() {
 #[test]
 fn the_readme_names_every_option_of_a_container() {
     let readme = include_str!("../README.md");
-    let missing: Vec<_> = balehook::spec::service::KEYS
+    let missing: Vec<_> = balehook::config::service::KEYS
         .iter()
         .filter(|key| !["image", "deploy", "update_config"].contains(key) && !readme.contains(&format!("`{key}`")))
         .collect();

@@ -2,19 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Context;
+use crate::app::Context;
+use crate::aws::s3::S3;
+use crate::config::problem::Problems;
+use crate::config::{Deployment, appspec, validate};
+use crate::deploy::origin::{Asker, MANUAL};
+use crate::deploy::state::Store;
+use crate::engine::Engine;
 use crate::error::{Failure, Kind};
-use crate::host::credentials::CredentialSettings;
-use crate::host::engine::Engine;
-use crate::host::look::Look;
-use crate::host::s3::S3;
-use crate::host::source::Archives;
-use crate::input::appspec;
-use crate::plan::{Asker, MANUAL};
-use crate::release::Store;
-use crate::report::problems;
-use crate::spec::problem::Problems;
-use crate::spec::{Deployment, validate};
+use crate::images::credentials::CredentialSettings;
+use crate::images::source::Archives;
+use crate::modes::observe::Look;
+use crate::ui::problems;
 
 /// Longest list of problems on the console, in bytes.
 const PROBLEMS_TAIL: usize = 1300;

@@ -3,12 +3,12 @@
 use std::io;
 use std::path::Path;
 
-use super::{Context, deployment, say};
+use crate::app::{Context, deployment, say};
 use crate::cli::Format;
 use crate::error::{CHANGES, Failure, Kind};
-use crate::report::text::Console;
-use crate::report::{json, log, problems, text};
-use crate::spec::types::LifecycleEvent;
+use crate::ui::text::Console;
+use crate::ui::{json, log, problems, text};
+use crate::values::types::LifecycleEvent;
 
 /// Prints what `event` would do.
 pub(crate) async fn plan(
@@ -35,14 +35,14 @@ pub(crate) async fn plan(
     }
 }
 
-async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<crate::plan::Plan, Failure> {
+async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<crate::deploy::plan::Plan, Failure> {
     let prepared = deployment::prepare(context, path)?;
     Console::new(&mut io::stderr()).lines(&prepared.warnings);
     let lookup = |name: &str| context.env.lookup(name).map(str::to_owned);
     let facts = prepared.look(&lookup).facts(event).await;
     match facts.failures.iter().find(|failed| failed.definite) {
         Some(failed) => Err(failed.failure.clone()),
-        None => crate::plan::plan(event, &prepared.deployment, &prepared.asker, &facts),
+        None => crate::modes::plan(event, &prepared.deployment, &prepared.asker, &facts),
     }
 }
 

@@ -8,18 +8,21 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UnixDatagram;
 
-use super::resume::{Only, resume};
-use super::{Context, run, say};
+use crate::app::resume::{Only, resume};
+use crate::app::{Context, run, say};
 use crate::error::Kind;
-use crate::host::nat;
+use crate::ports;
 
 /// So long no change may come before we look: whoever flushes rules writes his own next.
 const QUIET: Duration = Duration::from_millis(200);
+
 /// Somebody who never stops writing is not waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+
 /// So long after the last change we are there for the next: the engine writes its rules anew after a firewall's reload,
 /// and systemd starts nothing that is asked for too often.
 const LINGER: Duration = Duration::from_secs(3);
+
 /// After this long it ends: systemd starts it again for the next change.
 const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -41,7 +44,7 @@ async fn look_after(context: &Context, changes: &mut Changes) -> u8 {
     loop {
         let began = Instant::now();
         while changes.within(QUIET).await && began.elapsed() < PATIENCE {}
-        let code = match context.settings.state_dir.join(nat::LOCK).exists() {
+        let code = match context.settings.state_dir.join(ports::LOCK).exists() {
             true => resume(context, Only::Ports).await,
             false => 0,
         };

@@ -4,28 +4,32 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{Context, run};
+use crate::app::{Context, run};
+use crate::aws::s3::S3;
+use crate::deploy::execute;
+use crate::deploy::plan::{Action, Plan};
+use crate::deploy::state::{ComposeRelease, Holder, Release, Store};
+use crate::engine::api::Api;
+use crate::engine::facts::ContainerFacts;
+use crate::engine::{Engine, stopped};
 use crate::error::{Failure, Kind};
-use crate::exec;
-use crate::facts::{ContainerFacts, Facts, Known};
-use crate::host::credentials::CredentialSettings;
-use crate::host::engine::{self, Engine};
-use crate::host::live::LiveHost;
-use crate::host::nat;
-use crate::host::s3::S3;
-use crate::host::source::Archives;
-use crate::host::stopped;
-use crate::host::swarm::{self, api::Api};
-use crate::plan::step::Step;
-use crate::plan::swarm::step::SwarmStep;
-use crate::plan::{Action, Plan, compose, recover};
-use crate::release::{ComposeRelease, Holder, Release, Store};
-use crate::report::log;
-use crate::report::text::{self, Console};
-use crate::spec::types::Name;
+use crate::images::credentials::CredentialSettings;
+use crate::images::source::Archives;
+use crate::modes::facts::Facts;
+use crate::modes::live::LiveHost;
+use crate::modes::operation::Step;
+use crate::modes::swarm::operation::SwarmStep;
+use crate::modes::{compose, container, swarm};
+use crate::ui::text::Console;
+use crate::ui::{log, text};
+use crate::values::known::Known;
+use crate::values::names::{new_name, old_name};
+use crate::values::types::Name;
+use crate::{engine, ports};
 
 /// How long all of it may take.
 const LIMIT: Duration = Duration::from_secs(300);
+
 /// How long an engine may take to write its rules after a firewall was started.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -92,7 +96,7 @@ async fn one(context: &Context, name: &Name, only: Only, console: &mut Console<'
     let mut host = LiveHost::new(name.clone(), engine, archives, credentials, locked, usize::MAX);
     plan.notes.iter().for_each(|note| console.line(note));
     let stop = run::stop_signal(deadline, LIMIT)?;
-    let outcome = exec::run(&plan, &mut host, &mut run::Told { console: &mut *console }, stop).await;
+    let outcome = execute::run(&plan, &mut host, &mut run::Told { console: &mut *console }, stop).await;
     if let Err(failed) = outcome {
         console.lines(&text::failed("resume", name.as_str(), plan.actions.len(), &failed));
         let (kind, what) = match only {
@@ -140,7 +144,7 @@ async fn bring_back(engine: &Engine, plan: &mut Plan, release: &Release, project
     // Of one service a container may have been stopped by hand, and another one be down by itself.
     let left: Vec<&str> = stopped.into_iter().filter(|service| !down.contains(service)).flatten().collect();
     if !down.is_empty() {
-        plan.actions.extend(compose::back_but(project, &left).into_iter().map(Action::required));
+        plan.actions.extend(compose::plan::back_but(project, &left).into_iter().map(Action::required));
     }
 }
 
@@ -148,10 +152,10 @@ async fn bring_back(engine: &Engine, plan: &mut Plan, release: &Release, project
 async fn see(engine: &Engine, store: &Store, name: &Name) -> Result<Facts, Failure> {
     let hello = engine.hello().await?;
     let all = engine.list().await?;
-    let names = [name.to_string(), recover::new_name(name), recover::old_name(name)];
+    let names = [name.to_string(), new_name(name), old_name(name)];
     let ours = engine.ours(&all, name, &names).await?;
     let is_handed = ours.iter().any(|container| container.handed.is_some());
-    let look = nat::look::Look {
+    let look = ports::observe::Look {
         engine: Some(engine),
         api: Some(hello.api),
         name: name.as_str(),
@@ -168,7 +172,7 @@ async fn see(engine: &Engine, store: &Store, name: &Name) -> Result<Facts, Failu
 }
 
 fn ports(name: &Name, facts: &Facts) -> Plan {
-    let recovery = recover::ports(name, facts);
+    let recovery = container::recover::ports(name, facts);
     Plan { notes: recovery.note.into_iter().collect(), actions: recovery.actions, ..Plan::new("resume", name) }
 }
 
@@ -176,8 +180,8 @@ async fn everything(engine: &Engine, name: &Name, facts: &Facts) -> Plan {
     let mut plan = Plan::new("resume", name);
     let recorded = facts.releases.first().and_then(|release| Some((release, release.compose.as_ref()?)));
     if facts.journal.as_ref().is_some_and(|journal| journal.compose.is_some()) || recorded.is_some() {
-        plan.subject = compose::SUBJECT;
-        if !compose::recover(&mut plan, facts, false)
+        plan.subject = compose::plan::SUBJECT;
+        if !compose::plan::recover(&mut plan, facts, false)
             && let Some((release, project)) = recorded
             // After ApplicationStop, or `docker compose down`, none is left to be brought back.
             && !facts.containers.is_empty()
@@ -186,21 +190,21 @@ async fn everything(engine: &Engine, name: &Name, facts: &Facts) -> Plan {
         }
         return plan;
     }
-    let recovery = recover::recover(name, facts);
+    let recovery = container::recover::recover(name, facts);
     plan.notes.extend(recovery.note);
     plan.actions = recovery.actions;
     let recorded = facts.releases.first().map(|release| release.observed.container.as_str());
     if let Some(serving) = recovery.serving.filter(|found| Some(found.id.as_str()) == recorded)
         && is_down(engine, &mut plan, &serving.name, Some(&serving)).await
     {
-        plan.actions.push(Action::required(Step::Start { container: recover::target(&serving) }));
+        plan.actions.push(Action::required(Step::Start { container: container::recover::target(&serving) }));
     }
     plan
 }
 
 /// A registry's token ends with its time, ECR's after 12 hours: a node that needs the image then could not pull it.
 async fn token(engine: &Engine, name: &Name, only_tokens: bool) -> Option<Action> {
-    let registry = swarm::registry_of(&Api::of(engine), name).await?;
+    let registry = swarm::perform::registry_of(&Api::of(engine), name).await?;
     let step = Step::Swarm(SwarmStep::Refresh { service: name.to_string(), registry });
     // At boot what runs is more than a token.
     Some(if only_tokens { Action::required(step) } else { Action::best_effort(step) })

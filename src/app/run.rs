@@ -6,21 +6,24 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::deployment::{self, Prepared};
-use super::{Context, exit_code};
+use crate::app::deployment::Prepared;
+use crate::app::{Context, deployment, exit_code};
+use crate::config::appspec;
+use crate::deploy::execute;
+use crate::deploy::execute::{Done, Failed, Stop, Watcher};
+use crate::deploy::origin::MANUAL;
+use crate::deploy::plan::Plan;
+use crate::deploy::state::{Brought, FORMAT, Holder, Journal, LockedStore};
 use crate::error::{Failure, Kind};
-use crate::exec::{self, Done, Failed, Stop, Watcher};
-use crate::facts::{Facts, ImageFacts};
-use crate::host::live::LiveHost;
-use crate::image::pin::ImagePin;
-use crate::input::appspec;
-use crate::plan::compose::step::ComposeStep;
-use crate::plan::step::Step;
-use crate::plan::{MANUAL, Plan};
-use crate::release::{Brought, FORMAT, Holder, Journal, LockedStore};
-use crate::report::text::Console;
-use crate::report::{log, text};
-use crate::spec::types::LifecycleEvent;
+use crate::images::facts::ImageFacts;
+use crate::modes::compose::operation::ComposeStep;
+use crate::modes::facts::Facts;
+use crate::modes::live::LiveHost;
+use crate::modes::operation::Step;
+use crate::ui::text::Console;
+use crate::ui::{log, text};
+use crate::values::pin::ImagePin;
+use crate::values::types::LifecycleEvent;
 
 /// So long before the deadline a deployment that waits for another one gives up, to say for whom it waited.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -81,7 +84,7 @@ async fn run(context: &Context, event: LifecycleEvent, path: &Path, console: &mu
         prepared.deployment.name,
         asker.deployment
     ));
-    if !crate::host::look::touches_engine(event) {
+    if !crate::modes::observe::touches_engine(event) {
         console.line(&format!("{event}: nothing to do"));
         return Ok(());
     }
@@ -100,7 +103,7 @@ async fn run(context: &Context, event: LifecycleEvent, path: &Path, console: &mu
     let outcome = loop {
         host.sources.clone_from(&plan.sources);
         journal(&host.store, event, &prepared, &plan)?;
-        let outcome = exec::run(&plan, &mut host, &mut Told { console }, stop.as_mut()).await;
+        let outcome = execute::run(&plan, &mut host, &mut Told { console }, stop.as_mut()).await;
         let overtaken = outcome.as_ref().err().map(|failed| &failed.failure).filter(|failure| failure.overtaken);
         let Some(why) = overtaken.filter(|_| !is_anew) else { break outcome };
         console.line(&format!("{why}: planned anew"));
@@ -145,7 +148,7 @@ async fn planned(context: &Context, prepared: &Prepared, event: LifecycleEvent) 
     if let Some(failed) = facts.failures.first() {
         return Err(failed.failure.clone());
     }
-    let plan = crate::plan::plan(event, &prepared.deployment, &prepared.asker, &facts)?;
+    let plan = crate::modes::plan(event, &prepared.deployment, &prepared.asker, &facts)?;
     Ok((facts, plan))
 }
 
@@ -238,7 +241,7 @@ fn reserve(limit: Duration) -> Duration {
 }
 
 /// Resolves when the plan must stop: the deadline, SIGTERM or SIGINT.
-pub(super) fn stop_signal(deadline: Instant, limit: Duration) -> Result<impl Future<Output = Stop>, Failure> {
+pub(crate) fn stop_signal(deadline: Instant, limit: Duration) -> Result<impl Future<Output = Stop>, Failure> {
     let listen = |kind| {
         signal(kind).map_err(|error| Failure::new(Kind::Unexpected, format!("cannot listen for signals: {error}")))
     };
@@ -265,7 +268,7 @@ fn stopped_early(event: LifecycleEvent, why: &Stop) -> Failure {
 }
 
 /// The console as a plan's watcher.
-pub(super) struct Told<'a, 'b> {
+pub(crate) struct Told<'a, 'b> {
     pub console: &'a mut Console<'b>,
 }
 

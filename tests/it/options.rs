@@ -34,23 +34,24 @@ impl Deployed {
 
 /// Creates a container with these lines without starting it.
 fn created(stem: &str, lines: &str) -> Deployed {
-    use balehook::plan::{create, step::ContainerSpec};
+    use balehook::engine::request::ContainerSpec;
+    use balehook::modes::container::create;
     let (world, name) = (world(), world().name(stem));
     let bundle = Bundle::container(&name, &format!("image: {{archive: image.tar}}\n{lines}"), "");
     let (archive, id) = web(&format!("{name}:1"), "one").write_into(&bundle.path());
     world.docker(&["load", "--input", archive.to_str().unwrap()]);
-    let text = balehook::input::appspec::read(&bundle.path()).unwrap();
-    let (deployment, problems) = balehook::spec::validate::validate(&text, &Default::default());
+    let text = balehook::config::appspec::read(&bundle.path()).unwrap();
+    let (deployment, problems) = balehook::config::validate::validate(&text, &Default::default());
     let mode = deployment.unwrap_or_else(|| panic!("{problems:?}")).mode;
-    let balehook::spec::Mode::Container(container) = mode else { panic!("it is container mode") };
+    let balehook::config::Mode::Container(container) = mode else { panic!("it is container mode") };
     let spec = ContainerSpec {
         name: name.clone(),
-        image: balehook::image::pin::ImagePin::Unknown { wanted: id.clone() },
+        image: balehook::values::pin::ImagePin::Unknown { wanted: id.clone() },
         options: create::container_options(&container.service, Some((1, 41))),
         environment: Vec::new(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let engine = balehook::host::engine::Engine::connect(Some(&world.docker_host())).unwrap();
+    let engine = balehook::engine::Engine::connect(Some(&world.docker_host())).unwrap();
     runtime.block_on(engine.create(&spec, format!("{name}:1"))).unwrap();
     let seen: Value = serde_json::from_str::<Value>(&world.docker(&["inspect", &name])).unwrap()[0].clone();
     world.docker(&["rm", &name]);
@@ -346,24 +347,25 @@ fn env_files_of_the_bundle_and_of_s3_are_read_and_environment_wins() {
 
 #[test]
 fn a_container_that_the_engine_finished_after_its_deployment_was_killed_makes_room_and_a_strangers_does_not() {
-    use balehook::plan::{create, step::ContainerSpec};
+    use balehook::engine::request::ContainerSpec;
+    use balehook::modes::container::create;
     let (world, name) = (world(), world().name("late"));
     let bundle = Bundle::container(&name, "image: {archive: image.tar}", "");
     let (archive, _) = web(&format!("{name}:1"), "one").write_into(&bundle.path());
     world.docker(&["load", "--input", archive.to_str().unwrap()]);
     let image = format!("{name}:1");
-    let text = balehook::input::appspec::read(&bundle.path()).unwrap();
-    let (deployment, _) = balehook::spec::validate::validate(&text, &Default::default());
-    let balehook::spec::Mode::Container(container) = deployment.unwrap().mode else { panic!("it is container mode") };
+    let text = balehook::config::appspec::read(&bundle.path()).unwrap();
+    let (deployment, _) = balehook::config::validate::validate(&text, &Default::default());
+    let balehook::config::Mode::Container(container) = deployment.unwrap().mode else { panic!("it is container mode") };
     let mut spec = ContainerSpec {
         name: format!("{name}.balehook-new"),
-        image: balehook::image::pin::ImagePin::Unknown { wanted: image.clone() },
+        image: balehook::values::pin::ImagePin::Unknown { wanted: image.clone() },
         options: create::container_options(&container.service, Some((1, 41))),
         environment: Vec::new(),
     };
-    spec.options.body.labels = Some([(balehook::facts::LABEL_NAME.to_owned(), name.clone())].into());
+    spec.options.body.labels = Some([(balehook::values::labels::LABEL_NAME.to_owned(), name.clone())].into());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let engine = balehook::host::engine::Engine::connect(Some(&world.docker_host())).unwrap();
+    let engine = balehook::engine::Engine::connect(Some(&world.docker_host())).unwrap();
 
     let label = format!("balehook.name={name}");
     let late = world.docker(&["create", "--name", &spec.name, "--label", &label, &image]);

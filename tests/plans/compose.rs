@@ -2,12 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use balehook::facts::{Facts, ImageFacts};
-use balehook::image::pin::ImagePin;
-use balehook::plan::compose::project::{ComposeFacts, Generation, Project, ProjectContainer, ServiceFacts, Tool, Tree};
-use balehook::release::{ComposeRelease, Journal, RecordedProof, Release};
-use balehook::spec::types::{EnvVar, LifecycleEvent, Secret};
-use balehook::spec::{ArchiveLocation, Deployment, ImageNeed, ImageSource};
+use balehook::config::ArchiveLocation;
+use balehook::config::Deployment;
+use balehook::config::ImageNeed;
+use balehook::config::ImageSource;
+use balehook::deploy::state::ComposeRelease;
+use balehook::deploy::state::Journal;
+use balehook::deploy::state::RecordedProof;
+use balehook::deploy::state::Release;
+use balehook::images::facts::ImageFacts;
+use balehook::modes::compose::project::ComposeFacts;
+use balehook::modes::compose::project::Generation;
+use balehook::modes::compose::project::Project;
+use balehook::modes::compose::project::ProjectContainer;
+use balehook::modes::compose::project::ServiceFacts;
+use balehook::modes::compose::project::Tool;
+use balehook::modes::compose::project::Tree;
+use balehook::modes::facts::Facts;
+use balehook::values::pin::ImagePin;
+use balehook::values::types::EnvVar;
+use balehook::values::types::LifecycleEvent;
+use balehook::values::types::Secret;
 
 use crate::scenes::{self, digest, pin};
 

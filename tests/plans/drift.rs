@@ -3,20 +3,30 @@
 
 use std::time::Duration;
 
-use balehook::error::{Failure, Kind};
-use balehook::exec::{self, Fate, Stop, Watcher};
-use balehook::facts::swarm::LeftKind;
-use balehook::host::Host;
-use balehook::image::pin::ImagePin;
-use balehook::plan::Plan;
-use balehook::plan::compose::project::Project;
-use balehook::plan::compose::step::ComposeStep;
-use balehook::plan::handover::HandoverStep;
-use balehook::plan::step::{Bring, ContainerSpec, Proof, Step, Target};
-use balehook::plan::swarm::step::{Converge, SwarmStep};
-use balehook::plan::task::swarm::SwarmWork;
-use balehook::plan::task::{HostCommand, TaskStep};
-use balehook::release::Release;
+use balehook::deploy::execute as exec;
+use balehook::deploy::execute::Fate;
+use balehook::deploy::execute::Stop;
+use balehook::deploy::execute::Watcher;
+use balehook::deploy::host::Host;
+use balehook::deploy::plan::Plan;
+use balehook::deploy::state::Release;
+use balehook::engine::request::ContainerSpec;
+use balehook::engine::request::Target;
+use balehook::error::Failure;
+use balehook::error::Kind;
+use balehook::health::check::Proof;
+use balehook::images::operation::Bring;
+use balehook::modes::compose::operation::ComposeStep;
+use balehook::modes::compose::project::Project;
+use balehook::modes::operation::Step;
+use balehook::modes::swarm::facts::LeftKind;
+use balehook::modes::swarm::operation::Converge;
+use balehook::modes::swarm::operation::SwarmStep;
+use balehook::modes::swarm::task::SwarmWork;
+use balehook::ports::operation::HandoverStep;
+use balehook::tasks::operation::HostCommand;
+use balehook::tasks::operation::TaskStep;
+use balehook::values::pin::ImagePin;
 
 use crate::scenes;
 
@@ -133,8 +143,8 @@ impl Host for Scribe {
                 let v6 = network.subnet6.map(|(first, prefix)| format!(" --ipv6 --subnet {first}/{prefix}"));
                 format!(
                     "docker network create --subnet {first}/{prefix} --gateway {} --ip-range {}{} --opt com.docker.network.bridge.name={} balehook",
-                    balehook::plan::handover::gateway(network),
-                    balehook::plan::handover::ip_range(network),
+                    balehook::ports::operation::gateway(network),
+                    balehook::ports::operation::ip_range(network),
                     v6.unwrap_or_default(),
                     network.bridge
                 )
@@ -314,7 +324,7 @@ fn a_host_receives_exactly_what_every_plan_prints() {
 
 #[test]
 fn whichever_step_fails_what_was_begun_is_undone_in_reverse_and_the_old_container_is_back() {
-    let plan = scenes::planned(balehook::spec::types::LifecycleEvent::ApplicationStart, &scenes::serving());
+    let plan = scenes::planned(balehook::values::types::LifecycleEvent::ApplicationStart, &scenes::serving());
     let cases = [
         ("docker pull", vec![]),
         ("docker tag", vec![]),
@@ -354,7 +364,7 @@ fn whichever_step_fails_what_was_begun_is_undone_in_reverse_and_the_old_containe
 
 #[test]
 fn whichever_step_of_a_project_fails_the_previous_one_comes_back_in_its_own_order() {
-    use balehook::spec::types::LifecycleEvent::ApplicationStart;
+    use balehook::values::types::LifecycleEvent::ApplicationStart;
     let (serving, first) = (crate::compose::serving(), crate::compose::empty());
     let up = "/plugins/docker-compose --project-name web";
     let undone = |facts, fails_at| {
@@ -404,7 +414,7 @@ fn a_handover_that_fails_leads_the_ports_back_before_the_new_container_ends_and_
 
 #[test]
 fn an_undo_that_fails_is_said_and_the_rest_is_still_undone() {
-    let plan = scenes::planned(balehook::spec::types::LifecycleEvent::ApplicationStart, &scenes::serving());
+    let plan = scenes::planned(balehook::values::types::LifecycleEvent::ApplicationStart, &scenes::serving());
     // The second failure waits for the undoing: only there the old container gets its name back.
     let mut host =
         Scribe { fails_at: Some("prove"), then_at: Some("docker rename web.balehook-old web"), ..Scribe::default() };
@@ -419,7 +429,7 @@ fn an_undo_that_fails_is_said_and_the_rest_is_still_undone() {
 
 #[test]
 fn after_the_record_nothing_fails_the_deployment_any_more() {
-    let plan = scenes::planned(balehook::spec::types::LifecycleEvent::ApplicationStart, &scenes::serving());
+    let plan = scenes::planned(balehook::values::types::LifecycleEvent::ApplicationStart, &scenes::serving());
     let mut host = Scribe { fails_at: Some("docker rm --force --volumes web.balehook-old"), ..Scribe::default() };
 
     let (told, outcome) = run(&plan, &mut host);
@@ -430,7 +440,7 @@ fn after_the_record_nothing_fails_the_deployment_any_more() {
 
 #[test]
 fn a_deadline_that_is_up_already_stops_the_plan_before_its_first_step_and_undoes_only_that() {
-    let plan = scenes::planned(balehook::spec::types::LifecycleEvent::ApplicationStart, &scenes::serving());
+    let plan = scenes::planned(balehook::values::types::LifecycleEvent::ApplicationStart, &scenes::serving());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (mut host, mut told) = (Scribe::default(), Told::default());
     let stop = std::future::ready(Stop::Deadline(Duration::from_secs(5)));

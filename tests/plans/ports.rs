@@ -1,7 +1,7 @@
 //! What `resume --ports` does with the scenes of the handover: rules, and nothing else.
 
-use balehook::facts::Facts;
-use balehook::plan::recover;
+use balehook::modes::container::recover;
+use balehook::modes::facts::Facts;
 
 use crate::scenes;
 

@@ -2,18 +2,35 @@
 
 use std::time::Duration;
 
-use balehook::facts::{
-    ContainerFacts, EngineFacts, Facts, Handed, HandoverFacts, ImageFacts, Known, NetworkFacts, Room,
-};
-use balehook::image::delta::Missing;
-use balehook::image::pin::ImagePin;
-use balehook::input::appspec::AppSpecText;
-use balehook::input::hook_env::HookEnv;
-use balehook::plan::{Asker, Plan, plan};
-use balehook::release::{Brought, Journal, Observed, Release, Store};
-use balehook::spec::swarm::FileSource;
-use balehook::spec::types::{ContentDigest, EnvVar, LifecycleEvent, Secret};
-use balehook::spec::{Deployment, Mode, validate};
+use balehook::config::Deployment;
+use balehook::config::Mode;
+use balehook::config::appspec::AppSpecText;
+use balehook::config::hook_env::HookEnv;
+use balehook::config::swarm::FileSource;
+use balehook::config::validate;
+use balehook::deploy::origin::Asker;
+use balehook::deploy::plan::Plan;
+use balehook::deploy::state::Brought;
+use balehook::deploy::state::Journal;
+use balehook::deploy::state::Observed;
+use balehook::deploy::state::Release;
+use balehook::deploy::state::Store;
+use balehook::engine::facts::ContainerFacts;
+use balehook::engine::facts::EngineFacts;
+use balehook::images::delta::Missing;
+use balehook::images::facts::ImageFacts;
+use balehook::images::facts::Room;
+use balehook::modes::facts::Facts;
+use balehook::modes::plan;
+use balehook::ports::facts::HandoverFacts;
+use balehook::ports::facts::NetworkFacts;
+use balehook::values::forward::Handed;
+use balehook::values::known::Known;
+use balehook::values::pin::ImagePin;
+use balehook::values::types::ContentDigest;
+use balehook::values::types::EnvVar;
+use balehook::values::types::LifecycleEvent;
+use balehook::values::types::Secret;
 
 pub const APPSPEC: &str = r#"
 version: 0.0

@@ -2,16 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use balehook::config::swarm::FileKind;
 use balehook::error::Kind;
-use balehook::facts::swarm::{LiveSpec, Role, ServiceFacts, SwarmFacts};
-use balehook::facts::{Facts, Known};
-use balehook::plan::plan;
-use balehook::plan::step::Step;
-use balehook::plan::swarm::step::{ServiceRequest, SwarmStep};
-use balehook::report::text;
-use balehook::spec::swarm::FileKind;
-use balehook::spec::types::LifecycleEvent::ValidateService;
-use balehook::spec::types::LifecycleEvent::{self, AfterInstall, ApplicationStart, ApplicationStop, BeforeInstall};
+use balehook::modes::facts::Facts;
+use balehook::modes::operation::Step;
+use balehook::modes::plan;
+use balehook::modes::swarm::facts::LiveSpec;
+use balehook::modes::swarm::facts::Role;
+use balehook::modes::swarm::facts::ServiceFacts;
+use balehook::modes::swarm::facts::SwarmFacts;
+use balehook::modes::swarm::operation::ServiceRequest;
+use balehook::modes::swarm::operation::SwarmStep;
+use balehook::ui::text;
+use balehook::values::known::Known;
+use balehook::values::types::LifecycleEvent;
+use balehook::values::types::LifecycleEvent::AfterInstall;
+use balehook::values::types::LifecycleEvent::ApplicationStart;
+use balehook::values::types::LifecycleEvent::ApplicationStop;
+use balehook::values::types::LifecycleEvent::BeforeInstall;
+use balehook::values::types::LifecycleEvent::ValidateService;
 use serde_json::{Value, json};
 
 use crate::drift::leaves;

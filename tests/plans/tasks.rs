@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
-use balehook::error::{Failure, Kind};
-use balehook::exec::{self, Fate, Stop};
-use balehook::facts::{Facts, ImageFacts};
-use balehook::image::pin::ImagePin;
-use balehook::plan::step::Step;
-use balehook::plan::task::TaskStep;
-use balehook::plan::{Plan, plan};
-use balehook::report::text;
-use balehook::spec::Deployment;
-use balehook::spec::types::LifecycleEvent;
+use balehook::config::Deployment;
+use balehook::deploy::execute as exec;
+use balehook::deploy::execute::Fate;
+use balehook::deploy::execute::Stop;
+use balehook::deploy::plan::Plan;
+use balehook::error::Failure;
+use balehook::error::Kind;
+use balehook::images::facts::ImageFacts;
+use balehook::modes::facts::Facts;
+use balehook::modes::operation::Step;
+use balehook::modes::plan;
+use balehook::tasks::operation::TaskStep;
+use balehook::ui::text;
+use balehook::values::pin::ImagePin;
+use balehook::values::types::LifecycleEvent;
 
 use crate::drift::{Scribe, Told, run, says};
 use crate::{compose, golden, scenes};

@@ -1,16 +1,29 @@
 //! Tasks around a swarm's service: which manager runs them, as what, and what they leave.
 
-use balehook::error::{Failure, Kind};
-use balehook::exec::{Fate, Stop};
-use balehook::facts::Facts;
-use balehook::facts::swarm::{Left, LeftKind, Role, SwarmFacts};
-use balehook::plan::step::Step;
-use balehook::plan::swarm::step::{ServiceRequest, SwarmStep};
-use balehook::plan::task::TaskStep;
-use balehook::plan::task::swarm::{SwarmTask, SwarmWork};
-use balehook::plan::{Asker, MANUAL, Plan, plan};
-use balehook::report::text;
-use balehook::spec::types::LifecycleEvent::{self, AfterInstall, ApplicationStart, BeforeInstall};
+use balehook::deploy::execute::Fate;
+use balehook::deploy::execute::Stop;
+use balehook::deploy::origin::Asker;
+use balehook::deploy::origin::MANUAL;
+use balehook::deploy::plan::Plan;
+use balehook::error::Failure;
+use balehook::error::Kind;
+use balehook::modes::facts::Facts;
+use balehook::modes::operation::Step;
+use balehook::modes::plan;
+use balehook::modes::swarm::facts::Left;
+use balehook::modes::swarm::facts::LeftKind;
+use balehook::modes::swarm::facts::Role;
+use balehook::modes::swarm::facts::SwarmFacts;
+use balehook::modes::swarm::operation::ServiceRequest;
+use balehook::modes::swarm::operation::SwarmStep;
+use balehook::modes::swarm::task::SwarmTask;
+use balehook::modes::swarm::task::SwarmWork;
+use balehook::tasks::operation::TaskStep;
+use balehook::ui::text;
+use balehook::values::types::LifecycleEvent;
+use balehook::values::types::LifecycleEvent::AfterInstall;
+use balehook::values::types::LifecycleEvent::ApplicationStart;
+use balehook::values::types::LifecycleEvent::BeforeInstall;
 use serde_json::json;
 
 use crate::drift::{Scribe, run, says};

@@ -1,7 +1,7 @@
 //! The filter of compressed archives: bytes come out as they went in, or are refused.
 #![no_main]
 
-use balehook::image::filter::Filter;
+use balehook::images::filter::Filter;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 

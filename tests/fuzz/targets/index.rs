@@ -1,9 +1,12 @@
 //! The index of an archive: whatever the bytes are, it ends in an index or in an error.
 #![no_main]
 
-use balehook::image::archive::{self, ReadAt, ReadError};
-use balehook::image::delta::{Delta, ImageStore};
-use balehook::spec::types::ContentDigest;
+use balehook::images::archive;
+use balehook::images::archive::ReadAt;
+use balehook::images::archive::ReadError;
+use balehook::images::delta::Delta;
+use balehook::images::delta::ImageStore;
+use balehook::values::types::ContentDigest;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 

@@ -1,0 +1,101 @@
+//! The pipe from arguments to the exit code, and the only place that knows what a dry run is.
+
+pub mod deployment;
+pub mod plan;
+pub mod ports;
+pub mod resume;
+pub mod run;
+pub mod status;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::app::resume::Only;
+use crate::cli::{Cli, Command, Settings};
+use crate::config::hook_env::HookEnv;
+use crate::error::{Failure, Kind};
+use crate::ui::text;
+use crate::ui::text::Console;
+use crate::values::types::LifecycleEvent;
+
+/// What every command gets.
+pub(crate) struct Context {
+    /// The command line's settings.
+    pub settings: Settings,
+    /// The hook environment.
+    pub env: HookEnv,
+    /// When we were started: the hook's time runs from here.
+    pub started: Instant,
+}
+
+/// Runs the program.
+pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
+    let started = Instant::now();
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    let argv0 = PathBuf::from(args.first().cloned().unwrap_or_default());
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let context = Context { settings: cli.settings, env: HookEnv::from_vars(vars), started };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let code = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(&context, cli.command, &argv0)),
+        Err(error) => say(&Failure::new(Kind::Unexpected, format!("cannot start: {error}"))),
+    };
+    ExitCode::from(code)
+}
+
+async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> u8 {
+    match command {
+        None => run::hook(context, argv0).await,
+        Some(Command::Hook { location }) => run::hook(context, &location).await,
+        Some(Command::Run { events, file }) => run::by_hand(context, &events, &file.appspec).await,
+        Some(Command::Plan { event, file, format, detailed_exitcode }) => {
+            plan::plan(context, event, &file.appspec, format, detailed_exitcode).await
+        }
+        Some(Command::Check { file, format }) => plan::check(context, &file.appspec, format),
+        Some(Command::Status { format }) => status::status(context, format).await,
+        Some(Command::Resume { ports: true, .. }) => ports::ports(context).await,
+        Some(Command::Resume { tokens: true, .. }) => resume::resume(context, Only::Tokens).await,
+        Some(Command::Resume { .. }) => resume::resume(context, Only::Everything).await,
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Cli::command(), "balehook", &mut io::stdout());
+            0
+        }
+        Some(Command::Man) => match clap_mangen::Man::new(Cli::command()).render(&mut io::stdout()) {
+            Ok(()) => 0,
+            Err(error) => say(&Failure::new(Kind::Unexpected, format!("cannot write the manual page: {error}"))),
+        },
+    }
+}
+
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 })
+}
+
+/// Prints a failure on stderr; returns its exit code.
+pub(crate) fn say(failure: &Failure) -> u8 {
+    Console::new(&mut io::stderr()).lines(&text::failure(failure));
+    failure.kind.exit_code()
+}
+
+/// What a failed event makes of its hook. Those that run from the old revision never fail: as long as no newer one was
+/// installed they would fail every later deployment, for ever.
+pub(crate) const fn exit_code(event: LifecycleEvent, failure: &Failure) -> u8 {
+    match event {
+        LifecycleEvent::ApplicationStop | LifecycleEvent::BeforeBlockTraffic | LifecycleEvent::AfterBlockTraffic => 0,
+        LifecycleEvent::BeforeInstall
+        | LifecycleEvent::AfterInstall
+        | LifecycleEvent::ApplicationStart
+        | LifecycleEvent::ValidateService
+        | LifecycleEvent::BeforeAllowTraffic
+        | LifecycleEvent::AfterAllowTraffic => failure.kind.exit_code(),
+    }
+}

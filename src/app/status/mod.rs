@@ -1,0 +1,32 @@
+//! `status`: what was deployed on this host, as the engine and the kernel have it now.
+
+pub mod observe;
+
+use std::io;
+
+use crate::app::{Context, say};
+use crate::cli::Format;
+use crate::engine::Engine;
+use crate::error::Failure;
+use crate::ui::status;
+use crate::ui::status::Status;
+use crate::ui::text::Console;
+
+/// Prints one entry for each container of ours.
+pub(crate) async fn status(context: &Context, format: Format) -> u8 {
+    match look(context).await {
+        Ok(found) => {
+            let text = match format {
+                Format::Text => status::text(&found),
+                Format::Json => format!("{:#}\n", status::json(&found)),
+            };
+            Console::new(&mut io::stdout()).whole(&text);
+            0
+        }
+        Err(failure) => say(&failure),
+    }
+}
+
+async fn look(context: &Context) -> Result<Vec<Status>, Failure> {
+    Engine::connect(context.env.lookup("DOCKER_HOST"))?.status().await
+}

@@ -1,0 +1,71 @@
+//! What runs of ours, as the engine and the kernel have it.
+
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
+
+use crate::engine::logs::published;
+use crate::engine::{Engine, label};
+use crate::error::Failure;
+use crate::ports::rules::{Family, Route};
+use crate::ports::tables;
+use crate::ui::status::{Ports, Status};
+use crate::values::forward::Handed;
+use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION};
+use crate::{engine, ports};
+
+impl Engine {
+    /// Every container that bears our label, by name.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Engine`].
+    pub async fn status(&self) -> Result<Vec<Status>, Failure> {
+        let mut all = Vec::new();
+        for summary in self.list().await? {
+            let Some(name) = label(&summary, LABEL_NAME) else { continue };
+            let Some(seen) = self.inspect(summary.id.as_deref().unwrap_or_default()).await? else { continue };
+            let ports = self.ports(&summary, &seen, &name).await?;
+            all.push(status(&summary, seen, name, ports));
+        }
+        all.sort_by(|a, b| (&a.name, &a.container).cmp(&(&b.name, &b.container)));
+        Ok(all)
+    }
+
+    async fn ports(
+        &self,
+        summary: &ContainerSummary,
+        seen: &ContainerInspectResponse,
+        name: &str,
+    ) -> Result<Ports, Failure> {
+        let Some(to) = Handed::from_labels(|key| label(summary, key)) else {
+            let ports = seen.network_settings.as_ref().and_then(|settings| settings.ports.as_ref());
+            return Ok(Ports::Published(ports.map(published).unwrap_or_default()));
+        };
+        let ports = to.forwards.iter().map(ToString::to_string).collect();
+        let address = to.addresses();
+        let network = ports::observe::network(self).await?.and_then(|(network, _)| network.ok());
+        let (Some(network), Ok(iptables)) = (network, tables::find().await) else {
+            return Ok(Ports::Handed { ports, address, open: None });
+        };
+        let tables = iptables.tables(Family::V4).await.ok();
+        let route = Route { name: name.to_owned(), to };
+        let open = tables.map(|tables| tables.lead_to(Family::V4, &network, &route));
+        Ok(Ports::Handed { ports, address, open })
+    }
+}
+
+fn status(summary: &ContainerSummary, seen: ContainerInspectResponse, name: String, ports: Ports) -> Status {
+    let state = seen.state.unwrap_or_default();
+    let health = state.health.and_then(|health| health.status).map(|status| status.to_string());
+    Status {
+        name,
+        container: engine::name_of(summary),
+        id: seen.id.unwrap_or_default(),
+        image: seen.config.and_then(|config| config.image).unwrap_or_default(),
+        digest: label(summary, LABEL_DIGEST),
+        state: state.status.map(|status| status.to_string()).unwrap_or_default(),
+        health: health.filter(|health| !matches!(health.as_str(), "" | "none")),
+        started: state.started_at.unwrap_or_default(),
+        deployment: label(summary, LABEL_DEPLOYMENT),
+        revision: label(summary, LABEL_REVISION),
+        ports,
+    }
+}

@@ -1,0 +1,116 @@
+//! ECR: its host names, and a token where no credential helper is configured.
+
+use std::path::Path;
+
+use aws_config::Region;
+use base64::Engine as _;
+
+use crate::aws::config;
+use crate::error::chain;
+use crate::images::credentials::Credential;
+use crate::values::text::{printable, shorten};
+use crate::values::types::Secret;
+
+/// A registry of ECR.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EcrHost {
+    /// The twelve digits of the account.
+    pub account: String,
+    /// As `eu-west-1`.
+    pub region: String,
+    /// A FIPS endpoint.
+    pub fips: bool,
+    /// A dual-stack endpoint.
+    pub dual_stack: bool,
+}
+
+/// Domains of `<account>.dkr.ecr[-fips].<region>.<domain>`: the commercial, Chinese and isolated partitions.
+const DOMAINS: [&str; 6] =
+    ["amazonaws.com", "amazonaws.com.cn", "c2s.ic.gov", "sc2s.sgov.gov", "cloud.adc-e.uk", "csp.hci.ic.gov"];
+/// Domains of `<account>.dkr-ecr[-fips].<region>.<domain>`.
+const DUAL_STACK_DOMAINS: [&str; 2] = ["on.aws", "on.amazonwebservices.com.cn"];
+
+impl EcrHost {
+    /// Reads a registry's host name; `None` for any other registry, `public.ecr.aws` too: that one is pulled from
+    /// anonymously, or with configured credentials.
+    ///
+    /// Source: Amazon ECR private registry and IPv6 (dual-stack) endpoints, AWS General Reference.
+    pub fn parse(host: &str) -> Option<Self> {
+        let (account, rest) = host.split_once('.')?;
+        let is_account = account.len() == 12 && account.bytes().all(|digit| digit.is_ascii_digit());
+        let (dual_stack, rest) = match (rest.strip_prefix("dkr.ecr"), rest.strip_prefix("dkr-ecr")) {
+            (Some(rest), _) => (false, rest),
+            (None, Some(rest)) => (true, rest),
+            (None, None) => return None,
+        };
+        let (fips, rest) = rest.strip_prefix("-fips").map_or((false, rest), |rest| (true, rest));
+        let (region, domain) = rest.strip_prefix('.')?.split_once('.')?;
+        let domains: &[&str] = if dual_stack { &DUAL_STACK_DOMAINS } else { &DOMAINS };
+        let is_region =
+            !region.is_empty() && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        (is_account && is_region && domains.contains(&domain)).then(|| Self {
+            account: account.to_owned(),
+            region: region.to_owned(),
+            fips,
+            dual_stack,
+        })
+    }
+}
+
+/// Asks ECR for a token: the user `AWS` and a password that is valid for 12 hours.
+///
+/// # Errors
+/// The chain of causes, in one line.
+pub async fn authorization_token(host: &EcrHost, server: &str, home: Option<&Path>) -> Result<Credential, String> {
+    let shared = config::defaults(home)
+        .region(Region::new(host.region.clone()))
+        .use_fips(host.fips)
+        .use_dual_stack(host.dual_stack)
+        .load()
+        .await;
+    let answer = aws_sdk_ecr::Client::new(&shared).get_authorization_token().send().await;
+    let answer = answer.map_err(|error| shorten(&printable(&chain(&error)), 300))?;
+    let token = answer.authorization_data().first().and_then(|data| data.authorization_token());
+    let token = token.ok_or("the answer holds no token")?;
+    let pair = base64::engine::general_purpose::STANDARD.decode(token).map_err(|_| "the token is not base64")?;
+    let pair = String::from_utf8(pair).map_err(|_| "the token is not text")?;
+    let (username, password) = pair.split_once(':').ok_or("the token is not `user:password`")?;
+    Ok(Credential { username: username.to_owned(), secret: Secret::new(password), server: server.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn other_registries_are_not_ecr() {
+        for host in [
+            "docker.io",
+            "public.ecr.aws",
+            "12345.dkr.ecr.eu-west-1.amazonaws.com",
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com.evil.test",
+            "123456789012.dkr.ecr.eu-west-1.on.aws",
+            "123456789012.dkr.ecr..amazonaws.com",
+            "123456789012.dkr.ecr-fips.amazonaws.com",
+        ] {
+            assert_eq!(EcrHost::parse(host), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn private_fips_dual_stack_chinese_and_isolated_names_are_read() {
+        for (host, region, fips, dual_stack) in [
+            ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", "eu-west-1", false, false),
+            ("123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1", true, false),
+            ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", "cn-north-1", false, false),
+            ("123456789012.dkr-ecr.eu-central-1.on.aws", "eu-central-1", false, true),
+            ("123456789012.dkr-ecr-fips.us-east-1.on.aws", "us-east-1", true, true),
+            ("123456789012.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn", "cn-north-1", false, true),
+            ("123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov", "us-iso-east-1", false, false),
+        ] {
+            let found = EcrHost::parse(host).unwrap();
+            assert_eq!((found.region.as_str(), found.fips, found.dual_stack), (region, fips, dual_stack), "{host}");
+        }
+    }
+}

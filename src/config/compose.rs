@@ -1,0 +1,71 @@
+//! `x-balehook.compose`, validated.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::config::ImageSource;
+use crate::values::types::Refused;
+
+/// The files that Compose looks for where none is named, in its order; the second of a pair is merged onto the first.
+///
+/// Source: Compose file specification, "The Compose file"; `docker compose` for the override files.
+pub const DEFAULT_FILES: [(&str, &str); 4] = [
+    ("compose.yaml", "compose.override.yaml"),
+    ("compose.yml", "compose.override.yml"),
+    ("docker-compose.yml", "docker-compose.override.yml"),
+    ("docker-compose.yaml", "docker-compose.override.yaml"),
+];
+
+/// A Compose project of this host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compose {
+    /// The project's folder in the bundle, absolute: what is copied, and what relative paths are relative to.
+    pub directory: PathBuf,
+    /// The Compose files, relative to the folder, in order.
+    pub files: Vec<PathBuf>,
+    /// Profiles that are active.
+    pub profiles: Vec<String>,
+    /// Files with variables for the Compose files, relative to the folder; none: `.env` of the folder, as in Compose.
+    pub env_file: Vec<PathBuf>,
+    /// Where the image of a service comes from, where its own `image:` does not say.
+    pub images: BTreeMap<String, ImageSource>,
+    /// How long all services may take to be proven.
+    pub wait_timeout: Duration,
+}
+
+impl Compose {
+    /// As written, in one line.
+    pub fn written(&self, bundle_root: &Path) -> String {
+        let folder = self.directory.strip_prefix(bundle_root).unwrap_or(&self.directory);
+        let files: Vec<String> = self.files.iter().map(|file| folder.join(file).display().to_string()).collect();
+        files.join(" ")
+    }
+}
+
+/// A project's name, which Compose wants in lower case.
+///
+/// # Errors
+/// Why Compose refuses it.
+///
+/// Source: Compose file specification, "Name top-level element".
+pub fn project_name(text: &str) -> Result<(), Refused> {
+    let good = text.bytes().all(|letter| matches!(letter, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
+    match good {
+        true => Ok(()),
+        false => Err(Refused("is no name of a Compose project: lower-case letters, digits, `_` and `-` alone".into())),
+    }
+}
+
+/// A profile's name.
+///
+/// # Errors
+/// Why Compose refuses it.
+pub fn profile(text: &str) -> Result<String, Refused> {
+    let first = text.bytes().next().is_some_and(|letter| letter.is_ascii_alphanumeric());
+    let rest = text.bytes().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, b'_' | b'.' | b'-'));
+    match first && rest {
+        true => Ok(text.to_owned()),
+        false => Err(Refused("is no name of a profile: letters, digits, `_`, `.` and `-`".into())),
+    }
+}

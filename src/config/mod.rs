@@ -1,0 +1,174 @@
+//! The validated deployment: a wrong one cannot be built.
+
+pub mod appspec;
+pub mod compose;
+pub mod env_file;
+pub mod hook_env;
+pub mod interpolate;
+pub mod problem;
+pub mod service;
+pub mod start_first;
+pub mod swarm;
+pub mod task;
+pub mod validate;
+pub mod yaml;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::values::reference::ImageReference;
+use crate::values::types::{ContentDigest, LifecycleEvent, Name, S3Uri};
+
+/// What one `appspec.yml` asks for.
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    /// `x-balehook.name`: the container's name.
+    pub name: Name,
+    /// The bundle's folder: the one with `appspec.yml`.
+    pub bundle_root: PathBuf,
+    /// Which of the three ways.
+    pub mode: Mode,
+    /// `x-balehook.health`.
+    pub health: Health,
+    /// `x-balehook.keep`: releases whose images stay for a rollback, at least 1. Default 3.
+    pub keep: usize,
+    /// `x-balehook.before` and `x-balehook.after`.
+    pub tasks: task::Tasks,
+    /// The `timeout:` of our own hook of each event that has one.
+    pub timeouts: BTreeMap<LifecycleEvent, Duration>,
+}
+
+impl Deployment {
+    /// The time that our hook of an event has; CodeDeploy's default is 3600 s.
+    pub fn timeout(&self, event: LifecycleEvent) -> Duration {
+        self.timeouts.get(&event).copied().unwrap_or(Duration::from_secs(3600))
+    }
+
+    /// The images that tasks have of their own.
+    pub fn task_images(&self) -> Vec<ImageNeed> {
+        self.tasks.all().filter_map(task::Task::need).collect()
+    }
+
+    /// What is deployed, as written: for the record.
+    pub fn source(&self) -> String {
+        match &self.mode {
+            Mode::Container(container) => container.image.written(&self.bundle_root),
+            Mode::Swarm(swarm) => swarm.image.written(&self.bundle_root),
+            Mode::Compose(compose) => compose.written(&self.bundle_root),
+        }
+    }
+}
+
+/// How the application is started.
+#[derive(Debug, Clone)]
+pub enum Mode {
+    /// One container on this host.
+    Container(Box<Container>),
+    /// A service of a swarm.
+    Swarm(Box<swarm::Swarm>),
+    /// A Compose project on this host.
+    Compose(Box<compose::Compose>),
+}
+
+/// `x-balehook.container`.
+#[derive(Debug, Clone)]
+pub struct Container {
+    /// Where the image comes from.
+    pub image: ImageSource,
+    /// Its options.
+    pub service: service::Service,
+}
+
+impl Container {
+    /// Its image.
+    pub fn need(&self) -> ImageNeed {
+        ImageNeed { source: self.image.clone(), platform: self.service.platform.clone() }
+    }
+}
+
+/// One image that a deployment needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageNeed {
+    /// Where it comes from.
+    pub source: ImageSource,
+    /// `linux/arm64`, where one is named.
+    pub platform: Option<String>,
+}
+
+impl ImageNeed {
+    /// As written, with the platform: what tells one need from another.
+    pub fn key(&self, bundle_root: &Path) -> String {
+        let platform = self.platform.as_ref().map(|platform| format!(" for {platform}")).unwrap_or_default();
+        format!("{}{platform}", self.source.written(bundle_root))
+    }
+}
+
+impl ImageSource {
+    /// As written in `appspec.yml`, in one line: the same on whichever host and in whichever folder the bundle lies.
+    pub fn written(&self, bundle_root: &Path) -> String {
+        match self {
+            Self::Registry(reference) => reference.to_string(),
+            Self::Archive { location, reference, id } => {
+                let archive = match location {
+                    ArchiveLocation::File(path) => path.strip_prefix(bundle_root).unwrap_or(path).display().to_string(),
+                    ArchiveLocation::S3(uri) => uri.to_string(),
+                };
+                let reference = reference.as_ref().map(|reference| format!(" {reference}")).unwrap_or_default();
+                format!("{archive}{reference}{}", id.as_ref().map(|id| format!(" {id}")).unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// Where an image comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ImageSource {
+    /// Pulled; a tag is resolved to its digest once.
+    Registry(ImageReference),
+    /// A `docker save` or OCI archive.
+    Archive {
+        /// Where the archive is.
+        location: ArchiveLocation,
+        /// Which image of the archive, where it holds several.
+        reference: Option<ImageReference>,
+        /// Refuse any other image (its config digest).
+        id: Option<ContentDigest>,
+    },
+}
+
+/// Where an archive is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArchiveLocation {
+    /// An absolute path (a path inside the bundle was joined to the bundle's root).
+    File(PathBuf),
+    /// An object in S3.
+    S3(S3Uri),
+}
+
+/// `x-balehook.health`: how the new container is proven.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    /// What is asked; `Auto` where the section names nothing.
+    pub probe: Probe,
+    /// How long the container may take to be proven. Default 60 s.
+    pub timeout: Duration,
+    /// Between two probes, 100 ms to 250 ms. Default 100 ms.
+    pub interval: Duration,
+    /// How long it must stay proven. Default 0.
+    pub stable_for: Duration,
+    /// Good answers in a row that prove it. Default 1, and 3 with `order: start-first`.
+    pub successes: Option<u32>,
+}
+
+/// What is asked of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// The HEALTHCHECK of the service or the image by `exec`; without one: still running after 3 s, no restart.
+    Auto,
+    /// GET answers 2xx or 3xx. The address is an absolute `http://` URL, or a path (`/healthz`) that is asked of the
+    /// first published TCP port.
+    Http(String),
+    /// A TCP connection can be opened: `host:port`, or `:port` of this host's loopback.
+    Tcp(String),
+}

@@ -1,0 +1,154 @@
+//! Problems of a file: collected, never thrown one by one.
+
+use crate::config::yaml::Place;
+
+/// How bad a [`Problem`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Nothing can be deployed.
+    Error,
+    /// It works here; it will surprise somebody, or another agent.
+    Warning,
+}
+
+/// One thing that is wrong in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where the offending key or value starts.
+    pub place: Place,
+    /// The path of keys, as `x-balehook.container.ports[0]`.
+    pub path: String,
+    /// What is wrong, with the offending value.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+/// Most problems that are kept: a file that is garbage must not fill the memory.
+const MOST: usize = 1000;
+
+/// Longest message, in characters: an offending value may be as long as the file.
+const LONGEST: usize = 400;
+
+/// All problems found so far; beyond the first thousand they are only counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems {
+    kept: Vec<Problem>,
+    errors: usize,
+    warnings: usize,
+}
+
+impl Problems {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an error.
+    pub fn error(&mut self, place: Place, path: &str, message: impl Into<String>, help: impl Into<Option<String>>) {
+        self.push(Severity::Error, place, path, message.into(), help.into());
+    }
+
+    /// Adds a warning.
+    pub fn warning(&mut self, place: Place, path: &str, message: impl Into<String>, help: impl Into<Option<String>>) {
+        self.push(Severity::Warning, place, path, message.into(), help.into());
+    }
+
+    fn push(&mut self, severity: Severity, place: Place, path: &str, message: String, help: Option<String>) {
+        match severity {
+            Severity::Error => self.errors += 1,
+            Severity::Warning => self.warnings += 1,
+        }
+        if self.kept.len() < MOST {
+            let (path, message) = (shortened(path), shortened(&message));
+            self.kept.push(Problem { severity, place, path, message, help: help.map(|help| shortened(&help)) });
+        }
+    }
+
+    /// Whether anything forbids a deployment.
+    pub fn has_errors(&self) -> bool {
+        self.errors > 0
+    }
+
+    /// How many forbid a deployment.
+    pub fn errors(&self) -> usize {
+        self.errors
+    }
+
+    /// How many forbid nothing.
+    pub fn warnings(&self) -> usize {
+        self.warnings
+    }
+
+    /// Nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.errors + self.warnings == 0
+    }
+
+    /// Those that were kept, in the file's order.
+    pub fn sorted(&self) -> Vec<&Problem> {
+        let mut all: Vec<&Problem> = self.kept.iter().collect();
+        all.sort_by_key(|problem| problem.place);
+        all
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+/// The known name nearest to `given`, where one is near enough to be meant.
+pub fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+    let reach = |name: &str| 1.max(name.chars().count() / 3);
+    known
+        .iter()
+        .filter(|name| given.len().abs_diff(name.len()) <= reach(name) * 4) // cheap; a letter has at most 4 bytes
+        .map(|name| (strsim::damerau_levenshtein(&given.to_lowercase(), &name.to_lowercase()), *name))
+        .filter(|(distance, name)| *distance <= reach(name))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Place = Place { line: 1, column: 1 };
+
+    #[test]
+    fn a_file_of_garbage_keeps_a_thousand_problems_and_counts_all() {
+        let mut problems = Problems::new();
+        (0..1500).for_each(|_| problems.warning(START, "", "w", None));
+        problems.error(START, "", "e", None);
+        assert_eq!((problems.sorted().len(), problems.warnings(), problems.errors()), (1000, 1500, 1));
+        assert!(problems.has_errors());
+    }
+
+    #[test]
+    fn a_message_with_an_endless_value_is_cut_between_letters() {
+        let mut problems = Problems::new();
+        problems.error(START, "", "é".repeat(10_000), None);
+        assert_eq!(problems.sorted()[0].message.chars().count(), 401);
+    }
+
+    #[test]
+    fn a_name_that_is_far_from_every_known_one_has_no_nearest() {
+        assert_eq!(nearest("zebra", &["ports", "image"]), None);
+        assert_eq!(nearest(&"k".repeat(1_000_000), &["ports"]), None);
+        assert_eq!(nearest("", &["ports"]), None);
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_finds_the_name_that_was_meant() {
+        for (given, meant) in [("prots", "ports"), ("PORTS", "ports"), ("port", "ports"), ("enviroment", "environment")]
+        {
+            assert_eq!(nearest(given, &["image", "environment", "ports"]), Some(meant));
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Each option in Compose's short and long syntax, and what is wrong with a value.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+
+use super::*;
+use crate::engine::request::ContainerOptions;
+use crate::modes::container::create::container_options;
+use crate::modes::container::run_line::run_options;
+
+fn parse_lines(lines: &str) -> (Service, Problems) {
+    let node = Node::parse(lines).unwrap();
+    let mut problems = Problems::new();
+    let lookup = |name: &str| (name == "HOSTED").then(|| "yes".to_owned());
+    let around = Surroundings { bundle_root: Path::new("/bundle"), lookup: &lookup };
+    let service = parse(&node, "c", &around, &mut problems);
+    (service, problems)
+}
+
+#[track_caller]
+fn service(lines: &str) -> Service {
+    let (service, problems) = parse_lines(lines);
+    assert!(problems.is_empty(), "{lines}: {problems:?}");
+    service
+}
+
+#[track_caller]
+fn body(lines: &str) -> Json {
+    serde_json::to_value(service(lines).body).unwrap()
+}
+
+fn why(lines: &str) -> String {
+    let (_, problems) = parse_lines(lines);
+    let each = problems.sorted().into_iter().map(|problem| {
+        format!(
+            "{} {}{}",
+            problem.path,
+            problem.message,
+            problem.help.as_ref().map(|help| format!(" [{help}]")).unwrap_or_default()
+        )
+    });
+    each.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_bad_value_is_named_with_what_to_write() {
+    for (lines, said) in [
+        ("prots: []", "c.prots unknown key `prots` [did you mean `ports`?]"),
+        ("ports: ['99999:80']", "has a bad port `99999`"),
+        ("ports: ['8000-8002:80-81']", "publishes 2 container ports on 3 host ports"),
+        ("ports: ['80:80/icmp']", "unknown protocol `icmp`"),
+        ("ports: ['localhost:80:80']", "bad host address `localhost`"),
+        ("ports: ['80:80', '80:81']", "host port 80 is published twice"),
+        ("ports: [{published: 80}]", "`target` is missing"),
+        ("ports: 80", "a list is expected, not `80`"),
+        ("volumes: ['./data:/data']", "CodeDeploy removes some deployments later"),
+        ("volumes: ['/a:data']", "needs an absolute path in the container"),
+        ("volumes: ['/a:/b:rx']", "unknown mode `rx`"),
+        ("volumes: ['/a:/b', 'c1:/b']", "`/b` is mounted twice"),
+        ("volumes: [{type: bind, source: data, target: /b}]", "a bind mount needs an absolute `source`"),
+        ("volumes: [{type: nfs, target: /b}]", "`nfs` is not known"),
+        ("restart: sometimes", "is no restart policy"),
+        ("restart: on-failure:x", "needs a whole number"),
+        ("stop_signal: SIGFOO", "is no signal"),
+        ("stop_grace_period: 10", "needs a unit: `10s`"),
+        ("mem_limit: 12x", "is no size"),
+        ("cpus: many", "a number from 0 is expected"),
+        ("privileged: maybe", "`true` or `false` is expected"),
+        ("extra_hosts: ['db']", "is no entry for /etc/hosts"),
+        ("dns: [nameserver]", "is no IP address"),
+        ("devices: ['null']", "both paths must be absolute"),
+        ("ulimits: {nofile: {soft: 10, hard: 5}}", "soft limit 10 is above hard limit 5"),
+        ("healthcheck: {test: [check]}", "must begin with CMD, CMD-SHELL or NONE"),
+        ("network_mode: service:db", "write `container:db`"),
+        ("platform: windows/amd64", "is no platform of Linux"),
+        ("labels: {balehook.name: x}", "is set by balehook"),
+        ("env_file: ../secret.env", "must stay inside the bundle"),
+        ("command: \"sh -c 'x\"", "not closed"),
+        ("environment: ['=x']", "names nothing"),
+        ("gpus: some", "`some` is not known [write one of all]"),
+        ("mac_address: 1234", "is no MAC address"),
+        ("working_dir: www", "must be an absolute path"),
+        ("update_config: {order: start-first}", "needs `ports`"),
+        ("update_config: {order: first}", "`first` is not known"),
+        ("update_config: {drain: 5s}", "`drain` needs `order: start-first`"),
+        ("ports: [\"80:80\"]\nupdate_config: {order: start-first, drain: 2h}", "must be at most"),
+        ("ports: [\"80\"]\nupdate_config: {order: start-first}", "on no fixed host port"),
+        ("ports: [\"8000-8010:80\"]\nupdate_config: {order: start-first}", "on one of 8000-8010"),
+        ("ports: [\"80:80/sctp\"]\nupdate_config: {order: start-first}", "only tcp and udp"),
+        ("network_mode: host\nupdate_config: {order: start-first}", "not possible with `network_mode: host`"),
+        ("network_mode: none\nupdate_config: {order: start-first}", "not possible with `network_mode: none`"),
+        (
+            "ports: [\"80:80\"]\nnetworks: {front: {ipv4_address: 10.0.0.9}}\nupdate_config: {order: start-first}",
+            "an address of its own on network front",
+        ),
+        (
+            "ports: [\"80:80\"]\nmac_address: 02:42:ac:11:00:02\nupdate_config: {order: start-first}",
+            "not possible with `mac_address`",
+        ),
+        ("build: .", "`build` is not for a deployment [build the image before"),
+        ("deploy: {replicas: 2}", "unknown key `replicas`"),
+    ] {
+        assert!(why(lines).contains(said), "{lines}: {}", why(lines));
+    }
+}
+
+#[test]
+fn options_that_exclude_each_other_are_refused() {
+    for (lines, said) in [
+        ("network_mode: host\nnetworks: [a]", "exclude each other"),
+        ("network_mode: host\nports: ['80:80']", "cannot be published with `network_mode: host`"),
+        ("mem_limit: 1m\nmem_reservation: 2m", "is larger than mem_limit"),
+        ("memswap_limit: 1m", "needs mem_limit"),
+        ("mem_limit: 2m\nmemswap_limit: 1m", "is smaller than mem_limit"),
+        ("cpus: 1\ncpu_quota: 50000", "`cpus` excludes"),
+    ] {
+        assert!(why(lines).contains(said), "{lines}: {}", why(lines));
+    }
+}
+
+#[test]
+fn every_problem_is_reported_at_once_and_good_options_beside_them_are_kept() {
+    let (service, problems) = parse_lines("prots: []\nhostname: ok\ncpus: x\nrestart: y\nvolumes: ['./a:/b']");
+    assert_eq!(problems.errors(), 4);
+    assert_eq!(service.body.hostname.as_deref(), Some("ok"));
+}
+
+#[test]
+fn short_and_long_syntax_mean_the_same() {
+    for (short, long) in [
+        (
+            "ports: ['127.0.0.1:8080:80/udp']",
+            "ports: [{target: 80, published: '8080', host_ip: 127.0.0.1, protocol: udp, mode: host}]",
+        ),
+        ("ports: ['80']", "ports: [{target: 80}]"),
+        ("ports: ['8000-8001:80-81']", "ports: ['8000:80', '8001:81']"),
+        ("ports: ['[::1]:80:80']", "ports: [{target: 80, published: 80, host_ip: '::1'}]"),
+        ("ports: ['9000-9010:80']", "ports: [{target: 80, published: 9000-9010}]"),
+        ("volumes: ['/a:/b:ro']", "volumes: [{type: bind, source: /a, target: /b, read_only: true}]"),
+        ("volumes: ['/a:/b:z']", "volumes: [{type: bind, source: /a, target: /b, bind: {selinux: z}}]"),
+        ("environment: [A=1, B, C=]", "environment: {A: 1, B: , C: ''}"),
+        ("labels: [a=b]", "labels: {a: b}"),
+        ("sysctls: [net.core.somaxconn=1024]", "sysctls: {net.core.somaxconn: 1024}"),
+        ("extra_hosts: ['db:10.0.0.1']", "extra_hosts: {db: 10.0.0.1}"),
+        ("extra_hosts: ['db=::1']", "extra_hosts: {db: ['[::1]']}"),
+        ("ulimits: {nofile: 10}", "ulimits: {nofile: {soft: 10, hard: 10}}"),
+        ("networks: [a, b]", "networks: {a: , b: {}}"),
+        ("command: 'a \"b c\"'", "command: [a, b c]"),
+        ("tmpfs: /run", "tmpfs: [/run]"),
+        ("dns: 10.0.0.1", "dns: [10.0.0.1]"),
+        ("env_file: web.env", "env_file: [{path: ./web.env, required: true}]"),
+        ("devices: ['/dev/a']", "devices: [{source: /dev/a, target: /dev/a, permissions: rwm}]"),
+        ("gpus: all", "gpus: [{count: all}]"),
+        ("cpus: 0.5", "deploy: {resources: {limits: {cpus: '0.5'}}}"),
+        ("healthcheck: {test: [NONE]}", "healthcheck: {disable: true}"),
+        ("healthcheck: {test: exit 0}", "healthcheck: {test: [CMD-SHELL, exit 0]}"),
+        ("mem_limit: 512m", "mem_limit: 536870912"),
+        ("cpu_period: 100ms", "cpu_period: 100000"),
+    ] {
+        assert_eq!(service(short), service(long), "{short}");
+    }
+}
+
+#[test]
+fn values_reach_the_request_under_the_apis_names() {
+    let body = body("gpus: [{driver: nvidia, device_ids: ['0'], capabilities: [utility]}]\nstop_grace_period: 1m30s\nblkio_config: {weight: 300, weight_device: [{path: /dev/sda, weight: 400}]}\nmem_swappiness: 60\nuserns_mode: host\ncpu_rt_runtime: 95ms\nstorage_opt: {size: 1G}\nisolated: x".trim_end_matches("\nisolated: x"));
+    assert_eq!(
+        body["HostConfig"]["DeviceRequests"],
+        json!([{"Driver": "nvidia", "DeviceIDs": ["0"], "Capabilities": [["gpu", "utility"]]}])
+    );
+    assert_eq!(body["StopTimeout"], json!(90));
+    assert_eq!(body["HostConfig"]["BlkioWeightDevice"], json!([{"Path": "/dev/sda", "Weight": 400}]));
+    assert_eq!(body["HostConfig"]["CpuRealtimeRuntime"], json!(95_000));
+    assert_eq!(body["HostConfig"]["StorageOpt"], json!({"size": "1G"}));
+}
+
+#[test]
+fn a_variable_without_a_value_comes_from_the_hook_and_secrets_are_hidden_by_name() {
+    let all = service("environment: [HOSTED, NOWHERE, DB_PASSWORD=hunter2, LEVEL=info]").environment;
+    let shown: Vec<_> =
+        all.iter().map(|var| (var.name.as_str(), var.value.as_ref().map(|value| value.reveal()), var.hidden)).collect();
+    assert_eq!(
+        shown,
+        [
+            ("HOSTED", Some("yes"), false),
+            ("NOWHERE", None, false),
+            ("DB_PASSWORD", Some("hunter2"), true),
+            ("LEVEL", Some("info"), false)
+        ]
+    );
+    assert!(!format!("{all:?}").contains("hunter2"));
+}
+
+#[test]
+fn env_files_lie_in_the_bundle_on_the_host_or_in_s3() {
+    let files = service(
+        "env_file: [web.env, /etc/web.env, 's3://conf/web.env', {path: raw.env, format: raw, required: false}]",
+    )
+    .env_file;
+    let shown: Vec<_> = files.iter().map(|file| (file.location.to_string(), file.required, file.raw)).collect();
+    assert_eq!(
+        shown,
+        [
+            ("/bundle/web.env".to_owned(), true, false),
+            ("/etc/web.env".to_owned(), true, false),
+            ("s3://conf/web.env".to_owned(), true, false),
+            ("/bundle/raw.env".to_owned(), false, true),
+        ]
+    );
+}
+
+#[test]
+fn an_engine_that_takes_one_network_gets_the_others_afterwards() {
+    let service = service("networks: {a: {ipv4_address: 10.1.0.5}, b: {aliases: [x]}}");
+    let count = |options: &ContainerOptions| {
+        let endpoints = options.body.networking_config.as_ref().unwrap().endpoints_config.as_ref().unwrap().len();
+        (endpoints, options.extra_networks.len())
+    };
+    assert_eq!(count(&container_options(&service, Some((1, 41)))), (1, 1));
+    assert_eq!(count(&container_options(&service, Some((1, 44)))), (2, 0));
+}
+
+/// One line for each key, of values that differ from the engine's default.
+const EVERY_OPTION: &[&str] = &[
+    "annotations: {a: b}",
+    "blkio_config: {weight: 300}",
+    "cap_add: [NET_ADMIN]",
+    "cap_drop: [ALL]",
+    "cgroup: private",
+    "cgroup_parent: /x",
+    "command: [a]",
+    "cpu_period: 100000",
+    "cpu_quota: 50000",
+    "cpu_rt_period: 1000",
+    "cpu_rt_runtime: 900",
+    "cpu_shares: 3",
+    "cpus: 2",
+    "cpuset: '0'",
+    "device_cgroup_rules: ['c 1:3 r']",
+    "devices: [/dev/null]",
+    "dns: [10.0.0.1]",
+    "dns_opt: [a]",
+    "dns_search: [b]",
+    "domainname: d",
+    "entrypoint: [e]",
+    "environment: {A: b}",
+    "expose: ['81']",
+    "extra_hosts: ['a=10.0.0.1']",
+    "gpus: all",
+    "group_add: ['5']",
+    "healthcheck: {test: [CMD, x]}",
+    "healthcheck: {test: x}",
+    "healthcheck: {interval: 7s}",
+    "healthcheck: {retries: 9}",
+    "hostname: h",
+    "init: true",
+    "ipc: host",
+    "labels: {a: b}",
+    "logging: {driver: none}",
+    "logging: {options: {a: b}}",
+    "mac_address: '02:42:ac:11:00:02'",
+    "mem_limit: 9m",
+    "mem_reservation: 8m",
+    "mem_swappiness: 7",
+    "mem_limit: 9m\nmemswap_limit: 10m",
+    "network_mode: host",
+    "networks: [n]",
+    "networks: {n: {aliases: [q]}}",
+    "networks: {n: {ipv4_address: 10.9.9.9}}",
+    "oom_kill_disable: true",
+    "oom_score_adj: 6",
+    "pid: host",
+    "pids_limit: 66",
+    "platform: linux/arm64",
+    "ports: ['80:80']",
+    "ports: ['127.0.0.1:80:80']",
+    "ports: ['80:80/udp']",
+    "privileged: true",
+    "read_only: true",
+    "restart: always",
+    "restart: on-failure:2",
+    "runtime: r",
+    "security_opt: [s]",
+    "shm_size: 1m",
+    "stdin_open: true",
+    "stop_grace_period: 9s",
+    "stop_signal: SIGINT",
+    "storage_opt: {size: 1G}",
+    "sysctls: {a: 1}",
+    "tmpfs: [/t]",
+    "tty: true",
+    "ulimits: {core: 1}",
+    "user: u",
+    "userns_mode: host",
+    "uts: host",
+    "volumes: ['/a:/b']",
+    "volumes: [/anonymous]",
+    "volumes: [{type: volume, source: vv, target: /v}]",
+    "working_dir: /w",
+];
+
+#[test]
+fn no_option_is_forgotten_by_the_printed_plan() {
+    let mut seen: Vec<(String, &str)> = Vec::new();
+    for lines in EVERY_OPTION {
+        let service = service(lines);
+        let options = container_options(&service, None);
+        let line = format!("{:?} {:?}", run_options(&options, &service.environment), options.body.cmd);
+        if let Some((_, other)) = seen.iter().find(|(known, _)| *known == line) {
+            panic!("`{lines}` prints as `{other}` does: {line}");
+        }
+        seen.push((line, lines));
+    }
+    let covered =
+        |key: &&str| EVERY_OPTION.iter().any(|lines| lines.lines().any(|line| line.starts_with(&format!("{key}:"))));
+    let elsewhere = ["image", "env_file", "update_config", "deploy"];
+    let missing: Vec<_> = KEYS.iter().filter(|key| !elsewhere.contains(key) && !covered(key)).collect();
+    assert!(missing.is_empty(), "not in the table: {missing:?}");
+}
+
+proptest! {
+    #[test]
+    fn no_value_of_any_key_makes_it_panic(key in proptest::sample::select(KEYS), value in "[\\[\\]{}:,'\"a-z0-9/. $-]{0,40}") {
+        if let Ok(node) = Node::parse(&format!("{key}: {value}")) {
+            let mut problems = Problems::new();
+            let around = Surroundings { bundle_root: Path::new("/b"), lookup: &|_| None };
+            parse(&node, "c", &around, &mut problems);
+        }
+    }
+
+    #[test]
+    fn a_published_port_in_short_syntax_is_the_same_in_long_syntax(host in 1u16.., target in 1u16.., udp: bool) {
+        let protocol = if udp { "udp" } else { "tcp" };
+        let short = service(&format!("ports: ['{host}:{target}/{protocol}']"));
+        let long = service(&format!("ports: [{{target: {target}, published: {host}, protocol: {protocol}}}]"));
+        prop_assert_eq!(short, long);
+    }
+}

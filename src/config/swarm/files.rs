@@ -1,0 +1,141 @@
+//! `secrets` and `configs`: existing ones by name, or made from a file of the bundle.
+
+use std::path::PathBuf;
+
+use crate::config::ArchiveLocation;
+use crate::config::service::read::Field;
+use crate::config::service::{Surroundings, location};
+use crate::config::yaml::Value;
+use crate::values::types::Refused;
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileKind {
+    /// Encrypted in the swarm; in memory alone on a node.
+    Secret,
+    /// Readable by whoever may ask a manager.
+    Config,
+}
+
+/// A secret or a config in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountedFile {
+    /// Which of the two.
+    pub kind: FileKind,
+    /// Where it comes from.
+    pub source: FileSource,
+    /// Its path in the container; of a secret also a name under `/run/secrets`.
+    pub target: String,
+    /// Owner, as a number.
+    pub uid: String,
+    /// Group, as a number.
+    pub gid: String,
+    /// Permissions.
+    pub mode: u32,
+}
+
+/// Where a secret or a config comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileSource {
+    /// It exists in the swarm under that name.
+    Existing(String),
+    /// It is made from a file, and named by this and the file's content.
+    File {
+        /// The name's beginning.
+        stem: String,
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl FileKind {
+    /// The word for people, and docker's command.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::Config => "config",
+        }
+    }
+}
+
+const KEYS: &[&str] = &["source", "target", "uid", "gid", "mode", "file"];
+
+pub(crate) fn read(field: &mut Field<'_, '_>, kind: FileKind, around: &Surroundings<'_>) -> Vec<MountedFile> {
+    let files = field.items(|field| match field.node.value {
+        Value::Mapping(_) => long(field, kind, around),
+        _ => field.parsed(name).map(|name| mounted(kind, FileSource::Existing(name.clone()), &name)),
+    });
+    let twice =
+        files.iter().enumerate().find(|(at, file)| files[..*at].iter().any(|known| known.target == file.target));
+    if let Some((_, file)) = twice {
+        let message = format!("two of the {}s have the target {}", kind.as_str(), file.target);
+        field.refuse::<()>(message, "give each a target of its own");
+    }
+    files
+}
+
+fn mounted(kind: FileKind, source: FileSource, stem: &str) -> MountedFile {
+    let target = if kind == FileKind::Config { format!("/{stem}") } else { stem.to_owned() };
+    MountedFile { kind, source, target, uid: "0".into(), gid: "0".into(), mode: 0o444 }
+}
+
+fn long(field: &mut Field<'_, '_>, kind: FileKind, around: &Surroundings<'_>) -> Option<MountedFile> {
+    let (mut source, mut file, mut target, mut mode) = (None, None, None, None);
+    let (mut uid, mut gid) = (None, None);
+    field.known(KEYS, |name_of, field| {
+        match name_of {
+            "source" => source = field.parsed(name),
+            "file" => file = field.parsed(|text| path(text, around)),
+            "target" => target = field.text(),
+            "uid" => uid = field.parsed(number),
+            "gid" => gid = field.parsed(number),
+            "mode" => mode = field.parsed(octal),
+            _ => return false,
+        }
+        true
+    });
+    let Some(stem) = source else {
+        return field
+            .refuse("`source` is missing", "write `source: NAME`, and `file: conf/app.conf` to make it from a file");
+    };
+    let source = match file {
+        Some(path) => FileSource::File { stem: stem.clone(), path },
+        None => FileSource::Existing(stem.clone()),
+    };
+    let plain = mounted(kind, source, &stem);
+    Some(MountedFile {
+        target: target.unwrap_or_else(|| plain.target.clone()),
+        uid: uid.unwrap_or_else(|| plain.uid.clone()),
+        gid: gid.unwrap_or_else(|| plain.gid.clone()),
+        mode: mode.unwrap_or(plain.mode),
+        ..plain
+    })
+}
+
+/// Source: swarmkit's names of secrets and configs: 64 characters; 13 of them are kept for the content's digest.
+fn name(text: &str) -> Result<String, Refused> {
+    let good = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | '-');
+    let starts = text.starts_with(|letter: char| letter.is_ascii_alphanumeric());
+    match starts && text.chars().all(good) && text.len() <= 51 {
+        true => Ok(text.to_owned()),
+        false => Err(Refused("is no name: at most 51 letters, digits, `_`, `.` and `-`".into())),
+    }
+}
+
+fn path(text: &str, around: &Surroundings<'_>) -> Result<PathBuf, Refused> {
+    match location(text, around.bundle_root)? {
+        ArchiveLocation::File(path) => Ok(path),
+        ArchiveLocation::S3(_) => Err(Refused("must be a file of the bundle or of this host".into())),
+    }
+}
+
+fn number(text: &str) -> Result<String, Refused> {
+    text.parse::<u32>().map(|_| text.to_owned()).map_err(|_| Refused("must be a number: write `\"1000\"`".into()))
+}
+
+fn octal(text: &str) -> Result<u32, Refused> {
+    let digits = text.trim_start_matches("0o");
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| Refused("is no octal mode: write `\"0440\"`".into()))
+}

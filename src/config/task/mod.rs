@@ -1,0 +1,278 @@
+//! `before` and `after`: one-shot tasks that are hung around a deployment.
+//!
+//! A task is a container with the service's own options and another command, or a command of the bundle on the host. In a
+//! swarm one manager runs each.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::config::problem::Problems;
+use crate::config::service::{Field, Surroundings, command, environment, location, words};
+use crate::config::validate::section;
+use crate::config::yaml::{Node, Value};
+use crate::config::{ArchiveLocation, ImageNeed, ImageSource};
+use crate::values::types::{EnvVar, LifecycleEvent, Name, Refused};
+
+/// The keys of a task.
+const KEYS: &[&str] =
+    &["name", "run", "service", "image", "command", "entrypoint", "user", "environment", "timeout", "required"];
+/// Those of them that only a container has.
+const OF_A_CONTAINER: [&str; 5] = ["service", "image", "command", "entrypoint", "user"];
+
+/// How long a task may take, where it says nothing.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Words that only a shell understands.
+const SHELL: [&str; 10] = ["&&", "||", "|", ";", ">", ">>", "<", "2>", "2>&1", "&"];
+
+/// The tasks of a deployment, in the file's order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tasks {
+    /// `x-balehook.before`: run when the new release is ready and the old one still serves.
+    pub before: Vec<Task>,
+    /// `x-balehook.after`: run when the new release is proven.
+    pub after: Vec<Task>,
+}
+
+/// One task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// `name`; no two tasks of a deployment have the same.
+    pub name: Name,
+    /// What is run.
+    pub work: Work,
+    /// `environment`: beside the service's own, or beside the hook's for a command on the host.
+    pub environment: Vec<EnvVar>,
+    /// `timeout`, from 1 s to an hour. Default 60 s.
+    pub timeout: Duration,
+    /// A failure ends the deployment. Always so for `before`; `required` of an `after`, by default `false`.
+    pub required: bool,
+}
+
+/// What a task runs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Work {
+    /// A container.
+    Container(Box<InContainer>),
+    /// A command on the host.
+    Command(OnHost),
+}
+
+/// What a task's container has that the service's has not.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct InContainer {
+    /// `service`: whose container it is, in a Compose project; always there in that mode, and in no other.
+    pub service: Option<String>,
+    /// `image`, in place of the service's.
+    pub image: Option<ImageSource>,
+    /// `command`, in place of the service's and of the image's.
+    pub command: Option<Vec<String>>,
+    /// `entrypoint`, in place of the service's and of the image's.
+    pub entrypoint: Option<Vec<String>>,
+    /// `user`, in place of the service's.
+    pub user: Option<String>,
+}
+
+/// A command on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnHost {
+    /// The program (absolute, or a name that PATH knows) and its arguments.
+    pub words: Vec<String>,
+    /// The bundle's root, where it is started.
+    pub folder: PathBuf,
+}
+
+impl Task {
+    /// The image, where it has its own.
+    pub fn need(&self) -> Option<ImageNeed> {
+        match &self.work {
+            Work::Container(inside) => inside.image.clone().map(|source| ImageNeed { source, platform: None }),
+            Work::Command(_) => None,
+        }
+    }
+}
+
+impl Tasks {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Task> {
+        self.before.iter().chain(&self.after)
+    }
+}
+
+/// Reads `before` and `after` of our section.
+pub(crate) fn read(
+    section: &Node,
+    path: &str,
+    around: &Surroundings<'_>,
+    timeouts: &BTreeMap<LifecycleEvent, Duration>,
+    problems: &mut Problems,
+) -> Tasks {
+    let mut list = |key: &str| match section.get(key).filter(|(_, node)| !node.is_null()) {
+        Some((_, node)) => {
+            let mut field = Field { node, path: format!("{path}.{key}"), problems: &mut *problems };
+            field.items(|item| {
+                of_a_project(item, section.get("compose").is_some());
+                task(item, key == "before", around)
+            })
+        }
+        None => Vec::new(),
+    };
+    let tasks = Tasks { before: list("before"), after: list("after") };
+    names(section, path, problems);
+    enough_time(section, path, &tasks, timeouts, problems);
+    tasks
+}
+
+fn task(field: &mut Field<'_, '_>, is_before: bool, around: &Surroundings<'_>) -> Option<Task> {
+    let (mut name, mut run, mut inside) = (None, None, InContainer::default());
+    let (mut extra, mut timeout, mut required) = (Vec::new(), TIMEOUT, is_before);
+    field.known(KEYS, |key, field| {
+        match key {
+            "name" => name = field.parsed(str::parse),
+            "run" => run = on_host(field, around.bundle_root),
+            "service" => inside.service = field.text(),
+            "image" => inside.image = section::image_source(field.node, &field.path, around, field.problems),
+            "command" => inside.command = command(field),
+            "entrypoint" => inside.entrypoint = command(field),
+            "user" => inside.user = field.text(),
+            "environment" => extra = environment(field, around),
+            "timeout" => timeout = field.parsed(limit).unwrap_or(TIMEOUT),
+            "required" => required = is_required(field, is_before),
+            _ => return false,
+        }
+        true
+    });
+    let work = work(field, run, inside);
+    if field.node.as_mapping().is_some() && field.node.get("name").is_none() {
+        field.refuse::<()>("`name` is missing", "write `name: migrate`: the report and the container bear it");
+    }
+    Some(Task { name: name?, work: work?, environment: extra, timeout, required })
+}
+
+/// A project has several services, with the images that its files name.
+fn of_a_project(field: &mut Field<'_, '_>, is_project: bool) {
+    let node = field.node;
+    let has = |key: &str| node.get(key).is_some();
+    if has("service") && !is_project {
+        field.refuse::<()>("`service` names one of a Compose project", "leave it out: there is one service");
+    } else if is_project && has("image") {
+        let help = "add a service with that image and `scale: 0` to the Compose file, and name it with `service:`";
+        field.refuse::<()>("a task of a Compose project runs one of its services", help);
+    } else if is_project && !has("service") && OF_A_CONTAINER.iter().any(|key| has(key)) {
+        field.refuse::<()>("`service` is missing", "write `service: web`: the one whose configuration the task takes");
+    }
+}
+
+/// A command on the host, or a container: a task must say which.
+fn work(field: &mut Field<'_, '_>, run: Option<OnHost>, inside: InContainer) -> Option<Work> {
+    let node = field.node;
+    node.as_mapping()?;
+    let of_a_container: Vec<&str> = OF_A_CONTAINER.into_iter().filter(|key| node.get(key).is_some()).collect();
+    match (node.get("run").is_some(), of_a_container.first()) {
+        (true, Some(key)) => {
+            let message = format!("`run` is a command on the host, `{key}` belongs to a container");
+            field.refuse(message, "keep one of them")
+        }
+        (true, None) => run.map(Work::Command),
+        (false, Some(_)) => Some(Work::Container(Box::new(inside))),
+        (false, None) => field.refuse(
+            "nothing to run",
+            "write `command: [bin/migrate]` for a container of the new image, or `run: scripts/migrate.sh` for the host",
+        ),
+    }
+}
+
+/// A program with a `/` is a file of the bundle, or absolute; one without is looked up in PATH.
+fn on_host(field: &mut Field<'_, '_>, root: &Path) -> Option<OnHost> {
+    let is_list = matches!(field.node.value, Value::Sequence(_));
+    let found = match is_list {
+        true => field.texts(),
+        false => field.parsed(words)?,
+    };
+    let Some((program, arguments)) = found.split_first() else {
+        return field.refuse("names no program", "write `run: scripts/migrate.sh`, or a list of words");
+    };
+    if let Some(word) = arguments.iter().find(|word| !is_list && SHELL.contains(&word.as_str())) {
+        let message = format!("no shell runs this: `{word}` would be an argument of {program}");
+        return field.refuse(message, "put it into a script of the bundle, or write a list: [sh, -c, \"…\"]");
+    }
+    let program = match program.contains('/') {
+        true => in_bundle(field, program, root)?,
+        false => program.clone(),
+    };
+    let words = std::iter::once(program).chain(arguments.iter().cloned()).collect();
+    Some(OnHost { words, folder: root.to_owned() })
+}
+
+fn in_bundle(field: &mut Field<'_, '_>, program: &str, root: &Path) -> Option<String> {
+    let path = match location(program, root) {
+        Ok(ArchiveLocation::File(path)) => path,
+        Ok(ArchiveLocation::S3(_)) => return field.refuse(format!("`{program}` is no file"), "put it into the bundle"),
+        Err(Refused(why)) => return field.refuse(format!("`{program}` {why}"), ""),
+    };
+    if path.starts_with(root) && !path.is_file() {
+        let help = "the path is relative to appspec.yml; a name without `/` is looked up in PATH";
+        return field.refuse(format!("`{program}` is not in the bundle"), help);
+    }
+    Some(path.to_string_lossy().into_owned())
+}
+
+fn is_required(field: &mut Field<'_, '_>, is_before: bool) -> bool {
+    match field.boolean() {
+        Some(false) if is_before => {
+            field.refuse::<()>("a `before` task that fails always ends the deployment", "leave `required` out");
+            true
+        }
+        Some(required) => required,
+        None => is_before,
+    }
+}
+
+fn limit(text: &str) -> Result<Duration, Refused> {
+    let found = crate::values::duration::parse(text)?;
+    let good = (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&found);
+    if good { Ok(found) } else { Err(Refused("must be from 1s to 1h".into())) }
+}
+
+/// The name is the container's and the report's: it must tell one task from another.
+fn names(section: &Node, path: &str, problems: &mut Problems) {
+    let mut seen: Vec<&str> = Vec::new();
+    for key in ["before", "after"] {
+        let items = section.get(key).and_then(|(_, list)| list.as_sequence()).unwrap_or_default();
+        for (index, item) in items.iter().enumerate() {
+            let Some((_, node)) = item.get("name") else { continue };
+            let name = node.as_text().unwrap_or_default();
+            if seen.contains(&name) {
+                let message = format!("a second task is named `{name}`");
+                problems.error(node.place, &format!("{path}.{key}[{index}].name"), message, "rename it".to_owned());
+            }
+            seen.push(name);
+        }
+    }
+}
+
+fn enough_time(
+    section: &Node,
+    path: &str,
+    tasks: &Tasks,
+    timeouts: &BTreeMap<LifecycleEvent, Duration>,
+    problems: &mut Problems,
+) {
+    let Some(hook) = timeouts.get(&LifecycleEvent::ApplicationStart) else { return };
+    let sum: Duration = tasks.all().map(|task| task.timeout).sum();
+    if sum >= *hook {
+        let key = if tasks.before.is_empty() { "after" } else { "before" };
+        let place = section.get(key).map_or(section.place, |(key, _)| key.place);
+        let message = format!("the ApplicationStart hook has {hook:?}, its tasks alone may take {sum:?}");
+        problems.warning(
+            place,
+            &format!("{path}.{key}"),
+            message,
+            "raise the hook's `timeout:`, or lower those of the tasks".to_owned(),
+        );
+    }
+}

@@ -1,0 +1,259 @@
+//! What is rare and must still be right: files without measure, secrets beside mistakes, slips that an agent ignores.
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::problem::Severity;
+use crate::config::validate::tests::{GOOD, check, check_with, rendered};
+use crate::config::{ImageSource, Mode, Probe};
+use crate::ui::problems;
+
+/// The rendering of the good file with one text replaced, and whether it still deploys.
+fn changed(from: &str, to: &str) -> (String, bool) {
+    let text = GOOD.replace(from, to);
+    assert_ne!(text, GOOD, "{from}");
+    (rendered(&text), check(&text).deployment.is_some())
+}
+
+#[track_caller]
+fn refused(from: &str, to: &str, said: &str) {
+    let (text, deploys) = changed(from, to);
+    assert!(text.contains(said) && !deploys, "{to}:\n{text}");
+}
+
+#[track_caller]
+fn warned(from: &str, to: &str, said: &str) {
+    let (text, deploys) = changed(from, to);
+    assert!(text.contains(said) && deploys, "{to}:\n{text}");
+}
+
+#[test]
+fn what_is_wrong_in_files_is_said_beside_what_is_wrong_in_hooks() {
+    let (text, _) = changed("ApplicationStart:", "AplicationStart:");
+    assert!(!text.contains("the agent refuses"), "{text}");
+    let wrong = "os: windows\nfiles: [{source: a}]\npermissions: [{owner: root}]";
+    let (text, _) = changed("os: linux", wrong);
+    for said in ["Linux hosts only", "missing field `destination`", "missing field `object`"] {
+        assert!(text.contains(said), "{said}:\n{text}");
+    }
+}
+
+#[test]
+fn a_key_that_is_no_text_is_refused_in_our_section() {
+    refused("name: web", "name: web\n  ~: x", "a key must be a text, not nothing");
+    refused("name: web", "name: web\n  ? [a]\n  : x", "a key must be a text, not a list");
+    refused("    image: host.test/web:1", "    image: host.test/web:1\n    <<: *base", "error");
+}
+
+#[test]
+fn an_alias_in_our_section_is_refused_with_its_place() {
+    let text = GOOD.replace("os: linux", "os: linux\nx: &a web").replace("name: web", "name: *a");
+    let printed = rendered(&text);
+    assert!(printed.contains("9:9: error: an alias (`*name`) is not allowed in this section"), "{printed}");
+    assert!(check(&text).deployment.is_none());
+}
+
+#[test]
+fn an_archive_that_cannot_be_read_from_there_is_told_what_can() {
+    let image = "image: host.test/web:1";
+    refused(image, "image: s3://b1b/web.tar", "write `image: {archive: s3://b1b/web.tar}`");
+    refused(image, "image: web.tar", "write `image: {archive: web.tar}`");
+    refused(image, "image: {archive: 'https://x.test/web.tar'}", "archives are read from `s3://bucket/key`");
+    refused(image, "image: {archive: ''}", "must stay inside the bundle");
+    refused(image, "image: [a]", "a text is expected, not a list");
+    refused(image, "image: ", "a text is expected, not nothing");
+}
+
+#[test]
+fn an_address_that_cannot_be_asked_is_refused() {
+    for address in ["http://x:80", "a b:80", "x:0", "x:65536", "x:+80", "::1:80", "[::1]", "[x]:80", "80"] {
+        refused("name: web", &format!("name: web\n  health: {{tcp: '{address}'}}"), "is no address");
+    }
+    for address in ["http://", "http:///healthz", "ftp://x/", "/a b", ""] {
+        refused("name: web", &format!("name: web\n  health: {{http: '{address}'}}"), "is no address");
+    }
+}
+
+#[test]
+fn every_good_address_is_kept_as_it_was_written() {
+    for address in ["127.0.0.1:5432", "[::1]:5432", ":5432", "db.internal:1"] {
+        let text = GOOD.replace("name: web", &format!("name: web\n  health: {{tcp: '{address}'}}"));
+        assert_eq!(check(&text).deployment.unwrap().health.probe, Probe::Tcp(address.into()));
+    }
+}
+
+#[test]
+fn a_slip_in_a_key_that_the_agents_ignore_is_said() {
+    warned("timeout: 300", "timout: 300", "did you mean `timeout`?");
+    warned("timeout: 300", "timeout: 300\n      run_as: root", "did you mean `runas`?");
+    warned("os: linux", "os: linux\nx-balehok: {}", "did you mean `x-balehook`?");
+    warned("os: linux", "os: linux\nBaleHook: {}", "did you mean `x-balehook`?");
+    warned("os: linux", "os: linux\npermission: []", "did you mean `permissions`?");
+}
+
+#[test]
+fn a_key_of_somebody_else_is_nobodys_business() {
+    let text = GOOD.replace("os: linux", "os: linux\nx-team: payments\nResources: []");
+    assert!(check(&text).problems.is_empty(), "{}", rendered(&text));
+}
+
+#[test]
+fn an_unquoted_mode_is_told_by_what_becomes_of_it() {
+    let mode = |mode: &str| changed("os: linux", &format!("os: linux\npermissions: [{{object: /a, mode: {mode}}}]")).0;
+    assert!(mode("0644").contains("the number 420: the mode becomes 0420"));
+    assert!(mode("0755").contains("the number 493: the deployment fails"));
+    assert!(!mode("'0644'").contains("the v1 agent") && !mode("644").contains("the v1 agent"));
+}
+
+#[test]
+fn only_what_yaml_takes_for_a_date_is_one() {
+    for text in ["2020-01-01", "2020-1-9", "2020-01-01T10:00:00Z", "2020-01-01 1:02:03.5"] {
+        assert!(is_date(text), "{text}");
+    }
+    for text in
+        ["2020-13-01", "2020-01-32", "2020-01", "2020-01-01-rc1", "2020-01-01 released", "20-01-01", "", "2020-01-01T"]
+    {
+        assert!(!is_date(text), "{text}");
+    }
+}
+
+#[test]
+fn a_date_is_a_warning_outside_and_an_error_inside_our_section() {
+    warned("os: linux", "os: linux\n2020-01-01: x", "unquoted date: 2020-01-01");
+    refused(
+        "image: host.test/web:1",
+        "image: host.test/web:1\n    labels: {2020-01-01: x}",
+        "is a date for the v1 agent",
+    );
+    warned(
+        "name: web",
+        "name: web\n  x-built: \"2020-01-01\"\n  health: {http: /}\n  keep: 3\n  x-b: ${NO}",
+        "NO is not set",
+    );
+}
+
+#[test]
+fn an_event_without_hooks_is_ignored_and_its_time_is_the_default() {
+    let text = GOOD.replace("hooks:\n", "hooks:\n  AfterInstall:\n  ValidateService: []\n");
+    let checked = check(&text);
+    assert!(checked.problems.is_empty(), "{:?}", checked.problems);
+    assert_eq!(checked.deployment.unwrap().timeout(LifecycleEvent::AfterInstall).as_secs(), 3600);
+}
+
+#[test]
+fn the_times_of_one_event_are_added_up() {
+    let second = "timeout: 300\n    - location: hooks/balehook\n      timeout: 3400";
+    refused("timeout: 300", second, "add up to 3700 s; CodeDeploy allows 3600 s");
+}
+
+#[test]
+fn a_secret_beside_a_mistake_stands_in_no_message_and_no_excerpt() {
+    let image = "image: host.test/web:1";
+    for lines in [
+        "image: Web:1\n    environment: {DB_PASSWORD: hunter2, A: [x]}",
+        "environment: {DB_PASSWORD: hunter2}\n    image: Web:1",
+        "image: Web:1\n    environment: {DB_PASSWORD: hunter2",
+        "image: host.test/web:1\n    environment: {DB_PASSWORD: hun$1ter2}",
+        "image: host.test/web:1\n    environment: [DB_PASSWORD=hun${ter2]",
+        "image: host.test/web:1\n    environment: {DB_PASSWORD: [hunter2]}",
+        "image: host.test/web:1\n    environment:\n      PRIVATE_KEY: |\n        hunter2\n\t\thunter2",
+        "image: host.test/web:1\n    environment: {DB_PASSWORD: hunter2, DB_PASSWORD: hunter2}",
+        "image: host.test/web:1\n    logging: {options: {splunk-token: hunter2}, drivr: x}",
+    ] {
+        let text = GOOD.replace(image, lines);
+        let checked = check(&text);
+        let json = problems::json(&checked.file, &checked.problems).to_string();
+        for form in [rendered(&text), json, format!("{:?}", checked.problems)] {
+            assert!(checked.problems.has_errors() && !form.contains("ter2"), "{lines}:\n{form}");
+        }
+    }
+}
+
+#[test]
+fn of_a_file_full_of_mistakes_the_first_hundred_are_printed_and_the_rest_counted() {
+    let many: String = (0..3_000).map(|number| format!("    key{number}: 1\n")).collect();
+    let text = format!("{GOOD}{many}    k{}: 1\n", "k".repeat(900));
+    let printed = rendered(&text);
+    assert!(printed.ends_with("and 2901 more\n3001 errors\n"), "{}", &printed[printed.len() - 100..]);
+    assert!(printed.len() < 100_000, "{} bytes", printed.len());
+}
+
+#[test]
+fn the_first_problem_is_said_even_where_there_is_no_room() {
+    let checked = check(&GOOD.replace("host.test/web:1", &"X".repeat(5000)));
+    let short = problems::render_within(&checked.file, &checked.problems, 10);
+    assert!(short.contains("error: ") && short.len() < 1000, "{short}");
+}
+
+#[test]
+fn a_program_gets_every_field_of_a_problem() {
+    let checked = check(&GOOD.replace("name: web", "name: web\n  helth: {}"));
+    let json = problems::json(&checked.file, &checked.problems);
+    let wanted = serde_json::json!({
+        "file": checked.file.path, "line": 9, "column": 3, "severity": "error", "path": "x-balehook.helth",
+        "message": "unknown key `helth`", "help": "did you mean `health`?",
+    });
+    assert_eq!(json[0], wanted);
+}
+
+#[test]
+fn the_hooks_variables_reach_values_and_nothing_outside_our_section() {
+    let text = GOOD.replace("os: linux", "os: linux\nx-other: ${NAME").replace("name: web", "name: ${NAME}-1");
+    let checked = check_with(&text, &[("NAME", "api")]);
+    assert_eq!(checked.deployment.unwrap().name.as_str(), "api-1");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_good_document_ends_in_the_very_values_it_was_made_of(
+        name in "[a-z][a-z0-9_.-]{0,30}",
+        tag in "[a-z0-9][a-z0-9_]{0,20}",
+        keep in 1usize..=1000,
+        timeout in 1u64..=300,
+        interval in 100u64..=250,
+        quoted: bool,
+        flow: bool,
+    ) {
+        let quote = if quoted { "\"" } else { "" };
+        let name_text = format!("\"{name}\"");
+        let health = match flow {
+            true => format!("  health: {{timeout: {timeout}s, interval: {interval}ms}}\n"),
+            false => format!("  health:\n    timeout: {timeout}s\n    interval: {interval}ms\n"),
+        };
+        let text = GOOD.replace("name: web", &format!("name: {name_text}\n  keep: {quote}{keep}{quote}"))
+            .replace("  container:", &format!("{health}  container:"))
+            .replace("web:1", &format!("web:{tag}"));
+        let checked = check(&text);
+        let errors: Vec<_> = checked.problems.sorted().into_iter().filter(|p| p.severity == Severity::Error).collect();
+        prop_assert!(errors.is_empty(), "{:?}", errors);
+        let deployment = checked.deployment.unwrap();
+        prop_assert_eq!((deployment.name.as_str(), deployment.keep), (name.as_str(), keep));
+        prop_assert_eq!(deployment.health.timeout, Duration::from_secs(timeout));
+        prop_assert_eq!(deployment.health.interval, Duration::from_millis(interval));
+        let Mode::Container(container) = deployment.mode else { panic!("it is container mode") };
+        prop_assert_eq!(container.image, ImageSource::Registry(format!("host.test/web:{tag}").parse().unwrap()));
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("appspec.yml"), &bytes).unwrap();
+        if let Ok(file) = crate::config::appspec::read(folder.path()) {
+            let (deployment, problems) = validate(&file, &HookEnv::default());
+            prop_assert_eq!(deployment.is_none(), problems.has_errors());
+            problems::render(&file, &problems);
+        }
+    }
+
+    #[test]
+    fn no_control_character_of_the_file_reaches_the_console(text in "[\\x00-\\x1f\u{202e}\u{7f}a-c: ]{0,60}", line in 0usize..10) {
+        let mut lines: Vec<&str> = GOOD.lines().collect();
+        lines[line] = &text;
+        let printed = rendered(&lines.join("\n"));
+        let bad = |letter: char| (letter.is_control() && letter != '\n') || letter == '\u{202e}';
+        prop_assert!(!printed.contains(bad), "{:?}", printed);
+    }
+}

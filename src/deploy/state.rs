@@ -1,0 +1,436 @@
+//! Records and the lock: only the lock's guard can write.
+//!
+//! `<state>/<name>/`: `lock` (flock: the kernel frees it), `releases/<number>.json`, `journal.json` while an event
+//! changes something, `resolved.json` (what the images of this deployment and of recorded ones were resolved to) and
+//! `balehook.log`. Folders are 0700, files 0600. Every write is a temporary file in the same folder, fsync, rename, fsync
+//! of the folder.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Failure, Kind};
+use crate::modes::compose::operation::ProjectProof;
+use crate::modes::compose::project::Project;
+use crate::values::pin::ImagePin;
+use crate::values::types::{LifecycleEvent, Name};
+
+/// The version of the files' form. A newer one is refused, not guessed at.
+pub const FORMAT: u32 = 1;
+
+/// What one deployment put in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// [`FORMAT`] of the writer.
+    pub format: u32,
+    /// CodeDeploy's deployment ID, or `manual`.
+    pub deployment: String,
+    /// Where the revision came from.
+    pub revision: String,
+    /// The image source as written.
+    pub source: String,
+    /// The image that runs; of several the first.
+    pub image: ImagePin,
+    /// The others, where several run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_images: Vec<ImagePin>,
+    /// The digest of all options.
+    pub spec: String,
+    /// The options as a `docker run` takes them, secrets hidden.
+    pub options: Vec<Vec<String>>,
+    /// In Compose mode: how the project comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compose: Option<ComposeRelease>,
+    /// What was seen once it ran.
+    pub observed: Observed,
+}
+
+/// What brings a recorded Compose project back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComposeRelease {
+    /// The project; its files are in its copy.
+    pub project: Project,
+    /// How it is proven.
+    pub proof: RecordedProof,
+}
+
+/// How a recorded project is proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedProof {
+    /// The services, each with its number of containers.
+    pub services: Vec<(String, usize)>,
+    /// How long it may take, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+impl From<&ProjectProof> for RecordedProof {
+    fn from(proof: &ProjectProof) -> Self {
+        let timeout_ms = u64::try_from(proof.timeout.as_millis()).unwrap_or(u64::MAX);
+        Self { services: proof.services.clone(), timeout_ms }
+    }
+}
+
+impl Release {
+    /// Every image of it.
+    pub fn images(&self) -> impl Iterator<Item = &ImagePin> {
+        std::iter::once(&self.image).chain(&self.more_images)
+    }
+}
+
+/// What was seen of a release once it ran.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// When it was proven, RFC 3339.
+    pub at: String,
+    /// The container's ID.
+    pub container: String,
+    /// The image's ID in the engine.
+    pub image_id: String,
+    /// Published ports: `0.0.0.0:49153->80/tcp`.
+    pub ports: Vec<String>,
+    /// In Compose mode: containers that ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub running: Vec<String>,
+    /// Milliseconds from stopping the old container until the new one was proven.
+    pub down_ms: Option<u64>,
+}
+
+/// The event under way, written before it changes anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    /// [`FORMAT`] of the writer.
+    pub format: u32,
+    /// The event.
+    pub event: LifecycleEvent,
+    /// The deployment.
+    pub deployment: String,
+    /// The container that served when it began: its ID, and whether it ran.
+    pub old: Option<(String, bool)>,
+    /// In Compose mode: the project that is begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compose: Option<Project>,
+}
+
+/// What tags and archives were resolved to, once for each deployment.
+#[derive(Debug, Serialize, Deserialize)]
+struct Resolved {
+    format: u32,
+    /// By deployment: the results, each with its [`ImageNeed::key`](crate::config::ImageNeed::key).
+    deployments: BTreeMap<String, Vec<(String, ImagePin)>>,
+}
+
+/// References that a pull or a load brought into the engine, for the image that a tag of ours keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brought {
+    /// `balehook/<name>:<digits>`.
+    pub tag: String,
+    /// The references.
+    pub references: Vec<String>,
+}
+
+/// The state folder of one name, for reading.
+#[derive(Debug, Clone)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+/// The state folder with the lock held: the only way to write.
+#[derive(Debug)]
+pub struct LockedStore {
+    store: Store,
+    _lock: Flock<File>,
+}
+
+/// Who holds, or asks for, the lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The process.
+    pub pid: u32,
+    /// The deployment.
+    pub deployment: String,
+    /// The event.
+    pub event: String,
+}
+
+impl Store {
+    /// The folder of `name` under the state directory; nothing is created.
+    pub fn new(state_dir: &Path, name: &Name) -> Self {
+        Self { folder: state_dir.join(name.as_str()) }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The releases on record, the newest first. A record that cannot be read is left out: the engine's labels are the truth.
+    pub fn releases(&self) -> Vec<Release> {
+        let mut numbers = self.numbers();
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        numbers.iter().filter_map(|number| read(&self.release_path(*number))).collect()
+    }
+
+    /// The journal of an event that did not end.
+    pub fn journal(&self) -> Option<Journal> {
+        read(&self.folder.join("journal.json"))
+    }
+
+    /// What the images of a deployment were resolved to, each with its key: of the last one, or of a recorded one.
+    pub fn resolved(&self, deployment: &str) -> Vec<(String, ImagePin)> {
+        self.all_resolved().remove(deployment).unwrap_or_default()
+    }
+
+    fn all_resolved(&self) -> BTreeMap<String, Vec<(String, ImagePin)>> {
+        let resolved: Option<Resolved> = read(&self.folder.join("resolved.json"));
+        resolved.map(|resolved| resolved.deployments).unwrap_or_default()
+    }
+
+    /// What was brought into the engine and is not pruned yet.
+    pub fn brought(&self) -> Vec<Brought> {
+        read(&self.folder.join("images.json")).unwrap_or_default()
+    }
+
+    /// Takes the lock; waits for another holder until `give_up`. `waiting` is called once, when it has to wait.
+    ///
+    /// # Errors
+    /// [`Kind::State`] where the folder cannot be made or written, [`Kind::Locked`] when time is up.
+    pub async fn lock(
+        self,
+        me: &Holder,
+        give_up: Instant,
+        mut waiting: impl FnMut(&str),
+    ) -> Result<LockedStore, Failure> {
+        let path = self.folder.join("lock");
+        let mut file = self.open_lock(&path).map_err(|error| unwritable(&path, &error))?;
+        let mut said = false;
+        loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return self.locked(lock, me),
+                Err((back, _)) => file = back,
+            }
+            let holder = describe_holder(&mut file);
+            if Instant::now() >= give_up {
+                return Err(Failure::new(Kind::Locked, format!("{holder} still holds {}", path.display()))
+                    .next("wait for that deployment to end, then deploy again"));
+            }
+            if !std::mem::replace(&mut said, true) {
+                waiting(&holder);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn open_lock(&self, path: &Path) -> io::Result<File> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(self.folder.join("releases"))?;
+        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))?;
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    }
+
+    fn locked(self, mut lock: Flock<File>, me: &Holder) -> Result<LockedStore, Failure> {
+        let path = self.folder.join("lock");
+        let text = serde_json::to_vec(me).unwrap_or_default();
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| lock.write_all(&text))
+            .map_err(|error| unwritable(&path, &error))?;
+        Ok(LockedStore { store: self, _lock: lock })
+    }
+
+    fn release_path(&self, number: u64) -> PathBuf {
+        self.folder.join("releases").join(format!("{number:06}.json"))
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        let Ok(entries) = fs::read_dir(self.folder.join("releases")) else { return Vec::new() };
+        entries.flatten().filter_map(|entry| entry.path().file_stem()?.to_str()?.parse().ok()).collect()
+    }
+}
+
+impl LockedStore {
+    /// The same folder, for reading.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Writes a release as the newest, and forgets all but the `keep` newest.
+    ///
+    /// # Errors
+    /// [`Kind::State`].
+    pub fn add_release(&self, release: &Release, keep: usize) -> Result<(), Failure> {
+        let mut numbers = self.store.numbers();
+        numbers.sort_unstable();
+        let number = numbers.last().map_or(1, |last| last + 1);
+        write(&self.store.release_path(number), release)?;
+        numbers.push(number);
+        for old in numbers.iter().rev().skip(keep.max(1)) {
+            let _ = fs::remove_file(self.store.release_path(*old));
+        }
+        Ok(())
+    }
+
+    /// Says what is about to change.
+    ///
+    /// # Errors
+    /// [`Kind::State`].
+    pub fn open_journal(&self, journal: &Journal) -> Result<(), Failure> {
+        write(&self.store.folder.join("journal.json"), journal)
+    }
+
+    /// Everything that the journal promised was done or undone.
+    pub fn close_journal(&self) {
+        let _ = fs::remove_file(self.store.folder.join("journal.json"));
+    }
+
+    /// Keeps what was brought into the engine, to be pruned with its image.
+    ///
+    /// # Errors
+    /// [`Kind::State`].
+    pub fn keep_brought(&self, brought: &[Brought]) -> Result<(), Failure> {
+        write(&self.store.folder.join("images.json"), &brought)
+    }
+
+    /// Keeps what tags and archives of a deployment were resolved to, beside those of recorded deployments.
+    ///
+    /// # Errors
+    /// [`Kind::State`].
+    pub fn keep_resolved(&self, deployment: &str, images: Vec<(String, ImagePin)>) -> Result<(), Failure> {
+        let recorded: Vec<String> = self.store.releases().into_iter().map(|release| release.deployment).collect();
+        let mut deployments = self.store.all_resolved();
+        deployments.retain(|known, _| recorded.contains(known));
+        deployments.insert(deployment.to_owned(), images);
+        write(&self.store.folder.join("resolved.json"), &Resolved { format: FORMAT, deployments })
+    }
+}
+
+fn describe_holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    match read.ok().and_then(|_| serde_json::from_str::<Holder>(&text).ok()) {
+        Some(holder) => format!("deployment {} ({}, pid {})", holder.deployment, holder.event, holder.pid),
+        None => "another deployment".into(),
+    }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Kind::State, format!("cannot write {}: {error}", path.display()))
+        .next("make the state directory writable (BALEHOOK_STATE_DIR names another one)")
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let text = fs::read(path).ok()?;
+    let value = serde_json::from_slice::<serde_json::Value>(&text).and_then(|value| match value["format"].as_u64() {
+        Some(format) if format > u64::from(FORMAT) => {
+            Err(serde::de::Error::custom(format!("its format {format} is newer than {FORMAT}")))
+        }
+        _ => serde_json::from_value(value),
+    });
+    value.inspect_err(|error| tracing::warn!(path = %path.display(), %error, "a record is passed over")).ok()
+}
+
+fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
+    try_write(path, value).map_err(|error| unwritable(path, &error))
+}
+
+fn try_write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
+    serde_json::to_writer_pretty(&mut file, value)?;
+    file.write_all(b"\n")?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn store(folder: &Path) -> Store {
+        Store::new(folder, &"web".parse().unwrap())
+    }
+
+    async fn locked(folder: &Path) -> LockedStore {
+        let me = Holder { pid: 1, deployment: "d-1".into(), event: "ApplicationStart".into() };
+        store(folder).lock(&me, Instant::now(), |_| {}).await.unwrap()
+    }
+
+    fn release(deployment: &str) -> Release {
+        let text = include_str!("../../tests/golden/release-1.json");
+        Release { deployment: deployment.into(), ..serde_json::from_str(text).unwrap() }
+    }
+
+    fn deployments(store: &Store) -> Vec<String> {
+        store.releases().into_iter().map(|release| release.deployment).collect()
+    }
+
+    #[test]
+    fn a_record_of_format_1_is_read_and_written_as_it_is() {
+        let text = include_str!("../../tests/golden/release-1.json");
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_value(release("d-ABCDEFGHI")).unwrap(), value);
+    }
+
+    #[tokio::test]
+    async fn a_broken_record_and_one_of_a_newer_format_are_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let locked = locked(folder.path()).await;
+        locked.add_release(&release("d-1"), 3).unwrap();
+        let releases = folder.path().join("web/releases");
+        fs::write(releases.join("000002.json"), "{\"format\": 1").unwrap();
+        let newer = serde_json::to_string(&release("d-3")).unwrap().replace("\"format\":1", "\"format\":2");
+        fs::write(releases.join("000003.json"), newer).unwrap();
+        assert_eq!(deployments(locked.store()), ["d-1"]);
+    }
+
+    #[tokio::test]
+    async fn the_newest_release_comes_first_and_only_as_many_as_are_kept_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let locked = locked(folder.path()).await;
+        for number in 1..=5 {
+            locked.add_release(&release(&format!("d-{number}")), 3).unwrap();
+        }
+        assert_eq!(deployments(locked.store()), ["d-5", "d-4", "d-3"]);
+        assert_eq!(fs::read_dir(folder.path().join("web/releases")).unwrap().count(), 3, "no temporary file is left");
+    }
+
+    #[tokio::test]
+    async fn a_second_holder_is_told_who_holds_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = locked(folder.path()).await;
+        let me = Holder { pid: 2, deployment: "d-2".into(), event: "AfterInstall".into() };
+        let failure = store(folder.path()).lock(&me, Instant::now(), |_| {}).await.unwrap_err();
+        assert_eq!(failure.kind, Kind::Locked);
+        assert!(failure.message.starts_with("deployment d-1 (ApplicationStart, pid 1) still holds"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn folders_and_files_are_for_their_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let locked = locked(folder.path()).await;
+        locked.add_release(&release("d-1"), 3).unwrap();
+        let mode = |path: &str| fs::metadata(folder.path().join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("web"), mode("web/releases/000001.json"), mode("web/lock")), (0o700, 0o600, 0o600));
+    }
+
+    #[tokio::test]
+    async fn what_was_resolved_holds_for_its_deployment_alone_and_is_kept_as_long_as_that_is_recorded() {
+        let folder = tempfile::tempdir().unwrap();
+        let locked = locked(folder.path()).await;
+        let images = |key: &str| vec![(key.to_owned(), release("d-1").image)];
+        locked.keep_resolved("d-1", images("web:1")).unwrap();
+        assert_eq!((locked.store().resolved("d-1"), locked.store().resolved("d-2")), (images("web:1"), vec![]));
+        locked.add_release(&release("d-1"), 3).unwrap();
+        locked.keep_resolved("d-2", images("web:2")).unwrap();
+        locked.keep_resolved("d-3", images("web:3")).unwrap();
+        let kept = ["d-1", "d-2", "d-3"].map(|deployment| locked.store().resolved(deployment));
+        assert_eq!(kept, [images("web:1"), vec![], images("web:3")]);
+    }
+}

@@ -1,0 +1,78 @@
+//! What the engine or the swarm goes on creating although nobody waits for it any more.
+
+use std::time::{Duration, Instant};
+
+use crate::error::Failure;
+
+/// How long it may take to appear: the agent kills us 5 s after its SIGTERM.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Whether something is being created for us.
+#[derive(Debug, Default)]
+pub struct Creation {
+    is_under_way: bool,
+}
+
+impl Creation {
+    /// Nothing is.
+    pub const fn new() -> Self {
+        Self { is_under_way: false }
+    }
+
+    /// Waits for `creating`; where that is dropped, it stays under way.
+    pub async fn of<T>(&mut self, creating: impl Future<Output = T>) -> T {
+        self.is_under_way = true;
+        let created = creating.await;
+        self.is_under_way = false;
+        created
+    }
+
+    /// Looks until `look` finds it; once where nothing is under way.
+    ///
+    /// # Errors
+    /// Those of `look`.
+    pub async fn settle(&mut self, look: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
+        let limit = if std::mem::take(&mut self.is_under_way) { LIMIT } else { Duration::ZERO };
+        until(limit, look).await
+    }
+}
+
+/// Looks until `look` finds what it looks for, or the time is up.
+///
+/// # Errors
+/// Those of `look`.
+pub async fn until(limit: Duration, mut look: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
+    let began = Instant::now();
+    while !look().await? && began.elapsed() < limit {
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn looks(creation: &mut Creation) -> u32 {
+        let mut looks = 0;
+        let look = async || {
+            looks += 1;
+            Ok(looks == 3)
+        };
+        assert_eq!(creation.settle(look).await, Ok(()));
+        looks
+    }
+
+    #[tokio::test]
+    async fn only_what_nobody_waited_for_to_its_end_is_looked_for_again_and_once() {
+        let mut creation = Creation::new();
+        assert_eq!(creation.of(async { 7 }).await, 7);
+        assert_eq!(looks(&mut creation).await, 1);
+        let dropped = tokio::time::timeout(Duration::from_millis(1), creation.of(std::future::pending::<()>())).await;
+        assert!(dropped.is_err());
+        assert_eq!((looks(&mut creation).await, looks(&mut creation).await), (3, 1));
+    }
+}

@@ -1,0 +1,57 @@
+//! What the engine says of itself and of containers.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::values::forward::Handed;
+
+/// The engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineFacts {
+    /// As `20.10.24`.
+    pub version: String,
+    /// API version as (1, 41).
+    pub api: (u32, u32),
+    /// Go's name of the processor: `amd64`, `arm64`.
+    pub architecture: String,
+}
+
+/// One container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerFacts {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Without the leading slash.
+    pub name: String,
+    /// It bears our label with the deployment's name.
+    pub ours: bool,
+    /// `running`, `exited`, `created`, `restarting`, `paused`, `dead`.
+    pub state: String,
+    /// The `balehook.spec` label.
+    pub spec: Option<String>,
+    /// The `balehook.digest` label.
+    pub digest: Option<String>,
+    /// The `balehook.deployment` label.
+    pub deployment: Option<String>,
+    /// How long it may take to stop.
+    pub stop_grace: Duration,
+    /// The image as it was created from.
+    pub image: String,
+    /// Its service in a Compose project.
+    pub service: Option<String>,
+    /// What the kernel hands to it; `None` where the engine publishes its ports.
+    pub handed: Option<Handed>,
+}
+
+impl ContainerFacts {
+    /// Whether it serves, or is about to.
+    pub fn is_running(&self) -> bool {
+        matches!(self.state.as_str(), "running" | "restarting" | "paused")
+    }
+}
+
+/// The short form of a container's ID.
+pub fn short_id(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}

@@ -1,0 +1,211 @@
+//! The images that an engine has.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::models::{ImageInspect, ImageSummary};
+use bollard::query_parameters as query;
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+
+use crate::engine::{Engine, cause, status};
+use crate::error::Failure;
+use crate::images::delta::{ImageStore, chain_ids};
+use crate::values::pin::{ImagePin, keeper_repository};
+use crate::values::types::{ContentDigest, Name};
+
+/// The first API whose graph drivers take layers compressed with zstd: Docker 23.
+const ZSTD_SINCE: (u32, u32) = (1, 42);
+
+/// Images that are inspected at once.
+const INSPECTIONS: usize = 8;
+
+/// How often a list of images is asked for again that another process's removal broke, and how long after.
+const LISTS: usize = 20;
+
+const LIST_PAUSE: Duration = Duration::from_millis(100);
+
+impl Engine {
+    /// The image that a reference or an ID names; `None` where the engine has none.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`](crate::error::Kind::Engine).
+    pub async fn image(&self, reference: &str) -> Result<Option<ImageInspect>, Failure> {
+        match self.docker.inspect_image(reference).await {
+            Ok(image) => Ok(Some(image)),
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            // 28.5's containerd store describes an image whose content was collected without its layers.
+            Err(Error::JsonDataError { message, .. }) => {
+                tracing::warn!(reference, message, "an image that is not whole counts as missing");
+                Ok(None)
+            }
+            Err(error) => Err(self.failed(&format!("inspect image {reference}"), &error)),
+        }
+    }
+
+    /// The image of a pin, where the engine has exactly that one.
+    ///
+    /// An archive's image is found by its config digest, which is its ID on graph drivers, or by the tag that we gave
+    /// it after it was verified; its layers must be the wanted ones.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`](crate::error::Kind::Engine).
+    pub async fn find(&self, pin: &ImagePin, name: &Name) -> Result<Option<ImageInspect>, Failure> {
+        let candidates = match pin {
+            ImagePin::Registry { .. } => vec![pin.argument()],
+            ImagePin::Content { config, .. } => vec![config.to_string(), pin.keeper_tag(name)],
+            ImagePin::Unread { .. } => vec![pin.keeper_tag(name)],
+            ImagePin::Unknown { .. } => Vec::new(),
+        };
+        // At once: the containerd store takes its time to say that it has none of that ID.
+        let looked = join_all(candidates.iter().map(|candidate| self.image(candidate))).await;
+        for image in looked {
+            if let Some(image) = image?.filter(|image| has_layers(image, pin)) {
+                return Ok(Some(image));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Our own tags for the images of one name.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`](crate::error::Kind::Engine).
+    pub async fn keeper_tags(&self, name: &Name) -> Result<Vec<String>, Failure> {
+        let filters = std::collections::HashMap::from([("reference".to_owned(), vec![keeper_repository(name)])]);
+        let options = query::ListImagesOptionsBuilder::default().filters(&filters).build();
+        let images = self.list_images(options).await?;
+        let prefix = format!("{}:", keeper_repository(name));
+        let mut tags: Vec<String> = images.into_iter().flat_map(|image| image.repo_tags).collect();
+        tags.retain(|tag| tag.starts_with(&prefix));
+        tags.sort_unstable();
+        Ok(tags)
+    }
+
+    /// The images, asked for again where the containerd store fails the whole list because one was removed meanwhile.
+    async fn list_images(&self, options: query::ListImagesOptions) -> Result<Vec<ImageSummary>, Failure> {
+        for _ in 0..LISTS {
+            match self.docker.list_images(Some(options.clone())).await {
+                Err(error) if cause(&error).contains("not found") => tokio::time::sleep(LIST_PAUSE).await,
+                listed => return listed.map_err(|error| self.failed("list images", &error)),
+            }
+        }
+        let listed = self.docker.list_images(Some(options)).await;
+        listed.map_err(|error| self.failed("list images", &error))
+    }
+
+    /// How and where the engine keeps images.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`](crate::error::Kind::Engine).
+    pub async fn image_store(&self, api: (u32, u32)) -> Result<StoreFacts, Failure> {
+        let info = self.docker.info().await.map_err(|error| self.failed("ask for its settings", &error))?;
+        let mut status = info.driver_status.iter().flatten();
+        // Source: `docker info` prints `driver-type: io.containerd.snapshotter.v1` for the containerd store.
+        let is_containerd = status.any(|pair| pair.iter().any(|text| text == "io.containerd.snapshotter.v1"));
+        let store = match is_containerd {
+            true => ImageStore::Containerd,
+            false => ImageStore::Graph { zstd: api >= ZSTD_SINCE },
+        };
+        Ok(StoreFacts { store, folder: info.docker_root_dir.unwrap_or_default() })
+    }
+
+    /// Gives an image a reference with a tag.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`](crate::error::Kind::Engine).
+    pub async fn tag(&self, image: &str, reference: &str) -> Result<(), Failure> {
+        let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
+        let options = query::TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
+        let tagged = self.docker.tag_image(image, Some(options)).await;
+        tagged.map_err(|error| self.failed(&format!("tag image {image} as {reference}"), &error))
+    }
+
+    /// Takes a reference off an image; the engine drops the image with the last one.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`](crate::error::Kind::Engine); none where there is no such reference.
+    pub async fn untag(&self, reference: &str) -> Result<(), Failure> {
+        match self.docker.remove_image(reference, None::<query::RemoveImageOptions>, None).await {
+            Err(error) if status(&error) != Some(404) => Err(self.failed(&format!("untag {reference}"), &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Free bytes where an engine of this host keeps its data; `None` for one elsewhere.
+    pub fn free(&self, folder: &str) -> Option<u64> {
+        let disk = nix::sys::statvfs::statvfs(folder).ok().filter(|_| self.address.starts_with("unix://"))?;
+        disk.blocks_available().checked_mul(disk.fragment_size())
+    }
+
+    /// Every layer of every image that the engine has.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`](crate::error::Kind::Engine).
+    pub async fn layers(&self) -> Result<Layers, Failure> {
+        let options = query::ListImagesOptionsBuilder::default().all(true).build();
+        let images = self.list_images(options).await?;
+        let mut inspected = futures_util::stream::iter(images)
+            .map(|image| async move { self.image(&image.id).await })
+            .buffer_unordered(INSPECTIONS);
+        let mut layers = Layers::default();
+        while let Some(image) = inspected.next().await {
+            // One that cannot be inspected (half removed, or of another platform) has nothing to offer.
+            let Some(root) = image.ok().flatten().and_then(|image| image.root_fs) else { continue };
+            let diff_ids = root.layers.unwrap_or_default();
+            layers.chain_ids.extend(chain_ids(&diff_ids));
+            layers.diff_ids.extend(diff_ids.iter().filter_map(|diff_id| diff_id.parse::<ContentDigest>().ok()));
+        }
+        Ok(layers)
+    }
+
+    /// Whether a container can be created of an image: on the containerd store an image may be there without its
+    /// layers. The container is removed again.
+    ///
+    /// # Errors
+    /// The engine's words.
+    pub async fn try_image(&self, image: &str, name: &str) -> Result<(), String> {
+        let body = bollard::models::ContainerCreateBody {
+            image: Some(image.to_owned()),
+            entrypoint: Some(vec!["/balehook-never-runs".into()]),
+            ..Default::default()
+        };
+        let options = query::CreateContainerOptionsBuilder::default().name(name).build();
+        let created = self.docker.create_container(Some(options), body).await.map_err(|error| cause(&error))?;
+        self.remove(&created.id).await.map_err(|failure| failure.message)
+    }
+}
+
+/// How and where an engine keeps images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreFacts {
+    /// How.
+    pub store: ImageStore,
+    /// The engine's data folder, on its own host.
+    pub folder: String,
+}
+
+/// The layers that an engine has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Layers {
+    /// By what lies below them too.
+    pub chain_ids: HashSet<ContentDigest>,
+    /// By themselves.
+    pub diff_ids: HashSet<ContentDigest>,
+}
+
+fn has_layers(image: &ImageInspect, pin: &ImagePin) -> bool {
+    match pin {
+        ImagePin::Content { diff_ids, .. } => layers_are(image, diff_ids),
+        ImagePin::Registry { .. } | ImagePin::Unread { .. } | ImagePin::Unknown { .. } => {
+            image.root_fs.as_ref().is_some_and(|root| root.layers.as_ref().is_some_and(|layers| !layers.is_empty()))
+        }
+    }
+}
+
+/// Whether the image consists of exactly these layers.
+pub fn layers_are(image: &ImageInspect, diff_ids: &[ContentDigest]) -> bool {
+    let layers = image.root_fs.as_ref().and_then(|root| root.layers.as_ref());
+    layers.is_some_and(|layers| layers.iter().map(String::as_str).eq(diff_ids.iter().map(ContentDigest::as_str)))
+}

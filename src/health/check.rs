@@ -1,0 +1,45 @@
+//! How a container is checked, as a plan has it.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::Probe;
+
+/// How a container is proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Proof {
+    /// What is asked of it.
+    #[serde(serialize_with = "through_display")]
+    pub probe: Probe,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Between two probes.
+    pub interval: Duration,
+    /// How long it must stay proven.
+    pub stable_for: Duration,
+    /// Good answers in a row that prove it, at least 1.
+    pub successes: u32,
+}
+
+fn through_display<S: serde::Serializer>(probe: &Probe, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(probe)
+}
+
+/// How long a container without any check must run without a restart.
+pub const SETTLE: Duration = Duration::from_secs(3);
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.probe)?;
+        if self.successes > 1 {
+            write!(f, " {} times in a row", self.successes)?;
+        }
+        write!(f, ", within {:?}", self.timeout)?;
+        match self.stable_for {
+            Duration::ZERO => Ok(()),
+            stable => write!(f, ", stable for {stable:?}"),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! One question to a container: HTTP, TCP or a command inside it. The answer is good, or why not in one clause.
+
+use std::time::Duration;
+
+use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::engine::{Engine, cause};
+use crate::values::text::printable;
+
+/// How long one HTTP or TCP question may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Whether `GET url` answers 2xx or 3xx. Redirects are not followed.
+///
+/// # Errors
+/// Why not, in one clause.
+pub async fn http(url: &str) -> Result<(), String> {
+    timeout(LIMIT, get(url)).await.unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}")))
+}
+
+async fn get(url: &str) -> Result<(), String> {
+    let uri: http::Uri = url.parse().map_err(|error| format!("not a URL: {error}"))?;
+    let authority = uri.authority().ok_or("the URL names no host")?.clone();
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let stream = connect(host, authority.port_u16().unwrap_or(80)).await?;
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let request = http::Request::get(path)
+        .header(http::header::HOST, authority.as_str())
+        .header(http::header::USER_AGENT, concat!("balehook/", env!("CARGO_PKG_VERSION")))
+        .header(http::header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| error.to_string())?;
+    let driver = tokio::spawn(connection);
+    let verdict = match sender.send_request(request).await {
+        Ok(response) => judge(response).await,
+        Err(error) => Err(error.to_string()),
+    };
+    driver.abort();
+    verdict
+}
+
+async fn judge(response: http::Response<hyper::body::Incoming>) -> Result<(), String> {
+    let status = response.status();
+    if status.is_success() || status.is_redirection() {
+        return Ok(());
+    }
+    let frame = response.into_body().frame().await;
+    let start = frame.and_then(Result::ok).and_then(|frame| frame.into_data().ok()).unwrap_or_default();
+    let line = printable(&String::from_utf8_lossy(&start[..start.len().min(120)]));
+    Err(format!("it answered {status} {line}").trim_end().to_owned())
+}
+
+async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
+    TcpStream::connect((host, port)).await.map_err(|error| format!("cannot connect: {error}"))
+}
+
+/// Whether `host:port` accepts a connection.
+///
+/// # Errors
+/// Why not, in one clause.
+pub async fn tcp(address: &str) -> Result<(), String> {
+    let (host, port) = address.rsplit_once(':').ok_or("it names no port")?;
+    let port = port.parse().map_err(|_| format!("`{port}` is no port"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let connected = timeout(LIMIT, connect(host, port)).await;
+    connected.unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}"))).map(drop)
+}
+
+/// Whether a command inside the container exits with 0.
+///
+/// # Errors
+/// Why not, with the first line that the command printed.
+pub async fn command(engine: &Engine, id: &str, command: &[String], limit: Duration) -> Result<(), String> {
+    let run = run_command(engine, id, command);
+    timeout(limit, run).await.unwrap_or_else(|_| Err(format!("it did not end within {limit:?}")))
+}
+
+async fn run_command(engine: &Engine, id: &str, command: &[String]) -> Result<(), String> {
+    let options = CreateExecOptions {
+        cmd: Some(command.to_vec()),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        ..Default::default()
+    };
+    let exec = engine.docker.create_exec(id, options).await.map_err(|error| cause(&error))?.id;
+    let started = engine.docker.start_exec(&exec, None::<StartExecOptions>).await.map_err(|error| cause(&error))?;
+    let printed = match started {
+        StartExecResults::Attached { output, .. } => first_bytes(output).await,
+        StartExecResults::Detached => String::new(),
+    };
+    let ended = engine.docker.inspect_exec(&exec).await.map_err(|error| cause(&error))?;
+    match ended.exit_code {
+        Some(0) => Ok(()),
+        code => Err(format!("exit code {} {}", code.unwrap_or(-1), printable(printed.trim())).trim_end().to_owned()),
+    }
+}
+
+async fn first_bytes(
+    mut output: impl futures_util::Stream<Item = Result<bollard::container::LogOutput, bollard::errors::Error>> + Unpin,
+) -> String {
+    const KEPT: usize = 200;
+    let mut text = String::new();
+    while let Some(Ok(chunk)) = output.next().await {
+        if text.len() < KEPT {
+            text.push_str(&chunk.to_string());
+        }
+    }
+    text.truncate(text.floor_char_boundary(KEPT));
+    text
+}

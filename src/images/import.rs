@@ -1,0 +1,244 @@
+//! An archive's image into the engine: what is missing first, everything once more when that was not enough.
+
+use std::collections::HashSet;
+
+use bollard::models::ImageInspect;
+
+use crate::config::ArchiveLocation;
+use crate::engine::{Engine, Layers, StoreFacts, layers_are};
+use crate::error::{Failure, Kind};
+use crate::images::archive::{ArchiveError, ArchivedImage, Compression};
+use crate::images::decompress::Sizes;
+use crate::images::delta::{Delta, ImageStore};
+use crate::images::facts::Room;
+use crate::images::load::{Load, LoadError};
+use crate::images::source::{Archives, Opened};
+use crate::values::names::new_name;
+use crate::values::pin::{ImagePin, keeper_repository};
+use crate::values::reference::ImageReference;
+use crate::values::types::{ContentDigest, Name};
+
+/// Tags of ours on images that are being loaded, with a number: nobody's `docker image prune` takes them away.
+const PART: &str = "part-";
+
+/// What was brought in.
+pub struct Loaded {
+    /// The engine's ID of the wanted image.
+    pub id: String,
+    /// The references that it has now.
+    pub references: Vec<String>,
+}
+
+/// One image on its way from an archive.
+pub struct FromArchive<'a> {
+    /// The engine.
+    pub engine: &'a Engine,
+    /// The archives.
+    pub archives: &'a Archives,
+    /// The deployment's name.
+    pub name: &'a Name,
+    /// The wanted image.
+    pub pin: &'a ImagePin,
+}
+
+impl FromArchive<'_> {
+    /// Loads it and makes sure that it is the wanted one, and whole. No tag but of a proven image is left behind.
+    ///
+    /// # Errors
+    /// [`Kind::Image`]; [`Kind::Engine`] when it cannot be asked.
+    pub async fn load(&self, location: &ArchiveLocation, platform: Option<&str>) -> Result<Loaded, Failure> {
+        let hello = self.engine.hello().await?;
+        let wanted = platform.map(|platform| platform.split('/').nth(1).unwrap_or(platform));
+        let architecture = wanted.unwrap_or(&hello.architecture);
+        let opened = self.archives.open(location, Some(architecture)).await.map_err(|failed| failed.failure)?;
+        let store = self.engine.image_store(hello.api).await?;
+        self.remove_parts().await?;
+        let layers = self.engine.layers().await?;
+        let loaded = match (&opened.index, self.pin) {
+            (Err(ArchiveError::Compressed(compression)), _) => self.whole(&opened, *compression, layers, &store).await,
+            (Err(error), _) => Err(bad(location, &error.to_string())),
+            (Ok(index), ImagePin::Content { config, .. }) => {
+                match index.images.iter().find(|image| image.config_digest == *config) {
+                    Some(image) => self.missing(&opened, image, layers, &store).await,
+                    None => Err(bad(location, &format!("it no longer holds {}", self.pin.describe()))),
+                }
+            }
+            (Ok(_), _) => Err(bad(location, "it was compressed when it was looked at, and is not any more")),
+        };
+        if loaded.is_err() {
+            // The first failure is the one to be told.
+            let _ = self.remove_parts().await;
+        }
+        loaded
+    }
+
+    /// Only what is missing; once more as a whole where the engine did not have what it said.
+    async fn missing(
+        &self,
+        opened: &Opened,
+        image: &ArchivedImage,
+        layers: Layers,
+        store: &StoreFacts,
+    ) -> Result<Loaded, Failure> {
+        let delta = Delta::new(image, &layers.chain_ids);
+        self.check_room(&delta, store)?;
+        let first = self.attempt(opened, &delta, store).await;
+        let id = match first {
+            Err(LoadError::Engine(words)) if delta.leaves_out() => {
+                tracing::warn!(words, "some layers that the engine had are gone: everything is sent once more");
+                self.remove_parts().await?;
+                let delta = Delta::whole(image);
+                self.check_room(&delta, store)?;
+                self.attempt(opened, &delta, store).await
+            }
+            other => other,
+        };
+        let id = id.map_err(|error| error.failure(&opened.location.to_string()))?;
+        let references = self.name_it(image, &id).await?;
+        self.remove_parts().await?;
+        Ok(Loaded { id, references })
+    }
+
+    /// One load of all parcels; the ID of the wanted image, verified.
+    async fn attempt(&self, opened: &Opened, delta: &Delta<'_>, store: &StoreFacts) -> Result<String, LoadError> {
+        let label = opened.location.to_string();
+        let load = Load { engine: self.engine, store: store.store, archive: &opened.archive, label: &label };
+        let repository = keeper_repository(self.name);
+        let tag = |number: usize| format!("{repository}:{PART}{number}");
+        let parcels = match load.delta(delta, Sizes::Claimed, tag).await {
+            Err(LoadError::Misjudged(why)) => {
+                tracing::info!(why, "sizes are counted, and everything is sent again");
+                load.delta(delta, Sizes::Counted, tag).await?
+            }
+            other => other?,
+        };
+        let candidates: Vec<String> = match parcels {
+            Some(parcels) => parcels.last().into_iter().map(|last| last.tag.clone()).collect(),
+            None => load.whole(Compression::None, HashSet::new()).await?.0,
+        };
+        self.verified(&candidates, store.store).await
+    }
+
+    /// The wanted image among those that the engine says it loaded.
+    async fn verified(&self, candidates: &[String], store: ImageStore) -> Result<String, LoadError> {
+        let mut found = Vec::new();
+        for candidate in candidates {
+            let image = self.engine.image(candidate).await.map_err(|failure| LoadError::Engine(failure.message))?;
+            let Some(image) = image else { continue };
+            let id = image.id.clone().unwrap_or_default();
+            if is_wanted(&image, candidate, self.pin, candidates.len()) {
+                // On graph drivers every image that can be inspected has its layers.
+                if store == ImageStore::Containerd {
+                    let tried = self.engine.try_image(&id, &new_name(self.name)).await;
+                    tried.map_err(LoadError::Engine)?;
+                }
+                return Ok(id);
+            }
+            found.push(id);
+        }
+        found.dedup();
+        let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
+        Err(LoadError::Engine(format!("{} is not in it: it held {found}", self.pin.describe())))
+    }
+
+    /// Gives the image the references that it has in the archive, and the tag of ours that keeps it: an archive need not
+    /// name its image.
+    async fn name_it(&self, image: &ArchivedImage, id: &str) -> Result<Vec<String>, Failure> {
+        self.engine.tag(id, &self.pin.keeper_tag(self.name)).await?;
+        let mut references = Vec::new();
+        for reference in &image.references {
+            // An OCI layout may have a tag alone: that names nothing here.
+            let has_tag = reference.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/'));
+            if has_tag && reference.parse::<ImageReference>().is_ok() {
+                self.engine.tag(id, reference).await?;
+                references.push(reference.clone());
+            }
+        }
+        Ok(references)
+    }
+
+    /// A compressed archive: it travels whole, and known layers are left out of what the engine gets.
+    async fn whole(
+        &self,
+        opened: &Opened,
+        compression: Compression,
+        layers: Layers,
+        store: &StoreFacts,
+    ) -> Result<Loaded, Failure> {
+        let label = opened.location.to_string();
+        let load = Load { engine: self.engine, store: store.store, archive: &opened.archive, label: &label };
+        let mut known = layers.diff_ids;
+        loop {
+            let may_leave_out = !known.is_empty();
+            let result = load.whole(compression, std::mem::take(&mut known)).await;
+            let (loaded, left_out) = match result {
+                Ok((loaded, left_out)) => (Ok(loaded), left_out),
+                // What was left out may be why: only without that the engine's word is final.
+                Err(LoadError::Engine(words)) => (Err(LoadError::Engine(words)), may_leave_out),
+                Err(error) => (Err(error), false),
+            };
+            let references = loaded.as_ref().cloned().unwrap_or_default();
+            let id = match loaded {
+                Ok(loaded) => self.verified(&loaded, store.store).await,
+                Err(error) => Err(error),
+            };
+            match id {
+                Ok(id) => {
+                    let references = references.into_iter().filter(|reference| !reference.starts_with("sha256:"));
+                    return Ok(Loaded { id, references: references.collect() });
+                }
+                Err(error) => {
+                    self.untag_broken(&references, store.store).await;
+                    if !left_out {
+                        return Err(error.failure(&label));
+                    }
+                    tracing::warn!(?error, "the engine lacks a layer that was left out: everything is sent once more");
+                }
+            }
+        }
+    }
+
+    /// The engine tags what it loaded before it unpacks it.
+    async fn untag_broken(&self, references: &[String], store: ImageStore) {
+        for reference in references {
+            let is_good =
+                store != ImageStore::Containerd || self.engine.try_image(reference, &new_name(self.name)).await.is_ok();
+            if !is_good {
+                let _ = self.engine.untag(reference).await;
+            }
+        }
+    }
+
+    /// Removes the images of the parcels, also of a load that was killed.
+    async fn remove_parts(&self) -> Result<(), Failure> {
+        let prefix = format!("{}:{PART}", keeper_repository(self.name));
+        for tag in self.engine.keeper_tags(self.name).await?.iter().filter(|tag| tag.starts_with(&prefix)) {
+            self.engine.untag(tag).await?;
+        }
+        Ok(())
+    }
+
+    fn check_room(&self, delta: &Delta<'_>, store: &StoreFacts) -> Result<(), Failure> {
+        let Some(free) = self.engine.free(&store.folder) else { return Ok(()) };
+        let missing = delta.missing(store.store);
+        let room = Room { folder: store.folder.clone(), free, needed: missing.unpacked.saturating_add(missing.copies) };
+        room.refusal().map_or(Ok(()), Err)
+    }
+}
+
+/// Whether a loaded image is the wanted one: its layers, or what little is known of a compressed archive.
+fn is_wanted(image: &ImageInspect, candidate: &str, pin: &ImagePin, loaded: usize) -> bool {
+    match pin {
+        ImagePin::Content { diff_ids, .. } => layers_are(image, diff_ids),
+        ImagePin::Unread { reference, id, .. } => {
+            let named = reference.as_deref().map_or(loaded == 1, |wanted| wanted == candidate);
+            named && id.as_ref().is_none_or(|id| image.id.as_deref() == Some(ContentDigest::as_str(id)))
+        }
+        ImagePin::Registry { .. } | ImagePin::Unknown { .. } => false,
+    }
+}
+
+fn bad(location: &ArchiveLocation, why: &str) -> Failure {
+    Failure::new(Kind::Image, format!("{location}: {why}"))
+        .next("make it with `docker save --output …` and upload it again, or correct x-balehook.container.image")
+}

@@ -1,0 +1,192 @@
+//! Where an archive's bytes come from: a file of this host or an object in S3.
+
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures_util::Stream;
+
+use crate::aws::s3::{S3, S3Object};
+use crate::config::ArchiveLocation;
+use crate::error::{Failure, Kind, LookFailure};
+use crate::images::archive;
+use crate::images::archive::{ArchiveError, ArchiveIndex, ReadAt, ReadError};
+use crate::images::transfer::Transfer;
+
+/// An archive that can be read at any place, and as a stream.
+#[derive(Debug, Clone)]
+pub enum Archive {
+    /// A file.
+    File {
+        /// The open file.
+        file: Arc<std::fs::File>,
+        /// Its path.
+        path: PathBuf,
+        /// Its length and its time of change, in nanoseconds.
+        version: (u64, i128),
+    },
+    /// An object.
+    S3 {
+        /// The client.
+        s3: S3,
+        /// The object, as it was when it was opened.
+        object: S3Object,
+    },
+}
+
+/// The archive's bytes in order.
+pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+impl Archive {
+    /// Opens it: one `stat` or one HEAD request.
+    ///
+    /// # Errors
+    /// [`Kind::Image`]: it is missing or may not be read, or nobody could be asked.
+    pub async fn open(location: &ArchiveLocation, s3: &S3) -> Result<Self, LookFailure> {
+        match location {
+            ArchiveLocation::File(path) => {
+                open_file(path).map_err(|error| LookFailure { failure: unreadable(path, &error), definite: true })
+            }
+            ArchiveLocation::S3(uri) => {
+                let object = s3.head(uri).await.map_err(|error| LookFailure::from(&error))?;
+                Ok(Self::S3 { s3: s3.clone(), object })
+            }
+        }
+    }
+
+    /// What tells this version of the archive from any other.
+    pub fn version(&self) -> String {
+        match self {
+            Self::File { path, version: (size, time), .. } => format!("{} ({size} bytes, {time})", path.display()),
+            Self::S3 { object, .. } => format!("{} (ETag {})", object.uri, object.etag),
+        }
+    }
+
+    /// Some of it or all, in order, with bounded memory.
+    pub fn stream(&self, range: Range<u64>) -> ByteStream {
+        let transfer = Transfer::new(self.clone(), [range]);
+        Box::pin(futures_util::stream::try_unfold(transfer, async |mut transfer| {
+            let chunk = transfer.next().await.map_err(io::Error::other)?;
+            Ok(chunk.map(|chunk| (chunk, transfer)))
+        }))
+    }
+}
+
+/// The archives of one deployment, each opened and indexed once: what looks at one leaves it for what loads it.
+#[derive(Debug, Clone)]
+pub struct Archives {
+    s3: S3,
+    opened: Arc<Mutex<Vec<Arc<Opened>>>>,
+}
+
+/// An archive, and what it holds.
+#[derive(Debug)]
+pub struct Opened {
+    /// Where it is.
+    pub location: ArchiveLocation,
+    /// Its bytes.
+    pub archive: Archive,
+    /// What it holds for the host's processor, or why that cannot be told.
+    pub index: Result<ArchiveIndex, ArchiveError>,
+}
+
+impl Archives {
+    /// None is open yet.
+    pub fn new(s3: S3) -> Self {
+        Self { s3, opened: Arc::default() }
+    }
+
+    /// Opens and indexes an archive; of several platforms the images of `architecture` are taken.
+    ///
+    /// # Errors
+    /// As [`Archive::open`]. What is wrong with its content is told by [`Opened::index`].
+    pub async fn open(
+        &self,
+        location: &ArchiveLocation,
+        architecture: Option<&str>,
+    ) -> Result<Arc<Opened>, LookFailure> {
+        let known = |opened: &&Arc<Opened>| opened.location == *location;
+        let found = self.opened.lock().ok().and_then(|all| all.iter().find(known).cloned());
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let archive = Archive::open(location, &self.s3).await?;
+        let index = archive::index(&archive, architecture).await;
+        let opened = Arc::new(Opened { location: location.clone(), archive, index });
+        if let Ok(mut all) = self.opened.lock() {
+            all.push(opened.clone());
+        }
+        Ok(opened)
+    }
+}
+
+impl ReadAt for Archive {
+    fn len(&self) -> u64 {
+        match self {
+            Self::File { version: (size, _), .. } => *size,
+            Self::S3 { object, .. } => object.size,
+        }
+    }
+
+    async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes, ReadError> {
+        match self {
+            Self::File { file, .. } => {
+                let mut buffer = vec![0; len];
+                let got = read_full(file, &mut buffer, offset).map_err(ReadError::new)?;
+                buffer.truncate(got);
+                Ok(buffer.into())
+            }
+            Self::S3 { s3, object } => s3.read_range(object, offset, len).await.map_err(ReadError::new),
+        }
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<Archive> {
+    let file = std::fs::File::open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let time = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
+    Ok(Archive::File { file: Arc::new(file), path: path.to_owned(), version: (meta.len(), time) })
+}
+
+fn read_full(file: &std::fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read_at(&mut buffer[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(got) => done += got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Up to `len` bytes of a file from `offset`.
+///
+/// # Errors
+/// It cannot be read, or became shorter.
+pub fn read_chunk(file: &std::fs::File, offset: u64, len: u64) -> io::Result<Bytes> {
+    let mut buffer = vec![0; usize::try_from(len).unwrap_or(0)];
+    let got = read_full(file, &mut buffer, offset)?;
+    if got < buffer.len() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive became shorter while it was read"));
+    }
+    Ok(buffer.into())
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    let failure = Failure::new(Kind::Image, format!("cannot read the archive {}: {error}", path.display()));
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            failure.next("put it into the bundle, or correct x-balehook.container.image.archive")
+        }
+        _ => failure.next("make it readable for the user that the hook runs as"),
+    }
+}

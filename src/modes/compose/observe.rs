@@ -1,0 +1,275 @@
+//! A Compose project: as its files say, and as the engine has it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bollard::models::{ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, HostConfig, PortBinding};
+
+use crate::config::compose::Compose;
+use crate::config::{ArchiveLocation, ImageSource};
+use crate::engine::facts::ContainerFacts;
+use crate::engine::{label, name_of};
+use crate::error::{Failure, Kind, LookFailure};
+use crate::modes::compose::config::{Resolved, Service};
+use crate::modes::compose::project::{COPIES, ComposeFacts, Generation, ProjectContainer, Tool};
+use crate::modes::compose::snapshot;
+use crate::modes::compose::snapshot::Listing;
+use crate::modes::compose::tool::{Processes, check_pair, said};
+use crate::modes::compose::wait::of_project;
+use crate::modes::facts::Facts;
+use crate::modes::observe::Look;
+use crate::ports::taken;
+use crate::values::known::Known;
+use crate::values::labels::{LABEL_NAME, LABEL_SPEC};
+use crate::values::types::{EnvVar, Secret};
+
+/// How long `config` may take.
+const CONFIG_LIMIT: Duration = Duration::from_secs(60);
+
+/// The largest file that is searched for names of variables, in bytes.
+const SEARCHED: u64 = 1024 * 1024;
+
+/// What Compose and the bundle say, before the engine is asked.
+pub(crate) struct Read {
+    tool: Tool,
+    without: Vec<PathBuf>,
+    listing: Listing,
+    variables: Vec<EnvVar>,
+    config: String,
+}
+
+impl Look<'_> {
+    pub(crate) async fn compose(
+        &self,
+        compose: &Compose,
+        read: Option<Result<Read, Failure>>,
+        all: &[ContainerSummary],
+        facts: &mut Facts,
+    ) {
+        let Some(read) = read else { return };
+        match read.and_then(|read| self.project(compose, read, all, facts)) {
+            Ok((seen, services)) => {
+                for service in &services {
+                    self.image(&service.facts.need, facts).await;
+                }
+                self.project_ports(&services, all, facts);
+                facts.compose = Some(seen);
+            }
+            Err(failure) => facts.failures.insert(0, LookFailure { failure, definite: true }),
+        }
+    }
+
+    /// Asks Compose, while others ask the engine.
+    pub(crate) async fn read_project(&self, compose: &Compose) -> Result<Read, Failure> {
+        let docker_host = self.engine.map(|engine| engine.address.as_str()).unwrap_or(crate::engine::DEFAULT_HOST);
+        let processes = Processes { settings: self.credentials, docker_host };
+        let tool = processes.find().await?;
+        if tool.generation == Generation::V1 && compose.env_file.len() > 1 {
+            return Err(Failure::new(Kind::Appspec, format!("docker-compose {} takes one env_file", tool.version))
+                .next("put the variables into one file, or install the Compose plugin of the docker CLI"));
+        }
+        let without = self.without(compose);
+        let unreadable = |error: std::io::Error| {
+            Failure::new(Kind::Appspec, format!("cannot read {}: {error}", compose.directory.display()))
+        };
+        let listing = snapshot::list(&compose.directory, &without).map_err(unreadable)?;
+        let variables = self.variables(compose, &listing);
+        let config = self.config(&processes, &tool, compose, &variables).await?;
+        Ok(Read { tool, without, listing, variables, config })
+    }
+
+    fn project(
+        &self,
+        compose: &Compose,
+        read: Read,
+        all: &[ContainerSummary],
+        facts: &Facts,
+    ) -> Result<(ComposeFacts, Vec<Service>), Failure> {
+        let Read { tool, without, listing, variables, config } = read;
+        if let Some(engine) = facts.engine.yes() {
+            check_pair(&tool, engine)?;
+        }
+        let state = std::path::absolute(self.store.folder()).unwrap_or_else(|_| self.store.folder().to_owned());
+        let services = Resolved::read(&config, compose, &self.deployment.bundle_root, &state, &listing)?.services()?;
+        let seen = ComposeFacts {
+            version_key: version_key(&compose.directory, &compose.files),
+            tree: snapshot::tree(&compose.directory, without, &listing),
+            services: services.iter().map(|service| service.facts.clone()).collect(),
+            containers: self.project_containers(all),
+            copies: copies(&state),
+            tool,
+            state,
+            variables,
+        };
+        Ok((seen, services))
+    }
+
+    /// What `compose config` prints.
+    async fn config(
+        &self,
+        processes: &Processes<'_>,
+        tool: &Tool,
+        compose: &Compose,
+        variables: &[EnvVar],
+    ) -> Result<String, Failure> {
+        let text = |path: &Path| path.display().to_string();
+        let mut argv = tool.argv.clone();
+        let mut option = |name: &str, value: String| argv.extend([name.to_owned(), value]);
+        option("--project-name", self.deployment.name.to_string());
+        option("--project-directory", text(&compose.directory));
+        compose.files.iter().for_each(|file| option("--file", text(&compose.directory.join(file))));
+        let stand_in = stand_in(compose)
+            .map_err(|error| Failure::new(Kind::Unexpected, format!("cannot write a temporary file: {error}")))?;
+        if let Some(file) = &stand_in {
+            option("--file", text(file.path()));
+        }
+        compose.env_file.iter().for_each(|file| option("--env-file", text(&compose.directory.join(file))));
+        compose.profiles.iter().for_each(|profile| option("--profile", profile.clone()));
+        let output = processes.run(&argv, &["config"], variables, CONFIG_LIMIT).await?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(Failure::new(Kind::Appspec, format!("the Compose file is refused: {}", said(&output)))
+                .next("`docker compose config` in that folder says the same")),
+        }
+    }
+
+    /// What is not part of the project: images, the hooks and the program, where the whole bundle is its folder.
+    fn without(&self, compose: &Compose) -> Vec<PathBuf> {
+        let root = &self.deployment.bundle_root;
+        let archives = compose.images.values().filter_map(|source| match source {
+            ImageSource::Archive { location: ArchiveLocation::File(path), .. } => Some(path.clone()),
+            ImageSource::Archive { location: ArchiveLocation::S3(_), .. } | ImageSource::Registry(_) => None,
+        });
+        let ours = ["appspec.yml", "appspec.yaml", "hooks", "bin/balehook"].map(|name| root.join(name));
+        let git = compose.directory.join(".git");
+        let all = archives.chain(ours).chain([git]);
+        let inside = all.filter_map(|path| path.strip_prefix(&compose.directory).ok().map(Path::to_owned));
+        let distinct: BTreeSet<PathBuf> = inside.filter(|path| path.as_os_str() != "").collect();
+        distinct.into_iter().collect()
+    }
+
+    /// Variables of the hook whose names stand in the Compose files or in files with variables: they are kept with the
+    /// release, so that it can come back without the hook.
+    fn variables(&self, compose: &Compose, listing: &Listing) -> Vec<EnvVar> {
+        let is_searched = |path: &Path| {
+            let name = path.to_string_lossy();
+            name.ends_with(".yml") || name.ends_with(".yaml") || name.ends_with(".env")
+        };
+        let small = |entry: &snapshot::Entry| matches!(entry, snapshot::Entry::File { size, .. } if *size <= SEARCHED);
+        let listed = listing.iter().filter(|(path, entry)| is_searched(path) && small(entry)).map(|(path, _)| path);
+        let paths: BTreeSet<&PathBuf> = compose.files.iter().chain(&compose.env_file).chain(listed).collect();
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        for path in paths {
+            let text = std::fs::read_to_string(compose.directory.join(path)).unwrap_or_default();
+            let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+            names.extend(words.filter(|word| !word.is_empty()).map(str::to_owned));
+        }
+        let known = names.into_iter().filter(|name| !OWN.contains(&name.as_str()) && !name.starts_with("COMPOSE_"));
+        known
+            .filter_map(|name| Some(EnvVar { value: Some(Secret::new((self.lookup)(&name)?)), hidden: true, name }))
+            .collect()
+    }
+
+    fn project_containers(&self, all: &[ContainerSummary]) -> Vec<ProjectContainer> {
+        let name = self.deployment.name.as_str();
+        let each = of_project(all, name).into_iter().map(|(container, service)| {
+            let label = |key: &str| label(container, key);
+            let is_running = container.state == Some(ContainerSummaryStateEnum::RUNNING);
+            let is_done = container.status.as_deref().is_some_and(|status| status.starts_with("Exited (0)"));
+            ProjectContainer {
+                name: name_of(container),
+                service,
+                ours: label(LABEL_NAME).as_deref() == Some(name),
+                good: is_running || is_done,
+                spec: label(LABEL_SPEC),
+                image: container.image.clone().unwrap_or_default(),
+            }
+        });
+        let mut containers: Vec<_> = each.collect();
+        containers.sort_by(|a, b| a.name.cmp(&b.name));
+        containers
+    }
+
+    /// Host ports that somebody else has.
+    fn project_ports(&self, services: &[Service], all: &[ContainerSummary], facts: &mut Facts) {
+        let (Ok(engine), Known::Yes(_)) = (self.engine, &facts.engine) else { return };
+        let local = engine.address.starts_with("unix://").then_some(self.proc.as_path());
+        let replaced = of_project(all, self.deployment.name.as_str());
+        let ours: Vec<ContainerFacts> = replaced.iter().map(|(container, _)| replaced_facts(container)).collect();
+        for service in services {
+            let mut bindings = std::collections::HashMap::<String, Option<Vec<PortBinding>>>::new();
+            for (address, host, target) in &service.ports {
+                let binding = PortBinding {
+                    host_ip: Some(address.clone()).filter(|address| !address.is_empty()),
+                    host_port: Some(host.clone()),
+                };
+                bindings.entry(target.clone()).or_default().get_or_insert_default().push(binding);
+            }
+            let host_config = HostConfig { port_bindings: Some(bindings), ..HostConfig::default() };
+            let body = ContainerCreateBody { host_config: Some(host_config), ..ContainerCreateBody::default() };
+            facts.ports_taken.extend(taken::taken(&body, all, &ours, local));
+        }
+    }
+}
+
+/// Variables that a process of Compose is given anyway.
+const OWN: [&str; 5] = ["PATH", "HOME", "DOCKER_CONFIG", "DOCKER_HOST", "LC_ALL"];
+
+fn replaced_facts(container: &ContainerSummary) -> ContainerFacts {
+    ContainerFacts {
+        handed: None,
+        id: container.id.clone().unwrap_or_default(),
+        name: name_of(container),
+        ours: true,
+        state: String::new(),
+        spec: None,
+        digest: None,
+        deployment: None,
+        stop_grace: Duration::ZERO,
+        image: String::new(),
+        service: None,
+    }
+}
+
+/// Images for services that have none in the files, because the section says where theirs come from: Compose refuses a
+/// service without one.
+fn stand_in(compose: &Compose) -> std::io::Result<Option<tempfile::NamedTempFile>> {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    for file in &compose.files {
+        let text = std::fs::read_to_string(compose.directory.join(file)).unwrap_or_default();
+        let parsed: serde_json::Value = serde_yaml::from_str(&text).unwrap_or_default();
+        names.extend(parsed["services"].as_object().into_iter().flatten().map(|(name, _)| name.clone()));
+    }
+    let services: serde_json::Map<String, serde_json::Value> = names
+        .into_iter()
+        .filter(|name| compose.images.contains_key(name))
+        .map(|name| (name, serde_json::json!({ "image": "balehook/stand-in" })))
+        .collect();
+    if services.is_empty() {
+        return Ok(None);
+    }
+    let mut text = serde_json::Map::new();
+    if let Some(version) = version_key(&compose.directory, &compose.files) {
+        text.insert("version".into(), version.into());
+    }
+    text.insert("services".into(), services.into());
+    let mut file = tempfile::Builder::new().prefix("balehook-").suffix(".yml").tempfile()?;
+    std::io::Write::write_all(&mut file, serde_json::Value::from(text).to_string().as_bytes())?;
+    Ok(Some(file))
+}
+
+fn copies(state: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(state.join(COPIES)).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// The `version:` of the first file, as a text.
+fn version_key(directory: &Path, files: &[PathBuf]) -> Option<String> {
+    let text = std::fs::read_to_string(directory.join(files.first()?)).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("version:"))?;
+    let version = line.split('#').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
+    (!version.is_empty()).then(|| version.to_owned())
+}

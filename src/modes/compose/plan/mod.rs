@@ -1,0 +1,276 @@
+//! Compose mode: event × facts → steps.
+
+pub mod wanted;
+
+use std::time::Duration;
+
+use crate::config::compose::Compose;
+use crate::config::{Deployment, Probe};
+use crate::deploy::origin::Asker;
+use crate::deploy::plan::{Action, Plan};
+use crate::deploy::state::{ComposeRelease, Release};
+use crate::engine::request::Target;
+use crate::error::{Failure, Kind};
+use crate::modes;
+use crate::modes::compose::operation::{Change, ComposeStep, Copy, ProjectProof, ServiceChange};
+use crate::modes::compose::plan::wanted::Wanted;
+use crate::modes::compose::task;
+use crate::modes::facts::Facts;
+use crate::modes::operation::Step;
+use crate::modes::tasks::Around;
+use crate::tasks::operation::TaskStep;
+use crate::values::pin::ImagePin;
+use crate::values::types::{LifecycleEvent, Name};
+
+/// Containers of an unproven release have so many seconds to stop when the previous one comes back.
+const AT_ONCE: u64 = 1;
+
+/// The longest that the previous project is waited for when it comes back.
+const BACK: Duration = Duration::from_secs(30);
+
+/// What `event` does in Compose mode.
+///
+/// # Errors
+/// See [`crate::modes::plan`].
+pub fn plan(
+    event: LifecycleEvent,
+    deployment: &Deployment,
+    compose: &Compose,
+    asker: &Asker,
+    facts: &Facts,
+) -> Result<Plan, Failure> {
+    let mut plan = Plan::new(event.to_string(), &deployment.name);
+    plan.subject = SUBJECT;
+    match event {
+        LifecycleEvent::ApplicationStop => stop(&mut plan, facts),
+        LifecycleEvent::BeforeInstall => {
+            let wanted = Wanted::of(deployment, compose, facts)?;
+            wanted.check(&mut plan, facts)?;
+            recover(&mut plan, facts, true);
+            modes::images::make_room(&mut plan, deployment, facts, &wanted.pins())?;
+            modes::images::prune(&mut plan, deployment, facts, &wanted.pins());
+        }
+        LifecycleEvent::AfterInstall => {
+            let wanted = Wanted::of(deployment, compose, facts)?;
+            wanted.check(&mut plan, facts)?;
+            recover(&mut plan, facts, true);
+            wanted.bring(&mut plan, deployment, facts)?;
+        }
+        LifecycleEvent::ApplicationStart => start(&mut plan, deployment, compose, asker, facts)?,
+        LifecycleEvent::ValidateService => validate(&mut plan, deployment, compose, facts)?,
+        LifecycleEvent::BeforeBlockTraffic
+        | LifecycleEvent::AfterBlockTraffic
+        | LifecycleEvent::BeforeAllowTraffic
+        | LifecycleEvent::AfterAllowTraffic => {}
+    }
+    Ok(plan)
+}
+
+/// What reports call that which served before.
+pub const SUBJECT: &str = "previous project";
+
+/// The same for a recorded project: its own checks alone, and not for long.
+fn proof_of(release: &ComposeRelease) -> ProjectProof {
+    ProjectProof {
+        services: release.proof.services.clone(),
+        probe: Probe::Auto,
+        timeout: Duration::from_millis(release.proof.timeout_ms).min(BACK),
+        interval: Duration::from_millis(100),
+        stable_for: Duration::ZERO,
+    }
+}
+
+/// The previous release's project, as it was.
+pub fn back(previous: &ComposeRelease) -> Vec<Step> {
+    back_but(previous, &[])
+}
+
+/// The same but for services that stay as they are.
+pub fn back_but(previous: &ComposeRelease, left: &[&str]) -> Vec<Step> {
+    let project = previous.project.clone();
+    let mut proof = proof_of(previous);
+    proof.services.retain(|(service, _)| !left.contains(&service.as_str()));
+    if proof.services.is_empty() {
+        return Vec::new();
+    }
+    let names = proof.services.iter().map(|(service, _)| service.clone());
+    let only = if left.is_empty() { Vec::new() } else { names.collect() };
+    let up = ComposeStep::Up { project: project.clone(), within: Some(AT_ONCE), services: Vec::new(), only };
+    let wait = ComposeStep::Wait { name: project.name.clone(), proof };
+    vec![Step::Compose(ComposeStep::Place { project }), Step::Compose(up), Step::Compose(wait)]
+}
+
+/// What an interrupted event left is undone: the recorded project comes back; where there is none, what was begun goes.
+/// Returns whether there was anything. In an event that goes on with a new release a failure is said and ends nothing.
+pub fn recover(plan: &mut Plan, facts: &Facts, is_best_effort: bool) -> bool {
+    plan.actions.extend(modes::tasks::remove_left(facts));
+    let Some(begun) = facts.journal.as_ref().and_then(|journal| journal.compose.as_ref()) else { return false };
+    let recorded = facts.releases.first().and_then(|release| release.compose.as_ref());
+    let steps = match recorded {
+        Some(recorded) if recorded.project.id == begun.id => return false,
+        Some(recorded) => {
+            plan.notes.push(format!(
+                "an interrupted deployment had begun to change project {}; the recorded one comes back first",
+                begun.name
+            ));
+            back(recorded)
+        }
+        None => {
+            plan.notes
+                .push(format!("project {} was never proven: its deployment was interrupted; it goes", begun.name));
+            vec![Step::Compose(ComposeStep::Down { project: begun.clone() })]
+        }
+    };
+    let action = if is_best_effort { Action::best_effort } else { Action::required };
+    plan.actions.extend(steps.into_iter().map(action));
+    true
+}
+
+/// Containers go, whatever state they are in. Nothing here can fail the event.
+fn stop(plan: &mut Plan, facts: &Facts) {
+    plan.actions.extend(modes::tasks::remove_left(facts));
+    if facts.containers.is_empty() {
+        return;
+    }
+    let recorded = facts.releases.first().and_then(|release| release.compose.as_ref()).map(|release| &release.project);
+    let begun = facts.journal.as_ref().and_then(|journal| journal.compose.as_ref());
+    if let Some(project) = recorded.or(begun) {
+        plan.actions.push(Action::best_effort(Step::Compose(ComposeStep::Stop { project: project.clone() })));
+    }
+    // What Compose did not know of, or could not remove, goes one by one.
+    for container in facts.containers.iter().filter(|container| container.ours) {
+        let container = crate::modes::container::recover::target(container);
+        plan.actions.push(Action::best_effort(Step::Remove { container, volumes: false }));
+    }
+    plan.interruption = format!("{} is down until ApplicationStart has proven the new project", plan.name);
+}
+
+fn start(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    compose: &Compose,
+    asker: &Asker,
+    facts: &Facts,
+) -> Result<(), Failure> {
+    let wanted = Wanted::of(deployment, compose, facts)?;
+    let recovered = recover(plan, facts, true);
+    let changes = wanted.changes(facts, &deployment.name);
+    let previous = facts.releases.first().and_then(|release| Some((release, release.compose.as_ref()?)));
+    let is_same = !recovered && changes.iter().all(|change| change.change == Change::Unchanged);
+    plan.old = previous.map(|(release, _)| target(&deployment.name, release));
+    plan.old_ran = !wanted.facts.containers.is_empty();
+    let mut around = Around::default();
+    if !is_same {
+        wanted.check(plan, facts)?;
+        wanted.bring(plan, deployment, facts)?;
+        around = task::around(deployment, asker, wanted.facts, &wanted.project)?;
+        up(plan, &wanted, previous.map(|(_, previous)| previous), changes, std::mem::take(&mut around.before));
+    }
+    plan.actions.push(Action::required(Step::Compose(ComposeStep::Wait {
+        name: plan.name.clone(),
+        proof: wanted.proof.clone(),
+    })));
+    plan.actions.append(&mut around.proven);
+    let is_recorded = previous.is_some_and(|(release, previous)| {
+        release.deployment == asker.deployment && previous.project.id == wanted.project.id
+    });
+    if !(is_same && is_recorded) {
+        if is_same {
+            plan.actions.insert(plan.actions.len() - 1, Action::required(keep(&wanted)));
+        }
+        let release = Box::new(wanted.release(asker)?);
+        let container = Target { name: plan.name.clone(), id: None };
+        plan.actions.push(Action::required(Step::Record { container, release }));
+    }
+    plan.actions.append(&mut around.recorded);
+    modes::images::prune(plan, deployment, facts, &wanted.pins());
+    forget(plan, deployment, facts, &wanted);
+    Ok(())
+}
+
+fn target(name: &Name, release: &Release) -> Target {
+    Target { name: name.to_string(), id: Some(release.deployment.clone()) }
+}
+
+fn keep(wanted: &Wanted<'_>) -> Step {
+    Step::Compose(ComposeStep::Keep(Box::new(Copy {
+        project: wanted.project.clone(),
+        tree: wanted.facts.tree.clone(),
+        overlay: wanted.overlay.clone(),
+        variables: wanted.facts.variables.clone(),
+    })))
+}
+
+fn up(
+    plan: &mut Plan,
+    wanted: &Wanted<'_>,
+    previous: Option<&ComposeRelease>,
+    services: Vec<ServiceChange>,
+    before: Vec<Action>,
+) {
+    let project = wanted.project.clone();
+    let down = || vec![Step::Compose(ComposeStep::Down { project: project.clone() })];
+    let undo = previous.map_or_else(down, back);
+    // A service's own folders are where Compose works; a command of the host needs nothing of the new release there.
+    let is_of_a_service = |action: &Action| matches!(action.step, Step::Task(TaskStep::Compose(_)));
+    let (early, late) = if before.iter().any(is_of_a_service) { (Vec::new(), before) } else { (before, Vec::new()) };
+    plan.actions.extend(early);
+    plan.actions.push(Action::required(keep(wanted)));
+    plan.actions.push(Action::undone_by(Step::Compose(ComposeStep::Place { project: project.clone() }), undo));
+    plan.actions.extend(late);
+    let touched: Vec<&str> = services
+        .iter()
+        .filter(|change| matches!(change.change, Change::Recreated(_) | Change::Removed))
+        .map(|change| change.service.as_str())
+        .collect();
+    if !touched.is_empty() {
+        plan.interruption = format!("{} while Compose replaces what runs", touched.join(", "));
+    }
+    plan.actions.push(Action::required(Step::Compose(ComposeStep::Up {
+        project,
+        within: None,
+        services,
+        only: Vec::new(),
+    })));
+}
+
+/// Copies of releases that are kept no longer.
+fn forget(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &Wanted<'_>) {
+    let is_recorded = plan.actions.iter().any(|action| matches!(action.step, Step::Record { .. }));
+    let earlier = deployment.keep - usize::from(is_recorded);
+    let kept: Vec<&str> = facts
+        .releases
+        .iter()
+        .take(earlier)
+        .filter_map(|release| Some(release.compose.as_ref()?.project.id.as_str()))
+        .chain([wanted.project.id.as_str()])
+        .collect();
+    for id in wanted.facts.copies.iter().filter(|id| !kept.contains(&id.as_str())) {
+        let step = ComposeStep::Forget { project: plan.name.clone(), id: id.clone() };
+        plan.actions.push(Action::best_effort(Step::Compose(step)));
+    }
+}
+
+fn validate(plan: &mut Plan, deployment: &Deployment, compose: &Compose, facts: &Facts) -> Result<(), Failure> {
+    let wanted = Wanted::of(deployment, compose, facts)?;
+    for (service, image, spec) in &wanted.services {
+        modes::images::assume(plan, image);
+        let there: Vec<_> =
+            wanted.facts.containers.iter().filter(|container| container.service == service.name).collect();
+        if there.len() < service.replicas {
+            let (found, wanted) = (there.len(), service.replicas);
+            let message = format!("service {} has {found} of {wanted} containers", service.name);
+            return Err(Failure::new(Kind::Health, message)
+                .next("did ApplicationStart run? its output says why the container is gone"));
+        }
+        let is_known = !matches!(image.pin, ImagePin::Unknown { .. });
+        if let Some(other) = there.iter().find(|found| is_known && found.spec.as_deref() != Some(spec.as_str())) {
+            let image = image.pin.describe();
+            let message = format!("{} runs {}, not as the revision says (image {image})", other.name, other.image);
+            return Err(Failure::new(Kind::Health, message).next("run ApplicationStart again"));
+        }
+    }
+    let step = ComposeStep::Wait { name: plan.name.clone(), proof: wanted.proof };
+    plan.actions.push(Action::required(Step::Compose(step)));
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! The project as it is wanted: its images, what is added to its files, and what becomes of each service.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::config::compose::Compose;
+use crate::config::{Deployment, Health};
+use crate::deploy::origin::Asker;
+use crate::deploy::plan::Plan;
+use crate::deploy::state::{ComposeRelease, FORMAT, Observed, Release};
+use crate::error::{Failure, Kind};
+use crate::images::facts::ImageFacts;
+use crate::modes;
+use crate::modes::compose::operation::{Change, ProjectProof, ServiceChange};
+use crate::modes::compose::project::{ComposeFacts, Generation, Project, ServiceFacts, pinned};
+use crate::modes::facts::Facts;
+use crate::values::labels::{LABEL_DIGEST, LABEL_NAME, LABEL_SPEC};
+use crate::values::pin::ImagePin;
+use crate::values::types::{ContentDigest, Name};
+
+/// The project as it is wanted.
+pub(crate) struct Wanted<'a> {
+    pub(crate) facts: &'a ComposeFacts,
+    pub(crate) services: Vec<(&'a ServiceFacts, &'a ImageFacts, ContentDigest)>,
+    pub(crate) project: Project,
+    pub(crate) overlay: String,
+    pub(crate) proof: ProjectProof,
+}
+
+impl<'a> Wanted<'a> {
+    pub(crate) fn of(deployment: &Deployment, compose: &Compose, facts: &'a Facts) -> Result<Self, Failure> {
+        let seen = facts.compose.as_ref().ok_or_else(|| Failure::new(Kind::Unexpected, "Compose was not asked"))?;
+        let mut services = Vec::new();
+        for service in &seen.services {
+            let image = facts.image(&service.need.key(&deployment.bundle_root))?;
+            services.push((service, image, service.spec(&image.pin)));
+        }
+        let overlay = overlay(&deployment.name, seen, &services);
+        let variables: Vec<_> =
+            seen.variables.iter().map(|var| (&var.name, var.value.as_ref().map(|value| value.reveal()))).collect();
+        let told = (&compose.files, &compose.env_file, &compose.profiles);
+        let whole = format!("{}\n{overlay}\n{variables:?}\n{told:?}", seen.tree.digest);
+        let project = Project {
+            name: deployment.name.to_string(),
+            tool: seen.tool.clone(),
+            state: seen.state.clone(),
+            id: ContentDigest::of(whole.as_bytes()).short().to_owned(),
+            files: compose.files.clone(),
+            env_files: compose.env_file.clone(),
+            profiles: compose.profiles.clone(),
+        };
+        let names = seen.services.iter().map(|service| (service.name.clone(), service.replicas));
+        let proof = proof(names.collect(), compose.wait_timeout, &deployment.health);
+        Ok(Self { facts: seen, services, project, overlay, proof })
+    }
+
+    pub(crate) fn pins(&self) -> Vec<&'a ImagePin> {
+        self.services.iter().map(|(_, image, _)| &image.pin).collect()
+    }
+
+    /// What is known to fail is refused before anything is touched.
+    pub(crate) fn check(&self, plan: &mut Plan, facts: &Facts) -> Result<(), Failure> {
+        for (service, image, _) in &self.services {
+            modes::images::assume(plan, image);
+            if let Some(engine) = facts.engine.yes() {
+                modes::images::check_architecture(service.need.platform.as_deref(), engine, image)?;
+            }
+        }
+        plan.assumptions.dedup();
+        self.note_strangers(plan);
+        match facts.ports_taken.first() {
+            Some(taken) => {
+                Err(Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
+                    .next("stop that, or publish another host port in the Compose file"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn note_strangers(&self, plan: &mut Plan) {
+        let strangers = self.facts.containers.iter().filter(|container| !container.ours);
+        let names: Vec<&str> = strangers.map(|container| container.name.as_str()).collect();
+        if !names.is_empty() {
+            let note = format!(
+                "a project {} is there already and was not made by us: its containers {} are replaced or removed",
+                plan.name,
+                names.join(", ")
+            );
+            if !plan.notes.contains(&note) {
+                plan.notes.push(note);
+            }
+        }
+    }
+
+    pub(crate) fn bring(&self, plan: &mut Plan, deployment: &Deployment, facts: &Facts) -> Result<(), Failure> {
+        modes::images::make_room(plan, deployment, facts, &self.pins())?;
+        for (service, image, _) in &self.services {
+            modes::images::bring(plan, &deployment.name, &service.need, facts, image);
+        }
+        Ok(())
+    }
+
+    /// What becomes of every service, and of those that are there and no longer wanted.
+    pub(crate) fn changes(&self, facts: &Facts, name: &Name) -> Vec<ServiceChange> {
+        let mut changes: Vec<ServiceChange> = self
+            .services
+            .iter()
+            .map(|(service, image, spec)| self.change(facts, service, &pinned(&image.pin, name), spec))
+            .collect();
+        let mut gone: Vec<&str> = self.facts.containers.iter().map(|container| container.service.as_str()).collect();
+        gone.retain(|service| !self.services.iter().any(|(wanted, _, _)| wanted.name == *service));
+        gone.sort_unstable();
+        gone.dedup();
+        changes.extend(gone.into_iter().map(|service| ServiceChange {
+            service: service.to_owned(),
+            change: Change::Removed,
+            from: None,
+            to: None,
+        }));
+        changes
+    }
+
+    fn change(&self, facts: &Facts, service: &ServiceFacts, image: &str, spec: &ContentDigest) -> ServiceChange {
+        let there: Vec<_> =
+            self.facts.containers.iter().filter(|container| container.service == service.name).collect();
+        let is_same = |spec: &ContentDigest| there.iter().all(|found| found.spec.as_deref() == Some(spec.as_str()));
+        let from = there.iter().map(|found| &found.image).find(|found| *found != image).cloned();
+        let change = match there.len() {
+            0 if service.replicas == 0 => Change::Unchanged,
+            0 => Change::Created,
+            _ if !is_same(spec) => {
+                let mut options = changed_options(facts, service);
+                if from.is_some() {
+                    options.insert(0, "image".into());
+                }
+                Change::Recreated(options)
+            }
+            count if count != service.replicas || there.iter().any(|found| !found.good) => Change::Started,
+            _ => Change::Unchanged,
+        };
+        let shown = !matches!(change, Change::Unchanged | Change::Started);
+        let to = (shown && (from.is_some() || there.is_empty())).then(|| image.to_owned());
+        ServiceChange { service: service.name.clone(), change, from: from.filter(|_| shown), to }
+    }
+
+    pub(crate) fn release(&self, asker: &Asker) -> Result<Release, Failure> {
+        let mut pins: Vec<ImagePin> = Vec::new();
+        self.pins().into_iter().for_each(|pin| {
+            if !pins.contains(pin) {
+                pins.push(pin.clone());
+            }
+        });
+        let mut pins = pins.into_iter();
+        let image = pins.next().ok_or_else(|| Failure::new(Kind::Appspec, "the project has no service"))?;
+        let specs: Vec<String> = self.services.iter().map(|(_, _, spec)| spec.to_string()).collect();
+        let options = self.services.iter().flat_map(|(service, _, _)| {
+            let of = |(option, value): (&String, &String)| vec![service.name.clone(), option.clone(), value.clone()];
+            service.options.iter().map(of)
+        });
+        Ok(Release {
+            format: FORMAT,
+            deployment: asker.deployment.clone(),
+            revision: asker.revision.clone(),
+            source: asker.source.clone(),
+            image,
+            more_images: pins.collect(),
+            spec: ContentDigest::of(specs.join("\n").as_bytes()).to_string(),
+            options: options.collect(),
+            compose: Some(ComposeRelease { project: self.project.clone(), proof: (&self.proof).into() }),
+            observed: Observed::default(),
+        })
+    }
+}
+
+/// Options of a service that differ from the recorded release's.
+fn changed_options(facts: &Facts, service: &ServiceFacts) -> Vec<String> {
+    let Some(last) = facts.releases.first().filter(|release| release.compose.is_some()) else { return Vec::new() };
+    let before: Vec<(&str, &str)> = last
+        .options
+        .iter()
+        .filter_map(|option| match option.as_slice() {
+            [name, option, value] if *name == service.name => Some((option.as_str(), value.as_str())),
+            _ => None,
+        })
+        .collect();
+    let changed = service.options.iter().filter(|(name, value)| !before.contains(&(name.as_str(), value.as_str())));
+    let mut names: Vec<String> = changed.map(|(name, _)| name.clone()).collect();
+    let gone = before.iter().filter(|(name, _)| !service.options.contains_key(*name));
+    names.extend(gone.map(|(name, _)| (*name).to_owned()));
+    names.sort_unstable();
+    names
+}
+
+/// Images, our labels, and nothing to be pulled: what a release adds to its own files.
+fn overlay(name: &Name, facts: &ComposeFacts, services: &[(&ServiceFacts, &ImageFacts, ContentDigest)]) -> String {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let mut out = String::new();
+    if let (Generation::V1, Some(version)) = (facts.tool.generation, &facts.version_key) {
+        let _ = writeln!(out, "version: {}", quoted(version));
+    }
+    out.push_str("services:\n");
+    for (service, image, spec) in services {
+        let _ = writeln!(out, "  {}:\n    image: {}", quoted(&service.name), quoted(&pinned(&image.pin, name)));
+        if facts.tool.generation == Generation::V2 {
+            out.push_str("    pull_policy: never\n");
+        }
+        let _ = writeln!(out, "    labels:\n      {}: {}", LABEL_NAME, quoted(name.as_str()));
+        let _ = writeln!(out, "      {}: {}", LABEL_DIGEST, quoted(image.pin.identity().as_str()));
+        let _ = writeln!(out, "      {}: {}", LABEL_SPEC, quoted(spec.as_str()));
+    }
+    out
+}
+
+fn proof(services: Vec<(String, usize)>, timeout: Duration, health: &Health) -> ProjectProof {
+    ProjectProof {
+        services,
+        probe: health.probe.clone(),
+        timeout,
+        interval: health.interval,
+        stable_for: health.stable_for,
+    }
+}

@@ -1,0 +1,104 @@
+//! Tasks around a Compose project: a service of it, run once.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::Deployment;
+use crate::config::task::{InContainer, Task};
+use crate::deploy::origin::Asker;
+use crate::deploy::plan::Action;
+use crate::error::{Failure, Kind};
+use crate::modes::compose::project::{ComposeFacts, Project};
+use crate::modes::container::run_line::quoted;
+use crate::modes::operation::Step;
+use crate::modes::tasks::{Around, container_name};
+use crate::tasks::operation::TaskStep;
+use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_TASK};
+use crate::values::types::EnvVar;
+
+/// A service of a Compose project that is run once.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ComposeTask {
+    /// The task's name.
+    pub name: String,
+    /// The project.
+    pub project: Project,
+    /// `run` and its options. Variables stand there by their names alone.
+    pub run: Vec<String>,
+    /// The service and its command.
+    pub command: Vec<String>,
+    /// The container.
+    pub container: String,
+    /// The task's variables.
+    pub environment: Vec<EnvVar>,
+    /// How long it may run.
+    pub timeout: Duration,
+}
+
+impl ComposeTask {
+    /// The command line of Compose.
+    pub fn argv(&self) -> Vec<String> {
+        let words: Vec<&str> = self.run.iter().chain(&self.command).map(String::as_str).collect();
+        self.project.argv(&words)
+    }
+}
+
+/// The tasks of a deployment in Compose mode.
+///
+/// # Errors
+/// A task names a service that the project does not have.
+pub fn around(
+    deployment: &Deployment,
+    asker: &Asker,
+    facts: &ComposeFacts,
+    project: &Project,
+) -> Result<Around, Failure> {
+    Around::of(&deployment.tasks, |task, inside| {
+        let service = inside.service.clone().unwrap_or_default();
+        if !facts.services.iter().any(|found| found.name == service) {
+            let names: Vec<&str> = facts.services.iter().map(|found| found.name.as_str()).collect();
+            let message = format!("task {} names `{service}`, which is no active service", task.name);
+            return Err(Failure::new(Kind::Appspec, message).next(format!("they are: {}", names.join(", "))));
+        }
+        let container = container_name(&deployment.name, &task.name);
+        let undo = vec![
+            Step::Task(TaskStep::End { name: task.name.to_string() }),
+            Step::Task(TaskStep::Remove { container: container.clone() }),
+        ];
+        let step = TaskStep::Compose(Box::new(ComposeTask {
+            name: task.name.to_string(),
+            project: project.clone(),
+            run: compose_run(deployment, asker, task, inside, &container),
+            command: std::iter::once(service).chain(inside.command.iter().flatten().cloned()).collect(),
+            container,
+            environment: task.environment.clone(),
+            timeout: task.timeout,
+        }));
+        Ok(Action { step: Step::Task(step), undo, best_effort: !task.required })
+    })
+}
+
+fn compose_run(
+    deployment: &Deployment,
+    asker: &Asker,
+    task: &Task,
+    inside: &InContainer,
+    container: &str,
+) -> Vec<String> {
+    let mut words: Vec<String> = ["run", "--rm", "--no-deps", "-T", "--name", container].map(str::to_owned).into();
+    for (label, value) in [
+        (LABEL_NAME, deployment.name.as_str()),
+        (LABEL_DEPLOYMENT, &asker.deployment),
+        (LABEL_TASK, task.name.as_str()),
+    ] {
+        words.extend(["--label".to_owned(), format!("{label}={value}")]);
+    }
+    words.extend(inside.user.iter().flat_map(|user| ["--user".to_owned(), user.clone()]));
+    if let Some(entrypoint) = &inside.entrypoint {
+        let text: Vec<String> = entrypoint.iter().map(|word| quoted(word)).collect();
+        words.extend(["--entrypoint".to_owned(), text.join(" ")]);
+    }
+    words.extend(task.environment.iter().flat_map(|var| ["-e".to_owned(), var.name.clone()]));
+    words
+}

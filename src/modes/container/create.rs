@@ -1,0 +1,40 @@
+//! From a validated service to what the engine is given when a container is created.
+
+use bollard::models::NetworkingConfig;
+
+use crate::config::service::Service;
+use crate::engine::facts::EngineFacts;
+use crate::engine::request::ContainerOptions;
+use crate::error::{Failure, Kind};
+
+/// Since this API version a container can be created with several networks; before it takes one, and the others are
+/// connected before it starts.
+const SEVERAL_NETWORKS: (u32, u32) = (1, 44);
+
+/// The request for an engine of that API version; `None` is an unknown, new one.
+pub fn container_options(service: &Service, api: Option<(u32, u32)>) -> ContainerOptions {
+    let mut body = service.body.clone();
+    let mut networks = service.networks.clone();
+    let together = if api.is_none_or(|api| api >= SEVERAL_NETWORKS) { networks.len() } else { networks.len().min(1) };
+    let extra_networks = networks.split_off(together);
+    if let Some((first, _)) = networks.first() {
+        body.host_config.get_or_insert_default().network_mode = Some(first.clone());
+        let endpoints = networks.into_iter().collect();
+        body.networking_config = Some(NetworkingConfig { endpoints_config: Some(endpoints) });
+    }
+    ContainerOptions { body, extra_networks, platform: service.platform.clone() }
+}
+
+/// Options that only newer engines know are refused before anything is touched.
+///
+/// # Errors
+/// [`Kind::Container`]: the engine is too old for one of them.
+pub fn check_needs(service: &Service, engine: &EngineFacts) -> Result<(), Failure> {
+    match service.needs.iter().find(|(_, needs)| engine.api < *needs) {
+        None => Ok(()),
+        Some((option, (major, minor))) => {
+            Err(Failure::new(Kind::Container, format!("`{option}` needs an engine with API {major}.{minor}"))
+                .next(format!("this engine is {} (API {}.{})", engine.version, engine.api.0, engine.api.1)))
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! TODO-DOC modes/container
+
+pub mod create;
+pub mod plan;
+pub mod recover;
+pub mod run_line;
+pub mod start_first;

@@ -1,0 +1,396 @@
+//! Container mode: event × facts → steps.
+
+use std::net::Ipv4Addr;
+
+use crate::config::{Container, Deployment, ImageNeed};
+use crate::deploy::origin::Asker;
+use crate::deploy::plan::{Action, Plan};
+use crate::deploy::state::{FORMAT, Observed, Release};
+use crate::engine::facts::{ContainerFacts, short_id};
+use crate::engine::request::{ContainerSpec, Target};
+use crate::error::{Failure, Kind};
+use crate::health::check::Proof;
+use crate::images::facts::ImageFacts;
+use crate::modes;
+use crate::modes::container::recover::{Recovery, recover, remove, target};
+use crate::modes::container::{create, start_first};
+use crate::modes::facts::Facts;
+use crate::modes::operation::Step;
+use crate::modes::tasks::Around;
+use crate::values::known::Known;
+use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_SPEC};
+use crate::values::names::{new_name, old_name};
+use crate::values::pin::ImagePin;
+use crate::values::types::LifecycleEvent;
+
+/// What `event` does in container mode.
+///
+/// # Errors
+/// See [`crate::modes::plan`].
+pub fn plan(
+    event: LifecycleEvent,
+    deployment: &Deployment,
+    container: &Container,
+    asker: &Asker,
+    facts: &Facts,
+) -> Result<Plan, Failure> {
+    let mut plan = Plan::new(event.to_string(), &deployment.name);
+    match event {
+        LifecycleEvent::ApplicationStop => stop(&mut plan, deployment, facts),
+        LifecycleEvent::BeforeInstall => before_install(&mut plan, deployment, container, facts)?,
+        LifecycleEvent::AfterInstall => bring(&mut plan, deployment, container, facts)?,
+        LifecycleEvent::ApplicationStart => start(&mut plan, deployment, container, asker, facts)?,
+        LifecycleEvent::ValidateService => validate(&mut plan, deployment, container, facts)?,
+        LifecycleEvent::BeforeBlockTraffic
+        | LifecycleEvent::AfterBlockTraffic
+        | LifecycleEvent::BeforeAllowTraffic
+        | LifecycleEvent::AfterAllowTraffic => {}
+    }
+    Ok(plan)
+}
+
+/// Everything that bears our label or one of our names goes, whatever state it is in. Nothing here can fail the event.
+fn stop(plan: &mut Plan, deployment: &Deployment, facts: &Facts) {
+    plan.actions.extend(modes::tasks::remove_left(facts));
+    for container in &facts.containers {
+        note_stranger(plan, deployment, container);
+        if container.is_running() {
+            let grace = container.stop_grace;
+            plan.actions.push(Action::best_effort(Step::Stop { container: target(container), grace }));
+            plan.interruption = format!("{} is down until ApplicationStart has proven the new container", plan.name);
+        }
+        plan.actions.push(Action::best_effort(remove(container)));
+    }
+    let is_open = facts.handover.as_ref().is_some_and(|seen| seen.is_open);
+    let close = start_first::lead_to(facts, &deployment.name, None).filter(|_| is_open);
+    plan.actions.extend(close.map(Action::best_effort));
+}
+
+/// What an interrupted event left comes first, so that the service is back as early as can be.
+fn begin(plan: &mut Plan, deployment: &Deployment, facts: &Facts) -> Option<ContainerFacts> {
+    let Recovery { actions, serving, note } = recover(&deployment.name, facts);
+    plan.notes.extend(note);
+    plan.actions.extend(actions);
+    serving
+}
+
+fn before_install(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    container: &Container,
+    facts: &Facts,
+) -> Result<(), Failure> {
+    let image = wanted_image(deployment, container, facts)?;
+    assume(plan, facts, image);
+    check(container, facts, image)?;
+    let of_tasks = modes::tasks::images(plan, deployment, facts)?;
+    begin(plan, deployment, facts);
+    let wanted = pins(image, &of_tasks);
+    modes::images::make_room(plan, deployment, facts, &wanted)?;
+    modes::images::prune(plan, deployment, facts, &wanted);
+    Ok(())
+}
+
+fn bring(plan: &mut Plan, deployment: &Deployment, container: &Container, facts: &Facts) -> Result<(), Failure> {
+    let image = wanted_image(deployment, container, facts)?;
+    assume(plan, facts, image);
+    check(container, facts, image)?;
+    let of_tasks = modes::tasks::images(plan, deployment, facts)?;
+    begin(plan, deployment, facts);
+    bring_images(plan, deployment, container, facts, image, &of_tasks)
+}
+
+fn bring_images(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    container: &Container,
+    facts: &Facts,
+    image: &ImageFacts,
+    of_tasks: &[(ImageNeed, &ImageFacts)],
+) -> Result<(), Failure> {
+    modes::images::make_room(plan, deployment, facts, &pins(image, of_tasks))?;
+    modes::images::bring(plan, &deployment.name, &container.need(), facts, image);
+    of_tasks.iter().for_each(|(need, image)| modes::images::bring(plan, &deployment.name, need, facts, image));
+    Ok(())
+}
+
+fn start(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    container: &Container,
+    asker: &Asker,
+    facts: &Facts,
+) -> Result<(), Failure> {
+    let image = wanted_image(deployment, container, facts)?;
+    assume(plan, facts, image);
+    let of_tasks = modes::tasks::images(plan, deployment, facts)?;
+    let serving = begin(plan, deployment, facts);
+    let spec = container_spec(deployment, container, facts, image);
+    let digest = spec_digest(&spec, container)?;
+    let same = serving.as_ref().filter(|old| old.ours && old.spec.as_deref() == Some(digest.as_str()));
+    if same.is_none() {
+        check(container, facts, image)?;
+    }
+    let release = release(asker, image, &spec, &digest);
+    match same {
+        Some(same) => keep_serving(plan, same, proof(deployment, container, None), facts, release),
+        None => {
+            bring_images(plan, deployment, container, facts, image, &of_tasks)?;
+            plan.changed_options = changed_options(&spec, facts);
+            let around = modes::tasks::around(deployment, container, asker, facts, image)?;
+            let spec = labelled(spec, deployment, asker, image, &digest);
+            let new = Incoming { spec, proof: proof(deployment, container, None), release, around };
+            replace(plan, deployment, container, facts, serving.as_ref(), new)?;
+        }
+    }
+    modes::images::prune(plan, deployment, facts, &pins(image, &of_tasks));
+    Ok(())
+}
+
+/// The same image with the same options runs already.
+fn keep_serving(plan: &mut Plan, same: &ContainerFacts, proof: Proof, facts: &Facts, release: Release) {
+    plan.old = Some(target(same));
+    plan.old_ran = same.is_running();
+    if !same.is_running() {
+        plan.actions.push(Action::required(Step::Start { container: target(same) }));
+    }
+    plan.actions.push(Action::required(Step::Prove { container: target(same), proof }));
+    let recorded = facts.releases.first();
+    if recorded.is_none_or(|last| last.observed.container != same.id || last.deployment != release.deployment) {
+        plan.actions.push(Action::required(Step::Record { container: target(same), release: Box::new(release) }));
+    }
+}
+
+/// A release that is put in place.
+pub(crate) struct Incoming {
+    /// Its container.
+    pub spec: ContainerSpec,
+    /// How it is proven.
+    pub proof: Proof,
+    /// Its record.
+    pub release: Release,
+    /// The tasks before and after it.
+    pub around: Around,
+}
+
+/// One container after the other, or the new one beside the old one until the ports are handed over.
+fn replace(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    container: &Container,
+    facts: &Facts,
+    old: Option<&ContainerFacts>,
+    new: Incoming,
+) -> Result<(), Failure> {
+    let service = &container.service;
+    let Some(order) = service.handover else {
+        swap(plan, deployment, facts, old, new);
+        return Ok(());
+    };
+    let seen = facts.handover.as_ref();
+    let seen = seen.ok_or_else(|| Failure::new(Kind::Unexpected, "the host's tables were not looked at"))?;
+    if let Some(old) = old {
+        note_stranger(plan, deployment, old);
+    }
+    let at = start_first::place(&deployment.name, service, seen, old)?;
+    let spec = start_first::dressed(new.spec, service, facts.engine.yes(), &at);
+    let proof = proof(deployment, container, Some(at.address));
+    start_first::start(plan, deployment, order, facts, old, at, Incoming { spec, proof, ..new });
+    Ok(())
+}
+
+/// The swap: everything that can fail without touching the old container comes first.
+fn swap(plan: &mut Plan, deployment: &Deployment, facts: &Facts, old: Option<&ContainerFacts>, new: Incoming) {
+    let Incoming { spec, proof, release, around } = new;
+    let name = deployment.name.to_string();
+    let created = |name: &str| Target { name: name.to_owned(), id: None };
+    let aside = new_name(&deployment.name);
+    let remove_new = |name: &str| vec![Step::Remove { container: created(name), volumes: true }];
+    plan.actions.push(Action::undone_by(Step::Create(Box::new(spec)), remove_new(&aside)));
+    plan.actions.extend(around.before);
+    if let Some(old) = old {
+        note_stranger(plan, deployment, old);
+        plan.old = Some(target(old));
+        plan.old_ran = old.is_running();
+        set_aside(plan, old, &old_name(&deployment.name), start_first::lead_to(facts, &deployment.name, Some(old)));
+    }
+    plan.actions.push(Action::undone_by(
+        Step::Rename { container: created(&aside), to: name.clone() },
+        vec![Step::Rename { container: created(&name), to: aside }],
+    ));
+    // From the handover back to the swap: the engine publishes the ports again.
+    plan.actions.extend(start_first::lead_to(facts, &deployment.name, None).map(Action::required));
+    let start = Step::Start { container: created(&name) };
+    plan.actions.push(Action::undone_by(start, vec![Step::Kill { container: created(&name) }]));
+    plan.actions.push(Action::required(Step::Prove { container: created(&name), proof }));
+    plan.actions.extend(around.proven);
+    plan.actions.push(Action::required(Step::Record { container: created(&name), release: Box::new(release) }));
+    if let Some(old) = old {
+        let aside = ContainerFacts { name: old_name(&deployment.name), ..old.clone() };
+        plan.actions.push(Action::best_effort(remove(&aside)));
+    }
+    plan.actions.extend(around.recorded);
+}
+
+/// `lead_back`: where the kernel hands the ports over, the step after which they lead to the old container again.
+fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str, lead_back: Option<Step>) {
+    if old.is_running() {
+        let undo = vec![Step::Kill { container: target(old) }, Step::Start { container: target(old) }];
+        let stop = Step::Stop { container: target(old), grace: old.stop_grace };
+        plan.actions.push(Action::undone_by(stop, undo));
+        plan.interruption = format!(
+            "{} is down from `docker stop` (at most {} s) until the new container is proven",
+            plan.name,
+            old.stop_grace.as_secs()
+        );
+    }
+    let set_aside = Target { name: aside.to_owned(), id: Some(old.id.clone()) };
+    plan.actions.push(Action::undone_by(
+        Step::Rename { container: target(old), to: aside.to_owned() },
+        [Step::Rename { container: set_aside, to: old.name.clone() }].into_iter().chain(lead_back).collect(),
+    ));
+}
+
+fn validate(plan: &mut Plan, deployment: &Deployment, container: &Container, facts: &Facts) -> Result<(), Failure> {
+    let image = wanted_image(deployment, container, facts)?;
+    assume(plan, facts, image);
+    let name = &deployment.name;
+    let wanted = image.pin.identity();
+    let Some(serving) = facts.containers.iter().find(|found| found.name == name.as_str()) else {
+        return Err(Failure::new(Kind::Health, format!("no container is named {name}"))
+            .next("did ApplicationStart run? its output says why the container is gone"));
+    };
+    let known = !matches!(image.pin, ImagePin::Unknown { .. });
+    if known && serving.digest.as_deref() != Some(wanted.as_str()) {
+        let runs = serving.digest.as_deref().unwrap_or(&serving.image);
+        return Err(Failure::new(Kind::Health, format!("{name} runs {runs}, not the wanted {}", image.pin.describe()))
+            .next("run ApplicationStart again"));
+    }
+    let proof = proof(deployment, container, None);
+    plan.actions.push(Action::required(Step::Prove { container: target(serving), proof }));
+    Ok(())
+}
+
+/// `at`: the container's own address, where the host's ports do not lead to it yet.
+fn proof(deployment: &Deployment, container: &Container, at: Option<Ipv4Addr>) -> Proof {
+    let health = &deployment.health;
+    let proof = Proof {
+        probe: health.probe.clone(),
+        timeout: health.timeout,
+        interval: health.interval,
+        stable_for: health.stable_for,
+        successes: health.successes.unwrap_or(1),
+    };
+    start_first::proof(deployment, container, proof, at)
+}
+
+/// Every image of the deployment: the service's, and those of tasks.
+fn pins<'a>(image: &'a ImageFacts, of_tasks: &[(ImageNeed, &'a ImageFacts)]) -> Vec<&'a ImagePin> {
+    std::iter::once(image).chain(of_tasks.iter().map(|(_, image)| *image)).map(|image| &image.pin).collect()
+}
+
+fn wanted_image<'a>(
+    deployment: &Deployment,
+    container: &Container,
+    facts: &'a Facts,
+) -> Result<&'a ImageFacts, Failure> {
+    facts.image(&container.need().key(&deployment.bundle_root))
+}
+
+fn assume(plan: &mut Plan, facts: &Facts, image: &ImageFacts) {
+    if let Known::No(why) = &facts.engine {
+        plan.assumptions.push(format!("no engine was asked ({why}): assumed that nothing runs yet"));
+    }
+    modes::images::assume(plan, image);
+    if let Known::No(why) = &facts.environment {
+        plan.assumptions.push(format!("an env_file was not read ({why}): its variables are missing below"));
+    }
+}
+
+/// What is known to fail is refused before anything is touched.
+fn check(container: &Container, facts: &Facts, image: &ImageFacts) -> Result<(), Failure> {
+    if let Some(engine) = facts.engine.yes() {
+        modes::images::check_architecture(container.service.platform.as_deref(), engine, image)?;
+        create::check_needs(&container.service, engine)?;
+    }
+    if let Some(network) = facts.networks_missing.first() {
+        return Err(Failure::new(Kind::Container, format!("network {network} does not exist"))
+            .next(format!("create it once on the host: docker network create {network}")));
+    }
+    start_first::check(&container.service, facts)?;
+    if let Some(taken) = facts.ports_taken.first() {
+        return Err(Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
+            .next("stop that, or publish another host port under x-balehook.container.ports"));
+    }
+    Ok(())
+}
+
+fn container_spec(deployment: &Deployment, container: &Container, facts: &Facts, image: &ImageFacts) -> ContainerSpec {
+    ContainerSpec {
+        name: new_name(&deployment.name),
+        image: image.pin.clone(),
+        options: create::container_options(&container.service, facts.engine.yes().map(|engine| engine.api)),
+        environment: facts.environment.yes().cloned().unwrap_or_default(),
+    }
+}
+
+/// Everything that makes one container different from another: not the labels that name the deployment.
+fn spec_digest(spec: &ContainerSpec, container: &Container) -> Result<String, Failure> {
+    let environment: Vec<(&str, Option<&str>)> = spec
+        .environment
+        .iter()
+        .map(|var| (var.name.as_str(), var.value.as_ref().map(|value| value.reveal())))
+        .collect();
+    let options = serde_json::to_value(&spec.options)
+        .map_err(|error| Failure::new(Kind::Unexpected, format!("the options cannot be written down: {error}")))?;
+    let order = if container.service.handover.is_some() { "\nstart-first" } else { "" };
+    let text = format!("{}\n{options}\n{environment:?}{order}", spec.image.identity());
+    Ok(modes::facts::spec_digest(&text).to_string())
+}
+
+fn labelled(
+    mut spec: ContainerSpec,
+    deployment: &Deployment,
+    asker: &Asker,
+    image: &ImageFacts,
+    digest: &str,
+) -> ContainerSpec {
+    let labels = spec.options.body.labels.get_or_insert_default();
+    labels.insert(LABEL_NAME.into(), deployment.name.to_string());
+    labels.insert(LABEL_DEPLOYMENT.into(), asker.deployment.clone());
+    labels.insert(LABEL_REVISION.into(), asker.revision.clone());
+    labels.insert(LABEL_DIGEST.into(), image.pin.identity().to_string());
+    labels.insert(LABEL_SPEC.into(), digest.to_owned());
+    spec
+}
+
+fn release(asker: &Asker, image: &ImageFacts, spec: &ContainerSpec, digest: &str) -> Release {
+    Release {
+        format: FORMAT,
+        deployment: asker.deployment.clone(),
+        revision: asker.revision.clone(),
+        source: asker.source.clone(),
+        image: image.pin.clone(),
+        more_images: Vec::new(),
+        spec: digest.to_owned(),
+        options: spec.run_options(),
+        compose: None,
+        observed: Observed::default(),
+    }
+}
+
+fn changed_options(spec: &ContainerSpec, facts: &Facts) -> Vec<Vec<String>> {
+    let Some(last) = facts.releases.first() else { return Vec::new() };
+    spec.run_options().into_iter().filter(|option| !last.options.contains(option)).collect()
+}
+
+fn note_stranger(plan: &mut Plan, deployment: &Deployment, container: &ContainerFacts) {
+    if !container.ours {
+        plan.notes.push(format!(
+            "container {} ({}) bears the name {} but not our label: somebody else made it; it is replaced",
+            container.name,
+            short_id(&container.id),
+            deployment.name
+        ));
+    }
+}

@@ -1,0 +1,215 @@
+//! `order: start-first`: the new container starts beside the old one, is proven at its own address, and the kernel
+//! hands the host's ports over to it in one transaction.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use bollard::models::{EndpointIpamConfig, EndpointSettings};
+
+use crate::config::service::Service;
+use crate::config::start_first::{Handover, forwards, probe_at};
+use crate::config::{Container, Deployment};
+use crate::deploy::plan::{Action, Plan};
+use crate::engine::facts::{ContainerFacts, EngineFacts};
+use crate::engine::request::{ContainerSpec, Target};
+use crate::error::{Failure, Kind};
+use crate::health::check::Proof;
+use crate::modes::container::create;
+use crate::modes::container::plan::Incoming;
+use crate::modes::container::recover::{remove, target};
+use crate::modes::facts::Facts;
+use crate::modes::operation::Step;
+use crate::ports::facts::HandoverFacts;
+use crate::ports::operation::{GATEWAY_PRIORITY, HandoverStep, NETWORK, size};
+use crate::values::forward::{Handed, join};
+use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
+use crate::values::names::{new_name, old_name};
+use crate::values::types::{ContentDigest, Name};
+
+/// The step after which the ports of `name` lead to `container`, or nowhere; none where nothing is handed over.
+pub fn lead_to(facts: &Facts, name: &Name, container: Option<&ContainerFacts>) -> Option<Step> {
+    let (network, name) = (facts.handover.as_ref()?.network.clone(), name.to_string());
+    Some(Step::Handover(match container.and_then(|container| container.handed.clone()) {
+        Some(to) => HandoverStep::Switch { name, to, network },
+        None => HandoverStep::Close { name, network },
+    }))
+}
+
+/// What is known to fail is refused before anything is touched.
+///
+/// # Errors
+/// [`Kind::Container`]: why the kernel cannot hand the ports over here.
+pub fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
+    let (Some(_), Some(seen)) = (service.handover, &facts.handover) else { return Ok(()) };
+    let refuse = |message: String, next: &str| {
+        let message = format!("`order: start-first` is not possible here: {message}");
+        Err(Failure::new(Kind::Container, message).next(format!("{next}, or use `order: stop-first` (the swap)")))
+    };
+    if let Some((why, next)) = &seen.obstacle {
+        return refuse(why.clone(), next);
+    }
+    if let Some(first) = seen.before_ours.first() {
+        let message =
+            format!("this engine gives the default route to network {first}, whose name sorts before `{NETWORK}`");
+        return refuse(message, "rename that network, use Docker 28 or later");
+    }
+    let wanted = forwards(&service.body).unwrap_or_default();
+    match wanted.iter().find(|forward| forward.address.is_some_and(|address| address.is_ipv6())) {
+        Some(forward) if seen.network.subnet6.is_none() => refuse(
+            format!("{forward} needs IPv6, and network {NETWORK} has none"),
+            "name an IPv6 subnet in BALEHOOK_SUBNET too",
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// How a container is proven: at its own address before the ports lead to it, through the host's port afterwards.
+pub fn proof(deployment: &Deployment, container: &Container, proof: Proof, at: Option<Ipv4Addr>) -> Proof {
+    if container.service.handover.is_none() {
+        return proof;
+    }
+    let forwards = forwards(&container.service.body).unwrap_or_default();
+    let probe = probe_at(&proof.probe, &forwards, at.map(Into::into)).unwrap_or(proof.probe);
+    let successes = deployment.health.successes.unwrap_or(crate::config::start_first::SUCCESSES);
+    Proof { probe, successes, ..proof }
+}
+
+/// Where the new container will be: an address that neither its predecessor nor anybody else has.
+///
+/// Each name has two addresses and takes them by turns; which two, its name says, unless somebody has them.
+///
+/// # Errors
+/// [`Kind::Container`]: no address is left.
+pub fn place(
+    name: &Name,
+    service: &Service,
+    seen: &HandoverFacts,
+    serving: Option<&ContainerFacts>,
+) -> Result<Handed, Failure> {
+    let (first, _) = seen.network.subnet;
+    let size = size(&seen.network);
+    let pairs = (size - size / 8 - 2) / 2;
+    let digest = ContentDigest::of(name.as_str().as_bytes());
+    let start = u32::from_str_radix(&digest.hex()[..8], 16).unwrap_or_default() % pairs;
+    let present = serving.and_then(|serving| serving.handed.as_ref()).map(|handed| handed.address);
+    let number = (0..pairs).find_map(|next| {
+        let pair = 2 + 2 * ((start + next) % pairs);
+        let at = |number: u32| Ipv4Addr::from(u32::from(first).wrapping_add(number));
+        let is_free = !seen.taken.contains(&at(pair)) && !seen.taken.contains(&at(pair + 1));
+        is_free.then(|| if present == Some(at(pair)) { pair + 1 } else { pair })
+    });
+    let number = number.ok_or_else(|| {
+        Failure::new(Kind::Container, format!("network {NETWORK} has no free address"))
+            .next("remove containers from it, or create it with a larger subnet")
+    })?;
+    Ok(Handed {
+        address: Ipv4Addr::from(u32::from(first).wrapping_add(number)),
+        address6: seen.network.subnet6.map(|(first, _)| Ipv6Addr::from(u128::from(first) + u128::from(number))),
+        forwards: forwards(&service.body).unwrap_or_default(),
+    })
+}
+
+/// The container as it is created: on our network at its own address, its ports not published by the engine.
+pub fn dressed(spec: ContainerSpec, service: &Service, engine: Option<&EngineFacts>, at: &Handed) -> ContainerSpec {
+    let api = engine.map(|engine| engine.api);
+    let mut service = service.clone();
+    if let Some(host) = service.body.host_config.as_mut() {
+        host.port_bindings = None;
+    }
+    let ours = EndpointSettings {
+        ipam_config: Some(EndpointIpamConfig {
+            ipv4_address: Some(at.address.to_string()),
+            ipv6_address: at.address6.map(|address| address.to_string()),
+            link_local_ips: None,
+        }),
+        gw_priority: (!service.networks.is_empty() && api.is_none_or(|api| api >= GATEWAY_PRIORITY)).then_some(1000),
+        ..EndpointSettings::default()
+    };
+    service.networks.insert(0, (NETWORK.to_owned(), ours));
+    let mut options = create::container_options(&service, api);
+    options.body.labels = spec.options.body.labels.clone();
+    let labels = options.body.labels.get_or_insert_default();
+    labels.insert(LABEL_PORTS.into(), join(&at.forwards));
+    labels.insert(LABEL_ADDRESS.into(), at.addresses());
+    ContainerSpec { options, ..spec }
+}
+
+/// Start, prove, hand the ports over, record; then the old one's connections end, and it is stopped.
+pub(crate) fn start(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    handover: Handover,
+    facts: &Facts,
+    old: Option<&ContainerFacts>,
+    at: Handed,
+    new: Incoming,
+) {
+    let Some(seen) = &facts.handover else { return };
+    let (name, aside) = (deployment.name.to_string(), new_name(&deployment.name));
+    let created = |name: &str| Target { name: name.to_owned(), id: None };
+    if !seen.exists {
+        plan.actions.push(Action::required(Step::Handover(HandoverStep::Network(seen.network.clone()))));
+    }
+    let remove_new = vec![Step::Remove { container: created(&aside), volumes: true }];
+    plan.actions.push(Action::undone_by(Step::Create(Box::new(new.spec)), remove_new));
+    plan.actions.extend(new.around.before);
+    let kill = vec![Step::Kill { container: created(&aside) }];
+    plan.actions.push(Action::undone_by(Step::Start { container: created(&aside) }, kill));
+    plan.actions.push(Action::required(Step::Prove { container: created(&aside), proof: new.proof }));
+    plan.actions.extend(new.around.proven);
+    let back = lead_to(facts, &deployment.name, old);
+    if let Some(old) = old {
+        beside(plan, old, handover);
+        let put_aside = Target { name: old_name(&deployment.name), id: Some(old.id.clone()) };
+        let undo = Step::Rename { container: put_aside, to: old.name.clone() };
+        plan.actions.push(Action::undone_by(
+            Step::Rename { container: target(old), to: old_name(&deployment.name) },
+            [undo].into_iter().chain(back.clone()).collect(),
+        ));
+    }
+    // Before the new container is killed the ports lead to the old one again: with no old one they are closed here.
+    let undo = Step::Rename { container: created(&name), to: aside.clone() };
+    plan.actions.push(Action::undone_by(
+        Step::Rename { container: created(&aside), to: name.clone() },
+        [undo].into_iter().chain(back.filter(|_| old.is_none())).collect(),
+    ));
+    let switch = HandoverStep::Switch { name: name.clone(), to: at, network: seen.network.clone() };
+    plan.actions.push(Action::required(Step::Handover(switch)));
+    plan.actions.push(Action::required(Step::Record { container: created(&name), release: Box::new(new.release) }));
+    plan.actions.extend(new.around.recorded);
+    if let Some(old) = old {
+        let old = ContainerFacts { name: old_name(&deployment.name), ..old.clone() };
+        retire(plan, &old, handover);
+    }
+}
+
+/// What a person should know of the old container.
+pub(crate) fn beside(plan: &mut Plan, old: &ContainerFacts, handover: Handover) {
+    plan.old = Some(target(old));
+    plan.old_ran = old.is_running();
+    if !old.is_running() {
+        return;
+    }
+    plan.interruption = format!(
+        "none: the ports change hands in one transaction, open connections stay with the old container for {:?}",
+        handover.drain
+    );
+    if old.handed.is_none() {
+        plan.notes.push(format!(
+            "the engine publishes the ports of {}: its rules are overtaken, and go with it; connections through its \
+             proxy (from this host, over IPv6) stay for {:?} too",
+            old.name, handover.drain
+        ));
+    }
+}
+
+/// Nothing here can fail the deployment any more.
+fn retire(plan: &mut Plan, old: &ContainerFacts, handover: Handover) {
+    if old.is_running() {
+        if !handover.drain.is_zero() {
+            let drain = HandoverStep::Drain { container: target(old), time: handover.drain };
+            plan.actions.push(Action::best_effort(Step::Handover(drain)));
+        }
+        plan.actions.push(Action::best_effort(Step::Stop { container: target(old), grace: old.stop_grace }));
+    }
+    plan.actions.push(Action::best_effort(remove(old)));
+}

@@ -1,0 +1,86 @@
+//! What the host looks like now: values only, so that plans can be made from a file in tests.
+
+use crate::deploy::state::{Brought, Journal, Release, Store};
+use crate::engine::facts::{ContainerFacts, EngineFacts};
+use crate::error::{Failure, Kind, LookFailure};
+use crate::images::facts::{ImageFacts, Room};
+use crate::modes::compose::project::ComposeFacts;
+use crate::modes::swarm;
+use crate::ports::facts::{HandoverFacts, PortTaken};
+use crate::values::known::Known;
+use crate::values::types::{ContentDigest, EnvVar};
+
+/// The host as a plan sees it.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The engine.
+    pub engine: Known<EngineFacts>,
+    /// Our containers, and those that bear a name that we are going to use.
+    pub containers: Vec<ContainerFacts>,
+    /// Containers of tasks, by name: the lock is ours, so that a killed deployment left them.
+    pub task_containers: Vec<String>,
+    /// The wanted images; none where the event does not need them.
+    pub images: Vec<ImageFacts>,
+    /// The environment from `environment` and `env_file` together, in order.
+    pub environment: Known<Vec<EnvVar>>,
+    /// Host ports we want and somebody else has.
+    pub ports_taken: Vec<PortTaken>,
+    /// Where the engine keeps its data on this host: free bytes, and what the image's archive needs of them.
+    pub room: Option<Room>,
+    /// Networks that the service names and the engine lacks.
+    pub networks_missing: Vec<String>,
+    /// Releases on record, the newest first.
+    pub releases: Vec<Release>,
+    /// What an interrupted event left.
+    pub journal: Option<Journal>,
+    /// Our own tags in the engine (`balehook/<name>:…`).
+    pub keeper_tags: Vec<String>,
+    /// What we brought into the engine for each of them.
+    pub brought: Vec<Brought>,
+    /// What handing ports over needs to know; `None` where nothing is handed over.
+    pub handover: Option<HandoverFacts>,
+    /// The swarm, in swarm mode.
+    pub swarm: Option<swarm::facts::SwarmFacts>,
+    /// A Compose project, in its mode.
+    pub compose: Option<ComposeFacts>,
+    /// What could not be looked up. A run ends here; a dry run goes on where it may be assumed.
+    pub failures: Vec<LookFailure>,
+}
+
+impl Facts {
+    /// What the records say, before the engine was asked.
+    pub fn unseen(store: &Store) -> Self {
+        Self {
+            engine: Known::No("it was not needed".into()),
+            containers: Vec::new(),
+            task_containers: Vec::new(),
+            images: Vec::new(),
+            environment: Known::Yes(Vec::new()),
+            ports_taken: Vec::new(),
+            room: None,
+            networks_missing: Vec::new(),
+            releases: store.releases(),
+            journal: store.journal(),
+            keeper_tags: Vec::new(),
+            brought: store.brought(),
+            handover: None,
+            swarm: None,
+            compose: None,
+            failures: Vec::new(),
+        }
+    }
+
+    /// What was seen of an image, by its [`ImageNeed::key`](crate::config::ImageNeed::key).
+    ///
+    /// # Errors
+    /// [`Kind::Unexpected`]: it was not looked up for this event.
+    pub fn image(&self, key: &str) -> Result<&ImageFacts, Failure> {
+        let found = self.images.iter().find(|image| image.key == key);
+        found.ok_or_else(|| Failure::new(Kind::Unexpected, format!("{key} was not looked up for this event")))
+    }
+}
+
+/// The digest of a text that stands for all options of a container.
+pub fn spec_digest(text: &str) -> ContentDigest {
+    ContentDigest::of(text.as_bytes())
+}

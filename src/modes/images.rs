@@ -1,0 +1,116 @@
+//! Images in any mode: brought in, kept by a tag of ours, pruned when no kept release holds them.
+
+use crate::config::{Deployment, ImageNeed, ImageSource};
+use crate::deploy::plan::{Action, Plan};
+use crate::engine::facts::EngineFacts;
+use crate::error::{Failure, Kind};
+use crate::images::facts::{ImageFacts, Room};
+use crate::images::operation::Bring;
+use crate::modes::facts::Facts;
+use crate::modes::operation::Step;
+use crate::values::pin::ImagePin;
+use crate::values::types::Name;
+
+/// Brings an image in where the engine lacks it, and gives it the tag of ours that keeps it.
+pub fn bring(plan: &mut Plan, name: &Name, need: &ImageNeed, facts: &Facts, image: &ImageFacts) {
+    if plan.sources.iter().any(|source| *source.image() == image.pin) {
+        return;
+    }
+    let bring = match &need.source {
+        ImageSource::Registry(reference) => Bring::Pull {
+            image: image.pin.clone(),
+            registry: reference.registry().to_owned(),
+            platform: need.platform.clone(),
+        },
+        ImageSource::Archive { location, .. } => Bring::Load {
+            image: image.pin.clone(),
+            archive: location.clone(),
+            platform: need.platform.clone(),
+            bytes: image.bytes,
+            missing: image.missing,
+        },
+    };
+    plan.sources.push(bring.clone());
+    if !image.present {
+        plan.actions.push(Action::required(Step::Bring(bring)));
+    }
+    let tag = image.pin.keeper_tag(name);
+    if !facts.keeper_tags.contains(&tag) {
+        plan.actions.push(Action::required(Step::Keep { image: image.pin.clone(), tag }));
+    }
+}
+
+/// Where the images do not fit, those of the releases before the present one go first. Whether that was enough is
+/// looked at again before the first byte is loaded.
+///
+/// # Errors
+/// [`Kind::Image`]: there is too little room, and nothing that could go.
+pub fn make_room(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&ImagePin]) -> Result<(), Failure> {
+    let Some(refusal) = facts.room.as_ref().and_then(Room::refusal) else { return Ok(()) };
+    let before = plan.actions.len();
+    prune_to(plan, deployment, facts, wanted, 1);
+    if plan.actions.len() == before {
+        return Err(refusal);
+    }
+    plan.notes.push(format!("{}: images of earlier releases go first", refusal.message));
+    Ok(())
+}
+
+/// Our tags that no kept release holds, and what was brought in for them.
+pub fn prune(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&ImagePin]) {
+    let is_recorded = plan.actions.iter().any(|action| action.step.is_record());
+    prune_to(plan, deployment, facts, wanted, deployment.keep - usize::from(is_recorded));
+}
+
+/// The same, where the last `earlier` releases are kept.
+fn prune_to(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&ImagePin], earlier: usize) {
+    let kept = facts.releases.iter().take(earlier).flat_map(|release| release.images());
+    let kept: Vec<String> =
+        kept.chain(wanted.iter().copied()).map(|image| image.keeper_tag(&deployment.name)).collect();
+    let needed: Vec<&String> = kept.iter().flat_map(|tag| brought_for(facts, tag)).collect();
+    for tag in facts.keeper_tags.iter().filter(|tag| !kept.contains(tag)) {
+        let references = brought_for(facts, tag)
+            .filter(|reference| !needed.contains(reference) && !wanted.iter().any(|image| is_of(image, reference)));
+        for reference in references.chain([tag]) {
+            let action = Action::best_effort(Step::Untag { reference: reference.clone() });
+            if !plan.actions.contains(&action) {
+                plan.actions.push(action);
+            }
+        }
+    }
+}
+
+fn brought_for<'a>(facts: &'a Facts, tag: &'a str) -> impl Iterator<Item = &'a String> {
+    facts.brought.iter().filter(move |brought| brought.tag == tag).flat_map(|brought| &brought.references)
+}
+
+fn is_of(pin: &ImagePin, reference: &str) -> bool {
+    match pin {
+        ImagePin::Content { reference: own, .. } | ImagePin::Unread { reference: own, .. } => {
+            own.as_deref() == Some(reference)
+        }
+        ImagePin::Registry { .. } | ImagePin::Unknown { .. } => pin.argument() == reference,
+    }
+}
+
+/// What was not looked up of an image is said.
+pub fn assume(plan: &mut Plan, image: &ImageFacts) {
+    if let Some(why) = &image.unknown {
+        plan.assumptions.push(format!("{} was not looked up ({why}): assumed that it exists", image.pin.argument()));
+    }
+}
+
+/// An image for another processor is refused, unless a platform was asked for.
+///
+/// # Errors
+/// [`Kind::Image`].
+pub fn check_architecture(platform: Option<&str>, engine: &EngineFacts, image: &ImageFacts) -> Result<(), Failure> {
+    match &image.architecture {
+        Some(built) if *built != engine.architecture && platform.is_none() => Err(Failure::new(
+            Kind::Image,
+            format!("{} is built for {built}, this host is {}", image.pin.describe(), engine.architecture),
+        )
+        .next(format!("build it for {}, or set `platform:` if the host can emulate {built}", engine.architecture))),
+        _ => Ok(()),
+    }
+}

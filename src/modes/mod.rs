@@ -1,0 +1,34 @@
+//! Values in, steps out: no I/O, no async, no clock.
+//!
+//! `plan()` is the only place that decides. Everything that may happen at run time is data in the [`Plan`]: each
+//! action carries what undoes it, and what follows the record of the release can no longer fail the deployment.
+
+pub mod compose;
+pub mod container;
+pub mod facts;
+pub mod images;
+pub mod live;
+pub mod observe;
+pub mod operation;
+pub mod swarm;
+pub mod tasks;
+
+use crate::config::{Deployment, Mode};
+use crate::deploy::origin::Asker;
+use crate::deploy::plan::Plan;
+use crate::error::Failure;
+use crate::modes::facts::Facts;
+use crate::values::types::LifecycleEvent;
+
+/// What `event` will do.
+///
+/// # Errors
+/// What can be known to fail before anything is touched: an image for another processor, a host port that somebody
+/// else has, a network that is missing, an option that the engine is too old for.
+pub fn plan(event: LifecycleEvent, deployment: &Deployment, asker: &Asker, facts: &Facts) -> Result<Plan, Failure> {
+    match &deployment.mode {
+        Mode::Container(container) => container::plan::plan(event, deployment, container, asker, facts),
+        Mode::Swarm(swarm) => swarm::plan::plan(event, deployment, swarm, asker, facts),
+        Mode::Compose(compose) => compose::plan::plan(event, deployment, compose, asker, facts),
+    }
+}

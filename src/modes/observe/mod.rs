@@ -1,0 +1,285 @@
+//! Looking at the host: reading only. What cannot be seen is said, and never stops the rest.
+
+pub mod images;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bollard::models::{ContainerCreateBody, ContainerSummary};
+
+use crate::aws::s3::S3;
+use crate::config::service::{EnvFile, Service};
+use crate::config::{ArchiveLocation, Container, Deployment, Mode, env_file};
+use crate::deploy::origin::Asker;
+use crate::deploy::state::Store;
+use crate::engine::Engine;
+use crate::error::{Failure, Kind, LookFailure};
+use crate::images::credentials::CredentialSettings;
+use crate::images::source::Archives;
+use crate::modes::compose;
+use crate::modes::container::create;
+use crate::modes::facts::Facts;
+use crate::ports::taken;
+use crate::values::known::Known;
+use crate::values::names::{new_name, old_name};
+use crate::values::types::{EnvVar, LifecycleEvent, Secret};
+use crate::{engine, ports};
+
+/// Largest env file that is read, in bytes.
+const ENV_FILE_LIMIT: u64 = 1024 * 1024;
+
+/// What is looked at, and with what.
+pub struct Look<'a> {
+    /// The engine, or why there is none.
+    pub engine: Result<&'a Engine, &'a Failure>,
+    /// The object store.
+    pub s3: &'a S3,
+    /// The archives.
+    pub archives: &'a Archives,
+    /// Where registry credentials are looked for.
+    pub credentials: &'a CredentialSettings,
+    /// The records.
+    pub store: &'a Store,
+    /// The deployment.
+    pub deployment: &'a Deployment,
+    /// Who asks.
+    pub asker: &'a Asker,
+    /// The hook environment's variables, for env files.
+    pub lookup: &'a dyn Fn(&str) -> Option<String>,
+    /// `/proc`, or a stand-in.
+    pub proc: PathBuf,
+}
+
+impl Look<'_> {
+    /// What `event` needs to know.
+    pub async fn facts(&self, event: LifecycleEvent) -> Facts {
+        let mut facts = Facts::unseen(self.store);
+        if !touches_engine(event) {
+            return facts;
+        }
+        self.hello(&mut facts).await;
+        if event == LifecycleEvent::ApplicationStop {
+            let all = self.containers(&mut facts).await;
+            self.handover(&all, &mut facts).await;
+            return facts;
+        }
+        let ahead = async {
+            match &self.deployment.mode {
+                Mode::Container(container) => self.open_ahead(&container.need()).await,
+                Mode::Swarm(swarm) => self.open_ahead(&swarm.need()).await,
+                Mode::Compose(compose) => return Some(self.read_project(compose).await),
+            }
+            None
+        };
+        let is_there = facts.engine.yes().is_some();
+        let mode = async {
+            let (all, read) = tokio::join!(self.containers(&mut facts), ahead);
+            self.wanted(event, read, &all, &mut facts).await;
+        };
+        // A list of images takes the containerd store a while.
+        let ((), tags) = tokio::join!(mode, self.keeper_tags(is_there));
+        match tags {
+            Ok(tags) => facts.keeper_tags = tags,
+            Err(failure) => facts.failures.push(LookFailure { failure, definite: false }),
+        }
+        facts
+    }
+
+    /// What the deployment's mode needs to know.
+    async fn wanted(
+        &self,
+        event: LifecycleEvent,
+        read: Option<Result<compose::observe::Read, Failure>>,
+        all: &[ContainerSummary],
+        facts: &mut Facts,
+    ) {
+        match &self.deployment.mode {
+            Mode::Container(container) => {
+                self.handover(all, facts).await;
+                self.image(&container.need(), facts).await;
+                self.environment(&container.service, facts).await;
+                self.surroundings(container, all, facts).await;
+            }
+            Mode::Swarm(swarm) => {
+                self.image(&swarm.need(), facts).await;
+                self.environment(&swarm.service, facts).await;
+                self.swarm(swarm, facts).await;
+            }
+            Mode::Compose(compose) => self.compose(compose, read, all, facts).await,
+        }
+        if event != LifecycleEvent::ValidateService {
+            for need in self.deployment.task_images() {
+                self.image(&need, facts).await;
+            }
+        }
+    }
+
+    /// Whether the engine answers, and which it is.
+    async fn hello(&self, facts: &mut Facts) {
+        let seen = async { self.engine.map_err(Clone::clone)?.hello().await };
+        match seen.await {
+            Ok(hello) => facts.engine = Known::Yes(hello),
+            Err(failure) => {
+                facts.engine = Known::No(failure.message.clone());
+                facts.failures.push(LookFailure { failure, definite: false });
+            }
+        }
+    }
+
+    /// Our containers. Returns every container.
+    async fn containers(&self, facts: &mut Facts) -> Vec<ContainerSummary> {
+        let (Ok(engine), Some(_)) = (self.engine, facts.engine.yes()) else { return Vec::new() };
+        let seen = async {
+            let all = engine.list().await?;
+            let name = &self.deployment.name;
+            let names = [name.to_string(), new_name(name), old_name(name)];
+            let ours = engine.ours(&all, name, &names).await?;
+            Ok::<_, Failure>((all, ours))
+        };
+        match seen.await {
+            Ok((all, ours)) => {
+                facts.containers = ours;
+                facts.task_containers = engine::task_containers(&all, &self.deployment.name);
+                all
+            }
+            Err(failure) => {
+                facts.engine = Known::No(failure.message.clone());
+                facts.failures.push(LookFailure { failure, definite: false });
+                Vec::new()
+            }
+        }
+    }
+
+    /// Our tags, where the engine is there.
+    async fn keeper_tags(&self, is_there: bool) -> Result<Vec<String>, Failure> {
+        match self.engine {
+            Ok(engine) if is_there => engine.keeper_tags(&self.deployment.name).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    pub(crate) async fn environment(&self, service: &Service, facts: &mut Facts) {
+        let mut all: Vec<EnvVar> = Vec::new();
+        for file in &service.env_file {
+            match self.env_file(file).await {
+                Ok(vars) => vars.into_iter().for_each(|var| set(&mut all, var)),
+                Err(failed) => {
+                    facts.environment = Known::No(failed.failure.message.clone());
+                    facts.failures.push(failed);
+                    return;
+                }
+            }
+        }
+        service.environment.iter().for_each(|var| set(&mut all, var.clone()));
+        facts.environment = Known::Yes(all);
+    }
+
+    async fn env_file(&self, file: &EnvFile) -> Result<Vec<EnvVar>, LookFailure> {
+        let definite = |failure| LookFailure { failure, definite: true };
+        let (text, hidden) = match &file.location {
+            ArchiveLocation::File(path) => match read_small(path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && !file.required => return Ok(Vec::new()),
+                text => (text.map_err(|error| definite(bad_env(path, &error.to_string())))?, false),
+            },
+            ArchiveLocation::S3(uri) => {
+                let limit = usize::try_from(ENV_FILE_LIMIT).unwrap_or(usize::MAX);
+                let bytes = self.s3.get_small(uri, limit).await;
+                let bytes = bytes.map_err(|error| LookFailure::from(&error))?;
+                (String::from_utf8_lossy(&bytes).into_owned(), true)
+            }
+        };
+        env_file::variables(&file.location.to_string(), &text, file.raw, hidden, self.lookup).map_err(definite)
+    }
+
+    /// What handing ports over needs to know, where any are or shall be.
+    async fn handover(&self, all: &[ContainerSummary], facts: &mut Facts) {
+        let service = match &self.deployment.mode {
+            Mode::Container(container) => Some(&container.service),
+            Mode::Compose(_) | Mode::Swarm(_) => None,
+        };
+        let is_handed = facts.containers.iter().any(|container| container.handed.is_some());
+        if service.is_none_or(|service| service.handover.is_none()) && !is_handed {
+            return;
+        }
+        let engine = facts.engine.yes();
+        let look = ports::observe::Look {
+            engine: engine.and(self.engine.ok()),
+            api: engine.map(|engine| engine.api),
+            name: self.deployment.name.as_str(),
+            service,
+            all,
+            ours: &facts.containers,
+            subnet: (self.lookup)(ports::observe::SUBNET).filter(|text| !text.is_empty()),
+            patience: Duration::ZERO,
+        };
+        match look.facts().await {
+            Ok(seen) => facts.handover = Some(seen),
+            Err(failure) => facts.failures.push(LookFailure { failure, definite: false }),
+        }
+    }
+
+    async fn surroundings(&self, container: &Container, all: &[ContainerSummary], facts: &mut Facts) {
+        let (Ok(engine), Some(hello)) = (self.engine, facts.engine.yes()) else { return };
+        let options = create::container_options(&container.service, Some(hello.api));
+        let local = engine.address.starts_with("unix://").then_some(self.proc.as_path());
+        facts.ports_taken = taken::taken(&options.body, all, &facts.containers, local);
+        let extra = options.extra_networks.iter().map(|(network, _)| network.clone());
+        for network in networks(&options.body).into_iter().chain(extra) {
+            let seen = engine.docker.inspect_network(&network, None).await;
+            if seen.is_err_and(|error| crate::engine::status(&error) == Some(404)) {
+                facts.networks_missing.push(network);
+            }
+        }
+    }
+}
+
+/// Whether an event has anything to do with the engine.
+pub const fn touches_engine(event: LifecycleEvent) -> bool {
+    match event {
+        LifecycleEvent::ApplicationStop
+        | LifecycleEvent::BeforeInstall
+        | LifecycleEvent::AfterInstall
+        | LifecycleEvent::ApplicationStart
+        | LifecycleEvent::ValidateService => true,
+        LifecycleEvent::BeforeBlockTraffic
+        | LifecycleEvent::AfterBlockTraffic
+        | LifecycleEvent::BeforeAllowTraffic
+        | LifecycleEvent::AfterAllowTraffic => false,
+    }
+}
+
+/// User-defined networks of a create request.
+fn networks(body: &ContainerCreateBody) -> Vec<String> {
+    let endpoints = body.networking_config.as_ref().and_then(|config| config.endpoints_config.as_ref());
+    let mut names: Vec<String> = endpoints.into_iter().flatten().map(|(name, _)| name.clone()).collect();
+    names.extend(body.host_config.as_ref().and_then(|host| host.network_mode.clone()));
+    names.retain(|name| !matches!(name.as_str(), "" | "default" | "bridge" | "host" | "none") && !name.contains(':'));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn bad_env(path: &Path, why: &str) -> Failure {
+    Failure::new(Kind::Appspec, format!("cannot read env_file {}: {why}", path.display()))
+        .next("put it into the bundle, or mark it `required: false`")
+}
+
+fn read_small(path: &Path) -> std::io::Result<String> {
+    if std::fs::metadata(path)?.len() > ENV_FILE_LIMIT {
+        return Err(std::io::Error::other("it is larger than 1 MiB"));
+    }
+    std::fs::read_to_string(path)
+}
+
+/// Sets or replaces a variable, as the engine would take the last one.
+fn set(all: &mut Vec<EnvVar>, var: EnvVar) {
+    match all.iter_mut().find(|known| known.name == var.name) {
+        Some(known) => *known = var,
+        None => all.push(var),
+    }
+}
+
+/// A variable of a file.
+pub fn file_var(name: String, value: Option<String>, hidden: bool) -> EnvVar {
+    EnvVar { name, value: value.map(Secret::new), hidden }
+}

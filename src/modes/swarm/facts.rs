@@ -1,0 +1,135 @@
+//! What a swarm looks like from this node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::swarm::FileKind;
+use crate::values::types::ContentDigest;
+
+/// The swarm from this node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SwarmFacts {
+    /// What this node is in it.
+    pub role: Role,
+    /// This node's ID; empty outside a swarm.
+    pub node: String,
+    /// Nodes that may run tasks, by name.
+    pub nodes: Vec<String>,
+    /// This node is drained or paused: it takes no tasks.
+    pub is_drained: bool,
+    /// What tasks around deployments of this name have left.
+    pub left: Vec<Left>,
+    /// The service of the deployment's name.
+    pub service: Option<ServiceFacts>,
+    /// The named networks that exist, with their IDs.
+    pub networks: BTreeMap<String, String>,
+    /// The secrets and configs that exist.
+    pub files: BTreeSet<(FileKind, String)>,
+    /// Those of them that were made for this name.
+    pub made: BTreeSet<(FileKind, String)>,
+    /// The digests of the files that secrets and configs are made from.
+    pub contents: BTreeMap<PathBuf, ContentDigest>,
+    /// The engine's ID of the wanted image, where it has it: tasks name an archive's image by it.
+    pub image_id: Option<String>,
+}
+
+/// What a node is in a swarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// It may ask and change everything.
+    Manager,
+    /// It runs tasks.
+    Worker,
+    /// It is in none.
+    Outside,
+    /// It cannot be used: why.
+    Unusable(String),
+}
+
+/// What a task around a deployment has left in the swarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// What it is.
+    pub kind: LeftKind,
+    /// Its name.
+    pub name: String,
+    /// Its ID: another one may bear the name by the time it is removed.
+    pub id: String,
+    /// The ID of the node that ran the task.
+    pub node: String,
+    /// The deployment that it was of.
+    pub deployment: String,
+    /// Whether it says how the task ended.
+    pub has_ended: bool,
+}
+
+/// What a task leaves in a swarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeftKind {
+    /// The service that it ran in.
+    Job,
+    /// The config that says who runs it, and how it ended.
+    Claim,
+}
+
+/// A service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceFacts {
+    /// Its ID.
+    pub id: String,
+    /// When its last update began, as the engine writes it.
+    pub began: Option<String>,
+    /// Its spec.
+    pub spec: LiveSpec,
+}
+
+/// A service's spec as the swarm has it: variables may be secrets, so that it is never printed.
+#[derive(Clone, PartialEq)]
+pub struct LiveSpec(Value);
+
+impl LiveSpec {
+    /// Wraps a spec.
+    pub const fn new(spec: Value) -> Self {
+        Self(spec)
+    }
+
+    /// The spec itself, for comparing and for sending it back.
+    pub const fn reveal(&self) -> &Value {
+        &self.0
+    }
+
+    /// One of its labels.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.0["Labels"][name].as_str()
+    }
+}
+
+impl fmt::Debug for LiveSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl SwarmFacts {
+    /// A manager of a swarm without anything: what a dry run without an engine assumes.
+    pub fn empty(role: Role) -> Self {
+        Self {
+            role,
+            node: String::new(),
+            nodes: Vec::new(),
+            is_drained: false,
+            left: Vec::new(),
+            service: None,
+            networks: BTreeMap::new(),
+            files: BTreeSet::new(),
+            made: BTreeSet::new(),
+            contents: BTreeMap::new(),
+            image_id: None,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! On a worker: the tasks of this node, which is all that it may see.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bollard::models::ContainerInspectResponse;
+use bollard::query_parameters as query;
+
+use crate::engine::Engine;
+use crate::engine::facts::short_id;
+use crate::engine::logs::log_tail;
+use crate::error::{Failure, Kind};
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The engine's label on a task's container. Source: moby, daemon/cluster/executor/container.
+const SERVICE: &str = "com.docker.swarm.service.name";
+
+/// What one task of this node does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Of the wanted image, up for so long.
+    Up(Duration),
+    /// Of the wanted image, not up yet.
+    Starting,
+    /// Of the wanted image, ended by itself since we began.
+    Failed(i64),
+    /// Of another image, and up.
+    Old,
+    /// Stopped by the swarm, or long ago.
+    Past,
+}
+
+/// Waits until this node's tasks run the wanted image; a node without any is done when patience is at its end.
+///
+/// # Errors
+/// [`Kind::Health`]: one of them failed, is not up in time, or was rolled back.
+pub(crate) async fn tasks(
+    engine: &Engine,
+    service: &str,
+    image: &str,
+    patience: Duration,
+    monitor: Duration,
+) -> Result<Vec<String>, Failure> {
+    let (began, began_at) = (Instant::now(), jiff::Timestamp::now());
+    let mut seen_up = false;
+    loop {
+        let all = containers(engine, service).await?;
+        let states: Vec<State> = all.iter().map(|found| state(found, image, began_at)).collect();
+        let count = |wanted: fn(&State) -> bool| states.iter().filter(|state| wanted(state)).count();
+        let (up, old) = (count(|state| matches!(state, State::Up(_))), count(|state| *state == State::Old));
+        let starting = count(|state| *state == State::Starting);
+        if let Some((found, State::Failed(code))) =
+            all.iter().zip(&states).find(|(_, state)| matches!(state, State::Failed(_)))
+        {
+            return Err(ended(engine, service, found, *code).await);
+        }
+        if seen_up && up == 0 && starting == 0 && old > 0 {
+            return Err(Failure::new(Kind::Health, format!("the swarm rolled {service} back on this node"))
+                .next("the report of a manager has the tasks' own errors"));
+        }
+        seen_up |= up > 0;
+        let is_stable = states.iter().all(|state| !matches!(state, State::Up(since) if *since < monitor));
+        if up > 0 && starting == 0 && old == 0 && is_stable {
+            return Ok(vec![format!("{up} task{} of {service} on this node run", if up == 1 { "" } else { "s" })]);
+        }
+        if began.elapsed() >= patience {
+            return at_the_end(service, up, starting, old);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn at_the_end(service: &str, up: usize, starting: usize, old: usize) -> Result<Vec<String>, Failure> {
+    match (up, starting, old) {
+        (0, 0, 0) => Ok(vec![format!("no task of {service} is on this node")]),
+        (0, 0, old) => Ok(vec![format!("no manager has updated {service} yet: {old} of the release before run here")]),
+        (_, 0, 0) => Ok(vec![format!("{up} of {service} on this node run, for less than the swarm watches them")]),
+        _ => {
+            Err(Failure::new(Kind::Health, format!("{service} on this node: {up} up, {starting} starting, {old} old"))
+                .next(format!(
+                    "docker ps --filter label={SERVICE}={service}; raise health.timeout if it only needs longer"
+                )))
+        }
+    }
+}
+
+async fn containers(engine: &Engine, service: &str) -> Result<Vec<ContainerInspectResponse>, Failure> {
+    let filters = HashMap::from([("label".to_owned(), vec![format!("{SERVICE}={service}")])]);
+    let options = query::ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+    let listed = engine.docker.list_containers(Some(options)).await;
+    let listed = listed.map_err(|error| engine.failed("list the tasks' containers", &error))?;
+    let mut found = Vec::new();
+    for summary in listed {
+        found.extend(engine.inspect(&summary.id.unwrap_or_default()).await?);
+    }
+    Ok(found)
+}
+
+fn state(found: &ContainerInspectResponse, image: &str, began: jiff::Timestamp) -> State {
+    let state = found.state.clone().unwrap_or_default();
+    let is_wanted = found.config.as_ref().and_then(|config| config.image.as_deref()) == Some(image);
+    let running = state.running.unwrap_or(false);
+    if !is_wanted {
+        return if running { State::Old } else { State::Past };
+    }
+    let time = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let is_healthy = state.health.as_ref().and_then(|health| health.status).is_none_or(|status| {
+        matches!(
+            status,
+            bollard::models::HealthStatusEnum::HEALTHY
+                | bollard::models::HealthStatusEnum::NONE
+                | bollard::models::HealthStatusEnum::EMPTY
+        )
+    });
+    if running && is_healthy {
+        let age = time(&state.started_at).map(|since| jiff::Timestamp::now().duration_since(since));
+        return State::Up(age.and_then(|age| Duration::try_from(age).ok()).unwrap_or_default());
+    }
+    let is_new = time(&state.finished_at).is_some_and(|at| at >= began);
+    match state.exit_code.unwrap_or(0) {
+        _ if running || matches!(state.status, Some(bollard::models::ContainerStateStatusEnum::CREATED)) => {
+            State::Starting
+        }
+        // The swarm's own way to end a task.
+        0 | 137 | 143 if !state.oom_killed.unwrap_or(false) => State::Past,
+        code if is_new => State::Failed(code),
+        _ => State::Past,
+    }
+}
+
+async fn ended(engine: &Engine, service: &str, found: &ContainerInspectResponse, code: i64) -> Failure {
+    let id = found.id.clone().unwrap_or_default();
+    let name = found.name.as_deref().unwrap_or_default().trim_start_matches('/').to_owned();
+    let error = found.state.as_ref().and_then(|state| state.error.clone()).unwrap_or_default();
+    let error = if error.is_empty() { error } else { format!(": {error}") };
+    Failure::new(Kind::Health, format!("a task of {service} on this node ended with exit code {code}{error}"))
+        .evidence(log_tail(engine, &id).await)
+        .next(format!("its last log lines above say why; docker inspect {} ({})", name, short_id(&id)))
+}

@@ -1,0 +1,149 @@
+//! The swarm as this node sees it, for a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::config::swarm::{FileKind, FileSource, Swarm};
+use crate::engine::api::{Api, ApiError, filter};
+use crate::error::{Failure, Kind, LookFailure};
+use crate::modes::facts::Facts;
+use crate::modes::observe::Look;
+use crate::modes::swarm::facts::{Left, LeftKind, LiveSpec, Role, ServiceFacts, SwarmFacts};
+use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_TASK};
+use crate::values::types::{ContentDigest, Name};
+
+/// Largest secret or config, in bytes. Source: swarmkit, `MaxSecretSize`; a config may have twice as much.
+const LARGEST: u64 = 500 * 1024;
+
+impl Look<'_> {
+    /// What this node is in a swarm, and what the swarm has.
+    pub(crate) async fn swarm(&self, swarm: &Swarm, facts: &mut Facts) {
+        let contents = self.contents(swarm, facts);
+        let (Ok(engine), Some(_)) = (self.engine, facts.engine.yes()) else {
+            facts.swarm = Some(SwarmFacts { contents, ..SwarmFacts::empty(Role::Manager) });
+            return;
+        };
+        match look(&Api::of(engine), &self.deployment.name).await {
+            Ok(mut seen) => {
+                seen.contents = contents;
+                if let Ok(image) = facts.image(&swarm.need().key(&self.deployment.bundle_root)) {
+                    seen.image_id =
+                        engine.find(&image.pin, &self.deployment.name).await.ok().flatten().and_then(|i| i.id);
+                }
+                facts.swarm = Some(seen);
+            }
+            Err(error) => {
+                facts.failures.push(LookFailure { failure: error.failure("look at the swarm"), definite: false });
+            }
+        }
+    }
+
+    fn contents(&self, swarm: &Swarm, facts: &mut Facts) -> BTreeMap<PathBuf, ContentDigest> {
+        let mut contents = BTreeMap::new();
+        for file in &swarm.files {
+            let FileSource::File { path, .. } = &file.source else { continue };
+            match read(path) {
+                Ok(bytes) => drop(contents.insert(path.clone(), ContentDigest::of(&bytes))),
+                Err(failure) => facts.failures.push(LookFailure { failure, definite: true }),
+            }
+        }
+        contents
+    }
+}
+
+/// The content of a secret or a config.
+///
+/// # Errors
+/// [`Kind::Appspec`]: it cannot be read, or is too large.
+pub(crate) fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    let bad = |why: String| {
+        Failure::new(Kind::Appspec, format!("cannot make a secret or config of {}: {why}", path.display()))
+            .next("put the file into the bundle, and name it relative to appspec.yml")
+    };
+    let size = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?.len();
+    if size > LARGEST {
+        return Err(bad(format!("it has {size} bytes; a swarm takes {LARGEST}")));
+    }
+    std::fs::read(path).map_err(|error| bad(error.to_string()))
+}
+
+async fn look(api: &Api, name: &Name) -> Result<SwarmFacts, ApiError> {
+    let info = api.get("/info").await?;
+    let mut seen = SwarmFacts::empty(role(&info["Swarm"]));
+    seen.node = text(&info["Swarm"]["NodeID"]);
+    if seen.role != Role::Manager {
+        return Ok(seen);
+    }
+    let all = api.get("/nodes").await?;
+    seen.is_drained = items(&all).any(|node| node["ID"] == *seen.node && node["Spec"]["Availability"] != "active");
+    seen.nodes = nodes(&all);
+    seen.service = api.find(&format!("/services/{name}")).await?.map(service);
+    let networks = api.get("/networks").await?;
+    let swarm_wide = items(&networks).filter(|network| network["Scope"] == "swarm");
+    seen.networks = swarm_wide.map(|network| (text(&network["Name"]), text(&network["Id"]))).collect();
+    for (kind, path) in [(FileKind::Secret, "/secrets"), (FileKind::Config, "/configs")] {
+        let all = api.get(path).await?;
+        let named = |file: &Value| (kind, text(&file["Spec"]["Name"]));
+        seen.files.extend(items(&all).map(named));
+        let ours = items(&all).filter(|file| file["Spec"]["Labels"][LABEL_NAME] == *name.as_str());
+        let (claims, made): (Vec<_>, Vec<_>) = ours.partition(|file| is_of_a_task(file));
+        seen.made.extend(made.into_iter().map(named).collect::<BTreeSet<_>>());
+        seen.left.extend(claims.into_iter().map(|claim| left(LeftKind::Claim, claim)));
+    }
+    let services = api.get(&format!("/services?{}", filter("label", &format!("{LABEL_NAME}={name}")))).await?;
+    seen.left.extend(items(&services).filter(|found| is_of_a_task(found)).map(|job| left(LeftKind::Job, job)));
+    Ok(seen)
+}
+
+fn is_of_a_task(object: &Value) -> bool {
+    object["Spec"]["Labels"][LABEL_TASK].is_string()
+}
+
+fn left(kind: LeftKind, object: &Value) -> Left {
+    let label = |name: &str| text(&object["Spec"]["Labels"][name]);
+    Left {
+        kind,
+        name: text(&object["Spec"]["Name"]),
+        id: text(&object["ID"]),
+        node: label(LABEL_NODE),
+        deployment: label(LABEL_DEPLOYMENT),
+        has_ended: !label(LABEL_OUTCOME).is_empty(),
+    }
+}
+
+fn role(swarm: &Value) -> Role {
+    match swarm["LocalNodeState"].as_str().unwrap_or_default() {
+        "active" if swarm["ControlAvailable"] == true => Role::Manager,
+        "active" => Role::Worker,
+        "inactive" | "" => Role::Outside,
+        other => Role::Unusable(format!("this node is {other} {}", text(&swarm["Error"])).trim().to_owned()),
+    }
+}
+
+fn nodes(all: &Value) -> Vec<String> {
+    let usable =
+        items(all).filter(|node| node["Status"]["State"] == "ready" && node["Spec"]["Availability"] == "active");
+    let mut names: Vec<String> = usable.map(|node| text(&node["Description"]["Hostname"])).collect();
+    names.sort_unstable();
+    names
+}
+
+fn service(found: Value) -> ServiceFacts {
+    ServiceFacts {
+        id: text(&found["ID"]),
+        began: found["UpdateStatus"]["StartedAt"].as_str().map(str::to_owned),
+        spec: LiveSpec::new(found["Spec"].clone()),
+    }
+}
+
+/// The items of a list; none of anything else.
+pub(crate) fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// A text; the empty one for anything else.
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,251 @@
+//! What can be done to a swarm, and the one rendering of each.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::swarm::FileKind;
+use crate::deploy::state::Release;
+use crate::health::check::Proof;
+use crate::modes::swarm::plan::line;
+use crate::values::pin::ImagePin;
+use crate::values::types::{ContentDigest, EnvVar};
+
+/// One step in a swarm.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "swarm", rename_all = "kebab-case")]
+pub enum SwarmStep {
+    /// Make a swarm of this node alone.
+    Init,
+    /// Create an overlay network that containers may join.
+    Network {
+        /// Its name.
+        name: String,
+    },
+    /// Create a secret or a config from a file.
+    File {
+        /// Which of the two.
+        kind: FileKind,
+        /// Its name: the one in the section and the content's digest.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What its content must be.
+        digest: ContentDigest,
+        /// The deployment's name, for its label.
+        owner: String,
+    },
+    /// Ask every node that may run the service whether it has the image: a global service that starts nothing.
+    Ask(Box<Ask>),
+    /// Create the service.
+    Create(Box<ServiceRequest>),
+    /// Update the service.
+    Update(Box<ServiceRequest>),
+    /// Give the swarm a new token of the registry; no task restarts.
+    Refresh {
+        /// The service's name.
+        service: String,
+        /// The registry's host: its credentials are a slot that the host fills.
+        registry: String,
+    },
+    /// Wait until the service runs as wanted.
+    Converge(Converge),
+    /// Ask the application from outside.
+    Probe {
+        /// The service's name.
+        service: String,
+        /// How.
+        proof: Proof,
+    },
+    /// Wait for the tasks of this node, which may not ask for any other.
+    Tasks {
+        /// The service's name.
+        service: String,
+        /// The image that they must run.
+        image: ImagePin,
+        /// How long to wait for the first one.
+        patience: Duration,
+        /// How long one must run.
+        monitor: Duration,
+    },
+    /// Record the release.
+    Record {
+        /// The service's name.
+        service: String,
+        /// The record; what was observed is filled in when it is written.
+        release: Box<Release>,
+    },
+    /// Put the spec before this deployment's back, where this deployment's is in force.
+    Rollback {
+        /// The service's name.
+        service: String,
+        /// The `balehook.spec` label of this deployment's.
+        spec: String,
+    },
+    /// Remove the service that this deployment created.
+    Remove {
+        /// The service's name.
+        service: String,
+        /// The `balehook.spec` label of this deployment's.
+        spec: String,
+    },
+    /// Remove a secret or a config that no spec needs any more.
+    Forget {
+        /// Which of the two.
+        kind: FileKind,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// A question to the nodes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Ask {
+    /// The name of the service that asks.
+    pub name: String,
+    /// The image they must have.
+    pub image: ImagePin,
+    /// The asking service's spec, without the image.
+    pub spec: Value,
+    /// How long they may take to bring it in.
+    pub patience: Duration,
+}
+
+/// A service to create or to update: everything the engine is given.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ServiceRequest {
+    /// The service's name.
+    pub name: String,
+    /// The image.
+    pub image: ImagePin,
+    /// The request but for image, environment and the IDs of secrets and configs, which are filled in when it is sent.
+    pub spec: Value,
+    /// The environment; values are hidden in every printed form where they look secret.
+    pub environment: Vec<EnvVar>,
+    /// The registry whose credentials go with it, where the nodes are to get them.
+    pub registry: Option<String>,
+    /// The digest of all of it: the `balehook.spec` label.
+    pub digest: String,
+    /// The `balehook.spec` label that the service had when it was looked at; what else is there is somebody else's.
+    pub before: Option<String>,
+    /// When its last update had begun then: one that began since is another manager's.
+    pub began: Option<String>,
+}
+
+/// What the service must come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Converge {
+    /// The service's name.
+    pub service: String,
+    /// The wanted `balehook.spec` label.
+    pub spec: String,
+    /// How long tasks must run without a failure.
+    pub monitor: Duration,
+    /// One failed task ends it.
+    pub strict: bool,
+}
+
+impl ServiceRequest {
+    /// The options as docker's command line takes them, one item each, secrets hidden.
+    pub fn options(&self) -> Vec<Vec<String>> {
+        line::options(&self.spec, &self.environment, self.registry.is_some())
+    }
+}
+
+impl SwarmStep {
+    /// Whether it changes what runs or what the swarm holds.
+    pub const fn is_change(&self) -> bool {
+        match self {
+            Self::Init
+            | Self::Network { .. }
+            | Self::File { .. }
+            | Self::Create(_)
+            | Self::Update(_)
+            | Self::Rollback { .. }
+            | Self::Remove { .. }
+            | Self::Forget { .. } => true,
+            Self::Ask(_)
+            | Self::Refresh { .. }
+            | Self::Converge(_)
+            | Self::Probe { .. }
+            | Self::Tasks { .. }
+            | Self::Record { .. } => false,
+        }
+    }
+
+    /// Whether it may take long, and can be left at once when time is up.
+    pub const fn is_waiting(&self) -> bool {
+        match self {
+            Self::Ask(_) | Self::Converge(_) | Self::Probe { .. } | Self::Tasks { .. } => true,
+            Self::Init
+            | Self::Network { .. }
+            | Self::File { .. }
+            | Self::Create(_)
+            | Self::Update(_)
+            | Self::Refresh { .. }
+            | Self::Record { .. }
+            | Self::Rollback { .. }
+            | Self::Remove { .. }
+            | Self::Forget { .. } => false,
+        }
+    }
+
+    /// One short line for the console: a service without its options.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Create(request) => {
+                format!("docker service create --name {} … {}", request.name, request.image.describe())
+            }
+            Self::Update(request) => {
+                format!("docker service update … --image {} {}", request.image.describe(), request.name)
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for SwarmStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Init => f.write_str("docker swarm init"),
+            Self::Network { name } => write!(f, "docker network create --driver overlay --attachable {name}"),
+            Self::File { kind, name, path, .. } => {
+                write!(f, "docker {} create {name} {}", kind.as_str(), path.display())
+            }
+            Self::Ask(ask) => write!(
+                f,
+                "ask each node for {}, within {:?}: {}",
+                ask.image.describe(),
+                ask.patience,
+                line::create_line(&ask.name, &ask.spec, &[], false, &ask.image.argument())
+            ),
+            Self::Create(request) => f.write_str(&line::create_line(
+                &request.name,
+                &request.spec,
+                &request.environment,
+                request.registry.is_some(),
+                &request.image.argument(),
+            )),
+            Self::Update(request) => f.write_str(&line::update_line(request)),
+            Self::Refresh { service, registry } => {
+                write!(f, "docker service update --with-registry-auth {service}: a new token of {registry}, no restart")
+            }
+            Self::Converge(wanted) => {
+                write!(f, "wait for {}: every task runs for {:?}", wanted.service, wanted.monitor)
+            }
+            Self::Probe { service, proof } => write!(f, "prove {service}: {proof}"),
+            Self::Tasks { service, patience, .. } => {
+                write!(f, "wait for the tasks of {service} on this node, within {patience:?}: a manager updates it")
+            }
+            Self::Record { service, release } => {
+                write!(f, "record {service} as {} of {}", release.image.describe(), release.deployment)
+            }
+            Self::Rollback { service, .. } => write!(f, "docker service rollback {service}"),
+            Self::Remove { service, .. } => write!(f, "docker service rm {service}"),
+            Self::Forget { kind, name } => write!(f, "docker {} rm {name}", kind.as_str()),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What is done to a swarm.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::config::Probe;
+use crate::config::swarm::FileKind;
+use crate::deploy::state::{Observed, Release};
+use crate::engine::api::Api;
+use crate::error::{Failure, Kind};
+use crate::health::check::Proof;
+use crate::health::probe;
+use crate::modes::live::LiveHost;
+use crate::modes::swarm;
+use crate::modes::swarm::observe::{items, text};
+use crate::modes::swarm::operation::SwarmStep;
+pub use crate::modes::swarm::rollout::waiting;
+pub use crate::modes::swarm::service::refresh;
+use crate::modes::swarm::{local_tasks, node_check, rollout, service};
+use crate::values::labels::{LABEL_NAME, LABEL_REGISTRY};
+use crate::values::types::ContentDigest;
+
+/// One step; what a person should know of it.
+///
+/// # Errors
+/// As the step's own.
+pub async fn perform(host: &mut LiveHost, step: &SwarmStep) -> Result<Vec<String>, Failure> {
+    let api = Api::of(&host.engine);
+    match step {
+        SwarmStep::Init => init(&api).await?,
+        SwarmStep::Network { name } => network(&api, name).await?,
+        SwarmStep::File { kind, name, path, digest, owner } => file(&api, *kind, name, path, digest, owner).await?,
+        SwarmStep::Ask(wanted) => node_check::ask(&api, wanted, &argument(host, &wanted.image).await?).await?,
+        SwarmStep::Create(request) => {
+            let image = argument(host, &request.image).await?;
+            return service::create(&api, request, &image, &host.credentials).await;
+        }
+        SwarmStep::Update(request) => {
+            let image = argument(host, &request.image).await?;
+            return service::update(&api, request, &image, &host.credentials).await;
+        }
+        SwarmStep::Refresh { service, registry } => {
+            service::refresh(&api, service, registry, &host.credentials).await?;
+        }
+        SwarmStep::Converge(wanted) => return rollout::converge(&api, wanted).await,
+        SwarmStep::Probe { service, proof } => prove(service, proof).await?,
+        SwarmStep::Tasks { service, image, patience, monitor } => {
+            let image = argument(host, image).await?;
+            return local_tasks::tasks(&host.engine, service, &image, *patience, *monitor).await;
+        }
+        SwarmStep::Record { service, release } => record(host, &api, service, release).await?,
+        SwarmStep::Rollback { service, spec } => return service::rollback(&api, service, spec).await,
+        SwarmStep::Remove { service, spec } => service::remove(&api, service, spec).await?,
+        SwarmStep::Forget { kind, name } => forget(&api, *kind, name).await?,
+    }
+    Ok(Vec::new())
+}
+
+/// The registry whose token a service of ours needs; `None` on a node that manages no swarm, or has no such service.
+pub async fn registry_of(api: &Api, name: &crate::values::types::Name) -> Option<String> {
+    let found = api.once(Method::GET, &format!("/services/{name}"), None, None).await.ok()?;
+    let labels = &found["Spec"]["Labels"];
+    let ours = labels[LABEL_NAME] == *name.as_str();
+    labels[LABEL_REGISTRY].as_str().filter(|_| ours).map(str::to_owned)
+}
+
+/// How a service names an image: by its digest in the registry, or by the engine's own ID of it. A local image by a tag
+/// makes every task ask the registry first. What this node has lost of it meanwhile, a task could only fail for.
+pub(crate) async fn argument(host: &mut LiveHost, pin: &crate::values::pin::ImagePin) -> Result<String, Failure> {
+    use crate::values::pin::ImagePin;
+    host.mend(pin).await?;
+    match pin {
+        ImagePin::Registry { .. } => Ok(pin.argument()),
+        ImagePin::Content { .. } | ImagePin::Unread { .. } | ImagePin::Unknown { .. } => host.image_id(pin).await,
+    }
+}
+
+/// Of this host alone: nobody else can reach it, and no port is opened to the network.
+async fn init(api: &Api) -> Result<(), Failure> {
+    let body = json!({ "ListenAddr": "127.0.0.1:2377", "AdvertiseAddr": "127.0.0.1" });
+    match api.once(Method::POST, "/swarm/init", Some(&body), None).await {
+        Err(error) if error.status != Some(503) || !error.message.contains("already part of a swarm") => {
+            Err(error.failure("make a swarm").next("docker swarm init --advertise-addr ADDRESS"))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn network(api: &Api, name: &str) -> Result<(), Failure> {
+    let body = json!({ "Name": name, "Driver": "overlay", "Attachable": true, "CheckDuplicate": true });
+    match api.call(Method::POST, "/networks/create", Some(&body), None).await {
+        Err(error) if error.status != Some(409) => Err(error.failure(&format!("create network {name}"))),
+        _ => Ok(()),
+    }
+}
+
+const fn collection(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Secret => "secrets",
+        FileKind::Config => "configs",
+    }
+}
+
+async fn file(
+    api: &Api,
+    kind: FileKind,
+    name: &str,
+    path: &std::path::Path,
+    digest: &ContentDigest,
+    owner: &str,
+) -> Result<(), Failure> {
+    let bytes = swarm::observe::read(path)?;
+    if ContentDigest::of(&bytes) != *digest {
+        return Err(Failure::new(Kind::Container, format!("{} changed while we deployed", path.display()))
+            .next("deploy again when nobody writes to it"));
+    }
+    let data = base64::engine::general_purpose::STANDARD.encode(&bytes);
+    let body = json!({ "Name": name, "Labels": { LABEL_NAME: owner }, "Data": data });
+    match api.call(Method::POST, &format!("/{}/create", collection(kind)), Some(&body), None).await {
+        // Another manager made it: its name says what is in it.
+        Err(error) if error.status != Some(409) => Err(error.failure(&format!("create {} {name}", kind.as_str()))),
+        _ => Ok(()),
+    }
+}
+
+async fn forget(api: &Api, kind: FileKind, name: &str) -> Result<(), Failure> {
+    let (collection, word) = (collection(kind), kind.as_str());
+    let all = api.get(&format!("/{collection}")).await.map_err(|error| error.failure(&format!("list {collection}")))?;
+    let Some(found) = items(&all).find(|file| file["Spec"]["Name"] == *name) else { return Ok(()) };
+    let removed = api.remove(&format!("/{collection}/{}", text(&found["ID"]))).await;
+    removed.map_err(|error| error.failure(&format!("remove {word} {name}")))
+}
+
+/// Asks until the answers were good for as long as is wanted.
+async fn prove(service: &str, proof: &Proof) -> Result<(), Failure> {
+    let began = Instant::now();
+    let mut good_since: Option<Instant> = None;
+    loop {
+        let answer = match &proof.probe {
+            Probe::Http(address) => probe::http(address).await,
+            Probe::Tcp(address) if address.starts_with(':') => probe::tcp(&format!("127.0.0.1{address}")).await,
+            Probe::Tcp(address) => probe::tcp(address).await,
+            Probe::Auto => Ok(()),
+        };
+        good_since = answer.is_ok().then(|| good_since.unwrap_or_else(Instant::now));
+        if good_since.is_some_and(|since| since.elapsed() >= proof.stable_for) {
+            return Ok(());
+        }
+        if began.elapsed() >= proof.timeout {
+            let last = answer.err().unwrap_or_else(|| "it answered, but not for long enough".into());
+            let message = format!("{service} was not proven within {:?}: {}: {last}", proof.timeout, proof.probe);
+            return Err(Failure::new(Kind::Health, message)
+                .next(format!("docker service logs {service}; raise health.timeout if it only needs longer")));
+        }
+        tokio::time::sleep(proof.interval.max(Duration::from_millis(100))).await;
+    }
+}
+
+async fn record(host: &LiveHost, api: &Api, service: &str, release: &Release) -> Result<(), Failure> {
+    // A worker may not ask: its record says what it brought in.
+    let found = api.once(Method::GET, &format!("/services/{service}"), None, None).await.unwrap_or(Value::Null);
+    let ports = items(&found["Endpoint"]["Ports"])
+        .map(|port| format!("{}->{}/{}", port["PublishedPort"], port["TargetPort"], text(&port["Protocol"])));
+    let observed = Observed {
+        at: jiff::Timestamp::now().to_string(),
+        container: text(&found["ID"]),
+        image_id: text(&found["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]),
+        ports: ports.collect(),
+        ..Observed::default()
+    };
+    host.store.add_release(&Release { observed, ..release.clone() }, host.keep)
+}

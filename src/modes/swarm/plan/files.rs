@@ -1,0 +1,51 @@
+//! Secrets and configs that are made from files of the bundle.
+
+use serde_json::Value;
+
+use crate::config::swarm::{FileKind, FileSource, MountedFile};
+use crate::deploy::plan::Action;
+use crate::modes::operation::Step;
+use crate::modes::swarm::operation::{ServiceRequest, SwarmStep};
+use crate::modes::swarm::plan::{Planner, service_spec};
+
+impl Planner<'_> {
+    pub(crate) fn make_files(&mut self) {
+        for file in &self.swarm.files {
+            let FileSource::File { path, .. } = &file.source else { continue };
+            let (Some(digest), name) = (self.seen.contents.get(path).cloned(), self.file_name(file)) else { continue };
+            let (kind, owner) = (file.kind, self.name());
+            let step = SwarmStep::File { kind, name: name.clone(), path: path.clone(), digest, owner };
+            let is_planned = self.plan.actions.iter().any(|action| action.step == Step::Swarm(step.clone()));
+            if !is_planned && !self.seen.files.contains(&(kind, name)) {
+                self.push(step);
+            }
+        }
+    }
+
+    pub(crate) fn file_name(&self, file: &MountedFile) -> String {
+        let digest = match &file.source {
+            FileSource::File { path, .. } => self.seen.contents.get(path),
+            FileSource::Existing(_) => None,
+        };
+        service_spec::file_name(file, digest.map(|digest| digest.short()))
+    }
+
+    /// Secrets and configs that were made for this name and that neither this spec nor the one before needs.
+    pub(crate) fn forget(&mut self, request: &ServiceRequest) {
+        let needed = |spec: &Value, kind: FileKind, name: &str| {
+            let (list, key) = match kind {
+                FileKind::Secret => ("Secrets", "SecretName"),
+                FileKind::Config => ("Configs", "ConfigName"),
+            };
+            let files = spec["TaskTemplate"]["ContainerSpec"][list].as_array();
+            files.is_some_and(|files| files.iter().any(|file| file[key] == *name))
+        };
+        let live = self.seen.service.as_ref().map(|service| service.spec.reveal());
+        for (kind, name) in &self.seen.made {
+            if !needed(&request.spec, *kind, name) && !live.is_some_and(|live| needed(live, *kind, name)) {
+                let forget = SwarmStep::Forget { kind: *kind, name: name.clone() };
+                self.plan.actions.push(Action::best_effort(Step::Swarm(forget)));
+            }
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Swarm mode: event × what this node is × facts → steps.
+
+pub mod drift;
+pub mod files;
+pub mod line;
+pub mod service_spec;
+pub mod tasks;
+pub mod validate;
+
+use serde_json::{Value, json};
+
+use crate::config::swarm::{FileSource, MountedFile, Order, Swarm};
+use crate::config::{Deployment, ImageSource};
+use crate::deploy::origin::Asker;
+use crate::deploy::plan::{Action, Plan};
+use crate::deploy::state::{FORMAT, Observed, Release};
+use crate::engine::facts::short_id;
+use crate::engine::request::Target;
+use crate::error::{Failure, Kind};
+use crate::images::facts::ImageFacts;
+use crate::modes;
+use crate::modes::container::create;
+use crate::modes::facts::Facts;
+use crate::modes::operation::Step;
+use crate::modes::swarm::facts::{Role, SwarmFacts};
+use crate::modes::swarm::operation::{Ask, ServiceRequest, SwarmStep};
+use crate::modes::swarm::plan::service_spec::Around;
+use crate::modes::swarm::plan::tasks::pins;
+use crate::values::known::Known;
+use crate::values::labels::{
+    LABEL_ASKS, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REGISTRY, LABEL_REVISION, LABEL_SPEC,
+};
+use crate::values::types::LifecycleEvent;
+
+/// What one event in a swarm is planned from.
+pub(crate) struct Planner<'a> {
+    deployment: &'a Deployment,
+    swarm: &'a Swarm,
+    asker: &'a Asker,
+    facts: &'a Facts,
+    seen: SwarmFacts,
+    plan: Plan,
+}
+
+/// What `event` does in swarm mode.
+///
+/// # Errors
+/// See [`crate::modes::plan`]; and that this host is in no swarm, or cannot use it.
+pub fn plan(
+    event: LifecycleEvent,
+    deployment: &Deployment,
+    swarm: &Swarm,
+    asker: &Asker,
+    facts: &Facts,
+) -> Result<Plan, Failure> {
+    let seen = facts.swarm.clone().unwrap_or_else(|| SwarmFacts::empty(Role::Manager));
+    let mut plan = Plan::new(event.to_string(), &deployment.name);
+    plan.subject = "old service";
+    let planner = Planner { deployment, swarm, asker, facts, seen, plan };
+    match event {
+        LifecycleEvent::BeforeInstall => planner.before_install(),
+        LifecycleEvent::AfterInstall => planner.bring(),
+        LifecycleEvent::ApplicationStart => planner.start(),
+        LifecycleEvent::ValidateService => planner.validate(),
+        LifecycleEvent::ApplicationStop => Ok(planner.note("the swarm's tasks go on: ApplicationStop stops nothing")),
+        LifecycleEvent::BeforeBlockTraffic
+        | LifecycleEvent::AfterBlockTraffic
+        | LifecycleEvent::BeforeAllowTraffic
+        | LifecycleEvent::AfterAllowTraffic => Ok(planner.plan),
+    }
+}
+
+impl Planner<'_> {
+    fn note(mut self, text: &str) -> Plan {
+        self.plan.notes.push(text.to_owned());
+        self.plan
+    }
+
+    fn push(&mut self, step: SwarmStep) {
+        self.plan.actions.push(Action::required(Step::Swarm(step)));
+    }
+
+    fn name(&self) -> String {
+        self.deployment.name.to_string()
+    }
+
+    /// The wanted image, after everything that can be known to fail.
+    fn checked(&mut self) -> Result<ImageFacts, Failure> {
+        let image = self.facts.image(&self.swarm.need().key(&self.deployment.bundle_root))?.clone();
+        if let Known::No(why) = &self.facts.engine {
+            let assumed = "that this host is a manager of a swarm without the service";
+            self.plan.assumptions.push(format!("no engine was asked ({why}): assumed {assumed}"));
+        }
+        modes::images::assume(&mut self.plan, &image);
+        if let Known::No(why) = &self.facts.environment {
+            self.plan.assumptions.push(format!("an env_file was not read ({why}): its variables are missing below"));
+        }
+        match &self.seen.role {
+            Role::Unusable(why) => {
+                return Err(Failure::new(Kind::Engine, format!("the swarm cannot be used: {why}"))
+                    .next("docker info says more; docker swarm unlock, or leave and join again"));
+            }
+            Role::Outside if !self.swarm.init => return Err(outside()),
+            Role::Outside | Role::Worker | Role::Manager => {}
+        }
+        if let Some(engine) = self.facts.engine.yes() {
+            modes::images::check_architecture(self.swarm.service.platform.as_deref(), engine, &image)?;
+            create::check_needs(&self.swarm.service, engine)?;
+        }
+        if self.seen.role == Role::Manager && self.facts.swarm.is_some() {
+            self.check_names()?;
+        }
+        Ok(image)
+    }
+
+    /// Networks, secrets and configs that must exist.
+    fn check_names(&self) -> Result<(), Failure> {
+        let missing = self.swarm.networks.iter().find(|network| !network.create && !self.has_network(&network.name));
+        if let Some(network) = missing {
+            let name = &network.name;
+            return Err(Failure::new(Kind::Container, format!("the swarm has no network {name}")).next(format!(
+                "docker network create --driver overlay {name}, or write `{name}: {{attachable: true}}`"
+            )));
+        }
+        for file in &self.swarm.files {
+            let FileSource::Existing(name) = &file.source else { continue };
+            if !self.seen.files.contains(&(file.kind, name.clone())) {
+                let word = file.kind.as_str();
+                return Err(Failure::new(Kind::Container, format!("the swarm has no {word} {name}"))
+                    .next(format!("docker {word} create {name} FILE, or write `file:` beside `source: {name}`")));
+            }
+        }
+        let was_global = self.seen.service.as_ref().map(|service| service.spec.reveal()["Mode"]["Global"].is_object());
+        if was_global.is_some_and(|global| global != self.swarm.deploy.global) {
+            let name = &self.deployment.name;
+            return Err(Failure::new(Kind::Container, format!("a swarm cannot change the mode of service {name}"))
+                .next(format!(
+                    "docker service rm {name} first (it is down until the deployment ends), or use another name"
+                )));
+        }
+        Ok(())
+    }
+
+    fn has_network(&self, name: &str) -> bool {
+        name == "host" || self.seen.networks.contains_key(name)
+    }
+
+    fn before_install(mut self) -> Result<Plan, Failure> {
+        let image = self.checked()?;
+        let of_tasks = self.task_images()?;
+        let wanted = pins(&image, &of_tasks);
+        modes::images::make_room(&mut self.plan, self.deployment, self.facts, &wanted)?;
+        modes::images::prune(&mut self.plan, self.deployment, self.facts, &wanted);
+        Ok(self.plan)
+    }
+
+    fn bring(mut self) -> Result<Plan, Failure> {
+        let image = self.checked()?;
+        let of_tasks = self.task_images()?;
+        self.bring_images(&image, &of_tasks)?;
+        Ok(self.plan)
+    }
+
+    fn start(mut self) -> Result<Plan, Failure> {
+        let image = self.checked()?;
+        if self.seen.role == Role::Outside {
+            self.push(SwarmStep::Init);
+        }
+        let of_tasks = self.task_images()?;
+        self.bring_images(&image, &of_tasks)?;
+        match self.seen.role {
+            Role::Worker => self.tasks_of_this_node(&image),
+            Role::Manager | Role::Outside | Role::Unusable(_) => self.manage(&image)?,
+        }
+        modes::images::prune(&mut self.plan, self.deployment, self.facts, &pins(&image, &of_tasks));
+        Ok(self.plan)
+    }
+
+    fn tasks_of_this_node(&mut self, image: &ImageFacts) {
+        self.plan
+            .notes
+            .push("this node is a worker: a manager updates the service, its own tasks are waited for".into());
+        if self.deployment.tasks.all().next().is_some() {
+            self.plan.notes.push("`before` and `after` are run by a manager".into());
+        }
+        self.push(SwarmStep::Tasks {
+            service: self.name(),
+            image: image.pin.clone(),
+            patience: self.deployment.health.timeout,
+            monitor: self.swarm.deploy.update.monitor,
+        });
+        let is_recorded = self.facts.releases.first().is_some_and(|last| last.deployment == self.asker.deployment);
+        if !is_recorded {
+            let release = self.release(image, "", Vec::new());
+            self.push(SwarmStep::Record { service: self.name(), release: Box::new(release) });
+        }
+    }
+
+    fn manage(&mut self, image: &ImageFacts) -> Result<(), Failure> {
+        let request = self.request(image);
+        let same = drift::is_same(&request, &self.seen);
+        self.plan.old = self.seen.service.as_ref().map(|old| Target { name: self.name(), id: Some(old.id.clone()) });
+        self.plan.old_ran = self.plan.old.is_some();
+        let mut tasks = self.tasks(image, &request, same)?;
+        if !same {
+            self.change(image, &request, std::mem::take(&mut tasks.before));
+        }
+        self.push(SwarmStep::Converge(self.converge(&request.digest)));
+        // The other manager that has just updated it has brought a token, and may yet have to roll back: a write would
+        // make the spec in force the one to go back to.
+        if same && !self.is_late(&request) {
+            self.refresh(&request);
+        }
+        self.probe()?;
+        self.plan.actions.append(&mut tasks.proven);
+        if !same || !self.is_recorded(&request) {
+            let release = self.release(image, &request.digest, request.options());
+            self.push(SwarmStep::Record { service: self.name(), release: Box::new(release) });
+        }
+        self.plan.actions.append(&mut tasks.recorded);
+        if !same {
+            self.forget(&request);
+        }
+        Ok(())
+    }
+
+    /// The spec stays; the registry's token in the swarm is renewed.
+    fn refresh(&mut self, request: &ServiceRequest) {
+        if let Some(registry) = &request.registry {
+            self.push(SwarmStep::Refresh { service: self.name(), registry: registry.clone() });
+        }
+    }
+
+    fn change(&mut self, image: &ImageFacts, request: &ServiceRequest, before: Vec<Action>) {
+        for network in self.swarm.networks.iter().filter(|network| network.create) {
+            if !self.has_network(&network.name) {
+                self.push(SwarmStep::Network { name: network.name.clone() });
+            }
+        }
+        self.make_files();
+        self.ask_nodes(image, &request.digest);
+        self.plan.actions.extend(before);
+        let (service, spec) = (self.name(), request.digest.clone());
+        let (step, undo) = match &self.seen.service {
+            None => (SwarmStep::Create(Box::new(request.clone())), SwarmStep::Remove { service, spec }),
+            Some(_) => (SwarmStep::Update(Box::new(request.clone())), SwarmStep::Rollback { service, spec }),
+        };
+        self.say_what_changes(request);
+        self.plan.actions.push(Action::undone_by(Step::Swarm(step), vec![Step::Swarm(undo)]));
+    }
+
+    /// An archive's image is in no registry: a node that lacks it could not run the task.
+    fn ask_nodes(&mut self, image: &ImageFacts, digest: &str) {
+        // A drained node has it for nobody: the only one that takes tasks is another.
+        let is_here_alone = self.seen.nodes.len() < 2 && !self.seen.is_drained;
+        if !matches!(self.swarm.image, ImageSource::Archive { .. }) || is_here_alone {
+            return;
+        }
+        let name = format!("balehook-asks-{}-{}", self.deployment.name, short_id(&self.seen.node));
+        // A command that no image has: the container is created, which needs the image, and nothing runs.
+        let spec = json!({
+            "Name": name,
+            "Labels": { LABEL_ASKS: self.name(), LABEL_SPEC: digest },
+            "Mode": { "Global": {} },
+            "TaskTemplate": {
+                "ContainerSpec": { "Command": ["/balehook-never-runs"] },
+                "Placement": service_spec::placement(self.swarm),
+                "RestartPolicy": { "Condition": "none" },
+            },
+        });
+        let patience = self.deployment.health.timeout;
+        let undo = SwarmStep::Remove { service: name.clone(), spec: digest.to_owned() };
+        let ask = SwarmStep::Ask(Box::new(Ask { name, image: image.pin.clone(), spec, patience }));
+        self.plan.actions.push(Action::undone_by(Step::Swarm(ask), vec![Step::Swarm(undo)]));
+    }
+
+    fn say_what_changes(&mut self, request: &ServiceRequest) {
+        let Some(service) = &self.seen.service else { return };
+        let name = &self.deployment.name;
+        if service.spec.label(LABEL_NAME) != Some(name.as_str()) {
+            self.plan
+                .notes
+                .push(format!("service {name} bears no label of ours: somebody else made it; it is taken over"));
+        }
+        let last = self.facts.releases.iter().find(|last| service.spec.label(LABEL_SPEC) == Some(&last.spec));
+        for option in drift::dropped(request, &self.seen) {
+            let by_hand = last.is_none_or(|last| !last.options.contains(&option));
+            let why = if by_hand { "set by hand, is overwritten" } else { "goes" };
+            self.plan.notes.push(format!("{}: {why}", option.join(" ")));
+        }
+        self.plan.changed_options = drift::added(request, &self.seen);
+        let update = &self.swarm.deploy.update;
+        if update.order == Order::StopFirst {
+            let one = "each task is stopped before the new one starts; with one task the service is down meanwhile";
+            self.plan.interruption = one.to_owned();
+        }
+    }
+
+    fn request(&self, image: &ImageFacts) -> ServiceRequest {
+        let live = self.seen.service.as_ref().map(|service| service.spec.reveal());
+        let number = |path: &str| live.and_then(|spec| spec.pointer(path)).and_then(Value::as_u64);
+        let (name, file_name) = (self.name(), |file: &MountedFile| self.file_name(file));
+        let around = Around {
+            name: &name,
+            replicas: number("/Mode/Replicated/Replicas").unwrap_or(1),
+            force: number("/TaskTemplate/ForceUpdate").unwrap_or(0),
+            file_name: &file_name,
+        };
+        let mut spec = service_spec::service_spec(self.swarm, &around);
+        let environment = self.facts.environment.yes().cloned().unwrap_or_default();
+        let digest = drift::digest(&image.pin, &spec, &environment, self.swarm.deploy.replicas.is_some());
+        let registry = match &self.swarm.image {
+            ImageSource::Registry(reference) if self.swarm.with_registry_auth => Some(reference.registry().to_owned()),
+            ImageSource::Registry(_) | ImageSource::Archive { .. } => None,
+        };
+        let labels = &mut spec["Labels"];
+        labels[LABEL_DEPLOYMENT] = self.asker.deployment.clone().into();
+        labels[LABEL_REVISION] = self.asker.revision.clone().into();
+        labels[LABEL_DIGEST] = image.pin.identity().to_string().into();
+        labels[LABEL_SPEC] = digest.clone().into();
+        if let Some(registry) = &registry {
+            labels[LABEL_REGISTRY] = registry.clone().into();
+        }
+        let before = self.seen.service.as_ref().and_then(|service| service.spec.label(LABEL_SPEC));
+        let before = before.map(str::to_owned);
+        let began = self.seen.service.as_ref().and_then(|service| service.began.clone());
+        ServiceRequest { name, image: image.pin.clone(), spec, environment, registry, digest, before, began }
+    }
+
+    fn release(&self, image: &ImageFacts, digest: &str, options: Vec<Vec<String>>) -> Release {
+        Release {
+            format: FORMAT,
+            deployment: self.asker.deployment.clone(),
+            revision: self.asker.revision.clone(),
+            source: self.asker.source.clone(),
+            image: image.pin.clone(),
+            more_images: Vec::new(),
+            compose: None,
+            spec: digest.to_owned(),
+            options,
+            observed: Observed::default(),
+        }
+    }
+}
+
+fn outside() -> Failure {
+    Failure::new(Kind::Engine, "this host is in no swarm")
+        .next("docker swarm init (or docker swarm join …), or write `init: true` under x-balehook.swarm for a swarm of this host alone")
+}

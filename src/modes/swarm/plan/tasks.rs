@@ -1,0 +1,94 @@
+//! Tasks around a swarm's service, and the images that they have of their own.
+
+use crate::config::ImageNeed;
+use crate::deploy::origin::MANUAL;
+use crate::error::Failure;
+use crate::images::facts::ImageFacts;
+use crate::modes;
+use crate::modes::operation::Step;
+use crate::modes::swarm::facts::{Role, ServiceFacts};
+use crate::modes::swarm::operation::{ServiceRequest, SwarmStep};
+use crate::modes::swarm::plan::Planner;
+use crate::modes::swarm::task;
+use crate::modes::tasks::Around;
+use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_SPEC};
+use crate::values::pin::ImagePin;
+
+impl Planner<'_> {
+    /// The images that tasks have of their own; none on a worker, which runs no tasks.
+    pub(crate) fn task_images(&mut self) -> Result<Vec<(ImageNeed, ImageFacts)>, Failure> {
+        if self.seen.role == Role::Worker {
+            return Ok(Vec::new());
+        }
+        let found = modes::tasks::images(&mut self.plan, self.deployment, self.facts)?;
+        Ok(found.into_iter().map(|(need, image)| (need, image.clone())).collect())
+    }
+
+    pub(crate) fn bring_images(
+        &mut self,
+        image: &ImageFacts,
+        of_tasks: &[(ImageNeed, ImageFacts)],
+    ) -> Result<(), Failure> {
+        let (plan, name) = (&mut self.plan, &self.deployment.name);
+        modes::images::make_room(plan, self.deployment, self.facts, &pins(image, of_tasks))?;
+        modes::images::bring(plan, name, &self.swarm.need(), self.facts, image);
+        of_tasks.iter().for_each(|(need, image)| modes::images::bring(plan, name, need, self.facts, image));
+        Ok(())
+    }
+
+    /// Whether another manager has made the service what is wanted for this very deployment, whose end is not known here.
+    pub(crate) fn is_late(&self, request: &ServiceRequest) -> bool {
+        let by_us = |service: &ServiceFacts| {
+            service.spec.label(LABEL_SPEC) == Some(&request.digest)
+                && service.spec.label(LABEL_DEPLOYMENT) == Some(&self.asker.deployment)
+        };
+        self.asker.deployment != MANUAL && self.seen.service.as_ref().is_some_and(by_us) && !self.is_recorded(request)
+    }
+
+    /// Whether this node knows that this deployment of the service ended well.
+    pub(crate) fn is_recorded(&self, request: &ServiceRequest) -> bool {
+        let last = self.facts.releases.first();
+        last.is_some_and(|last| last.deployment == self.asker.deployment && last.spec == request.digest)
+    }
+
+    /// The tasks around the deployment, after what earlier ones have left is gone. Where another manager has updated the
+    /// service for this very deployment, its required `after` still decide how that ends.
+    pub(crate) fn tasks(
+        &mut self,
+        image: &ImageFacts,
+        request: &ServiceRequest,
+        same: bool,
+    ) -> Result<Around, Failure> {
+        let planner = task::Planner {
+            deployment: self.deployment,
+            swarm: self.swarm,
+            asker: self.asker,
+            facts: self.facts,
+            seen: &self.seen,
+            service: request,
+            image,
+        };
+        let cleared = planner.clear(same);
+        self.plan.actions.splice(0..0, cleared);
+        if same && !self.is_late(request) {
+            return Ok(Around::default());
+        }
+        let mut tasks = planner.around()?;
+        if same {
+            let (service, spec) = (self.name(), request.digest.clone());
+            let back = Step::Swarm(SwarmStep::Rollback { service, spec });
+            tasks.proven.retain(|action| !action.best_effort);
+            tasks.proven.iter_mut().for_each(|action| action.undo.push(back.clone()));
+            return Ok(Around { proven: tasks.proven, ..Around::default() });
+        }
+        if self.deployment.tasks.all().next().is_some() && self.seen.nodes.len() > 1 {
+            self.plan.notes.push("each task is run by one manager, the others wait for the same end".into());
+        }
+        Ok(tasks)
+    }
+}
+
+/// Every image of the deployment: the service's, and those of tasks.
+pub(crate) fn pins<'a>(image: &'a ImageFacts, of_tasks: &'a [(ImageNeed, ImageFacts)]) -> Vec<&'a ImagePin> {
+    std::iter::once(image).chain(of_tasks.iter().map(|(_, image)| image)).map(|image| &image.pin).collect()
+}

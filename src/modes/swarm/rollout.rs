@@ -1,0 +1,166 @@
+//! Waiting until a service runs as wanted, or until it is known that it will not.
+
+use std::time::{Duration, Instant};
+
+use crate::engine::Engine;
+use crate::engine::api::{Api, ApiError};
+use crate::error::{Failure, Kind};
+use crate::modes::swarm::operation::Converge;
+use crate::modes::swarm::service_tasks::{Patience, Task, Tasks, log_tail};
+use crate::values::labels::LABEL_SPEC;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the report of a deployment whose time is up waits for what the tasks are at.
+const QUICK: Duration = Duration::from_millis(700);
+
+/// Lines of tasks in a report.
+const LINES: usize = 6;
+
+/// How long the swarm may take to begin an update that it was given.
+const BEGINS: Duration = Duration::from_millis(500);
+
+/// How long the swarm may take to begin its own rollback after a task failed. Ours beside it would turn it round.
+const OWN_ROLLBACK: Duration = Duration::from_secs(2);
+
+/// What one look came to.
+enum Verdict {
+    Runs(String),
+    NotYet,
+    /// A task finds no node.
+    Unplaced(String),
+    /// A task failed, and the swarm will roll back.
+    Failing(String),
+    Failed(String),
+}
+
+/// Waits. Returns what runs in the end.
+///
+/// # Errors
+/// [`Kind::Health`]: a task failed or found no node, the swarm rolled back or paused, or somebody changed the service.
+pub(crate) async fn converge(api: &Api, wanted: &Converge) -> Result<Vec<String>, Failure> {
+    let began = Instant::now();
+    let mut all_up: Option<Instant> = None;
+    let mut failing: Option<Instant> = None;
+    let mut patience = Patience::default();
+    let (mut since, mut was_rolled_back) = (None, None);
+    loop {
+        let failed = |error: ApiError| error.failure(&format!("look at service {}", wanted.service));
+        let Some(seen) = Tasks::of(api, &wanted.service).await.map_err(failed)? else {
+            return Err(Failure::new(Kind::Health, format!("service {} is gone: it was removed", wanted.service))
+                .next("another manager undid its creation, or somebody removed it: its report says why"));
+        };
+        since.get_or_insert_with(|| seen.service.since());
+        // What is wanted may be what an earlier rollback put back.
+        let was_rolled_back = *was_rolled_back.get_or_insert_with(|| is_rollback(&seen));
+        let complete = seen.outdated() == 0 && seen.running().len() >= seen.desired();
+        all_up = complete.then(|| all_up.unwrap_or_else(Instant::now));
+        let why = match verdict(&seen, wanted, began, all_up, was_rolled_back) {
+            Verdict::Runs(line) => return Ok(vec![line]),
+            Verdict::NotYet => {
+                (failing, patience) = (None, Patience::default());
+                None
+            }
+            Verdict::Unplaced(why) => patience.is_over(api, &seen).await.then_some(why),
+            Verdict::Failing(why) => (failing.get_or_insert_with(Instant::now).elapsed() > OWN_ROLLBACK).then_some(why),
+            Verdict::Failed(why) => Some(why),
+        };
+        if let Some(why) = why {
+            return Err(report(api, wanted, seen, since.as_deref(), why).await);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn is_rollback(seen: &Tasks) -> bool {
+    seen.service.update_state().starts_with("rollback")
+}
+
+fn verdict(seen: &Tasks, wanted: &Converge, began: Instant, all_up: Option<Instant>, was_rolled_back: bool) -> Verdict {
+    let (service, name) = (&seen.service, &wanted.service);
+    let state = service.update_state();
+    if service.label(LABEL_SPEC) != wanted.spec || (is_rollback(seen) && !was_rolled_back) {
+        return Verdict::Failed(match is_rollback(seen) {
+            true => format!("the swarm rolled {name} back: {}", service.update_message()),
+            false => format!("another deployment changed service {name} meanwhile"),
+        });
+    }
+    if matches!(state, "paused" | "rollback_paused") {
+        return Verdict::Failed(format!("the swarm paused the update of {name}: {}", service.update_message()));
+    }
+    if !matches!(state, "updating" | "rollback_started")
+        && all_up.is_some_and(|since| is_stable(seen, wanted, began, since))
+    {
+        return Verdict::Runs(runs(seen));
+    }
+    if let Some(task) = seen.failed().first().filter(|_| wanted.strict) {
+        let why = format!("{name}: {}", task.describe());
+        return match state == "updating" && service.rolls_back() {
+            true => Verdict::Failing(why),
+            false => Verdict::Failed(why),
+        };
+    }
+    match seen.unplaced().first() {
+        Some(task) => Verdict::Unplaced(format!("{name}: no node takes a task: {}", task.error())),
+        None => Verdict::NotYet,
+    }
+}
+
+/// After an update the swarm has watched the tasks itself; after a creation nobody has.
+fn is_stable(seen: &Tasks, wanted: &Converge, began: Instant, all_up: Instant) -> bool {
+    if matches!(seen.service.update_state(), "completed" | "rollback_completed") {
+        return true;
+    }
+    let age = |since: Option<jiff::Timestamp>| {
+        let age = since.map(|since| jiff::Timestamp::now().duration_since(since));
+        age.and_then(|age| Duration::try_from(age).ok()).unwrap_or_default()
+    };
+    let youngest = seen.running().iter().map(|task| age(task.changed())).min().unwrap_or(Duration::MAX);
+    let is_begun = began.elapsed() >= BEGINS || age(seen.service.updated_at()) >= wanted.monitor.max(BEGINS);
+    is_begun && youngest.max(all_up.elapsed()) >= wanted.monitor
+}
+
+fn runs(seen: &Tasks) -> String {
+    let count = seen.running().len();
+    format!("{count} of {} task{} run", seen.desired(), if seen.desired() == 1 { "" } else { "s" })
+}
+
+/// What the service's tasks wait for, as far as it can be said quickly.
+pub async fn waiting(engine: &Engine, wanted: &Converge) -> Vec<String> {
+    let api = Api::of(engine);
+    let look = async {
+        let mut seen = Tasks::of(&api, &wanted.service).await.ok().flatten()?;
+        seen.name_nodes(&api).await;
+        Some(seen.unfinished().iter().map(Task::waits_for).take(LINES).collect())
+    };
+    let silent = || vec!["no leader of the swarm answers: docker node ls says which managers are there".to_owned()];
+    tokio::time::timeout(QUICK, look).await.map_or_else(|_| silent(), Option::unwrap_or_default)
+}
+
+/// The failure with the tasks' own errors, by task and node, and the log of the first.
+async fn report(api: &Api, wanted: &Converge, mut seen: Tasks, since: Option<&str>, why: String) -> Failure {
+    seen.name_nodes(api).await;
+    let since = since.unwrap_or_default().to_owned();
+    let began = seen.service.since();
+    let since = if since < began { since } else { began };
+    let mut lines = Vec::new();
+    let mut first = None;
+    for task in seen.failed_since(&since).chain(seen.unplaced()) {
+        let line = task.describe();
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+        if first.is_none() && task.state() == "failed" {
+            first = Some(task.id());
+        }
+    }
+    lines.truncate(LINES);
+    if let Some(task) = first {
+        lines.extend(log_tail(api, &task).await);
+    }
+    Failure::new(Kind::Health, why).evidence(lines).next(format!(
+        "the tasks' own errors are above; docker service ps --no-trunc {} has all of them",
+        wanted.service
+    ))
+}

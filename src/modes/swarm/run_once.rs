@@ -1,0 +1,96 @@
+//! Tasks around a deployment that are run once in the whole swarm.
+
+use std::time::Duration;
+
+use crate::engine::api::Api;
+use crate::error::{Failure, Kind};
+use crate::modes::live::LiveHost;
+use crate::modes::swarm::facts::LeftKind;
+use crate::modes::swarm::observe::text;
+use crate::modes::swarm::perform::argument;
+use crate::modes::swarm::task::{Claim, SwarmTask, SwarmWork};
+use crate::modes::swarm::task_lock::Turn;
+use crate::modes::swarm::{job, task_lock};
+use crate::tasks::{Output, command};
+use crate::values::labels::LABEL_NODE;
+
+/// How much longer than the task itself another manager may take to say how it ended.
+const WORD: Duration = Duration::from_secs(15);
+
+/// Runs the task where its claim is ours; waits for its end where it is another manager's, which is said.
+///
+/// # Errors
+/// [`Kind::Task`]: it failed, here or there.
+pub async fn run(host: &mut LiveHost, task: &SwarmTask) -> Result<Vec<String>, Failure> {
+    let (api, name) = (Api::of(&host.engine), &task.claim.task);
+    let patience = task.timeout.max(job::BEGINS) + task.timeout + WORD;
+    let me = this_node(host, &api).await?;
+    match task_lock::take(&api, &me, &task.claim, patience, &mut host.creation).await? {
+        Turn::Theirs(node, ended) => ended.map(|()| vec![format!("task {name}: {node} ran it")]),
+        Turn::Ours => {
+            let ended = here(host, &api, &me, task).await;
+            let told = task_lock::close(&api, &me, &task.claim, ended.as_ref().err()).await;
+            if let Err(failure) = told {
+                tracing::warn!(%failure, "the other managers wait");
+            }
+            ended.map(|()| Vec::new())
+        }
+    }
+}
+
+async fn here(host: &mut LiveHost, api: &Api, me: &str, task: &SwarmTask) -> Result<(), Failure> {
+    let name = &task.claim.task;
+    match &task.work {
+        SwarmWork::Command(command) => {
+            command::command(&mut host.under_way, name, command, &host.env, task.timeout).await
+        }
+        SwarmWork::Job(request) => {
+            let image = argument(host, &request.image).await?;
+            // The plan does not know the node where this very deployment made the swarm.
+            let mut request = request.clone();
+            request.spec["Labels"][LABEL_NODE] = me.into();
+            job::run(api, name, &request, &image, &host.credentials, task.timeout, &mut host.creation).await
+        }
+    }
+}
+
+/// Ends the task where this node runs it, and says so in its claim.
+///
+/// # Errors
+/// [`Kind::Engine`].
+pub async fn abandon(host: &mut LiveHost, claim: &Claim) -> Result<(), Failure> {
+    if let Some(group) = host.under_way.take() {
+        group.end(&mut Output::new(&claim.task)).await;
+    }
+    let api = Api::of(&host.engine);
+    let me = this_node(host, &api).await?;
+    let ended =
+        Failure::new(Kind::Task, format!("task {} was ended before its end: its deployment had to stop", claim.task));
+    let look = async || {
+        task_lock::close(&api, &me, claim, Some(&ended)).await?;
+        job::end(&api, &me, &claim.task, &claim.object).await
+    };
+    host.creation.settle(look).await
+}
+
+/// The ID of this node, asked for once.
+async fn this_node(host: &mut LiveHost, api: &Api) -> Result<String, Failure> {
+    if host.node.is_empty() {
+        let info = api.get("/info").await.map_err(|error| error.failure("ask the engine which node it is"))?;
+        host.node = text(&info["Swarm"]["NodeID"]);
+    }
+    Ok(host.node.clone())
+}
+
+/// Removes what a task has left.
+///
+/// # Errors
+/// [`Kind::Engine`].
+pub async fn clear(host: &LiveHost, kind: LeftKind, name: &str, id: &str) -> Result<(), Failure> {
+    let (collection, word) = match kind {
+        LeftKind::Job => ("services", "service"),
+        LeftKind::Claim => ("configs", "config"),
+    };
+    let removed = Api::of(&host.engine).remove(&format!("/{collection}/{id}")).await;
+    removed.map_err(|error| error.failure(&format!("remove {word} {name}")))
+}

@@ -1,0 +1,249 @@
+//! Creating, updating and rolling back a service. Managers that do the same at once agree through its version.
+
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Method};
+use serde_json::{Value, json};
+
+use crate::engine::api::{Api, ApiError};
+use crate::error::{Failure, Kind};
+use crate::images::credentials::CredentialSettings;
+use crate::images::pull;
+use crate::modes::swarm::observe::{items, text};
+use crate::modes::swarm::operation::ServiceRequest;
+use crate::modes::swarm::plan::drift::variable;
+use crate::modes::swarm::retry::{PAUSE, in_turn};
+use crate::modes::swarm::service_tasks::{Service, Tasks};
+use crate::values::labels::LABEL_SPEC;
+
+/// How long an undo waits for the tasks of the spec before: the agent kills us 5 s after its SIGTERM.
+const BACK: Duration = Duration::from_secs(4);
+
+/// How long they must be up: the swarm may be about to stop one for the task that failed.
+const STAYS: Duration = Duration::from_secs(1);
+
+/// Creates the service, unless another manager did with the same spec.
+///
+/// # Errors
+/// [`Kind::Container`] with the engine's words; another deployment created it.
+pub(crate) async fn create(
+    api: &Api,
+    request: &ServiceRequest,
+    image: &str,
+    credentials: &CredentialSettings,
+) -> Result<Vec<String>, Failure> {
+    let auth = auth(request, credentials).await?;
+    let body = body(api, request, image).await?;
+    let what = format!("create service {}", request.name);
+    in_turn(&what, async || {
+        if let Some(found) = find(api, &request.name).await? {
+            return match found.label(LABEL_SPEC) == request.digest {
+                true => Ok(Some(vec![format!("another manager created {}", request.name)])),
+                false => Err(overtaken(&request.name)),
+            };
+        }
+        match api.call(Method::POST, "/services/create", Some(&body), auth.as_ref()).await {
+            Ok(_) => Ok(Some(Vec::new())),
+            Err(error) if error.status == Some(409) => Ok(None),
+            Err(error) => Err(refused(&error, &what)),
+        }
+    })
+    .await
+}
+
+/// Updates the service, unless another manager did with the same spec.
+///
+/// # Errors
+/// [`Kind::Container`] with the engine's words; another deployment changed it; the swarm rolled the same spec back
+/// already.
+pub(crate) async fn update(
+    api: &Api,
+    request: &ServiceRequest,
+    image: &str,
+    credentials: &CredentialSettings,
+) -> Result<Vec<String>, Failure> {
+    let auth = auth(request, credentials).await?;
+    let body = body(api, request, image).await?;
+    let what = format!("update service {}", request.name);
+    let mut is_late = false;
+    in_turn(&what, async || {
+        let found = find(api, &request.name).await?.ok_or_else(|| gone(&request.name))?;
+        let label = found.label(LABEL_SPEC);
+        if label == request.digest && (is_late || request.before.as_deref() != Some(&request.digest)) {
+            return Ok(Some(vec![format!("another manager updated {}", request.name)]));
+        }
+        if label != request.before.as_deref().unwrap_or_default() {
+            return Err(overtaken(&request.name));
+        }
+        if found.update_state().starts_with("rollback") && found.update_began() != request.began {
+            let message =
+                format!("another manager's update of {} was rolled back: {}", request.name, found.update_message());
+            return Err(
+                Failure::new(Kind::Health, message).next("the other manager's report has the tasks' own errors")
+            );
+        }
+        match write(api, &found, &body, "", auth.as_ref()).await {
+            Ok(()) => Ok(Some(Vec::new())),
+            Err(error) if error.is_stale() => {
+                is_late = true;
+                Ok(None)
+            }
+            Err(error) => Err(refused(&error, &what)),
+        }
+    })
+    .await
+}
+
+/// Gives the swarm a new token of a registry with the spec as it is: no task restarts.
+///
+/// # Errors
+/// No credentials can be had; the engine refuses.
+pub async fn refresh(api: &Api, name: &str, registry: &str, credentials: &CredentialSettings) -> Result<(), Failure> {
+    let Some(auth) = pull::auth_header(registry, credentials).await? else { return Ok(()) };
+    let what = format!("renew the token of {registry} for {name}");
+    in_turn(&what, async || {
+        let Some(found) = find(api, name).await? else { return Ok(Some(())) };
+        // A write now would make the spec that is rolling out the one to roll back to.
+        if matches!(found.update_state(), "updating" | "rollback_started") {
+            return Ok(Some(()));
+        }
+        match write(api, &found, found.spec(), "", Some(&auth)).await {
+            Ok(()) => Ok(Some(())),
+            Err(error) if error.is_stale() => Ok(None),
+            Err(error) => Err(error.failure(&what)),
+        }
+    })
+    .await
+}
+
+/// Puts the spec before back where `spec` is in force, and waits a little for its tasks.
+///
+/// # Errors
+/// The engine refuses; the service is gone.
+pub(crate) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<String>, Failure> {
+    let what = format!("roll {name} back");
+    let mut previous: Option<Value> = None;
+    in_turn(&what, async || {
+        let found = find(api, name).await?.ok_or_else(|| gone(name))?;
+        if found.label(LABEL_SPEC) != spec {
+            return Ok(back(api, name, spec).await);
+        }
+        let written = match (found.previous(), &previous) {
+            // A rollback of the swarm's own that followed ours has turned it round: it keeps no spec to go back to.
+            (None, Some(kept)) => write(api, &found, kept, "", None).await,
+            (before, _) => {
+                previous = before.or(previous.take());
+                write(api, &found, found.spec(), "&rollback=previous", None).await
+            }
+        };
+        match written {
+            Ok(()) => Ok(back(api, name, spec).await),
+            Err(error) if error.is_stale() => Ok(None),
+            Err(error) => Err(error.failure(&what)),
+        }
+    })
+    .await
+}
+
+/// What runs of the spec that is in force again, in a line where it is not everything yet; `None` where `spec`, which
+/// was rolled back, is in force again.
+async fn back(api: &Api, name: &str, spec: &str) -> Option<Vec<String>> {
+    let began = Instant::now();
+    let mut all_up: Option<Instant> = None;
+    loop {
+        let seen = Tasks::of(api, name).await.ok().flatten();
+        if seen.as_ref().is_some_and(|seen| seen.service.label(LABEL_SPEC) == spec) {
+            return None;
+        }
+        let (running, wanted) = seen.as_ref().map_or((0, 0), |seen| (seen.running().len(), seen.desired()));
+        all_up = (seen.is_some() && running >= wanted).then(|| all_up.unwrap_or_else(Instant::now));
+        if all_up.is_some_and(|since| since.elapsed() >= STAYS) {
+            return Some(Vec::new());
+        }
+        if began.elapsed() > BACK {
+            return Some(vec![format!(
+                "{running} of {wanted} tasks of the spec before run; the swarm goes on starting them"
+            )]);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Removes the service where `spec` is in force.
+///
+/// # Errors
+/// The engine refuses.
+pub(crate) async fn remove(api: &Api, name: &str, spec: &str) -> Result<(), Failure> {
+    let Some(found) = find(api, name).await?.filter(|found| found.label(LABEL_SPEC) == spec) else { return Ok(()) };
+    let removed = api.remove(&format!("/services/{}", found.id())).await;
+    removed.map_err(|error| error.failure(&format!("remove service {name}")))
+}
+
+async fn find(api: &Api, name: &str) -> Result<Option<Service>, Failure> {
+    let found = api.find(&format!("/services/{name}")).await;
+    found.map(|found| found.map(Service::new)).map_err(|error| error.failure(&format!("look at service {name}")))
+}
+
+async fn write(
+    api: &Api,
+    found: &Service,
+    body: &Value,
+    more: &str,
+    auth: Option<&HeaderValue>,
+) -> Result<(), ApiError> {
+    let path = format!("/services/{}/update?version={}{more}", found.id(), found.version());
+    api.call(Method::POST, &path, Some(body), auth).await.map(drop)
+}
+
+/// The request with what only this host knows: the image's name, the environment's values, the IDs of files.
+pub(crate) async fn body(api: &Api, request: &ServiceRequest, image: &str) -> Result<Value, Failure> {
+    let mut spec = request.spec.clone();
+    let container = &mut spec["TaskTemplate"]["ContainerSpec"];
+    container["Image"] = image.into();
+    if !request.environment.is_empty() {
+        container["Env"] = request.environment.iter().map(variable).collect();
+    }
+    for (list, collection, name, id) in
+        [("Secrets", "/secrets", "SecretName", "SecretID"), ("Configs", "/configs", "ConfigName", "ConfigID")]
+    {
+        let Some(files) = container[list].as_array_mut() else { continue };
+        let all = api.get(collection).await.map_err(|error| error.failure(&format!("list {}", &collection[1..])))?;
+        for file in files {
+            let found = items(&all).find(|known| known["Spec"]["Name"] == file[name]);
+            let missing =
+                || Failure::new(Kind::Container, format!("the swarm has no {} {}", &collection[1..], file[name]));
+            file[id] = json!(text(&found.ok_or_else(missing)?["ID"]));
+        }
+    }
+    // Reading a list that is absent leaves a null behind.
+    if let Some(container) = container.as_object_mut() {
+        container.retain(|_, value| !value.is_null());
+    }
+    Ok(spec)
+}
+
+pub(crate) async fn auth(
+    request: &ServiceRequest,
+    credentials: &CredentialSettings,
+) -> Result<Option<HeaderValue>, Failure> {
+    match &request.registry {
+        Some(registry) => pull::auth_header(registry, credentials).await,
+        None => Ok(None),
+    }
+}
+
+fn refused(error: &ApiError, what: &str) -> Failure {
+    Failure {
+        kind: if error.status.is_some() && !error.is_leaderless() { Kind::Container } else { Kind::Engine },
+        ..error.failure(what)
+    }
+}
+
+fn overtaken(name: &str) -> Failure {
+    Failure::new(Kind::Container, format!("another deployment changed service {name} meanwhile"))
+        .next("let it end, then deploy again")
+}
+
+fn gone(name: &str) -> Failure {
+    Failure::new(Kind::Container, format!("service {name} is gone: somebody removed it")).next("deploy again")
+}

@@ -1,0 +1,335 @@
+//! A service with its tasks, as a manager sees them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use serde_json::Value;
+
+use crate::engine::api::{Api, ApiError, filter};
+use crate::modes::swarm::observe::{items, text};
+use crate::values::text::printable;
+use crate::values::types::STOP_GRACE;
+
+/// Lines of a task's log that a report shows.
+const LOG_LINES: u32 = 12;
+
+/// Lines of a log that are read at most: our own log file has no more room.
+const ALL_LINES: u32 = 10_000;
+
+/// How long reading them may take.
+const LOG_LIMIT: Duration = Duration::from_millis(1500);
+
+/// How long a task may find no node: the scheduler says so at once, and nodes come back.
+const UNPLACED: Duration = Duration::from_secs(5);
+
+/// The same while nodes are away that should be there: for a while after an election the new leader knows of none. And so
+/// much longer than its grace may a task take to end that has what this one waits for: a port of its node, or room there.
+const AWAY: Duration = Duration::from_secs(30);
+
+/// A service as the API has it.
+pub(crate) struct Service(Value);
+
+impl Service {
+    /// Wraps the API's answer.
+    pub(crate) const fn new(value: Value) -> Self {
+        Self(value)
+    }
+
+    pub(crate) fn id(&self) -> String {
+        text(&self.0["ID"])
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.0["Version"]["Index"].as_u64().unwrap_or_default()
+    }
+
+    pub(crate) fn spec(&self) -> &Value {
+        &self.0["Spec"]
+    }
+
+    /// The spec that a rollback would put back.
+    pub(crate) fn previous(&self) -> Option<Value> {
+        self.0.get("PreviousSpec").filter(|spec| spec.is_object()).cloned()
+    }
+
+    /// Whether the swarm rolls back by itself when a task fails.
+    pub(crate) fn rolls_back(&self) -> bool {
+        self.0["Spec"]["UpdateConfig"]["FailureAction"] == "rollback"
+    }
+
+    pub(crate) fn label(&self, name: &str) -> &str {
+        self.0["Spec"]["Labels"][name].as_str().unwrap_or_default()
+    }
+
+    /// `updating`, `paused`, `completed`, `rollback_started`, `rollback_paused`, `rollback_completed`, or nothing.
+    pub(crate) fn update_state(&self) -> &str {
+        self.0["UpdateStatus"]["State"].as_str().unwrap_or_default()
+    }
+
+    pub(crate) fn update_message(&self) -> String {
+        text(&self.0["UpdateStatus"]["Message"])
+    }
+
+    pub(crate) fn update_began(&self) -> Option<String> {
+        self.0["UpdateStatus"]["StartedAt"].as_str().map(str::to_owned)
+    }
+
+    /// When the spec in force began to roll out.
+    pub(crate) fn since(&self) -> String {
+        self.update_began().unwrap_or_else(|| text(&self.0["CreatedAt"]))
+    }
+
+    /// When it was written last.
+    pub(crate) fn updated_at(&self) -> Option<jiff::Timestamp> {
+        self.0["UpdatedAt"].as_str()?.parse().ok()
+    }
+}
+
+/// A service and its tasks.
+pub(crate) struct Tasks {
+    pub(crate) service: Service,
+    tasks: Vec<Value>,
+    nodes: BTreeMap<String, String>,
+}
+
+/// One task.
+pub(crate) struct Task<'a> {
+    value: &'a Value,
+    node: &'a str,
+}
+
+impl Tasks {
+    /// Looks; `None` where there is no such service.
+    pub(crate) async fn of(api: &Api, name: &str) -> Result<Option<Self>, ApiError> {
+        let services = api.get(&format!("/services?status=true&{}", filter("name", name))).await?;
+        let Some(service) = items(&services).find(|found| found["Spec"]["Name"] == *name).cloned() else {
+            return Ok(None);
+        };
+        let id = text(&service["ID"]);
+        let tasks = items(&api.get(&format!("/tasks?{}", filter("service", &id))).await?).cloned().collect();
+        Ok(Some(Self { service: Service(service), tasks, nodes: BTreeMap::new() }))
+    }
+
+    /// Looks up the nodes' names, for a report.
+    pub(crate) async fn name_nodes(&mut self, api: &Api) {
+        let nodes = api.get("/nodes").await.unwrap_or_default();
+        self.nodes = items(&nodes).map(|node| (text(&node["ID"]), text(&node["Description"]["Hostname"]))).collect();
+    }
+
+    /// How many tasks there should be.
+    pub(crate) fn desired(&self) -> usize {
+        let wanted = self.service.0["ServiceStatus"]["DesiredTasks"].as_u64().unwrap_or_default();
+        usize::try_from(wanted).unwrap_or(usize::MAX)
+    }
+
+    /// All of them.
+    pub(crate) fn every(&self) -> impl Iterator<Item = Task<'_>> {
+        self.all()
+    }
+
+    fn all(&self) -> impl Iterator<Item = Task<'_>> {
+        self.tasks.iter().map(|value| {
+            let node = self.nodes.get(value["NodeID"].as_str().unwrap_or_default());
+            Task { value, node: node.map_or("", String::as_str) }
+        })
+    }
+
+    /// Tasks that run the spec in force.
+    pub(crate) fn running(&self) -> Vec<Task<'_>> {
+        self.all().filter(|task| task.is_up() && self.is_current(task)).collect()
+    }
+
+    /// Tasks of the spec in force that are not up yet.
+    pub(crate) fn unfinished(&self) -> Vec<Task<'_>> {
+        let is_wanted = |task: &Task<'_>| !task.has_ended() && !task.is_ending();
+        self.all().filter(|task| is_wanted(task) && !task.is_up() && self.is_current(task)).collect()
+    }
+
+    /// Tasks that run another spec.
+    pub(crate) fn outdated(&self) -> usize {
+        self.all().filter(|task| task.is_up() && !self.is_current(task)).count()
+    }
+
+    /// Tasks that failed since a moment, of whichever spec.
+    pub(crate) fn failed_since<'a>(&'a self, since: &'a str) -> impl Iterator<Item = Task<'a>> {
+        self.all().filter(move |task| task.has_failed() && task.created() >= timestamp(since))
+    }
+
+    /// Tasks of the spec in force that failed since it began to roll out.
+    pub(crate) fn failed(&self) -> Vec<Task<'_>> {
+        let since = self.service.since();
+        self.all().filter(|t| t.has_failed() && self.is_current(t) && t.created() >= timestamp(&since)).collect()
+    }
+
+    /// Tasks that found no node.
+    pub(crate) fn unplaced(&self) -> Vec<Task<'_>> {
+        self.all().filter(|task| task.state() == "pending" && !task.error().is_empty()).collect()
+    }
+
+    /// Where a task may stay is no difference: only tasks that may not stay are replaced for it.
+    fn is_current(&self, task: &Task<'_>) -> bool {
+        let without_place = |spec: &Value| {
+            let mut spec = spec.clone();
+            if let Some(entries) = spec.as_object_mut() {
+                entries.remove("Placement");
+                entries.remove("Runtime");
+            }
+            spec
+        };
+        without_place(&task.value["Spec"]) == without_place(&self.service.0["Spec"]["TaskTemplate"])
+    }
+}
+
+/// With tasks that find no node.
+#[derive(Default)]
+pub(crate) struct Patience {
+    unplaced: Option<Instant>,
+    ending: Option<Instant>,
+}
+
+impl Patience {
+    /// Whether they will find none.
+    pub(crate) async fn is_over(&mut self, api: &Api, seen: &Tasks) -> bool {
+        let grace = seen.all().filter(Task::is_ending).map(|task| task.grace()).max();
+        self.ending = grace.map(|_| self.ending.unwrap_or_else(Instant::now));
+        if grace.zip(self.ending).is_some_and(|(grace, since)| since.elapsed() <= grace + AWAY) {
+            self.unplaced = None;
+            return false;
+        }
+        let age = self.unplaced.get_or_insert_with(Instant::now).elapsed();
+        age > AWAY || (age > UNPLACED && !is_a_node_away(api).await)
+    }
+}
+
+async fn is_a_node_away(api: &Api) -> bool {
+    let nodes = api.get("/nodes").await.unwrap_or_default();
+    items(&nodes).any(|node| node["Spec"]["Availability"] == "active" && node["Status"]["State"] != "ready")
+}
+
+fn timestamp(text: &str) -> Option<jiff::Timestamp> {
+    text.parse().ok()
+}
+
+impl Task<'_> {
+    pub(crate) fn state(&self) -> &str {
+        self.value["Status"]["State"].as_str().unwrap_or_default()
+    }
+
+    fn is_up(&self) -> bool {
+        self.state() == "running" && self.value["DesiredState"] == "running"
+    }
+
+    /// Whether it came to its end, whichever.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_failed() || matches!(self.state(), "complete" | "shutdown" | "remove")
+    }
+
+    /// Whether it is being stopped.
+    fn is_ending(&self) -> bool {
+        self.value["DesiredState"] == "shutdown" && !self.has_ended()
+    }
+
+    /// How long it may take to stop.
+    fn grace(&self) -> Duration {
+        self.value["Spec"]["ContainerSpec"]["StopGracePeriod"].as_u64().map_or(STOP_GRACE, Duration::from_nanos)
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.state(), "failed" | "rejected" | "orphaned")
+    }
+
+    fn created(&self) -> Option<jiff::Timestamp> {
+        timestamp(self.value["CreatedAt"].as_str().unwrap_or_default())
+    }
+
+    /// Since when it is in its state.
+    pub(crate) fn changed(&self) -> Option<jiff::Timestamp> {
+        timestamp(self.value["Status"]["Timestamp"].as_str().unwrap_or_default())
+    }
+
+    pub(crate) fn error(&self) -> &str {
+        self.value["Status"]["Err"].as_str().unwrap_or_default()
+    }
+
+    /// Of its container, where that has ended.
+    pub(crate) fn exit_code(&self) -> Option<i64> {
+        self.value["Status"]["ContainerStatus"]["ExitCode"].as_i64()
+    }
+
+    pub(crate) fn node(&self) -> &str {
+        self.node
+    }
+
+    pub(crate) fn id(&self) -> String {
+        text(&self.value["ID"])
+    }
+
+    /// `task 2 on node-b: starting: its HEALTHCHECK has not passed yet`.
+    pub(crate) fn waits_for(&self) -> String {
+        match self.state() {
+            // The container runs: what has no HEALTHCHECK is `running` by then.
+            "starting" => format!("{}: starting: its HEALTHCHECK has not passed yet", self.name()),
+            _ => self.describe(),
+        }
+    }
+
+    /// `task 2 on node-b: failed: task: non-zero exit (3)`.
+    pub(crate) fn describe(&self) -> String {
+        let error =
+            if self.error().is_empty() { text(&self.value["Status"]["Message"]) } else { self.error().to_owned() };
+        format!("{}: {}: {error}", self.name(), self.state())
+    }
+
+    /// `task 2 on node-b`.
+    fn name(&self) -> String {
+        let slot = self.value["Slot"].as_u64().filter(|slot| *slot > 0).map(|slot| format!(" {slot}"));
+        let place = if self.node.is_empty() { String::new() } else { format!(" on {}", self.node) };
+        format!("task{}{place}", slot.unwrap_or_default())
+    }
+}
+
+/// The log of a task, from whichever node it is on: nothing where it cannot be read in time.
+pub(crate) async fn log(api: &Api, task: &str, limit: Duration) -> Vec<u8> {
+    read_log(api, task, ALL_LINES, limit).await
+}
+
+/// The last lines of it.
+pub(crate) async fn log_tail(api: &Api, task: &str) -> Vec<String> {
+    let bytes = read_log(api, task, LOG_LINES, LOG_LIMIT).await;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    text.lines().map(|line| printable(line).trim_end().to_owned()).collect()
+}
+
+async fn read_log(api: &Api, task: &str, lines: u32, limit: Duration) -> Vec<u8> {
+    let path = format!("/tasks/{task}/logs?stdout=true&stderr=true&tail={lines}");
+    match tokio::time::timeout(limit, api.bytes(Method::GET, &path, None, None)).await {
+        Ok(Ok(bytes)) => unframed(&bytes),
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    }
+}
+
+/// The payload of the engine's frames: one byte for the stream, three of nothing, four for the length. A terminal's log has none.
+fn unframed(mut bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let [stream @ 0..=2, 0, 0, 0, a, b, c, d, rest @ ..] = bytes {
+        let _ = stream;
+        let length = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX).min(rest.len());
+        out.extend_from_slice(&rest[..length]);
+        bytes = &rest[length..];
+    }
+    out.extend_from_slice(bytes);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_a_log_are_taken_off_and_a_cut_one_is_shown_as_far_as_it_goes() {
+        let frames = [&[1, 0, 0, 0, 0, 0, 0, 3][..], b"ab\n", &[2, 0, 0, 0, 0, 0, 0, 9], b"cut"].concat();
+        assert_eq!(unframed(&frames), b"ab\ncut");
+        assert_eq!(unframed(b"plain"), b"plain");
+    }
+}

@@ -1,0 +1,268 @@
+//! Tasks around a swarm's service: each is run by one manager, the others wait for the same end.
+//!
+//! Managers that deploy at once agree through a *claim*: a config of the swarm whose name follows from deployment, task
+//! and service. Of several that create it the swarm takes one; that manager runs the task and writes its end into the
+//! claim, where the others read it, also those that come later. A task's container is a job: a service of the swarm whose
+//! only task is not restarted, because only a service gets overlay networks, secrets and configs.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::config::swarm::Swarm;
+use crate::config::task::{InContainer, Task, Work};
+use crate::config::{Deployment, ImageSource};
+use crate::deploy::origin::{Asker, MANUAL};
+use crate::deploy::plan::Action;
+use crate::error::Failure;
+use crate::images::facts::ImageFacts;
+use crate::modes;
+use crate::modes::container::run_line::quoted;
+use crate::modes::facts::Facts;
+use crate::modes::operation::Step;
+use crate::modes::swarm::facts::{Left, LeftKind, SwarmFacts};
+use crate::modes::swarm::operation::ServiceRequest;
+use crate::modes::swarm::plan::line;
+use crate::modes::tasks::{Around, environment, host_command};
+use crate::tasks::operation::{HostCommand, TaskStep};
+use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_NODE, LABEL_REVISION, LABEL_TASK};
+use crate::values::types::Name;
+
+/// Letters of a task's name in the claim's: a service's may have 63.
+const LETTERS: usize = 36;
+
+/// How long a job may take to stop, in nanoseconds.
+const GRACE: u64 = 1_000_000_000;
+
+/// A task that is run once in a swarm.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SwarmTask {
+    /// What the managers agree through.
+    pub claim: Claim,
+    /// What is run.
+    pub work: SwarmWork,
+    /// How long it may run.
+    pub timeout: Duration,
+}
+
+/// What a task of a swarm runs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SwarmWork {
+    /// A service of the swarm that ends: it bears the claim's name.
+    Job(Box<ServiceRequest>),
+    /// A command on the host of the manager that claims it.
+    Command(HostCommand),
+}
+
+/// A config of the swarm: who creates it runs the task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Claim {
+    /// Its name, and the job's.
+    pub object: String,
+    /// The task's name.
+    pub task: String,
+    /// The deployment's name, for its label.
+    pub owner: String,
+    /// The deployment's ID, for its label.
+    pub deployment: String,
+}
+
+/// What tasks of a swarm are planned from.
+pub struct Planner<'a> {
+    /// The deployment.
+    pub deployment: &'a Deployment,
+    /// Its service.
+    pub swarm: &'a Swarm,
+    /// Who asks.
+    pub asker: &'a Asker,
+    /// The host.
+    pub facts: &'a Facts,
+    /// The swarm.
+    pub seen: &'a SwarmFacts,
+    /// The service as it is wanted.
+    pub service: &'a ServiceRequest,
+    /// Its image.
+    pub image: &'a ImageFacts,
+}
+
+impl Planner<'_> {
+    /// The tasks as steps.
+    ///
+    /// # Errors
+    /// The image of a task was not looked up.
+    pub fn around(&self) -> Result<Around, Failure> {
+        Around::each(&self.deployment.tasks, |task| {
+            let claim = self.claim(task);
+            let work = match &task.work {
+                Work::Container(inside) => SwarmWork::Job(Box::new(self.job(task, inside, &claim)?)),
+                Work::Command(command) => SwarmWork::Command(host_command(task, command)),
+            };
+            let undo = Step::Task(TaskStep::Abandon(claim.clone()));
+            Ok(crate::modes::tasks::action(
+                task,
+                TaskStep::Swarm(Box::new(SwarmTask { claim, work, timeout: task.timeout })),
+                undo,
+            ))
+        })
+    }
+
+    fn claim(&self, task: &Task) -> Claim {
+        let (owner, deployment) = (self.deployment.name.to_string(), self.asker.deployment.clone());
+        let key = modes::facts::spec_digest(&format!("{owner}\n{deployment}\n{}\n{}", task.name, self.service.digest));
+        Claim { object: object_name(&task.name, key.short()), task: task.name.to_string(), owner, deployment }
+    }
+
+    fn job(&self, task: &Task, inside: &InContainer, claim: &Claim) -> Result<ServiceRequest, Failure> {
+        let (image, registry) = match (task.need(), &inside.image) {
+            (Some(need), Some(ImageSource::Registry(reference))) => {
+                let registry = self.swarm.with_registry_auth.then(|| reference.registry().to_owned());
+                (self.facts.image(&need.key(&self.deployment.bundle_root))?, registry)
+            }
+            (Some(need), _) => (self.facts.image(&need.key(&self.deployment.bundle_root))?, None),
+            (None, _) => (self.image, self.service.registry.clone()),
+        };
+        Ok(ServiceRequest {
+            name: claim.object.clone(),
+            image: image.pin.clone(),
+            spec: json!({
+                "Name": claim.object,
+                "Labels": self.labels(claim, image),
+                // No replicated job: 20.10 goes on running the task of one that was removed.
+                "Mode": { "Replicated": { "Replicas": 1 } },
+                "TaskTemplate": self.template(inside),
+            }),
+            environment: environment(&self.service.environment, &task.environment),
+            registry,
+            digest: self.service.digest.clone(),
+            before: None,
+            began: None,
+        })
+    }
+
+    fn labels(&self, claim: &Claim, image: &ImageFacts) -> Value {
+        json!({
+            LABEL_NAME: claim.owner,
+            LABEL_DEPLOYMENT: claim.deployment,
+            LABEL_REVISION: self.asker.revision,
+            LABEL_DIGEST: image.pin.identity().to_string(),
+            LABEL_TASK: claim.task,
+            LABEL_NODE: self.seen.node,
+        })
+    }
+
+    /// The service's own, without what would make it pass for the service.
+    fn template(&self, inside: &InContainer) -> Value {
+        let service = &self.service.spec["TaskTemplate"];
+        let networks = service["Networks"].as_array().into_iter().flatten();
+        let networks: Vec<Value> = networks.map(|network| without(network, &["Aliases"])).collect();
+        let mut template = without(service, &["Networks", "Placement", "ForceUpdate", "RestartPolicy"]);
+        template["ContainerSpec"] = container(&service["ContainerSpec"], inside);
+        template["RestartPolicy"] = json!({ "Condition": "none" });
+        if !networks.is_empty() {
+            template["Networks"] = networks.into();
+        }
+        if service["Resources"].is_object() {
+            template["Resources"] = without(&service["Resources"], &["Reservations"]);
+        }
+        let placement = self.placement(&service["Placement"]);
+        if placement.as_object().is_some_and(|entries| !entries.is_empty()) {
+            template["Placement"] = placement;
+        }
+        template
+    }
+
+    /// On this node, where the image is; where it takes no tasks, on those that the service's tasks may run on.
+    fn placement(&self, service: &Value) -> Value {
+        match (self.seen.node.as_str(), self.seen.is_drained) {
+            ("", _) => Value::Null,
+            (node, false) => json!({ "Constraints": [format!("node.id=={node}")] }),
+            (_, true) => without(service, &["MaxReplicas"]),
+        }
+    }
+
+    /// What earlier tasks have left goes first: whatever this node ran (its lock is ours), and what says how a task of
+    /// another deployment ended.
+    pub fn clear(&self, only_jobs: bool) -> Vec<Action> {
+        let is_over = |left: &&Left| {
+            let is_of_another = left.deployment != self.asker.deployment || self.asker.deployment == MANUAL;
+            (left.node == self.seen.node || (left.has_ended && is_of_another))
+                && (left.kind == LeftKind::Job || !only_jobs)
+        };
+        let each = self.seen.left.iter().filter(is_over).map(|left| TaskStep::Clear {
+            kind: left.kind,
+            name: left.name.clone(),
+            id: left.id.clone(),
+        });
+        each.map(|step| Action::best_effort(Step::Task(step))).collect()
+    }
+}
+
+/// A service's name may have letters, digits, `-` and `_`, and begins and ends with one of the first two.
+fn object_name(task: &Name, digits: &str) -> String {
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
+    let readable: String = task.as_str().chars().take(LETTERS).map(plain).collect();
+    format!("balehook-task-{readable}-{digits}")
+}
+
+fn without(value: &Value, names: &[&str]) -> Value {
+    let entries = value.as_object().into_iter().flatten();
+    let kept = entries.filter(|(name, _)| !names.contains(&name.as_str()));
+    Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>())
+}
+
+/// What the job runs. The service's own command, user and folder mean nothing to another image.
+fn container(service: &Value, inside: &InContainer) -> Value {
+    let mut container = without(service, &["Labels", "TTY", "OpenStdin"]);
+    if inside.image.is_some() {
+        container = without(&container, &["Command", "Args", "User", "Dir"]);
+    }
+    if inside.entrypoint.is_some() {
+        // As everywhere: another entrypoint takes the command away.
+        container = without(&container, &["Args"]);
+    }
+    for (key, words) in [("Command", &inside.entrypoint), ("Args", &inside.command)] {
+        if let Some(words) = words {
+            container[key] = words.clone().into();
+        }
+    }
+    if let Some(user) = &inside.user {
+        container["User"] = user.clone().into();
+    }
+    container["Healthcheck"] = json!({ "Test": ["NONE"] });
+    container["StopGracePeriod"] = GRACE.into();
+    container
+}
+
+impl SwarmTask {
+    /// One short line for the console: a job without its options.
+    pub fn title(&self) -> String {
+        let what = match &self.work {
+            SwarmWork::Job(request) => {
+                let words = line::arguments(&request.spec);
+                let words = words.iter().map(|word| format!(" {}", quoted(word))).collect::<String>();
+                format!("docker service create … {}{words}", request.image.describe())
+            }
+            SwarmWork::Command(command) => command.to_string(),
+        };
+        format!("task {}: {what}", self.claim.task)
+    }
+}
+
+impl fmt::Display for SwarmTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "timeout {} ", self.timeout.as_secs())?;
+        match &self.work {
+            SwarmWork::Job(request) => f.write_str(&line::create_line(
+                &request.name,
+                &request.spec,
+                &request.environment,
+                request.registry.is_some(),
+                &request.image.argument(),
+            )),
+            SwarmWork::Command(command) => write!(f, "{command}"),
+        }
+    }
+}

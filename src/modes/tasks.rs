@@ -1,0 +1,200 @@
+//! Tasks around a deployment: their steps, and the container that one of them is run in.
+//!
+//! A task runs beside what serves. Its container has the service's options, but for those by which somebody would find
+//! it in the service's place: ports, network aliases, fixed addresses, labels.
+
+use std::collections::HashMap;
+
+use bollard::models::{EndpointSettings, HealthConfig};
+
+use crate::config::task::{InContainer, OnHost, Task, Tasks, Work};
+use crate::config::{Container, Deployment, ImageNeed};
+use crate::deploy::origin::Asker;
+use crate::deploy::plan::{Action, Plan};
+use crate::engine::request::{ContainerOptions, ContainerSpec};
+use crate::error::Failure;
+use crate::images::facts::ImageFacts;
+use crate::modes;
+use crate::modes::container::create;
+use crate::modes::facts::Facts;
+use crate::modes::operation::Step;
+use crate::tasks::operation::{HostCommand, TaskStep};
+use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_TASK};
+use crate::values::types::{EnvVar, Name};
+
+/// The tasks of a deployment as steps.
+#[derive(Debug, Default)]
+pub struct Around {
+    /// Before the old release is touched.
+    pub before: Vec<Action>,
+    /// When the new release is proven and not on record yet: up to the last that is required.
+    pub proven: Vec<Action>,
+    /// When it is on record.
+    pub recorded: Vec<Action>,
+}
+
+/// The name of a task's container.
+pub fn container_name(name: &Name, task: &Name) -> String {
+    format!("{name}.balehook-task-{task}")
+}
+
+/// The tasks of a deployment in container mode.
+///
+/// # Errors
+/// The image of a task was not looked up.
+pub fn around(
+    deployment: &Deployment,
+    container: &Container,
+    asker: &Asker,
+    facts: &Facts,
+    image: &ImageFacts,
+) -> Result<Around, Failure> {
+    Around::of(&deployment.tasks, |task, inside| {
+        let of_service = inside.image.is_none();
+        let image = match task.need() {
+            Some(need) => facts.image(&need.key(&deployment.bundle_root))?,
+            None => image,
+        };
+        let mut options = create::container_options(&container.service, facts.engine.yes().map(|engine| engine.api));
+        beside(&mut options);
+        run(&mut options, inside, of_service);
+        options.body.labels = Some(labels(deployment, asker, image, task));
+        let of_the_service = facts.environment.yes().map(Vec::as_slice).unwrap_or_default();
+        let spec = ContainerSpec {
+            name: container_name(&deployment.name, &task.name),
+            image: image.pin.clone(),
+            options,
+            environment: environment(of_the_service, &task.environment),
+        };
+        Ok(in_container(task, spec))
+    })
+}
+
+/// The images that tasks have of their own, which the host can run.
+///
+/// # Errors
+/// One is built for another processor.
+pub fn images<'a>(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    facts: &'a Facts,
+) -> Result<Vec<(ImageNeed, &'a ImageFacts)>, Failure> {
+    let mut found: Vec<(ImageNeed, &ImageFacts)> = Vec::new();
+    for need in deployment.task_images() {
+        let image = facts.image(&need.key(&deployment.bundle_root))?;
+        if found.iter().any(|(_, known)| known.key == image.key) {
+            continue;
+        }
+        if let Some(engine) = facts.engine.yes() {
+            modes::images::check_architecture(None, engine, image)?;
+        }
+        modes::images::assume(plan, image);
+        found.push((need, image));
+    }
+    Ok(found)
+}
+
+impl Around {
+    /// Their steps, in the file's order. `container` makes that of a task in a container.
+    ///
+    /// # Errors
+    /// Those of `container`.
+    pub fn of(
+        tasks: &Tasks,
+        container: impl Fn(&Task, &InContainer) -> Result<Action, Failure>,
+    ) -> Result<Self, Failure> {
+        Self::each(tasks, |task| match &task.work {
+            Work::Container(inside) => container(task, inside),
+            Work::Command(command) => Ok(on_host(task, command)),
+        })
+    }
+
+    /// The same, where `action` makes that of any task.
+    pub(crate) fn each(tasks: &Tasks, action: impl Fn(&Task) -> Result<Action, Failure>) -> Result<Self, Failure> {
+        let actions = |tasks: &[Task]| tasks.iter().map(&action).collect::<Result<Vec<_>, Failure>>();
+        let required = tasks.after.iter().rposition(|task| task.required).map_or(0, |last| last + 1);
+        let (proven, recorded) = tasks.after.split_at(required);
+        Ok(Self { before: actions(&tasks.before)?, proven: actions(proven)?, recorded: actions(recorded)? })
+    }
+}
+
+/// What killed deployments left of their tasks goes first: whoever holds the lock knows that nobody waits for it.
+pub fn remove_left(facts: &Facts) -> Vec<Action> {
+    let each = facts.task_containers.iter();
+    each.map(|left| Action::best_effort(Step::Task(TaskStep::Remove { container: left.clone() }))).collect()
+}
+
+/// A task in a container, and what undoes it while it runs.
+pub fn in_container(task: &Task, spec: ContainerSpec) -> Action {
+    let undo = Step::Task(TaskStep::Remove { container: spec.name.clone() });
+    let (name, timeout) = (task.name.to_string(), task.timeout);
+    action(task, TaskStep::Container { name, spec: Box::new(spec), timeout }, undo)
+}
+
+/// A command on the host, and what undoes it while it runs.
+pub fn on_host(task: &Task, command: &OnHost) -> Action {
+    let name = task.name.to_string();
+    let command = host_command(task, command);
+    let step = TaskStep::Command { name: name.clone(), command, timeout: task.timeout };
+    action(task, step, Step::Task(TaskStep::End { name }))
+}
+
+pub(crate) fn host_command(task: &Task, command: &OnHost) -> HostCommand {
+    HostCommand {
+        words: command.words.clone(),
+        folder: command.folder.to_string_lossy().into_owned(),
+        environment: task.environment.clone(),
+    }
+}
+
+pub(crate) fn action(task: &Task, step: TaskStep, undo: Step) -> Action {
+    Action { step: Step::Task(step), undo: vec![undo], best_effort: !task.required }
+}
+
+fn labels(deployment: &Deployment, asker: &Asker, image: &ImageFacts, task: &Task) -> HashMap<String, String> {
+    let labels = [
+        (LABEL_NAME, deployment.name.to_string()),
+        (LABEL_DEPLOYMENT, asker.deployment.clone()),
+        (LABEL_REVISION, asker.revision.clone()),
+        (LABEL_DIGEST, image.pin.identity().to_string()),
+        (LABEL_TASK, task.name.to_string()),
+    ];
+    labels.into_iter().map(|(label, value)| (label.to_owned(), value)).collect()
+}
+
+/// What the container runs. The service's own command, user and folder mean nothing to another image.
+pub(crate) fn run(options: &mut ContainerOptions, inside: &InContainer, of_service: bool) {
+    let body = &mut options.body;
+    if !of_service {
+        (body.cmd, body.entrypoint, body.user, body.working_dir) = (None, None, None, None);
+        options.platform = None;
+    }
+    // As everywhere: another entrypoint takes the command away.
+    body.cmd = inside.command.clone().or_else(|| body.cmd.take().filter(|_| inside.entrypoint.is_none()));
+    body.entrypoint = inside.entrypoint.clone().or_else(|| body.entrypoint.take());
+    body.user = inside.user.clone().or_else(|| body.user.take());
+}
+
+/// Takes away what belongs to the container that serves: whoever looks for that must not find the task.
+pub(crate) fn beside(options: &mut ContainerOptions) {
+    let body = &mut options.body;
+    body.exposed_ports = None;
+    body.healthcheck = Some(HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() });
+    (body.open_stdin, body.tty) = (None, None);
+    let host = body.host_config.get_or_insert_default();
+    (host.port_bindings, host.publish_all_ports, host.restart_policy) = (None, None, None);
+    let endpoints = body.networking_config.iter_mut().flat_map(|config| config.endpoints_config.iter_mut()).flatten();
+    endpoints.for_each(|(_, endpoint)| *endpoint = nameless(endpoint));
+    options.extra_networks.iter_mut().for_each(|(_, endpoint)| *endpoint = nameless(endpoint));
+}
+
+/// A place in a network without names and fixed addresses.
+fn nameless(endpoint: &EndpointSettings) -> EndpointSettings {
+    EndpointSettings { driver_opts: endpoint.driver_opts.clone(), ..EndpointSettings::default() }
+}
+
+/// The task's variables win over the service's.
+pub(crate) fn environment(service: &[EnvVar], task: &[EnvVar]) -> Vec<EnvVar> {
+    let kept = service.iter().filter(|var| !task.iter().any(|own| own.name == var.name));
+    kept.chain(task).cloned().collect()
+}

@@ -1,0 +1,184 @@
+//! Handing host ports over in the kernel: the rules are written as a whole from what the engine has on record.
+//!
+//! The record is the engine's own: the labels, names and addresses of its containers. So any event of any name, and
+//! `resume`, write the same rules, and nothing but the engine can be lost.
+
+pub mod facts;
+pub mod observe;
+pub mod operation;
+pub mod rules;
+pub mod tables;
+pub mod taken;
+
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bollard::models::{ContainerSummary, Ipam, IpamConfig, NetworkCreateRequest};
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::engine;
+use crate::engine::{Engine, label, refused};
+use crate::error::{Failure, Kind};
+use crate::ports::facts::NetworkFacts;
+use crate::ports::operation::{NETWORK, gateway, ip_range};
+use crate::ports::rules::{Family, Route};
+use crate::values::forward::Handed;
+use crate::values::labels::LABEL_NAME;
+use crate::values::names::old_name;
+use crate::values::types::Name;
+
+/// The lock of the rules, in the state directory; it is there once a port was handed over.
+pub const LOCK: &str = ".ports.lock";
+
+/// How long another writer of the rules may take.
+const LOCK_LIMIT: Duration = Duration::from_secs(20);
+
+/// Leads the ports of `name` to a container, or closes them. The rules of every other name are written as the engine
+/// has them on record.
+///
+/// # Errors
+/// [`Kind::Container`] with what iptables said; the rules are as they were then.
+pub async fn lead(
+    engine: &Engine,
+    state_dir: &Path,
+    network: &NetworkFacts,
+    name: &str,
+    to: Option<&Handed>,
+) -> Result<(), Failure> {
+    let _lock = lock(state_dir).await?;
+    let mut routes = recorded(&engine.list().await?);
+    routes.retain(|route| route.name != name);
+    routes.extend(to.map(|to| Route { name: name.to_owned(), to: to.clone() }));
+    routes.sort_by(|a, b| a.name.cmp(&b.name));
+    let iptables = match tables::find().await {
+        Ok(iptables) => iptables,
+        // Without tables there is nothing of ours in them.
+        Err(_) if routes.is_empty() => return Ok(()),
+        Err((why, next)) => return Err(Failure::new(Kind::Container, why).next(next)),
+    };
+    if !routes.is_empty() {
+        answer_loopback(&network.bridge)?;
+    }
+    for family in [Family::V6, Family::V4] {
+        let Ok(tables) = iptables.tables(family).await else { continue };
+        let has_family = family == Family::V4 || network.subnet6.is_some();
+        let text = tables.transaction(family, network, if has_family { &routes } else { &[] });
+        if !text.is_empty() {
+            iptables.restore(family, &text).await?;
+        }
+    }
+    Ok(())
+}
+
+/// One writer at a time, from reading the record to writing the rules.
+async fn lock(state_dir: &Path) -> Result<Flock<File>, Failure> {
+    let path = state_dir.join(LOCK);
+    let failed = |why: String| Failure::new(Kind::State, format!("cannot lock {}: {why}", path.display()));
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let mut file = opened.map_err(|error| failed(error.to_string()))?;
+    let began = Instant::now();
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((back, _)) if began.elapsed() < LOCK_LIMIT => file = back,
+            Err((_, error)) => return Err(failed(error.to_string())),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The kernel drops answers to 127.0.0.1 that come from outside, unless it is told that this interface has some.
+fn answer_loopback(bridge: &str) -> Result<(), Failure> {
+    let path = observe::route_localnet(bridge);
+    if observe::answers_loopback(bridge) {
+        return Ok(());
+    }
+    std::fs::write(&path, "1\n").map_err(|error| {
+        Failure::new(Kind::Container, format!("cannot write {}: {error}", path.display()))
+            .next("does the network's interface exist? docker network inspect balehook")
+    })
+}
+
+/// Where the ports of every name lead, by the engine's record: to the container that bears the name, or to the one
+/// that is set aside while two change names.
+pub fn recorded(all: &[ContainerSummary]) -> Vec<Route> {
+    let mut routes: Vec<Route> = Vec::new();
+    for wanted in [|name: &Name| name.to_string(), |name: &Name| old_name(name)] {
+        for container in all {
+            let Some(name) = label(container, LABEL_NAME).and_then(|name| name.parse::<Name>().ok()) else {
+                continue;
+            };
+            let is_known = all.iter().any(|other| engine::name_of(other) == name.as_str())
+                && engine::name_of(container) != name.as_str();
+            let Some(to) = Handed::from_labels(|key| label(container, key)) else { continue };
+            if engine::name_of(container) == wanted(&name) && !is_known {
+                routes.push(Route { name: name.to_string(), to });
+            }
+        }
+    }
+    routes
+}
+
+/// Creates a container with an address on our network that no other name's container has. The engine itself looks at that
+/// when it is started: two names that deploy at once may have found the same address free.
+///
+/// # Errors
+/// [`Kind::Container`], overtaken: another name has it by now. Then none is created. Else those of `create`.
+pub async fn create_alone(
+    engine: &Engine,
+    state_dir: &Path,
+    at: &str,
+    name: &Name,
+    create: impl Future<Output = Result<String, Failure>>,
+) -> Result<String, Failure> {
+    let _lock = lock(state_dir).await?;
+    let all = engine.list().await?;
+    if let Some((theirs, _)) = others(&all, name.as_str()).find(|(_, handed)| handed.addresses() == at) {
+        let message = format!("{theirs} took the address {at} on network {NETWORK} in this moment");
+        return Err(Failure::new(Kind::Container, message).next("deploy again").overtaken());
+    }
+    create.await
+}
+
+/// The other names whose ports are handed over, and where each of their containers is, running or not.
+fn others(all: &[ContainerSummary], name: &str) -> impl Iterator<Item = (String, Handed)> {
+    let others = all.iter().filter(move |other| label(other, LABEL_NAME).as_deref() != Some(name));
+    others.filter_map(|other| {
+        let theirs = label(other, LABEL_NAME).unwrap_or_else(|| engine::name_of(other));
+        Some((theirs, Handed::from_labels(|key| label(other, key))?))
+    })
+}
+
+/// Creates our network; one that is there already with the same subnet is as good.
+///
+/// # Errors
+/// [`Kind::Container`] with the engine's words.
+pub async fn create_network(engine: &Engine, state_dir: &Path, wanted: &NetworkFacts) -> Result<(), Failure> {
+    // Of two names at once one finds what the other has created: while that is being done, its subnet is only taken.
+    let _alone = lock(state_dir).await?;
+    let (address, prefix) = wanted.subnet;
+    let v4 = IpamConfig {
+        subnet: Some(format!("{address}/{prefix}")),
+        ip_range: Some(ip_range(wanted)),
+        gateway: Some(gateway(wanted).to_string()),
+        ..IpamConfig::default()
+    };
+    let v6 = wanted
+        .subnet6
+        .map(|(address, prefix)| IpamConfig { subnet: Some(format!("{address}/{prefix}")), ..IpamConfig::default() });
+    let request = NetworkCreateRequest {
+        name: NETWORK.to_owned(),
+        driver: Some("bridge".into()),
+        enable_ipv6: wanted.subnet6.map(|_| true),
+        ipam: Some(Ipam { config: Some([v4].into_iter().chain(v6).collect()), ..Ipam::default() }),
+        options: Some([("com.docker.network.bridge.name".to_owned(), wanted.bridge.clone())].into()),
+        ..NetworkCreateRequest::default()
+    };
+    let Err(error) = engine.docker.create_network(request).await else { return Ok(()) };
+    match observe::network(engine).await? {
+        Some((Ok(found), _)) if found.subnet == wanted.subnet => Ok(()),
+        _ => Err(refused(&format!("cannot create network {NETWORK}"), &error)
+            .next("name a free subnet in BALEHOOK_SUBNET, or create the network yourself")),
+    }
+}

@@ -1,0 +1,96 @@
+//! Switching host ports, as a plan has it.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::engine::request::Target;
+use crate::ports::facts::NetworkFacts;
+use crate::values::forward::{Handed, join};
+
+/// The name of our network.
+pub const NETWORK: &str = "balehook";
+
+/// The interface of our network, where we create it.
+pub const BRIDGE: &str = "balehook0";
+
+/// Since this API version (Docker 28) a container can be told which network its default route takes.
+pub const GATEWAY_PRIORITY: (u32, u32) = (1, 48);
+
+/// What handing ports over does to a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "handover", rename_all = "kebab-case")]
+pub enum HandoverStep {
+    /// Create our network.
+    Network(NetworkFacts),
+    /// Write the rules of all names, those of `name` leading to a container. Nothing else in the tables is touched.
+    Switch {
+        /// The deployment's name.
+        name: String,
+        /// To where.
+        to: Handed,
+        /// Our network.
+        network: NetworkFacts,
+    },
+    /// Write the rules of all names but this one; with the last name everything of ours goes.
+    Close {
+        /// The deployment's name.
+        name: String,
+        /// Our network.
+        network: NetworkFacts,
+    },
+    /// Wait: the connections that are open end by themselves.
+    Drain {
+        /// With whom they are.
+        container: Target,
+        /// For how long.
+        time: Duration,
+    },
+}
+
+impl HandoverStep {
+    /// Whether it changes what runs or what the kernel does.
+    pub const fn is_change(&self) -> bool {
+        match self {
+            Self::Network(_) | Self::Switch { .. } | Self::Close { .. } => true,
+            Self::Drain { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for HandoverStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(network) => {
+                let (address, prefix) = network.subnet;
+                write!(f, "docker network create --subnet {address}/{prefix} --gateway {}", gateway(network))?;
+                write!(f, " --ip-range {}", ip_range(network))?;
+                if let Some((address, prefix)) = network.subnet6 {
+                    write!(f, " --ipv6 --subnet {address}/{prefix}")?;
+                }
+                write!(f, " --opt com.docker.network.bridge.name={} {NETWORK}", network.bridge)
+            }
+            Self::Switch { name, to, .. } => write!(f, "hand {} of {name} to {}", join(&to.forwards), to.addresses()),
+            Self::Close { name, .. } => write!(f, "close the ports of {name}"),
+            Self::Drain { container, time } => write!(f, "leave open connections with {container} for {time:?}"),
+        }
+    }
+}
+
+/// Where the engine chooses addresses for containers of others on our network: the last eighth.
+pub fn ip_range(network: &NetworkFacts) -> String {
+    let (first, prefix) = network.subnet;
+    let size = size(network);
+    format!("{}/{}", Ipv4Addr::from(u32::from(first).wrapping_add(size - size / 8)), prefix + 3)
+}
+
+/// The host's address on our network: its first.
+pub fn gateway(network: &NetworkFacts) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(network.subnet.0).wrapping_add(1))
+}
+
+pub(crate) fn size(network: &NetworkFacts) -> u32 {
+    1 << (32 - u32::from(network.subnet.1.clamp(8, 28)))
+}

@@ -1,9 +1,0 @@
-//! What a person sees.
-
-mod excerpt;
-pub mod json;
-pub mod log;
-pub mod problems;
-pub mod progress;
-pub mod status;
-pub mod text;

@@ -1,0 +1,133 @@
+//! Running a task, as a plan has it.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::engine::request::ContainerSpec;
+use crate::modes::compose::task::ComposeTask;
+use crate::modes::container::run_line::{quoted, run_line};
+use crate::modes::swarm::facts::LeftKind;
+use crate::modes::swarm::task::{Claim, SwarmTask};
+use crate::values::types::EnvVar;
+
+/// One step of a task.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "task", rename_all = "kebab-case")]
+pub enum TaskStep {
+    /// Create a container, run it to its end, and remove it.
+    Container {
+        /// The task's name.
+        name: String,
+        /// The container.
+        spec: Box<ContainerSpec>,
+        /// How long it may run.
+        timeout: Duration,
+    },
+    /// Run a command on the host to its end.
+    Command {
+        /// The task's name.
+        name: String,
+        /// The command.
+        command: HostCommand,
+        /// How long it may run.
+        timeout: Duration,
+    },
+    /// Run a service of a Compose project once, to its end, and remove its container.
+    Compose(Box<ComposeTask>),
+    /// Run a task once for the whole swarm: by the manager that claims it. The others wait for the same end.
+    Swarm(Box<SwarmTask>),
+    /// End a task of a swarm where this node runs it, and tell the others. Nothing to do when it has ended.
+    Abandon(Claim),
+    /// Remove what a task has left in a swarm. Nothing to do when it is gone.
+    Clear {
+        /// What it is.
+        kind: LeftKind,
+        /// Its name.
+        name: String,
+        /// Its ID.
+        id: String,
+    },
+    /// Kill and remove a task's container. Nothing to do when it is gone.
+    Remove {
+        /// The container's name.
+        container: String,
+    },
+    /// End a task's command: SIGTERM, and SIGKILL half a second later. Nothing to do when it has ended.
+    End {
+        /// The task's name.
+        name: String,
+    },
+}
+
+/// A command on the host, as it is started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HostCommand {
+    /// The program and its arguments.
+    pub words: Vec<String>,
+    /// Where it is started: the bundle's root. Programs below it are printed by their path in it.
+    pub folder: String,
+    /// Variables beside the hook's own.
+    pub environment: Vec<EnvVar>,
+}
+
+impl TaskStep {
+    /// One short line for the console: a container without its options.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Container { name, spec, .. } => {
+                let command = spec.options.body.cmd.iter().flatten().map(|word| format!(" {}", quoted(word)));
+                format!("task {name}: docker run … {}{}", spec.image.describe(), command.collect::<String>())
+            }
+            Self::Command { name, command, .. } => format!("task {name}: {command}"),
+            Self::Compose(task) => {
+                let words: Vec<String> = task.command.iter().map(|word| quoted(word)).collect();
+                format!("task {}: docker compose … run … {}", task.name, words.join(" "))
+            }
+            Self::Swarm(task) => task.title(),
+            Self::Abandon(_) | Self::Clear { .. } | Self::Remove { .. } | Self::End { .. } => self.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for TaskStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Container { spec, timeout, .. } => write!(f, "timeout {} {}", timeout.as_secs(), run_line(spec)),
+            Self::Command { command, timeout, .. } => write!(f, "timeout {} {command}", timeout.as_secs()),
+            Self::Compose(task) => {
+                let words: Vec<String> = task.argv().iter().map(|word| quoted(word)).collect();
+                write!(f, "timeout {} {}", task.timeout.as_secs(), words.join(" "))
+            }
+            Self::Swarm(task) => write!(f, "{task}"),
+            Self::Abandon(claim) => write!(f, "end task {} where this node runs it", claim.task),
+            Self::Clear { kind: LeftKind::Job, name, .. } => write!(f, "docker service rm {name}"),
+            Self::Clear { kind: LeftKind::Claim, name, .. } => write!(f, "docker config rm {name}"),
+            Self::Remove { container } => write!(f, "docker rm --force --volumes {container}"),
+            Self::End { name } => write!(f, "kill task {name}"),
+        }
+    }
+}
+
+/// As a shell in the bundle's root takes it; hidden variables are `***`.
+impl fmt::Display for HostCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let root = format!("{}/", self.folder.trim_end_matches('/'));
+        if !self.environment.is_empty() {
+            f.write_str("env ")?;
+        }
+        for var in &self.environment {
+            match &var.value {
+                None => write!(f, "-u {} ", quoted(&var.name))?,
+                Some(_) if var.hidden => write!(f, "{}=*** ", var.name)?,
+                Some(value) => write!(f, "{} ", quoted(&format!("{}={}", var.name, value.reveal())))?,
+            }
+        }
+        let words = self.words.iter().enumerate().map(|(at, word)| match word.strip_prefix(&root) {
+            Some(inside) if at == 0 => quoted(&format!("./{inside}")),
+            _ => quoted(word),
+        });
+        f.write_str(&words.collect::<Vec<_>>().join(" "))
+    }
+}

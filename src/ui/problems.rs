@@ -1,0 +1,94 @@
+//! Problems of a file: each with its place, its line and what to write instead.
+
+use serde_json::{Value, json};
+
+use crate::config::appspec::AppSpecText;
+use crate::config::problem::{Problem, Problems, Severity};
+use crate::ui::excerpt::{excerpt, lines};
+use crate::values::text::printable;
+
+/// Most problems that are written out.
+const MOST: usize = 100;
+
+/// Bytes that the last two lines may need.
+const RESERVE: usize = 80;
+
+/// The problems, at most a hundred, and a line that counts them all.
+pub fn render(file: &AppSpecText, problems: &Problems) -> String {
+    render_within(file, problems, usize::MAX)
+}
+
+/// The same in at most `limit` bytes: the first problems and how many more there are. Of the first one at least what is
+/// wrong is always said.
+pub fn render_within(file: &AppSpecText, problems: &Problems, limit: usize) -> String {
+    let lines = lines(&file.text);
+    let mut text = String::new();
+    let mut shown = 0;
+    for problem in problems.sorted().into_iter().take(MOST) {
+        let one = one(file, &lines, problem);
+        if text.len() + one.len() + RESERVE > limit {
+            break;
+        }
+        text.push_str(&one);
+        shown += 1;
+    }
+    if let Some(first) = problems.sorted().first().filter(|_| shown == 0) {
+        text.push_str(&head(file, first));
+        shown = 1;
+    }
+    match problems.errors() + problems.warnings() - shown {
+        0 => {}
+        more => text.push_str(&format!("and {more} more\n")),
+    }
+    if !problems.is_empty() {
+        text.push_str(&count(problems));
+    }
+    text
+}
+
+/// `[{file, line, column, severity, path, message, help}]`.
+pub fn json(file: &AppSpecText, problems: &Problems) -> Value {
+    let each = problems.sorted().into_iter().map(|problem| {
+        json!({
+            "file": file.path,
+            "line": problem.place.line,
+            "column": problem.place.column,
+            "severity": problem.severity,
+            "path": problem.path,
+            "message": problem.message,
+            "help": problem.help,
+        })
+    });
+    each.collect()
+}
+
+fn count(problems: &Problems) -> String {
+    let some = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let (errors, warnings) = (problems.errors(), problems.warnings());
+    match (errors, warnings) {
+        (0, warnings) => format!("{}\n", some(warnings, "warning")),
+        (errors, 0) => format!("{}\n", some(errors, "error")),
+        (errors, warnings) => format!("{}, {}\n", some(errors, "error"), some(warnings, "warning")),
+    }
+}
+
+fn one(file: &AppSpecText, lines: &[&str], problem: &Problem) -> String {
+    let mut text = head(file, problem);
+    if let Some(shown) = excerpt(lines, problem.place) {
+        text.push_str(&format!("    {}\n    {}^\n", shown.line, " ".repeat(shown.caret)));
+    }
+    if let Some(help) = &problem.help {
+        text.push_str(&format!("    help: {}\n", printable(help)));
+    }
+    text
+}
+
+/// The line that says what is wrong, and where.
+fn head(file: &AppSpecText, problem: &Problem) -> String {
+    let severity = match problem.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let at = if problem.path.is_empty() { String::new() } else { format!(" ({})", printable(&problem.path)) };
+    format!("{}:{}: {severity}: {}{at}\n", file.file_name(), problem.place, printable(&problem.message))
+}

@@ -1,0 +1,172 @@
+//! Host ports that the kernel switches to a container: `0.0.0.0:80->8080/tcp`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
+use crate::values::types::Refused;
+
+/// What the kernel hands to a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handed {
+    /// Its address on our network.
+    pub address: Ipv4Addr,
+    /// The same for IPv6, where the network has it.
+    pub address6: Option<Ipv6Addr>,
+    /// The ports.
+    pub forwards: Vec<Forward>,
+}
+
+impl Handed {
+    /// From the container's labels.
+    pub fn from_labels(label: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let (addresses, ports) = (label(LABEL_ADDRESS)?, label(LABEL_PORTS)?);
+        let (address, address6) =
+            addresses.split_once(',').map_or((addresses.as_str(), None), |(v4, v6)| (v4, Some(v6)));
+        Some(Self {
+            address: address.parse().ok()?,
+            address6: address6.and_then(|text| text.parse().ok()),
+            forwards: split(&ports),
+        })
+    }
+
+    /// The label that says the addresses.
+    pub fn addresses(&self) -> String {
+        let more = self.address6.map(|address| format!(",{address}")).unwrap_or_default();
+        format!("{}{more}", self.address)
+    }
+}
+
+/// TCP or UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// One host port and the container's port behind it; as text `127.0.0.1:80->8080/tcp`, `80->8080/tcp` for every address.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Forward {
+    /// The host's address; `None`: all. `0.0.0.0` and `::` are all of their family.
+    pub address: Option<IpAddr>,
+    /// The host's port.
+    pub host: u16,
+    /// The container's port.
+    pub target: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+impl Forward {
+    /// Whether somebody who asks for `address` and port is asking for this one.
+    pub fn clashes(&self, other: &Self) -> bool {
+        let any = |address: &Option<IpAddr>| address.is_none_or(|address| address.is_unspecified());
+        self.host == other.host
+            && self.protocol == other.protocol
+            && (any(&self.address) || any(&other.address) || self.address == other.address)
+    }
+
+    /// Where the host itself reaches it: `127.0.0.1:80`, or the address that it is bound to.
+    pub fn from_host(&self) -> String {
+        match self.address.filter(|address| !address.is_unspecified()) {
+            Some(IpAddr::V6(address)) => format!("[{address}]:{}", self.host),
+            Some(IpAddr::V4(address)) => format!("{address}:{}", self.host),
+            None => format!("127.0.0.1:{}", self.host),
+        }
+    }
+}
+
+/// Several as one label: separated by spaces.
+pub fn join(forwards: &[Forward]) -> String {
+    forwards.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// The label's ports; what cannot be read is left out.
+pub fn split(text: &str) -> Vec<Forward> {
+    text.split_whitespace().filter_map(|text| text.parse().ok()).collect()
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        match text {
+            "tcp" => Ok(Self::Tcp),
+            "udp" => Ok(Self::Udp),
+            other => Err(Refused(format!("publishes a port of {other}: only tcp and udp are handed over"))),
+        }
+    }
+}
+
+impl fmt::Display for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(IpAddr::V6(address)) => write!(f, "[{address}]:")?,
+            Some(IpAddr::V4(address)) => write!(f, "{address}:")?,
+            None => {}
+        }
+        write!(f, "{}->{}/{}", self.host, self.target, self.protocol)
+    }
+}
+
+impl FromStr for Forward {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let bad = || Refused("is no handed port: `127.0.0.1:80->8080/tcp`".into());
+        let (host, target) = text.split_once("->").ok_or_else(bad)?;
+        let (target, protocol) = target.split_once('/').ok_or_else(bad)?;
+        let (address, host) = host.rsplit_once(':').unwrap_or(("", host));
+        let bare = match address.strip_prefix('[') {
+            Some(inner) => inner.strip_suffix(']').filter(|inner| inner.contains(':')).ok_or_else(bad)?,
+            None => address,
+        };
+        let address = if address.is_empty() { None } else { Some(bare.parse::<IpAddr>().map_err(|_| bad())?) };
+        if address.is_some_and(|found| found.is_ipv6() != address_is_bracketed(text)) {
+            return Err(bad());
+        }
+        Ok(Self {
+            address,
+            host: port(host).ok_or_else(bad)?,
+            target: port(target).ok_or_else(bad)?,
+            protocol: protocol.parse()?,
+        })
+    }
+}
+
+fn address_is_bracketed(text: &str) -> bool {
+    text.starts_with('[')
+}
+
+pub(crate) fn port(text: &str) -> Option<u16> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?.filter(|port| *port > 0)
+}
+
+impl TryFrom<String> for Forward {
+    type Error = Refused;
+
+    fn try_from(text: String) -> Result<Self, Refused> {
+        text.parse()
+    }
+}
+
+impl From<Forward> for String {
+    fn from(forward: Forward) -> Self {
+        forward.to_string()
+    }
+}

@@ -1,0 +1,57 @@
+//! The labels of containers, services and networks: the truth about what runs.
+
+/// Label: the deployment's `name`.
+pub const LABEL_NAME: &str = "balehook.name";
+
+/// Label: CodeDeploy's deployment ID.
+pub const LABEL_DEPLOYMENT: &str = "balehook.deployment";
+
+/// Label: where the revision came from.
+pub const LABEL_REVISION: &str = "balehook.revision";
+
+/// Label: the digest of the image that runs.
+pub const LABEL_DIGEST: &str = "balehook.digest";
+
+/// Label: a digest of all options, so that an unchanged release is recognised.
+pub const LABEL_SPEC: &str = "balehook.spec";
+
+/// Label: the host ports that the kernel hands to the container, as `80->8080/tcp`, separated by spaces.
+pub const LABEL_PORTS: &str = "balehook.ports";
+
+/// Label: its fixed address on our network; behind a comma the IPv6 one.
+pub const LABEL_ADDRESS: &str = "balehook.address";
+
+/// Label: the name of the task that a container was made for; none on the service's own.
+pub const LABEL_TASK: &str = "balehook.task";
+
+/// Every label of ours.
+pub const LABELS: [&str; 13] = [
+    LABEL_NAME,
+    LABEL_DEPLOYMENT,
+    LABEL_REVISION,
+    LABEL_DIGEST,
+    LABEL_SPEC,
+    LABEL_TASK,
+    LABEL_PORTS,
+    LABEL_ADDRESS,
+    LABEL_REGISTRY,
+    LABEL_ASKS,
+    LABEL_NODE,
+    LABEL_OUTCOME,
+    LABEL_SAID,
+];
+
+/// Label of a service: the registry whose token its nodes need.
+pub const LABEL_REGISTRY: &str = "balehook.registry";
+
+/// Label of a service that only asks the nodes for an image: the name of the one it asks for.
+pub const LABEL_ASKS: &str = "balehook.asks";
+
+/// Label of a task's job and claim in a swarm: the ID of the node that runs it.
+pub const LABEL_NODE: &str = "balehook.node";
+
+/// Label of a task's claim: `done` or `failed`, once it has ended.
+pub const LABEL_OUTCOME: &str = "balehook.outcome";
+
+/// Label of a task's claim: how it failed, and below that its last lines.
+pub const LABEL_SAID: &str = "balehook.said";

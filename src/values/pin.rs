@@ -1,0 +1,121 @@
+//! Which image exactly: what a tag or an archive was resolved to.
+
+use serde::{Deserialize, Serialize};
+
+use crate::values::types::{ContentDigest, Name};
+
+/// One exact image. What runs and what is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "lowercase")]
+pub enum ImagePin {
+    /// An image of a registry, by its manifest's digest.
+    Registry {
+        /// `host/path` without tag and digest.
+        repository: String,
+        /// The tag that was resolved, where there was one.
+        tag: Option<String>,
+        /// The manifest's (or the index's) digest.
+        digest: ContentDigest,
+    },
+    /// An image of an archive, by its content.
+    Content {
+        /// The reference the archive gives it.
+        reference: Option<String>,
+        /// The digest of its config: its ID on engines with graph drivers.
+        config: ContentDigest,
+        /// The layers, uncompressed, bottom first.
+        diff_ids: Vec<ContentDigest>,
+    },
+    /// An image of an archive that cannot be read before it is loaded (it is compressed).
+    Unread {
+        /// Where the archive is, with what tells one version of it from another (entity tag, or size and time).
+        archive: String,
+        /// The reference wanted of it.
+        reference: Option<String>,
+        /// The only config digest that is accepted.
+        id: Option<ContentDigest>,
+    },
+    /// Not looked up: a dry run that could not reach the registry or the archive.
+    Unknown {
+        /// The reference or the archive as written.
+        wanted: String,
+    },
+}
+
+impl ImagePin {
+    /// What tells this image from any other, for labels and for the tag of ours that keeps it.
+    pub fn identity(&self) -> ContentDigest {
+        match self {
+            Self::Registry { digest, .. } => digest.clone(),
+            Self::Content { config, .. } => config.clone(),
+            Self::Unread { archive, reference, .. } => {
+                ContentDigest::of(format!("{archive}\n{}", reference.as_deref().unwrap_or_default()).as_bytes())
+            }
+            Self::Unknown { wanted } => ContentDigest::of(wanted.as_bytes()),
+        }
+    }
+
+    /// As a person reads it: `web:1.4.2 (sha256:0123456789ab)`.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Registry { repository, tag, digest } => {
+                let tag = tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+                format!("{repository}{tag} ({})", short(digest))
+            }
+            Self::Content { reference, config, .. } => {
+                format!("{} ({})", reference.as_deref().unwrap_or("image"), short(config))
+            }
+            Self::Unread { archive, reference, .. } => {
+                format!("{} of {archive}", reference.as_deref().unwrap_or("the image"))
+            }
+            Self::Unknown { wanted } => format!("{wanted} (not resolved)"),
+        }
+    }
+
+    /// What `docker run` would be given.
+    pub fn argument(&self) -> String {
+        match self {
+            Self::Registry { repository, digest, .. } => format!("{repository}@{digest}"),
+            Self::Content { config, .. } => config.to_string(),
+            Self::Unread { archive, reference, .. } => reference.clone().unwrap_or_else(|| archive.clone()),
+            Self::Unknown { wanted } => wanted.clone(),
+        }
+    }
+
+    /// The tag of ours that keeps the image of a release from `docker image prune`.
+    pub fn keeper_tag(&self, name: &Name) -> String {
+        format!("{}:{}", keeper_repository(name), self.identity().short())
+    }
+}
+
+fn short(digest: &ContentDigest) -> String {
+    format!("sha256:{}", digest.short())
+}
+
+/// The repository of our own tags for the images of one name. A repository must be lower case and may not repeat
+/// separators, so that other names are hashed.
+pub fn keeper_repository(name: &Name) -> String {
+    let text = name.as_str();
+    let plain = text.split(['.', '_', '-']).all(|part| {
+        !part.is_empty() && part.bytes().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())
+    });
+    match plain {
+        true => format!("balehook/{text}"),
+        false => format!("balehook/n{}", ContentDigest::of(text.as_bytes()).short()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_that_are_no_repository_get_a_hashed_one() {
+        for name in ["Web", "a..b", "a-", "x__y"] {
+            let repository = keeper_repository(&name.parse().unwrap());
+            assert!(repository.starts_with("balehook/n") && repository.len() == 22, "{name}: {repository}");
+        }
+        assert_eq!(keeper_repository(&"web-1.api".parse().unwrap()), "balehook/web-1.api");
+    }
+}

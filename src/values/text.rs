@@ -1,0 +1,51 @@
+//! Text for a console and a log: printable, short, sizes as people read them.
+
+/// As `12.3 MB` (10^6 bytes), as Docker prints sizes.
+pub fn megabytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+/// A text without control characters: those become a space, runs of them one space.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\u{1b}' => skip_escape(&mut letters),
+            letter if letter.is_control() || is_direction(letter) => {
+                if !out.ends_with(' ') {
+                    out.push(' ');
+                }
+            }
+            letter => out.push(letter),
+        }
+    }
+    out
+}
+
+/// Marks that turn the writing direction of what follows.
+const fn is_direction(letter: char) -> bool {
+    matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Drops an ANSI control sequence (`ESC [ … letter`).
+fn skip_escape(letters: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    if letters.next_if_eq(&'[').is_some() {
+        while letters.next_if(|letter| !('@'..='~').contains(letter)).is_some() {}
+        letters.next();
+    }
+}
+
+/// At most `limit` characters, with an ellipsis where something was cut.
+pub fn shorten(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(limit.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}

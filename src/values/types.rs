@@ -1,0 +1,250 @@
+//! Types that refuse: none of them can hold a bad value.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The name of a container, compose project or swarm service: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 63 characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(String);
+
+/// A content digest, `sha256:` and 64 lower-case hexadecimal digits.
+///
+/// Source: OCI image specification, descriptor, "Digests".
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContentDigest(String);
+
+/// `s3://bucket/key[?versionId=…]`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct S3Uri {
+    bucket: String,
+    key: String,
+    version: Option<String>,
+}
+
+/// Why a text is not a value of one of these types: a clause that follows the offending text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+impl Name {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let mut letters = text.chars();
+        let first = letters.next().is_some_and(|c| c.is_ascii_alphanumeric());
+        let rest = letters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
+        if !(first && rest && text.len() <= 63) {
+            return Err(Refused("must start with a letter or a digit, go on with letters, digits, `_`, `.` and `-`, and have at most 63 characters".into()));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl ContentDigest {
+    /// The whole text, `sha256:…`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The 64 hexadecimal digits.
+    pub fn hex(&self) -> &str {
+        &self.0[7..]
+    }
+
+    /// The first twelve digits, as Docker prints them.
+    pub fn short(&self) -> &str {
+        &self.0[7..19]
+    }
+
+    /// The digest of some bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        use sha2::Digest as _;
+        Self::finish(sha2::Sha256::new_with_prefix(bytes))
+    }
+
+    /// The digest of what a hasher was given.
+    pub fn finish(hasher: sha2::Sha256) -> Self {
+        use sha2::Digest as _;
+        use std::fmt::Write as _;
+        let mut text = String::from("sha256:");
+        for byte in hasher.finalize() {
+            let _ = write!(text, "{byte:02x}");
+        }
+        Self(text)
+    }
+}
+
+impl AsRef<str> for ContentDigest {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ContentDigest {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let hex = text.strip_prefix("sha256:").ok_or_else(|| Refused("must start with `sha256:`".into()))?;
+        let good = hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !good {
+            return Err(Refused("must be `sha256:` and 64 digits of 0-9 and a-f".into()));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl S3Uri {
+    /// The bucket's name.
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// The object's key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The object's version, where the URI names one.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+}
+
+impl FromStr for S3Uri {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let rest = text.strip_prefix("s3://").ok_or_else(|| Refused("must start with `s3://`".into()))?;
+        let (path, version) = match rest.rsplit_once("?versionId=") {
+            Some((_, "")) => return Err(Refused("has an empty `versionId`".into())),
+            Some((path, version)) => (path, Some(version.to_owned())),
+            None => (rest, None),
+        };
+        let (bucket, key) = path
+            .split_once('/')
+            .ok_or_else(|| Refused("must name a key behind the bucket: `s3://bucket/key`".into()))?;
+        let good = (3..=255).contains(&bucket.len())
+            && bucket.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':'));
+        if !good {
+            return Err(Refused(format!("has a bad bucket name `{bucket}`")));
+        }
+        if key.is_empty() || key.len() > 1024 {
+            return Err(Refused("must name a key of 1 to 1024 bytes: `s3://bucket/key`".into()));
+        }
+        Ok(Self { bucket: bucket.to_owned(), key: key.to_owned(), version })
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for ContentDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for S3Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}/{}", self.bucket, self.key)?;
+        match &self.version {
+            Some(version) => write!(f, "?versionId={version}"),
+            None => Ok(()),
+        }
+    }
+}
+
+macro_rules! through_text {
+    ($($name:ty),*) => {$(
+        impl TryFrom<String> for $name {
+            type Error = Refused;
+            fn try_from(text: String) -> Result<Self, Refused> {
+                text.parse()
+            }
+        }
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.to_string()
+            }
+        }
+    )*};
+}
+
+through_text!(Name, ContentDigest, S3Uri);
+
+/// A value that is never printed: `Debug`, `Display` and serde show `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for the one place that sends it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+/// One variable of a container's environment. The value is a [`Secret`] whatever it is; `hidden` says whether plans show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EnvVar {
+    /// The variable's name.
+    pub name: String,
+    /// Its value; `None` removes a variable of the image (`- NAME` without a value that the hook environment lacks).
+    pub value: Option<Secret>,
+    /// Not shown in plans: from an `s3://` file, or its name says that it is a secret.
+    pub hidden: bool,
+}
+
+/// The lifecycle events that CodeDeploy runs scripts for, in their order.
+///
+/// Source: AppSpec 'hooks' section for an EC2/On-Premises deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[value(rename_all = "PascalCase")]
+#[allow(missing_docs)] // the names are the documentation
+pub enum LifecycleEvent {
+    BeforeBlockTraffic,
+    AfterBlockTraffic,
+    ApplicationStop,
+    BeforeInstall,
+    AfterInstall,
+    ApplicationStart,
+    ValidateService,
+    BeforeAllowTraffic,
+    AfterAllowTraffic,
+}
+
+/// How long the engine, or the swarm, lets a container without `stop_grace_period` take to stop.
+/// Source: docker stop, `--time`; docker service create, `--stop-grace-period`.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
