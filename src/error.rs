@@ -202,7 +202,7 @@ mod tests {
 
 /// A look that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LookFailure {
+pub struct ObserveFailure {
     /// Why.
     pub failure: Failure,
     /// Somebody was asked and said no; otherwise nobody could be asked, and a dry run may assume.

@@ -6,13 +6,13 @@ use crate::app::Context;
 use crate::aws::s3::S3;
 use crate::config::problem::Problems;
 use crate::config::{Deployment, appspec, validate};
-use crate::deploy::origin::{Asker, MANUAL};
+use crate::deploy::origin::{MANUAL, Origin};
 use crate::deploy::state::Store;
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
 use crate::images::credentials::CredentialSettings;
 use crate::images::source::Archives;
-use crate::modes::observe::Look;
+use crate::modes::observe::Observer;
 use crate::ui::problems;
 
 /// Longest list of problems on the console, in bytes.
@@ -21,7 +21,7 @@ const PROBLEMS_TAIL: usize = 1300;
 /// One deployment and the means to look at the host for it.
 pub(crate) struct Prepared {
     pub deployment: Deployment,
-    pub asker: Asker,
+    pub origin: Origin,
     pub store: Store,
     pub s3: S3,
     pub archives: Archives,
@@ -45,7 +45,7 @@ pub(crate) fn prepare(context: &Context, path: &Path) -> Result<Prepared, Failur
     let s3 = S3::from_env(&variable);
     Ok(Prepared {
         archives: Archives::new(s3.clone()),
-        asker: asker(context, &deployment),
+        origin: origin(context, &deployment),
         store: Store::new(&context.settings.state_dir, &deployment.name),
         s3,
         credentials: CredentialSettings::from_env(&variable),
@@ -78,8 +78,8 @@ fn invalid(text: &appspec::AppSpecText, problems: &Problems) -> Failure {
         .next("`balehook check --appspec PATH` shows them all on your own machine")
 }
 
-fn asker(context: &Context, deployment: &Deployment) -> Asker {
-    Asker {
+fn origin(context: &Context, deployment: &Deployment) -> Origin {
+    Origin {
         deployment: context.env.deployment_id().unwrap_or(MANUAL).to_owned(),
         revision: context.env.revision(),
         source: deployment.source(),
@@ -88,15 +88,15 @@ fn asker(context: &Context, deployment: &Deployment) -> Asker {
 
 impl Prepared {
     /// The means to look.
-    pub(crate) fn look<'a>(&'a self, lookup: &'a dyn Fn(&str) -> Option<String>) -> Look<'a> {
-        Look {
+    pub(crate) fn look<'a>(&'a self, lookup: &'a dyn Fn(&str) -> Option<String>) -> Observer<'a> {
+        Observer {
             engine: self.engine.as_ref(),
             s3: &self.s3,
             archives: &self.archives,
             credentials: &self.credentials,
             store: &self.store,
             deployment: &self.deployment,
-            asker: &self.asker,
+            origin: &self.origin,
             lookup,
             proc: PathBuf::from("/proc"),
         }

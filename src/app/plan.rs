@@ -42,7 +42,7 @@ async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<c
     let facts = prepared.look(&lookup).facts(event).await;
     match facts.failures.iter().find(|failed| failed.definite) {
         Some(failed) => Err(failed.failure.clone()),
-        None => crate::modes::plan(event, &prepared.deployment, &prepared.asker, &facts),
+        None => crate::modes::plan(event, &prepared.deployment, &prepared.origin, &facts),
     }
 }
 

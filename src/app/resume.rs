@@ -17,8 +17,8 @@ use crate::images::credentials::CredentialSettings;
 use crate::images::source::Archives;
 use crate::modes::facts::Facts;
 use crate::modes::live::LiveHost;
-use crate::modes::operation::Step;
-use crate::modes::swarm::operation::SwarmStep;
+use crate::modes::operation::Operation;
+use crate::modes::swarm::operation::SwarmOperation;
 use crate::modes::{compose, container, swarm};
 use crate::ui::text::Console;
 use crate::ui::{log, text};
@@ -96,7 +96,7 @@ async fn one(context: &Context, name: &Name, only: Only, console: &mut Console<'
     let mut host = LiveHost::new(name.clone(), engine, archives, credentials, locked, usize::MAX);
     plan.notes.iter().for_each(|note| console.line(note));
     let stop = run::stop_signal(deadline, LIMIT)?;
-    let outcome = execute::run(&plan, &mut host, &mut run::Told { console: &mut *console }, stop).await;
+    let outcome = execute::run(&plan, &mut host, &mut run::ConsoleProgress { console: &mut *console }, stop).await;
     if let Err(failed) = outcome {
         console.lines(&text::failed("resume", name.as_str(), plan.actions.len(), &failed));
         let (kind, what) = match only {
@@ -154,8 +154,8 @@ async fn see(engine: &Engine, store: &Store, name: &Name) -> Result<Facts, Failu
     let all = engine.list().await?;
     let names = [name.to_string(), new_name(name), old_name(name)];
     let ours = engine.ours(&all, name, &names).await?;
-    let is_handed = ours.iter().any(|container| container.handed.is_some());
-    let look = ports::observe::Look {
+    let has_switched = ours.iter().any(|container| container.switched.is_some());
+    let look = ports::observe::Observer {
         engine: Some(engine),
         api: Some(hello.api),
         name: name.as_str(),
@@ -165,10 +165,10 @@ async fn see(engine: &Engine, store: &Store, name: &Name) -> Result<Facts, Failu
         subnet: None,
         patience: PATIENCE,
     };
-    let handover = if is_handed { Some(look.facts().await?) } else { None };
+    let ports = if has_switched { Some(look.facts().await?) } else { None };
     let task_containers = engine::task_containers(&all, name);
     let engine = Known::Yes(hello);
-    Ok(Facts { containers: ours, task_containers, engine, handover, ..Facts::unseen(store) })
+    Ok(Facts { containers: ours, task_containers, engine, ports, ..Facts::unseen(store) })
 }
 
 fn ports(name: &Name, facts: &Facts) -> Plan {
@@ -197,7 +197,7 @@ async fn everything(engine: &Engine, name: &Name, facts: &Facts) -> Plan {
     if let Some(serving) = recovery.serving.filter(|found| Some(found.id.as_str()) == recorded)
         && is_down(engine, &mut plan, &serving.name, Some(&serving)).await
     {
-        plan.actions.push(Action::required(Step::Start { container: container::recover::target(&serving) }));
+        plan.actions.push(Action::required(Operation::Start { container: container::recover::target(&serving) }));
     }
     plan
 }
@@ -205,7 +205,7 @@ async fn everything(engine: &Engine, name: &Name, facts: &Facts) -> Plan {
 /// A registry's token ends with its time, ECR's after 12 hours: a node that needs the image then could not pull it.
 async fn token(engine: &Engine, name: &Name, only_tokens: bool) -> Option<Action> {
     let registry = swarm::perform::registry_of(&Api::of(engine), name).await?;
-    let step = Step::Swarm(SwarmStep::Refresh { service: name.to_string(), registry });
+    let step = Operation::Swarm(SwarmOperation::Refresh { service: name.to_string(), registry });
     // At boot what runs is more than a token.
     Some(if only_tokens { Action::required(step) } else { Action::best_effort(step) })
 }

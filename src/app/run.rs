@@ -13,13 +13,13 @@ use crate::deploy::execute;
 use crate::deploy::execute::{Done, Failed, Stop, Watcher};
 use crate::deploy::origin::MANUAL;
 use crate::deploy::plan::Plan;
-use crate::deploy::state::{Brought, FORMAT, Holder, Journal, LockedStore};
+use crate::deploy::state::{FORMAT, Holder, ImportedReferences, Journal, LockedStore};
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
-use crate::modes::compose::operation::ComposeStep;
+use crate::modes::compose::operation::ComposeOperation;
 use crate::modes::facts::Facts;
 use crate::modes::live::LiveHost;
-use crate::modes::operation::Step;
+use crate::modes::operation::Operation;
 use crate::ui::text::Console;
 use crate::ui::{log, text};
 use crate::values::pin::ImagePin;
@@ -77,12 +77,12 @@ fn end(event: LifecycleEvent, result: Result<(), Failure>, console: &mut Console
 async fn run(context: &Context, event: LifecycleEvent, path: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
     let prepared = deployment::prepare(context, path)?;
     console.lines(&prepared.warnings);
-    let asker = &prepared.asker;
+    let origin = &prepared.origin;
     console.line(&format!(
         "balehook {} {event} {} (deployment {})",
         env!("CARGO_PKG_VERSION"),
         prepared.deployment.name,
-        asker.deployment
+        origin.deployment
     ));
     if !crate::modes::observe::touches_engine(event) {
         console.line(&format!("{event}: nothing to do"));
@@ -103,7 +103,7 @@ async fn run(context: &Context, event: LifecycleEvent, path: &Path, console: &mu
     let outcome = loop {
         host.sources.clone_from(&plan.sources);
         journal(&host.store, event, &prepared, &plan)?;
-        let outcome = execute::run(&plan, &mut host, &mut Told { console }, stop.as_mut()).await;
+        let outcome = execute::run(&plan, &mut host, &mut ConsoleProgress { console }, stop.as_mut()).await;
         let overtaken = outcome.as_ref().err().map(|failed| &failed.failure).filter(|failure| failure.overtaken);
         let Some(why) = overtaken.filter(|_| !is_anew) else { break outcome };
         console.line(&format!("{why}: planned anew"));
@@ -131,13 +131,13 @@ async fn before(
     deadline: Instant,
     console: &mut Console<'_>,
 ) -> Result<(LockedStore, Facts, Plan), Failure> {
-    let deployment = prepared.asker.deployment.clone();
+    let deployment = prepared.origin.deployment.clone();
     let me = Holder { pid: std::process::id(), deployment, event: event.to_string() };
     let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {} too", prepared.deployment.name));
     let give_up = deadline.checked_sub(LAST_WORDS).unwrap_or(deadline);
     let store = prepared.store.clone().lock(&me, give_up, waiting).await?;
     log::start(&context.settings, Some(prepared.store.folder()));
-    tracing::info!(%event, deployment = prepared.asker.deployment, "begins");
+    tracing::info!(%event, deployment = prepared.origin.deployment, "begins");
     let (facts, plan) = planned(context, prepared, event).await?;
     Ok((store, facts, plan))
 }
@@ -148,7 +148,7 @@ async fn planned(context: &Context, prepared: &Prepared, event: LifecycleEvent) 
     if let Some(failed) = facts.failures.first() {
         return Err(failed.failure.clone());
     }
-    let plan = crate::modes::plan(event, &prepared.deployment, &prepared.asker, &facts)?;
+    let plan = crate::modes::plan(event, &prepared.deployment, &prepared.origin, &facts)?;
     Ok((facts, plan))
 }
 
@@ -162,10 +162,12 @@ fn live(prepared: &Prepared, store: LockedStore) -> Result<LiveHost, Failure> {
 /// What must be undone should we be killed is on disk before anything changes.
 fn journal(store: &LockedStore, event: LifecycleEvent, prepared: &Prepared, plan: &Plan) -> Result<(), Failure> {
     let begun = plan.actions.iter().find_map(|action| match &action.step {
-        Step::Compose(ComposeStep::Up { project, services, .. }) if !services.is_empty() => Some(project.clone()),
+        Operation::Compose(ComposeOperation::Up { project, services, .. }) if !services.is_empty() => {
+            Some(project.clone())
+        }
         _ => None,
     });
-    let creates = plan.actions.iter().any(|action| matches!(action.step, Step::Create(_)));
+    let creates = plan.actions.iter().any(|action| matches!(action.step, Operation::Create(_)));
     if !creates && begun.is_none() {
         return Ok(());
     }
@@ -173,7 +175,7 @@ fn journal(store: &LockedStore, event: LifecycleEvent, prepared: &Prepared, plan
     store.open_journal(&Journal {
         format: FORMAT,
         event,
-        deployment: prepared.asker.deployment.clone(),
+        deployment: prepared.origin.deployment.clone(),
         old,
         compose: begun,
     })
@@ -187,31 +189,31 @@ fn remember(
     facts: &Facts,
     outcome: &Result<Done, Box<Failed>>,
 ) -> Result<(), Failure> {
-    let brought = match outcome {
-        Ok(done) => &done.brought,
-        Err(failed) => &failed.brought,
+    let imported = match outcome {
+        Ok(done) => &done.imported,
+        Err(failed) => &failed.imported,
     };
-    let tag = |image: &ImagePin| image.keeper_tag(&prepared.deployment.name);
+    let tag = |image: &ImagePin| image.retention_tag(&prepared.deployment.name);
     let wanted: Vec<String> = facts.images.iter().map(|image| tag(&image.pin)).collect();
-    let mut all = facts.brought.clone();
-    all.retain(|known| wanted.contains(&known.tag) || facts.keeper_tags.contains(&known.tag));
-    for (image, references) in brought {
+    let mut all = facts.imported.clone();
+    all.retain(|known| wanted.contains(&known.tag) || facts.retention_tags.contains(&known.tag));
+    for (image, references) in imported {
         let tag = tag(image);
         all.retain(|known| known.tag != tag);
-        all.push(Brought { tag, references: references.clone() });
+        all.push(ImportedReferences { tag, references: references.clone() });
     }
-    if !facts.images.is_empty() && all != facts.brought {
-        store.keep_brought(&all)?;
+    if !facts.images.is_empty() && all != facts.imported {
+        store.save_imported(&all)?;
     }
     let is_known = |image: &&ImageFacts| !matches!(image.pin, ImagePin::Unknown { .. });
     let images: Vec<_> =
         facts.images.iter().filter(is_known).map(|image| (image.key.clone(), image.pin.clone())).collect();
-    let deployment = &prepared.asker.deployment;
+    let deployment = &prepared.origin.deployment;
     // By hand an image is resolved anew by each event.
     if deployment == MANUAL || images.is_empty() || store.store().resolved(deployment) == images {
         return Ok(());
     }
-    store.keep_resolved(deployment, images)
+    store.save_resolved(deployment, images)
 }
 
 fn report(
@@ -268,16 +270,16 @@ fn stopped_early(event: LifecycleEvent, why: &Stop) -> Failure {
 }
 
 /// The console as a plan's watcher.
-pub(crate) struct Told<'a, 'b> {
+pub(crate) struct ConsoleProgress<'a, 'b> {
     pub console: &'a mut Console<'b>,
 }
 
-impl Watcher for Told<'_, '_> {
-    fn begins(&mut self, number: usize, of: usize, step: &Step) {
+impl Watcher for ConsoleProgress<'_, '_> {
+    fn begins(&mut self, number: usize, of: usize, step: &Operation) {
         self.console.line(&format!("[{number}/{of}] {}", step.title()));
     }
 
-    fn undoes(&mut self, step: &Step) {
+    fn undoes(&mut self, step: &Operation) {
         self.console.line(&format!("[undo] {}", step.title()));
     }
 }

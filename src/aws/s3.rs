@@ -17,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::OnceCell;
 
 use crate::aws::config;
-use crate::error::{Failure, Kind, LookFailure, chain};
+use crate::error::{Failure, Kind, ObserveFailure, chain};
 use crate::values::text::{printable, shorten};
 use crate::values::types::S3Uri;
 
@@ -129,7 +129,7 @@ impl From<&S3Error> for Failure {
     }
 }
 
-impl From<&S3Error> for LookFailure {
+impl From<&S3Error> for ObserveFailure {
     fn from(error: &S3Error) -> Self {
         Self { failure: Failure::from(error), definite: error.is_definite() }
     }

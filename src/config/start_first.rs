@@ -17,7 +17,7 @@ pub const SUCCESSES: u32 = 3;
 
 /// `update_config` with `order: start-first`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Handover {
+pub struct StartFirst {
     /// `drain`: how long open connections stay with the old container.
     pub drain: Duration,
 }

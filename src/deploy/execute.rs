@@ -8,8 +8,8 @@ use crate::deploy::host::Host;
 use crate::deploy::plan::{Action, Plan};
 use crate::engine::request::Target;
 use crate::error::{Failure, Kind};
-use crate::modes::operation::Step;
-use crate::modes::swarm::operation::SwarmStep;
+use crate::modes::operation::Operation;
+use crate::modes::swarm::operation::SwarmOperation;
 use crate::values::pin::ImagePin;
 
 /// Why a plan must end before its last step.
@@ -27,7 +27,7 @@ pub struct Done {
     /// From stopping the old container until the new one was proven.
     pub down: Option<Duration>,
     /// Images that were brought into the engine, each with the references this gave it.
-    pub brought: Vec<(ImagePin, Vec<String>)>,
+    pub imported: Vec<(ImagePin, Vec<String>)>,
     /// What a step saw that a person should know.
     pub said: Vec<String>,
     /// What went wrong after nothing could fail any more.
@@ -46,14 +46,14 @@ pub struct Failed {
     /// What reports call that which served before.
     pub subject: &'static str,
     /// What became of the old container.
-    pub old: Fate,
+    pub old: OldRelease,
     /// Images that were brought into the engine before it failed, each with the references this gave it.
-    pub brought: Vec<(ImagePin, Vec<String>)>,
+    pub imported: Vec<(ImagePin, Vec<String>)>,
 }
 
 /// What became of the old container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum OldRelease {
     /// There was none.
     None,
     /// Nobody touched it.
@@ -67,9 +67,9 @@ pub enum Fate {
 /// What is told while a plan runs.
 pub trait Watcher {
     /// A step begins; `number` counts from 1.
-    fn begins(&mut self, number: usize, of: usize, step: &Step);
+    fn begins(&mut self, number: usize, of: usize, step: &Operation);
     /// A step that undoes begins.
-    fn undoes(&mut self, step: &Step);
+    fn undoes(&mut self, step: &Operation);
 }
 
 struct Run<'a, H, W> {
@@ -109,7 +109,7 @@ pub async fn run<H: Host, W: Watcher>(
         }
         let (result, stopped) = attempt(run.host, &action.step, run.done.down, stop.as_mut()).await;
         match result {
-            Some(Ok(brought)) => run.succeeded(action, brought),
+            Some(Ok(imported)) => run.succeeded(action, imported),
             Some(Err(failure)) if action.best_effort || run.recorded => run.warn(&action.step, &failure),
             Some(Err(failure)) => return Err(Box::new(run.fail(index, index + 1, failure).await)),
             None => {}
@@ -122,19 +122,21 @@ pub async fn run<H: Host, W: Watcher>(
 }
 
 impl<H: Host, W: Watcher> Run<'_, H, W> {
-    fn succeeded(&mut self, action: &Action, brought: Vec<String>) {
+    fn succeeded(&mut self, action: &Action, imported: Vec<String>) {
         match &action.step {
-            Step::Bring(bring) => self.done.brought.push((bring.image().clone(), brought)),
-            _ => self.done.said.extend(brought),
+            Operation::Import(import) => self.done.imported.push((import.image().clone(), imported)),
+            _ => self.done.said.extend(imported),
         }
         match action.step {
-            Step::Prove { .. } => self.done.down = self.stopped_at.map(|since| since.elapsed()),
-            Step::Record { .. } | Step::Swarm(SwarmStep::Record { .. }) => self.recorded = true,
+            Operation::CheckHealth { .. } => self.done.down = self.stopped_at.map(|since| since.elapsed()),
+            Operation::SaveRelease { .. } | Operation::Swarm(SwarmOperation::SaveRelease { .. }) => {
+                self.recorded = true
+            }
             _ => {}
         }
     }
 
-    fn warn(&mut self, step: &Step, failure: &Failure) {
+    fn warn(&mut self, step: &Operation, failure: &Failure) {
         tracing::warn!(%step, %failure, "went on");
         let said = &failure.evidence[failure.evidence.len().saturating_sub(LAST_WORDS)..];
         let said: String = said.iter().map(|line| format!("\n  | {line}")).collect();
@@ -158,16 +160,16 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
     async fn fail(mut self, index: usize, begun: usize, mut failure: Failure) -> Failed {
         let failed = &self.plan.actions[index].step;
         tracing::error!(step = %failed, %failure, "failed");
-        if let Step::Prove { container: container @ Target { id: Some(_), .. }, .. } = failed {
+        if let Operation::CheckHealth { container: container @ Target { id: Some(_), .. }, .. } = failed {
             failure.evidence = self.host.evidence(container).await;
         }
-        if let (Step::Swarm(SwarmStep::Converge(wanted)), Kind::Deadline) = (failed, failure.kind) {
+        if let (Operation::Swarm(SwarmOperation::RolloutCheck(wanted)), Kind::Deadline) = (failed, failure.kind) {
             failure.evidence = self.host.waiting(wanted).await;
         }
         let plan = self.plan;
         let lost = self.undo(&plan.actions[..begun], &mut failure.evidence).await;
         let old = self.fate(lost);
-        if let Fate::Lost(..) = old {
+        if let OldRelease::Lost(..) = old {
             failure.kind = Kind::Undo;
         }
         Failed {
@@ -176,7 +178,7 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
             failure,
             subject: self.plan.subject,
             old,
-            brought: self.done.brought,
+            imported: self.done.imported,
         }
     }
 
@@ -188,7 +190,7 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
             self.watcher.undoes(step);
             // The old container is back by now: there is time to ask what the new one has said. What a failed task has
             // said comes last: it is the cause.
-            if let Step::Remove { container, .. } = step {
+            if let Operation::Remove { container, .. } = step {
                 evidence.splice(0..0, self.host.evidence(container).await);
             }
             match perform(self.host, step, None).await {
@@ -204,12 +206,12 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
         lost
     }
 
-    fn fate(&self, lost: Option<String>) -> Fate {
+    fn fate(&self, lost: Option<String>) -> OldRelease {
         match (&self.plan.old, lost, self.stopped_at) {
-            (None, _, _) => Fate::None,
-            (Some(old), Some(why), _) => Fate::Lost(old.clone(), why),
-            (Some(old), None, Some(since)) => Fate::Back(old.clone(), since.elapsed()),
-            (Some(old), None, None) => Fate::Untouched(old.clone()),
+            (None, _, _) => OldRelease::None,
+            (Some(old), Some(why), _) => OldRelease::Lost(old.clone(), why),
+            (Some(old), None, Some(since)) => OldRelease::Back(old.clone(), since.elapsed()),
+            (Some(old), None, None) => OldRelease::Untouched(old.clone()),
         }
     }
 }
@@ -217,7 +219,7 @@ impl<H: Host, W: Watcher> Run<'_, H, W> {
 /// One step, unless the plan must stop: then a long step is dropped, a brief one is let end, for its outcome to be known.
 async fn attempt<H: Host>(
     host: &mut H,
-    step: &Step,
+    step: &Operation,
     down: Option<Duration>,
     mut stop: std::pin::Pin<&mut impl Future<Output = Stop>>,
 ) -> (Option<Result<Vec<String>, Failure>>, Option<Stop>) {
@@ -247,24 +249,24 @@ fn why_stopped(plan: &Plan, why: &Stop) -> Failure {
 }
 
 /// One step on the host; the references it brought in, or what it saw.
-async fn perform<H: Host>(host: &mut H, step: &Step, down: Option<Duration>) -> Result<Vec<String>, Failure> {
+async fn perform<H: Host>(host: &mut H, step: &Operation, down: Option<Duration>) -> Result<Vec<String>, Failure> {
     tracing::info!(%step, "begins");
     match step {
-        Step::Bring(bring) => return host.bring(bring).await,
-        Step::Keep { image, tag } => host.keep(image, tag).await,
-        Step::Create(spec) => host.create(spec).await,
-        Step::Stop { container, grace } => host.stop(container, *grace).await,
-        Step::Kill { container } => host.kill(container).await,
-        Step::Rename { container, to } => host.rename(container, to).await,
-        Step::Start { container } => host.start(container).await,
-        Step::Prove { container, proof } => host.prove(container, proof).await,
-        Step::Record { container, release } => host.record(container, release, down).await,
-        Step::Remove { container, volumes } => host.remove(container, *volumes).await,
-        Step::Handover(step) => host.handover(step).await,
-        Step::Compose(step) => host.compose(step).await,
-        Step::Untag { reference } => host.untag(reference).await,
-        Step::Swarm(step) => return host.swarm(step).await,
-        Step::Task(task) => return host.task(task).await,
+        Operation::Import(import) => return host.import(import).await,
+        Operation::Retain { image, tag } => host.keep(image, tag).await,
+        Operation::Create(spec) => host.create(spec).await,
+        Operation::Stop { container, grace } => host.stop(container, *grace).await,
+        Operation::Kill { container } => host.kill(container).await,
+        Operation::Rename { container, to } => host.rename(container, to).await,
+        Operation::Start { container } => host.start(container).await,
+        Operation::CheckHealth { container, health_check } => host.check_health(container, health_check).await,
+        Operation::SaveRelease { container, release } => host.record(container, release, down).await,
+        Operation::Remove { container, volumes } => host.remove(container, *volumes).await,
+        Operation::StartFirst(step) => host.ports(step).await,
+        Operation::Compose(step) => host.compose(step).await,
+        Operation::Untag { reference } => host.untag(reference).await,
+        Operation::Swarm(step) => return host.swarm(step).await,
+        Operation::Task(task) => return host.task(task).await,
     }?;
     Ok(Vec::new())
 }

@@ -5,19 +5,19 @@ use std::time::Duration;
 use crate::deploy::state::Release;
 use crate::engine::request::{ContainerSpec, Target};
 use crate::error::Failure;
-use crate::health::check::Proof;
-use crate::images::operation::Bring;
-use crate::modes::compose::operation::ComposeStep;
-use crate::modes::swarm::operation::{Converge, SwarmStep};
-use crate::ports::operation::HandoverStep;
-use crate::tasks::operation::TaskStep;
+use crate::health::check::HealthCheck;
+use crate::images::operation::Import;
+use crate::modes::compose::operation::ComposeOperation;
+use crate::modes::swarm::operation::{RolloutCheck, SwarmOperation};
+use crate::ports::operation::PortsOperation;
+use crate::tasks::operation::TaskOperation;
 use crate::values::pin::ImagePin;
 
 /// What a plan can do to a host. Every method is idempotent: what is done already is no error.
 #[allow(async_fn_in_trait)] // one implementation, one thread: the futures need no Send bound
 pub trait Host {
     /// Brings an image in and makes sure that it is the wanted one. Returns the references this gave it.
-    async fn bring(&mut self, bring: &Bring) -> Result<Vec<String>, Failure>;
+    async fn import(&mut self, import: &Import) -> Result<Vec<String>, Failure>;
     /// Gives the image a tag of ours.
     async fn keep(&mut self, image: &ImagePin, tag: &str) -> Result<(), Failure>;
     /// Creates a container.
@@ -31,23 +31,23 @@ pub trait Host {
     /// Starts it.
     async fn start(&mut self, container: &Target) -> Result<(), Failure>;
     /// Waits until it is proven.
-    async fn prove(&mut self, container: &Target, proof: &Proof) -> Result<(), Failure>;
+    async fn check_health(&mut self, container: &Target, health_check: &HealthCheck) -> Result<(), Failure>;
     /// Writes the record of a release, with what is observed of its container.
     async fn record(&mut self, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure>;
     /// Removes it, with its anonymous volumes or without.
     async fn remove(&mut self, container: &Target, volumes: bool) -> Result<(), Failure>;
     /// Hands host ports over in the kernel.
-    async fn handover(&mut self, step: &HandoverStep) -> Result<(), Failure>;
+    async fn ports(&mut self, step: &PortsOperation) -> Result<(), Failure>;
     /// Anything with a Compose project.
-    async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure>;
+    async fn compose(&mut self, step: &ComposeOperation) -> Result<(), Failure>;
     /// Takes a reference off an image.
     async fn untag(&mut self, reference: &str) -> Result<(), Failure>;
     /// One step in a swarm. Returns what a person should know of it.
-    async fn swarm(&mut self, step: &SwarmStep) -> Result<Vec<String>, Failure>;
+    async fn swarm(&mut self, step: &SwarmOperation) -> Result<Vec<String>, Failure>;
     /// Runs a task to its end, or ends one that was left under way. Returns what a person should know of it.
-    async fn task(&mut self, step: &TaskStep) -> Result<Vec<String>, Failure>;
+    async fn task(&mut self, step: &TaskOperation) -> Result<Vec<String>, Failure>;
     /// The container's state and last log lines, quickly, for the report.
     async fn evidence(&mut self, container: &Target) -> Vec<String>;
     /// What a service still waits for, quickly, for the report.
-    async fn waiting(&mut self, wanted: &Converge) -> Vec<String>;
+    async fn waiting(&mut self, wanted: &RolloutCheck) -> Vec<String>;
 }

@@ -5,7 +5,7 @@ pub const MANUAL: &str = "manual";
 
 /// Who asks: what labels and records say of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asker {
+pub struct Origin {
     /// CodeDeploy's deployment ID, or [`MANUAL`].
     pub deployment: String,
     /// Where the revision came from.

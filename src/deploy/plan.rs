@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::engine::request::Target;
-use crate::images::operation::Bring;
-use crate::modes::operation::Step;
+use crate::images::operation::Import;
+use crate::modes::operation::Operation;
 use crate::values::types::Name;
 
 /// What an event will do.
@@ -32,33 +32,33 @@ pub struct Plan {
     pub changed_options: Vec<Vec<String>>,
     /// How each image that it needs would be brought in, also where the engine says that it has it.
     #[serde(skip)]
-    pub sources: Vec<Bring>,
+    pub sources: Vec<Import>,
 }
 
 /// One step and what undoes it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Action {
     /// What is done.
-    pub step: Step,
+    pub step: Operation,
     /// What undoes it, should this or a later step fail before the release is recorded.
-    pub undo: Vec<Step>,
+    pub undo: Vec<Operation>,
     /// A failure is said, and ends nothing.
     pub best_effort: bool,
 }
 
 impl Action {
     /// A step that needs no undoing.
-    pub const fn required(step: Step) -> Self {
+    pub const fn required(step: Operation) -> Self {
         Self { step, undo: Vec::new(), best_effort: false }
     }
 
     /// A step with what undoes it.
-    pub const fn undone_by(step: Step, undo: Vec<Step>) -> Self {
+    pub const fn undone_by(step: Operation, undo: Vec<Operation>) -> Self {
         Self { step, undo, best_effort: false }
     }
 
     /// A step whose failure is said and ends nothing.
-    pub const fn best_effort(step: Step) -> Self {
+    pub const fn best_effort(step: Operation) -> Self {
         Self { step, undo: Vec::new(), best_effort: true }
     }
 }

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Failure, Kind};
-use crate::modes::compose::operation::ProjectProof;
+use crate::modes::compose::operation::ProjectHealth;
 use crate::modes::compose::project::Project;
 use crate::values::pin::ImagePin;
 use crate::values::types::{LifecycleEvent, Name};
@@ -58,22 +58,22 @@ pub struct ComposeRelease {
     /// The project; its files are in its copy.
     pub project: Project,
     /// How it is proven.
-    pub proof: RecordedProof,
+    pub health_check: SavedHealth,
 }
 
 /// How a recorded project is proven.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordedProof {
+pub struct SavedHealth {
     /// The services, each with its number of containers.
     pub services: Vec<(String, usize)>,
     /// How long it may take, in milliseconds.
     pub timeout_ms: u64,
 }
 
-impl From<&ProjectProof> for RecordedProof {
-    fn from(proof: &ProjectProof) -> Self {
-        let timeout_ms = u64::try_from(proof.timeout.as_millis()).unwrap_or(u64::MAX);
-        Self { services: proof.services.clone(), timeout_ms }
+impl From<&ProjectHealth> for SavedHealth {
+    fn from(health_check: &ProjectHealth) -> Self {
+        let timeout_ms = u64::try_from(health_check.timeout.as_millis()).unwrap_or(u64::MAX);
+        Self { services: health_check.services.clone(), timeout_ms }
     }
 }
 
@@ -128,7 +128,7 @@ struct Resolved {
 
 /// References that a pull or a load brought into the engine, for the image that a tag of ours keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Brought {
+pub struct ImportedReferences {
     /// `balehook/<name>:<digits>`.
     pub tag: String,
     /// The references.
@@ -193,7 +193,7 @@ impl Store {
     }
 
     /// What was brought into the engine and is not pruned yet.
-    pub fn brought(&self) -> Vec<Brought> {
+    pub fn imported(&self) -> Vec<ImportedReferences> {
         read(&self.folder.join("images.json")).unwrap_or_default()
     }
 
@@ -263,7 +263,7 @@ impl LockedStore {
     ///
     /// # Errors
     /// [`Kind::State`].
-    pub fn add_release(&self, release: &Release, keep: usize) -> Result<(), Failure> {
+    pub fn save_release(&self, release: &Release, keep: usize) -> Result<(), Failure> {
         let mut numbers = self.store.numbers();
         numbers.sort_unstable();
         let number = numbers.last().map_or(1, |last| last + 1);
@@ -292,15 +292,15 @@ impl LockedStore {
     ///
     /// # Errors
     /// [`Kind::State`].
-    pub fn keep_brought(&self, brought: &[Brought]) -> Result<(), Failure> {
-        write(&self.store.folder.join("images.json"), &brought)
+    pub fn save_imported(&self, imported: &[ImportedReferences]) -> Result<(), Failure> {
+        write(&self.store.folder.join("images.json"), &imported)
     }
 
     /// Keeps what tags and archives of a deployment were resolved to, beside those of recorded deployments.
     ///
     /// # Errors
     /// [`Kind::State`].
-    pub fn keep_resolved(&self, deployment: &str, images: Vec<(String, ImagePin)>) -> Result<(), Failure> {
+    pub fn save_resolved(&self, deployment: &str, images: Vec<(String, ImagePin)>) -> Result<(), Failure> {
         let recorded: Vec<String> = self.store.releases().into_iter().map(|release| release.deployment).collect();
         let mut deployments = self.store.all_resolved();
         deployments.retain(|known, _| recorded.contains(known));
@@ -382,7 +382,7 @@ mod tests {
     async fn a_broken_record_and_one_of_a_newer_format_are_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         let locked = locked(folder.path()).await;
-        locked.add_release(&release("d-1"), 3).unwrap();
+        locked.save_release(&release("d-1"), 3).unwrap();
         let releases = folder.path().join("web/releases");
         fs::write(releases.join("000002.json"), "{\"format\": 1").unwrap();
         let newer = serde_json::to_string(&release("d-3")).unwrap().replace("\"format\":1", "\"format\":2");
@@ -395,7 +395,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let locked = locked(folder.path()).await;
         for number in 1..=5 {
-            locked.add_release(&release(&format!("d-{number}")), 3).unwrap();
+            locked.save_release(&release(&format!("d-{number}")), 3).unwrap();
         }
         assert_eq!(deployments(locked.store()), ["d-5", "d-4", "d-3"]);
         assert_eq!(fs::read_dir(folder.path().join("web/releases")).unwrap().count(), 3, "no temporary file is left");
@@ -415,7 +415,7 @@ mod tests {
     async fn folders_and_files_are_for_their_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
         let locked = locked(folder.path()).await;
-        locked.add_release(&release("d-1"), 3).unwrap();
+        locked.save_release(&release("d-1"), 3).unwrap();
         let mode = |path: &str| fs::metadata(folder.path().join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("web"), mode("web/releases/000001.json"), mode("web/lock")), (0o700, 0o600, 0o600));
     }
@@ -425,11 +425,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let locked = locked(folder.path()).await;
         let images = |key: &str| vec![(key.to_owned(), release("d-1").image)];
-        locked.keep_resolved("d-1", images("web:1")).unwrap();
+        locked.save_resolved("d-1", images("web:1")).unwrap();
         assert_eq!((locked.store().resolved("d-1"), locked.store().resolved("d-2")), (images("web:1"), vec![]));
-        locked.add_release(&release("d-1"), 3).unwrap();
-        locked.keep_resolved("d-2", images("web:2")).unwrap();
-        locked.keep_resolved("d-3", images("web:3")).unwrap();
+        locked.save_release(&release("d-1"), 3).unwrap();
+        locked.save_resolved("d-2", images("web:2")).unwrap();
+        locked.save_resolved("d-3", images("web:3")).unwrap();
         let kept = ["d-1", "d-2", "d-3"].map(|deployment| locked.store().resolved(deployment));
         assert_eq!(kept, [images("web:1"), vec![], images("web:3")]);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::values::forward::Handed;
+use crate::values::forward::SwitchedPorts;
 
 /// The engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ pub struct ContainerFacts {
     /// Its service in a Compose project.
     pub service: Option<String>,
     /// What the kernel hands to it; `None` where the engine publishes its ports.
-    pub handed: Option<Handed>,
+    pub switched: Option<SwitchedPorts>,
 }
 
 impl ContainerFacts {

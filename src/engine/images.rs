@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use crate::engine::{Engine, cause, status};
 use crate::error::Failure;
 use crate::images::delta::{ImageStore, chain_ids};
-use crate::values::pin::{ImagePin, keeper_repository};
+use crate::values::pin::{ImagePin, retention_repository};
 use crate::values::types::{ContentDigest, Name};
 
 /// The first API whose graph drivers take layers compressed with zstd: Docker 23.
@@ -54,8 +54,8 @@ impl Engine {
     pub async fn find(&self, pin: &ImagePin, name: &Name) -> Result<Option<ImageInspect>, Failure> {
         let candidates = match pin {
             ImagePin::Registry { .. } => vec![pin.argument()],
-            ImagePin::Content { config, .. } => vec![config.to_string(), pin.keeper_tag(name)],
-            ImagePin::Unread { .. } => vec![pin.keeper_tag(name)],
+            ImagePin::Content { config, .. } => vec![config.to_string(), pin.retention_tag(name)],
+            ImagePin::Unread { .. } => vec![pin.retention_tag(name)],
             ImagePin::Unknown { .. } => Vec::new(),
         };
         // At once: the containerd store takes its time to say that it has none of that ID.
@@ -72,11 +72,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`Kind::Engine`](crate::error::Kind::Engine).
-    pub async fn keeper_tags(&self, name: &Name) -> Result<Vec<String>, Failure> {
-        let filters = std::collections::HashMap::from([("reference".to_owned(), vec![keeper_repository(name)])]);
+    pub async fn retention_tags(&self, name: &Name) -> Result<Vec<String>, Failure> {
+        let filters = std::collections::HashMap::from([("reference".to_owned(), vec![retention_repository(name)])]);
         let options = query::ListImagesOptionsBuilder::default().filters(&filters).build();
         let images = self.list_images(options).await?;
-        let prefix = format!("{}:", keeper_repository(name));
+        let prefix = format!("{}:", retention_repository(name));
         let mut tags: Vec<String> = images.into_iter().flat_map(|image| image.repo_tags).collect();
         tags.retain(|tag| tag.starts_with(&prefix));
         tags.sort_unstable();

@@ -21,7 +21,7 @@ pub use crate::engine::images::StoreFacts;
 pub use crate::engine::images::layers_are;
 use crate::engine::request::{ContainerSpec, Target};
 use crate::error::{Failure, Kind, chain};
-use crate::values::forward::Handed;
+use crate::values::forward::SwitchedPorts;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_SPEC, LABEL_TASK};
 use crate::values::types::{EnvVar, Name, STOP_GRACE};
 
@@ -308,7 +308,7 @@ fn container_facts(inspected: ContainerInspectResponse, name: &Name) -> Containe
         digest: label(LABEL_DIGEST),
         deployment: label(LABEL_DEPLOYMENT),
         stop_grace: seconds.map_or(STOP_GRACE, Duration::from_secs),
-        handed: Handed::from_labels(label),
+        switched: SwitchedPorts::from_labels(label),
         image: config.image.unwrap_or_default(),
         service: label(SERVICE),
     }

@@ -9,7 +9,7 @@ use crate::config::Probe;
 
 /// How a container is proven.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Proof {
+pub struct HealthCheck {
     /// What is asked of it.
     #[serde(serialize_with = "through_display")]
     pub probe: Probe,
@@ -30,7 +30,7 @@ fn through_display<S: serde::Serializer>(probe: &Probe, serializer: S) -> Result
 /// How long a container without any check must run without a restart.
 pub const SETTLE: Duration = Duration::from_secs(3);
 
-impl fmt::Display for Proof {
+impl fmt::Display for HealthCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.probe)?;
         if self.successes > 1 {

@@ -10,7 +10,7 @@ use bollard::models::{ContainerInspectResponse, HealthConfig};
 use crate::config::Probe;
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
-use crate::health::check::{Proof, SETTLE};
+use crate::health::check::{HealthCheck, SETTLE};
 
 /// What was last seen of a container.
 struct Seen {
@@ -26,11 +26,11 @@ struct Seen {
 ///
 /// # Errors
 /// [`Kind::Health`] when it exits, restarts or is not proven in time.
-pub async fn prove(engine: &Engine, name: &str, id: &str, proof: &Proof) -> Result<(), Failure> {
+pub async fn check_health(engine: &Engine, name: &str, id: &str, health_check: &HealthCheck) -> Result<(), Failure> {
     let began = Instant::now();
     let first = inspect(engine, name, id).await?;
     still_up(name, &seen(&first), &seen(&first))?;
-    let check = Check::of(proof, &first).map_err(|why| Failure::new(Kind::Health, format!("{name}: {why}")))?;
+    let check = Check::of(health_check, &first).map_err(|why| Failure::new(Kind::Health, format!("{name}: {why}")))?;
     let first = seen(&first);
     let (mut good_since, mut successes): (Option<Instant>, u32) = (None, 0);
     loop {
@@ -40,15 +40,15 @@ pub async fn prove(engine: &Engine, name: &str, id: &str, proof: &Proof) -> Resu
             Ok(()) => (good_since, successes) = (good_since.or_else(|| Some(Instant::now())), successes + 1),
             Err(_) => (good_since, successes) = (None, 0),
         }
-        let is_stable = good_since.is_some_and(|since| since.elapsed() >= proof.stable_for);
-        if is_stable && successes >= proof.successes {
+        let is_stable = good_since.is_some_and(|since| since.elapsed() >= health_check.stable_for);
+        if is_stable && successes >= health_check.successes {
             let last = seen(&inspect(engine, name, id).await?);
             return still_up(name, &first, &last);
         }
-        if began.elapsed() >= proof.timeout {
-            return Err(late(name, proof, &check, answer.err()));
+        if began.elapsed() >= health_check.timeout {
+            return Err(late(name, health_check, &check, answer.err()));
         }
-        tokio::time::sleep(proof.interval).await;
+        tokio::time::sleep(health_check.interval).await;
     }
 }
 
@@ -83,9 +83,9 @@ fn still_up(name: &str, first: &Seen, now: &Seen) -> Result<(), Failure> {
         .next("its last log lines above say why"))
 }
 
-fn late(name: &str, proof: &Proof, check: &Check, last: Option<String>) -> Failure {
+fn late(name: &str, health_check: &HealthCheck, check: &Check, last: Option<String>) -> Failure {
     let last = last.unwrap_or_else(|| "it answered, but not for long enough".into());
-    Failure::new(Kind::Health, format!("{name} was not proven within {:?}: {check}: {last}", proof.timeout))
+    Failure::new(Kind::Health, format!("{name} was not proven within {:?}: {check}: {last}", health_check.timeout))
         .next("its last log lines are above; raise health.timeout if it only needs longer to boot")
 }
 
@@ -98,8 +98,8 @@ pub(crate) enum Check {
 }
 
 impl Check {
-    pub(crate) fn of(proof: &Proof, container: &ContainerInspectResponse) -> Result<Self, String> {
-        match &proof.probe {
+    pub(crate) fn of(health_check: &HealthCheck, container: &ContainerInspectResponse) -> Result<Self, String> {
+        match &health_check.probe {
             Probe::Http(address) if address.starts_with('/') => {
                 let port = published(container).ok_or("health.http names a path, but no TCP port is published")?;
                 Ok(Self::Http(format!("http://{port}{address}")))

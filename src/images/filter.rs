@@ -26,7 +26,7 @@ pub struct Filter {
     at: u64,
     block: BytesMut,
     /// What is done with the current entry's bytes, and how many are still to come, its padding among them.
-    entry: (Fate, u64),
+    entry: (OldRelease, u64),
     /// Headers that say something of the entry that follows, and their contents: they go where it goes.
     held: Vec<Bytes>,
     left_out: bool,
@@ -35,7 +35,7 @@ pub struct Filter {
 }
 
 #[derive(Clone, Copy)]
-enum Fate {
+enum OldRelease {
     Passes,
     LeftOut,
     /// It says something of the next entry: so many bytes of it, without the padding.
@@ -50,7 +50,7 @@ impl Filter {
             headers: Headers::default(),
             at: 0,
             block: BytesMut::with_capacity(BLOCK as usize),
-            entry: (Fate::Passes, 0),
+            entry: (OldRelease::Passes, 0),
             held: Vec::new(),
             left_out: false,
             ended: false,
@@ -93,11 +93,11 @@ impl Filter {
         Ok(out)
     }
 
-    fn content(&mut self, fate: Fate, piece: Bytes, out: &mut Vec<Bytes>) -> Result<(), ArchiveError> {
+    fn content(&mut self, fate: OldRelease, piece: Bytes, out: &mut Vec<Bytes>) -> Result<(), ArchiveError> {
         match fate {
-            Fate::Passes => out.push(piece),
-            Fate::LeftOut => {}
-            Fate::Held(about, size) => {
+            OldRelease::Passes => out.push(piece),
+            OldRelease::LeftOut => {}
+            OldRelease::Held(about, size) => {
                 self.block.extend_from_slice(&piece);
                 if self.entry.1 == 0 {
                     let data = self.block.split().freeze();
@@ -124,17 +124,17 @@ impl Filter {
         let is_known = announced.kind == Kind::File && announced.size >= WORTH && self.is_known(&announced.name);
         self.left_out |= is_known;
         if let Kind::Extension(about) = announced.kind {
-            self.entry = (Fate::Held(about, announced.size), padded);
+            self.entry = (OldRelease::Held(about, announced.size), padded);
             return match padded {
                 0 => self.headers.extension(about, &[], offset).and_then(|()| self.hold(block)),
                 _ => self.hold(block),
             };
         }
         if is_known {
-            self.entry = (Fate::LeftOut, padded);
+            self.entry = (OldRelease::LeftOut, padded);
             self.held.clear();
         } else {
-            self.entry = (Fate::Passes, padded);
+            self.entry = (OldRelease::Passes, padded);
             out.append(&mut self.held);
             out.push(block);
         }

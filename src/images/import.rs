@@ -14,7 +14,7 @@ use crate::images::facts::Room;
 use crate::images::load::{Load, LoadError};
 use crate::images::source::{Archives, Opened};
 use crate::values::names::new_name;
-use crate::values::pin::{ImagePin, keeper_repository};
+use crate::values::pin::{ImagePin, retention_repository};
 use crate::values::reference::ImageReference;
 use crate::values::types::{ContentDigest, Name};
 
@@ -103,17 +103,17 @@ impl FromArchive<'_> {
     async fn attempt(&self, opened: &Opened, delta: &Delta<'_>, store: &StoreFacts) -> Result<String, LoadError> {
         let label = opened.location.to_string();
         let load = Load { engine: self.engine, store: store.store, archive: &opened.archive, label: &label };
-        let repository = keeper_repository(self.name);
+        let repository = retention_repository(self.name);
         let tag = |number: usize| format!("{repository}:{PART}{number}");
-        let parcels = match load.delta(delta, Sizes::Claimed, tag).await {
+        let batches = match load.delta(delta, Sizes::Claimed, tag).await {
             Err(LoadError::Misjudged(why)) => {
                 tracing::info!(why, "sizes are counted, and everything is sent again");
                 load.delta(delta, Sizes::Counted, tag).await?
             }
             other => other?,
         };
-        let candidates: Vec<String> = match parcels {
-            Some(parcels) => parcels.last().into_iter().map(|last| last.tag.clone()).collect(),
+        let candidates: Vec<String> = match batches {
+            Some(batches) => batches.last().into_iter().map(|last| last.tag.clone()).collect(),
             None => load.whole(Compression::None, HashSet::new()).await?.0,
         };
         self.verified(&candidates, store.store).await
@@ -144,7 +144,7 @@ impl FromArchive<'_> {
     /// Gives the image the references that it has in the archive, and the tag of ours that keeps it: an archive need not
     /// name its image.
     async fn name_it(&self, image: &ArchivedImage, id: &str) -> Result<Vec<String>, Failure> {
-        self.engine.tag(id, &self.pin.keeper_tag(self.name)).await?;
+        self.engine.tag(id, &self.pin.retention_tag(self.name)).await?;
         let mut references = Vec::new();
         for reference in &image.references {
             // An OCI layout may have a tag alone: that names nothing here.
@@ -211,8 +211,8 @@ impl FromArchive<'_> {
 
     /// Removes the images of the parcels, also of a load that was killed.
     async fn remove_parts(&self) -> Result<(), Failure> {
-        let prefix = format!("{}:{PART}", keeper_repository(self.name));
-        for tag in self.engine.keeper_tags(self.name).await?.iter().filter(|tag| tag.starts_with(&prefix)) {
+        let prefix = format!("{}:{PART}", retention_repository(self.name));
+        for tag in self.engine.retention_tags(self.name).await?.iter().filter(|tag| tag.starts_with(&prefix)) {
             self.engine.untag(tag).await?;
         }
         Ok(())

@@ -21,7 +21,7 @@ use crate::error::{Failure, Kind};
 use crate::images::archive::{Compression, ReadAt as _};
 use crate::images::decompress;
 use crate::images::decompress::Sizes;
-use crate::images::delta::{Delta, ImageStore, Parcel, ParcelLayer, must_inflate};
+use crate::images::delta::{Batch, BatchLayer, Delta, ImageStore, must_decompress};
 use crate::images::filter::Filter;
 use crate::images::source::{Archive, ByteStream};
 use crate::images::transfer::Transfer;
@@ -82,29 +82,29 @@ impl Load<'_> {
         delta: &Delta<'_>,
         sizes: Sizes,
         tag: impl Fn(usize) -> String,
-    ) -> Result<Option<Vec<Parcel>>, LoadError> {
-        let mut inflated = Vec::new();
-        for (place, layer) in delta.missing_layers().filter(|(_, layer)| must_inflate(layer, self.store)) {
+    ) -> Result<Option<Vec<Batch>>, LoadError> {
+        let mut decompressed = Vec::new();
+        for (place, layer) in delta.missing_layers().filter(|(_, layer)| must_decompress(layer, self.store)) {
             let size = decompress::size(self.archive, layer, sizes).await;
-            inflated.push((place, size.map_err(|error| LoadError::Source(format!("{}: {error}", layer.name)))?));
+            decompressed.push((place, size.map_err(|error| LoadError::Source(format!("{}: {error}", layer.name)))?));
         }
-        let Some(parcels) = delta.parcels(self.store, &inflated, tag) else { return Ok(None) };
-        let ranges = parcels.iter().flat_map(|parcel| &parcel.layers);
+        let Some(batches) = delta.batches(self.store, &decompressed, tag) else { return Ok(None) };
+        let ranges = batches.iter().flat_map(|batch| &batch.layers);
         let total = ranges.clone().map(|layer| layer.range.end - layer.range.start).sum();
-        let ranges = ranges.filter(|layer| !layer.inflate).map(|layer| layer.range.clone());
+        let ranges = ranges.filter(|layer| !layer.decompress).map(|layer| layer.range.clone());
         let mut sender = Sender {
             archive: self.archive,
             transfer: Transfer::new(self.archive.clone(), ranges.collect::<Vec<_>>()),
             progress: Progress::new(format!("load {}", self.label), Some(total)),
         };
         let mut under_way: Vec<Request> = Vec::new();
-        for parcel in &parcels {
+        for batch in &batches {
             let mut request = Request::begin(self.engine);
-            request.send(async |body| sender.layers(parcel, body).await).await?;
+            request.send(async |body| sender.layers(batch, body).await).await?;
             if let Some(below) = under_way.last_mut() {
                 below.registered(self.store).await?;
             }
-            request.send(async |body| send(body, parcel.tail.clone()).await).await?;
+            request.send(async |body| send(body, batch.tail.clone()).await).await?;
             request.body = None;
             under_way.push(request);
         }
@@ -112,7 +112,7 @@ impl Load<'_> {
             request.end().await?;
         }
         sender.progress.finish();
-        Ok(Some(parcels))
+        Ok(Some(batches))
     }
 
     /// Sends the whole archive, but for the blobs in `known`; a compressed one is decompressed on the way, as far as it
@@ -267,11 +267,11 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    async fn layers(&mut self, parcel: &Parcel, body: &Body) -> Result<(), Broken> {
-        for layer in &parcel.layers {
+    async fn layers(&mut self, batch: &Batch, body: &Body) -> Result<(), Broken> {
+        for layer in &batch.layers {
             send(body, layer.header.clone()).await?;
-            let digest = match layer.inflate {
-                true => self.inflated(layer, body).await?,
+            let digest = match layer.decompress {
+                true => self.decompressed(layer, body).await?,
                 false => self.stored(layer, body).await?,
             };
             if let Some(wanted) = layer.digest.as_ref().filter(|wanted| **wanted != digest) {
@@ -283,7 +283,7 @@ impl Sender<'_> {
         Ok(())
     }
 
-    async fn stored(&mut self, layer: &ParcelLayer, body: &Body) -> Result<ContentDigest, Broken> {
+    async fn stored(&mut self, layer: &BatchLayer, body: &Body) -> Result<ContentDigest, Broken> {
         let mut hasher = sha2::Sha256::new();
         let mut left = layer.range.end - layer.range.start;
         while left > 0 {
@@ -300,7 +300,7 @@ impl Sender<'_> {
         Ok(ContentDigest::finish(hasher))
     }
 
-    async fn inflated(&mut self, layer: &ParcelLayer, body: &Body) -> Result<ContentDigest, Broken> {
+    async fn decompressed(&mut self, layer: &BatchLayer, body: &Body) -> Result<ContentDigest, Broken> {
         let (mut hasher, mut size) = (sha2::Sha256::new(), 0);
         let mut stream = decompress::stream(self.archive.stream(layer.range.clone()), Compression::Zstd);
         while let Some(chunk) = stream.next().await {
@@ -311,18 +311,18 @@ impl Sender<'_> {
             hasher.update(&chunk);
             size += chunk.len() as u64;
             if size > layer.size {
-                return self.misjudged(layer, body).await;
+                return self.size_mismatch(layer, body).await;
             }
             send(body, chunk).await?;
         }
         if size < layer.size {
-            return self.misjudged(layer, body).await;
+            return self.size_mismatch(layer, body).await;
         }
         self.progress.more(usize::try_from(layer.range.end - layer.range.start).unwrap_or(0));
         Ok(ContentDigest::finish(hasher))
     }
 
-    async fn misjudged<T>(&self, layer: &ParcelLayer, body: &Body) -> Result<T, Broken> {
+    async fn size_mismatch<T>(&self, layer: &BatchLayer, body: &Body) -> Result<T, Broken> {
         let why = format!("layer {} does not unpack to {} bytes as its frame says", layer.place + 1, layer.size);
         let _ = abort(body, why.clone()).await;
         Err(Broken::Misjudged(why))

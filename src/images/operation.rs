@@ -12,7 +12,7 @@ use crate::values::text::megabytes;
 /// How an image is brought in.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "how", rename_all = "kebab-case")]
-pub enum Bring {
+pub enum Import {
     /// The engine pulls it, with the credentials of that registry (a slot: the host fills it).
     Pull {
         /// Which image.
@@ -37,7 +37,7 @@ pub enum Bring {
     },
 }
 
-impl Bring {
+impl Import {
     /// Which image.
     pub const fn image(&self) -> &ImagePin {
         match self {
@@ -46,7 +46,7 @@ impl Bring {
     }
 }
 
-impl fmt::Display for Bring {
+impl fmt::Display for Import {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pull { image, platform, .. } => {

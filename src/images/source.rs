@@ -12,7 +12,7 @@ use futures_util::Stream;
 
 use crate::aws::s3::{S3, S3Object};
 use crate::config::ArchiveLocation;
-use crate::error::{Failure, Kind, LookFailure};
+use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::archive;
 use crate::images::archive::{ArchiveError, ArchiveIndex, ReadAt, ReadError};
 use crate::images::transfer::Transfer;
@@ -46,13 +46,13 @@ impl Archive {
     ///
     /// # Errors
     /// [`Kind::Image`]: it is missing or may not be read, or nobody could be asked.
-    pub async fn open(location: &ArchiveLocation, s3: &S3) -> Result<Self, LookFailure> {
+    pub async fn open(location: &ArchiveLocation, s3: &S3) -> Result<Self, ObserveFailure> {
         match location {
             ArchiveLocation::File(path) => {
-                open_file(path).map_err(|error| LookFailure { failure: unreadable(path, &error), definite: true })
+                open_file(path).map_err(|error| ObserveFailure { failure: unreadable(path, &error), definite: true })
             }
             ArchiveLocation::S3(uri) => {
-                let object = s3.head(uri).await.map_err(|error| LookFailure::from(&error))?;
+                let object = s3.head(uri).await.map_err(|error| ObserveFailure::from(&error))?;
                 Ok(Self::S3 { s3: s3.clone(), object })
             }
         }
@@ -108,7 +108,7 @@ impl Archives {
         &self,
         location: &ArchiveLocation,
         architecture: Option<&str>,
-    ) -> Result<Arc<Opened>, LookFailure> {
+    ) -> Result<Arc<Opened>, ObserveFailure> {
         let known = |opened: &&Arc<Opened>| opened.location == *location;
         let found = self.opened.lock().ok().and_then(|all| all.iter().find(known).cloned());
         if let Some(found) = found {

@@ -1,12 +1,12 @@
 //! What the host looks like now: values only, so that plans can be made from a file in tests.
 
-use crate::deploy::state::{Brought, Journal, Release, Store};
+use crate::deploy::state::{ImportedReferences, Journal, Release, Store};
 use crate::engine::facts::{ContainerFacts, EngineFacts};
-use crate::error::{Failure, Kind, LookFailure};
+use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::facts::{ImageFacts, Room};
 use crate::modes::compose::project::ComposeFacts;
 use crate::modes::swarm;
-use crate::ports::facts::{HandoverFacts, PortTaken};
+use crate::ports::facts::{PortTaken, PortsFacts};
 use crate::values::known::Known;
 use crate::values::types::{ContentDigest, EnvVar};
 
@@ -34,17 +34,17 @@ pub struct Facts {
     /// What an interrupted event left.
     pub journal: Option<Journal>,
     /// Our own tags in the engine (`balehook/<name>:…`).
-    pub keeper_tags: Vec<String>,
+    pub retention_tags: Vec<String>,
     /// What we brought into the engine for each of them.
-    pub brought: Vec<Brought>,
+    pub imported: Vec<ImportedReferences>,
     /// What handing ports over needs to know; `None` where nothing is handed over.
-    pub handover: Option<HandoverFacts>,
+    pub ports: Option<PortsFacts>,
     /// The swarm, in swarm mode.
     pub swarm: Option<swarm::facts::SwarmFacts>,
     /// A Compose project, in its mode.
     pub compose: Option<ComposeFacts>,
     /// What could not be looked up. A run ends here; a dry run goes on where it may be assumed.
-    pub failures: Vec<LookFailure>,
+    pub failures: Vec<ObserveFailure>,
 }
 
 impl Facts {
@@ -61,9 +61,9 @@ impl Facts {
             networks_missing: Vec::new(),
             releases: store.releases(),
             journal: store.journal(),
-            keeper_tags: Vec::new(),
-            brought: store.brought(),
-            handover: None,
+            retention_tags: Vec::new(),
+            imported: store.imported(),
+            ports: None,
             swarm: None,
             compose: None,
             failures: Vec::new(),

@@ -5,24 +5,24 @@ use crate::deploy::plan::{Action, Plan};
 use crate::engine::facts::EngineFacts;
 use crate::error::{Failure, Kind};
 use crate::images::facts::{ImageFacts, Room};
-use crate::images::operation::Bring;
+use crate::images::operation::Import;
 use crate::modes::facts::Facts;
-use crate::modes::operation::Step;
+use crate::modes::operation::Operation;
 use crate::values::pin::ImagePin;
 use crate::values::types::Name;
 
 /// Brings an image in where the engine lacks it, and gives it the tag of ours that keeps it.
-pub fn bring(plan: &mut Plan, name: &Name, need: &ImageNeed, facts: &Facts, image: &ImageFacts) {
+pub fn import(plan: &mut Plan, name: &Name, need: &ImageNeed, facts: &Facts, image: &ImageFacts) {
     if plan.sources.iter().any(|source| *source.image() == image.pin) {
         return;
     }
-    let bring = match &need.source {
-        ImageSource::Registry(reference) => Bring::Pull {
+    let import = match &need.source {
+        ImageSource::Registry(reference) => Import::Pull {
             image: image.pin.clone(),
             registry: reference.registry().to_owned(),
             platform: need.platform.clone(),
         },
-        ImageSource::Archive { location, .. } => Bring::Load {
+        ImageSource::Archive { location, .. } => Import::Load {
             image: image.pin.clone(),
             archive: location.clone(),
             platform: need.platform.clone(),
@@ -30,13 +30,13 @@ pub fn bring(plan: &mut Plan, name: &Name, need: &ImageNeed, facts: &Facts, imag
             missing: image.missing,
         },
     };
-    plan.sources.push(bring.clone());
+    plan.sources.push(import.clone());
     if !image.present {
-        plan.actions.push(Action::required(Step::Bring(bring)));
+        plan.actions.push(Action::required(Operation::Import(import)));
     }
-    let tag = image.pin.keeper_tag(name);
-    if !facts.keeper_tags.contains(&tag) {
-        plan.actions.push(Action::required(Step::Keep { image: image.pin.clone(), tag }));
+    let tag = image.pin.retention_tag(name);
+    if !facts.retention_tags.contains(&tag) {
+        plan.actions.push(Action::required(Operation::Retain { image: image.pin.clone(), tag }));
     }
 }
 
@@ -66,13 +66,13 @@ pub fn prune(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[
 fn prune_to(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&ImagePin], earlier: usize) {
     let kept = facts.releases.iter().take(earlier).flat_map(|release| release.images());
     let kept: Vec<String> =
-        kept.chain(wanted.iter().copied()).map(|image| image.keeper_tag(&deployment.name)).collect();
-    let needed: Vec<&String> = kept.iter().flat_map(|tag| brought_for(facts, tag)).collect();
-    for tag in facts.keeper_tags.iter().filter(|tag| !kept.contains(tag)) {
-        let references = brought_for(facts, tag)
+        kept.chain(wanted.iter().copied()).map(|image| image.retention_tag(&deployment.name)).collect();
+    let needed: Vec<&String> = kept.iter().flat_map(|tag| imported_for(facts, tag)).collect();
+    for tag in facts.retention_tags.iter().filter(|tag| !kept.contains(tag)) {
+        let references = imported_for(facts, tag)
             .filter(|reference| !needed.contains(reference) && !wanted.iter().any(|image| is_of(image, reference)));
         for reference in references.chain([tag]) {
-            let action = Action::best_effort(Step::Untag { reference: reference.clone() });
+            let action = Action::best_effort(Operation::Untag { reference: reference.clone() });
             if !plan.actions.contains(&action) {
                 plan.actions.push(action);
             }
@@ -80,8 +80,8 @@ fn prune_to(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&
     }
 }
 
-fn brought_for<'a>(facts: &'a Facts, tag: &'a str) -> impl Iterator<Item = &'a String> {
-    facts.brought.iter().filter(move |brought| brought.tag == tag).flat_map(|brought| &brought.references)
+fn imported_for<'a>(facts: &'a Facts, tag: &'a str) -> impl Iterator<Item = &'a String> {
+    facts.imported.iter().filter(move |imported| imported.tag == tag).flat_map(|imported| &imported.references)
 }
 
 fn is_of(pin: &ImagePin, reference: &str) -> bool {

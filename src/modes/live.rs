@@ -13,20 +13,20 @@ use crate::engine::logs::{log_tail, published};
 use crate::engine::request::{ContainerSpec, Target};
 use crate::engine::{Engine, address, refused, status};
 use crate::error::{Failure, Kind};
-use crate::health::check::Proof;
+use crate::health::check::HealthCheck;
 use crate::images::credentials::CredentialSettings;
 use crate::images::import::{FromArchive, Loaded};
-use crate::images::operation::Bring;
+use crate::images::operation::Import;
 use crate::images::pull;
 use crate::images::source::Archives;
-use crate::modes::compose::operation::ComposeStep;
-use crate::modes::swarm::operation::{Converge, SwarmStep};
+use crate::modes::compose::operation::ComposeOperation;
+use crate::modes::swarm::operation::{RolloutCheck, SwarmOperation};
 use crate::modes::swarm::run_once;
 use crate::modes::{compose, swarm};
-use crate::ports::operation::HandoverStep;
+use crate::ports::operation::PortsOperation;
 use crate::tasks::command;
 use crate::tasks::command::Group;
-use crate::tasks::operation::TaskStep;
+use crate::tasks::operation::TaskOperation;
 use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::values::names::new_name;
 use crate::values::pin::ImagePin;
@@ -50,7 +50,7 @@ pub struct LiveHost {
     /// The hook's variables, for the commands of tasks.
     pub env: HookEnv,
     /// How each image would be brought in once more.
-    pub sources: Vec<Bring>,
+    pub sources: Vec<Import>,
     created: Option<String>,
     loaded: Vec<(ImagePin, String)>,
     /// The command of a task that runs, or was left running when the plan had to stop.
@@ -124,7 +124,7 @@ impl LiveHost {
     /// Whether an image is back without which no container could be created.
     async fn is_back<T>(&mut self, image: &ImagePin, created: &Result<T, Failure>) -> Result<bool, Failure> {
         match created {
-            Err(lost) if lost.kind == Kind::Image => self.mend(image).await,
+            Err(lost) if lost.kind == Kind::Image => self.reimport(image).await,
             _ => Ok(false),
         }
     }
@@ -132,7 +132,7 @@ impl LiveHost {
     /// Brings an image in once more where it is gone, or layers of it are. Returns whether it did.
     ///
     /// Removing an image takes layers along that one which came in at the same moment shares with it (containerd's store).
-    pub(crate) async fn mend(&mut self, image: &ImagePin) -> Result<bool, Failure> {
+    pub(crate) async fn reimport(&mut self, image: &ImagePin) -> Result<bool, Failure> {
         let source = self.sources.iter().find(|source| source.image() == image).cloned();
         let Some(source) = source else { return Ok(false) };
         let found = self.engine.find(image, &self.name).await?.and_then(|image| image.id);
@@ -142,15 +142,15 @@ impl LiveHost {
         };
         let Some(lost) = lost else { return Ok(false) };
         tracing::warn!(image = image.describe(), lost, "the image is brought in once more");
-        self.bring(&source).await?;
+        self.import(&source).await?;
         Ok(true)
     }
 
     /// The same of all images of the deployment.
-    pub(crate) async fn mend_all(&mut self) -> Result<bool, Failure> {
+    pub(crate) async fn reimport_all(&mut self) -> Result<bool, Failure> {
         let mut any = false;
         for source in self.sources.clone() {
-            any |= self.mend(source.image()).await?;
+            any |= self.reimport(source.image()).await?;
         }
         Ok(any)
     }
@@ -169,15 +169,15 @@ impl LiveHost {
 }
 
 impl Host for LiveHost {
-    async fn bring(&mut self, bring: &Bring) -> Result<Vec<String>, Failure> {
-        match bring {
-            Bring::Pull { image, registry, platform } => {
+    async fn import(&mut self, import: &Import) -> Result<Vec<String>, Failure> {
+        match import {
+            Import::Pull { image, registry, platform } => {
                 let pinned = image.argument();
                 pull::pull(&self.engine, registry, &pinned, platform.as_deref(), &self.credentials).await?;
                 self.image_id(image).await?;
                 Ok(vec![pinned])
             }
-            Bring::Load { image, archive, platform, .. } => {
+            Import::Load { image, archive, platform, .. } => {
                 let from = FromArchive { engine: &self.engine, archives: &self.archives, name: &self.name, pin: image };
                 let Loaded { id, references } = from.load(archive, platform.as_deref()).await?;
                 tracing::info!(%archive, id, "loaded");
@@ -231,28 +231,28 @@ impl Host for LiveHost {
         done_already(started, &[304]).map_err(|error| refused(&format!("cannot start {container}"), &error))
     }
 
-    async fn prove(&mut self, container: &Target, proof: &Proof) -> Result<(), Failure> {
-        health::prove(&self.engine, &container.name, self.at(container), proof).await
+    async fn check_health(&mut self, container: &Target, health_check: &HealthCheck) -> Result<(), Failure> {
+        health::check_health(&self.engine, &container.name, self.at(container), health_check).await
     }
 
     async fn record(&mut self, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure> {
         if release.compose.is_some() {
             let observed = compose::perform::observe(&self.engine, &container.name).await?;
-            return self.store.add_release(&Release { observed, ..release.clone() }, self.keep);
+            return self.store.save_release(&Release { observed, ..release.clone() }, self.keep);
         }
         let seen = self.engine.inspect(self.at(container)).await?.unwrap_or_default();
         let labels = seen.config.and_then(|config| config.labels).unwrap_or_default();
-        let handed = labels.get(LABEL_PORTS).map(|ports| ports.split(' ').map(str::to_owned).collect());
+        let switched = labels.get(LABEL_PORTS).map(|ports| ports.split(' ').map(str::to_owned).collect());
         let ports = seen.network_settings.and_then(|settings| settings.ports).unwrap_or_default();
         let observed = Observed {
             at: jiff::Timestamp::now().to_string(),
             container: seen.id.unwrap_or_default(),
             image_id: seen.image.unwrap_or_default(),
-            ports: handed.unwrap_or_else(|| published(&ports)),
+            ports: switched.unwrap_or_else(|| published(&ports)),
             running: Vec::new(),
             down_ms: down.and_then(|down| u64::try_from(down.as_millis()).ok()),
         };
-        self.store.add_release(&Release { observed, ..release.clone() }, self.keep)
+        self.store.save_release(&Release { observed, ..release.clone() }, self.keep)
     }
 
     async fn remove(&mut self, container: &Target, volumes: bool) -> Result<(), Failure> {
@@ -262,15 +262,15 @@ impl Host for LiveHost {
         done_already(removed, &[404, 409]).map_err(|error| refused(&format!("cannot remove {container}"), &error))
     }
 
-    async fn handover(&mut self, step: &HandoverStep) -> Result<(), Failure> {
+    async fn ports(&mut self, step: &PortsOperation) -> Result<(), Failure> {
         let state_dir = self.state_dir();
         match step {
-            HandoverStep::Network(network) => ports::create_network(&self.engine, state_dir, network).await,
-            HandoverStep::Switch { name, to, network } => {
+            PortsOperation::Network(network) => ports::create_network(&self.engine, state_dir, network).await,
+            PortsOperation::Switch { name, to, network } => {
                 ports::lead(&self.engine, state_dir, network, name, Some(to)).await
             }
-            HandoverStep::Close { name, network } => ports::lead(&self.engine, state_dir, network, name, None).await,
-            HandoverStep::Drain { time, .. } => {
+            PortsOperation::Close { name, network } => ports::lead(&self.engine, state_dir, network, name, None).await,
+            PortsOperation::Drain { time, .. } => {
                 tokio::time::sleep(*time).await;
                 Ok(())
             }
@@ -281,36 +281,36 @@ impl Host for LiveHost {
         self.engine.untag(reference).await
     }
 
-    async fn swarm(&mut self, step: &SwarmStep) -> Result<Vec<String>, Failure> {
+    async fn swarm(&mut self, step: &SwarmOperation) -> Result<Vec<String>, Failure> {
         swarm::perform::perform(self, step).await
     }
 
-    async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure> {
+    async fn compose(&mut self, step: &ComposeOperation) -> Result<(), Failure> {
         compose::perform::perform(self, step).await
     }
 
-    async fn task(&mut self, step: &TaskStep) -> Result<Vec<String>, Failure> {
+    async fn task(&mut self, step: &TaskOperation) -> Result<Vec<String>, Failure> {
         match step {
-            TaskStep::Swarm(task) => return run_once::run(self, task).await,
-            TaskStep::Abandon(claim) => run_once::abandon(self, claim).await,
-            TaskStep::Clear { kind, name, id } => run_once::clear(self, *kind, name, id).await,
-            TaskStep::Container { name, spec, timeout } => {
+            TaskOperation::Swarm(task) => return run_once::run(self, task).await,
+            TaskOperation::Abandon(task_lock) => run_once::abandon(self, task_lock).await,
+            TaskOperation::Clear { kind, name, id } => run_once::clear(self, *kind, name, id).await,
+            TaskOperation::Container { name, spec, timeout } => {
                 let done = self.run_task(name, spec, *timeout).await;
                 match self.is_back(&spec.image, &done).await? {
                     true => self.run_task(name, spec, *timeout).await,
                     false => done,
                 }
             }
-            TaskStep::Command { name, command, timeout } => {
+            TaskOperation::Command { name, command, timeout } => {
                 command::command(&mut self.under_way, name, command, &self.env, *timeout).await
             }
-            TaskStep::Compose(task) => compose::perform::run_task(self, task).await,
-            TaskStep::Remove { container } => {
+            TaskOperation::Compose(task) => compose::perform::run_task(self, task).await,
+            TaskOperation::Remove { container } => {
                 let engine = &self.engine;
                 self.creation.settle(async || Ok(engine.inspect(container).await?.is_some())).await?;
                 engine.remove(container).await
             }
-            TaskStep::End { name } => {
+            TaskOperation::End { name } => {
                 if let Some(group) = self.under_way.take() {
                     group.end(&mut tasks::Output::new(name)).await;
                 }
@@ -324,7 +324,7 @@ impl Host for LiveHost {
         log_tail(&self.engine, self.at(container)).await
     }
 
-    async fn waiting(&mut self, wanted: &Converge) -> Vec<String> {
+    async fn waiting(&mut self, wanted: &RolloutCheck) -> Vec<String> {
         swarm::perform::waiting(&self.engine, wanted).await
     }
 }

@@ -14,7 +14,7 @@ pub mod swarm;
 pub mod tasks;
 
 use crate::config::{Deployment, Mode};
-use crate::deploy::origin::Asker;
+use crate::deploy::origin::Origin;
 use crate::deploy::plan::Plan;
 use crate::error::Failure;
 use crate::modes::facts::Facts;
@@ -25,10 +25,10 @@ use crate::values::types::LifecycleEvent;
 /// # Errors
 /// What can be known to fail before anything is touched: an image for another processor, a host port that somebody
 /// else has, a network that is missing, an option that the engine is too old for.
-pub fn plan(event: LifecycleEvent, deployment: &Deployment, asker: &Asker, facts: &Facts) -> Result<Plan, Failure> {
+pub fn plan(event: LifecycleEvent, deployment: &Deployment, origin: &Origin, facts: &Facts) -> Result<Plan, Failure> {
     match &deployment.mode {
-        Mode::Container(container) => container::plan::plan(event, deployment, container, asker, facts),
-        Mode::Swarm(swarm) => swarm::plan::plan(event, deployment, swarm, asker, facts),
-        Mode::Compose(compose) => compose::plan::plan(event, deployment, compose, asker, facts),
+        Mode::Container(container) => container::plan::plan(event, deployment, container, origin, facts),
+        Mode::Swarm(swarm) => swarm::plan::plan(event, deployment, swarm, origin, facts),
+        Mode::Compose(compose) => compose::plan::plan(event, deployment, compose, origin, facts),
     }
 }

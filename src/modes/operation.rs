@@ -8,25 +8,25 @@ use serde::Serialize;
 use crate::config::{ArchiveLocation, Probe};
 use crate::deploy::state::Release;
 use crate::engine::request::{ContainerSpec, Target};
-use crate::health::check::{Proof, SETTLE};
+use crate::health::check::{HealthCheck, SETTLE};
 use crate::images::delta::Missing;
-use crate::images::operation::Bring;
-use crate::modes::compose::operation::ComposeStep;
+use crate::images::operation::Import;
+use crate::modes::compose::operation::ComposeOperation;
 use crate::modes::container::run_line;
-use crate::modes::swarm::operation::SwarmStep;
-use crate::ports::operation::HandoverStep;
-use crate::tasks::operation::TaskStep;
+use crate::modes::swarm::operation::SwarmOperation;
+use crate::ports::operation::PortsOperation;
+use crate::tasks::operation::TaskOperation;
 use crate::values::pin::ImagePin;
 use crate::values::text::megabytes;
 
 /// One step. Its `Display` is what is printed; the same values are what the host is given.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
-pub enum Step {
+pub enum Operation {
     /// Bring an image into the engine.
-    Bring(Bring),
+    Import(Import),
     /// Give the image a tag of ours, so that it is kept.
-    Keep {
+    Retain {
         /// The image.
         image: ImagePin,
         /// `balehook/<name>:<digits>`.
@@ -59,14 +59,14 @@ pub enum Step {
         container: Target,
     },
     /// Wait until it is proven.
-    Prove {
+    CheckHealth {
         /// Which.
         container: Target,
         /// How.
-        proof: Proof,
+        health_check: HealthCheck,
     },
     /// Record the release: from here on the new container is the one that stays.
-    Record {
+    SaveRelease {
         /// The container that was proven.
         container: Target,
         /// The record; what was observed is filled in when it is written.
@@ -80,18 +80,18 @@ pub enum Step {
         volumes: bool,
     },
     /// Hand host ports over in the kernel.
-    Handover(HandoverStep),
+    StartFirst(PortsOperation),
     /// Anything with a Compose project.
-    Compose(ComposeStep),
+    Compose(ComposeOperation),
     /// Take a reference off an image; the engine drops the image with the last one.
     Untag {
         /// The reference.
         reference: String,
     },
     /// A step in a swarm.
-    Swarm(SwarmStep),
+    Swarm(SwarmOperation),
     /// A task of a person's before or after the deployment.
-    Task(TaskStep),
+    Task(TaskOperation),
 }
 
 impl ContainerSpec {
@@ -101,14 +101,14 @@ impl ContainerSpec {
     }
 }
 
-impl Step {
+impl Operation {
     /// Whether it changes what runs or what the engine holds.
     pub const fn is_change(&self) -> bool {
         match self {
-            Self::Prove { .. } | Self::Record { .. } | Self::Keep { .. } => false,
-            Self::Handover(step) => step.is_change(),
+            Self::CheckHealth { .. } | Self::SaveRelease { .. } | Self::Retain { .. } => false,
+            Self::StartFirst(step) => step.is_change(),
             Self::Compose(step) => step.is_change(),
-            Self::Bring(_)
+            Self::Import(_)
             | Self::Create(_)
             | Self::Stop { .. }
             | Self::Kill { .. }
@@ -123,7 +123,7 @@ impl Step {
 
     /// Whether it puts the release on record: from here on nothing is undone.
     pub const fn is_record(&self) -> bool {
-        matches!(self, Self::Record { .. } | Self::Swarm(SwarmStep::Record { .. }))
+        matches!(self, Self::SaveRelease { .. } | Self::Swarm(SwarmOperation::SaveRelease { .. }))
     }
 
     /// One short line for the console: a created container without its options.
@@ -138,16 +138,21 @@ impl Step {
     }
 
     /// Whether it proves what was started.
-    pub const fn is_proof(&self) -> bool {
+    pub const fn is_health_check(&self) -> bool {
         matches!(
             self,
-            Self::Prove { .. } | Self::Compose(ComposeStep::Wait { .. }) | Self::Swarm(SwarmStep::Converge(_))
+            Self::CheckHealth { .. }
+                | Self::Compose(ComposeOperation::Wait { .. })
+                | Self::Swarm(SwarmOperation::RolloutCheck(_))
         )
     }
 
     /// Whether it touches what served before.
     pub const fn is_interruption(&self) -> bool {
-        matches!(self, Self::Stop { .. } | Self::Compose(ComposeStep::Up { .. }) | Self::Swarm(SwarmStep::Update(_)))
+        matches!(
+            self,
+            Self::Stop { .. } | Self::Compose(ComposeOperation::Up { .. }) | Self::Swarm(SwarmOperation::Update(_))
+        )
     }
 
     /// Whether it may take long: it is dropped when the plan must stop.
@@ -155,15 +160,18 @@ impl Step {
         let is_compose = matches!(
             self,
             Self::Compose(
-                ComposeStep::Up { .. } | ComposeStep::Wait { .. } | ComposeStep::Stop { .. } | ComposeStep::Down { .. }
+                ComposeOperation::Up { .. }
+                    | ComposeOperation::Wait { .. }
+                    | ComposeOperation::Stop { .. }
+                    | ComposeOperation::Down { .. }
             )
         );
-        let is_drain = matches!(self, Self::Handover(HandoverStep::Drain { .. }));
+        let is_drain = matches!(self, Self::StartFirst(PortsOperation::Drain { .. }));
         let is_swarm = matches!(self, Self::Swarm(step) if step.is_waiting());
         is_compose
             || is_drain
             || is_swarm
-            || matches!(self, Self::Bring(_) | Self::Stop { .. } | Self::Prove { .. } | Self::Task(_))
+            || matches!(self, Self::Import(_) | Self::Stop { .. } | Self::CheckHealth { .. } | Self::Task(_))
     }
 
     /// Whether what served before depends on it when it comes back.
@@ -173,24 +181,24 @@ impl Step {
             Self::Rename { .. }
                 | Self::Start { .. }
                 | Self::Compose(_)
-                | Self::Handover(_)
-                | Self::Swarm(SwarmStep::Rollback { .. })
+                | Self::StartFirst(_)
+                | Self::Swarm(SwarmOperation::Rollback { .. })
         )
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bring(bring) => write!(f, "{bring}"),
-            Self::Keep { image, tag } => write!(f, "docker tag {} {tag}", image.argument()),
+            Self::Import(import) => write!(f, "{import}"),
+            Self::Retain { image, tag } => write!(f, "docker tag {} {tag}", image.argument()),
             Self::Create(spec) => f.write_str(&run_line::create_line(spec)),
             Self::Stop { container, grace } => write!(f, "docker stop --time {} {container}", grace.as_secs()),
             Self::Kill { container } => write!(f, "docker kill {container}"),
             Self::Rename { container, to } => write!(f, "docker rename {container} {to}"),
             Self::Start { container } => write!(f, "docker start {container}"),
-            Self::Prove { container, proof } => write!(f, "prove {container}: {proof}"),
-            Self::Record { container, release } => {
+            Self::CheckHealth { container, health_check } => write!(f, "prove {container}: {health_check}"),
+            Self::SaveRelease { container, release } => {
                 let more = match release.more_images.len() {
                     0 => String::new(),
                     more => format!(" and {more} more"),
@@ -199,7 +207,7 @@ impl fmt::Display for Step {
             }
             Self::Remove { container, volumes: true } => write!(f, "docker rm --force --volumes {container}"),
             Self::Remove { container, volumes: false } => write!(f, "docker rm --force {container}"),
-            Self::Handover(step) => write!(f, "{step}"),
+            Self::StartFirst(step) => write!(f, "{step}"),
             Self::Compose(step) => write!(f, "{step}"),
             Self::Untag { reference } => write!(f, "docker rmi {reference}"),
             Self::Swarm(step) => write!(f, "{step}"),

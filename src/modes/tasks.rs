@@ -9,7 +9,7 @@ use bollard::models::{EndpointSettings, HealthConfig};
 
 use crate::config::task::{InContainer, OnHost, Task, Tasks, Work};
 use crate::config::{Container, Deployment, ImageNeed};
-use crate::deploy::origin::Asker;
+use crate::deploy::origin::Origin;
 use crate::deploy::plan::{Action, Plan};
 use crate::engine::request::{ContainerOptions, ContainerSpec};
 use crate::error::Failure;
@@ -17,14 +17,14 @@ use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::container::create;
 use crate::modes::facts::Facts;
-use crate::modes::operation::Step;
-use crate::tasks::operation::{HostCommand, TaskStep};
+use crate::modes::operation::Operation;
+use crate::tasks::operation::{HostCommand, TaskOperation};
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_TASK};
 use crate::values::types::{EnvVar, Name};
 
 /// The tasks of a deployment as steps.
 #[derive(Debug, Default)]
-pub struct Around {
+pub struct TaskActions {
     /// Before the old release is touched.
     pub before: Vec<Action>,
     /// When the new release is proven and not on record yet: up to the last that is required.
@@ -45,11 +45,11 @@ pub fn container_name(name: &Name, task: &Name) -> String {
 pub fn around(
     deployment: &Deployment,
     container: &Container,
-    asker: &Asker,
+    origin: &Origin,
     facts: &Facts,
     image: &ImageFacts,
-) -> Result<Around, Failure> {
-    Around::of(&deployment.tasks, |task, inside| {
+) -> Result<TaskActions, Failure> {
+    TaskActions::of(&deployment.tasks, |task, inside| {
         let of_service = inside.image.is_none();
         let image = match task.need() {
             Some(need) => facts.image(&need.key(&deployment.bundle_root))?,
@@ -58,7 +58,7 @@ pub fn around(
         let mut options = create::container_options(&container.service, facts.engine.yes().map(|engine| engine.api));
         beside(&mut options);
         run(&mut options, inside, of_service);
-        options.body.labels = Some(labels(deployment, asker, image, task));
+        options.body.labels = Some(labels(deployment, origin, image, task));
         let of_the_service = facts.environment.yes().map(Vec::as_slice).unwrap_or_default();
         let spec = ContainerSpec {
             name: container_name(&deployment.name, &task.name),
@@ -94,7 +94,7 @@ pub fn images<'a>(
     Ok(found)
 }
 
-impl Around {
+impl TaskActions {
     /// Their steps, in the file's order. `container` makes that of a task in a container.
     ///
     /// # Errors
@@ -121,22 +121,22 @@ impl Around {
 /// What killed deployments left of their tasks goes first: whoever holds the lock knows that nobody waits for it.
 pub fn remove_left(facts: &Facts) -> Vec<Action> {
     let each = facts.task_containers.iter();
-    each.map(|left| Action::best_effort(Step::Task(TaskStep::Remove { container: left.clone() }))).collect()
+    each.map(|left| Action::best_effort(Operation::Task(TaskOperation::Remove { container: left.clone() }))).collect()
 }
 
 /// A task in a container, and what undoes it while it runs.
 pub fn in_container(task: &Task, spec: ContainerSpec) -> Action {
-    let undo = Step::Task(TaskStep::Remove { container: spec.name.clone() });
+    let undo = Operation::Task(TaskOperation::Remove { container: spec.name.clone() });
     let (name, timeout) = (task.name.to_string(), task.timeout);
-    action(task, TaskStep::Container { name, spec: Box::new(spec), timeout }, undo)
+    action(task, TaskOperation::Container { name, spec: Box::new(spec), timeout }, undo)
 }
 
 /// A command on the host, and what undoes it while it runs.
 pub fn on_host(task: &Task, command: &OnHost) -> Action {
     let name = task.name.to_string();
     let command = host_command(task, command);
-    let step = TaskStep::Command { name: name.clone(), command, timeout: task.timeout };
-    action(task, step, Step::Task(TaskStep::End { name }))
+    let step = TaskOperation::Command { name: name.clone(), command, timeout: task.timeout };
+    action(task, step, Operation::Task(TaskOperation::End { name }))
 }
 
 pub(crate) fn host_command(task: &Task, command: &OnHost) -> HostCommand {
@@ -147,15 +147,15 @@ pub(crate) fn host_command(task: &Task, command: &OnHost) -> HostCommand {
     }
 }
 
-pub(crate) fn action(task: &Task, step: TaskStep, undo: Step) -> Action {
-    Action { step: Step::Task(step), undo: vec![undo], best_effort: !task.required }
+pub(crate) fn action(task: &Task, step: TaskOperation, undo: Operation) -> Action {
+    Action { step: Operation::Task(step), undo: vec![undo], best_effort: !task.required }
 }
 
-fn labels(deployment: &Deployment, asker: &Asker, image: &ImageFacts, task: &Task) -> HashMap<String, String> {
+fn labels(deployment: &Deployment, origin: &Origin, image: &ImageFacts, task: &Task) -> HashMap<String, String> {
     let labels = [
         (LABEL_NAME, deployment.name.to_string()),
-        (LABEL_DEPLOYMENT, asker.deployment.clone()),
-        (LABEL_REVISION, asker.revision.clone()),
+        (LABEL_DEPLOYMENT, origin.deployment.clone()),
+        (LABEL_REVISION, origin.revision.clone()),
         (LABEL_DIGEST, image.pin.identity().to_string()),
         (LABEL_TASK, task.name.to_string()),
     ];

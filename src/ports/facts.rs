@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What handing ports over needs to know of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HandoverFacts {
+pub struct PortsFacts {
     /// Our network.
     pub network: NetworkFacts,
     /// Whether the engine has it already.

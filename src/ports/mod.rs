@@ -23,7 +23,7 @@ use crate::error::{Failure, Kind};
 use crate::ports::facts::NetworkFacts;
 use crate::ports::operation::{NETWORK, gateway, ip_range};
 use crate::ports::rules::{Family, Route};
-use crate::values::forward::Handed;
+use crate::values::forward::SwitchedPorts;
 use crate::values::labels::LABEL_NAME;
 use crate::values::names::old_name;
 use crate::values::types::Name;
@@ -44,7 +44,7 @@ pub async fn lead(
     state_dir: &Path,
     network: &NetworkFacts,
     name: &str,
-    to: Option<&Handed>,
+    to: Option<&SwitchedPorts>,
 ) -> Result<(), Failure> {
     let _lock = lock(state_dir).await?;
     let mut routes = recorded(&engine.list().await?);
@@ -111,7 +111,7 @@ pub fn recorded(all: &[ContainerSummary]) -> Vec<Route> {
             };
             let is_known = all.iter().any(|other| engine::name_of(other) == name.as_str())
                 && engine::name_of(container) != name.as_str();
-            let Some(to) = Handed::from_labels(|key| label(container, key)) else { continue };
+            let Some(to) = SwitchedPorts::from_labels(|key| label(container, key)) else { continue };
             if engine::name_of(container) == wanted(&name) && !is_known {
                 routes.push(Route { name: name.to_string(), to });
             }
@@ -134,7 +134,7 @@ pub async fn create_alone(
 ) -> Result<String, Failure> {
     let _lock = lock(state_dir).await?;
     let all = engine.list().await?;
-    if let Some((theirs, _)) = others(&all, name.as_str()).find(|(_, handed)| handed.addresses() == at) {
+    if let Some((theirs, _)) = others(&all, name.as_str()).find(|(_, switched)| switched.addresses() == at) {
         let message = format!("{theirs} took the address {at} on network {NETWORK} in this moment");
         return Err(Failure::new(Kind::Container, message).next("deploy again").overtaken());
     }
@@ -142,11 +142,11 @@ pub async fn create_alone(
 }
 
 /// The other names whose ports are handed over, and where each of their containers is, running or not.
-fn others(all: &[ContainerSummary], name: &str) -> impl Iterator<Item = (String, Handed)> {
+fn others(all: &[ContainerSummary], name: &str) -> impl Iterator<Item = (String, SwitchedPorts)> {
     let others = all.iter().filter(move |other| label(other, LABEL_NAME).as_deref() != Some(name));
     others.filter_map(|other| {
         let theirs = label(other, LABEL_NAME).unwrap_or_else(|| engine::name_of(other));
-        Some((theirs, Handed::from_labels(|key| label(other, key))?))
+        Some((theirs, SwitchedPorts::from_labels(|key| label(other, key))?))
     })
 }
 

@@ -12,7 +12,7 @@ use crate::engine;
 use crate::engine::Engine;
 use crate::engine::facts::ContainerFacts;
 use crate::error::Failure;
-use crate::ports::facts::{HandoverFacts, NetworkFacts};
+use crate::ports::facts::{NetworkFacts, PortsFacts};
 use crate::ports::operation::{BRIDGE, GATEWAY_PRIORITY, NETWORK};
 use crate::ports::rules::{Family, Route};
 use crate::ports::tables;
@@ -31,7 +31,7 @@ const BAD_SUBNET: &str = "write an IPv4 subnet from /16 to /27, and behind a com
 type Subnet = (Ipv4Addr, u8);
 
 /// What is looked at.
-pub struct Look<'a> {
+pub struct Observer<'a> {
     /// The engine, where it answers.
     pub engine: Option<&'a Engine>,
     /// The engine's API version.
@@ -50,12 +50,12 @@ pub struct Look<'a> {
     pub patience: Duration,
 }
 
-impl Look<'_> {
+impl Observer<'_> {
     /// What there is; where nothing can be asked, what would be.
     ///
     /// # Errors
     /// [`crate::error::Kind::Engine`].
-    pub async fn facts(&self) -> Result<HandoverFacts, Failure> {
+    pub async fn facts(&self) -> Result<PortsFacts, Failure> {
         let found = match self.engine {
             Some(engine) => network(engine).await?,
             None => None,
@@ -79,7 +79,7 @@ impl Look<'_> {
                 (None, false)
             }
         };
-        Ok(HandoverFacts {
+        Ok(PortsFacts {
             taken: self.taken(seen.as_ref()),
             before_ours: self.before_ours().await,
             network,
@@ -102,10 +102,10 @@ impl Look<'_> {
             None => None,
         };
         let leads = |container: &&ContainerFacts| {
-            let Some(to) = container.handed.clone() else { return false };
+            let Some(to) = container.switched.clone() else { return false };
             let route = Route { name: self.name.to_owned(), to };
-            v4.lead_to(Family::V4, network, &route)
-                && v6.as_ref().is_none_or(|v6| v6.lead_to(Family::V6, network, &route))
+            v4.switch_to(Family::V4, network, &route)
+                && v6.as_ref().is_none_or(|v6| v6.switch_to(Family::V6, network, &route))
         };
         (self.ours.iter().find(leads).map(|container| container.id.clone()), is_open)
     }
@@ -113,7 +113,7 @@ impl Look<'_> {
     /// Addresses of other names' containers, running or not, and of whoever else is on our network.
     fn taken(&self, network: Option<&NetworkInspect>) -> Vec<Ipv4Addr> {
         let mut taken: Vec<Ipv4Addr> =
-            crate::ports::others(self.all, self.name).map(|(_, handed)| handed.address).collect();
+            crate::ports::others(self.all, self.name).map(|(_, switched)| switched.address).collect();
         let guests = network.and_then(|network| network.containers.as_ref()).into_iter().flatten();
         let guests = guests.filter(|(id, _)| !self.ours.iter().any(|ours| ours.id == **id));
         taken.extend(

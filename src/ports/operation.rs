@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::engine::request::Target;
 use crate::ports::facts::NetworkFacts;
-use crate::values::forward::{Handed, join};
+use crate::values::forward::{SwitchedPorts, join};
 
 /// The name of our network.
 pub const NETWORK: &str = "balehook";
@@ -21,8 +21,8 @@ pub const GATEWAY_PRIORITY: (u32, u32) = (1, 48);
 
 /// What handing ports over does to a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "handover", rename_all = "kebab-case")]
-pub enum HandoverStep {
+#[serde(tag = "ports", rename_all = "kebab-case")]
+pub enum PortsOperation {
     /// Create our network.
     Network(NetworkFacts),
     /// Write the rules of all names, those of `name` leading to a container. Nothing else in the tables is touched.
@@ -30,7 +30,7 @@ pub enum HandoverStep {
         /// The deployment's name.
         name: String,
         /// To where.
-        to: Handed,
+        to: SwitchedPorts,
         /// Our network.
         network: NetworkFacts,
     },
@@ -50,7 +50,7 @@ pub enum HandoverStep {
     },
 }
 
-impl HandoverStep {
+impl PortsOperation {
     /// Whether it changes what runs or what the kernel does.
     pub const fn is_change(&self) -> bool {
         match self {
@@ -60,7 +60,7 @@ impl HandoverStep {
     }
 }
 
-impl fmt::Display for HandoverStep {
+impl fmt::Display for PortsOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Network(network) => {

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::ports::facts::NetworkFacts;
-use crate::values::forward::{Forward, Handed};
+use crate::values::forward::{Forward, SwitchedPorts};
 
 /// Our chain, in `nat` and in `filter`.
 const CHAIN: &str = "BALEHOOK";
@@ -30,7 +30,7 @@ pub struct Route {
     /// The deployment's name.
     pub name: String,
     /// To where.
-    pub to: Handed,
+    pub to: SwitchedPorts,
 }
 
 /// Which of the kernel's two sets of tables.
@@ -106,7 +106,7 @@ impl Tables {
     }
 
     /// Whether the rules lead the ports of `route` to where it says, and no other of its name are there.
-    pub fn lead_to(&self, family: Family, network: &NetworkFacts, route: &Route) -> bool {
+    pub fn switch_to(&self, family: Family, network: &NetworkFacts, route: &Route) -> bool {
         let wanted = wanted(family, network, std::slice::from_ref(route), self);
         let [filter, nat] = &wanted;
         let own = nat.chains.iter().find(|chain| chain.name == CHAIN).map(|chain| &chain.rules[..]).unwrap_or_default();

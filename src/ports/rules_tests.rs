@@ -39,7 +39,7 @@ fn network() -> NetworkFacts {
 fn route(name: &str, number: u8, ports: &str) -> Route {
     let (address, address6) =
         (std::net::Ipv4Addr::new(198, 18, 200, number), format!("fd00:200::{number:x}").parse().ok());
-    Route { name: name.into(), to: Handed { address, address6, forwards: split(ports) } }
+    Route { name: name.into(), to: SwitchedPorts { address, address6, forwards: split(ports) } }
 }
 
 /// What `iptables-restore --noflush` makes of the tables: a model of the few verbs that are written.
@@ -122,12 +122,12 @@ fn a_jump_that_fell_behind_the_engines_is_put_before_it_again() {
     let jump = behind.nat.rules.iter().position(|rule| rule.starts_with("-A PREROUTING") && is_ours(rule)).unwrap();
     let jump = behind.nat.rules.remove(jump);
     behind.nat.rules.push(jump);
-    assert!(placed.lead_to(Family::V4, &network(), &routes[0]));
-    assert!(!behind.lead_to(Family::V4, &network(), &routes[0]));
+    assert!(placed.switch_to(Family::V4, &network(), &routes[0]));
+    assert!(!behind.switch_to(Family::V4, &network(), &routes[0]));
 
     let text = behind.transaction(Family::V4, &network(), &routes);
     assert!(text.contains("-D PREROUTING ") && text.contains("-I PREROUTING 1 "), "{text}");
-    assert!(restored(&behind, &text).lead_to(Family::V4, &network(), &routes[0]));
+    assert!(restored(&behind, &text).switch_to(Family::V4, &network(), &routes[0]));
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn any_routes() -> impl Strategy<Value = Vec<Route>> {
     proptest::collection::btree_map("[a-z][a-z0-9._-]{0,20}", one, 0..5).prop_map(|all| {
         let route = |(name, (_, number, forwards)): (String, (String, u8, Vec<Forward>))| {
             let address = std::net::Ipv4Addr::new(198, 18, 200, number);
-            Route { name, to: Handed { address, address6: None, forwards } }
+            Route { name, to: SwitchedPorts { address, address6: None, forwards } }
         };
         all.into_iter().map(route).collect()
     })
@@ -173,7 +173,7 @@ proptest! {
         let before = restored(&clean, &clean.transaction(Family::V4, &network, &before));
         let after = restored(&before, &before.transaction(Family::V4, &network, &routes));
         for route in &routes {
-            prop_assert!(after.lead_to(Family::V4, &network, route), "{}", route.name);
+            prop_assert!(after.switch_to(Family::V4, &network, route), "{}", route.name);
         }
         let others = |table: &Table| -> Vec<String> {
             let is_other = |rule: &&String| !rule.contains("BALEHOOK");

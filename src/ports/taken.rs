@@ -89,8 +89,8 @@ fn wanted(body: &ContainerCreateBody) -> Vec<HostPort> {
 
 /// What the engine publishes for a container, and what the kernel hands to it.
 fn published(container: &ContainerSummary) -> Vec<HostPort> {
-    let handed = label(container, LABEL_PORTS).map(|ports| split(&ports)).unwrap_or_default();
-    let handed = handed.into_iter().map(|forward| HostPort {
+    let switched = label(container, LABEL_PORTS).map(|ports| split(&ports)).unwrap_or_default();
+    let switched = switched.into_iter().map(|forward| HostPort {
         address: forward.address,
         port: forward.host,
         protocol: forward.protocol.to_string(),
@@ -100,7 +100,7 @@ fn published(container: &ContainerSummary) -> Vec<HostPort> {
         let protocol = port.typ.map(|protocol| protocol.to_string()).unwrap_or_else(|| "tcp".into());
         Some(HostPort { address: port.ip.as_deref().and_then(|ip| ip.parse().ok()), port: port.public_port?, protocol })
     });
-    by_engine.chain(handed).collect()
+    by_engine.chain(switched).collect()
 }
 
 /// Listening TCP and bound UDP sockets with their inodes.

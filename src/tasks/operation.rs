@@ -8,14 +8,14 @@ use serde::Serialize;
 use crate::engine::request::ContainerSpec;
 use crate::modes::compose::task::ComposeTask;
 use crate::modes::container::run_line::{quoted, run_line};
-use crate::modes::swarm::facts::LeftKind;
-use crate::modes::swarm::task::{Claim, SwarmTask};
+use crate::modes::swarm::facts::LeftoverKind;
+use crate::modes::swarm::task::{SwarmTask, TaskLock};
 use crate::values::types::EnvVar;
 
 /// One step of a task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "task", rename_all = "kebab-case")]
-pub enum TaskStep {
+pub enum TaskOperation {
     /// Create a container, run it to its end, and remove it.
     Container {
         /// The task's name.
@@ -39,11 +39,11 @@ pub enum TaskStep {
     /// Run a task once for the whole swarm: by the manager that claims it. The others wait for the same end.
     Swarm(Box<SwarmTask>),
     /// End a task of a swarm where this node runs it, and tell the others. Nothing to do when it has ended.
-    Abandon(Claim),
+    Abandon(TaskLock),
     /// Remove what a task has left in a swarm. Nothing to do when it is gone.
     Clear {
         /// What it is.
-        kind: LeftKind,
+        kind: LeftoverKind,
         /// Its name.
         name: String,
         /// Its ID.
@@ -72,7 +72,7 @@ pub struct HostCommand {
     pub environment: Vec<EnvVar>,
 }
 
-impl TaskStep {
+impl TaskOperation {
     /// One short line for the console: a container without its options.
     pub fn title(&self) -> String {
         match self {
@@ -91,7 +91,7 @@ impl TaskStep {
     }
 }
 
-impl fmt::Display for TaskStep {
+impl fmt::Display for TaskOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Container { spec, timeout, .. } => write!(f, "timeout {} {}", timeout.as_secs(), run_line(spec)),
@@ -101,9 +101,9 @@ impl fmt::Display for TaskStep {
                 write!(f, "timeout {} {}", task.timeout.as_secs(), words.join(" "))
             }
             Self::Swarm(task) => write!(f, "{task}"),
-            Self::Abandon(claim) => write!(f, "end task {} where this node runs it", claim.task),
-            Self::Clear { kind: LeftKind::Job, name, .. } => write!(f, "docker service rm {name}"),
-            Self::Clear { kind: LeftKind::Claim, name, .. } => write!(f, "docker config rm {name}"),
+            Self::Abandon(task_lock) => write!(f, "end task {} where this node runs it", task_lock.task),
+            Self::Clear { kind: LeftoverKind::Job, name, .. } => write!(f, "docker service rm {name}"),
+            Self::Clear { kind: LeftoverKind::TaskLock, name, .. } => write!(f, "docker config rm {name}"),
             Self::Remove { container } => write!(f, "docker rm --force --volumes {container}"),
             Self::End { name } => write!(f, "kill task {name}"),
         }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::deploy::plan::Plan;
 use crate::error::Failure;
-use crate::modes::operation::Step;
+use crate::modes::operation::Operation;
 
 /// The version of the plan's JSON form.
 pub const FORMAT: u32 = 1;
@@ -22,11 +22,11 @@ pub fn plan(plan: &Plan) -> Value {
                 "best_effort": action.best_effort,
                 "undo": action.undo.iter().map(ToString::to_string).collect::<Vec<_>>(),
             });
-            if let Step::Create(spec) = &action.step {
+            if let Operation::Create(spec) = &action.step {
                 step["options"] = json!(spec.run_options());
                 step["changed_options"] = json!(plan.changed_options);
             }
-            if let Step::Compose(compose) = &action.step {
+            if let Operation::Compose(compose) = &action.step {
                 step["details"] = json!(compose.details());
             }
             step

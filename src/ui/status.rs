@@ -42,7 +42,7 @@ pub enum Ports {
     Published(#[serde(serialize_with = "as_ports")] Vec<String>),
     /// By the kernel: `docker ps` cannot show them.
     #[serde(rename = "kernel")]
-    Handed {
+    SwitchedPorts {
         /// As `80->8080/tcp`.
         ports: Vec<String>,
         /// The container's address on our network.
@@ -89,7 +89,7 @@ fn one(status: &Status) -> String {
 fn ports(ports: &Ports) -> String {
     match ports {
         Ports::Published(ports) => ports.join(" "),
-        Ports::Handed { ports, address, open } => {
+        Ports::SwitchedPorts { ports, address, open } => {
             let state = match open {
                 Some(true) => "handed over by the kernel",
                 Some(false) => "NOT handed over to it: `balehook resume` puts the rules right where it serves",
@@ -127,14 +127,15 @@ mod tests {
 
     #[test]
     fn a_person_sees_the_ports_that_docker_ps_cannot_show_and_whether_they_lead_there() {
-        let handed = |open| Ports::Handed { ports: vec!["80->8080/tcp".into()], address: "198.18.200.2".into(), open };
-        let text = text(&[web(handed(Some(true)))]);
+        let switched =
+            |open| Ports::SwitchedPorts { ports: vec!["80->8080/tcp".into()], address: "198.18.200.2".into(), open };
+        let text = text(&[web(switched(Some(true)))]);
         assert_eq!(
             text,
             "web: running, healthy since 2026-01-01T00:00:00Z\n  container  web (a1a1a1a1a1a1)\n  image      web:1\n  \
              ports      80->8080/tcp at 198.18.200.2 (handed over by the kernel)\n  deployment d-1\n"
         );
-        assert!(one(&web(handed(Some(false)))).contains("NOT handed over"));
+        assert!(one(&web(switched(Some(false)))).contains("NOT handed over"));
     }
 
     #[test]
@@ -144,8 +145,8 @@ mod tests {
             published["containers"][0]["ports"],
             serde_json::json!({"by": "engine", "ports": ["0.0.0.0:80->80/tcp"]})
         );
-        let handed = Ports::Handed { ports: vec![], address: "198.18.200.2".into(), open: Some(true) };
-        assert_eq!(json(&[web(handed)])["containers"][0]["ports"]["by"], "kernel");
+        let switched = Ports::SwitchedPorts { ports: vec![], address: "198.18.200.2".into(), open: Some(true) };
+        assert_eq!(json(&[web(switched)])["containers"][0]["ports"]["by"], "kernel");
         assert_eq!(text(&[]), "nothing is deployed\n");
     }
 }

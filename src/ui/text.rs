@@ -7,15 +7,15 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use crate::deploy::execute::{Done, Failed, Fate};
+use crate::deploy::execute::{Done, Failed, OldRelease};
 use crate::deploy::plan::Plan;
 use crate::deploy::state::Release;
 use crate::engine::facts::short_id;
 use crate::engine::request::Target;
 use crate::error::Failure;
 use crate::modes::compose;
-use crate::modes::operation::Step;
-use crate::modes::swarm::operation::SwarmStep;
+use crate::modes::operation::Operation;
+use crate::modes::swarm::operation::SwarmOperation;
 use crate::values::text::{printable, shorten};
 use crate::values::types::LifecycleEvent;
 
@@ -73,11 +73,11 @@ pub fn plan(plan: &Plan) -> String {
         let mark = if action.step.is_change() { '+' } else { ' ' };
         let _ = writeln!(out, "{mark} {:>width$}. {}", index + 1, action.step);
         match &action.step {
-            Step::Create(spec) => create_details(&mut out, plan, &spec.run_options()),
-            Step::Swarm(SwarmStep::Create(request) | SwarmStep::Update(request)) => {
+            Operation::Create(spec) => create_details(&mut out, plan, &spec.run_options()),
+            Operation::Swarm(SwarmOperation::Create(request) | SwarmOperation::Update(request)) => {
                 create_details(&mut out, plan, &request.options());
             }
-            Step::Compose(step) => step.details().iter().for_each(|line| {
+            Operation::Compose(step) => step.details().iter().for_each(|line| {
                 let _ = writeln!(out, "       {line}");
             }),
             _ => {}
@@ -105,7 +105,7 @@ fn create_details(out: &mut String, plan: &Plan, options: &[Vec<String>]) {
 
 /// The last line of an event that succeeded.
 pub fn succeeded(event: LifecycleEvent, plan: &Plan, release: Option<&Release>, done: &Done) -> String {
-    let proven = plan.actions.iter().any(|action| action.step.is_proof());
+    let proven = plan.actions.iter().any(|action| action.step.is_health_check());
     let Some(release) = release.filter(|_| proven) else {
         let what = if plan.actions.is_empty() { "nothing to do" } else { "done" };
         return format!("{event} of {}: {what}", plan.name);
@@ -115,7 +115,7 @@ pub fn succeeded(event: LifecycleEvent, plan: &Plan, release: Option<&Release>, 
     let ports = if ports.is_empty() { ports } else { format!(", {ports}") };
     let down = done.down.map(|down| format!(", down {} ms", down.as_millis())).unwrap_or_default();
     let what = match &release.compose {
-        Some(project) => format!("{} services of {}", project.proof.services.len(), release.deployment),
+        Some(project) => format!("{} services of {}", project.health_check.services.len(), release.deployment),
         None => release.image.describe(),
     };
     let runs = if release.compose.is_some() { "run" } else { "runs" };
@@ -165,16 +165,16 @@ fn last_that_fit(lines: &[String], mut room: usize) -> Vec<String> {
     kept
 }
 
-fn fate(name: &str, subject: &str, fate: &Fate) -> String {
+fn fate(name: &str, subject: &str, fate: &OldRelease) -> String {
     let of = |old: &Target| format!("{subject}: {} ({})", old.name, id(old.id.as_deref()));
     match fate {
-        Fate::None if subject == compose::plan::SUBJECT => {
+        OldRelease::None if subject == compose::plan::SUBJECT => {
             format!("{subject}: there was none; what was begun is taken down, so nothing serves as {name}")
         }
-        Fate::None => format!("{subject}: there was none, so nothing serves as {name}"),
-        Fate::Untouched(old) => format!("{} was not touched", of(old)),
-        Fate::Back(old, after) => format!("{} is back after {} ms", of(old), after.as_millis()),
-        Fate::Lost(old, why) => format!("{} could NOT be put back: {why}", of(old)),
+        OldRelease::None => format!("{subject}: there was none, so nothing serves as {name}"),
+        OldRelease::Untouched(old) => format!("{} was not touched", of(old)),
+        OldRelease::Back(old, after) => format!("{} is back after {} ms", of(old), after.as_millis()),
+        OldRelease::Lost(old, why) => format!("{} could NOT be put back: {why}", of(old)),
     }
 }
 
@@ -203,8 +203,8 @@ mod tests {
             number: 3,
             failure,
             subject: "old container",
-            old: Fate::None,
-            brought: Vec::new(),
+            old: OldRelease::None,
+            imported: Vec::new(),
         };
         let text = super::failed("ApplicationStart", "web", 9, &failed);
         assert!(text.len() <= 2000, "{} bytes", text.len());
@@ -221,8 +221,8 @@ mod tests {
             number: 6,
             failure,
             subject: "old container",
-            old: Fate::None,
-            brought: Vec::new(),
+            old: OldRelease::None,
+            imported: Vec::new(),
         };
         let text = super::failed("ApplicationStart", "web", 9, &failed);
         assert!(text.len() <= TAIL, "{} bytes", text.len());

@@ -11,7 +11,7 @@ use crate::values::types::Refused;
 
 /// What the kernel hands to a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Handed {
+pub struct SwitchedPorts {
     /// Its address on our network.
     pub address: Ipv4Addr,
     /// The same for IPv6, where the network has it.
@@ -20,7 +20,7 @@ pub struct Handed {
     pub forwards: Vec<Forward>,
 }
 
-impl Handed {
+impl SwitchedPorts {
     /// From the container's labels.
     pub fn from_labels(label: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let (addresses, ports) = (label(LABEL_ADDRESS)?, label(LABEL_PORTS)?);

@@ -83,8 +83,8 @@ impl ImagePin {
     }
 
     /// The tag of ours that keeps the image of a release from `docker image prune`.
-    pub fn keeper_tag(&self, name: &Name) -> String {
-        format!("{}:{}", keeper_repository(name), self.identity().short())
+    pub fn retention_tag(&self, name: &Name) -> String {
+        format!("{}:{}", retention_repository(name), self.identity().short())
     }
 }
 
@@ -94,7 +94,7 @@ fn short(digest: &ContentDigest) -> String {
 
 /// The repository of our own tags for the images of one name. A repository must be lower case and may not repeat
 /// separators, so that other names are hashed.
-pub fn keeper_repository(name: &Name) -> String {
+pub fn retention_repository(name: &Name) -> String {
     let text = name.as_str();
     let plain = text.split(['.', '_', '-']).all(|part| {
         !part.is_empty() && part.bytes().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())
@@ -113,9 +113,9 @@ mod tests {
     #[test]
     fn names_that_are_no_repository_get_a_hashed_one() {
         for name in ["Web", "a..b", "a-", "x__y"] {
-            let repository = keeper_repository(&name.parse().unwrap());
+            let repository = retention_repository(&name.parse().unwrap());
             assert!(repository.starts_with("balehook/n") && repository.len() == 22, "{name}: {repository}");
         }
-        assert_eq!(keeper_repository(&"web-1.api".parse().unwrap()), "balehook/web-1.api");
+        assert_eq!(retention_repository(&"web-1.api".parse().unwrap()), "balehook/web-1.api");
     }
 }

@@ -8,8 +8,8 @@ use balehook::config::ImageNeed;
 use balehook::config::ImageSource;
 use balehook::deploy::state::ComposeRelease;
 use balehook::deploy::state::Journal;
-use balehook::deploy::state::RecordedProof;
 use balehook::deploy::state::Release;
+use balehook::deploy::state::SavedHealth;
 use balehook::images::facts::ImageFacts;
 use balehook::modes::compose::project::ComposeFacts;
 use balehook::modes::compose::project::Generation;
@@ -137,7 +137,7 @@ fn release(id: &str, deployment: &str, version: &str) -> Release {
     Release {
         compose: Some(ComposeRelease {
             project: project(id, Generation::V2),
-            proof: RecordedProof { services, timeout_ms: 45_000 },
+            health_check: SavedHealth { services, timeout_ms: 45_000 },
         }),
         more_images: vec![pin(version)],
         image: db_pin(),
@@ -154,12 +154,12 @@ pub fn serving() -> Facts {
     let db = service("db").spec(&db_pin());
     compose.containers = vec![
         container("cron", "old", "registry.test:5443/team/web:1.4.1"),
-        container("db", db.as_str(), &db_pin().keeper_tag(&name)),
+        container("db", db.as_str(), &db_pin().retention_tag(&name)),
         container("web", "old", &pin("1.4.1").argument()),
     ];
     compose.copies = vec!["111111111111".into(), "222222222222".into()];
     facts.images[0].present = true;
-    facts.keeper_tags = vec![db_pin().keeper_tag(&name), pin("1.4.1").keeper_tag(&name)];
+    facts.retention_tags = vec![db_pin().retention_tag(&name), pin("1.4.1").retention_tag(&name)];
     facts.releases = vec![release("222222222222", "d-2", "1.4.1"), release("111111111111", "d-1", "1.4.0")];
     facts.containers = vec![scenes::container("web-web-1", "a1", "running")];
     facts

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use balehook::deploy::execute as exec;
-use balehook::deploy::execute::Fate;
+use balehook::deploy::execute::OldRelease;
 use balehook::deploy::execute::Stop;
 use balehook::deploy::execute::Watcher;
 use balehook::deploy::host::Host;
@@ -14,18 +14,18 @@ use balehook::engine::request::ContainerSpec;
 use balehook::engine::request::Target;
 use balehook::error::Failure;
 use balehook::error::Kind;
-use balehook::health::check::Proof;
-use balehook::images::operation::Bring;
-use balehook::modes::compose::operation::ComposeStep;
+use balehook::health::check::HealthCheck;
+use balehook::images::operation::Import;
+use balehook::modes::compose::operation::ComposeOperation;
 use balehook::modes::compose::project::Project;
-use balehook::modes::operation::Step;
-use balehook::modes::swarm::facts::LeftKind;
-use balehook::modes::swarm::operation::Converge;
-use balehook::modes::swarm::operation::SwarmStep;
+use balehook::modes::operation::Operation;
+use balehook::modes::swarm::facts::LeftoverKind;
+use balehook::modes::swarm::operation::RolloutCheck;
+use balehook::modes::swarm::operation::SwarmOperation;
 use balehook::modes::swarm::task::SwarmWork;
-use balehook::ports::operation::HandoverStep;
+use balehook::ports::operation::PortsOperation;
 use balehook::tasks::operation::HostCommand;
-use balehook::tasks::operation::TaskStep;
+use balehook::tasks::operation::TaskOperation;
 use balehook::values::pin::ImagePin;
 
 use crate::scenes;
@@ -61,18 +61,18 @@ fn argument(pin: &ImagePin) -> String {
 }
 
 impl Host for Scribe {
-    async fn bring(&mut self, bring: &Bring) -> Result<Vec<String>, Failure> {
-        let line = match bring {
-            Bring::Pull { image, platform: None, .. } => format!("docker pull {}", argument(image)),
-            Bring::Pull { image, platform: Some(platform), .. } => {
+    async fn import(&mut self, import: &Import) -> Result<Vec<String>, Failure> {
+        let line = match import {
+            Import::Pull { image, platform: None, .. } => format!("docker pull {}", argument(image)),
+            Import::Pull { image, platform: Some(platform), .. } => {
                 format!("docker pull --platform {platform} {}", argument(image))
             }
-            Bring::Load { archive, missing, .. } => {
+            Import::Load { archive, missing, .. } => {
                 let missing = missing.expect("the scenes know what is missing");
                 format!("load {archive} {}/{}", missing.layers, missing.of)
             }
         };
-        self.write(line).map(|()| vec![argument(bring.image())])
+        self.write(line).map(|()| vec![argument(import.image())])
     }
 
     async fn keep(&mut self, image: &ImagePin, tag: &str) -> Result<(), Failure> {
@@ -83,24 +83,24 @@ impl Host for Scribe {
         self.write(format!("docker create {}", request(spec)))
     }
 
-    async fn task(&mut self, step: &TaskStep) -> Result<Vec<String>, Failure> {
+    async fn task(&mut self, step: &TaskOperation) -> Result<Vec<String>, Failure> {
         let line = match step {
-            TaskStep::Container { spec, timeout, .. } => {
+            TaskOperation::Container { spec, timeout, .. } => {
                 format!("timeout {} docker run --rm {}", timeout.as_secs(), request(spec))
             }
-            TaskStep::Command { command, timeout, .. } => command_line(command, *timeout),
-            TaskStep::Swarm(task) => match &task.work {
+            TaskOperation::Command { command, timeout, .. } => command_line(command, *timeout),
+            TaskOperation::Swarm(task) => match &task.work {
                 SwarmWork::Command(command) => command_line(command, task.timeout),
                 SwarmWork::Job(job) => {
                     format!("timeout {}\u{1f}{}", task.timeout.as_secs(), crate::swarm::request(job))
                 }
             },
-            TaskStep::Abandon(claim) => format!("end task {} where this node runs it", claim.task),
-            TaskStep::Clear { kind: LeftKind::Job, name, .. } => format!("docker service rm {name}"),
-            TaskStep::Clear { kind: LeftKind::Claim, name, .. } => format!("docker config rm {name}"),
-            TaskStep::Compose(task) => format!("timeout {} {}", task.timeout.as_secs(), task.argv().join(" ")),
-            TaskStep::Remove { container } => format!("docker rm --force --volumes {container}"),
-            TaskStep::End { name } => format!("kill task {name}"),
+            TaskOperation::Abandon(task_lock) => format!("end task {} where this node runs it", task_lock.task),
+            TaskOperation::Clear { kind: LeftoverKind::Job, name, .. } => format!("docker service rm {name}"),
+            TaskOperation::Clear { kind: LeftoverKind::TaskLock, name, .. } => format!("docker config rm {name}"),
+            TaskOperation::Compose(task) => format!("timeout {} {}", task.timeout.as_secs(), task.argv().join(" ")),
+            TaskOperation::Remove { container } => format!("docker rm --force --volumes {container}"),
+            TaskOperation::End { name } => format!("kill task {name}"),
         };
         let hangs = self.hangs_at.is_some_and(|start| line.starts_with(start));
         self.write(line)?;
@@ -123,8 +123,11 @@ impl Host for Scribe {
         self.write(format!("docker start {}", container.name))
     }
 
-    async fn prove(&mut self, container: &Target, proof: &Proof) -> Result<(), Failure> {
-        self.write(format!("prove {}: {:?} {:?} {:?}", container.name, proof.probe, proof.timeout, proof.stable_for))
+    async fn check_health(&mut self, container: &Target, health_check: &HealthCheck) -> Result<(), Failure> {
+        self.write(format!(
+            "prove {}: {:?} {:?} {:?}",
+            container.name, health_check.probe, health_check.timeout, health_check.stable_for
+        ))
     }
 
     async fn record(&mut self, container: &Target, release: &Release, _: Option<Duration>) -> Result<(), Failure> {
@@ -136,9 +139,9 @@ impl Host for Scribe {
         self.write(format!("docker rm --force {volumes}{}", container.name))
     }
 
-    async fn handover(&mut self, step: &HandoverStep) -> Result<(), Failure> {
+    async fn ports(&mut self, step: &PortsOperation) -> Result<(), Failure> {
         self.write(match step {
-            HandoverStep::Network(network) => {
+            PortsOperation::Network(network) => {
                 let (first, prefix) = network.subnet;
                 let v6 = network.subnet6.map(|(first, prefix)| format!(" --ipv6 --subnet {first}/{prefix}"));
                 format!(
@@ -149,27 +152,27 @@ impl Host for Scribe {
                     network.bridge
                 )
             }
-            HandoverStep::Switch { name, to, .. } => {
+            PortsOperation::Switch { name, to, .. } => {
                 let ports: Vec<String> = to.forwards.iter().map(ToString::to_string).collect();
                 format!("hand {} of {name} to {}", ports.join(" "), to.address)
             }
-            HandoverStep::Close { name, .. } => format!("close the ports of {name}"),
-            HandoverStep::Drain { container, time } => {
+            PortsOperation::Close { name, .. } => format!("close the ports of {name}"),
+            PortsOperation::Drain { container, time } => {
                 format!("leave open connections with {} for {}s", container.name, time.as_secs())
             }
         })
     }
 
-    async fn compose(&mut self, step: &ComposeStep) -> Result<(), Failure> {
+    async fn compose(&mut self, step: &ComposeOperation) -> Result<(), Failure> {
         let place = |project: &Project| format!("{}/compose/{}", project.state.display(), project.id);
         let line = match step {
-            ComposeStep::Keep(copy) => format!("keep {} {}", copy.tree.folder.display(), place(&copy.project)),
-            ComposeStep::Place { project } => format!("lay out {}", place(project)),
-            ComposeStep::Up { .. } | ComposeStep::Stop { .. } | ComposeStep::Down { .. } => {
+            ComposeOperation::Retain(copy) => format!("keep {} {}", copy.tree.folder.display(), place(&copy.project)),
+            ComposeOperation::Place { project } => format!("lay out {}", place(project)),
+            ComposeOperation::Up { .. } | ComposeOperation::Stop { .. } | ComposeOperation::Down { .. } => {
                 step.argv().unwrap().join(" ")
             }
-            ComposeStep::Wait { name, proof } => format!("prove {name}: {:?}", proof.services),
-            ComposeStep::Forget { id, .. } => format!("forget {id}"),
+            ComposeOperation::Wait { name, health_check } => format!("prove {name}: {:?}", health_check.services),
+            ComposeOperation::Forget { id, .. } => format!("forget {id}"),
         };
         self.write(line)
     }
@@ -179,7 +182,7 @@ impl Host for Scribe {
     }
 
     /// Only the request that an engine would get is read here.
-    async fn swarm(&mut self, step: &SwarmStep) -> Result<Vec<String>, Failure> {
+    async fn swarm(&mut self, step: &SwarmOperation) -> Result<Vec<String>, Failure> {
         self.write(crate::swarm::received(step)).map(|()| Vec::new())
     }
 
@@ -187,7 +190,7 @@ impl Host for Scribe {
         vec![format!("log of {}", container.name)]
     }
 
-    async fn waiting(&mut self, wanted: &Converge) -> Vec<String> {
+    async fn waiting(&mut self, wanted: &RolloutCheck) -> Vec<String> {
         vec![format!("what {} waits for", wanted.service)]
     }
 }
@@ -237,24 +240,24 @@ pub fn leaves(path: &str, value: &serde_json::Value) -> Vec<(String, String)> {
 
 /// What the plan said while it ran.
 #[derive(Default)]
-pub struct Told {
+pub struct ConsoleProgress {
     pub begun: Vec<String>,
     pub undone: Vec<String>,
 }
 
-impl Watcher for Told {
-    fn begins(&mut self, _: usize, _: usize, step: &Step) {
+impl Watcher for ConsoleProgress {
+    fn begins(&mut self, _: usize, _: usize, step: &Operation) {
         self.begun.push(step.to_string());
     }
 
-    fn undoes(&mut self, step: &Step) {
+    fn undoes(&mut self, step: &Operation) {
         self.undone.push(step.to_string());
     }
 }
 
-pub fn run(plan: &Plan, host: &mut Scribe) -> (Told, Result<exec::Done, Box<exec::Failed>>) {
+pub fn run(plan: &Plan, host: &mut Scribe) -> (ConsoleProgress, Result<exec::Done, Box<exec::Failed>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut told = Told::default();
+    let mut told = ConsoleProgress::default();
     let outcome = runtime.block_on(exec::run(plan, host, &mut told, std::future::pending()));
     (told, outcome)
 }
@@ -356,7 +359,7 @@ fn whichever_step_fails_what_was_begun_is_undone_in_reverse_and_the_old_containe
         let (told, outcome) = run(&plan, &mut host);
         let failed = outcome.unwrap_err();
         assert_eq!(told.undone, undone, "{step}");
-        let is_back = matches!(failed.old, Fate::Back(..));
+        let is_back = matches!(failed.old, OldRelease::Back(..));
         assert_eq!(is_back, told.undone.iter().any(|line| line == "docker start web"), "{step}: {:?}", failed.old);
         assert!(!host.received.iter().any(|line| line.starts_with("record")), "{step}: nothing is recorded");
     }
@@ -378,12 +381,12 @@ fn whichever_step_of_a_project_fails_the_previous_one_comes_back_in_its_own_orde
     assert_eq!(undone(&serving, "keep").0, Vec::<String>::new());
     let (steps, old) = undone(&serving, up);
     assert_eq!(steps, ["lay", "/plugins/docker-compose", "prove"]);
-    assert!(matches!(old, Fate::Back(..)), "{old:?}");
+    assert!(matches!(old, OldRelease::Back(..)), "{old:?}");
     let (steps, old) = undone(&serving, "prove");
     assert_eq!(steps, ["lay", "/plugins/docker-compose", "prove"]);
-    assert!(matches!(old, Fate::Back(..)), "{old:?}");
+    assert!(matches!(old, OldRelease::Back(..)), "{old:?}");
     let (steps, old) = undone(&first, "prove");
-    assert_eq!((steps.as_slice(), old), (["/plugins/docker-compose".to_owned()].as_slice(), Fate::None));
+    assert_eq!((steps.as_slice(), old), (["/plugins/docker-compose".to_owned()].as_slice(), OldRelease::None));
 }
 
 #[test]
@@ -407,7 +410,7 @@ fn a_handover_that_fails_leads_the_ports_back_before_the_new_container_ends_and_
         let (told, outcome) = run(plan, &mut host);
         let failed = outcome.unwrap_err();
         assert_eq!(told.undone, undone, "{step}");
-        assert!(matches!(failed.old, Fate::Untouched(_)), "{step}: {:?}", failed.old);
+        assert!(matches!(failed.old, OldRelease::Untouched(_)), "{step}: {:?}", failed.old);
         assert!(!host.received.iter().any(|line| line.starts_with("docker stop")), "{step}");
     }
 }
@@ -423,7 +426,7 @@ fn an_undo_that_fails_is_said_and_the_rest_is_still_undone() {
 
     let failed = outcome.unwrap_err();
     assert_eq!(failed.failure.kind, Kind::Undo);
-    assert!(matches!(&failed.old, Fate::Lost(_, why) if why.contains("told to fail")), "{:?}", failed.old);
+    assert!(matches!(&failed.old, OldRelease::Lost(_, why) if why.contains("told to fail")), "{:?}", failed.old);
     assert!(told.undone.contains(&"docker start web".to_owned()), "{:?}", told.undone);
 }
 
@@ -442,11 +445,11 @@ fn after_the_record_nothing_fails_the_deployment_any_more() {
 fn a_deadline_that_is_up_already_stops_the_plan_before_its_first_step_and_undoes_only_that() {
     let plan = scenes::planned(balehook::values::types::LifecycleEvent::ApplicationStart, &scenes::serving());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (mut host, mut told) = (Scribe::default(), Told::default());
+    let (mut host, mut told) = (Scribe::default(), ConsoleProgress::default());
     let stop = std::future::ready(Stop::Deadline(Duration::from_secs(5)));
 
     let failed = runtime.block_on(exec::run(&plan, &mut host, &mut told, stop)).unwrap_err();
 
     assert_eq!((failed.failure.kind, failed.number), (Kind::Deadline, 1));
-    assert!(matches!(failed.old, Fate::Untouched(_)) && host.received.is_empty());
+    assert!(matches!(failed.old, OldRelease::Untouched(_)) && host.received.is_empty());
 }

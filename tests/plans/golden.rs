@@ -45,23 +45,24 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
     let refused = |change: &dyn Fn(&mut balehook::modes::facts::Facts)| {
         let mut facts = scenes::serving();
         change(&mut facts);
-        plan(LifecycleEvent::ApplicationStart, &scenes::deployment_of(&facts), &scenes::asker(), &facts).unwrap_err()
+        plan(LifecycleEvent::ApplicationStart, &scenes::deployment_of(&facts), &scenes::origin(), &facts).unwrap_err()
     };
     let arm = refused(&|facts| facts.images[0].architecture = Some("arm64".into()));
     assert_eq!((arm.kind, arm.message.contains("is built for arm64")), (Kind::Image, true));
     let network = refused(&|facts| facts.networks_missing = vec!["front".into()]);
-    let full = refused(&|facts| *facts = balehook::modes::facts::Facts { keeper_tags: Vec::new(), ..scenes::full() });
+    let full =
+        refused(&|facts| *facts = balehook::modes::facts::Facts { retention_tags: Vec::new(), ..scenes::full() });
     assert_eq!(full.message, "loading needs 10.2 MB in /var/lib/docker, 1.0 MB are free");
     assert_eq!((network.kind, network.message.as_str()), (Kind::Container, "network front does not exist"));
 }
 
 #[test]
 fn where_the_kernel_cannot_hand_the_ports_over_the_plan_says_why_and_never_falls_back_to_the_swap() {
-    let refused = |change: &dyn Fn(&mut balehook::ports::facts::HandoverFacts)| {
+    let refused = |change: &dyn Fn(&mut balehook::ports::facts::PortsFacts)| {
         let mut facts = scenes::handing();
-        change(facts.handover.as_mut().unwrap());
+        change(facts.ports.as_mut().unwrap());
         let deployment = scenes::read(&scenes::start_first(scenes::text_of(&facts)));
-        plan(LifecycleEvent::ApplicationStart, &deployment, &scenes::asker(), &facts).unwrap_err()
+        plan(LifecycleEvent::ApplicationStart, &deployment, &scenes::origin(), &facts).unwrap_err()
     };
     let rootless =
         refused(&|seen| seen.obstacle = Some(("the engine is rootless".into(), "use a rootful engine".into())));

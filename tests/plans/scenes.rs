@@ -8,9 +8,9 @@ use balehook::config::appspec::AppSpecText;
 use balehook::config::hook_env::HookEnv;
 use balehook::config::swarm::FileSource;
 use balehook::config::validate;
-use balehook::deploy::origin::Asker;
+use balehook::deploy::origin::Origin;
 use balehook::deploy::plan::Plan;
-use balehook::deploy::state::Brought;
+use balehook::deploy::state::ImportedReferences;
 use balehook::deploy::state::Journal;
 use balehook::deploy::state::Observed;
 use balehook::deploy::state::Release;
@@ -22,9 +22,9 @@ use balehook::images::facts::ImageFacts;
 use balehook::images::facts::Room;
 use balehook::modes::facts::Facts;
 use balehook::modes::plan;
-use balehook::ports::facts::HandoverFacts;
 use balehook::ports::facts::NetworkFacts;
-use balehook::values::forward::Handed;
+use balehook::ports::facts::PortsFacts;
+use balehook::values::forward::SwitchedPorts;
 use balehook::values::known::Known;
 use balehook::values::pin::ImagePin;
 use balehook::values::types::ContentDigest;
@@ -96,8 +96,8 @@ pub fn pin(version: &str) -> ImagePin {
     }
 }
 
-pub fn asker() -> Asker {
-    Asker { deployment: "d-NEW".into(), revision: "s3://revisions/web.zip".into(), source: "web".into() }
+pub fn origin() -> Origin {
+    Origin { deployment: "d-NEW".into(), revision: "s3://revisions/web.zip".into(), source: "web".into() }
 }
 
 /// An empty host with a 20.10 engine.
@@ -153,7 +153,7 @@ pub fn container(name: &str, id: &str, state: &str) -> ContainerFacts {
         stop_grace: Duration::from_secs(20),
         image: pin("1.4.1").argument(),
         service: None,
-        handed: None,
+        switched: None,
     }
 }
 
@@ -175,12 +175,12 @@ pub fn release(version: &str, deployment: &str, id: &str) -> Release {
 /// A host on which 1.4.1 runs, and 1.4.0 and 1.3.9 are remembered.
 pub fn serving() -> Facts {
     let name = "web".parse().unwrap();
-    let tag = |version: &str| pin(version).keeper_tag(&name);
+    let tag = |version: &str| pin(version).retention_tag(&name);
     Facts {
         containers: vec![container("web", "a1", "running")],
         releases: vec![release("1.4.1", "d-3", "a1"), release("1.4.0", "d-2", "b2")],
-        keeper_tags: vec![tag("1.4.1"), tag("1.4.0"), tag("1.3.9")],
-        brought: vec![Brought { tag: tag("1.3.9"), references: vec![pin("1.3.9").argument()] }],
+        retention_tags: vec![tag("1.4.1"), tag("1.4.0"), tag("1.3.9")],
+        imported: vec![ImportedReferences { tag: tag("1.3.9"), references: vec![pin("1.3.9").argument()] }],
         ..empty()
     }
 }
@@ -231,9 +231,9 @@ pub fn text_of(facts: &Facts) -> String {
 pub const START_FIRST: &str = "    update_config: {order: start-first, drain: 15s}\n";
 
 /// A host that can hand ports over; `behind`: the container that they lead to.
-pub fn kernel(exists: bool, behind: Option<&str>) -> HandoverFacts {
+pub fn kernel(exists: bool, behind: Option<&str>) -> PortsFacts {
     let subnet = ("198.18.200.0".parse().unwrap(), 24);
-    HandoverFacts {
+    PortsFacts {
         network: NetworkFacts { subnet, subnet6: None, bridge: "balehook0".into() },
         exists,
         taken: Vec::new(),
@@ -245,27 +245,28 @@ pub fn kernel(exists: bool, behind: Option<&str>) -> HandoverFacts {
 }
 
 /// A container to which the kernel hands the ports.
-pub fn handed(name: &str, id: &str, address: &str) -> ContainerFacts {
+pub fn switched(name: &str, id: &str, address: &str) -> ContainerFacts {
     let forwards = vec!["127.0.0.1:9000->9000/udp".parse().unwrap(), "80->8080/tcp".parse().unwrap()];
-    let handed = Handed { address: address.parse().unwrap(), address6: None, forwards };
-    ContainerFacts { handed: Some(handed), ..container(name, id, "running") }
+    let switched = SwitchedPorts { address: address.parse().unwrap(), address6: None, forwards };
+    ContainerFacts { switched: Some(switched), ..container(name, id, "running") }
 }
 
 /// A host on which 1.4.1 runs behind handed ports.
 pub fn handing() -> Facts {
-    let containers = vec![handed("web", "a1", "198.18.200.130")];
-    Facts { containers, handover: Some(kernel(true, Some("a1"))), ..serving() }
+    let containers = vec![switched("web", "a1", "198.18.200.130")];
+    Facts { containers, ports: Some(kernel(true, Some("a1"))), ..serving() }
 }
 
 /// The same where the tables were flushed.
 pub fn flushed() -> Facts {
-    Facts { handover: Some(kernel(true, None)), ..handing() }
+    Facts { ports: Some(kernel(true, None)), ..handing() }
 }
 
 /// A host on which a handover was cut off before the release was recorded.
 pub fn cut() -> Facts {
-    let containers = vec![handed("web.balehook-old", "a1", "198.18.200.130"), handed("web", "c3", "198.18.200.131")];
-    Facts { containers, handover: Some(kernel(true, Some("c3"))), journal: interrupted().journal, ..serving() }
+    let containers =
+        vec![switched("web.balehook-old", "a1", "198.18.200.130"), switched("web", "c3", "198.18.200.131")];
+    Facts { containers, ports: Some(kernel(true, Some("c3"))), journal: interrupted().journal, ..serving() }
 }
 
 /// A host on which a handover was cut off after that.
@@ -276,12 +277,12 @@ pub fn cut_late() -> Facts {
 }
 
 pub fn planned(event: LifecycleEvent, facts: &Facts) -> Plan {
-    plan(event, &deployment_of(facts), &asker(), facts).unwrap()
+    plan(event, &deployment_of(facts), &origin(), facts).unwrap()
 }
 
 /// The plan for the scenes' file after a change to it.
 pub fn planned_with(event: LifecycleEvent, facts: &Facts, change: impl Fn(String) -> String) -> Plan {
-    plan(event, &read(&change(text_of(facts))), &asker(), facts).unwrap()
+    plan(event, &read(&change(text_of(facts))), &origin(), facts).unwrap()
 }
 
 /// The scenes' file with the handover.
@@ -292,8 +293,8 @@ pub fn start_first(text: String) -> String {
 /// Every scene of the handover with its name and its plan.
 pub fn handovers() -> Vec<(&'static str, Plan)> {
     let (start, stop) = (LifecycleEvent::ApplicationStart, LifecycleEvent::ApplicationStop);
-    let fresh = Facts { handover: Some(kernel(false, None)), ..empty() };
-    let crossing = Facts { handover: Some(kernel(true, None)), ..serving() };
+    let fresh = Facts { ports: Some(kernel(false, None)), ..empty() };
+    let crossing = Facts { ports: Some(kernel(true, None)), ..serving() };
     vec![
         ("handover-first", planned_with(start, &fresh, start_first)),
         ("handover", planned_with(start, &handing(), start_first)),
@@ -309,7 +310,8 @@ pub fn handovers() -> Vec<(&'static str, Plan)> {
 
 /// The wanted image serves.
 fn validated() -> Facts {
-    let serving = ContainerFacts { digest: Some(digest("1.4.2").to_string()), ..handed("web", "a1", "198.18.200.130") };
+    let serving =
+        ContainerFacts { digest: Some(digest("1.4.2").to_string()), ..switched("web", "a1", "198.18.200.130") };
     Facts { containers: vec![serving], ..handing() }
 }
 

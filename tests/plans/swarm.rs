@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use balehook::config::swarm::FileKind;
 use balehook::error::Kind;
 use balehook::modes::facts::Facts;
-use balehook::modes::operation::Step;
+use balehook::modes::operation::Operation;
 use balehook::modes::plan;
 use balehook::modes::swarm::facts::LiveSpec;
 use balehook::modes::swarm::facts::Role;
 use balehook::modes::swarm::facts::ServiceFacts;
 use balehook::modes::swarm::facts::SwarmFacts;
 use balehook::modes::swarm::operation::ServiceRequest;
-use balehook::modes::swarm::operation::SwarmStep;
+use balehook::modes::swarm::operation::SwarmOperation;
 use balehook::ui::text;
 use balehook::values::known::Known;
 use balehook::values::types::LifecycleEvent;
@@ -78,7 +78,7 @@ pub fn facts(swarm: SwarmFacts) -> Facts {
 fn requested(facts: &Facts) -> Value {
     let planned = scenes::planned(ApplicationStart, facts);
     let request = planned.actions.iter().find_map(|action| match &action.step {
-        Step::Swarm(SwarmStep::Create(request)) => Some(request.clone()),
+        Operation::Swarm(SwarmOperation::Create(request)) => Some(request.clone()),
         _ => None,
     });
     let request = request.expect("the service is created");
@@ -96,7 +96,7 @@ pub fn serving(change: impl FnOnce(&mut Value)) -> Facts {
     let service = ServiceFacts { id: "service1".repeat(3), began: None, spec: LiveSpec::new(spec) };
     let mut facts = facts(SwarmFacts { service: Some(service), ..seen() });
     facts.images[0].present = true;
-    facts.keeper_tags = vec![scenes::pin("1.4.2").keeper_tag(&"web".parse().unwrap())];
+    facts.retention_tags = vec![scenes::pin("1.4.2").retention_tag(&"web".parse().unwrap())];
     facts
 }
 
@@ -141,25 +141,27 @@ pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
 }
 
 /// What a host is given, in words of its own making: of a request every value.
-pub fn received(step: &SwarmStep) -> String {
+pub fn received(step: &SwarmOperation) -> String {
     match step {
-        SwarmStep::Create(service) | SwarmStep::Update(service) => format!("request\u{1f}{}", request(service)),
-        SwarmStep::Ask(ask) => format!("request\u{1f}{}\u{1f}{}", ask.name, ask.image.argument()),
-        SwarmStep::Init => "docker swarm init".into(),
-        SwarmStep::Network { name } => format!("docker network create --driver overlay --attachable {name}"),
-        SwarmStep::File { kind, name, path, .. } => {
+        SwarmOperation::Create(service) | SwarmOperation::Update(service) => {
+            format!("request\u{1f}{}", request(service))
+        }
+        SwarmOperation::Ask(ask) => format!("request\u{1f}{}\u{1f}{}", ask.name, ask.image.argument()),
+        SwarmOperation::Init => "docker swarm init".into(),
+        SwarmOperation::Network { name } => format!("docker network create --driver overlay --attachable {name}"),
+        SwarmOperation::File { kind, name, path, .. } => {
             format!("docker {} create {name} {}", kind.as_str(), path.display())
         }
-        SwarmStep::Refresh { service, registry } => format!("request\u{1f}{service}\u{1f}{registry}"),
-        SwarmStep::Converge(wanted) => format!("request\u{1f}wait for {}", wanted.service),
-        SwarmStep::Probe { service, .. } => format!("prove {service}: "),
-        SwarmStep::Tasks { service, .. } => format!("request\u{1f}the tasks of {service}"),
-        SwarmStep::Record { service, release } => {
+        SwarmOperation::Refresh { service, registry } => format!("request\u{1f}{service}\u{1f}{registry}"),
+        SwarmOperation::RolloutCheck(wanted) => format!("request\u{1f}wait for {}", wanted.service),
+        SwarmOperation::Probe { service, .. } => format!("prove {service}: "),
+        SwarmOperation::Tasks { service, .. } => format!("request\u{1f}the tasks of {service}"),
+        SwarmOperation::SaveRelease { service, release } => {
             format!("record {service} {} {}", release.image.argument(), release.deployment)
         }
-        SwarmStep::Rollback { service, .. } => format!("docker service rollback {service}"),
-        SwarmStep::Remove { service, .. } => format!("docker service rm {service}"),
-        SwarmStep::Forget { kind, name } => format!("docker {} rm {name}", kind.as_str()),
+        SwarmOperation::Rollback { service, .. } => format!("docker service rollback {service}"),
+        SwarmOperation::Remove { service, .. } => format!("docker service rm {service}"),
+        SwarmOperation::Forget { kind, name } => format!("docker {} rm {name}", kind.as_str()),
     }
 }
 
@@ -193,7 +195,7 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
     let refused = |event, change: &dyn Fn(&mut SwarmFacts)| {
         let mut seen = seen();
         change(&mut seen);
-        plan(event, &scenes::deployment_text(APPSPEC), &scenes::asker(), &facts(seen)).unwrap_err()
+        plan(event, &scenes::deployment_text(APPSPEC), &scenes::origin(), &facts(seen)).unwrap_err()
     };
     let outside = refused(BeforeInstall, &|seen| seen.role = Role::Outside);
     assert_eq!((outside.kind, outside.message.as_str()), (Kind::Engine, "this host is in no swarm"));
@@ -209,12 +211,12 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
     let global = plan(
         ApplicationStart,
         &scenes::deployment_text(APPSPEC),
-        &scenes::asker(),
+        &scenes::origin(),
         &serving(|spec| spec["Mode"] = json!({ "Global": {} })),
     );
     assert_eq!(global.unwrap_err().message, "a swarm cannot change the mode of service web");
     let other =
-        plan(ValidateService, &scenes::deployment_text(APPSPEC), &scenes::asker(), &serving(older)).unwrap_err();
+        plan(ValidateService, &scenes::deployment_text(APPSPEC), &scenes::origin(), &serving(older)).unwrap_err();
     assert!(other.message.contains("not the wanted registry.test:5443/team/web:1.4.2"), "{}", other.message);
 }
 
@@ -222,10 +224,12 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
 fn a_service_that_is_as_wanted_is_not_written_but_for_the_token() {
     let planned = scenes::planned(ApplicationStart, &serving(earlier));
     assert!(!planned.has_changes());
-    let writes = |step: &Step| matches!(step, Step::Swarm(SwarmStep::Create(_) | SwarmStep::Update(_)));
+    let writes =
+        |step: &Operation| matches!(step, Operation::Swarm(SwarmOperation::Create(_) | SwarmOperation::Update(_)));
     assert!(!planned.actions.iter().any(|action| writes(&action.step)));
     let open = APPSPEC.replace("    command:", "    with_registry_auth: false\n    command:");
-    let without = plan(ApplicationStart, &scenes::deployment_text(&open), &scenes::asker(), &serving(earlier)).unwrap();
+    let without =
+        plan(ApplicationStart, &scenes::deployment_text(&open), &scenes::origin(), &serving(earlier)).unwrap();
     assert!(!text::plan(&without).contains("token"), "{}", text::plan(&without));
 }
 
@@ -234,7 +238,7 @@ fn the_number_of_tasks_set_by_hand_stays_where_the_file_says_none() {
     let scaled = serving(|spec| spec["Mode"]["Replicated"]["Replicas"] = 7.into());
     assert!(!scenes::planned(ApplicationStart, &scaled).has_changes());
     let said = APPSPEC.replace("    deploy:", "    deploy:\n      replicas: 2");
-    let planned = plan(ApplicationStart, &scenes::deployment_text(&said), &scenes::asker(), &scaled).unwrap();
+    let planned = plan(ApplicationStart, &scenes::deployment_text(&said), &scenes::origin(), &scaled).unwrap();
     assert!(text::plan(&planned).contains("--replicas 2  <- changed"), "{}", text::plan(&planned));
 }
 
@@ -242,6 +246,6 @@ fn the_number_of_tasks_set_by_hand_stays_where_the_file_says_none() {
 fn without_an_engine_the_plan_assumes_a_manager_and_says_so() {
     let blind = Facts { engine: Known::No("no socket".into()), swarm: Some(seen()), ..scenes::blind() };
     let printed =
-        text::plan(&plan(ApplicationStart, &scenes::deployment_text(APPSPEC), &scenes::asker(), &blind).unwrap());
+        text::plan(&plan(ApplicationStart, &scenes::deployment_text(APPSPEC), &scenes::origin(), &blind).unwrap());
     assert!(printed.contains("assumed that this host is a manager of a swarm without the service"), "{printed}");
 }

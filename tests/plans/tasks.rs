@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use balehook::config::Deployment;
 use balehook::deploy::execute as exec;
-use balehook::deploy::execute::Fate;
+use balehook::deploy::execute::OldRelease;
 use balehook::deploy::execute::Stop;
 use balehook::deploy::plan::Plan;
 use balehook::error::Failure;
 use balehook::error::Kind;
 use balehook::images::facts::ImageFacts;
 use balehook::modes::facts::Facts;
-use balehook::modes::operation::Step;
+use balehook::modes::operation::Operation;
 use balehook::modes::plan;
-use balehook::tasks::operation::TaskStep;
+use balehook::tasks::operation::TaskOperation;
 use balehook::ui::text;
 use balehook::values::pin::ImagePin;
 use balehook::values::types::LifecycleEvent;
 
-use crate::drift::{Scribe, Told, run, says};
+use crate::drift::{ConsoleProgress, Scribe, run, says};
 use crate::{compose, golden, scenes};
 
 const TASKS: &str = r#"
@@ -32,7 +32,7 @@ const TASKS: &str = r#"
 "#;
 
 fn planned(event: LifecycleEvent, facts: &Facts) -> Plan {
-    plan(event, &with_tasks(TASKS), &scenes::asker(), facts).unwrap()
+    plan(event, &with_tasks(TASKS), &scenes::origin(), facts).unwrap()
 }
 
 fn start(facts: &Facts) -> Plan {
@@ -76,7 +76,7 @@ const OF_A_PROJECT: &str = r#"
 fn of_a_project(tasks: &str, facts: &Facts) -> Result<Plan, Failure> {
     let deployment =
         scenes::read(&format!("{}{tasks}", compose::APPSPEC.trim_end()).replace("timeout: 300}", "timeout: 900}"));
-    plan(LifecycleEvent::ApplicationStart, &deployment, &scenes::asker(), facts)
+    plan(LifecycleEvent::ApplicationStart, &deployment, &scenes::origin(), facts)
 }
 
 /// A host on which a killed deployment left the container of a task.
@@ -84,9 +84,9 @@ fn left() -> Facts {
     Facts { task_containers: vec!["web.balehook-task-migrate".into()], ..scenes::serving() }
 }
 
-fn tasks_of(plan: &Plan) -> Vec<&TaskStep> {
+fn tasks_of(plan: &Plan) -> Vec<&TaskOperation> {
     let each = plan.actions.iter().filter_map(|action| match &action.step {
-        Step::Task(task) => Some(task),
+        Operation::Task(task) => Some(task),
         _ => None,
     });
     each.collect()
@@ -95,18 +95,22 @@ fn tasks_of(plan: &Plan) -> Vec<&TaskStep> {
 /// The plan with the release that it would put in place serving already.
 fn unchanged() -> Facts {
     let wanted = start(&scenes::serving()).actions.iter().find_map(|action| match &action.step {
-        Step::Create(spec) => spec.options.body.labels.as_ref()?.get("balehook.spec").cloned(),
+        Operation::Create(spec) => spec.options.body.labels.as_ref()?.get("balehook.spec").cloned(),
         _ => None,
     });
     let mut facts = scenes::serving();
     facts.containers[0].spec = wanted;
-    facts.keeper_tags.clear();
+    facts.retention_tags.clear();
     facts
 }
 
-pub fn run_until(plan: &Plan, host: &mut Scribe, stop: Stop) -> (Told, Result<exec::Done, Box<exec::Failed>>) {
+pub fn run_until(
+    plan: &Plan,
+    host: &mut Scribe,
+    stop: Stop,
+) -> (ConsoleProgress, Result<exec::Done, Box<exec::Failed>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut told = Told::default();
+    let mut told = ConsoleProgress::default();
     let outcome = runtime.block_on(exec::run(plan, host, &mut told, async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         stop
@@ -130,7 +134,7 @@ fn a_before_that_fails_ends_the_deployment_with_the_old_release_untouched() {
         let mut host = Scribe { fails_at: Some(at), ..Scribe::default() };
         let (told, outcome) = run(&start(&scenes::serving()), &mut host);
         let failed = outcome.unwrap_err();
-        assert!(matches!(failed.old, Fate::Untouched(_)), "{:?}", failed.old);
+        assert!(matches!(failed.old, OldRelease::Untouched(_)), "{:?}", failed.old);
         assert_eq!(told.undone, [undone, vec!["docker rm --force --volumes web.balehook-new"]].concat());
         assert!(!host.received.iter().any(|line| line.starts_with("docker stop")), "{:?}", host.received);
     }
@@ -141,7 +145,7 @@ fn a_required_after_that_fails_puts_the_old_release_back() {
     let mut host = Scribe { fails_at: Some(SMOKE), ..Scribe::default() };
     let (told, outcome) = run(&start(&scenes::serving()), &mut host);
     let failed = outcome.unwrap_err();
-    assert!(matches!(failed.old, Fate::Back(..)), "{:?}", failed.old);
+    assert!(matches!(failed.old, OldRelease::Back(..)), "{:?}", failed.old);
     assert!(told.undone.contains(&"docker start web".to_owned()), "{:?}", told.undone);
     assert!(!host.received.iter().any(|line| line.starts_with("record")), "{:?}", host.received);
     assert!(failed.step.starts_with("task smoke: ./scripts/smoke.sh --fast"), "{}", failed.step);
@@ -169,7 +173,7 @@ fn a_deadline_or_a_signal_during_a_task_ends_the_task_and_puts_the_old_release_b
             let failed = outcome.unwrap_err();
             assert!(matches!(failed.failure.kind, Kind::Interrupted | Kind::Deadline));
             assert_eq!(told.undone[0], killed);
-            assert!(matches!(failed.old, Fate::Untouched(_) | Fate::Back(..)), "{:?}", failed.old);
+            assert!(matches!(failed.old, OldRelease::Untouched(_) | OldRelease::Back(..)), "{:?}", failed.old);
         }
     }
 }
@@ -186,7 +190,7 @@ fn a_deadline_during_a_task_when_the_release_is_on_record_ends_the_task_alone() 
 #[test]
 fn a_tasks_own_image_for_another_processor_is_refused_before_anything_is_touched() {
     for event in [LifecycleEvent::BeforeInstall, LifecycleEvent::AfterInstall, LifecycleEvent::ApplicationStart] {
-        let refused = plan(event, &with_tasks(TOOL), &scenes::asker(), &with_tool("arm64")).unwrap_err();
+        let refused = plan(event, &with_tasks(TOOL), &scenes::origin(), &with_tool("arm64")).unwrap_err();
         assert_eq!(refused.kind, Kind::Image);
         assert!(refused.message.contains("tool:7") && refused.message.contains("is built for arm64"), "{refused}");
     }
@@ -226,7 +230,7 @@ fn no_other_event_runs_a_task_and_each_removes_what_a_killed_deployment_left() {
     for event in [LifecycleEvent::ApplicationStop, LifecycleEvent::BeforeInstall, LifecycleEvent::AfterInstall] {
         let plan = planned(event, &left());
         assert!(
-            matches!(tasks_of(&plan)[..], [TaskStep::Remove { container }] if container == "web.balehook-task-migrate"),
+            matches!(tasks_of(&plan)[..], [TaskOperation::Remove { container }] if container == "web.balehook-task-migrate"),
             "{}",
             text::plan(&plan)
         );
@@ -236,7 +240,7 @@ fn no_other_event_runs_a_task_and_each_removes_what_a_killed_deployment_left() {
 
 #[test]
 fn every_plan_with_tasks_reads_as_its_golden_file_and_holds_no_secret() {
-    let tool = plan(LifecycleEvent::ApplicationStart, &with_tasks(TOOL), &scenes::asker(), &with_tool("amd64"));
+    let tool = plan(LifecycleEvent::ApplicationStart, &with_tasks(TOOL), &scenes::origin(), &with_tool("amd64"));
     let scenes = [
         ("start-task-tool", tool.unwrap()),
         ("compose-start-tasks", of_a_project(OF_A_PROJECT, &compose::serving()).unwrap()),
@@ -272,7 +276,7 @@ fn a_host_receives_exactly_what_plans_with_tasks_print() {
 #[test]
 fn a_tasks_container_is_not_to_be_found_in_the_services_place() {
     let plan = start(&scenes::serving());
-    let TaskStep::Container { spec, .. } = tasks_of(&plan)[0] else { panic!("the first task is a container's") };
+    let TaskOperation::Container { spec, .. } = tasks_of(&plan)[0] else { panic!("the first task is a container's") };
     let body = &spec.options.body;
     let host = body.host_config.as_ref().unwrap();
     assert!(host.port_bindings.is_none() && host.restart_policy.is_none() && body.exposed_ports.is_none());

@@ -1,24 +1,24 @@
 //! Tasks around a swarm's service: which manager runs them, as what, and what they leave.
 
-use balehook::deploy::execute::Fate;
+use balehook::deploy::execute::OldRelease;
 use balehook::deploy::execute::Stop;
-use balehook::deploy::origin::Asker;
 use balehook::deploy::origin::MANUAL;
+use balehook::deploy::origin::Origin;
 use balehook::deploy::plan::Plan;
 use balehook::error::Failure;
 use balehook::error::Kind;
 use balehook::modes::facts::Facts;
-use balehook::modes::operation::Step;
+use balehook::modes::operation::Operation;
 use balehook::modes::plan;
-use balehook::modes::swarm::facts::Left;
-use balehook::modes::swarm::facts::LeftKind;
+use balehook::modes::swarm::facts::Leftover;
+use balehook::modes::swarm::facts::LeftoverKind;
 use balehook::modes::swarm::facts::Role;
 use balehook::modes::swarm::facts::SwarmFacts;
 use balehook::modes::swarm::operation::ServiceRequest;
-use balehook::modes::swarm::operation::SwarmStep;
+use balehook::modes::swarm::operation::SwarmOperation;
 use balehook::modes::swarm::task::SwarmTask;
 use balehook::modes::swarm::task::SwarmWork;
-use balehook::tasks::operation::TaskStep;
+use balehook::tasks::operation::TaskOperation;
 use balehook::ui::text;
 use balehook::values::types::LifecycleEvent;
 use balehook::values::types::LifecycleEvent::AfterInstall;
@@ -44,13 +44,13 @@ const TASKS: &str = r#"
 const MIGRATE: &str = "timeout 300\u{1f}";
 const SMOKE: &str = "timeout 60 ./scripts/smoke.sh";
 
-fn planned_by(asker: &Asker, event: LifecycleEvent, facts: &Facts) -> Result<Plan, Failure> {
+fn planned_by(origin: &Origin, event: LifecycleEvent, facts: &Facts) -> Result<Plan, Failure> {
     let text = format!("{}{TASKS}", APPSPEC.trim_end()).replace("timeout: 300}", "timeout: 900}");
-    plan(event, &scenes::read(&text), asker, facts)
+    plan(event, &scenes::read(&text), origin, facts)
 }
 
 fn planned(event: LifecycleEvent, facts: &Facts) -> Plan {
-    planned_by(&scenes::asker(), event, facts).unwrap()
+    planned_by(&scenes::origin(), event, facts).unwrap()
 }
 
 fn start(facts: &Facts) -> Plan {
@@ -58,12 +58,12 @@ fn start(facts: &Facts) -> Plan {
 }
 
 fn names(plan: &Plan) -> Vec<&str> {
-    tasks(plan).map(|task| task.claim.task.as_str()).collect()
+    tasks(plan).map(|task| task.task_lock.task.as_str()).collect()
 }
 
 fn tasks(plan: &Plan) -> impl Iterator<Item = &SwarmTask> {
     plan.actions.iter().filter_map(|action| match &action.step {
-        Step::Task(TaskStep::Swarm(task)) => Some(&**task),
+        Operation::Task(TaskOperation::Swarm(task)) => Some(&**task),
         _ => None,
     })
 }
@@ -77,8 +77,8 @@ fn job(plan: &Plan) -> &ServiceRequest {
 }
 
 /// What two deployments left on this node and on another one.
-fn left() -> Vec<Left> {
-    let left = |kind, id: &str, node: &str, deployment: &str, has_ended| Left {
+fn left() -> Vec<Leftover> {
+    let left = |kind, id: &str, node: &str, deployment: &str, has_ended| Leftover {
         kind,
         name: format!("balehook-task-{id}"),
         id: id.into(),
@@ -88,16 +88,16 @@ fn left() -> Vec<Left> {
     };
     let here = seen().node;
     vec![
-        left(LeftKind::Job, "killed", &here, "d-CUT", false),
-        left(LeftKind::Claim, "mine", &here, "d-NEW", true),
-        left(LeftKind::Claim, "old", "other", "d-OLD", true),
-        left(LeftKind::Claim, "theirs", "other", "d-NEW", true),
-        left(LeftKind::Claim, "running", "other", "d-OTHER", false),
+        left(LeftoverKind::Job, "killed", &here, "d-CUT", false),
+        left(LeftoverKind::TaskLock, "mine", &here, "d-NEW", true),
+        left(LeftoverKind::TaskLock, "old", "other", "d-OLD", true),
+        left(LeftoverKind::TaskLock, "theirs", "other", "d-NEW", true),
+        left(LeftoverKind::TaskLock, "running", "other", "d-OTHER", false),
     ]
 }
 
 fn cleared(plan: &Plan) -> Vec<String> {
-    let is_clear = |step: &&Step| matches!(step, Step::Task(TaskStep::Clear { .. }));
+    let is_clear = |step: &&Operation| matches!(step, Operation::Task(TaskOperation::Clear { .. }));
     plan.actions.iter().map(|action| &action.step).filter(is_clear).map(ToString::to_string).collect()
 }
 
@@ -118,7 +118,7 @@ fn a_before_that_fails_ends_the_deployment_with_the_service_untouched() {
         let mut host = Scribe { fails_at: Some(at), ..Scribe::default() };
         let (told, outcome) = run(&start(&serving(older)), &mut host);
         let failed = outcome.unwrap_err();
-        assert!(matches!(failed.old, Fate::Untouched(_)), "{:?}", failed.old);
+        assert!(matches!(failed.old, OldRelease::Untouched(_)), "{:?}", failed.old);
         assert_eq!(told.undone, undone);
         assert!(!told.begun.iter().any(|line| line.starts_with("docker service update")), "{:?}", told.begun);
     }
@@ -130,7 +130,7 @@ fn a_required_after_that_fails_rolls_the_service_back_and_one_that_is_not_is_sai
     let mut host = Scribe { fails_at: Some(SMOKE), ..Scribe::default() };
     let (told, outcome) = run(&plan, &mut host);
     let failed = outcome.unwrap_err();
-    assert!(matches!(failed.old, Fate::Back(..)), "{:?}", failed.old);
+    assert!(matches!(failed.old, OldRelease::Back(..)), "{:?}", failed.old);
     assert!(told.undone.contains(&"docker service rollback web".to_owned()), "{:?}", told.undone);
     assert!(!told.begun.iter().any(|line| line.starts_with("record")), "{:?}", told.begun);
 
@@ -173,23 +173,23 @@ fn a_manager_that_comes_when_another_has_updated_for_this_deployment_waits_for_t
     recorded.releases = vec![scenes::release("1.4.2", "d-NEW", "a1")];
     recorded.releases[0].spec = wanted.to_owned();
     assert!(names(&start(&recorded)).is_empty(), "this node knows that it ended well");
-    let by_hand = Asker { deployment: MANUAL.into(), ..scenes::asker() };
+    let by_hand = Origin { deployment: MANUAL.into(), ..scenes::origin() };
     let plan = planned_by(&by_hand, ApplicationStart, &made_by(MANUAL)).unwrap();
     assert!(names(&plan).is_empty(), "by hand every deployment has the same name");
 }
 
 #[test]
 fn managers_agree_on_a_claims_name_and_deployments_do_not() {
-    let claims = |asker: &Asker, node: &str| {
+    let claims = |origin: &Origin, node: &str| {
         let mut facts = serving(older);
         facts.swarm.as_mut().unwrap().node = node.into();
-        let plan = planned_by(asker, ApplicationStart, &facts).unwrap();
-        tasks(&plan).map(|task| task.claim.object.clone()).collect::<Vec<_>>()
+        let plan = planned_by(origin, ApplicationStart, &facts).unwrap();
+        tasks(&plan).map(|task| task.task_lock.object.clone()).collect::<Vec<_>>()
     };
-    let (here, there) = (claims(&scenes::asker(), "one"), claims(&scenes::asker(), "two"));
+    let (here, there) = (claims(&scenes::origin(), "one"), claims(&scenes::origin(), "two"));
     assert_eq!(here, there);
-    let later = claims(&Asker { deployment: "d-LATER".into(), ..scenes::asker() }, "one");
-    assert!(here.iter().all(|claim| !later.contains(claim) && claim.len() <= 63), "{here:?}");
+    let later = claims(&Origin { deployment: "d-LATER".into(), ..scenes::origin() }, "one");
+    assert!(here.iter().all(|task_lock| !later.contains(task_lock) && task_lock.len() <= 63), "{here:?}");
 }
 
 #[test]
@@ -278,6 +278,7 @@ fn every_plan_reads_as_its_golden_file_holds_no_secret_and_is_what_a_host_receiv
             assert!(says(printed, received), "{name}:\nprinted:  {printed}\nreceived: {received}");
         }
     }
-    let writes = |step: &Step| matches!(step, Step::Swarm(SwarmStep::Update(_) | SwarmStep::Create(_)));
+    let writes =
+        |step: &Operation| matches!(step, Operation::Swarm(SwarmOperation::Update(_) | SwarmOperation::Create(_)));
     assert!(scenes[..3].iter().all(|(_, plan)| plan.actions.iter().any(|action| writes(&action.step))));
 }

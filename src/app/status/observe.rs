@@ -8,7 +8,7 @@ use crate::error::Failure;
 use crate::ports::rules::{Family, Route};
 use crate::ports::tables;
 use crate::ui::status::{Ports, Status};
-use crate::values::forward::Handed;
+use crate::values::forward::SwitchedPorts;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION};
 use crate::{engine, ports};
 
@@ -35,7 +35,7 @@ impl Engine {
         seen: &ContainerInspectResponse,
         name: &str,
     ) -> Result<Ports, Failure> {
-        let Some(to) = Handed::from_labels(|key| label(summary, key)) else {
+        let Some(to) = SwitchedPorts::from_labels(|key| label(summary, key)) else {
             let ports = seen.network_settings.as_ref().and_then(|settings| settings.ports.as_ref());
             return Ok(Ports::Published(ports.map(published).unwrap_or_default()));
         };
@@ -43,12 +43,12 @@ impl Engine {
         let address = to.addresses();
         let network = ports::observe::network(self).await?.and_then(|(network, _)| network.ok());
         let (Some(network), Ok(iptables)) = (network, tables::find().await) else {
-            return Ok(Ports::Handed { ports, address, open: None });
+            return Ok(Ports::SwitchedPorts { ports, address, open: None });
         };
         let tables = iptables.tables(Family::V4).await.ok();
         let route = Route { name: name.to_owned(), to };
-        let open = tables.map(|tables| tables.lead_to(Family::V4, &network, &route));
-        Ok(Ports::Handed { ports, address, open })
+        let open = tables.map(|tables| tables.switch_to(Family::V4, &network, &route));
+        Ok(Ports::SwitchedPorts { ports, address, open })
     }
 }
 

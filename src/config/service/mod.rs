@@ -24,7 +24,7 @@ pub(crate) use crate::config::service::options::labels;
 pub(crate) use crate::config::service::options::location;
 pub(crate) use crate::config::service::read::Field;
 pub(crate) use crate::config::service::read::words;
-use crate::config::start_first::Handover;
+use crate::config::start_first::StartFirst;
 use crate::config::yaml::Node;
 use crate::config::{ArchiveLocation, start_first};
 use crate::values::types::{EnvVar, STOP_GRACE};
@@ -45,7 +45,7 @@ pub struct Service {
     /// Options that only newer engines know, with the lowest API version.
     pub needs: Vec<(&'static str, (u32, u32))>,
     /// `update_config.order: start-first`; `None` is the swap.
-    pub handover: Option<Handover>,
+    pub start_first: Option<StartFirst>,
 }
 
 /// One entry of `env_file`.
@@ -60,7 +60,7 @@ pub struct EnvFile {
 }
 
 /// What reading a service needs beside its node.
-pub struct Surroundings<'a> {
+pub struct ParseContext<'a> {
     /// The bundle's folder.
     pub bundle_root: &'a Path,
     /// The hook environment.
@@ -174,7 +174,7 @@ pub struct Vocabulary<'a> {
 }
 
 /// Reads `container:`; every problem is reported, and what could not be read is left out of the result.
-pub fn parse(node: &Node, path: &str, around: &Surroundings<'_>, problems: &mut Problems) -> Service {
+pub fn parse(node: &Node, path: &str, around: &ParseContext<'_>, problems: &mut Problems) -> Service {
     let container = Vocabulary { known: KEYS, elsewhere: ELSEWHERE, own: &["image"] };
     parse_as(&container, node, path, around, problems)
 }
@@ -184,7 +184,7 @@ pub fn parse_as(
     words: &Vocabulary<'_>,
     node: &Node,
     path: &str,
-    around: &Surroundings<'_>,
+    around: &ParseContext<'_>,
     problems: &mut Problems,
 ) -> Service {
     let mut service = Service::default();
@@ -207,7 +207,7 @@ pub fn parse_as(
     });
     conflicts(&mut field, &service, &host);
     service.body.host_config = Some(host);
-    if service.handover.is_some() {
+    if service.start_first.is_some() {
         can_be_handed_over(&mut field, &service);
     }
     service

@@ -8,8 +8,8 @@ use bollard::models::{
 
 use crate::config::ArchiveLocation;
 use crate::config::service::read::Field;
-use crate::config::service::{EnvFile, Service, Surroundings};
-use crate::config::start_first::{DRAIN, Handover};
+use crate::config::service::{EnvFile, ParseContext, Service};
+use crate::config::start_first::{DRAIN, StartFirst};
 use crate::config::yaml::Value;
 use crate::values::labels::LABELS;
 use crate::values::types::{EnvVar, Refused, Secret};
@@ -50,7 +50,7 @@ pub(crate) fn read(
     field: &mut Field<'_, '_>,
     service: &mut Service,
     host: &mut HostConfig,
-    around: &Surroundings<'_>,
+    around: &ParseContext<'_>,
 ) -> bool {
     let body = &mut service.body;
     match name {
@@ -99,7 +99,7 @@ pub(crate) fn read(
         "platform" => service.platform = field.parsed(platform),
         "sysctls" => host.sysctls = Some(field.map()),
         "storage_opt" => host.storage_opt = Some(field.map()),
-        "update_config" => service.handover = update_config(field),
+        "update_config" => service.start_first = update_config(field),
         _ => return false,
     }
     true
@@ -111,7 +111,7 @@ pub(crate) fn command(field: &mut Field<'_, '_>) -> Option<Vec<String>> {
 }
 
 /// `environment`: a name alone takes the hook environment's value.
-pub(crate) fn environment(field: &mut Field<'_, '_>, around: &Surroundings<'_>) -> Vec<EnvVar> {
+pub(crate) fn environment(field: &mut Field<'_, '_>, around: &ParseContext<'_>) -> Vec<EnvVar> {
     let pairs = field.pairs().into_iter();
     pairs
         .map(|(name, value)| {
@@ -289,7 +289,7 @@ fn platform(text: &str) -> Result<String, Refused> {
 }
 
 /// Compose's and swarm's own words; `drain` is ours.
-fn update_config(field: &mut Field<'_, '_>) -> Option<Handover> {
+fn update_config(field: &mut Field<'_, '_>) -> Option<StartFirst> {
     let (mut order, mut drain) = (None, None);
     field.known(&["order", "drain"], |name, field| {
         match name {
@@ -304,7 +304,7 @@ fn update_config(field: &mut Field<'_, '_>) -> Option<Handover> {
         return field
             .refuse("`drain` needs `order: start-first`", "with the swap no connection outlives the old container");
     }
-    is_start_first.then(|| Handover { drain: drain.unwrap_or(DRAIN) })
+    is_start_first.then(|| StartFirst { drain: drain.unwrap_or(DRAIN) })
 }
 
 fn drain_time(text: &str) -> Result<std::time::Duration, Refused> {

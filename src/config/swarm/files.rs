@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::ArchiveLocation;
 use crate::config::service::read::Field;
-use crate::config::service::{Surroundings, location};
+use crate::config::service::{ParseContext, location};
 use crate::config::yaml::Value;
 use crate::values::types::Refused;
 
@@ -61,7 +61,7 @@ impl FileKind {
 
 const KEYS: &[&str] = &["source", "target", "uid", "gid", "mode", "file"];
 
-pub(crate) fn read(field: &mut Field<'_, '_>, kind: FileKind, around: &Surroundings<'_>) -> Vec<MountedFile> {
+pub(crate) fn read(field: &mut Field<'_, '_>, kind: FileKind, around: &ParseContext<'_>) -> Vec<MountedFile> {
     let files = field.items(|field| match field.node.value {
         Value::Mapping(_) => long(field, kind, around),
         _ => field.parsed(name).map(|name| mounted(kind, FileSource::Existing(name.clone()), &name)),
@@ -80,7 +80,7 @@ fn mounted(kind: FileKind, source: FileSource, stem: &str) -> MountedFile {
     MountedFile { kind, source, target, uid: "0".into(), gid: "0".into(), mode: 0o444 }
 }
 
-fn long(field: &mut Field<'_, '_>, kind: FileKind, around: &Surroundings<'_>) -> Option<MountedFile> {
+fn long(field: &mut Field<'_, '_>, kind: FileKind, around: &ParseContext<'_>) -> Option<MountedFile> {
     let (mut source, mut file, mut target, mut mode) = (None, None, None, None);
     let (mut uid, mut gid) = (None, None);
     field.known(KEYS, |name_of, field| {
@@ -123,7 +123,7 @@ fn name(text: &str) -> Result<String, Refused> {
     }
 }
 
-fn path(text: &str, around: &Surroundings<'_>) -> Result<PathBuf, Refused> {
+fn path(text: &str, around: &ParseContext<'_>) -> Result<PathBuf, Refused> {
     match location(text, around.bundle_root)? {
         ArchiveLocation::File(path) => Ok(path),
         ArchiveLocation::S3(_) => Err(Refused("must be a file of the bundle or of this host".into())),

@@ -11,7 +11,7 @@ use bollard::models::Mount;
 use crate::config::problem::Problems;
 use crate::config::service::network::{Port, published_ports};
 use crate::config::service::read::Field;
-use crate::config::service::{Service, Surroundings, Vocabulary};
+use crate::config::service::{ParseContext, Service, Vocabulary};
 pub use crate::config::swarm::deploy::Deploy;
 pub use crate::config::swarm::deploy::FailureAction;
 pub use crate::config::swarm::deploy::Order;
@@ -184,7 +184,7 @@ pub fn parse(
     node: &Node,
     path: &str,
     image: Option<ImageSource>,
-    around: &Surroundings<'_>,
+    around: &ParseContext<'_>,
     problems: &mut Problems,
 ) -> Option<Swarm> {
     let words = Vocabulary { known: KEYS, elsewhere: ELSEWHERE, own: OWN };

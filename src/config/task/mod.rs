@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::problem::Problems;
-use crate::config::service::{Field, Surroundings, command, environment, location, words};
+use crate::config::service::{Field, ParseContext, command, environment, location, words};
 use crate::config::validate::section;
 use crate::config::yaml::{Node, Value};
 use crate::config::{ArchiveLocation, ImageNeed, ImageSource};
@@ -107,7 +107,7 @@ impl Tasks {
 pub(crate) fn read(
     section: &Node,
     path: &str,
-    around: &Surroundings<'_>,
+    around: &ParseContext<'_>,
     timeouts: &BTreeMap<LifecycleEvent, Duration>,
     problems: &mut Problems,
 ) -> Tasks {
@@ -127,7 +127,7 @@ pub(crate) fn read(
     tasks
 }
 
-fn task(field: &mut Field<'_, '_>, is_before: bool, around: &Surroundings<'_>) -> Option<Task> {
+fn task(field: &mut Field<'_, '_>, is_before: bool, around: &ParseContext<'_>) -> Option<Task> {
     let (mut name, mut run, mut inside) = (None, None, InContainer::default());
     let (mut extra, mut timeout, mut required) = (Vec::new(), TIMEOUT, is_before);
     field.known(KEYS, |key, field| {

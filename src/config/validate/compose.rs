@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::compose::{Compose, DEFAULT_FILES, profile, project_name};
 use crate::config::problem::Problems;
-use crate::config::service::{Surroundings, location};
+use crate::config::service::{ParseContext, location};
 use crate::config::validate::section::{image_source, parsed, unknown_keys};
 use crate::config::yaml::{Node, Value};
 use crate::config::{ArchiveLocation, ImageSource};
@@ -21,7 +21,7 @@ pub(crate) fn read(
     node: &Node,
     path: &str,
     wait: Duration,
-    around: &Surroundings<'_>,
+    around: &ParseContext<'_>,
     problems: &mut Problems,
 ) -> Option<Compose> {
     let mut reader = Reader { path: path.to_owned(), root: around.bundle_root, problems };
@@ -155,7 +155,7 @@ impl Reader<'_> {
         read.into_iter().collect()
     }
 
-    fn images(&mut self, node: &Node, around: &Surroundings<'_>) -> Option<BTreeMap<String, ImageSource>> {
+    fn images(&mut self, node: &Node, around: &ParseContext<'_>) -> Option<BTreeMap<String, ImageSource>> {
         let Some((_, value)) = node.get("images").filter(|(_, value)| !value.is_null()) else {
             return Some(BTreeMap::new());
         };

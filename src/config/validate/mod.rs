@@ -16,7 +16,7 @@ use crate::config::appspec::AppSpecText;
 use crate::config::hook_env::HookEnv;
 use crate::config::interpolate::interpolate;
 use crate::config::problem::{Problems, nearest};
-use crate::config::service::Surroundings;
+use crate::config::service::ParseContext;
 use crate::config::yaml::{MAX_DEPTH, Node, Place, Value};
 use crate::values::types::LifecycleEvent;
 
@@ -161,7 +161,7 @@ fn ours(
     portable(section, SECTION, problems);
     let lookup = |name: &str| env.lookup(name).map(str::to_owned);
     interpolate(section, SECTION, &lookup, problems);
-    let around = Surroundings { bundle_root: file.bundle_root(), lookup: &lookup };
+    let around = ParseContext { bundle_root: file.bundle_root(), lookup: &lookup };
     section::read(section, &around, timeouts, problems)
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::problem::{Problems, nearest};
-use crate::config::service::{Surroundings, location};
+use crate::config::service::{ParseContext, location};
 use crate::config::yaml::{Node, Value};
 use crate::config::{
     ArchiveLocation, Container, Deployment, Health, ImageSource, Mode, Probe, service, start_first, swarm, task,
@@ -22,7 +22,7 @@ const KEEP: usize = 3;
 
 pub(crate) fn read(
     section: &Node,
-    around: &Surroundings<'_>,
+    around: &ParseContext<'_>,
     timeouts: BTreeMap<LifecycleEvent, Duration>,
     problems: &mut Problems,
 ) -> Option<Deployment> {
@@ -116,7 +116,7 @@ fn mode(
     section: &Node,
     path: &str,
     wait: Duration,
-    around: &Surroundings<'_>,
+    around: &ParseContext<'_>,
     problems: &mut Problems,
 ) -> Option<Mode> {
     let named: Vec<_> = MODES.iter().filter_map(|mode| Some((*mode, section.get(mode)?))).collect();
@@ -147,7 +147,7 @@ fn mode(
     }
 }
 
-fn image(container: &Node, path: &str, around: &Surroundings<'_>, problems: &mut Problems) -> Option<ImageSource> {
+fn image(container: &Node, path: &str, around: &ParseContext<'_>, problems: &mut Problems) -> Option<ImageSource> {
     let path = format!("{path}.image");
     let Some((_, node)) = container.get("image") else {
         let help = "write `image: host/name:tag`, or `image: {archive: s3://bucket/key}`".to_owned();
@@ -161,7 +161,7 @@ fn image(container: &Node, path: &str, around: &Surroundings<'_>, problems: &mut
 pub(crate) fn image_source(
     node: &Node,
     path: &str,
-    around: &Surroundings<'_>,
+    around: &ParseContext<'_>,
     problems: &mut Problems,
 ) -> Option<ImageSource> {
     match node.value {
@@ -182,7 +182,7 @@ pub(crate) fn image_source(
     }
 }
 
-fn archive(node: &Node, path: &str, around: &Surroundings<'_>, problems: &mut Problems) -> Option<ImageSource> {
+fn archive(node: &Node, path: &str, around: &ParseContext<'_>, problems: &mut Problems) -> Option<ImageSource> {
     unknown_keys(node, path, &["archive", "reference", "id"], problems);
     let optional = |key: &str| node.get(key).map(|(_, value)| value);
     let reference: Option<ImageReference> =
@@ -282,7 +282,7 @@ fn proven_at_its_own_address(
     health: &Health,
     problems: &mut Problems,
 ) {
-    let Some((_, node)) = section.get("health").filter(|_| container.service.handover.is_some()) else { return };
+    let Some((_, node)) = section.get("health").filter(|_| container.service.start_first.is_some()) else { return };
     let forwards = start_first::forwards(&container.service.body).unwrap_or_default();
     if let Err(Refused(why)) = start_first::probe_at(&health.probe, &forwards, "192.0.2.1".parse().ok()) {
         let help = "write a path, `http: /healthz`, or `tcp: :80` with a host port of `ports`".to_owned();

@@ -105,11 +105,11 @@ impl<'a> Delta<'a> {
     pub fn missing(&self, store: ImageStore) -> Missing {
         let bytes = |layers: &[LayerEntry]| layers.iter().map(|layer| layer.size).sum();
         let missing = &self.image.layers[self.known..];
-        let mut parcels: Vec<u64> = self.split().into_iter().map(|range| bytes(&self.image.layers[range])).collect();
-        parcels.sort_unstable();
+        let mut batches: Vec<u64> = self.split().into_iter().map(|range| bytes(&self.image.layers[range])).collect();
+        batches.sort_unstable();
         let copies = match store {
             // A parcel is unpacked while the next one arrives.
-            ImageStore::Graph { .. } => parcels.iter().rev().take(2).sum(),
+            ImageStore::Graph { .. } => batches.iter().rev().take(2).sum(),
             // The layers are kept as they arrived, too.
             ImageStore::Containerd => bytes(missing),
         };
@@ -128,19 +128,19 @@ impl<'a> Delta<'a> {
     /// that must be decompressed on the way; `tag` names the image of each parcel.
     ///
     /// `None` where this engine cannot be told what the layers are: their digests are not known before they are read.
-    pub fn parcels(
+    pub fn batches(
         &self,
         store: ImageStore,
-        inflated: &[(usize, u64)],
+        decompressed: &[(usize, u64)],
         tag: impl Fn(usize) -> String,
-    ) -> Option<Vec<Parcel>> {
+    ) -> Option<Vec<Batch>> {
         let ranges = self.split();
         let last = ranges.len() - 1;
-        let parcel = |(number, range): (usize, Range<usize>)| {
+        let batch = |(number, range): (usize, Range<usize>)| {
             let image = if number == last { self.image.clone() } else { leading(self.image, range.end) };
-            build(&image, range, store, inflated, tag(number + 1))
+            build(&image, range, store, decompressed, tag(number + 1))
         };
-        ranges.into_iter().enumerate().map(parcel).collect()
+        ranges.into_iter().enumerate().map(batch).collect()
     }
 
     /// Places of the layers of each parcel.
@@ -172,26 +172,26 @@ const fn unpacked(layer: &LayerEntry) -> u64 {
 }
 
 /// Whether a layer must be decompressed before this engine takes it.
-pub const fn must_inflate(layer: &LayerEntry, store: ImageStore) -> bool {
+pub const fn must_decompress(layer: &LayerEntry, store: ImageStore) -> bool {
     matches!((layer.compression, store), (Compression::Zstd, ImageStore::Graph { zstd: false }))
 }
 
 /// One archive for the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parcel {
+pub struct Batch {
     /// What the image it makes is tagged with.
     pub tag: String,
     /// The digest of that image's config.
     pub config: ContentDigest,
     /// The layers' entries, in order.
-    pub layers: Vec<ParcelLayer>,
+    pub layers: Vec<BatchLayer>,
     /// Config, manifests and the archive's end: whatever comes after the layers.
     pub tail: Bytes,
 }
 
 /// One layer's entry in a parcel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParcelLayer {
+pub struct BatchLayer {
     /// Its place in the image.
     pub place: usize,
     /// The tar header.
@@ -199,7 +199,7 @@ pub struct ParcelLayer {
     /// Where its bytes are in the source.
     pub range: Range<u64>,
     /// Decompress them on the way.
-    pub inflate: bool,
+    pub decompress: bool,
     /// How many bytes are passed on.
     pub size: u64,
     /// The digest that what is passed on must have, where it is known.
@@ -234,13 +234,13 @@ struct Stored {
     media_type: &'static str,
     size: u64,
     digest: Option<ContentDigest>,
-    inflate: bool,
+    decompress: bool,
 }
 
-fn stored(image: &ArchivedImage, place: usize, store: ImageStore, inflated: &[(usize, u64)]) -> Option<Stored> {
+fn stored(image: &ArchivedImage, place: usize, store: ImageStore, decompressed: &[(usize, u64)]) -> Option<Stored> {
     let (layer, diff_id) = (&image.layers[place], &image.diff_ids[place]);
-    let inflate = inflated.iter().find(|(at, _)| *at == place);
-    let plain = inflate.is_some() || layer.compression == Compression::None;
+    let decompress = decompressed.iter().find(|(at, _)| *at == place);
+    let plain = decompress.is_some() || layer.compression == Compression::None;
     let digest = if plain { Some(diff_id.clone()) } else { layer.digest.clone() };
     let path = match (&digest, store) {
         (Some(digest), _) => format!("blobs/sha256/{}", digest.hex()),
@@ -252,19 +252,19 @@ fn stored(image: &ArchivedImage, place: usize, store: ImageStore, inflated: &[(u
         Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
         _ => "application/vnd.oci.image.layer.v1.tar+gzip",
     };
-    let size = inflate.map_or(layer.size, |(_, size)| *size);
-    Some(Stored { path, media_type, size, digest, inflate: inflate.is_some() })
+    let size = decompress.map_or(layer.size, |(_, size)| *size);
+    Some(Stored { path, media_type, size, digest, decompress: decompress.is_some() })
 }
 
 fn build(
     image: &ArchivedImage,
     range: Range<usize>,
     store: ImageStore,
-    inflated: &[(usize, u64)],
+    decompressed: &[(usize, u64)],
     tag: String,
-) -> Option<Parcel> {
+) -> Option<Batch> {
     let all: Vec<Stored> =
-        (0..image.layers.len()).map(|at| stored(image, at, store, inflated)).collect::<Option<_>>()?;
+        (0..image.layers.len()).map(|at| stored(image, at, store, decompressed)).collect::<Option<_>>()?;
     let mut seen = BTreeSet::new();
     let mut layers = Vec::new();
     for place in range {
@@ -272,17 +272,17 @@ fn build(
         if !seen.insert(stored.path.as_str()) {
             continue;
         }
-        layers.push(ParcelLayer {
+        layers.push(BatchLayer {
             place,
             header: header(&stored.path, stored.size),
             range: layer.offset..layer.offset + layer.size,
-            inflate: stored.inflate,
+            decompress: stored.decompress,
             size: stored.size,
             digest: stored.digest.clone(),
             padding: padding(stored.size),
         });
     }
-    Some(Parcel { config: image.config_digest.clone(), tail: tail(image, &all, &tag), layers, tag })
+    Some(Batch { config: image.config_digest.clone(), tail: tail(image, &all, &tag), layers, tag })
 }
 
 /// Config, manifest, `index.json`, `oci-layout`, `manifest.json` and the archive's end.

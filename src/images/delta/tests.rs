@@ -37,12 +37,12 @@ fn engine_with(image: &ArchivedImage, layers: usize) -> HashSet<ContentDigest> {
     chain_ids(&image.diff_ids[..layers]).into_iter().collect()
 }
 
-fn parcels(delta: &Delta<'_>, store: ImageStore) -> Vec<Parcel> {
-    delta.parcels(store, &[], |number| format!("balehook/web:part-{number}")).unwrap()
+fn batches(delta: &Delta<'_>, store: ImageStore) -> Vec<Batch> {
+    delta.batches(store, &[], |number| format!("balehook/web:part-{number}")).unwrap()
 }
 
-fn places(parcels: &[Parcel]) -> Vec<Vec<usize>> {
-    parcels.iter().map(|parcel| parcel.layers.iter().map(|layer| layer.place).collect()).collect()
+fn places(batches: &[Batch]) -> Vec<Vec<usize>> {
+    batches.iter().map(|batch| batch.layers.iter().map(|layer| layer.place).collect()).collect()
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn an_image_of_known_layers_travels_as_its_config_alone() {
     let image = image(&[10, 20]);
     for store in [GRAPH, ImageStore::Containerd] {
         let delta = Delta::new(&image, &engine_with(&image, 2));
-        assert_eq!(places(&parcels(&delta, store)), [Vec::<usize>::new()]);
+        assert_eq!(places(&batches(&delta, store)), [Vec::<usize>::new()]);
     }
 }
 
@@ -75,7 +75,7 @@ fn an_image_of_known_layers_travels_as_its_config_alone() {
 fn large_layers_travel_in_parcels_of_their_own_and_small_ones_together() {
     let image = image(&[FIRST_PARCEL, 5, LARGEST_PARCEL, 7, 8]);
     let delta = Delta::whole(&image);
-    assert_eq!(places(&parcels(&delta, GRAPH)), [vec![0], vec![1, 2], vec![3, 4]]);
+    assert_eq!(places(&batches(&delta, GRAPH)), [vec![0], vec![1, 2], vec![3, 4]]);
     let copies = FIRST_PARCEL + LARGEST_PARCEL + 5;
     assert_eq!(delta.missing(GRAPH).copies, copies, "two parcels are in the engine at one time");
     assert_eq!(delta.missing(ImageStore::Containerd).copies, copies + 15, "it keeps what arrived");
@@ -86,7 +86,7 @@ fn parcels_grow_with_what_was_sent_before_them_and_become_smaller_towards_the_en
     let counts = |known| {
         let image = image(&[52_000_000; 20]);
         let delta = Delta::new(&image, &engine_with(&image, known));
-        places(&parcels(&delta, GRAPH)).iter().map(Vec::len).collect::<Vec<_>>()
+        places(&batches(&delta, GRAPH)).iter().map(Vec::len).collect::<Vec<_>>()
     };
     assert_eq!(counts(0), [1, 1, 2, 4, 6, 3, 2, 1]);
     assert_eq!(counts(10), [1, 1, 2, 3, 2, 1]);
@@ -98,8 +98,8 @@ fn a_compressed_layer_without_a_digest_cannot_be_told_to_containerd() {
     let mut image = image(&[10]);
     image.layers[0].compression = Compression::Gzip;
     let tag = |_| String::from("t:1");
-    assert_eq!(Delta::whole(&image).parcels(ImageStore::Containerd, &[], tag), None);
-    assert_eq!(Delta::whole(&image).parcels(GRAPH, &[], tag).unwrap()[0].layers[0].digest, None);
+    assert_eq!(Delta::whole(&image).batches(ImageStore::Containerd, &[], tag), None);
+    assert_eq!(Delta::whole(&image).batches(GRAPH, &[], tag).unwrap()[0].layers[0].digest, None);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_repeated_layer_travels_once_in_a_parcel() {
     image.diff_ids[1] = image.diff_ids[0].clone();
     image.layers[1] = image.layers[0].clone();
     let delta = Delta::whole(&image);
-    assert_eq!(places(&parcels(&delta, GRAPH)), [[0]]);
+    assert_eq!(places(&batches(&delta, GRAPH)), [[0]]);
 }
 
 proptest! {
@@ -122,20 +122,20 @@ proptest! {
         let image = image(&sizes);
         let known = known.min(sizes.len());
         let store = if containerd { ImageStore::Containerd } else { GRAPH };
-        let parcels = parcels(&Delta::new(&image, &engine_with(&image, known)), store);
-        let carried: Vec<usize> = places(&parcels).concat();
+        let batches = batches(&Delta::new(&image, &engine_with(&image, known)), store);
+        let carried: Vec<usize> = places(&batches).concat();
         prop_assert_eq!(carried, (known..sizes.len()).collect::<Vec<_>>());
-        prop_assert_eq!(&parcels.last().unwrap().config, &image.config_digest);
+        prop_assert_eq!(&batches.last().unwrap().config, &image.config_digest);
         let mut until = known;
-        for parcel in &parcels {
+        for batch in &batches {
             let mut bytes = Vec::new();
-            for layer in &parcel.layers {
+            for layer in &batch.layers {
                 until = layer.place + 1;
                 bytes.extend_from_slice(&layer.header);
                 let end = bytes.len() + usize::try_from(sizes[layer.place]).unwrap() + layer.padding;
                 bytes.resize(end, 0);
             }
-            bytes.extend_from_slice(&parcel.tail);
+            bytes.extend_from_slice(&batch.tail);
             let mut tar = tar::Archive::new(&bytes[..]);
             let mut found = std::collections::BTreeMap::new();
             for entry in tar.entries().unwrap() {
@@ -148,7 +148,7 @@ proptest! {
             let saved: serde_json::Value = serde_json::from_slice(&found["manifest.json"]).unwrap();
             prop_assert_eq!(saved[0]["Layers"].as_array().unwrap().len(), until);
             let config = saved[0]["Config"].as_str().unwrap();
-            prop_assert_eq!(ContentDigest::of(&found[config]), parcel.config.clone());
+            prop_assert_eq!(ContentDigest::of(&found[config]), batch.config.clone());
             let index: serde_json::Value = serde_json::from_slice(&found["index.json"]).unwrap();
             let manifest = index["manifests"][0]["digest"].as_str().unwrap().replace("sha256:", "blobs/sha256/");
             let manifest: serde_json::Value = serde_json::from_slice(&found[&manifest]).unwrap();

@@ -10,7 +10,7 @@ use crate::config::compose::Compose;
 use crate::config::{ArchiveLocation, ImageSource};
 use crate::engine::facts::ContainerFacts;
 use crate::engine::{label, name_of};
-use crate::error::{Failure, Kind, LookFailure};
+use crate::error::{Failure, Kind, ObserveFailure};
 use crate::modes::compose::config::{Resolved, Service};
 use crate::modes::compose::project::{COPIES, ComposeFacts, Generation, ProjectContainer, Tool};
 use crate::modes::compose::snapshot;
@@ -18,7 +18,7 @@ use crate::modes::compose::snapshot::Listing;
 use crate::modes::compose::tool::{Processes, check_pair, said};
 use crate::modes::compose::wait::of_project;
 use crate::modes::facts::Facts;
-use crate::modes::observe::Look;
+use crate::modes::observe::Observer;
 use crate::ports::taken;
 use crate::values::known::Known;
 use crate::values::labels::{LABEL_NAME, LABEL_SPEC};
@@ -39,7 +39,7 @@ pub(crate) struct Read {
     config: String,
 }
 
-impl Look<'_> {
+impl Observer<'_> {
     pub(crate) async fn compose(
         &self,
         compose: &Compose,
@@ -56,7 +56,7 @@ impl Look<'_> {
                 self.project_ports(&services, all, facts);
                 facts.compose = Some(seen);
             }
-            Err(failure) => facts.failures.insert(0, LookFailure { failure, definite: true }),
+            Err(failure) => facts.failures.insert(0, ObserveFailure { failure, definite: true }),
         }
     }
 
@@ -218,7 +218,7 @@ const OWN: [&str; 5] = ["PATH", "HOME", "DOCKER_CONFIG", "DOCKER_HOST", "LC_ALL"
 
 fn replaced_facts(container: &ContainerSummary) -> ContainerFacts {
     ContainerFacts {
-        handed: None,
+        switched: None,
         id: container.id.clone().unwrap_or_default(),
         name: name_of(container),
         ours: true,

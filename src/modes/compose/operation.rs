@@ -14,9 +14,9 @@ use crate::values::types::EnvVar;
 /// One step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
-pub enum ComposeStep {
+pub enum ComposeOperation {
     /// Keep a copy of the release: its files, the generated override file, the variables.
-    Keep(Box<Copy>),
+    Retain(Box<Copy>),
     /// Lay the files of a copy where Compose works. What containers wrote there stays.
     Place {
         /// Which.
@@ -39,7 +39,7 @@ pub enum ComposeStep {
         /// Which project.
         name: String,
         /// How.
-        proof: ProjectProof,
+        health_check: ProjectHealth,
     },
     /// `rm --stop --force`: the containers go, networks and volumes stay.
     Stop {
@@ -75,7 +75,7 @@ pub struct Copy {
 
 /// How a project is proven.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ProjectProof {
+pub struct ProjectHealth {
     /// The services, each with its number of containers.
     pub services: Vec<(String, usize)>,
     /// What is asked from outside once all services are proven.
@@ -122,7 +122,7 @@ pub enum Change {
     Removed,
 }
 
-impl ComposeStep {
+impl ComposeOperation {
     /// The command line of Compose, where it is one.
     pub fn argv(&self) -> Option<Vec<String>> {
         match self {
@@ -135,14 +135,14 @@ impl ComposeStep {
             }
             Self::Stop { project } => Some(project.argv(&["rm", "--stop", "--force"])),
             Self::Down { project } => Some(project.argv(&["down", "--remove-orphans", "--timeout", "1"])),
-            Self::Keep(_) | Self::Place { .. } | Self::Wait { .. } | Self::Forget { .. } => None,
+            Self::Retain(_) | Self::Place { .. } | Self::Wait { .. } | Self::Forget { .. } => None,
         }
     }
 
     /// Whether it changes what runs or what is on the disk for it.
     pub const fn is_change(&self) -> bool {
         match self {
-            Self::Wait { .. } | Self::Keep(_) | Self::Forget { .. } => false,
+            Self::Wait { .. } | Self::Retain(_) | Self::Forget { .. } => false,
             Self::Place { .. } | Self::Up { .. } | Self::Stop { .. } | Self::Down { .. } => true,
         }
     }
@@ -150,7 +150,7 @@ impl ComposeStep {
     /// Lines that a printed plan shows below the step.
     pub fn details(&self) -> Vec<String> {
         match self {
-            Self::Keep(copy) => copy.overlay.lines().map(str::to_owned).collect(),
+            Self::Retain(copy) => copy.overlay.lines().map(str::to_owned).collect(),
             Self::Up { services, .. } => services.iter().map(ToString::to_string).collect(),
             Self::Place { .. } | Self::Wait { .. } | Self::Stop { .. } | Self::Down { .. } | Self::Forget { .. } => {
                 Vec::new()
@@ -164,15 +164,15 @@ impl ComposeStep {
             Self::Up { project, .. } => format!("docker compose --project-name {} … up --detach", project.name),
             Self::Stop { project } => format!("docker compose --project-name {} … rm --stop --force", project.name),
             Self::Down { project } => format!("docker compose --project-name {} … down", project.name),
-            Self::Keep(_) | Self::Place { .. } | Self::Wait { .. } | Self::Forget { .. } => self.to_string(),
+            Self::Retain(_) | Self::Place { .. } | Self::Wait { .. } | Self::Forget { .. } => self.to_string(),
         }
     }
 }
 
-impl fmt::Display for ComposeStep {
+impl fmt::Display for ComposeOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Keep(copy) => {
+            Self::Retain(copy) => {
                 let (tree, to) = (&copy.tree, copy.project.copy());
                 let (files, bytes) = (tree.files, megabytes(tree.bytes));
                 write!(f, "copy {} ({files} files, {bytes}) to {}", tree.folder.display(), to.display())
@@ -184,13 +184,13 @@ impl fmt::Display for ComposeStep {
                 let words: Vec<String> = self.argv().unwrap_or_default().iter().map(|word| quoted(word)).collect();
                 f.write_str(&words.join(" "))
             }
-            Self::Wait { name, proof } => write!(f, "prove {name}: {proof}"),
+            Self::Wait { name, health_check } => write!(f, "prove {name}: {health_check}"),
             Self::Forget { project, id } => write!(f, "forget the copy {id} of {project}"),
         }
     }
 }
 
-impl fmt::Display for ProjectProof {
+impl fmt::Display for ProjectHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.services.iter().map(|(name, _)| name.as_str()).collect();
         write!(f, "{} healthy, running or ended with 0", names.join(", "))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::deploy::state::Observed;
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
-use crate::modes::compose::operation::ComposeStep;
+use crate::modes::compose::operation::ComposeOperation;
 use crate::modes::compose::project::Project;
 use crate::modes::compose::task::ComposeTask;
 use crate::modes::compose::tool::{Processes, check_pair};
@@ -22,14 +22,14 @@ const LIMIT: Duration = Duration::from_secs(4 * 3600);
 ///
 /// # Errors
 /// [`Kind::State`] where files cannot be written, [`Kind::Container`] with Compose's words, [`Kind::Health`].
-pub async fn perform(host: &mut LiveHost, step: &ComposeStep) -> Result<(), Failure> {
+pub async fn perform(host: &mut LiveHost, step: &ComposeOperation) -> Result<(), Failure> {
     match step {
-        ComposeStep::Keep(copy) => snapshot::keep(copy).map_err(|error| unwritable(&copy.project, &error)),
-        ComposeStep::Place { project } => snapshot::place(project).map_err(|error| unwritable(project, &error)),
-        ComposeStep::Up { project, within, .. } => {
+        ComposeOperation::Retain(copy) => snapshot::keep(copy).map_err(|error| unwritable(&copy.project, &error)),
+        ComposeOperation::Place { project } => snapshot::place(project).map_err(|error| unwritable(project, &error)),
+        ComposeOperation::Up { project, within, .. } => {
             let mut done = call(host, project, step).await;
             // Not where the previous project comes back: these are not its images.
-            if done.is_err() && within.is_none() && host.mend_all().await? {
+            if done.is_err() && within.is_none() && host.reimport_all().await? {
                 done = call(host, project, step).await;
             }
             let failure = match done {
@@ -43,9 +43,9 @@ pub async fn perform(host: &mut LiveHost, step: &ComposeStep) -> Result<(), Fail
                 ..broken
             }))
         }
-        ComposeStep::Stop { project } | ComposeStep::Down { project } => call(host, project, step).await,
-        ComposeStep::Wait { name, proof } => wait::wait(&host.engine, name, proof).await,
-        ComposeStep::Forget { id, .. } => {
+        ComposeOperation::Stop { project } | ComposeOperation::Down { project } => call(host, project, step).await,
+        ComposeOperation::Wait { name, health_check } => wait::wait(&host.engine, name, health_check).await,
+        ComposeOperation::Forget { id, .. } => {
             let copy = host.store.store().folder().join(crate::modes::compose::project::COPIES).join(id);
             std::fs::remove_dir_all(&copy)
                 .map_err(|error| Failure::new(Kind::State, format!("cannot remove {}: {error}", copy.display())))
@@ -59,7 +59,7 @@ pub async fn perform(host: &mut LiveHost, step: &ComposeStep) -> Result<(), Fail
 /// [`Kind::Task`] with its last lines; [`Kind::State`], [`Kind::Container`] where Compose cannot be run.
 pub async fn run_task(host: &mut LiveHost, task: &ComposeTask) -> Result<(), Failure> {
     let done = run_once(host, task).await;
-    match done.is_err() && host.mend_all().await? {
+    match done.is_err() && host.reimport_all().await? {
         true => run_once(host, task).await,
         false => done,
     }
@@ -80,7 +80,7 @@ async fn run_once(host: &mut LiveHost, task: &ComposeTask) -> Result<(), Failure
 
 /// Runs Compose with the very words that the step prints. Where the Compose of a recorded release is gone, with the one
 /// that is there.
-async fn call(host: &LiveHost, project: &Project, step: &ComposeStep) -> Result<(), Failure> {
+async fn call(host: &LiveHost, project: &Project, step: &ComposeOperation) -> Result<(), Failure> {
     let processes = Processes { settings: &host.credentials, docker_host: &host.engine.address };
     let variables = variables(project)?;
     let mut argv = step.argv().unwrap_or_default();
@@ -90,7 +90,7 @@ async fn call(host: &LiveHost, project: &Project, step: &ComposeStep) -> Result<
         tool = processes.find().await?;
         argv.splice(..project.tool.argv.len(), tool.argv.iter().cloned());
     }
-    if matches!(step, ComposeStep::Up { .. }) {
+    if matches!(step, ComposeOperation::Up { .. }) {
         // The engine, too, may be another one than that of the release on record.
         check_pair(&tool, &host.engine.hello().await?)?;
     }

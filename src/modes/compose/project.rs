@@ -163,6 +163,6 @@ impl ServiceFacts {
 pub fn pinned(pin: &ImagePin, name: &Name) -> String {
     match pin {
         ImagePin::Registry { .. } | ImagePin::Unknown { .. } => pin.argument(),
-        ImagePin::Content { .. } | ImagePin::Unread { .. } => pin.keeper_tag(name),
+        ImagePin::Content { .. } | ImagePin::Unread { .. } => pin.retention_tag(name),
     }
 }

@@ -6,14 +6,14 @@ use serde::Serialize;
 
 use crate::config::Deployment;
 use crate::config::task::{InContainer, Task};
-use crate::deploy::origin::Asker;
+use crate::deploy::origin::Origin;
 use crate::deploy::plan::Action;
 use crate::error::{Failure, Kind};
 use crate::modes::compose::project::{ComposeFacts, Project};
 use crate::modes::container::run_line::quoted;
-use crate::modes::operation::Step;
-use crate::modes::tasks::{Around, container_name};
-use crate::tasks::operation::TaskStep;
+use crate::modes::operation::Operation;
+use crate::modes::tasks::{TaskActions, container_name};
+use crate::tasks::operation::TaskOperation;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_TASK};
 use crate::values::types::EnvVar;
 
@@ -50,11 +50,11 @@ impl ComposeTask {
 /// A task names a service that the project does not have.
 pub fn around(
     deployment: &Deployment,
-    asker: &Asker,
+    origin: &Origin,
     facts: &ComposeFacts,
     project: &Project,
-) -> Result<Around, Failure> {
-    Around::of(&deployment.tasks, |task, inside| {
+) -> Result<TaskActions, Failure> {
+    TaskActions::of(&deployment.tasks, |task, inside| {
         let service = inside.service.clone().unwrap_or_default();
         if !facts.services.iter().any(|found| found.name == service) {
             let names: Vec<&str> = facts.services.iter().map(|found| found.name.as_str()).collect();
@@ -63,25 +63,25 @@ pub fn around(
         }
         let container = container_name(&deployment.name, &task.name);
         let undo = vec![
-            Step::Task(TaskStep::End { name: task.name.to_string() }),
-            Step::Task(TaskStep::Remove { container: container.clone() }),
+            Operation::Task(TaskOperation::End { name: task.name.to_string() }),
+            Operation::Task(TaskOperation::Remove { container: container.clone() }),
         ];
-        let step = TaskStep::Compose(Box::new(ComposeTask {
+        let step = TaskOperation::Compose(Box::new(ComposeTask {
             name: task.name.to_string(),
             project: project.clone(),
-            run: compose_run(deployment, asker, task, inside, &container),
+            run: compose_run(deployment, origin, task, inside, &container),
             command: std::iter::once(service).chain(inside.command.iter().flatten().cloned()).collect(),
             container,
             environment: task.environment.clone(),
             timeout: task.timeout,
         }));
-        Ok(Action { step: Step::Task(step), undo, best_effort: !task.required })
+        Ok(Action { step: Operation::Task(step), undo, best_effort: !task.required })
     })
 }
 
 fn compose_run(
     deployment: &Deployment,
-    asker: &Asker,
+    origin: &Origin,
     task: &Task,
     inside: &InContainer,
     container: &str,
@@ -89,7 +89,7 @@ fn compose_run(
     let mut words: Vec<String> = ["run", "--rm", "--no-deps", "-T", "--name", container].map(str::to_owned).into();
     for (label, value) in [
         (LABEL_NAME, deployment.name.as_str()),
-        (LABEL_DEPLOYMENT, &asker.deployment),
+        (LABEL_DEPLOYMENT, &origin.deployment),
         (LABEL_TASK, task.name.as_str()),
     ] {
         words.extend(["--label".to_owned(), format!("{label}={value}")]);

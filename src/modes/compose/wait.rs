@@ -11,9 +11,9 @@ use crate::config::Probe;
 use crate::engine::logs::log_tail_within;
 use crate::engine::{Engine, SERVICE, label};
 use crate::error::{Failure, Kind};
-use crate::health::check::Proof;
+use crate::health::check::HealthCheck;
 use crate::health::{Check, probe};
-use crate::modes::compose::operation::ProjectProof;
+use crate::modes::compose::operation::ProjectHealth;
 use crate::values::text::shorten;
 
 /// Compose's label with the project's name.
@@ -64,7 +64,7 @@ struct Watched {
 ///
 /// # Errors
 /// [`Kind::Health`]: a container ended, restarts or is unhealthy, or time is up; with its last log lines.
-pub async fn wait(engine: &Engine, project: &str, proof: &ProjectProof) -> Result<(), Failure> {
+pub async fn wait(engine: &Engine, project: &str, health_check: &ProjectHealth) -> Result<(), Failure> {
     let began = Instant::now();
     let mut watched: BTreeMap<String, Watched> = BTreeMap::new();
     let mut good_since: Option<Instant> = None;
@@ -73,7 +73,7 @@ pub async fn wait(engine: &Engine, project: &str, proof: &ProjectProof) -> Resul
         let mut states = Vec::new();
         for (container, service) in of_project(&all, project) {
             let Some(id) = container.id.clone() else { continue };
-            if !proof.services.iter().any(|(name, _)| *name == service) {
+            if !health_check.services.iter().any(|(name, _)| *name == service) {
                 continue;
             }
             let Some(seen) = engine.inspect(&id).await? else { continue };
@@ -85,28 +85,28 @@ pub async fn wait(engine: &Engine, project: &str, proof: &ProjectProof) -> Resul
         if !failed.is_empty() {
             return Err(broken(engine, &failed).await);
         }
-        let pending = pending(proof, &states);
+        let pending = pending(health_check, &states);
         let open = match pending.first() {
             Some(why) => Some(why.clone()),
-            None => outside(proof, &all, project).await.err(),
+            None => outside(health_check, &all, project).await.err(),
         };
         good_since = if open.is_some() { None } else { good_since.or_else(|| Some(Instant::now())) };
-        if good_since.is_some_and(|since| since.elapsed() >= proof.stable_for) {
+        if good_since.is_some_and(|since| since.elapsed() >= health_check.stable_for) {
             return Ok(());
         }
-        if began.elapsed() >= proof.timeout {
+        if began.elapsed() >= health_check.timeout {
             let late: Vec<_> = states.iter().filter(|(_, _, state)| *state != State::Good).collect();
             let why = if pending.is_empty() { open.into_iter().collect() } else { pending };
-            return Err(not_in_time(proof, &why).evidence(evidence(engine, &late).await));
+            return Err(not_in_time(health_check, &why).evidence(evidence(engine, &late).await));
         }
-        tokio::time::sleep(proof.interval).await;
+        tokio::time::sleep(health_check.interval).await;
     }
 }
 
 /// Services that are not proven yet, each with why.
-fn pending(proof: &ProjectProof, states: &[(String, String, State)]) -> Vec<String> {
+fn pending(health_check: &ProjectHealth, states: &[(String, String, State)]) -> Vec<String> {
     let mut pending = Vec::new();
-    for (service, replicas) in &proof.services {
+    for (service, replicas) in &health_check.services {
         let of: Vec<&State> = states.iter().filter(|(_, name, _)| name == service).map(|(_, _, state)| state).collect();
         let why = of.iter().find_map(|state| match state {
             State::Pending(why) => Some(why.clone()),
@@ -128,8 +128,8 @@ enum Outside {
 }
 
 /// What `health:` asks, where it asks anything; a path is asked of the published TCP port with the lowest container port.
-async fn outside(proof: &ProjectProof, all: &[ContainerSummary], project: &str) -> Result<(), String> {
-    let check = match &proof.probe {
+async fn outside(health_check: &ProjectHealth, all: &[ContainerSummary], project: &str) -> Result<(), String> {
+    let check = match &health_check.probe {
         Probe::Auto => return Ok(()),
         Probe::Http(address) if address.starts_with('/') => {
             let containers = of_project(all, project);
@@ -158,7 +158,7 @@ async fn outside(proof: &ProjectProof, all: &[ContainerSummary], project: &str) 
 impl Watched {
     fn new(service: &str, seen: &ContainerInspectResponse) -> Self {
         let state = seen.state.clone().unwrap_or_default();
-        let proof = Proof {
+        let health_check = HealthCheck {
             probe: Probe::Auto,
             timeout: Duration::ZERO,
             interval: Duration::ZERO,
@@ -169,7 +169,7 @@ impl Watched {
             service: service.to_owned(),
             restarts: seen.restart_count.unwrap_or(0),
             started_at: state.started_at.unwrap_or_default(),
-            check: Check::of(&proof, seen).ok(),
+            check: Check::of(&health_check, seen).ok(),
             proven: false,
             since: Instant::now(),
         }
@@ -256,8 +256,8 @@ async fn broken(engine: &Engine, failed: &[&Found]) -> Failure {
         .evidence(evidence(engine, failed).await)
 }
 
-fn not_in_time(proof: &ProjectProof, why: &[String]) -> Failure {
-    Failure::new(Kind::Health, format!("not proven within {:?}: {}", proof.timeout, why.join("; ")))
+fn not_in_time(health_check: &ProjectHealth, why: &[String]) -> Failure {
+    Failure::new(Kind::Health, format!("not proven within {:?}: {}", health_check.timeout, why.join("; ")))
         .next("last log lines are above; raise compose.wait_timeout if it only needs longer to boot")
 }
 

@@ -3,20 +3,20 @@
 use std::net::Ipv4Addr;
 
 use crate::config::{Container, Deployment, ImageNeed};
-use crate::deploy::origin::Asker;
+use crate::deploy::origin::Origin;
 use crate::deploy::plan::{Action, Plan};
 use crate::deploy::state::{FORMAT, Observed, Release};
 use crate::engine::facts::{ContainerFacts, short_id};
 use crate::engine::request::{ContainerSpec, Target};
 use crate::error::{Failure, Kind};
-use crate::health::check::Proof;
+use crate::health::check::HealthCheck;
 use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::container::recover::{Recovery, recover, remove, target};
 use crate::modes::container::{create, start_first};
 use crate::modes::facts::Facts;
-use crate::modes::operation::Step;
-use crate::modes::tasks::Around;
+use crate::modes::operation::Operation;
+use crate::modes::tasks::TaskActions;
 use crate::values::known::Known;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_SPEC};
 use crate::values::names::{new_name, old_name};
@@ -31,15 +31,15 @@ pub fn plan(
     event: LifecycleEvent,
     deployment: &Deployment,
     container: &Container,
-    asker: &Asker,
+    origin: &Origin,
     facts: &Facts,
 ) -> Result<Plan, Failure> {
     let mut plan = Plan::new(event.to_string(), &deployment.name);
     match event {
         LifecycleEvent::ApplicationStop => stop(&mut plan, deployment, facts),
         LifecycleEvent::BeforeInstall => before_install(&mut plan, deployment, container, facts)?,
-        LifecycleEvent::AfterInstall => bring(&mut plan, deployment, container, facts)?,
-        LifecycleEvent::ApplicationStart => start(&mut plan, deployment, container, asker, facts)?,
+        LifecycleEvent::AfterInstall => import(&mut plan, deployment, container, facts)?,
+        LifecycleEvent::ApplicationStart => start(&mut plan, deployment, container, origin, facts)?,
         LifecycleEvent::ValidateService => validate(&mut plan, deployment, container, facts)?,
         LifecycleEvent::BeforeBlockTraffic
         | LifecycleEvent::AfterBlockTraffic
@@ -53,16 +53,16 @@ pub fn plan(
 fn stop(plan: &mut Plan, deployment: &Deployment, facts: &Facts) {
     plan.actions.extend(modes::tasks::remove_left(facts));
     for container in &facts.containers {
-        note_stranger(plan, deployment, container);
+        note_unmanaged(plan, deployment, container);
         if container.is_running() {
             let grace = container.stop_grace;
-            plan.actions.push(Action::best_effort(Step::Stop { container: target(container), grace }));
+            plan.actions.push(Action::best_effort(Operation::Stop { container: target(container), grace }));
             plan.interruption = format!("{} is down until ApplicationStart has proven the new container", plan.name);
         }
         plan.actions.push(Action::best_effort(remove(container)));
     }
-    let is_open = facts.handover.as_ref().is_some_and(|seen| seen.is_open);
-    let close = start_first::lead_to(facts, &deployment.name, None).filter(|_| is_open);
+    let is_open = facts.ports.as_ref().is_some_and(|seen| seen.is_open);
+    let close = start_first::switch_to(facts, &deployment.name, None).filter(|_| is_open);
     plan.actions.extend(close.map(Action::best_effort));
 }
 
@@ -91,16 +91,16 @@ fn before_install(
     Ok(())
 }
 
-fn bring(plan: &mut Plan, deployment: &Deployment, container: &Container, facts: &Facts) -> Result<(), Failure> {
+fn import(plan: &mut Plan, deployment: &Deployment, container: &Container, facts: &Facts) -> Result<(), Failure> {
     let image = wanted_image(deployment, container, facts)?;
     assume(plan, facts, image);
     check(container, facts, image)?;
     let of_tasks = modes::tasks::images(plan, deployment, facts)?;
     begin(plan, deployment, facts);
-    bring_images(plan, deployment, container, facts, image, &of_tasks)
+    import_images(plan, deployment, container, facts, image, &of_tasks)
 }
 
-fn bring_images(
+fn import_images(
     plan: &mut Plan,
     deployment: &Deployment,
     container: &Container,
@@ -109,8 +109,8 @@ fn bring_images(
     of_tasks: &[(ImageNeed, &ImageFacts)],
 ) -> Result<(), Failure> {
     modes::images::make_room(plan, deployment, facts, &pins(image, of_tasks))?;
-    modes::images::bring(plan, &deployment.name, &container.need(), facts, image);
-    of_tasks.iter().for_each(|(need, image)| modes::images::bring(plan, &deployment.name, need, facts, image));
+    modes::images::import(plan, &deployment.name, &container.need(), facts, image);
+    of_tasks.iter().for_each(|(need, image)| modes::images::import(plan, &deployment.name, need, facts, image));
     Ok(())
 }
 
@@ -118,7 +118,7 @@ fn start(
     plan: &mut Plan,
     deployment: &Deployment,
     container: &Container,
-    asker: &Asker,
+    origin: &Origin,
     facts: &Facts,
 ) -> Result<(), Failure> {
     let image = wanted_image(deployment, container, facts)?;
@@ -131,15 +131,15 @@ fn start(
     if same.is_none() {
         check(container, facts, image)?;
     }
-    let release = release(asker, image, &spec, &digest);
+    let release = release(origin, image, &spec, &digest);
     match same {
-        Some(same) => keep_serving(plan, same, proof(deployment, container, None), facts, release),
+        Some(same) => keep_serving(plan, same, health_check(deployment, container, None), facts, release),
         None => {
-            bring_images(plan, deployment, container, facts, image, &of_tasks)?;
+            import_images(plan, deployment, container, facts, image, &of_tasks)?;
             plan.changed_options = changed_options(&spec, facts);
-            let around = modes::tasks::around(deployment, container, asker, facts, image)?;
-            let spec = labelled(spec, deployment, asker, image, &digest);
-            let new = Incoming { spec, proof: proof(deployment, container, None), release, around };
+            let around = modes::tasks::around(deployment, container, origin, facts, image)?;
+            let spec = labelled(spec, deployment, origin, image, &digest);
+            let new = Incoming { spec, health_check: health_check(deployment, container, None), release, around };
             replace(plan, deployment, container, facts, serving.as_ref(), new)?;
         }
     }
@@ -148,16 +148,17 @@ fn start(
 }
 
 /// The same image with the same options runs already.
-fn keep_serving(plan: &mut Plan, same: &ContainerFacts, proof: Proof, facts: &Facts, release: Release) {
+fn keep_serving(plan: &mut Plan, same: &ContainerFacts, health_check: HealthCheck, facts: &Facts, release: Release) {
     plan.old = Some(target(same));
     plan.old_ran = same.is_running();
     if !same.is_running() {
-        plan.actions.push(Action::required(Step::Start { container: target(same) }));
+        plan.actions.push(Action::required(Operation::Start { container: target(same) }));
     }
-    plan.actions.push(Action::required(Step::Prove { container: target(same), proof }));
+    plan.actions.push(Action::required(Operation::CheckHealth { container: target(same), health_check }));
     let recorded = facts.releases.first();
     if recorded.is_none_or(|last| last.observed.container != same.id || last.deployment != release.deployment) {
-        plan.actions.push(Action::required(Step::Record { container: target(same), release: Box::new(release) }));
+        plan.actions
+            .push(Action::required(Operation::SaveRelease { container: target(same), release: Box::new(release) }));
     }
 }
 
@@ -166,11 +167,11 @@ pub(crate) struct Incoming {
     /// Its container.
     pub spec: ContainerSpec,
     /// How it is proven.
-    pub proof: Proof,
+    pub health_check: HealthCheck,
     /// Its record.
     pub release: Release,
     /// The tasks before and after it.
-    pub around: Around,
+    pub around: TaskActions,
 }
 
 /// One container after the other, or the new one beside the old one until the ports are handed over.
@@ -183,48 +184,49 @@ fn replace(
     new: Incoming,
 ) -> Result<(), Failure> {
     let service = &container.service;
-    let Some(order) = service.handover else {
+    let Some(order) = service.start_first else {
         swap(plan, deployment, facts, old, new);
         return Ok(());
     };
-    let seen = facts.handover.as_ref();
+    let seen = facts.ports.as_ref();
     let seen = seen.ok_or_else(|| Failure::new(Kind::Unexpected, "the host's tables were not looked at"))?;
     if let Some(old) = old {
-        note_stranger(plan, deployment, old);
+        note_unmanaged(plan, deployment, old);
     }
     let at = start_first::place(&deployment.name, service, seen, old)?;
     let spec = start_first::dressed(new.spec, service, facts.engine.yes(), &at);
-    let proof = proof(deployment, container, Some(at.address));
-    start_first::start(plan, deployment, order, facts, old, at, Incoming { spec, proof, ..new });
+    let health_check = health_check(deployment, container, Some(at.address));
+    start_first::start(plan, deployment, order, facts, old, at, Incoming { spec, health_check, ..new });
     Ok(())
 }
 
 /// The swap: everything that can fail without touching the old container comes first.
 fn swap(plan: &mut Plan, deployment: &Deployment, facts: &Facts, old: Option<&ContainerFacts>, new: Incoming) {
-    let Incoming { spec, proof, release, around } = new;
+    let Incoming { spec, health_check, release, around } = new;
     let name = deployment.name.to_string();
     let created = |name: &str| Target { name: name.to_owned(), id: None };
     let aside = new_name(&deployment.name);
-    let remove_new = |name: &str| vec![Step::Remove { container: created(name), volumes: true }];
-    plan.actions.push(Action::undone_by(Step::Create(Box::new(spec)), remove_new(&aside)));
+    let remove_new = |name: &str| vec![Operation::Remove { container: created(name), volumes: true }];
+    plan.actions.push(Action::undone_by(Operation::Create(Box::new(spec)), remove_new(&aside)));
     plan.actions.extend(around.before);
     if let Some(old) = old {
-        note_stranger(plan, deployment, old);
+        note_unmanaged(plan, deployment, old);
         plan.old = Some(target(old));
         plan.old_ran = old.is_running();
-        set_aside(plan, old, &old_name(&deployment.name), start_first::lead_to(facts, &deployment.name, Some(old)));
+        set_aside(plan, old, &old_name(&deployment.name), start_first::switch_to(facts, &deployment.name, Some(old)));
     }
     plan.actions.push(Action::undone_by(
-        Step::Rename { container: created(&aside), to: name.clone() },
-        vec![Step::Rename { container: created(&name), to: aside }],
+        Operation::Rename { container: created(&aside), to: name.clone() },
+        vec![Operation::Rename { container: created(&name), to: aside }],
     ));
     // From the handover back to the swap: the engine publishes the ports again.
-    plan.actions.extend(start_first::lead_to(facts, &deployment.name, None).map(Action::required));
-    let start = Step::Start { container: created(&name) };
-    plan.actions.push(Action::undone_by(start, vec![Step::Kill { container: created(&name) }]));
-    plan.actions.push(Action::required(Step::Prove { container: created(&name), proof }));
+    plan.actions.extend(start_first::switch_to(facts, &deployment.name, None).map(Action::required));
+    let start = Operation::Start { container: created(&name) };
+    plan.actions.push(Action::undone_by(start, vec![Operation::Kill { container: created(&name) }]));
+    plan.actions.push(Action::required(Operation::CheckHealth { container: created(&name), health_check }));
     plan.actions.extend(around.proven);
-    plan.actions.push(Action::required(Step::Record { container: created(&name), release: Box::new(release) }));
+    plan.actions
+        .push(Action::required(Operation::SaveRelease { container: created(&name), release: Box::new(release) }));
     if let Some(old) = old {
         let aside = ContainerFacts { name: old_name(&deployment.name), ..old.clone() };
         plan.actions.push(Action::best_effort(remove(&aside)));
@@ -233,10 +235,10 @@ fn swap(plan: &mut Plan, deployment: &Deployment, facts: &Facts, old: Option<&Co
 }
 
 /// `lead_back`: where the kernel hands the ports over, the step after which they lead to the old container again.
-fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str, lead_back: Option<Step>) {
+fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str, switch_back: Option<Operation>) {
     if old.is_running() {
-        let undo = vec![Step::Kill { container: target(old) }, Step::Start { container: target(old) }];
-        let stop = Step::Stop { container: target(old), grace: old.stop_grace };
+        let undo = vec![Operation::Kill { container: target(old) }, Operation::Start { container: target(old) }];
+        let stop = Operation::Stop { container: target(old), grace: old.stop_grace };
         plan.actions.push(Action::undone_by(stop, undo));
         plan.interruption = format!(
             "{} is down from `docker stop` (at most {} s) until the new container is proven",
@@ -246,8 +248,8 @@ fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str, lead_back: Opti
     }
     let set_aside = Target { name: aside.to_owned(), id: Some(old.id.clone()) };
     plan.actions.push(Action::undone_by(
-        Step::Rename { container: target(old), to: aside.to_owned() },
-        [Step::Rename { container: set_aside, to: old.name.clone() }].into_iter().chain(lead_back).collect(),
+        Operation::Rename { container: target(old), to: aside.to_owned() },
+        [Operation::Rename { container: set_aside, to: old.name.clone() }].into_iter().chain(switch_back).collect(),
     ));
 }
 
@@ -266,22 +268,22 @@ fn validate(plan: &mut Plan, deployment: &Deployment, container: &Container, fac
         return Err(Failure::new(Kind::Health, format!("{name} runs {runs}, not the wanted {}", image.pin.describe()))
             .next("run ApplicationStart again"));
     }
-    let proof = proof(deployment, container, None);
-    plan.actions.push(Action::required(Step::Prove { container: target(serving), proof }));
+    let health_check = health_check(deployment, container, None);
+    plan.actions.push(Action::required(Operation::CheckHealth { container: target(serving), health_check }));
     Ok(())
 }
 
 /// `at`: the container's own address, where the host's ports do not lead to it yet.
-fn proof(deployment: &Deployment, container: &Container, at: Option<Ipv4Addr>) -> Proof {
+fn health_check(deployment: &Deployment, container: &Container, at: Option<Ipv4Addr>) -> HealthCheck {
     let health = &deployment.health;
-    let proof = Proof {
+    let health_check = HealthCheck {
         probe: health.probe.clone(),
         timeout: health.timeout,
         interval: health.interval,
         stable_for: health.stable_for,
         successes: health.successes.unwrap_or(1),
     };
-    start_first::proof(deployment, container, proof, at)
+    start_first::health_check(deployment, container, health_check, at)
 }
 
 /// Every image of the deployment: the service's, and those of tasks.
@@ -343,7 +345,7 @@ fn spec_digest(spec: &ContainerSpec, container: &Container) -> Result<String, Fa
         .collect();
     let options = serde_json::to_value(&spec.options)
         .map_err(|error| Failure::new(Kind::Unexpected, format!("the options cannot be written down: {error}")))?;
-    let order = if container.service.handover.is_some() { "\nstart-first" } else { "" };
+    let order = if container.service.start_first.is_some() { "\nstart-first" } else { "" };
     let text = format!("{}\n{options}\n{environment:?}{order}", spec.image.identity());
     Ok(modes::facts::spec_digest(&text).to_string())
 }
@@ -351,25 +353,25 @@ fn spec_digest(spec: &ContainerSpec, container: &Container) -> Result<String, Fa
 fn labelled(
     mut spec: ContainerSpec,
     deployment: &Deployment,
-    asker: &Asker,
+    origin: &Origin,
     image: &ImageFacts,
     digest: &str,
 ) -> ContainerSpec {
     let labels = spec.options.body.labels.get_or_insert_default();
     labels.insert(LABEL_NAME.into(), deployment.name.to_string());
-    labels.insert(LABEL_DEPLOYMENT.into(), asker.deployment.clone());
-    labels.insert(LABEL_REVISION.into(), asker.revision.clone());
+    labels.insert(LABEL_DEPLOYMENT.into(), origin.deployment.clone());
+    labels.insert(LABEL_REVISION.into(), origin.revision.clone());
     labels.insert(LABEL_DIGEST.into(), image.pin.identity().to_string());
     labels.insert(LABEL_SPEC.into(), digest.to_owned());
     spec
 }
 
-fn release(asker: &Asker, image: &ImageFacts, spec: &ContainerSpec, digest: &str) -> Release {
+fn release(origin: &Origin, image: &ImageFacts, spec: &ContainerSpec, digest: &str) -> Release {
     Release {
         format: FORMAT,
-        deployment: asker.deployment.clone(),
-        revision: asker.revision.clone(),
-        source: asker.source.clone(),
+        deployment: origin.deployment.clone(),
+        revision: origin.revision.clone(),
+        source: origin.source.clone(),
         image: image.pin.clone(),
         more_images: Vec::new(),
         spec: digest.to_owned(),
@@ -384,7 +386,7 @@ fn changed_options(spec: &ContainerSpec, facts: &Facts) -> Vec<Vec<String>> {
     spec.run_options().into_iter().filter(|option| !last.options.contains(option)).collect()
 }
 
-fn note_stranger(plan: &mut Plan, deployment: &Deployment, container: &ContainerFacts) {
+fn note_unmanaged(plan: &mut Plan, deployment: &Deployment, container: &ContainerFacts) {
     if !container.ours {
         plan.notes.push(format!(
             "container {} ({}) bears the name {} but not our label: somebody else made it; it is replaced",

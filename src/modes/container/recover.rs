@@ -9,7 +9,7 @@ use crate::engine::request::Target;
 use crate::modes;
 use crate::modes::container::start_first;
 use crate::modes::facts::Facts;
-use crate::modes::operation::Step;
+use crate::modes::operation::Operation;
 use crate::values::names::{new_name, old_name};
 use crate::values::types::Name;
 
@@ -34,7 +34,7 @@ pub fn recover(name: &Name, facts: &Facts) -> Recovery {
         (None, Some(serving)) => settle(name, facts, serving),
         (None, None) => Recovery::default(),
     };
-    lead_to_serving(name, facts, &mut recovery);
+    switch_to_serving(name, facts, &mut recovery);
     if let Some(new) = new {
         recovery.actions.push(Action::best_effort(remove(&new)));
         recovery
@@ -53,7 +53,7 @@ pub fn ports(name: &Name, facts: &Facts) -> Recovery {
     let names = [name.to_string(), old_name(name)];
     let is_serving = |container: &&ContainerFacts| names.contains(&container.name) && is_recorded(container, facts);
     let mut recovery = Recovery { serving: facts.containers.iter().find(is_serving).cloned(), ..Recovery::default() };
-    lead_to_serving(name, facts, &mut recovery);
+    switch_to_serving(name, facts, &mut recovery);
     recovery
 }
 
@@ -62,20 +62,20 @@ fn is_recorded(container: &ContainerFacts, facts: &Facts) -> bool {
 }
 
 /// Rules that were flushed, or that lead elsewhere, are written first: the service is back as early as can be.
-fn lead_to_serving(name: &Name, facts: &Facts, recovery: &mut Recovery) {
-    let (Some(seen), Some(serving)) = (&facts.handover, &recovery.serving) else { return };
-    let is_led = recovery.actions.iter().any(|action| matches!(action.step, Step::Handover(_)));
-    if serving.handed.is_none() || is_led || seen.behind.as_ref() == Some(&serving.id) {
+fn switch_to_serving(name: &Name, facts: &Facts, recovery: &mut Recovery) {
+    let (Some(seen), Some(serving)) = (&facts.ports, &recovery.serving) else { return };
+    let is_led = recovery.actions.iter().any(|action| matches!(action.step, Operation::StartFirst(_)));
+    if serving.switched.is_none() || is_led || seen.behind.as_ref() == Some(&serving.id) {
         return;
     }
     recovery.note.get_or_insert_with(|| format!("the ports of {name} do not lead to it: the rules are written anew"));
-    let switch = start_first::lead_to(facts, name, Some(serving)).map(Action::required);
+    let switch = start_first::switch_to(facts, name, Some(serving)).map(Action::required);
     recovery.actions.splice(0..0, switch);
 }
 
 fn finish(serving: ContainerFacts, old: &ContainerFacts) -> Recovery {
     // Only what handed its ports over runs here.
-    let stop = old.is_running().then(|| Step::Stop { container: target(old), grace: old.stop_grace });
+    let stop = old.is_running().then(|| Operation::Stop { container: target(old), grace: old.stop_grace });
     Recovery {
         actions: stop.into_iter().chain([remove(old)]).map(Action::best_effort).collect(),
         note: Some(format!("{} is proven and on record; the old container it replaced is removed", serving.name)),
@@ -86,18 +86,18 @@ fn finish(serving: ContainerFacts, old: &ContainerFacts) -> Recovery {
 fn undo(name: &Name, facts: &Facts, old: ContainerFacts, unproven: Option<&ContainerFacts>) -> Recovery {
     let mut actions = Vec::new();
     // As long as the ports may lead to it, it runs on under another name.
-    let beside = unproven.filter(|unproven| unproven.handed.is_some());
+    let beside = unproven.filter(|unproven| unproven.switched.is_some());
     match (unproven, beside) {
         (Some(unproven), Some(_)) => {
-            actions.push(Action::required(Step::Rename { container: target(unproven), to: new_name(name) }));
+            actions.push(Action::required(Operation::Rename { container: target(unproven), to: new_name(name) }));
         }
         (Some(unproven), None) => actions.push(Action::required(remove(unproven))),
         (None, _) => {}
     }
     let back = ContainerFacts { name: name.to_string(), ..old.clone() };
-    actions.push(Action::required(Step::Rename { container: target(&old), to: name.to_string() }));
+    actions.push(Action::required(Operation::Rename { container: target(&old), to: name.to_string() }));
     let mut recovery = restart(facts, back, actions);
-    recovery.actions.extend(start_first::lead_to(facts, name, recovery.serving.as_ref()).map(Action::required));
+    recovery.actions.extend(start_first::switch_to(facts, name, recovery.serving.as_ref()).map(Action::required));
     if let Some(beside) = beside {
         let beside = ContainerFacts { name: new_name(name), ..beside.clone() };
         recovery.actions.push(Action::required(remove(&beside)));
@@ -115,7 +115,7 @@ fn settle(name: &Name, facts: &Facts, serving: ContainerFacts) -> Recovery {
         None if serving.ours && !is_recorded(&serving, facts) => Recovery {
             actions: [remove(&serving)]
                 .into_iter()
-                .chain(start_first::lead_to(facts, name, None))
+                .chain(start_first::switch_to(facts, name, None))
                 .map(Action::required)
                 .collect(),
             note: Some(format!("{} was never proven: its deployment was interrupted; it is removed", serving.name)),
@@ -133,15 +133,15 @@ fn settle(name: &Name, facts: &Facts, serving: ContainerFacts) -> Recovery {
 fn restart(facts: &Facts, mut back: ContainerFacts, mut actions: Vec<Action>) -> Recovery {
     let ran = facts.journal.as_ref().and_then(|journal| journal.old.as_ref()).is_none_or(|(_, ran)| *ran);
     if ran {
-        actions.push(Action::required(Step::Start { container: target(&back) }));
+        actions.push(Action::required(Operation::Start { container: target(&back) }));
         back.state = "running".into();
     }
     Recovery { actions, serving: Some(back), note: None }
 }
 
 /// Removes a container; its anonymous volumes go with it only where it is ours.
-pub fn remove(container: &ContainerFacts) -> Step {
-    Step::Remove { container: target(container), volumes: container.ours }
+pub fn remove(container: &ContainerFacts) -> Operation {
+    Operation::Remove { container: target(container), volumes: container.ours }
 }
 
 /// The container as a step names it.

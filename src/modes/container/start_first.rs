@@ -6,31 +6,31 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use bollard::models::{EndpointIpamConfig, EndpointSettings};
 
 use crate::config::service::Service;
-use crate::config::start_first::{Handover, forwards, probe_at};
+use crate::config::start_first::{StartFirst, forwards, probe_at};
 use crate::config::{Container, Deployment};
 use crate::deploy::plan::{Action, Plan};
 use crate::engine::facts::{ContainerFacts, EngineFacts};
 use crate::engine::request::{ContainerSpec, Target};
 use crate::error::{Failure, Kind};
-use crate::health::check::Proof;
+use crate::health::check::HealthCheck;
 use crate::modes::container::create;
 use crate::modes::container::plan::Incoming;
 use crate::modes::container::recover::{remove, target};
 use crate::modes::facts::Facts;
-use crate::modes::operation::Step;
-use crate::ports::facts::HandoverFacts;
-use crate::ports::operation::{GATEWAY_PRIORITY, HandoverStep, NETWORK, size};
-use crate::values::forward::{Handed, join};
+use crate::modes::operation::Operation;
+use crate::ports::facts::PortsFacts;
+use crate::ports::operation::{GATEWAY_PRIORITY, NETWORK, PortsOperation, size};
+use crate::values::forward::{SwitchedPorts, join};
 use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::values::names::{new_name, old_name};
 use crate::values::types::{ContentDigest, Name};
 
 /// The step after which the ports of `name` lead to `container`, or nowhere; none where nothing is handed over.
-pub fn lead_to(facts: &Facts, name: &Name, container: Option<&ContainerFacts>) -> Option<Step> {
-    let (network, name) = (facts.handover.as_ref()?.network.clone(), name.to_string());
-    Some(Step::Handover(match container.and_then(|container| container.handed.clone()) {
-        Some(to) => HandoverStep::Switch { name, to, network },
-        None => HandoverStep::Close { name, network },
+pub fn switch_to(facts: &Facts, name: &Name, container: Option<&ContainerFacts>) -> Option<Operation> {
+    let (network, name) = (facts.ports.as_ref()?.network.clone(), name.to_string());
+    Some(Operation::StartFirst(match container.and_then(|container| container.switched.clone()) {
+        Some(to) => PortsOperation::Switch { name, to, network },
+        None => PortsOperation::Close { name, network },
     }))
 }
 
@@ -39,7 +39,7 @@ pub fn lead_to(facts: &Facts, name: &Name, container: Option<&ContainerFacts>) -
 /// # Errors
 /// [`Kind::Container`]: why the kernel cannot hand the ports over here.
 pub fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
-    let (Some(_), Some(seen)) = (service.handover, &facts.handover) else { return Ok(()) };
+    let (Some(_), Some(seen)) = (service.start_first, &facts.ports) else { return Ok(()) };
     let refuse = |message: String, next: &str| {
         let message = format!("`order: start-first` is not possible here: {message}");
         Err(Failure::new(Kind::Container, message).next(format!("{next}, or use `order: stop-first` (the swap)")))
@@ -63,14 +63,19 @@ pub fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
 }
 
 /// How a container is proven: at its own address before the ports lead to it, through the host's port afterwards.
-pub fn proof(deployment: &Deployment, container: &Container, proof: Proof, at: Option<Ipv4Addr>) -> Proof {
-    if container.service.handover.is_none() {
-        return proof;
+pub fn health_check(
+    deployment: &Deployment,
+    container: &Container,
+    health_check: HealthCheck,
+    at: Option<Ipv4Addr>,
+) -> HealthCheck {
+    if container.service.start_first.is_none() {
+        return health_check;
     }
     let forwards = forwards(&container.service.body).unwrap_or_default();
-    let probe = probe_at(&proof.probe, &forwards, at.map(Into::into)).unwrap_or(proof.probe);
+    let probe = probe_at(&health_check.probe, &forwards, at.map(Into::into)).unwrap_or(health_check.probe);
     let successes = deployment.health.successes.unwrap_or(crate::config::start_first::SUCCESSES);
-    Proof { probe, successes, ..proof }
+    HealthCheck { probe, successes, ..health_check }
 }
 
 /// Where the new container will be: an address that neither its predecessor nor anybody else has.
@@ -82,15 +87,15 @@ pub fn proof(deployment: &Deployment, container: &Container, proof: Proof, at: O
 pub fn place(
     name: &Name,
     service: &Service,
-    seen: &HandoverFacts,
+    seen: &PortsFacts,
     serving: Option<&ContainerFacts>,
-) -> Result<Handed, Failure> {
+) -> Result<SwitchedPorts, Failure> {
     let (first, _) = seen.network.subnet;
     let size = size(&seen.network);
     let pairs = (size - size / 8 - 2) / 2;
     let digest = ContentDigest::of(name.as_str().as_bytes());
     let start = u32::from_str_radix(&digest.hex()[..8], 16).unwrap_or_default() % pairs;
-    let present = serving.and_then(|serving| serving.handed.as_ref()).map(|handed| handed.address);
+    let present = serving.and_then(|serving| serving.switched.as_ref()).map(|switched| switched.address);
     let number = (0..pairs).find_map(|next| {
         let pair = 2 + 2 * ((start + next) % pairs);
         let at = |number: u32| Ipv4Addr::from(u32::from(first).wrapping_add(number));
@@ -101,7 +106,7 @@ pub fn place(
         Failure::new(Kind::Container, format!("network {NETWORK} has no free address"))
             .next("remove containers from it, or create it with a larger subnet")
     })?;
-    Ok(Handed {
+    Ok(SwitchedPorts {
         address: Ipv4Addr::from(u32::from(first).wrapping_add(number)),
         address6: seen.network.subnet6.map(|(first, _)| Ipv6Addr::from(u128::from(first) + u128::from(number))),
         forwards: forwards(&service.body).unwrap_or_default(),
@@ -109,7 +114,12 @@ pub fn place(
 }
 
 /// The container as it is created: on our network at its own address, its ports not published by the engine.
-pub fn dressed(spec: ContainerSpec, service: &Service, engine: Option<&EngineFacts>, at: &Handed) -> ContainerSpec {
+pub fn dressed(
+    spec: ContainerSpec,
+    service: &Service,
+    engine: Option<&EngineFacts>,
+    at: &SwitchedPorts,
+) -> ContainerSpec {
     let api = engine.map(|engine| engine.api);
     let mut service = service.clone();
     if let Some(host) = service.body.host_config.as_mut() {
@@ -137,53 +147,55 @@ pub fn dressed(spec: ContainerSpec, service: &Service, engine: Option<&EngineFac
 pub(crate) fn start(
     plan: &mut Plan,
     deployment: &Deployment,
-    handover: Handover,
+    order: StartFirst,
     facts: &Facts,
     old: Option<&ContainerFacts>,
-    at: Handed,
+    at: SwitchedPorts,
     new: Incoming,
 ) {
-    let Some(seen) = &facts.handover else { return };
+    let Some(seen) = &facts.ports else { return };
     let (name, aside) = (deployment.name.to_string(), new_name(&deployment.name));
     let created = |name: &str| Target { name: name.to_owned(), id: None };
     if !seen.exists {
-        plan.actions.push(Action::required(Step::Handover(HandoverStep::Network(seen.network.clone()))));
+        plan.actions.push(Action::required(Operation::StartFirst(PortsOperation::Network(seen.network.clone()))));
     }
-    let remove_new = vec![Step::Remove { container: created(&aside), volumes: true }];
-    plan.actions.push(Action::undone_by(Step::Create(Box::new(new.spec)), remove_new));
+    let remove_new = vec![Operation::Remove { container: created(&aside), volumes: true }];
+    plan.actions.push(Action::undone_by(Operation::Create(Box::new(new.spec)), remove_new));
     plan.actions.extend(new.around.before);
-    let kill = vec![Step::Kill { container: created(&aside) }];
-    plan.actions.push(Action::undone_by(Step::Start { container: created(&aside) }, kill));
-    plan.actions.push(Action::required(Step::Prove { container: created(&aside), proof: new.proof }));
+    let kill = vec![Operation::Kill { container: created(&aside) }];
+    plan.actions.push(Action::undone_by(Operation::Start { container: created(&aside) }, kill));
+    plan.actions
+        .push(Action::required(Operation::CheckHealth { container: created(&aside), health_check: new.health_check }));
     plan.actions.extend(new.around.proven);
-    let back = lead_to(facts, &deployment.name, old);
+    let back = switch_to(facts, &deployment.name, old);
     if let Some(old) = old {
-        beside(plan, old, handover);
+        beside(plan, old, order);
         let put_aside = Target { name: old_name(&deployment.name), id: Some(old.id.clone()) };
-        let undo = Step::Rename { container: put_aside, to: old.name.clone() };
+        let undo = Operation::Rename { container: put_aside, to: old.name.clone() };
         plan.actions.push(Action::undone_by(
-            Step::Rename { container: target(old), to: old_name(&deployment.name) },
+            Operation::Rename { container: target(old), to: old_name(&deployment.name) },
             [undo].into_iter().chain(back.clone()).collect(),
         ));
     }
     // Before the new container is killed the ports lead to the old one again: with no old one they are closed here.
-    let undo = Step::Rename { container: created(&name), to: aside.clone() };
+    let undo = Operation::Rename { container: created(&name), to: aside.clone() };
     plan.actions.push(Action::undone_by(
-        Step::Rename { container: created(&aside), to: name.clone() },
+        Operation::Rename { container: created(&aside), to: name.clone() },
         [undo].into_iter().chain(back.filter(|_| old.is_none())).collect(),
     ));
-    let switch = HandoverStep::Switch { name: name.clone(), to: at, network: seen.network.clone() };
-    plan.actions.push(Action::required(Step::Handover(switch)));
-    plan.actions.push(Action::required(Step::Record { container: created(&name), release: Box::new(new.release) }));
+    let switch = PortsOperation::Switch { name: name.clone(), to: at, network: seen.network.clone() };
+    plan.actions.push(Action::required(Operation::StartFirst(switch)));
+    plan.actions
+        .push(Action::required(Operation::SaveRelease { container: created(&name), release: Box::new(new.release) }));
     plan.actions.extend(new.around.recorded);
     if let Some(old) = old {
         let old = ContainerFacts { name: old_name(&deployment.name), ..old.clone() };
-        retire(plan, &old, handover);
+        retire(plan, &old, order);
     }
 }
 
 /// What a person should know of the old container.
-pub(crate) fn beside(plan: &mut Plan, old: &ContainerFacts, handover: Handover) {
+pub(crate) fn beside(plan: &mut Plan, old: &ContainerFacts, order: StartFirst) {
     plan.old = Some(target(old));
     plan.old_ran = old.is_running();
     if !old.is_running() {
@@ -191,25 +203,25 @@ pub(crate) fn beside(plan: &mut Plan, old: &ContainerFacts, handover: Handover) 
     }
     plan.interruption = format!(
         "none: the ports change hands in one transaction, open connections stay with the old container for {:?}",
-        handover.drain
+        order.drain
     );
-    if old.handed.is_none() {
+    if old.switched.is_none() {
         plan.notes.push(format!(
             "the engine publishes the ports of {}: its rules are overtaken, and go with it; connections through its \
              proxy (from this host, over IPv6) stay for {:?} too",
-            old.name, handover.drain
+            old.name, order.drain
         ));
     }
 }
 
 /// Nothing here can fail the deployment any more.
-fn retire(plan: &mut Plan, old: &ContainerFacts, handover: Handover) {
+fn retire(plan: &mut Plan, old: &ContainerFacts, order: StartFirst) {
     if old.is_running() {
-        if !handover.drain.is_zero() {
-            let drain = HandoverStep::Drain { container: target(old), time: handover.drain };
-            plan.actions.push(Action::best_effort(Step::Handover(drain)));
+        if !order.drain.is_zero() {
+            let drain = PortsOperation::Drain { container: target(old), time: order.drain };
+            plan.actions.push(Action::best_effort(Operation::StartFirst(drain)));
         }
-        plan.actions.push(Action::best_effort(Step::Stop { container: target(old), grace: old.stop_grace }));
+        plan.actions.push(Action::best_effort(Operation::Stop { container: target(old), grace: old.stop_grace }));
     }
     plan.actions.push(Action::best_effort(remove(old)));
 }

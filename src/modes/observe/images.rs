@@ -2,14 +2,14 @@
 
 use crate::config::{ArchiveLocation, ImageNeed, ImageSource};
 use crate::engine::StoreFacts;
-use crate::error::{Failure, Kind, LookFailure};
+use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::archive::{ArchiveError, ReadAt as _};
 use crate::images::delta::Delta;
 use crate::images::facts::{ImageFacts, Room};
 use crate::images::source::Archive;
 use crate::images::{archive, pull};
 use crate::modes::facts::Facts;
-use crate::modes::observe::Look;
+use crate::modes::observe::Observer;
 use crate::values::pin::ImagePin;
 use crate::values::reference::ImageReference;
 use crate::values::types::ContentDigest;
@@ -25,14 +25,14 @@ struct Wanted<'a> {
     id: Option<&'a ContentDigest>,
 }
 
-impl Look<'_> {
+impl Observer<'_> {
     /// One image that the deployment needs; one that was looked up already is not looked up again.
     pub(crate) async fn image(&self, need: &ImageNeed, facts: &mut Facts) {
         let key = need.key(&self.deployment.bundle_root);
         if facts.images.iter().any(|image| image.key == key) {
             return;
         }
-        let resolved = self.store.resolved(&self.asker.deployment).into_iter().find(|(known, _)| *known == key);
+        let resolved = self.store.resolved(&self.origin.deployment).into_iter().find(|(known, _)| *known == key);
         let mut image = match (resolved, &need.source) {
             (Some((_, pin)), _) => found(pin),
             (None, ImageSource::Registry(reference)) => self.resolve(reference, facts).await,
@@ -43,7 +43,7 @@ impl Look<'_> {
         };
         image.key = key;
         if let Err(failure) = self.presence(&mut image, facts).await {
-            facts.failures.push(LookFailure { failure, definite: false });
+            facts.failures.push(ObserveFailure { failure, definite: false });
         }
         if let ImageSource::Archive { location, .. } = &need.source {
             self.missing(location, need.platform.as_deref(), &mut image, facts).await;
@@ -57,7 +57,7 @@ impl Look<'_> {
         let ImageSource::Archive { location, id: None, .. } = &need.source else { return };
         let is_here = self.engine.is_ok_and(|engine| engine.address.starts_with("unix://"));
         let key = need.key(&self.deployment.bundle_root);
-        let is_resolved = self.store.resolved(&self.asker.deployment).iter().any(|(known, _)| *known == key);
+        let is_resolved = self.store.resolved(&self.origin.deployment).iter().any(|(known, _)| *known == key);
         if is_here && !is_resolved {
             let wanted = architecture(need.platform.as_deref(), Some(host_architecture()));
             // Why it cannot be opened is told to who needs it.
@@ -112,7 +112,7 @@ impl Look<'_> {
             Ok(digest) => found(ImagePin::Registry { repository, tag, digest }),
             Err(refusal) => {
                 let image = unknown(reference.to_string(), &refusal.failure.message);
-                facts.failures.push(LookFailure { failure: refusal.failure, definite: refusal.definite });
+                facts.failures.push(ObserveFailure { failure: refusal.failure, definite: refusal.definite });
                 image
             }
         }
@@ -145,7 +145,7 @@ impl Look<'_> {
         // The containerd store does not know an image by its config: there only a tag of ours tells.
         let image = match engine.image(id.as_str()).await.ok()? {
             Some(image) => image,
-            None => engine.image(&pin.keeper_tag(&self.deployment.name)).await.ok()??,
+            None => engine.image(&pin.retention_tag(&self.deployment.name)).await.ok()??,
         };
         if let ImagePin::Content { diff_ids, .. } = &mut pin {
             let layers = image.root_fs.and_then(|root| root.layers)?;
@@ -154,10 +154,10 @@ impl Look<'_> {
         Some(found(pin))
     }
 
-    async fn read_index(&self, wanted: &Wanted<'_>, architecture: Option<&str>) -> Result<ImageFacts, LookFailure> {
+    async fn read_index(&self, wanted: &Wanted<'_>, architecture: Option<&str>) -> Result<ImageFacts, ObserveFailure> {
         let Wanted { location, reference, id } = *wanted;
         let opened = self.archives.open(location, architecture).await?;
-        let wrong = |why: String| LookFailure { failure: bad_archive(location, &why), definite: true };
+        let wrong = |why: String| ObserveFailure { failure: bad_archive(location, &why), definite: true };
         let index = match &opened.index {
             Ok(index) => index,
             Err(ArchiveError::Compressed(_)) => return Ok(unread(&opened.archive, reference, id)),
@@ -181,7 +181,7 @@ impl Look<'_> {
     async fn restarted(&self, key: &str, location: &ArchiveLocation, facts: &Facts) -> Option<ImageFacts> {
         let is_deleted = matches!(location, ArchiveLocation::File(path) if !path.exists());
         let release = facts.releases.first().filter(|release| {
-            is_deleted && release.source == self.asker.source && release.revision == self.asker.revision
+            is_deleted && release.source == self.origin.source && release.revision == self.origin.revision
         })?;
         let (_, pin) = self.store.resolved(&release.deployment).into_iter().find(|(known, _)| known == key)?;
         let image = self.engine.ok()?.find(&pin, &self.deployment.name).await.ok()?;

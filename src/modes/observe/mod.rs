@@ -10,10 +10,10 @@ use bollard::models::{ContainerCreateBody, ContainerSummary};
 use crate::aws::s3::S3;
 use crate::config::service::{EnvFile, Service};
 use crate::config::{ArchiveLocation, Container, Deployment, Mode, env_file};
-use crate::deploy::origin::Asker;
+use crate::deploy::origin::Origin;
 use crate::deploy::state::Store;
 use crate::engine::Engine;
-use crate::error::{Failure, Kind, LookFailure};
+use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::credentials::CredentialSettings;
 use crate::images::source::Archives;
 use crate::modes::compose;
@@ -29,7 +29,7 @@ use crate::{engine, ports};
 const ENV_FILE_LIMIT: u64 = 1024 * 1024;
 
 /// What is looked at, and with what.
-pub struct Look<'a> {
+pub struct Observer<'a> {
     /// The engine, or why there is none.
     pub engine: Result<&'a Engine, &'a Failure>,
     /// The object store.
@@ -43,14 +43,14 @@ pub struct Look<'a> {
     /// The deployment.
     pub deployment: &'a Deployment,
     /// Who asks.
-    pub asker: &'a Asker,
+    pub origin: &'a Origin,
     /// The hook environment's variables, for env files.
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
     /// `/proc`, or a stand-in.
     pub proc: PathBuf,
 }
 
-impl Look<'_> {
+impl Observer<'_> {
     /// What `event` needs to know.
     pub async fn facts(&self, event: LifecycleEvent) -> Facts {
         let mut facts = Facts::unseen(self.store);
@@ -60,7 +60,7 @@ impl Look<'_> {
         self.hello(&mut facts).await;
         if event == LifecycleEvent::ApplicationStop {
             let all = self.containers(&mut facts).await;
-            self.handover(&all, &mut facts).await;
+            self.switched_ports(&all, &mut facts).await;
             return facts;
         }
         let ahead = async {
@@ -77,10 +77,10 @@ impl Look<'_> {
             self.wanted(event, read, &all, &mut facts).await;
         };
         // A list of images takes the containerd store a while.
-        let ((), tags) = tokio::join!(mode, self.keeper_tags(is_there));
+        let ((), tags) = tokio::join!(mode, self.retention_tags(is_there));
         match tags {
-            Ok(tags) => facts.keeper_tags = tags,
-            Err(failure) => facts.failures.push(LookFailure { failure, definite: false }),
+            Ok(tags) => facts.retention_tags = tags,
+            Err(failure) => facts.failures.push(ObserveFailure { failure, definite: false }),
         }
         facts
     }
@@ -95,7 +95,7 @@ impl Look<'_> {
     ) {
         match &self.deployment.mode {
             Mode::Container(container) => {
-                self.handover(all, facts).await;
+                self.switched_ports(all, facts).await;
                 self.image(&container.need(), facts).await;
                 self.environment(&container.service, facts).await;
                 self.surroundings(container, all, facts).await;
@@ -121,7 +121,7 @@ impl Look<'_> {
             Ok(hello) => facts.engine = Known::Yes(hello),
             Err(failure) => {
                 facts.engine = Known::No(failure.message.clone());
-                facts.failures.push(LookFailure { failure, definite: false });
+                facts.failures.push(ObserveFailure { failure, definite: false });
             }
         }
     }
@@ -144,16 +144,16 @@ impl Look<'_> {
             }
             Err(failure) => {
                 facts.engine = Known::No(failure.message.clone());
-                facts.failures.push(LookFailure { failure, definite: false });
+                facts.failures.push(ObserveFailure { failure, definite: false });
                 Vec::new()
             }
         }
     }
 
     /// Our tags, where the engine is there.
-    async fn keeper_tags(&self, is_there: bool) -> Result<Vec<String>, Failure> {
+    async fn retention_tags(&self, is_there: bool) -> Result<Vec<String>, Failure> {
         match self.engine {
-            Ok(engine) if is_there => engine.keeper_tags(&self.deployment.name).await,
+            Ok(engine) if is_there => engine.retention_tags(&self.deployment.name).await,
             _ => Ok(Vec::new()),
         }
     }
@@ -174,8 +174,8 @@ impl Look<'_> {
         facts.environment = Known::Yes(all);
     }
 
-    async fn env_file(&self, file: &EnvFile) -> Result<Vec<EnvVar>, LookFailure> {
-        let definite = |failure| LookFailure { failure, definite: true };
+    async fn env_file(&self, file: &EnvFile) -> Result<Vec<EnvVar>, ObserveFailure> {
+        let definite = |failure| ObserveFailure { failure, definite: true };
         let (text, hidden) = match &file.location {
             ArchiveLocation::File(path) => match read_small(path) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound && !file.required => return Ok(Vec::new()),
@@ -184,7 +184,7 @@ impl Look<'_> {
             ArchiveLocation::S3(uri) => {
                 let limit = usize::try_from(ENV_FILE_LIMIT).unwrap_or(usize::MAX);
                 let bytes = self.s3.get_small(uri, limit).await;
-                let bytes = bytes.map_err(|error| LookFailure::from(&error))?;
+                let bytes = bytes.map_err(|error| ObserveFailure::from(&error))?;
                 (String::from_utf8_lossy(&bytes).into_owned(), true)
             }
         };
@@ -192,17 +192,17 @@ impl Look<'_> {
     }
 
     /// What handing ports over needs to know, where any are or shall be.
-    async fn handover(&self, all: &[ContainerSummary], facts: &mut Facts) {
+    async fn switched_ports(&self, all: &[ContainerSummary], facts: &mut Facts) {
         let service = match &self.deployment.mode {
             Mode::Container(container) => Some(&container.service),
             Mode::Compose(_) | Mode::Swarm(_) => None,
         };
-        let is_handed = facts.containers.iter().any(|container| container.handed.is_some());
-        if service.is_none_or(|service| service.handover.is_none()) && !is_handed {
+        let has_switched = facts.containers.iter().any(|container| container.switched.is_some());
+        if service.is_none_or(|service| service.start_first.is_none()) && !has_switched {
             return;
         }
         let engine = facts.engine.yes();
-        let look = ports::observe::Look {
+        let look = ports::observe::Observer {
             engine: engine.and(self.engine.ok()),
             api: engine.map(|engine| engine.api),
             name: self.deployment.name.as_str(),
@@ -213,8 +213,8 @@ impl Look<'_> {
             patience: Duration::ZERO,
         };
         match look.facts().await {
-            Ok(seen) => facts.handover = Some(seen),
-            Err(failure) => facts.failures.push(LookFailure { failure, definite: false }),
+            Ok(seen) => facts.ports = Some(seen),
+            Err(failure) => facts.failures.push(ObserveFailure { failure, definite: false }),
         }
     }
 

@@ -22,7 +22,7 @@ pub struct SwarmFacts {
     /// This node is drained or paused: it takes no tasks.
     pub is_drained: bool,
     /// What tasks around deployments of this name have left.
-    pub left: Vec<Left>,
+    pub left: Vec<Leftover>,
     /// The service of the deployment's name.
     pub service: Option<ServiceFacts>,
     /// The named networks that exist, with their IDs.
@@ -52,9 +52,9 @@ pub enum Role {
 
 /// What a task around a deployment has left in the swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Left {
+pub struct Leftover {
     /// What it is.
-    pub kind: LeftKind,
+    pub kind: LeftoverKind,
     /// Its name.
     pub name: String,
     /// Its ID: another one may bear the name by the time it is removed.
@@ -70,11 +70,11 @@ pub struct Left {
 /// What a task leaves in a swarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum LeftKind {
+pub enum LeftoverKind {
     /// The service that it ran in.
     Job,
     /// The config that says who runs it, and how it ended.
-    Claim,
+    TaskLock,
 }
 
 /// A service.

@@ -116,16 +116,18 @@ async fn to_its_end(
         if seen.every().next().is_some_and(|found| found.has_ended()) {
             seen.name_nodes(api).await;
         }
-        let how = seen.every().next().map_or(Look::Waits, |found| look(&found));
-        let is_lost = matches!(how, Look::Unplaced(_)) && unplaced.is_over(api, &seen).await;
+        let how = seen.every().next().map_or(Observer::Waits, |found| look(&found));
+        let is_lost = matches!(how, Observer::Unplaced(_)) && unplaced.is_over(api, &seen).await;
         let (how, patience) = match how {
-            Look::Ended(how) => (how, LOG),
-            Look::Runs if runs.get_or_insert_with(Instant::now).elapsed() >= limit => (Some(too_long(limit)), LAST_LOG),
-            Look::Unplaced(why) if is_lost => (Some(format!("finds no node: {why}")), Duration::ZERO),
-            Look::Waits | Look::Unplaced(_) if began.elapsed() >= BEGINS.max(limit) => {
+            Observer::Ended(how) => (how, LOG),
+            Observer::Runs if runs.get_or_insert_with(Instant::now).elapsed() >= limit => {
+                (Some(too_long(limit)), LAST_LOG)
+            }
+            Observer::Unplaced(why) if is_lost => (Some(format!("finds no node: {why}")), Duration::ZERO),
+            Observer::Waits | Observer::Unplaced(_) if began.elapsed() >= BEGINS.max(limit) => {
                 (Some(format!("has not begun within {:?}", BEGINS.max(limit))), Duration::ZERO)
             }
-            Look::Runs | Look::Waits | Look::Unplaced(_) => {
+            Observer::Runs | Observer::Waits | Observer::Unplaced(_) => {
                 tokio::time::sleep(LOOK).await;
                 continue;
             }
@@ -138,25 +140,25 @@ async fn to_its_end(
 }
 
 /// What one look at its only task came to.
-enum Look {
+enum Observer {
     Waits,
     Unplaced(String),
     Runs,
     Ended(Option<String>),
 }
 
-fn look(task: &Task<'_>) -> Look {
+fn look(task: &Task<'_>) -> Observer {
     let place = if task.node().is_empty() { String::new() } else { format!(" on {}", task.node()) };
     match (task.state(), task.exit_code()) {
-        ("complete", _) => Look::Ended(None),
-        ("running", _) => Look::Runs,
+        ("complete", _) => Observer::Ended(None),
+        ("running", _) => Observer::Runs,
         ("failed", Some(code @ 1..)) if task.error().starts_with("task: non-zero exit") => {
-            Look::Ended(Some(format!("ended with exit code {code}{place}")))
+            Observer::Ended(Some(format!("ended with exit code {code}{place}")))
         }
-        ("failed", _) => Look::Ended(Some(format!("failed{place}: {}", task.error()))),
-        ("rejected", _) => Look::Ended(Some(format!("was refused{place}: {}", task.error()))),
-        ("shutdown" | "remove" | "orphaned", _) => Look::Ended(Some(format!("is lost: somebody ended it{place}"))),
-        ("pending", _) if !task.error().is_empty() => Look::Unplaced(task.error().to_owned()),
-        _ => Look::Waits,
+        ("failed", _) => Observer::Ended(Some(format!("failed{place}: {}", task.error()))),
+        ("rejected", _) => Observer::Ended(Some(format!("was refused{place}: {}", task.error()))),
+        ("shutdown" | "remove" | "orphaned", _) => Observer::Ended(Some(format!("is lost: somebody ended it{place}"))),
+        ("pending", _) if !task.error().is_empty() => Observer::Unplaced(task.error().to_owned()),
+        _ => Observer::Waits,
     }
 }

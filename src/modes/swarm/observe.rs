@@ -7,17 +7,17 @@ use serde_json::Value;
 
 use crate::config::swarm::{FileKind, FileSource, Swarm};
 use crate::engine::api::{Api, ApiError, filter};
-use crate::error::{Failure, Kind, LookFailure};
+use crate::error::{Failure, Kind, ObserveFailure};
 use crate::modes::facts::Facts;
-use crate::modes::observe::Look;
-use crate::modes::swarm::facts::{Left, LeftKind, LiveSpec, Role, ServiceFacts, SwarmFacts};
+use crate::modes::observe::Observer;
+use crate::modes::swarm::facts::{Leftover, LeftoverKind, LiveSpec, Role, ServiceFacts, SwarmFacts};
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_TASK};
 use crate::values::types::{ContentDigest, Name};
 
 /// Largest secret or config, in bytes. Source: swarmkit, `MaxSecretSize`; a config may have twice as much.
 const LARGEST: u64 = 500 * 1024;
 
-impl Look<'_> {
+impl Observer<'_> {
     /// What this node is in a swarm, and what the swarm has.
     pub(crate) async fn swarm(&self, swarm: &Swarm, facts: &mut Facts) {
         let contents = self.contents(swarm, facts);
@@ -35,7 +35,7 @@ impl Look<'_> {
                 facts.swarm = Some(seen);
             }
             Err(error) => {
-                facts.failures.push(LookFailure { failure: error.failure("look at the swarm"), definite: false });
+                facts.failures.push(ObserveFailure { failure: error.failure("look at the swarm"), definite: false });
             }
         }
     }
@@ -46,7 +46,7 @@ impl Look<'_> {
             let FileSource::File { path, .. } = &file.source else { continue };
             match read(path) {
                 Ok(bytes) => drop(contents.insert(path.clone(), ContentDigest::of(&bytes))),
-                Err(failure) => facts.failures.push(LookFailure { failure, definite: true }),
+                Err(failure) => facts.failures.push(ObserveFailure { failure, definite: true }),
             }
         }
         contents
@@ -90,10 +90,10 @@ async fn look(api: &Api, name: &Name) -> Result<SwarmFacts, ApiError> {
         let ours = items(&all).filter(|file| file["Spec"]["Labels"][LABEL_NAME] == *name.as_str());
         let (claims, made): (Vec<_>, Vec<_>) = ours.partition(|file| is_of_a_task(file));
         seen.made.extend(made.into_iter().map(named).collect::<BTreeSet<_>>());
-        seen.left.extend(claims.into_iter().map(|claim| left(LeftKind::Claim, claim)));
+        seen.left.extend(claims.into_iter().map(|task_lock| left(LeftoverKind::TaskLock, task_lock)));
     }
     let services = api.get(&format!("/services?{}", filter("label", &format!("{LABEL_NAME}={name}")))).await?;
-    seen.left.extend(items(&services).filter(|found| is_of_a_task(found)).map(|job| left(LeftKind::Job, job)));
+    seen.left.extend(items(&services).filter(|found| is_of_a_task(found)).map(|job| left(LeftoverKind::Job, job)));
     Ok(seen)
 }
 
@@ -101,9 +101,9 @@ fn is_of_a_task(object: &Value) -> bool {
     object["Spec"]["Labels"][LABEL_TASK].is_string()
 }
 
-fn left(kind: LeftKind, object: &Value) -> Left {
+fn left(kind: LeftoverKind, object: &Value) -> Leftover {
     let label = |name: &str| text(&object["Spec"]["Labels"][name]);
-    Left {
+    Leftover {
         kind,
         name: text(&object["Spec"]["Name"]),
         id: text(&object["ID"]),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::config::swarm::FileKind;
 use crate::deploy::state::Release;
-use crate::health::check::Proof;
+use crate::health::check::HealthCheck;
 use crate::modes::swarm::plan::line;
 use crate::values::pin::ImagePin;
 use crate::values::types::{ContentDigest, EnvVar};
@@ -17,7 +17,7 @@ use crate::values::types::{ContentDigest, EnvVar};
 /// One step in a swarm.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "swarm", rename_all = "kebab-case")]
-pub enum SwarmStep {
+pub enum SwarmOperation {
     /// Make a swarm of this node alone.
     Init,
     /// Create an overlay network that containers may join.
@@ -52,13 +52,13 @@ pub enum SwarmStep {
         registry: String,
     },
     /// Wait until the service runs as wanted.
-    Converge(Converge),
+    RolloutCheck(RolloutCheck),
     /// Ask the application from outside.
     Probe {
         /// The service's name.
         service: String,
         /// How.
-        proof: Proof,
+        health_check: HealthCheck,
     },
     /// Wait for the tasks of this node, which may not ask for any other.
     Tasks {
@@ -72,7 +72,7 @@ pub enum SwarmStep {
         monitor: Duration,
     },
     /// Record the release.
-    Record {
+    SaveRelease {
         /// The service's name.
         service: String,
         /// The record; what was observed is filled in when it is written.
@@ -137,7 +137,7 @@ pub struct ServiceRequest {
 
 /// What the service must come to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Converge {
+pub struct RolloutCheck {
     /// The service's name.
     pub service: String,
     /// The wanted `balehook.spec` label.
@@ -155,7 +155,7 @@ impl ServiceRequest {
     }
 }
 
-impl SwarmStep {
+impl SwarmOperation {
     /// Whether it changes what runs or what the swarm holds.
     pub const fn is_change(&self) -> bool {
         match self {
@@ -169,24 +169,24 @@ impl SwarmStep {
             | Self::Forget { .. } => true,
             Self::Ask(_)
             | Self::Refresh { .. }
-            | Self::Converge(_)
+            | Self::RolloutCheck(_)
             | Self::Probe { .. }
             | Self::Tasks { .. }
-            | Self::Record { .. } => false,
+            | Self::SaveRelease { .. } => false,
         }
     }
 
     /// Whether it may take long, and can be left at once when time is up.
     pub const fn is_waiting(&self) -> bool {
         match self {
-            Self::Ask(_) | Self::Converge(_) | Self::Probe { .. } | Self::Tasks { .. } => true,
+            Self::Ask(_) | Self::RolloutCheck(_) | Self::Probe { .. } | Self::Tasks { .. } => true,
             Self::Init
             | Self::Network { .. }
             | Self::File { .. }
             | Self::Create(_)
             | Self::Update(_)
             | Self::Refresh { .. }
-            | Self::Record { .. }
+            | Self::SaveRelease { .. }
             | Self::Rollback { .. }
             | Self::Remove { .. }
             | Self::Forget { .. } => false,
@@ -207,7 +207,7 @@ impl SwarmStep {
     }
 }
 
-impl fmt::Display for SwarmStep {
+impl fmt::Display for SwarmOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Init => f.write_str("docker swarm init"),
@@ -233,14 +233,14 @@ impl fmt::Display for SwarmStep {
             Self::Refresh { service, registry } => {
                 write!(f, "docker service update --with-registry-auth {service}: a new token of {registry}, no restart")
             }
-            Self::Converge(wanted) => {
+            Self::RolloutCheck(wanted) => {
                 write!(f, "wait for {}: every task runs for {:?}", wanted.service, wanted.monitor)
             }
-            Self::Probe { service, proof } => write!(f, "prove {service}: {proof}"),
+            Self::Probe { service, health_check } => write!(f, "prove {service}: {health_check}"),
             Self::Tasks { service, patience, .. } => {
                 write!(f, "wait for the tasks of {service} on this node, within {patience:?}: a manager updates it")
             }
-            Self::Record { service, release } => {
+            Self::SaveRelease { service, release } => {
                 write!(f, "record {service} as {} of {}", release.image.describe(), release.deployment)
             }
             Self::Rollback { service, .. } => write!(f, "docker service rollback {service}"),

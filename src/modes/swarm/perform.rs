@@ -11,12 +11,12 @@ use crate::config::swarm::FileKind;
 use crate::deploy::state::{Observed, Release};
 use crate::engine::api::Api;
 use crate::error::{Failure, Kind};
-use crate::health::check::Proof;
+use crate::health::check::HealthCheck;
 use crate::health::probe;
 use crate::modes::live::LiveHost;
 use crate::modes::swarm;
 use crate::modes::swarm::observe::{items, text};
-use crate::modes::swarm::operation::SwarmStep;
+use crate::modes::swarm::operation::SwarmOperation;
 pub use crate::modes::swarm::rollout::waiting;
 pub use crate::modes::swarm::service::refresh;
 use crate::modes::swarm::{local_tasks, node_check, rollout, service};
@@ -27,34 +27,36 @@ use crate::values::types::ContentDigest;
 ///
 /// # Errors
 /// As the step's own.
-pub async fn perform(host: &mut LiveHost, step: &SwarmStep) -> Result<Vec<String>, Failure> {
+pub async fn perform(host: &mut LiveHost, step: &SwarmOperation) -> Result<Vec<String>, Failure> {
     let api = Api::of(&host.engine);
     match step {
-        SwarmStep::Init => init(&api).await?,
-        SwarmStep::Network { name } => network(&api, name).await?,
-        SwarmStep::File { kind, name, path, digest, owner } => file(&api, *kind, name, path, digest, owner).await?,
-        SwarmStep::Ask(wanted) => node_check::ask(&api, wanted, &argument(host, &wanted.image).await?).await?,
-        SwarmStep::Create(request) => {
+        SwarmOperation::Init => init(&api).await?,
+        SwarmOperation::Network { name } => network(&api, name).await?,
+        SwarmOperation::File { kind, name, path, digest, owner } => {
+            file(&api, *kind, name, path, digest, owner).await?
+        }
+        SwarmOperation::Ask(wanted) => node_check::ask(&api, wanted, &argument(host, &wanted.image).await?).await?,
+        SwarmOperation::Create(request) => {
             let image = argument(host, &request.image).await?;
             return service::create(&api, request, &image, &host.credentials).await;
         }
-        SwarmStep::Update(request) => {
+        SwarmOperation::Update(request) => {
             let image = argument(host, &request.image).await?;
             return service::update(&api, request, &image, &host.credentials).await;
         }
-        SwarmStep::Refresh { service, registry } => {
+        SwarmOperation::Refresh { service, registry } => {
             service::refresh(&api, service, registry, &host.credentials).await?;
         }
-        SwarmStep::Converge(wanted) => return rollout::converge(&api, wanted).await,
-        SwarmStep::Probe { service, proof } => prove(service, proof).await?,
-        SwarmStep::Tasks { service, image, patience, monitor } => {
+        SwarmOperation::RolloutCheck(wanted) => return rollout::wait_for_rollout(&api, wanted).await,
+        SwarmOperation::Probe { service, health_check } => check_health(service, health_check).await?,
+        SwarmOperation::Tasks { service, image, patience, monitor } => {
             let image = argument(host, image).await?;
             return local_tasks::tasks(&host.engine, service, &image, *patience, *monitor).await;
         }
-        SwarmStep::Record { service, release } => record(host, &api, service, release).await?,
-        SwarmStep::Rollback { service, spec } => return service::rollback(&api, service, spec).await,
-        SwarmStep::Remove { service, spec } => service::remove(&api, service, spec).await?,
-        SwarmStep::Forget { kind, name } => forget(&api, *kind, name).await?,
+        SwarmOperation::SaveRelease { service, release } => record(host, &api, service, release).await?,
+        SwarmOperation::Rollback { service, spec } => return service::rollback(&api, service, spec).await,
+        SwarmOperation::Remove { service, spec } => service::remove(&api, service, spec).await?,
+        SwarmOperation::Forget { kind, name } => forget(&api, *kind, name).await?,
     }
     Ok(Vec::new())
 }
@@ -71,7 +73,7 @@ pub async fn registry_of(api: &Api, name: &crate::values::types::Name) -> Option
 /// makes every task ask the registry first. What this node has lost of it meanwhile, a task could only fail for.
 pub(crate) async fn argument(host: &mut LiveHost, pin: &crate::values::pin::ImagePin) -> Result<String, Failure> {
     use crate::values::pin::ImagePin;
-    host.mend(pin).await?;
+    host.reimport(pin).await?;
     match pin {
         ImagePin::Registry { .. } => Ok(pin.argument()),
         ImagePin::Content { .. } | ImagePin::Unread { .. } | ImagePin::Unknown { .. } => host.image_id(pin).await,
@@ -135,27 +137,28 @@ async fn forget(api: &Api, kind: FileKind, name: &str) -> Result<(), Failure> {
 }
 
 /// Asks until the answers were good for as long as is wanted.
-async fn prove(service: &str, proof: &Proof) -> Result<(), Failure> {
+async fn check_health(service: &str, health_check: &HealthCheck) -> Result<(), Failure> {
     let began = Instant::now();
     let mut good_since: Option<Instant> = None;
     loop {
-        let answer = match &proof.probe {
+        let answer = match &health_check.probe {
             Probe::Http(address) => probe::http(address).await,
             Probe::Tcp(address) if address.starts_with(':') => probe::tcp(&format!("127.0.0.1{address}")).await,
             Probe::Tcp(address) => probe::tcp(address).await,
             Probe::Auto => Ok(()),
         };
         good_since = answer.is_ok().then(|| good_since.unwrap_or_else(Instant::now));
-        if good_since.is_some_and(|since| since.elapsed() >= proof.stable_for) {
+        if good_since.is_some_and(|since| since.elapsed() >= health_check.stable_for) {
             return Ok(());
         }
-        if began.elapsed() >= proof.timeout {
+        if began.elapsed() >= health_check.timeout {
             let last = answer.err().unwrap_or_else(|| "it answered, but not for long enough".into());
-            let message = format!("{service} was not proven within {:?}: {}: {last}", proof.timeout, proof.probe);
+            let message =
+                format!("{service} was not proven within {:?}: {}: {last}", health_check.timeout, health_check.probe);
             return Err(Failure::new(Kind::Health, message)
                 .next(format!("docker service logs {service}; raise health.timeout if it only needs longer")));
         }
-        tokio::time::sleep(proof.interval.max(Duration::from_millis(100))).await;
+        tokio::time::sleep(health_check.interval.max(Duration::from_millis(100))).await;
     }
 }
 
@@ -171,5 +174,5 @@ async fn record(host: &LiveHost, api: &Api, service: &str, release: &Release) ->
         ports: ports.collect(),
         ..Observed::default()
     };
-    host.store.add_release(&Release { observed, ..release.clone() }, host.keep)
+    host.store.save_release(&Release { observed, ..release.clone() }, host.keep)
 }

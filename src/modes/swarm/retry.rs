@@ -14,7 +14,7 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(250);
 ///
 /// # Errors
 /// Those of `once`; [`Kind::Engine`]: each write came too late.
-pub(crate) async fn in_turn<T>(
+pub(crate) async fn retry_on_conflict<T>(
     what: &str,
     once: impl AsyncFnMut() -> Result<Option<T>, Failure>,
 ) -> Result<T, Failure> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::engine::Engine;
 use crate::engine::api::{Api, ApiError};
 use crate::error::{Failure, Kind};
-use crate::modes::swarm::operation::Converge;
+use crate::modes::swarm::operation::RolloutCheck;
 use crate::modes::swarm::service_tasks::{Patience, Task, Tasks, log_tail};
 use crate::values::labels::LABEL_SPEC;
 
@@ -39,7 +39,7 @@ enum Verdict {
 ///
 /// # Errors
 /// [`Kind::Health`]: a task failed or found no node, the swarm rolled back or paused, or somebody changed the service.
-pub(crate) async fn converge(api: &Api, wanted: &Converge) -> Result<Vec<String>, Failure> {
+pub(crate) async fn wait_for_rollout(api: &Api, wanted: &RolloutCheck) -> Result<Vec<String>, Failure> {
     let began = Instant::now();
     let mut all_up: Option<Instant> = None;
     let mut failing: Option<Instant> = None;
@@ -77,7 +77,13 @@ fn is_rollback(seen: &Tasks) -> bool {
     seen.service.update_state().starts_with("rollback")
 }
 
-fn verdict(seen: &Tasks, wanted: &Converge, began: Instant, all_up: Option<Instant>, was_rolled_back: bool) -> Verdict {
+fn verdict(
+    seen: &Tasks,
+    wanted: &RolloutCheck,
+    began: Instant,
+    all_up: Option<Instant>,
+    was_rolled_back: bool,
+) -> Verdict {
     let (service, name) = (&seen.service, &wanted.service);
     let state = service.update_state();
     if service.label(LABEL_SPEC) != wanted.spec || (is_rollback(seen) && !was_rolled_back) {
@@ -108,7 +114,7 @@ fn verdict(seen: &Tasks, wanted: &Converge, began: Instant, all_up: Option<Insta
 }
 
 /// After an update the swarm has watched the tasks itself; after a creation nobody has.
-fn is_stable(seen: &Tasks, wanted: &Converge, began: Instant, all_up: Instant) -> bool {
+fn is_stable(seen: &Tasks, wanted: &RolloutCheck, began: Instant, all_up: Instant) -> bool {
     if matches!(seen.service.update_state(), "completed" | "rollback_completed") {
         return true;
     }
@@ -127,7 +133,7 @@ fn runs(seen: &Tasks) -> String {
 }
 
 /// What the service's tasks wait for, as far as it can be said quickly.
-pub async fn waiting(engine: &Engine, wanted: &Converge) -> Vec<String> {
+pub async fn waiting(engine: &Engine, wanted: &RolloutCheck) -> Vec<String> {
     let api = Api::of(engine);
     let look = async {
         let mut seen = Tasks::of(&api, &wanted.service).await.ok().flatten()?;
@@ -139,7 +145,7 @@ pub async fn waiting(engine: &Engine, wanted: &Converge) -> Vec<String> {
 }
 
 /// The failure with the tasks' own errors, by task and node, and the log of the first.
-async fn report(api: &Api, wanted: &Converge, mut seen: Tasks, since: Option<&str>, why: String) -> Failure {
+async fn report(api: &Api, wanted: &RolloutCheck, mut seen: Tasks, since: Option<&str>, why: String) -> Failure {
     seen.name_nodes(api).await;
     let since = since.unwrap_or_default().to_owned();
     let began = seen.service.since();

@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::engine::api::Api;
 use crate::error::{Failure, Kind};
 use crate::modes::live::LiveHost;
-use crate::modes::swarm::facts::LeftKind;
+use crate::modes::swarm::facts::LeftoverKind;
 use crate::modes::swarm::observe::text;
 use crate::modes::swarm::perform::argument;
-use crate::modes::swarm::task::{Claim, SwarmTask, SwarmWork};
+use crate::modes::swarm::task::{SwarmTask, SwarmWork, TaskLock};
 use crate::modes::swarm::task_lock::Turn;
 use crate::modes::swarm::{job, task_lock};
 use crate::tasks::{Output, command};
@@ -22,14 +22,14 @@ const WORD: Duration = Duration::from_secs(15);
 /// # Errors
 /// [`Kind::Task`]: it failed, here or there.
 pub async fn run(host: &mut LiveHost, task: &SwarmTask) -> Result<Vec<String>, Failure> {
-    let (api, name) = (Api::of(&host.engine), &task.claim.task);
+    let (api, name) = (Api::of(&host.engine), &task.task_lock.task);
     let patience = task.timeout.max(job::BEGINS) + task.timeout + WORD;
     let me = this_node(host, &api).await?;
-    match task_lock::take(&api, &me, &task.claim, patience, &mut host.creation).await? {
+    match task_lock::take(&api, &me, &task.task_lock, patience, &mut host.creation).await? {
         Turn::Theirs(node, ended) => ended.map(|()| vec![format!("task {name}: {node} ran it")]),
         Turn::Ours => {
             let ended = here(host, &api, &me, task).await;
-            let told = task_lock::close(&api, &me, &task.claim, ended.as_ref().err()).await;
+            let told = task_lock::close(&api, &me, &task.task_lock, ended.as_ref().err()).await;
             if let Err(failure) = told {
                 tracing::warn!(%failure, "the other managers wait");
             }
@@ -39,7 +39,7 @@ pub async fn run(host: &mut LiveHost, task: &SwarmTask) -> Result<Vec<String>, F
 }
 
 async fn here(host: &mut LiveHost, api: &Api, me: &str, task: &SwarmTask) -> Result<(), Failure> {
-    let name = &task.claim.task;
+    let name = &task.task_lock.task;
     match &task.work {
         SwarmWork::Command(command) => {
             command::command(&mut host.under_way, name, command, &host.env, task.timeout).await
@@ -58,17 +58,19 @@ async fn here(host: &mut LiveHost, api: &Api, me: &str, task: &SwarmTask) -> Res
 ///
 /// # Errors
 /// [`Kind::Engine`].
-pub async fn abandon(host: &mut LiveHost, claim: &Claim) -> Result<(), Failure> {
+pub async fn abandon(host: &mut LiveHost, task_lock: &TaskLock) -> Result<(), Failure> {
     if let Some(group) = host.under_way.take() {
-        group.end(&mut Output::new(&claim.task)).await;
+        group.end(&mut Output::new(&task_lock.task)).await;
     }
     let api = Api::of(&host.engine);
     let me = this_node(host, &api).await?;
-    let ended =
-        Failure::new(Kind::Task, format!("task {} was ended before its end: its deployment had to stop", claim.task));
+    let ended = Failure::new(
+        Kind::Task,
+        format!("task {} was ended before its end: its deployment had to stop", task_lock.task),
+    );
     let look = async || {
-        task_lock::close(&api, &me, claim, Some(&ended)).await?;
-        job::end(&api, &me, &claim.task, &claim.object).await
+        task_lock::close(&api, &me, task_lock, Some(&ended)).await?;
+        job::end(&api, &me, &task_lock.task, &task_lock.object).await
     };
     host.creation.settle(look).await
 }
@@ -86,10 +88,10 @@ async fn this_node(host: &mut LiveHost, api: &Api) -> Result<String, Failure> {
 ///
 /// # Errors
 /// [`Kind::Engine`].
-pub async fn clear(host: &LiveHost, kind: LeftKind, name: &str, id: &str) -> Result<(), Failure> {
+pub async fn clear(host: &LiveHost, kind: LeftoverKind, name: &str, id: &str) -> Result<(), Failure> {
     let (collection, word) = match kind {
-        LeftKind::Job => ("services", "service"),
-        LeftKind::Claim => ("configs", "config"),
+        LeftoverKind::Job => ("services", "service"),
+        LeftoverKind::TaskLock => ("configs", "config"),
     };
     let removed = Api::of(&host.engine).remove(&format!("/{collection}/{id}")).await;
     removed.map_err(|error| error.failure(&format!("remove {word} {name}")))

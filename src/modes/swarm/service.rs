@@ -12,7 +12,7 @@ use crate::images::pull;
 use crate::modes::swarm::observe::{items, text};
 use crate::modes::swarm::operation::ServiceRequest;
 use crate::modes::swarm::plan::drift::variable;
-use crate::modes::swarm::retry::{PAUSE, in_turn};
+use crate::modes::swarm::retry::{PAUSE, retry_on_conflict};
 use crate::modes::swarm::service_tasks::{Service, Tasks};
 use crate::values::labels::LABEL_SPEC;
 
@@ -35,7 +35,7 @@ pub(crate) async fn create(
     let auth = auth(request, credentials).await?;
     let body = body(api, request, image).await?;
     let what = format!("create service {}", request.name);
-    in_turn(&what, async || {
+    retry_on_conflict(&what, async || {
         if let Some(found) = find(api, &request.name).await? {
             return match found.label(LABEL_SPEC) == request.digest {
                 true => Ok(Some(vec![format!("another manager created {}", request.name)])),
@@ -66,7 +66,7 @@ pub(crate) async fn update(
     let body = body(api, request, image).await?;
     let what = format!("update service {}", request.name);
     let mut is_late = false;
-    in_turn(&what, async || {
+    retry_on_conflict(&what, async || {
         let found = find(api, &request.name).await?.ok_or_else(|| gone(&request.name))?;
         let label = found.label(LABEL_SPEC);
         if label == request.digest && (is_late || request.before.as_deref() != Some(&request.digest)) {
@@ -101,7 +101,7 @@ pub(crate) async fn update(
 pub async fn refresh(api: &Api, name: &str, registry: &str, credentials: &CredentialSettings) -> Result<(), Failure> {
     let Some(auth) = pull::auth_header(registry, credentials).await? else { return Ok(()) };
     let what = format!("renew the token of {registry} for {name}");
-    in_turn(&what, async || {
+    retry_on_conflict(&what, async || {
         let Some(found) = find(api, name).await? else { return Ok(Some(())) };
         // A write now would make the spec that is rolling out the one to roll back to.
         if matches!(found.update_state(), "updating" | "rollback_started") {
@@ -123,7 +123,7 @@ pub async fn refresh(api: &Api, name: &str, registry: &str, credentials: &Creden
 pub(crate) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<String>, Failure> {
     let what = format!("roll {name} back");
     let mut previous: Option<Value> = None;
-    in_turn(&what, async || {
+    retry_on_conflict(&what, async || {
         let found = find(api, name).await?.ok_or_else(|| gone(name))?;
         if found.label(LABEL_SPEC) != spec {
             return Ok(back(api, name, spec).await);

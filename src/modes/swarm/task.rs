@@ -14,19 +14,19 @@ use serde_json::{Map, Value, json};
 use crate::config::swarm::Swarm;
 use crate::config::task::{InContainer, Task, Work};
 use crate::config::{Deployment, ImageSource};
-use crate::deploy::origin::{Asker, MANUAL};
+use crate::deploy::origin::{MANUAL, Origin};
 use crate::deploy::plan::Action;
 use crate::error::Failure;
 use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::container::run_line::quoted;
 use crate::modes::facts::Facts;
-use crate::modes::operation::Step;
-use crate::modes::swarm::facts::{Left, LeftKind, SwarmFacts};
+use crate::modes::operation::Operation;
+use crate::modes::swarm::facts::{Leftover, LeftoverKind, SwarmFacts};
 use crate::modes::swarm::operation::ServiceRequest;
 use crate::modes::swarm::plan::line;
-use crate::modes::tasks::{Around, environment, host_command};
-use crate::tasks::operation::{HostCommand, TaskStep};
+use crate::modes::tasks::{TaskActions, environment, host_command};
+use crate::tasks::operation::{HostCommand, TaskOperation};
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_NODE, LABEL_REVISION, LABEL_TASK};
 use crate::values::types::Name;
 
@@ -40,7 +40,7 @@ const GRACE: u64 = 1_000_000_000;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SwarmTask {
     /// What the managers agree through.
-    pub claim: Claim,
+    pub task_lock: TaskLock,
     /// What is run.
     pub work: SwarmWork,
     /// How long it may run.
@@ -59,7 +59,7 @@ pub enum SwarmWork {
 
 /// A config of the swarm: who creates it runs the task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Claim {
+pub struct TaskLock {
     /// Its name, and the job's.
     pub object: String,
     /// The task's name.
@@ -77,7 +77,7 @@ pub struct Planner<'a> {
     /// Its service.
     pub swarm: &'a Swarm,
     /// Who asks.
-    pub asker: &'a Asker,
+    pub origin: &'a Origin,
     /// The host.
     pub facts: &'a Facts,
     /// The swarm.
@@ -93,29 +93,29 @@ impl Planner<'_> {
     ///
     /// # Errors
     /// The image of a task was not looked up.
-    pub fn around(&self) -> Result<Around, Failure> {
-        Around::each(&self.deployment.tasks, |task| {
-            let claim = self.claim(task);
+    pub fn around(&self) -> Result<TaskActions, Failure> {
+        TaskActions::each(&self.deployment.tasks, |task| {
+            let task_lock = self.task_lock(task);
             let work = match &task.work {
-                Work::Container(inside) => SwarmWork::Job(Box::new(self.job(task, inside, &claim)?)),
+                Work::Container(inside) => SwarmWork::Job(Box::new(self.job(task, inside, &task_lock)?)),
                 Work::Command(command) => SwarmWork::Command(host_command(task, command)),
             };
-            let undo = Step::Task(TaskStep::Abandon(claim.clone()));
+            let undo = Operation::Task(TaskOperation::Abandon(task_lock.clone()));
             Ok(crate::modes::tasks::action(
                 task,
-                TaskStep::Swarm(Box::new(SwarmTask { claim, work, timeout: task.timeout })),
+                TaskOperation::Swarm(Box::new(SwarmTask { task_lock, work, timeout: task.timeout })),
                 undo,
             ))
         })
     }
 
-    fn claim(&self, task: &Task) -> Claim {
-        let (owner, deployment) = (self.deployment.name.to_string(), self.asker.deployment.clone());
+    fn task_lock(&self, task: &Task) -> TaskLock {
+        let (owner, deployment) = (self.deployment.name.to_string(), self.origin.deployment.clone());
         let key = modes::facts::spec_digest(&format!("{owner}\n{deployment}\n{}\n{}", task.name, self.service.digest));
-        Claim { object: object_name(&task.name, key.short()), task: task.name.to_string(), owner, deployment }
+        TaskLock { object: object_name(&task.name, key.short()), task: task.name.to_string(), owner, deployment }
     }
 
-    fn job(&self, task: &Task, inside: &InContainer, claim: &Claim) -> Result<ServiceRequest, Failure> {
+    fn job(&self, task: &Task, inside: &InContainer, task_lock: &TaskLock) -> Result<ServiceRequest, Failure> {
         let (image, registry) = match (task.need(), &inside.image) {
             (Some(need), Some(ImageSource::Registry(reference))) => {
                 let registry = self.swarm.with_registry_auth.then(|| reference.registry().to_owned());
@@ -125,11 +125,11 @@ impl Planner<'_> {
             (None, _) => (self.image, self.service.registry.clone()),
         };
         Ok(ServiceRequest {
-            name: claim.object.clone(),
+            name: task_lock.object.clone(),
             image: image.pin.clone(),
             spec: json!({
-                "Name": claim.object,
-                "Labels": self.labels(claim, image),
+                "Name": task_lock.object,
+                "Labels": self.labels(task_lock, image),
                 // No replicated job: 20.10 goes on running the task of one that was removed.
                 "Mode": { "Replicated": { "Replicas": 1 } },
                 "TaskTemplate": self.template(inside),
@@ -142,13 +142,13 @@ impl Planner<'_> {
         })
     }
 
-    fn labels(&self, claim: &Claim, image: &ImageFacts) -> Value {
+    fn labels(&self, task_lock: &TaskLock, image: &ImageFacts) -> Value {
         json!({
-            LABEL_NAME: claim.owner,
-            LABEL_DEPLOYMENT: claim.deployment,
-            LABEL_REVISION: self.asker.revision,
+            LABEL_NAME: task_lock.owner,
+            LABEL_DEPLOYMENT: task_lock.deployment,
+            LABEL_REVISION: self.origin.revision,
             LABEL_DIGEST: image.pin.identity().to_string(),
-            LABEL_TASK: claim.task,
+            LABEL_TASK: task_lock.task,
             LABEL_NODE: self.seen.node,
         })
     }
@@ -186,17 +186,17 @@ impl Planner<'_> {
     /// What earlier tasks have left goes first: whatever this node ran (its lock is ours), and what says how a task of
     /// another deployment ended.
     pub fn clear(&self, only_jobs: bool) -> Vec<Action> {
-        let is_over = |left: &&Left| {
-            let is_of_another = left.deployment != self.asker.deployment || self.asker.deployment == MANUAL;
+        let is_over = |left: &&Leftover| {
+            let is_of_another = left.deployment != self.origin.deployment || self.origin.deployment == MANUAL;
             (left.node == self.seen.node || (left.has_ended && is_of_another))
-                && (left.kind == LeftKind::Job || !only_jobs)
+                && (left.kind == LeftoverKind::Job || !only_jobs)
         };
-        let each = self.seen.left.iter().filter(is_over).map(|left| TaskStep::Clear {
+        let each = self.seen.left.iter().filter(is_over).map(|left| TaskOperation::Clear {
             kind: left.kind,
             name: left.name.clone(),
             id: left.id.clone(),
         });
-        each.map(|step| Action::best_effort(Step::Task(step))).collect()
+        each.map(|step| Action::best_effort(Operation::Task(step))).collect()
     }
 }
 
@@ -247,7 +247,7 @@ impl SwarmTask {
             }
             SwarmWork::Command(command) => command.to_string(),
         };
-        format!("task {}: {what}", self.claim.task)
+        format!("task {}: {what}", self.task_lock.task)
     }
 }
 

@@ -11,8 +11,8 @@ use crate::engine::api::{Api, ApiError};
 use crate::engine::creation::Creation;
 use crate::error::{Failure, Kind};
 use crate::modes::swarm::observe::text;
-use crate::modes::swarm::retry::{PAUSE, in_turn};
-use crate::modes::swarm::task::Claim;
+use crate::modes::swarm::retry::{PAUSE, retry_on_conflict};
+use crate::modes::swarm::task::TaskLock;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_SAID, LABEL_TASK};
 
 /// What the config holds, for whoever finds it.
@@ -36,17 +36,17 @@ pub(crate) enum Turn {
 pub(crate) async fn take(
     api: &Api,
     me: &str,
-    claim: &Claim,
+    task_lock: &TaskLock,
     patience: Duration,
     creation: &mut Creation,
 ) -> Result<Turn, Failure> {
     let began = Instant::now();
     loop {
-        if creation.of(create(api, claim, me)).await? {
+        if creation.of(create(api, task_lock, me)).await? {
             return Ok(Turn::Ours);
         }
-        let Some(found) = find(api, claim).await? else { continue };
-        if let Some(ended) = found.outcome(claim) {
+        let Some(found) = find(api, task_lock).await? else { continue };
+        if let Some(ended) = found.outcome(task_lock) {
             let node = node_name(api, found.node()).await;
             let ended =
                 ended.map_err(|failure| Failure { message: format!("{} ({node} ran it)", failure.message), ..failure });
@@ -54,11 +54,11 @@ pub(crate) async fn take(
         }
         // This name's lock is ours: whoever began it here was killed.
         if found.node() == me {
-            api.remove(&format!("/configs/{}", found.id())).await.map_err(|error| cannot(claim, &error))?;
+            api.remove(&format!("/configs/{}", found.id())).await.map_err(|error| cannot(task_lock, &error))?;
             continue;
         }
         if began.elapsed() >= patience {
-            return Err(silent(claim, &node_name(api, found.node()).await, patience));
+            return Err(silent(task_lock, &node_name(api, found.node()).await, patience));
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -69,10 +69,10 @@ pub(crate) async fn take(
 ///
 /// # Errors
 /// [`Kind::Engine`].
-pub(crate) async fn close(api: &Api, me: &str, claim: &Claim, failure: Option<&Failure>) -> Result<(), Failure> {
-    in_turn(&format!("tell the other managers how task {} ended", claim.task), async || {
-        let found = find(api, claim).await?;
-        let Some(found) = found.filter(|found| found.node() == me && found.outcome(claim).is_none()) else {
+pub(crate) async fn close(api: &Api, me: &str, task_lock: &TaskLock, failure: Option<&Failure>) -> Result<(), Failure> {
+    retry_on_conflict(&format!("tell the other managers how task {} ended", task_lock.task), async || {
+        let found = find(api, task_lock).await?;
+        let Some(found) = found.filter(|found| found.node() == me && found.outcome(task_lock).is_none()) else {
             return Ok(Some(()));
         };
         let mut spec = found.0["Spec"].clone();
@@ -84,7 +84,7 @@ pub(crate) async fn close(api: &Api, me: &str, claim: &Claim, failure: Option<&F
         match api.call(Method::POST, &path, Some(&spec), None).await {
             Ok(_) => Ok(Some(())),
             Err(error) if error.is_stale() => Ok(None),
-            Err(error) => Err(cannot(claim, &error)),
+            Err(error) => Err(cannot(task_lock, &error)),
         }
     })
     .await
@@ -107,12 +107,12 @@ impl Found {
     }
 
     /// How the task ended; `None` while it runs.
-    fn outcome(&self, claim: &Claim) -> Option<Result<(), Failure>> {
+    fn outcome(&self, task_lock: &TaskLock) -> Option<Result<(), Failure>> {
         if self.label(LABEL_OUTCOME)? == "done" {
             return Some(Ok(()));
         }
         let mut lines = self.label(LABEL_SAID).unwrap_or_default().lines();
-        let message = lines.next().map_or_else(|| format!("task {} failed", claim.task), str::to_owned);
+        let message = lines.next().map_or_else(|| format!("task {} failed", task_lock.task), str::to_owned);
         let next = "correct it and deploy again; balehook.log on that node has all of its output";
         Some(Err(Failure::new(Kind::Task, message).evidence(lines.map(str::to_owned).collect()).next(next)))
     }
@@ -132,13 +132,13 @@ fn said(failure: &Failure) -> String {
 }
 
 /// Whether it was taken; `false` where there is one.
-async fn create(api: &Api, claim: &Claim, node: &str) -> Result<bool, Failure> {
+async fn create(api: &Api, task_lock: &TaskLock, node: &str) -> Result<bool, Failure> {
     let body = json!({
-        "Name": claim.object,
+        "Name": task_lock.object,
         "Labels": {
-            LABEL_NAME: claim.owner,
-            LABEL_DEPLOYMENT: claim.deployment,
-            LABEL_TASK: claim.task,
+            LABEL_NAME: task_lock.owner,
+            LABEL_DEPLOYMENT: task_lock.deployment,
+            LABEL_TASK: task_lock.task,
             LABEL_NODE: node,
         },
         "Data": base64::engine::general_purpose::STANDARD.encode(CONTENT),
@@ -146,13 +146,13 @@ async fn create(api: &Api, claim: &Claim, node: &str) -> Result<bool, Failure> {
     match api.call(Method::POST, "/configs/create", Some(&body), None).await {
         Ok(_) => Ok(true),
         Err(error) if error.status == Some(409) => Ok(false),
-        Err(error) => Err(cannot(claim, &error)),
+        Err(error) => Err(cannot(task_lock, &error)),
     }
 }
 
-async fn find(api: &Api, claim: &Claim) -> Result<Option<Found>, Failure> {
-    let found = api.find(&format!("/configs/{}", claim.object)).await;
-    found.map(|found| found.map(Found)).map_err(|error| cannot(claim, &error))
+async fn find(api: &Api, task_lock: &TaskLock) -> Result<Option<Found>, Failure> {
+    let found = api.find(&format!("/configs/{}", task_lock.object)).await;
+    found.map(|found| found.map(Found)).map_err(|error| cannot(task_lock, &error))
 }
 
 async fn node_name(api: &Api, id: &str) -> String {
@@ -161,12 +161,12 @@ async fn node_name(api: &Api, id: &str) -> String {
     if name.is_empty() { format!("node {id}") } else { name }
 }
 
-fn cannot(claim: &Claim, error: &ApiError) -> Failure {
-    error.failure(&format!("agree with the other managers on task {}", claim.task))
+fn cannot(task_lock: &TaskLock, error: &ApiError) -> Failure {
+    error.failure(&format!("agree with the other managers on task {}", task_lock.task))
 }
 
-fn silent(claim: &Claim, node: &str, patience: Duration) -> Failure {
-    let Claim { task, object, .. } = claim;
+fn silent(task_lock: &TaskLock, node: &str, patience: Duration) -> Failure {
+    let TaskLock { task, object, .. } = task_lock;
     Failure::new(Kind::Task, format!("task {task}: {node} began it, and has not said within {patience:?} how it ended"))
         .next(format!(
             "look at {node}; where no balehook runs there any more: docker config rm {object}, and deploy again"
@@ -177,8 +177,8 @@ fn silent(claim: &Claim, node: &str, patience: Duration) -> Failure {
 mod tests {
     use super::*;
 
-    fn claim() -> Claim {
-        Claim { object: "balehook-task-a-1".into(), task: "a".into(), owner: "web".into(), deployment: "d-1".into() }
+    fn task_lock() -> TaskLock {
+        TaskLock { object: "balehook-task-a-1".into(), task: "a".into(), owner: "web".into(), deployment: "d-1".into() }
     }
 
     fn found(labels: &Value) -> Found {
@@ -189,7 +189,7 @@ mod tests {
     fn how_a_task_failed_is_read_as_it_was_written_and_the_last_lines_are_those_that_stay() {
         let lines: Vec<String> = (0..200).map(|line| format!("line {line} of what it said")).collect();
         let failure = Failure::new(Kind::Task, "task a ended with exit code 3").evidence(lines.clone());
-        let read = found(&json!({ LABEL_OUTCOME: "failed", LABEL_SAID: said(&failure) })).outcome(&claim());
+        let read = found(&json!({ LABEL_OUTCOME: "failed", LABEL_SAID: said(&failure) })).outcome(&task_lock());
         let nothing = || Failure::new(Kind::Unexpected, "no failure was read");
         let read = read.and_then(Result::err).unwrap_or_else(nothing);
         assert_eq!((read.kind, read.message), (Kind::Task, failure.message));
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_claim_without_an_outcome_is_of_a_task_that_runs() {
-        assert!(found(&json!({ LABEL_NODE: "n" })).outcome(&claim()).is_none());
-        assert_eq!(found(&json!({ LABEL_OUTCOME: "done" })).outcome(&claim()), Some(Ok(())));
+        assert!(found(&json!({ LABEL_NODE: "n" })).outcome(&task_lock()).is_none());
+        assert_eq!(found(&json!({ LABEL_OUTCOME: "done" })).outcome(&task_lock()), Some(Ok(())));
     }
 }

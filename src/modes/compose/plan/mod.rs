@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use crate::config::compose::Compose;
 use crate::config::{Deployment, Probe};
-use crate::deploy::origin::Asker;
+use crate::deploy::origin::Origin;
 use crate::deploy::plan::{Action, Plan};
 use crate::deploy::state::{ComposeRelease, Release};
 use crate::engine::request::Target;
 use crate::error::{Failure, Kind};
 use crate::modes;
-use crate::modes::compose::operation::{Change, ComposeStep, Copy, ProjectProof, ServiceChange};
+use crate::modes::compose::operation::{Change, ComposeOperation, Copy, ProjectHealth, ServiceChange};
 use crate::modes::compose::plan::wanted::Wanted;
 use crate::modes::compose::task;
 use crate::modes::facts::Facts;
-use crate::modes::operation::Step;
-use crate::modes::tasks::Around;
-use crate::tasks::operation::TaskStep;
+use crate::modes::operation::Operation;
+use crate::modes::tasks::TaskActions;
+use crate::tasks::operation::TaskOperation;
 use crate::values::pin::ImagePin;
 use crate::values::types::{LifecycleEvent, Name};
 
@@ -36,7 +36,7 @@ pub fn plan(
     event: LifecycleEvent,
     deployment: &Deployment,
     compose: &Compose,
-    asker: &Asker,
+    origin: &Origin,
     facts: &Facts,
 ) -> Result<Plan, Failure> {
     let mut plan = Plan::new(event.to_string(), &deployment.name);
@@ -54,9 +54,9 @@ pub fn plan(
             let wanted = Wanted::of(deployment, compose, facts)?;
             wanted.check(&mut plan, facts)?;
             recover(&mut plan, facts, true);
-            wanted.bring(&mut plan, deployment, facts)?;
+            wanted.import(&mut plan, deployment, facts)?;
         }
-        LifecycleEvent::ApplicationStart => start(&mut plan, deployment, compose, asker, facts)?,
+        LifecycleEvent::ApplicationStart => start(&mut plan, deployment, compose, origin, facts)?,
         LifecycleEvent::ValidateService => validate(&mut plan, deployment, compose, facts)?,
         LifecycleEvent::BeforeBlockTraffic
         | LifecycleEvent::AfterBlockTraffic
@@ -70,34 +70,34 @@ pub fn plan(
 pub const SUBJECT: &str = "previous project";
 
 /// The same for a recorded project: its own checks alone, and not for long.
-fn proof_of(release: &ComposeRelease) -> ProjectProof {
-    ProjectProof {
-        services: release.proof.services.clone(),
+fn proof_of(release: &ComposeRelease) -> ProjectHealth {
+    ProjectHealth {
+        services: release.health_check.services.clone(),
         probe: Probe::Auto,
-        timeout: Duration::from_millis(release.proof.timeout_ms).min(BACK),
+        timeout: Duration::from_millis(release.health_check.timeout_ms).min(BACK),
         interval: Duration::from_millis(100),
         stable_for: Duration::ZERO,
     }
 }
 
 /// The previous release's project, as it was.
-pub fn back(previous: &ComposeRelease) -> Vec<Step> {
+pub fn back(previous: &ComposeRelease) -> Vec<Operation> {
     back_but(previous, &[])
 }
 
 /// The same but for services that stay as they are.
-pub fn back_but(previous: &ComposeRelease, left: &[&str]) -> Vec<Step> {
+pub fn back_but(previous: &ComposeRelease, left: &[&str]) -> Vec<Operation> {
     let project = previous.project.clone();
-    let mut proof = proof_of(previous);
-    proof.services.retain(|(service, _)| !left.contains(&service.as_str()));
-    if proof.services.is_empty() {
+    let mut health_check = proof_of(previous);
+    health_check.services.retain(|(service, _)| !left.contains(&service.as_str()));
+    if health_check.services.is_empty() {
         return Vec::new();
     }
-    let names = proof.services.iter().map(|(service, _)| service.clone());
+    let names = health_check.services.iter().map(|(service, _)| service.clone());
     let only = if left.is_empty() { Vec::new() } else { names.collect() };
-    let up = ComposeStep::Up { project: project.clone(), within: Some(AT_ONCE), services: Vec::new(), only };
-    let wait = ComposeStep::Wait { name: project.name.clone(), proof };
-    vec![Step::Compose(ComposeStep::Place { project }), Step::Compose(up), Step::Compose(wait)]
+    let up = ComposeOperation::Up { project: project.clone(), within: Some(AT_ONCE), services: Vec::new(), only };
+    let wait = ComposeOperation::Wait { name: project.name.clone(), health_check };
+    vec![Operation::Compose(ComposeOperation::Place { project }), Operation::Compose(up), Operation::Compose(wait)]
 }
 
 /// What an interrupted event left is undone: the recorded project comes back; where there is none, what was begun goes.
@@ -118,7 +118,7 @@ pub fn recover(plan: &mut Plan, facts: &Facts, is_best_effort: bool) -> bool {
         None => {
             plan.notes
                 .push(format!("project {} was never proven: its deployment was interrupted; it goes", begun.name));
-            vec![Step::Compose(ComposeStep::Down { project: begun.clone() })]
+            vec![Operation::Compose(ComposeOperation::Down { project: begun.clone() })]
         }
     };
     let action = if is_best_effort { Action::best_effort } else { Action::required };
@@ -135,12 +135,12 @@ fn stop(plan: &mut Plan, facts: &Facts) {
     let recorded = facts.releases.first().and_then(|release| release.compose.as_ref()).map(|release| &release.project);
     let begun = facts.journal.as_ref().and_then(|journal| journal.compose.as_ref());
     if let Some(project) = recorded.or(begun) {
-        plan.actions.push(Action::best_effort(Step::Compose(ComposeStep::Stop { project: project.clone() })));
+        plan.actions.push(Action::best_effort(Operation::Compose(ComposeOperation::Stop { project: project.clone() })));
     }
     // What Compose did not know of, or could not remove, goes one by one.
     for container in facts.containers.iter().filter(|container| container.ours) {
         let container = crate::modes::container::recover::target(container);
-        plan.actions.push(Action::best_effort(Step::Remove { container, volumes: false }));
+        plan.actions.push(Action::best_effort(Operation::Remove { container, volumes: false }));
     }
     plan.interruption = format!("{} is down until ApplicationStart has proven the new project", plan.name);
 }
@@ -149,7 +149,7 @@ fn start(
     plan: &mut Plan,
     deployment: &Deployment,
     compose: &Compose,
-    asker: &Asker,
+    origin: &Origin,
     facts: &Facts,
 ) -> Result<(), Failure> {
     let wanted = Wanted::of(deployment, compose, facts)?;
@@ -159,28 +159,28 @@ fn start(
     let is_same = !recovered && changes.iter().all(|change| change.change == Change::Unchanged);
     plan.old = previous.map(|(release, _)| target(&deployment.name, release));
     plan.old_ran = !wanted.facts.containers.is_empty();
-    let mut around = Around::default();
+    let mut around = TaskActions::default();
     if !is_same {
         wanted.check(plan, facts)?;
-        wanted.bring(plan, deployment, facts)?;
-        around = task::around(deployment, asker, wanted.facts, &wanted.project)?;
+        wanted.import(plan, deployment, facts)?;
+        around = task::around(deployment, origin, wanted.facts, &wanted.project)?;
         up(plan, &wanted, previous.map(|(_, previous)| previous), changes, std::mem::take(&mut around.before));
     }
-    plan.actions.push(Action::required(Step::Compose(ComposeStep::Wait {
+    plan.actions.push(Action::required(Operation::Compose(ComposeOperation::Wait {
         name: plan.name.clone(),
-        proof: wanted.proof.clone(),
+        health_check: wanted.health_check.clone(),
     })));
     plan.actions.append(&mut around.proven);
     let is_recorded = previous.is_some_and(|(release, previous)| {
-        release.deployment == asker.deployment && previous.project.id == wanted.project.id
+        release.deployment == origin.deployment && previous.project.id == wanted.project.id
     });
     if !(is_same && is_recorded) {
         if is_same {
             plan.actions.insert(plan.actions.len() - 1, Action::required(keep(&wanted)));
         }
-        let release = Box::new(wanted.release(asker)?);
+        let release = Box::new(wanted.release(origin)?);
         let container = Target { name: plan.name.clone(), id: None };
-        plan.actions.push(Action::required(Step::Record { container, release }));
+        plan.actions.push(Action::required(Operation::SaveRelease { container, release }));
     }
     plan.actions.append(&mut around.recorded);
     modes::images::prune(plan, deployment, facts, &wanted.pins());
@@ -192,8 +192,8 @@ fn target(name: &Name, release: &Release) -> Target {
     Target { name: name.to_string(), id: Some(release.deployment.clone()) }
 }
 
-fn keep(wanted: &Wanted<'_>) -> Step {
-    Step::Compose(ComposeStep::Keep(Box::new(Copy {
+fn keep(wanted: &Wanted<'_>) -> Operation {
+    Operation::Compose(ComposeOperation::Retain(Box::new(Copy {
         project: wanted.project.clone(),
         tree: wanted.facts.tree.clone(),
         overlay: wanted.overlay.clone(),
@@ -209,14 +209,15 @@ fn up(
     before: Vec<Action>,
 ) {
     let project = wanted.project.clone();
-    let down = || vec![Step::Compose(ComposeStep::Down { project: project.clone() })];
+    let down = || vec![Operation::Compose(ComposeOperation::Down { project: project.clone() })];
     let undo = previous.map_or_else(down, back);
     // A service's own folders are where Compose works; a command of the host needs nothing of the new release there.
-    let is_of_a_service = |action: &Action| matches!(action.step, Step::Task(TaskStep::Compose(_)));
+    let is_of_a_service = |action: &Action| matches!(action.step, Operation::Task(TaskOperation::Compose(_)));
     let (early, late) = if before.iter().any(is_of_a_service) { (Vec::new(), before) } else { (before, Vec::new()) };
     plan.actions.extend(early);
     plan.actions.push(Action::required(keep(wanted)));
-    plan.actions.push(Action::undone_by(Step::Compose(ComposeStep::Place { project: project.clone() }), undo));
+    plan.actions
+        .push(Action::undone_by(Operation::Compose(ComposeOperation::Place { project: project.clone() }), undo));
     plan.actions.extend(late);
     let touched: Vec<&str> = services
         .iter()
@@ -226,7 +227,7 @@ fn up(
     if !touched.is_empty() {
         plan.interruption = format!("{} while Compose replaces what runs", touched.join(", "));
     }
-    plan.actions.push(Action::required(Step::Compose(ComposeStep::Up {
+    plan.actions.push(Action::required(Operation::Compose(ComposeOperation::Up {
         project,
         within: None,
         services,
@@ -236,7 +237,7 @@ fn up(
 
 /// Copies of releases that are kept no longer.
 fn forget(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &Wanted<'_>) {
-    let is_recorded = plan.actions.iter().any(|action| matches!(action.step, Step::Record { .. }));
+    let is_recorded = plan.actions.iter().any(|action| matches!(action.step, Operation::SaveRelease { .. }));
     let earlier = deployment.keep - usize::from(is_recorded);
     let kept: Vec<&str> = facts
         .releases
@@ -246,8 +247,8 @@ fn forget(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &Want
         .chain([wanted.project.id.as_str()])
         .collect();
     for id in wanted.facts.copies.iter().filter(|id| !kept.contains(&id.as_str())) {
-        let step = ComposeStep::Forget { project: plan.name.clone(), id: id.clone() };
-        plan.actions.push(Action::best_effort(Step::Compose(step)));
+        let step = ComposeOperation::Forget { project: plan.name.clone(), id: id.clone() };
+        plan.actions.push(Action::best_effort(Operation::Compose(step)));
     }
 }
 
@@ -270,7 +271,7 @@ fn validate(plan: &mut Plan, deployment: &Deployment, compose: &Compose, facts: 
             return Err(Failure::new(Kind::Health, message).next("run ApplicationStart again"));
         }
     }
-    let step = ComposeStep::Wait { name: plan.name.clone(), proof: wanted.proof };
-    plan.actions.push(Action::required(Step::Compose(step)));
+    let step = ComposeOperation::Wait { name: plan.name.clone(), health_check: wanted.health_check };
+    plan.actions.push(Action::required(Operation::Compose(step)));
     Ok(())
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::config::compose::Compose;
 use crate::config::{Deployment, Health};
-use crate::deploy::origin::Asker;
+use crate::deploy::origin::Origin;
 use crate::deploy::plan::Plan;
 use crate::deploy::state::{ComposeRelease, FORMAT, Observed, Release};
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
 use crate::modes;
-use crate::modes::compose::operation::{Change, ProjectProof, ServiceChange};
+use crate::modes::compose::operation::{Change, ProjectHealth, ServiceChange};
 use crate::modes::compose::project::{ComposeFacts, Generation, Project, ServiceFacts, pinned};
 use crate::modes::facts::Facts;
 use crate::values::labels::{LABEL_DIGEST, LABEL_NAME, LABEL_SPEC};
@@ -24,7 +24,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) services: Vec<(&'a ServiceFacts, &'a ImageFacts, ContentDigest)>,
     pub(crate) project: Project,
     pub(crate) overlay: String,
-    pub(crate) proof: ProjectProof,
+    pub(crate) health_check: ProjectHealth,
 }
 
 impl<'a> Wanted<'a> {
@@ -50,8 +50,8 @@ impl<'a> Wanted<'a> {
             profiles: compose.profiles.clone(),
         };
         let names = seen.services.iter().map(|service| (service.name.clone(), service.replicas));
-        let proof = proof(names.collect(), compose.wait_timeout, &deployment.health);
-        Ok(Self { facts: seen, services, project, overlay, proof })
+        let health_check = health_check(names.collect(), compose.wait_timeout, &deployment.health);
+        Ok(Self { facts: seen, services, project, overlay, health_check })
     }
 
     pub(crate) fn pins(&self) -> Vec<&'a ImagePin> {
@@ -92,10 +92,10 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    pub(crate) fn bring(&self, plan: &mut Plan, deployment: &Deployment, facts: &Facts) -> Result<(), Failure> {
+    pub(crate) fn import(&self, plan: &mut Plan, deployment: &Deployment, facts: &Facts) -> Result<(), Failure> {
         modes::images::make_room(plan, deployment, facts, &self.pins())?;
         for (service, image, _) in &self.services {
-            modes::images::bring(plan, &deployment.name, &service.need, facts, image);
+            modes::images::import(plan, &deployment.name, &service.need, facts, image);
         }
         Ok(())
     }
@@ -143,7 +143,7 @@ impl<'a> Wanted<'a> {
         ServiceChange { service: service.name.clone(), change, from: from.filter(|_| shown), to }
     }
 
-    pub(crate) fn release(&self, asker: &Asker) -> Result<Release, Failure> {
+    pub(crate) fn release(&self, origin: &Origin) -> Result<Release, Failure> {
         let mut pins: Vec<ImagePin> = Vec::new();
         self.pins().into_iter().for_each(|pin| {
             if !pins.contains(pin) {
@@ -159,14 +159,14 @@ impl<'a> Wanted<'a> {
         });
         Ok(Release {
             format: FORMAT,
-            deployment: asker.deployment.clone(),
-            revision: asker.revision.clone(),
-            source: asker.source.clone(),
+            deployment: origin.deployment.clone(),
+            revision: origin.revision.clone(),
+            source: origin.source.clone(),
             image,
             more_images: pins.collect(),
             spec: ContentDigest::of(specs.join("\n").as_bytes()).to_string(),
             options: options.collect(),
-            compose: Some(ComposeRelease { project: self.project.clone(), proof: (&self.proof).into() }),
+            compose: Some(ComposeRelease { project: self.project.clone(), health_check: (&self.health_check).into() }),
             observed: Observed::default(),
         })
     }
@@ -211,8 +211,8 @@ fn overlay(name: &Name, facts: &ComposeFacts, services: &[(&ServiceFacts, &Image
     out
 }
 
-fn proof(services: Vec<(String, usize)>, timeout: Duration, health: &Health) -> ProjectProof {
-    ProjectProof {
+fn health_check(services: Vec<(String, usize)>, timeout: Duration, health: &Health) -> ProjectHealth {
+    ProjectHealth {
         services,
         probe: health.probe.clone(),
         timeout,

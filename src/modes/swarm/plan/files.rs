@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::config::swarm::{FileKind, FileSource, MountedFile};
 use crate::deploy::plan::Action;
-use crate::modes::operation::Step;
-use crate::modes::swarm::operation::{ServiceRequest, SwarmStep};
+use crate::modes::operation::Operation;
+use crate::modes::swarm::operation::{ServiceRequest, SwarmOperation};
 use crate::modes::swarm::plan::{Planner, service_spec};
 
 impl Planner<'_> {
@@ -14,8 +14,8 @@ impl Planner<'_> {
             let FileSource::File { path, .. } = &file.source else { continue };
             let (Some(digest), name) = (self.seen.contents.get(path).cloned(), self.file_name(file)) else { continue };
             let (kind, owner) = (file.kind, self.name());
-            let step = SwarmStep::File { kind, name: name.clone(), path: path.clone(), digest, owner };
-            let is_planned = self.plan.actions.iter().any(|action| action.step == Step::Swarm(step.clone()));
+            let step = SwarmOperation::File { kind, name: name.clone(), path: path.clone(), digest, owner };
+            let is_planned = self.plan.actions.iter().any(|action| action.step == Operation::Swarm(step.clone()));
             if !is_planned && !self.seen.files.contains(&(kind, name)) {
                 self.push(step);
             }
@@ -43,8 +43,8 @@ impl Planner<'_> {
         let live = self.seen.service.as_ref().map(|service| service.spec.reveal());
         for (kind, name) in &self.seen.made {
             if !needed(&request.spec, *kind, name) && !live.is_some_and(|live| needed(live, *kind, name)) {
-                let forget = SwarmStep::Forget { kind: *kind, name: name.clone() };
-                self.plan.actions.push(Action::best_effort(Step::Swarm(forget)));
+                let forget = SwarmOperation::Forget { kind: *kind, name: name.clone() };
+                self.plan.actions.push(Action::best_effort(Operation::Swarm(forget)));
             }
         }
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::config::swarm::{FileSource, MountedFile, Order, Swarm};
 use crate::config::{Deployment, ImageSource};
-use crate::deploy::origin::Asker;
+use crate::deploy::origin::Origin;
 use crate::deploy::plan::{Action, Plan};
 use crate::deploy::state::{FORMAT, Observed, Release};
 use crate::engine::facts::short_id;
@@ -21,10 +21,10 @@ use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::container::create;
 use crate::modes::facts::Facts;
-use crate::modes::operation::Step;
+use crate::modes::operation::Operation;
 use crate::modes::swarm::facts::{Role, SwarmFacts};
-use crate::modes::swarm::operation::{Ask, ServiceRequest, SwarmStep};
-use crate::modes::swarm::plan::service_spec::Around;
+use crate::modes::swarm::operation::{Ask, ServiceRequest, SwarmOperation};
+use crate::modes::swarm::plan::service_spec::TaskActions;
 use crate::modes::swarm::plan::tasks::pins;
 use crate::values::known::Known;
 use crate::values::labels::{
@@ -36,7 +36,7 @@ use crate::values::types::LifecycleEvent;
 pub(crate) struct Planner<'a> {
     deployment: &'a Deployment,
     swarm: &'a Swarm,
-    asker: &'a Asker,
+    origin: &'a Origin,
     facts: &'a Facts,
     seen: SwarmFacts,
     plan: Plan,
@@ -50,16 +50,16 @@ pub fn plan(
     event: LifecycleEvent,
     deployment: &Deployment,
     swarm: &Swarm,
-    asker: &Asker,
+    origin: &Origin,
     facts: &Facts,
 ) -> Result<Plan, Failure> {
     let seen = facts.swarm.clone().unwrap_or_else(|| SwarmFacts::empty(Role::Manager));
     let mut plan = Plan::new(event.to_string(), &deployment.name);
     plan.subject = "old service";
-    let planner = Planner { deployment, swarm, asker, facts, seen, plan };
+    let planner = Planner { deployment, swarm, origin, facts, seen, plan };
     match event {
         LifecycleEvent::BeforeInstall => planner.before_install(),
-        LifecycleEvent::AfterInstall => planner.bring(),
+        LifecycleEvent::AfterInstall => planner.import(),
         LifecycleEvent::ApplicationStart => planner.start(),
         LifecycleEvent::ValidateService => planner.validate(),
         LifecycleEvent::ApplicationStop => Ok(planner.note("the swarm's tasks go on: ApplicationStop stops nothing")),
@@ -76,8 +76,8 @@ impl Planner<'_> {
         self.plan
     }
 
-    fn push(&mut self, step: SwarmStep) {
-        self.plan.actions.push(Action::required(Step::Swarm(step)));
+    fn push(&mut self, step: SwarmOperation) {
+        self.plan.actions.push(Action::required(Operation::Swarm(step)));
     }
 
     fn name(&self) -> String {
@@ -154,20 +154,20 @@ impl Planner<'_> {
         Ok(self.plan)
     }
 
-    fn bring(mut self) -> Result<Plan, Failure> {
+    fn import(mut self) -> Result<Plan, Failure> {
         let image = self.checked()?;
         let of_tasks = self.task_images()?;
-        self.bring_images(&image, &of_tasks)?;
+        self.import_images(&image, &of_tasks)?;
         Ok(self.plan)
     }
 
     fn start(mut self) -> Result<Plan, Failure> {
         let image = self.checked()?;
         if self.seen.role == Role::Outside {
-            self.push(SwarmStep::Init);
+            self.push(SwarmOperation::Init);
         }
         let of_tasks = self.task_images()?;
-        self.bring_images(&image, &of_tasks)?;
+        self.import_images(&image, &of_tasks)?;
         match self.seen.role {
             Role::Worker => self.tasks_of_this_node(&image),
             Role::Manager | Role::Outside | Role::Unusable(_) => self.manage(&image)?,
@@ -183,16 +183,16 @@ impl Planner<'_> {
         if self.deployment.tasks.all().next().is_some() {
             self.plan.notes.push("`before` and `after` are run by a manager".into());
         }
-        self.push(SwarmStep::Tasks {
+        self.push(SwarmOperation::Tasks {
             service: self.name(),
             image: image.pin.clone(),
             patience: self.deployment.health.timeout,
             monitor: self.swarm.deploy.update.monitor,
         });
-        let is_recorded = self.facts.releases.first().is_some_and(|last| last.deployment == self.asker.deployment);
+        let is_recorded = self.facts.releases.first().is_some_and(|last| last.deployment == self.origin.deployment);
         if !is_recorded {
             let release = self.release(image, "", Vec::new());
-            self.push(SwarmStep::Record { service: self.name(), release: Box::new(release) });
+            self.push(SwarmOperation::SaveRelease { service: self.name(), release: Box::new(release) });
         }
     }
 
@@ -205,7 +205,7 @@ impl Planner<'_> {
         if !same {
             self.change(image, &request, std::mem::take(&mut tasks.before));
         }
-        self.push(SwarmStep::Converge(self.converge(&request.digest)));
+        self.push(SwarmOperation::RolloutCheck(self.wait_for_rollout(&request.digest)));
         // The other manager that has just updated it has brought a token, and may yet have to roll back: a write would
         // make the spec in force the one to go back to.
         if same && !self.is_late(&request) {
@@ -215,7 +215,7 @@ impl Planner<'_> {
         self.plan.actions.append(&mut tasks.proven);
         if !same || !self.is_recorded(&request) {
             let release = self.release(image, &request.digest, request.options());
-            self.push(SwarmStep::Record { service: self.name(), release: Box::new(release) });
+            self.push(SwarmOperation::SaveRelease { service: self.name(), release: Box::new(release) });
         }
         self.plan.actions.append(&mut tasks.recorded);
         if !same {
@@ -227,14 +227,14 @@ impl Planner<'_> {
     /// The spec stays; the registry's token in the swarm is renewed.
     fn refresh(&mut self, request: &ServiceRequest) {
         if let Some(registry) = &request.registry {
-            self.push(SwarmStep::Refresh { service: self.name(), registry: registry.clone() });
+            self.push(SwarmOperation::Refresh { service: self.name(), registry: registry.clone() });
         }
     }
 
     fn change(&mut self, image: &ImageFacts, request: &ServiceRequest, before: Vec<Action>) {
         for network in self.swarm.networks.iter().filter(|network| network.create) {
             if !self.has_network(&network.name) {
-                self.push(SwarmStep::Network { name: network.name.clone() });
+                self.push(SwarmOperation::Network { name: network.name.clone() });
             }
         }
         self.make_files();
@@ -242,11 +242,11 @@ impl Planner<'_> {
         self.plan.actions.extend(before);
         let (service, spec) = (self.name(), request.digest.clone());
         let (step, undo) = match &self.seen.service {
-            None => (SwarmStep::Create(Box::new(request.clone())), SwarmStep::Remove { service, spec }),
-            Some(_) => (SwarmStep::Update(Box::new(request.clone())), SwarmStep::Rollback { service, spec }),
+            None => (SwarmOperation::Create(Box::new(request.clone())), SwarmOperation::Remove { service, spec }),
+            Some(_) => (SwarmOperation::Update(Box::new(request.clone())), SwarmOperation::Rollback { service, spec }),
         };
         self.say_what_changes(request);
-        self.plan.actions.push(Action::undone_by(Step::Swarm(step), vec![Step::Swarm(undo)]));
+        self.plan.actions.push(Action::undone_by(Operation::Swarm(step), vec![Operation::Swarm(undo)]));
     }
 
     /// An archive's image is in no registry: a node that lacks it could not run the task.
@@ -269,9 +269,9 @@ impl Planner<'_> {
             },
         });
         let patience = self.deployment.health.timeout;
-        let undo = SwarmStep::Remove { service: name.clone(), spec: digest.to_owned() };
-        let ask = SwarmStep::Ask(Box::new(Ask { name, image: image.pin.clone(), spec, patience }));
-        self.plan.actions.push(Action::undone_by(Step::Swarm(ask), vec![Step::Swarm(undo)]));
+        let undo = SwarmOperation::Remove { service: name.clone(), spec: digest.to_owned() };
+        let ask = SwarmOperation::Ask(Box::new(Ask { name, image: image.pin.clone(), spec, patience }));
+        self.plan.actions.push(Action::undone_by(Operation::Swarm(ask), vec![Operation::Swarm(undo)]));
     }
 
     fn say_what_changes(&mut self, request: &ServiceRequest) {
@@ -300,7 +300,7 @@ impl Planner<'_> {
         let live = self.seen.service.as_ref().map(|service| service.spec.reveal());
         let number = |path: &str| live.and_then(|spec| spec.pointer(path)).and_then(Value::as_u64);
         let (name, file_name) = (self.name(), |file: &MountedFile| self.file_name(file));
-        let around = Around {
+        let around = TaskActions {
             name: &name,
             replicas: number("/Mode/Replicated/Replicas").unwrap_or(1),
             force: number("/TaskTemplate/ForceUpdate").unwrap_or(0),
@@ -314,8 +314,8 @@ impl Planner<'_> {
             ImageSource::Registry(_) | ImageSource::Archive { .. } => None,
         };
         let labels = &mut spec["Labels"];
-        labels[LABEL_DEPLOYMENT] = self.asker.deployment.clone().into();
-        labels[LABEL_REVISION] = self.asker.revision.clone().into();
+        labels[LABEL_DEPLOYMENT] = self.origin.deployment.clone().into();
+        labels[LABEL_REVISION] = self.origin.revision.clone().into();
         labels[LABEL_DIGEST] = image.pin.identity().to_string().into();
         labels[LABEL_SPEC] = digest.clone().into();
         if let Some(registry) = &registry {
@@ -330,9 +330,9 @@ impl Planner<'_> {
     fn release(&self, image: &ImageFacts, digest: &str, options: Vec<Vec<String>>) -> Release {
         Release {
             format: FORMAT,
-            deployment: self.asker.deployment.clone(),
-            revision: self.asker.revision.clone(),
-            source: self.asker.source.clone(),
+            deployment: self.origin.deployment.clone(),
+            revision: self.origin.revision.clone(),
+            source: self.origin.source.clone(),
             image: image.pin.clone(),
             more_images: Vec::new(),
             compose: None,

@@ -5,12 +5,12 @@ use crate::deploy::origin::MANUAL;
 use crate::error::Failure;
 use crate::images::facts::ImageFacts;
 use crate::modes;
-use crate::modes::operation::Step;
+use crate::modes::operation::Operation;
 use crate::modes::swarm::facts::{Role, ServiceFacts};
-use crate::modes::swarm::operation::{ServiceRequest, SwarmStep};
+use crate::modes::swarm::operation::{ServiceRequest, SwarmOperation};
 use crate::modes::swarm::plan::Planner;
 use crate::modes::swarm::task;
-use crate::modes::tasks::Around;
+use crate::modes::tasks::TaskActions;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_SPEC};
 use crate::values::pin::ImagePin;
 
@@ -24,15 +24,15 @@ impl Planner<'_> {
         Ok(found.into_iter().map(|(need, image)| (need, image.clone())).collect())
     }
 
-    pub(crate) fn bring_images(
+    pub(crate) fn import_images(
         &mut self,
         image: &ImageFacts,
         of_tasks: &[(ImageNeed, ImageFacts)],
     ) -> Result<(), Failure> {
         let (plan, name) = (&mut self.plan, &self.deployment.name);
         modes::images::make_room(plan, self.deployment, self.facts, &pins(image, of_tasks))?;
-        modes::images::bring(plan, name, &self.swarm.need(), self.facts, image);
-        of_tasks.iter().for_each(|(need, image)| modes::images::bring(plan, name, need, self.facts, image));
+        modes::images::import(plan, name, &self.swarm.need(), self.facts, image);
+        of_tasks.iter().for_each(|(need, image)| modes::images::import(plan, name, need, self.facts, image));
         Ok(())
     }
 
@@ -40,15 +40,15 @@ impl Planner<'_> {
     pub(crate) fn is_late(&self, request: &ServiceRequest) -> bool {
         let by_us = |service: &ServiceFacts| {
             service.spec.label(LABEL_SPEC) == Some(&request.digest)
-                && service.spec.label(LABEL_DEPLOYMENT) == Some(&self.asker.deployment)
+                && service.spec.label(LABEL_DEPLOYMENT) == Some(&self.origin.deployment)
         };
-        self.asker.deployment != MANUAL && self.seen.service.as_ref().is_some_and(by_us) && !self.is_recorded(request)
+        self.origin.deployment != MANUAL && self.seen.service.as_ref().is_some_and(by_us) && !self.is_recorded(request)
     }
 
     /// Whether this node knows that this deployment of the service ended well.
     pub(crate) fn is_recorded(&self, request: &ServiceRequest) -> bool {
         let last = self.facts.releases.first();
-        last.is_some_and(|last| last.deployment == self.asker.deployment && last.spec == request.digest)
+        last.is_some_and(|last| last.deployment == self.origin.deployment && last.spec == request.digest)
     }
 
     /// The tasks around the deployment, after what earlier ones have left is gone. Where another manager has updated the
@@ -58,11 +58,11 @@ impl Planner<'_> {
         image: &ImageFacts,
         request: &ServiceRequest,
         same: bool,
-    ) -> Result<Around, Failure> {
+    ) -> Result<TaskActions, Failure> {
         let planner = task::Planner {
             deployment: self.deployment,
             swarm: self.swarm,
-            asker: self.asker,
+            origin: self.origin,
             facts: self.facts,
             seen: &self.seen,
             service: request,
@@ -71,15 +71,15 @@ impl Planner<'_> {
         let cleared = planner.clear(same);
         self.plan.actions.splice(0..0, cleared);
         if same && !self.is_late(request) {
-            return Ok(Around::default());
+            return Ok(TaskActions::default());
         }
         let mut tasks = planner.around()?;
         if same {
             let (service, spec) = (self.name(), request.digest.clone());
-            let back = Step::Swarm(SwarmStep::Rollback { service, spec });
+            let back = Operation::Swarm(SwarmOperation::Rollback { service, spec });
             tasks.proven.retain(|action| !action.best_effort);
             tasks.proven.iter_mut().for_each(|action| action.undo.push(back.clone()));
-            return Ok(Around { proven: tasks.proven, ..Around::default() });
+            return Ok(TaskActions { proven: tasks.proven, ..TaskActions::default() });
         }
         if self.deployment.tasks.all().next().is_some() && self.seen.nodes.len() > 1 {
             self.plan.notes.push("each task is run by one manager, the others wait for the same end".into());

@@ -6,18 +6,18 @@ use crate::config::Probe;
 use crate::config::swarm::FailureAction;
 use crate::deploy::plan::Plan;
 use crate::error::{Failure, Kind};
-use crate::health::check::Proof;
+use crate::health::check::HealthCheck;
 use crate::modes::swarm::facts::Role;
-use crate::modes::swarm::operation::{Converge, SwarmStep};
+use crate::modes::swarm::operation::{RolloutCheck, SwarmOperation};
 use crate::modes::swarm::plan::Planner;
 use crate::values::labels::{LABEL_DIGEST, LABEL_SPEC};
 use crate::values::pin::ImagePin;
 
 impl Planner<'_> {
-    pub(crate) fn converge(&self, digest: &str) -> Converge {
+    pub(crate) fn wait_for_rollout(&self, digest: &str) -> RolloutCheck {
         let update = &self.swarm.deploy.update;
         let strict = update.failure_action != FailureAction::Continue && update.max_failure_ratio == 0.0;
-        Converge { service: self.name(), spec: digest.to_owned(), monitor: update.monitor, strict }
+        RolloutCheck { service: self.name(), spec: digest.to_owned(), monitor: update.monitor, strict }
     }
 
     /// The application from outside, where the section says how.
@@ -30,8 +30,9 @@ impl Planner<'_> {
             Probe::Tcp(address) => Probe::Tcp(address.clone()),
         };
         let (timeout, interval, stable_for) = (health.timeout, health.interval, health.stable_for);
-        let proof = Proof { probe, timeout, interval, stable_for, successes: health.successes.unwrap_or(1) };
-        self.push(SwarmStep::Probe { service: self.name(), proof });
+        let health_check =
+            HealthCheck { probe, timeout, interval, stable_for, successes: health.successes.unwrap_or(1) };
+        self.push(SwarmOperation::Probe { service: self.name(), health_check });
         Ok(())
     }
 
@@ -51,7 +52,7 @@ impl Planner<'_> {
     pub(crate) fn validate(mut self) -> Result<Plan, Failure> {
         let image = self.checked()?;
         if self.seen.role == Role::Worker {
-            self.push(SwarmStep::Tasks {
+            self.push(SwarmOperation::Tasks {
                 service: self.name(),
                 image: image.pin.clone(),
                 patience: Duration::ZERO,
@@ -74,7 +75,7 @@ impl Planner<'_> {
             .next("run ApplicationStart again"));
         }
         let spec = service.spec.label(LABEL_SPEC).unwrap_or_default().to_owned();
-        self.push(SwarmStep::Converge(self.converge(&spec)));
+        self.push(SwarmOperation::RolloutCheck(self.wait_for_rollout(&spec)));
         self.probe()?;
         Ok(self.plan)
     }
