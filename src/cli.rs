@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::values::types::LifecycleEvent;
+use crate::values::types::{LifecycleEvent, Name};
 
 /// Deploys Docker containers from AWS CodeDeploy's lifecycle hooks.
 ///
@@ -105,10 +105,16 @@ pub enum Command {
     },
     /// Finish or undo what interrupted deployments left; the boot unit runs this
     Resume {
+        /// One name alone
+        #[arg(value_name = "NAME")]
+        name: Option<Name>,
+        /// Only print what would be done
+        #[arg(long, conflicts_with_all = ["tokens", "ports"])]
+        dry_run: bool,
         /// Only renew the registries' tokens in the swarm: what the timer runs
         #[arg(long)]
         tokens: bool,
-        /// Only write the rules of handed ports anew where they were flushed: what the socket runs
+        /// Only write the rules of switched ports again where they were flushed: what the socket runs
         #[arg(long, conflicts_with = "tokens")]
         ports: bool,
     },

@@ -15,10 +15,10 @@ use std::time::Instant;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::app::resume::Only;
 use crate::cli::{Cli, Command, Settings};
 use crate::config::hook_env::HookEnv;
 use crate::error::{Failure, Kind};
+use crate::modes::resume::Only;
 use crate::ui::text;
 use crate::ui::text::Console;
 use crate::values::types::LifecycleEvent;
@@ -62,8 +62,9 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         Some(Command::Check { file, format }) => plan::check(context, &file.appspec, format),
         Some(Command::Status { format }) => status::status(context, format).await,
         Some(Command::Resume { ports: true, .. }) => ports::ports(context).await,
-        Some(Command::Resume { tokens: true, .. }) => resume::resume(context, Only::Tokens).await,
-        Some(Command::Resume { .. }) => resume::resume(context, Only::Everything).await,
+        Some(Command::Resume { dry_run: true, name, .. }) => resume::dry_run(context, name.as_ref()).await,
+        Some(Command::Resume { tokens: true, name, .. }) => resume::resume(context, Only::Tokens, name.as_ref()).await,
+        Some(Command::Resume { name, .. }) => resume::resume(context, Only::Everything, name.as_ref()).await,
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "balehook", &mut io::stdout());
             0

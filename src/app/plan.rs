@@ -35,7 +35,7 @@ pub(crate) async fn plan(
     }
 }
 
-async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<crate::deploy::plan::Plan, Failure> {
+async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<crate::modes::operation::Plan, Failure> {
     let prepared = deployment::prepare(context, path)?;
     Console::new(&mut io::stderr()).lines(&prepared.warnings);
     let lookup = |name: &str| context.env.lookup(name).map(str::to_owned);

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UnixDatagram;
 
-use crate::app::resume::{Only, resume};
+use crate::app::resume::resume;
 use crate::app::{Context, run, say};
 use crate::error::Kind;
+use crate::modes::resume::Only;
 use crate::ports;
 
 /// So long no change may come before we look: whoever flushes rules writes his own next.
@@ -28,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Looks after the rules of handed ports, and after each change that standard input tells, until none comes any more.
 pub(crate) async fn ports(context: &Context) -> u8 {
-    let Some(mut changes) = Changes::on_stdin() else { return resume(context, Only::Ports).await };
+    let Some(mut changes) = Changes::on_stdin() else { return resume(context, Only::Ports, None).await };
     let stop = match run::stop_signal(context.started + LIMIT, LIMIT) {
         Ok(stop) => stop,
         Err(failure) => return say(&failure),
@@ -45,7 +46,7 @@ async fn look_after(context: &Context, changes: &mut Changes) -> u8 {
         let began = Instant::now();
         while changes.within(QUIET).await && began.elapsed() < PATIENCE {}
         let code = match context.settings.state_dir.join(ports::LOCK).exists() {
-            true => resume(context, Only::Ports).await,
+            true => resume(context, Only::Ports, None).await,
             false => 0,
         };
         // Whoever deploys a name writes its rules; what was flushed meanwhile is looked at once he has done.

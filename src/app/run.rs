@@ -9,17 +9,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::deployment::Prepared;
 use crate::app::{Context, deployment, exit_code};
 use crate::config::appspec;
-use crate::deploy::execute;
-use crate::deploy::execute::{Done, Failed, Stop, Watcher};
+use crate::deploy::execute::{self, Done, Failed, Progress, Stop, UndoLimit};
 use crate::deploy::origin::MANUAL;
-use crate::deploy::plan::Plan;
-use crate::deploy::state::{FORMAT, Holder, ImportedReferences, Journal, LockedStore};
+use crate::deploy::plan::Operation as _;
+use crate::deploy::state::{Holder, ImportedReferences, LockedStore};
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
-use crate::modes::compose::operation::ComposeOperation;
+use crate::images::operation::Importer;
+use crate::modes;
 use crate::modes::facts::Facts;
-use crate::modes::live::LiveHost;
-use crate::modes::operation::Operation;
+use crate::modes::host::Host;
+use crate::modes::operation::{Operation, Plan};
 use crate::ui::text::Console;
 use crate::ui::{log, text};
 use crate::values::pin::ImagePin;
@@ -27,6 +27,10 @@ use crate::values::types::LifecycleEvent;
 
 /// So long before the deadline a deployment that waits for another one gives up, to say for whom it waited.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// So long before the hook's own end an undo ends, for the report to be read.
+const MARGIN: Duration = Duration::from_millis(500);
+/// The agent kills 5 s after its SIGTERM.
+pub(super) const AFTER_SIGNAL: Duration = Duration::from_millis(4500);
 
 /// Runs the event of `LIFECYCLE_EVENT`; the bundle is above `location`.
 pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
@@ -41,7 +45,7 @@ pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
         }
     };
     let result = match appspec::find_above(location) {
-        Ok(path) => run(context, event, &path, &mut console).await,
+        Ok(path) => run(context, context.started, event, &path, &mut console).await,
         Err(why) => Err(Failure::new(Kind::Appspec, why.to_string())),
     };
     end(event, result, &mut console)
@@ -51,8 +55,10 @@ pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
 pub(crate) async fn by_hand(context: &Context, events: &[LifecycleEvent], path: &Path) -> u8 {
     let mut stdout = io::stdout();
     let mut console = Console::new(&mut stdout);
+    let mut began = context.started;
     for event in events {
-        let result = run(context, *event, path, &mut console).await;
+        let result = run(context, began, *event, path, &mut console).await;
+        began = Instant::now();
         let code = end(*event, result, &mut console);
         if code != 0 {
             return code;
@@ -74,7 +80,13 @@ fn end(event: LifecycleEvent, result: Result<(), Failure>, console: &mut Console
 }
 
 /// One event, from the file to the report.
-async fn run(context: &Context, event: LifecycleEvent, path: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
+async fn run(
+    context: &Context,
+    began: Instant,
+    event: LifecycleEvent,
+    path: &Path,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
     let prepared = deployment::prepare(context, path)?;
     console.lines(&prepared.warnings);
     let origin = &prepared.origin;
@@ -84,12 +96,13 @@ async fn run(context: &Context, event: LifecycleEvent, path: &Path, console: &mu
         prepared.deployment.name,
         origin.deployment
     ));
-    if !crate::modes::observe::touches_engine(event) {
+    if !modes::observe::touches_engine(event) {
         console.line(&format!("{event}: nothing to do"));
         return Ok(());
     }
     let limit = prepared.deployment.timeout(event);
-    let deadline = context.started + limit.saturating_sub(reserve(limit));
+    let deadline = began + limit.saturating_sub(reserve(limit));
+    let undo = UndoLimit { end: began + limit.saturating_sub(MARGIN), after_signal: AFTER_SIGNAL };
     let mut stop = std::pin::pin!(stop_signal(deadline, limit)?);
     let before = before(context, &prepared, event, deadline, console);
     let (store, mut facts, mut plan) = tokio::select! {
@@ -97,30 +110,28 @@ async fn run(context: &Context, event: LifecycleEvent, path: &Path, console: &mu
         why = &mut stop => return Err(stopped_early(event, &why)),
         ready = before => ready?,
     };
-    let mut host = live(&prepared, store)?;
-    host.env = context.env.clone();
+    let mut journal = store.journal(&prepared.origin.deployment);
+    let mut host = host(context, &prepared, store)?;
     let mut is_anew = false;
     let outcome = loop {
-        host.sources.clone_from(&plan.sources);
-        journal(&host.store, event, &prepared, &plan)?;
-        let outcome = execute::run(&plan, &mut host, &mut ConsoleProgress { console }, stop.as_mut()).await;
+        let mut progress = ConsoleProgress { console: &mut *console };
+        let outcome = execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop.as_mut()).await;
         let overtaken = outcome.as_ref().err().map(|failed| &failed.failure).filter(|failure| failure.overtaken);
         let Some(why) = overtaken.filter(|_| !is_anew) else { break outcome };
         console.line(&format!("{why}: planned anew"));
         is_anew = true;
-        host.store.close_journal();
         (facts, plan) = tokio::select! {
             biased;
             why = &mut stop => return Err(stopped_early(event, &why)),
             ready = planned(context, &prepared, event) => ready?,
         };
     };
-    remember(&host.store, &prepared, &facts, &outcome)?;
-    let is_undone = !matches!(&outcome, Err(failed) if failed.failure.kind == Kind::Undo);
-    if is_undone && event != LifecycleEvent::ValidateService {
-        host.store.close_journal();
+    let ended = report(event, &plan, &host.store, outcome, console);
+    // What cannot be written down beside a deployment makes none of another end.
+    if let Err(failure) = remember(&host, &prepared, &facts) {
+        console.line(&format!("warning: {failure}"));
     }
-    report(event, &plan, &host.store, outcome, console)
+    ended
 }
 
 /// Lock, look, plan.
@@ -148,56 +159,26 @@ async fn planned(context: &Context, prepared: &Prepared, event: LifecycleEvent) 
     if let Some(failed) = facts.failures.first() {
         return Err(failed.failure.clone());
     }
-    let plan = crate::modes::plan(event, &prepared.deployment, &prepared.origin, &facts)?;
+    let plan = modes::plan(event, &prepared.deployment, &prepared.origin, &facts)?;
     Ok((facts, plan))
 }
 
-fn live(prepared: &Prepared, store: LockedStore) -> Result<LiveHost, Failure> {
+fn host(context: &Context, prepared: &Prepared, store: LockedStore) -> Result<Host, Failure> {
     let engine = prepared.engine.clone()?;
     let name = prepared.deployment.name.clone();
-    let keep = prepared.deployment.keep;
-    Ok(LiveHost::new(name, engine, prepared.archives.clone(), prepared.credentials.clone(), store, keep))
-}
-
-/// What must be undone should we be killed is on disk before anything changes.
-fn journal(store: &LockedStore, event: LifecycleEvent, prepared: &Prepared, plan: &Plan) -> Result<(), Failure> {
-    let begun = plan.actions.iter().find_map(|action| match &action.step {
-        Operation::Compose(ComposeOperation::Up { project, services, .. }) if !services.is_empty() => {
-            Some(project.clone())
-        }
-        _ => None,
-    });
-    let creates = plan.actions.iter().any(|action| matches!(action.step, Operation::Create(_)));
-    if !creates && begun.is_none() {
-        return Ok(());
-    }
-    let old = plan.old.as_ref().and_then(|old| Some((old.id.clone()?, plan.old_ran)));
-    store.open_journal(&Journal {
-        format: FORMAT,
-        event,
-        deployment: prepared.origin.deployment.clone(),
-        old,
-        compose: begun,
-    })
+    let images = Importer::new(name.clone(), prepared.archives.clone(), prepared.credentials.clone());
+    Ok(Host::new(engine, images, context.env.clone(), store, name, prepared.deployment.keep))
 }
 
 /// Keeps what tags and archives were resolved to, so that every later event of this deployment takes the same, and what
 /// was brought into the engine.
-fn remember(
-    store: &LockedStore,
-    prepared: &Prepared,
-    facts: &Facts,
-    outcome: &Result<Done, Box<Failed>>,
-) -> Result<(), Failure> {
-    let imported = match outcome {
-        Ok(done) => &done.imported,
-        Err(failed) => &failed.imported,
-    };
+fn remember(host: &Host, prepared: &Prepared, facts: &Facts) -> Result<(), Failure> {
+    let store = &host.store;
     let tag = |image: &ImagePin| image.retention_tag(&prepared.deployment.name);
     let wanted: Vec<String> = facts.images.iter().map(|image| tag(&image.pin)).collect();
     let mut all = facts.imported.clone();
     all.retain(|known| wanted.contains(&known.tag) || facts.retention_tags.contains(&known.tag));
-    for (image, references) in imported {
+    for (image, references) in &host.images.imported {
         let tag = tag(image);
         all.retain(|known| known.tag != tag);
         all.push(ImportedReferences { tag, references: references.clone() });
@@ -225,13 +206,13 @@ fn report(
 ) -> Result<(), Failure> {
     match outcome {
         Ok(done) => {
-            done.said.iter().for_each(|line| console.line(line));
+            done.messages.iter().for_each(|line| console.line(line));
             done.warnings.iter().for_each(|warning| console.lines(&format!("warning: {warning}")));
             console.line(&text::succeeded(event, plan, store.store().releases().first(), &done));
             Ok(())
         }
         Err(failed) => {
-            console.lines(&text::failed(&plan.event, &plan.name, plan.actions.len(), &failed));
+            console.lines(&text::failed(&plan.event, &plan.name, &failed));
             Err(failed.failure.reported())
         }
     }
@@ -269,17 +250,25 @@ fn stopped_early(event: LifecycleEvent, why: &Stop) -> Failure {
     }
 }
 
-/// The console as a plan's watcher.
+/// What the console shows while a plan runs.
 pub(crate) struct ConsoleProgress<'a, 'b> {
     pub console: &'a mut Console<'b>,
 }
 
-impl Watcher for ConsoleProgress<'_, '_> {
-    fn begins(&mut self, number: usize, of: usize, step: &Operation) {
-        self.console.line(&format!("[{number}/{of}] {}", step.title()));
+impl Progress<Operation> for ConsoleProgress<'_, '_> {
+    fn begins(&mut self, number: usize, of: usize, operation: &Operation) {
+        self.console.line(&format!("[{number}/{of}] {}", operation.title()));
     }
 
-    fn undoes(&mut self, step: &Operation) {
-        self.console.line(&format!("[undo] {}", step.title()));
+    fn fails(&mut self, number: usize, of: usize, failure: &Failure) {
+        self.console.line(&format!("[{number}/{of}] failed: {failure}"));
+    }
+
+    fn undoes(&mut self, operation: &Operation) {
+        self.console.line(&format!("[undo] {}", operation.title()));
+    }
+
+    fn not_undone(&mut self, why: &str) {
+        self.console.line(&format!("[undo] failed: {why}"));
     }
 }

@@ -14,8 +14,11 @@ pub mod validate;
 pub mod yaml;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::values::reference::ImageReference;
 use crate::values::types::{ContentDigest, LifecycleEvent, Name, S3Uri};
@@ -138,7 +141,8 @@ pub enum ImageSource {
 }
 
 /// Where an archive is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ArchiveLocation {
     /// An absolute path (a path inside the bundle was joined to the bundle's root).
     File(PathBuf),
@@ -162,7 +166,8 @@ pub struct Health {
 }
 
 /// What is asked of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Probe {
     /// The HEALTHCHECK of the service or the image by `exec`; without one: still running after 3 s, no restart.
     Auto,
@@ -171,4 +176,26 @@ pub enum Probe {
     Http(String),
     /// A TCP connection can be opened: `host:port`, or `:port` of this host's loopback.
     Tcp(String),
+}
+
+/// How long a container without any check must run without a restart.
+pub const SETTLE: Duration = Duration::from_secs(3);
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => write!(f, "its HEALTHCHECK, or {SETTLE:?} without a restart where it has none"),
+            Self::Http(address) => write!(f, "GET {address} answers 2xx or 3xx"),
+            Self::Tcp(address) => write!(f, "{address} accepts a connection"),
+        }
+    }
+}
+
+impl fmt::Display for ArchiveLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::S3(uri) => write!(f, "{uri}"),
+        }
+    }
 }

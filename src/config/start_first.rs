@@ -16,7 +16,7 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 pub const SUCCESSES: u32 = 3;
 
 /// `update_config` with `order: start-first`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StartFirst {
     /// `drain`: how long open connections stay with the old container.
     pub drain: Duration,

@@ -1,7 +1,8 @@
-//! TODO-DOC deploy
+//! Plans and their execution, releases and journals on disk. It knows no mode and no operation: a mode's operation is a type
+//! parameter, and what it means is its role.
 
 pub mod execute;
-pub mod host;
+pub mod journal;
 pub mod origin;
 pub mod plan;
 pub mod state;

@@ -1,15 +1,33 @@
-//! A plan: actions, each with what undoes it. The printed plan is the run plan.
+//! A plan: actions, each with its role and with what undoes it. The printed plan is the run plan, the same value.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::request::Target;
-use crate::images::operation::Import;
-use crate::modes::operation::Operation;
+use crate::error::Kind;
+use crate::values::operation::Role;
 use crate::values::types::Name;
 
+/// What a mode can do to a host, as far as plans and their execution need to know it. `Display` is its one rendering;
+/// serde is its form in the journal, which is for the state directory alone.
+pub trait Operation: Clone + fmt::Debug + fmt::Display + PartialEq + Serialize + DeserializeOwned {
+    /// One short line for the console.
+    fn title(&self) -> String;
+    /// Lines that a printed plan shows below it.
+    fn details(&self) -> Vec<String>;
+    /// What it means to the execution.
+    fn role(&self) -> Role;
+    /// It may take long: it is dropped when the plan must stop. A brief one is let end, for its outcome to be known.
+    fn is_long(&self) -> bool;
+    /// As an undo step: what served before depends on it to come back.
+    fn restores(&self) -> bool;
+}
+
 /// What an event will do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Plan {
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan<O> {
     /// The event, or `resume`.
     pub event: String,
     /// The deployment's name.
@@ -18,71 +36,147 @@ pub struct Plan {
     pub assumptions: Vec<String>,
     /// What a person should know before it runs.
     pub notes: Vec<String>,
+    /// What finishes or undoes what an interrupted event left, in this order, before anything else. `None` in a plan that
+    /// leaves its journal as it is.
+    pub recovery: Option<Vec<Action<O>>>,
     /// In this order.
-    pub actions: Vec<Action>,
+    pub actions: Vec<Action<O>>,
     /// Expected interruption of the service, one sentence.
     pub interruption: String,
-    /// The container or the service that serves when the plan begins.
-    pub old: Option<Target>,
-    /// Whether it ran.
-    pub old_ran: bool,
+    /// What serves when the plan begins.
+    pub old: Old,
     /// What reports call it.
-    pub subject: &'static str,
-    /// Options of the new container that differ from the recorded release's.
+    pub subject: String,
+    /// Options of the new container that differ from the saved release's.
     pub changed_options: Vec<Vec<String>>,
-    /// How each image that it needs would be brought in, also where the engine says that it has it.
-    #[serde(skip)]
-    pub sources: Vec<Import>,
 }
 
-/// One step and what undoes it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Action {
+/// What serves when a plan begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Old {
+    /// Nobody looked, or nobody could.
+    NotObserved,
+    /// Nothing.
+    Nothing,
+    /// It is there and does not run.
+    Stopped(Target),
+    /// It runs.
+    Running(Target),
+}
+
+/// One operation with what it means and what undoes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Action<O> {
     /// What is done.
-    pub step: Operation,
-    /// What undoes it, should this or a later step fail before the release is recorded.
-    pub undo: Vec<Operation>,
+    pub operation: O,
+    /// What it means to the execution.
+    pub role: Role,
+    /// It is dropped when the plan must stop.
+    pub is_long: bool,
+    /// What undoes it, in this order, should it or a later action fail before the release is saved.
+    pub undo: Vec<Undo<O>>,
+    /// What may put right why it failed.
+    pub repair: Option<Repair<O>>,
     /// A failure is said, and ends nothing.
     pub best_effort: bool,
 }
 
-impl Action {
-    /// A step that needs no undoing.
-    pub const fn required(step: Operation) -> Self {
-        Self { step, undo: Vec::new(), best_effort: false }
-    }
+/// What may put right why an operation failed. Where it changed anything, the operation is done once more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repair<O> {
+    /// After failures of these kinds alone.
+    pub after: Vec<Kind>,
+    /// In this order.
+    pub operations: Vec<O>,
+}
 
-    /// A step with what undoes it.
-    pub const fn undone_by(step: Operation, undo: Vec<Operation>) -> Self {
-        Self { step, undo, best_effort: false }
-    }
+/// One step of an undo.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Undo<O> {
+    /// What is done.
+    pub operation: O,
+    /// What served before depends on it to come back.
+    pub restores: bool,
+}
 
-    /// A step whose failure is said and ends nothing.
-    pub const fn best_effort(step: Operation) -> Self {
-        Self { step, undo: Vec::new(), best_effort: true }
+impl<O: Operation> From<O> for Undo<O> {
+    fn from(operation: O) -> Self {
+        Self { restores: operation.restores(), operation }
     }
 }
 
-impl Plan {
-    /// A plan without steps.
+impl<O: Operation> Action<O> {
+    /// An operation that needs no undoing.
+    pub fn required(operation: impl Into<O>) -> Self {
+        let operation = operation.into();
+        let (role, is_long) = (operation.role(), operation.is_long());
+        Self { operation, role, is_long, undo: Vec::new(), repair: None, best_effort: false }
+    }
+
+    /// An operation with what undoes it.
+    pub fn undone_by(operation: impl Into<O>, undo: Vec<O>) -> Self {
+        Self { undo: undo.into_iter().map(Undo::from).collect(), ..Self::required(operation) }
+    }
+
+    /// An operation whose failure is said and ends nothing.
+    pub fn best_effort(operation: impl Into<O>) -> Self {
+        Self { best_effort: true, ..Self::required(operation) }
+    }
+
+    /// With what may put right why it failed with one of these kinds.
+    #[must_use]
+    pub fn repaired_by(mut self, after: &[Kind], operations: Vec<O>) -> Self {
+        self.repair = (!operations.is_empty()).then(|| Repair { after: after.to_vec(), operations });
+        self
+    }
+}
+
+impl<O: Operation> Plan<O> {
+    /// A plan that does nothing.
     pub fn new(event: impl Into<String>, name: &Name) -> Self {
         Self {
             event: event.into(),
             name: name.to_string(),
             assumptions: Vec::new(),
             notes: Vec::new(),
+            recovery: None,
             actions: Vec::new(),
-            sources: Vec::new(),
             interruption: "none".into(),
-            old: None,
-            old_ran: false,
-            subject: "old container",
+            old: Old::NotObserved,
+            subject: "old container".into(),
             changed_options: Vec::new(),
         }
     }
 
+    /// Everything that is done, in order: the recovery first.
+    pub fn all(&self) -> impl Iterator<Item = &Action<O>> {
+        self.recovery.iter().flatten().chain(&self.actions)
+    }
+
     /// Whether anything that runs, or that the engine holds, would change.
     pub fn has_changes(&self) -> bool {
-        self.actions.iter().any(|action| action.step.is_change())
+        self.all().any(|action| action.role.changes())
+    }
+
+    /// Whether it saves a release.
+    pub fn saves(&self) -> bool {
+        self.actions.iter().any(|action| action.role == Role::Saves)
+    }
+
+    /// Adds to the recovery.
+    pub fn recover(&mut self, actions: impl IntoIterator<Item = Action<O>>) {
+        self.recovery.get_or_insert_default().extend(actions);
+    }
+}
+
+impl Old {
+    /// The one that there is.
+    pub fn of(target: Option<Target>, is_running: bool) -> Self {
+        match (target, is_running) {
+            (None, _) => Self::Nothing,
+            (Some(target), true) => Self::Running(target),
+            (Some(target), false) => Self::Stopped(target),
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! of the folder.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -16,18 +17,23 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::deploy::journal::{Interrupted, Journal, Step};
+use crate::deploy::plan::{Operation, Plan, Undo};
 use crate::error::{Failure, Kind};
-use crate::modes::compose::operation::ProjectHealth;
-use crate::modes::compose::project::Project;
 use crate::values::pin::ImagePin;
-use crate::values::types::{LifecycleEvent, Name};
+use crate::values::types::Name;
 
-/// The version of the files' form. A newer one is refused, not guessed at.
-pub const FORMAT: u32 = 1;
+/// The version of the releases' form. A newer one is refused, not guessed at.
+pub const FORMAT: u32 = 2;
+
+/// The journal of the plan under way.
+const JOURNAL: &str = "journal.json";
+/// Which of its actions were begun: one number in each line.
+const BEGUN: &str = "journal.begun";
 
 /// What one deployment put in place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Release {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Release<P> {
     /// [`FORMAT`] of the writer.
     pub format: u32,
     /// CodeDeploy's deployment ID, or `manual`.
@@ -43,44 +49,27 @@ pub struct Release {
     pub more_images: Vec<ImagePin>,
     /// The digest of all options.
     pub spec: String,
-    /// The options as a `docker run` takes them, secrets hidden.
-    pub options: Vec<Vec<String>>,
-    /// In Compose mode: how the project comes back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub compose: Option<ComposeRelease>,
+    /// What its mode needs to bring it back.
+    #[serde(flatten)]
+    pub part: P,
     /// What was seen once it ran.
     pub observed: Observed,
 }
 
-/// What brings a recorded Compose project back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ComposeRelease {
-    /// The project; its files are in its copy.
-    pub project: Project,
-    /// How it is proven.
-    pub health_check: SavedHealth,
-}
-
-/// How a recorded project is proven.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedHealth {
-    /// The services, each with its number of containers.
-    pub services: Vec<(String, usize)>,
-    /// How long it may take, in milliseconds.
-    pub timeout_ms: u64,
-}
-
-impl From<&ProjectHealth> for SavedHealth {
-    fn from(health_check: &ProjectHealth) -> Self {
-        let timeout_ms = u64::try_from(health_check.timeout.as_millis()).unwrap_or(u64::MAX);
-        Self { services: health_check.services.clone(), timeout_ms }
-    }
-}
-
-impl Release {
+impl<P> Release<P> {
     /// Every image of it.
     pub fn images(&self) -> impl Iterator<Item = &ImagePin> {
         std::iter::once(&self.image).chain(&self.more_images)
+    }
+}
+
+impl<P> fmt::Display for Release<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more = match self.more_images.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        write!(f, "{}{more} of {}", self.image.describe(), self.deployment)
     }
 }
 
@@ -102,20 +91,23 @@ pub struct Observed {
     pub down_ms: Option<u64>,
 }
 
-/// The event under way, written before it changes anything.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Journal {
-    /// [`FORMAT`] of the writer.
-    pub format: u32,
-    /// The event.
-    pub event: LifecycleEvent,
-    /// The deployment.
-    pub deployment: String,
+/// What an interrupted event left on disk.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Left<O> {
+    /// A plan with its undo steps.
+    Plan(Interrupted<O>),
+    /// A journal of format 1: it says what served, and nothing of how it comes back.
+    Format1(JournalV1),
+}
+
+/// A journal of format 1.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct JournalV1 {
     /// The container that served when it began: its ID, and whether it ran.
     pub old: Option<(String, bool)>,
-    /// In Compose mode: the project that is begun.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub compose: Option<Project>,
+    /// In Compose mode: the project that was begun.
+    #[serde(default)]
+    pub compose: Option<serde_json::Value>,
 }
 
 /// What tags and archives were resolved to, once for each deployment.
@@ -170,16 +162,25 @@ impl Store {
         &self.folder
     }
 
-    /// The releases on record, the newest first. A record that cannot be read is left out: the engine's labels are the truth.
-    pub fn releases(&self) -> Vec<Release> {
+    /// The saved releases, the newest first. One that cannot be read is left out: the engine's labels are the truth.
+    pub fn releases<P: DeserializeOwned>(&self) -> Vec<Release<P>> {
         let mut numbers = self.numbers();
         numbers.sort_unstable_by(|a, b| b.cmp(a));
         numbers.iter().filter_map(|number| read(&self.release_path(*number))).collect()
     }
 
-    /// The journal of an event that did not end.
-    pub fn journal(&self) -> Option<Journal> {
-        read(&self.folder.join("journal.json"))
+    /// What an event left that did not end.
+    pub fn left<O: Operation>(&self) -> Option<Left<O>> {
+        let path = self.folder.join(JOURNAL);
+        let value: serde_json::Value = read(&path)?;
+        if value["format"] == 1 {
+            return serde_json::from_value(value).ok().map(Left::Format1);
+        }
+        let journal: Journal<O> = read(&path)?;
+        let begun = fs::read_to_string(self.folder.join(BEGUN)).unwrap_or_default();
+        let begun = begun.lines().filter_map(|line| line.parse::<usize>().ok()).max().map_or(0, |last| last + 1);
+        let is_saved = self.numbers().contains(&journal.release);
+        Some(Left::Plan(Interrupted { journal, begun, is_saved }))
     }
 
     /// What the images of a deployment were resolved to, each with its key: of the last one, or of a recorded one.
@@ -263,7 +264,7 @@ impl LockedStore {
     ///
     /// # Errors
     /// [`Kind::State`].
-    pub fn save_release(&self, release: &Release, keep: usize) -> Result<(), Failure> {
+    pub fn save_release<P: Serialize>(&self, release: &Release<P>, keep: usize) -> Result<(), Failure> {
         let mut numbers = self.store.numbers();
         numbers.sort_unstable();
         let number = numbers.last().map_or(1, |last| last + 1);
@@ -275,17 +276,15 @@ impl LockedStore {
         Ok(())
     }
 
-    /// Says what is about to change.
-    ///
-    /// # Errors
-    /// [`Kind::State`].
-    pub fn open_journal(&self, journal: &Journal) -> Result<(), Failure> {
-        write(&self.store.folder.join("journal.json"), journal)
-    }
-
-    /// Everything that the journal promised was done or undone.
-    pub fn close_journal(&self) {
-        let _ = fs::remove_file(self.store.folder.join("journal.json"));
+    /// The journal of a deployment's plan; nothing is written yet.
+    pub fn journal(&self, deployment: &str) -> JournalFile {
+        JournalFile {
+            folder: self.store.folder.clone(),
+            deployment: deployment.to_owned(),
+            release: self.store.numbers().into_iter().max().map_or(1, |last| last + 1),
+            steps: Vec::new(),
+            begun: None,
+        }
     }
 
     /// Keeps what was brought into the engine, to be pruned with its image.
@@ -301,11 +300,71 @@ impl LockedStore {
     /// # Errors
     /// [`Kind::State`].
     pub fn save_resolved(&self, deployment: &str, images: Vec<(String, ImagePin)>) -> Result<(), Failure> {
-        let recorded: Vec<String> = self.store.releases().into_iter().map(|release| release.deployment).collect();
+        let recorded: Vec<String> =
+            self.store.releases::<serde::de::IgnoredAny>().into_iter().map(|release| release.deployment).collect();
         let mut deployments = self.store.all_resolved();
         deployments.retain(|known, _| recorded.contains(known));
         deployments.insert(deployment.to_owned(), images);
         write(&self.store.folder.join("resolved.json"), &Resolved { format: FORMAT, deployments })
+    }
+}
+
+/// The journal of one plan, written by the lock's holder alone.
+#[derive(Debug)]
+pub struct JournalFile {
+    folder: PathBuf,
+    deployment: String,
+    release: u64,
+    /// Whether each action's begin is written down: those that need no undoing, and nothing afterwards, are not.
+    steps: Vec<bool>,
+    begun: Option<File>,
+}
+
+impl JournalFile {
+    /// Writes what undoes a plan. A plan that needs no undoing leaves what is there.
+    ///
+    /// # Errors
+    /// [`Kind::State`].
+    pub fn open<O: Operation>(&mut self, plan: &Plan<O>) -> Result<(), Failure> {
+        let Some(journal) = Journal::of(plan, &self.deployment, self.release) else { return Ok(()) };
+        self.steps = journal.steps.iter().map(|step| !step.undo.is_empty() || step.then.is_some()).collect();
+        let path = self.folder.join(BEGUN);
+        let begun = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        self.begun = Some(begun.map_err(|error| unwritable(&path, &error))?);
+        write(&self.folder.join(JOURNAL), &journal)
+    }
+
+    /// Writes down that an action is about to begin.
+    ///
+    /// # Errors
+    /// [`Kind::State`].
+    pub fn begin(&mut self, index: usize) -> Result<(), Failure> {
+        let Some(begun) = self.begun.as_mut().filter(|_| self.steps.get(index) == Some(&true)) else { return Ok(()) };
+        let written = writeln!(begun, "{index}").and_then(|()| begun.sync_data());
+        written.map_err(|error| unwritable(&self.folder.join(BEGUN), &error))
+    }
+
+    /// Keeps the undo steps that failed, for the next event to do.
+    ///
+    /// # Errors
+    /// [`Kind::State`].
+    pub fn keep<O: Operation>(&mut self, plan: &Plan<O>, failed: Vec<Undo<O>>) -> Result<(), Failure> {
+        let Some(journal) = Journal::of(plan, &self.deployment, self.release) else { return Ok(()) };
+        let steps = vec![Step { undo: failed, then: None }];
+        write(&self.folder.join(JOURNAL), &Journal { steps, ..journal })
+    }
+
+    /// Everything that this plan's journal promised was done or undone.
+    pub fn finish(&mut self) {
+        if self.begun.take().is_some() {
+            self.close();
+        }
+    }
+
+    /// Everything that the journal on disk promised was done or undone, whoever wrote it.
+    pub fn close(&self) {
+        let _ = fs::remove_file(self.folder.join(JOURNAL));
+        let _ = fs::remove_file(self.folder.join(BEGUN));
     }
 }
 
@@ -362,13 +421,15 @@ mod tests {
         store(folder).lock(&me, Instant::now(), |_| {}).await.unwrap()
     }
 
+    type Release = super::Release<crate::modes::release::Part>;
+
     fn release(deployment: &str) -> Release {
         let text = include_str!("../../tests/golden/release-1.json");
         Release { deployment: deployment.into(), ..serde_json::from_str(text).unwrap() }
     }
 
     fn deployments(store: &Store) -> Vec<String> {
-        store.releases().into_iter().map(|release| release.deployment).collect()
+        store.releases::<crate::modes::release::Part>().into_iter().map(|release| release.deployment).collect()
     }
 
     #[test]
@@ -385,7 +446,7 @@ mod tests {
         locked.save_release(&release("d-1"), 3).unwrap();
         let releases = folder.path().join("web/releases");
         fs::write(releases.join("000002.json"), "{\"format\": 1").unwrap();
-        let newer = serde_json::to_string(&release("d-3")).unwrap().replace("\"format\":1", "\"format\":2");
+        let newer = serde_json::to_string(&release("d-3")).unwrap().replace("\"format\":1", "\"format\":3");
         fs::write(releases.join("000003.json"), newer).unwrap();
         assert_eq!(deployments(locked.store()), ["d-1"]);
     }

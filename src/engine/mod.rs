@@ -1,6 +1,7 @@
 //! The engine through its API (bollard): containers, and images in `images`, with failures in our own words.
 
 pub mod api;
+pub mod containers;
 pub mod creation;
 pub mod facts;
 pub mod images;
@@ -311,6 +312,7 @@ fn container_facts(inspected: ContainerInspectResponse, name: &Name) -> Containe
         switched: SwitchedPorts::from_labels(label),
         image: config.image.unwrap_or_default(),
         service: label(SERVICE),
+        stopped_by_hand: false,
     }
 }
 

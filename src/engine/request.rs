@@ -3,13 +3,13 @@
 use std::fmt;
 
 use bollard::models::{ContainerCreateBody, EndpointSettings};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::values::pin::ImagePin;
 use crate::values::types::EnvVar;
 
 /// A create request without image and environment.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ContainerOptions {
     /// The request's body.
     pub body: ContainerCreateBody,
@@ -20,7 +20,7 @@ pub struct ContainerOptions {
 }
 
 /// A container to create: everything the engine is given.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContainerSpec {
     /// The name it is created under.
     pub name: String,
@@ -33,7 +33,7 @@ pub struct ContainerSpec {
 }
 
 /// A container, by the name it bears at that point of the plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// The name.
     pub name: String,

@@ -3,15 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Probe;
 
 /// How a container is proven.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
     /// What is asked of it.
-    #[serde(serialize_with = "through_display")]
     pub probe: Probe,
     /// How long it may take.
     pub timeout: Duration,
@@ -22,13 +21,6 @@ pub struct HealthCheck {
     /// Good answers in a row that prove it, at least 1.
     pub successes: u32,
 }
-
-fn through_display<S: serde::Serializer>(probe: &Probe, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(probe)
-}
-
-/// How long a container without any check must run without a restart.
-pub const SETTLE: Duration = Duration::from_secs(3);
 
 impl fmt::Display for HealthCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use bollard::models::{ContainerInspectResponse, HealthConfig};
 
 use crate::config::Probe;
+use crate::config::SETTLE;
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
-use crate::health::check::{HealthCheck, SETTLE};
+use crate::health::check::HealthCheck;
 
 /// What was last seen of a container.
 struct Seen {

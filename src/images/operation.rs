@@ -1,16 +1,183 @@
-//! Importing an image, as a plan has it.
+//! What can be done with images: each operation, its one rendering, and its effect.
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::ArchiveLocation;
+use crate::engine::Engine;
+use crate::error::{Failure, Kind};
+use crate::images::credentials::CredentialSettings;
 use crate::images::delta::Missing;
+use crate::images::import::{FromArchive, Loaded};
+use crate::images::pull;
+use crate::images::source::Archives;
+use crate::values::names::new_name;
+use crate::values::operation::{Outcome, Role};
 use crate::values::pin::ImagePin;
 use crate::values::text::megabytes;
+use crate::values::types::Name;
 
-/// How an image is brought in.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// One operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum ImageOperation {
+    /// Import an image into the engine.
+    Import(Import),
+    /// Import it again where it, or layers of it, are lost. Nothing to do where it is whole.
+    ///
+    /// Removing an image takes layers along that one which came in at the same moment shares with it (containerd's store).
+    ImportIfLost(Import),
+    /// Give the image a tag of ours, so that nobody's `docker image prune` removes it.
+    Retain {
+        /// The image.
+        image: ImagePin,
+        /// `balehook/<name>:<digits>`.
+        tag: String,
+    },
+    /// Take a reference off an image; the engine drops the image with the last one.
+    Untag {
+        /// The reference.
+        reference: String,
+    },
+}
+
+impl ImageOperation {
+    /// One short line for the console.
+    pub fn title(&self) -> String {
+        match self {
+            Self::ImportIfLost(import) => format!("import {} again if it is lost", import.image().describe()),
+            Self::Import(_) | Self::Retain { .. } | Self::Untag { .. } => self.to_string(),
+        }
+    }
+
+    /// What it means to the execution.
+    pub const fn role(&self) -> Role {
+        match self {
+            Self::Import(_) | Self::Untag { .. } => Role::Prepares,
+            Self::ImportIfLost(_) | Self::Retain { .. } => Role::Passive,
+        }
+    }
+
+    /// Whether it may take long.
+    pub const fn is_long(&self) -> bool {
+        match self {
+            Self::Import(_) | Self::ImportIfLost(_) => true,
+            Self::Retain { .. } | Self::Untag { .. } => false,
+        }
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// [`Kind::Image`] where the image cannot be had, [`Kind::Engine`] where the engine does not answer.
+    pub(crate) async fn perform(&self, importer: &mut Importer, engine: &Engine) -> Result<Outcome, Failure> {
+        match self {
+            Self::Import(import) => importer.import(engine, import).await?,
+            Self::ImportIfLost(import) => {
+                let Some(lost) = importer.lost(engine, import.image()).await? else { return Ok(Outcome::unchanged()) };
+                tracing::warn!(image = import.image().describe(), lost, "the image is imported again");
+                importer.import(engine, import).await?;
+            }
+            Self::Retain { image, tag } => {
+                let id = importer.id(engine, image).await?;
+                engine.tag(&id, tag).await?;
+            }
+            Self::Untag { reference } => engine.untag(reference).await?,
+        }
+        Ok(Outcome::changed())
+    }
+}
+
+impl fmt::Display for ImageOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Import(import) => write!(f, "{import}"),
+            Self::ImportIfLost(import) => {
+                write!(f, "import {} again if it is lost: {import}", import.image().describe())
+            }
+            Self::Retain { image, tag } => write!(f, "docker tag {} {tag}", image.argument()),
+            Self::Untag { reference } => write!(f, "docker rmi {reference}"),
+        }
+    }
+}
+
+/// The images of one plan.
+#[derive(Debug)]
+pub(crate) struct Importer {
+    name: Name,
+    archives: Archives,
+    /// Where registry credentials are looked for.
+    pub(crate) credentials: CredentialSettings,
+    loaded: Vec<(ImagePin, String)>,
+    /// What was imported, each with the references that this gave it.
+    pub(crate) imported: Vec<(ImagePin, Vec<String>)>,
+}
+
+impl Importer {
+    /// Nothing is imported yet.
+    pub(crate) const fn new(name: Name, archives: Archives, credentials: CredentialSettings) -> Self {
+        Self { name, archives, credentials, loaded: Vec::new(), imported: Vec::new() }
+    }
+
+    async fn import(&mut self, engine: &Engine, import: &Import) -> Result<(), Failure> {
+        let references = match import {
+            Import::Pull { image, registry, platform } => {
+                let pinned = image.argument();
+                pull::pull(engine, registry, &pinned, platform.as_deref(), &self.credentials).await?;
+                self.id(engine, image).await?;
+                vec![pinned]
+            }
+            Import::Load { image, archive, platform, .. } => {
+                let from = FromArchive { engine, archives: &self.archives, name: &self.name, pin: image };
+                let Loaded { id, references } = from.load(archive, platform.as_deref()).await?;
+                tracing::info!(%archive, id, "loaded");
+                self.loaded.retain(|(loaded, _)| loaded != image);
+                self.loaded.push((image.clone(), id));
+                references
+            }
+        };
+        self.imported.push((import.image().clone(), references));
+        Ok(())
+    }
+
+    /// Why the image cannot be used, where it cannot.
+    async fn lost(&self, engine: &Engine, image: &ImagePin) -> Result<Option<String>, Failure> {
+        match engine.find(image, &self.name).await?.and_then(|image| image.id) {
+            Some(id) => Ok(engine.try_image(&id, &new_name(&self.name)).await.err()),
+            None => Ok(Some("it is gone".into())),
+        }
+    }
+
+    /// The engine's ID of a pinned image.
+    ///
+    /// # Errors
+    /// [`Kind::Image`]: it is not there.
+    pub(crate) async fn id(&self, engine: &Engine, pin: &ImagePin) -> Result<String, Failure> {
+        if let Some((_, id)) = self.loaded.iter().find(|(loaded, _)| loaded == pin) {
+            return Ok(id.clone());
+        }
+        let image = engine.find(pin, &self.name).await?;
+        image.and_then(|image| image.id).ok_or_else(|| {
+            Failure::new(Kind::Image, format!("{} is not in the engine any more", pin.describe()))
+                .next("somebody removed it while we deployed: deploy again")
+        })
+    }
+
+    /// What a container or a service is created from: the digest in the registry, or the engine's own ID.
+    ///
+    /// # Errors
+    /// [`Kind::Image`]: it is not there.
+    pub(crate) async fn argument(&self, engine: &Engine, pin: &ImagePin) -> Result<String, Failure> {
+        match pin {
+            ImagePin::Registry { .. } => Ok(pin.argument()),
+            ImagePin::Content { .. } | ImagePin::Unread { .. } | ImagePin::Unknown { .. } => self.id(engine, pin).await,
+        }
+    }
+}
+
+/// How an image is imported.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "how", rename_all = "kebab-case")]
 pub enum Import {
     /// The engine pulls it, with the credentials of that registry (a slot: the host fills it).

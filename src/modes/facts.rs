@@ -1,10 +1,12 @@
 //! What the host looks like now: values only, so that plans can be made from a file in tests.
 
-use crate::deploy::state::{ImportedReferences, Journal, Release, Store};
+use crate::deploy::state::{ImportedReferences, Left, Store};
 use crate::engine::facts::{ContainerFacts, EngineFacts};
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::facts::{ImageFacts, Room};
 use crate::modes::compose::project::ComposeFacts;
+use crate::modes::operation::Operation;
+use crate::modes::release::Release;
 use crate::modes::swarm;
 use crate::ports::facts::{PortTaken, PortsFacts};
 use crate::values::known::Known;
@@ -32,7 +34,7 @@ pub struct Facts {
     /// Releases on record, the newest first.
     pub releases: Vec<Release>,
     /// What an interrupted event left.
-    pub journal: Option<Journal>,
+    pub left: Option<Left<Operation>>,
     /// Our own tags in the engine (`balehook/<name>:…`).
     pub retention_tags: Vec<String>,
     /// What we brought into the engine for each of them.
@@ -60,7 +62,7 @@ impl Facts {
             room: None,
             networks_missing: Vec::new(),
             releases: store.releases(),
-            journal: store.journal(),
+            left: store.left(),
             retention_tags: Vec::new(),
             imported: store.imported(),
             ports: None,

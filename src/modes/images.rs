@@ -1,22 +1,62 @@
 //! Images in any mode: brought in, kept by a tag of ours, pruned when no kept release holds them.
 
 use crate::config::{Deployment, ImageNeed, ImageSource};
-use crate::deploy::plan::{Action, Plan};
 use crate::engine::facts::EngineFacts;
 use crate::error::{Failure, Kind};
 use crate::images::facts::{ImageFacts, Room};
+use crate::images::operation::ImageOperation;
 use crate::images::operation::Import;
 use crate::modes::facts::Facts;
 use crate::modes::operation::Operation;
+use crate::modes::operation::{Action, Plan};
 use crate::values::pin::ImagePin;
 use crate::values::types::Name;
 
-/// Brings an image in where the engine lacks it, and gives it the tag of ours that keeps it.
-pub fn import(plan: &mut Plan, name: &Name, need: &ImageNeed, facts: &Facts, image: &ImageFacts) {
-    if plan.sources.iter().any(|source| *source.image() == image.pin) {
-        return;
+/// How each image of a deployment is imported, also where the engine says that it has it.
+#[derive(Debug, Default)]
+pub struct Imports(Vec<(Import, bool)>);
+
+impl Imports {
+    /// Imports an image where the engine lacks it, and gives it the tag of ours that retains it.
+    pub fn add(&mut self, plan: &mut Plan, name: &Name, need: &ImageNeed, facts: &Facts, image: &ImageFacts) {
+        if self.0.iter().any(|(known, _)| *known.image() == image.pin) {
+            return;
+        }
+        let import = import(need, image);
+        if !image.present {
+            plan.actions.push(Action::required(ImageOperation::Import(import.clone())));
+        }
+        self.0.push((import, image.present));
+        let tag = image.pin.retention_tag(name);
+        if !facts.retention_tags.contains(&tag) {
+            let retain = ImageOperation::Retain { image: image.pin.clone(), tag };
+            plan.actions.push(Action::required(retain));
+        }
     }
-    let import = match &need.source {
+
+    /// What imports each of them again that is lost.
+    pub fn if_lost(&self) -> Vec<Operation> {
+        self.each(|_, _| true)
+    }
+
+    /// The same for those that the engine had before.
+    pub fn if_lost_before(&self) -> Vec<Operation> {
+        self.each(|_, was_present| was_present)
+    }
+
+    /// The same for one of them.
+    pub fn if_lost_of(&self, pin: &ImagePin) -> Vec<Operation> {
+        self.each(|import, _| import.image() == pin)
+    }
+
+    fn each(&self, wanted: impl Fn(&Import, bool) -> bool) -> Vec<Operation> {
+        let these = self.0.iter().filter(|(import, was_present)| wanted(import, *was_present));
+        these.map(|(import, _)| Operation::Image(ImageOperation::ImportIfLost(import.clone()))).collect()
+    }
+}
+
+fn import(need: &ImageNeed, image: &ImageFacts) -> Import {
+    match &need.source {
         ImageSource::Registry(reference) => Import::Pull {
             image: image.pin.clone(),
             registry: reference.registry().to_owned(),
@@ -29,14 +69,6 @@ pub fn import(plan: &mut Plan, name: &Name, need: &ImageNeed, facts: &Facts, ima
             bytes: image.bytes,
             missing: image.missing,
         },
-    };
-    plan.sources.push(import.clone());
-    if !image.present {
-        plan.actions.push(Action::required(Operation::Import(import)));
-    }
-    let tag = image.pin.retention_tag(name);
-    if !facts.retention_tags.contains(&tag) {
-        plan.actions.push(Action::required(Operation::Retain { image: image.pin.clone(), tag }));
     }
 }
 
@@ -58,8 +90,7 @@ pub fn make_room(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted
 
 /// Our tags that no kept release holds, and what was brought in for them.
 pub fn prune(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&ImagePin]) {
-    let is_recorded = plan.actions.iter().any(|action| action.step.is_record());
-    prune_to(plan, deployment, facts, wanted, deployment.keep - usize::from(is_recorded));
+    prune_to(plan, deployment, facts, wanted, deployment.keep - usize::from(plan.saves()));
 }
 
 /// The same, where the last `earlier` releases are kept.
@@ -72,7 +103,7 @@ fn prune_to(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&
         let references = imported_for(facts, tag)
             .filter(|reference| !needed.contains(reference) && !wanted.iter().any(|image| is_of(image, reference)));
         for reference in references.chain([tag]) {
-            let action = Action::best_effort(Operation::Untag { reference: reference.clone() });
+            let action = Action::best_effort(ImageOperation::Untag { reference: reference.clone() });
             if !plan.actions.contains(&action) {
                 plan.actions.push(action);
             }

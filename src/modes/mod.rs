@@ -6,18 +6,20 @@
 pub mod compose;
 pub mod container;
 pub mod facts;
+pub(crate) mod host;
 pub mod images;
-pub mod live;
 pub mod observe;
 pub mod operation;
+pub mod release;
+pub mod resume;
 pub mod swarm;
 pub mod tasks;
 
 use crate::config::{Deployment, Mode};
 use crate::deploy::origin::Origin;
-use crate::deploy::plan::Plan;
 use crate::error::Failure;
 use crate::modes::facts::Facts;
+use crate::modes::operation::Plan;
 use crate::values::types::LifecycleEvent;
 
 /// What `event` will do.

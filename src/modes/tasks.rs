@@ -10,16 +10,21 @@ use bollard::models::{EndpointSettings, HealthConfig};
 use crate::config::task::{InContainer, OnHost, Task, Tasks, Work};
 use crate::config::{Container, Deployment, ImageNeed};
 use crate::deploy::origin::Origin;
-use crate::deploy::plan::{Action, Plan};
 use crate::engine::request::{ContainerOptions, ContainerSpec};
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::container::create;
 use crate::modes::facts::Facts;
+use crate::modes::host::Host;
+use crate::modes::images::Imports;
 use crate::modes::operation::Operation;
+use crate::modes::operation::{Action, Plan};
+use crate::modes::{compose, swarm};
 use crate::tasks::operation::{HostCommand, TaskOperation};
+use crate::tasks::{Output, command};
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_TASK};
+use crate::values::operation::Outcome;
 use crate::values::types::{EnvVar, Name};
 
 /// The tasks of a deployment as steps.
@@ -48,6 +53,7 @@ pub fn around(
     origin: &Origin,
     facts: &Facts,
     image: &ImageFacts,
+    imports: &Imports,
 ) -> Result<TaskActions, Failure> {
     TaskActions::of(&deployment.tasks, |task, inside| {
         let of_service = inside.image.is_none();
@@ -66,7 +72,8 @@ pub fn around(
             options,
             environment: environment(of_the_service, &task.environment),
         };
-        Ok(in_container(task, spec))
+        let if_lost = imports.if_lost_of(&image.pin);
+        Ok(in_container(task, spec).repaired_by(&[Kind::Image], if_lost))
     })
 }
 
@@ -121,7 +128,7 @@ impl TaskActions {
 /// What killed deployments left of their tasks goes first: whoever holds the lock knows that nobody waits for it.
 pub fn remove_left(facts: &Facts) -> Vec<Action> {
     let each = facts.task_containers.iter();
-    each.map(|left| Action::best_effort(Operation::Task(TaskOperation::Remove { container: left.clone() }))).collect()
+    each.map(|left| Action::best_effort(TaskOperation::Remove { container: left.clone() })).collect()
 }
 
 /// A task in a container, and what undoes it while it runs.
@@ -148,7 +155,7 @@ pub(crate) fn host_command(task: &Task, command: &OnHost) -> HostCommand {
 }
 
 pub(crate) fn action(task: &Task, step: TaskOperation, undo: Operation) -> Action {
-    Action { step: Operation::Task(step), undo: vec![undo], best_effort: !task.required }
+    Action { best_effort: !task.required, ..Action::undone_by(step, vec![undo]) }
 }
 
 fn labels(deployment: &Deployment, origin: &Origin, image: &ImageFacts, task: &Task) -> HashMap<String, String> {
@@ -197,4 +204,35 @@ fn nameless(endpoint: &EndpointSettings) -> EndpointSettings {
 pub(crate) fn environment(service: &[EnvVar], task: &[EnvVar]) -> Vec<EnvVar> {
     let kept = service.iter().filter(|var| !task.iter().any(|own| own.name == var.name));
     kept.chain(task).cloned().collect()
+}
+
+/// Runs a task to its end, or ends one that was left under way.
+///
+/// # Errors
+/// [`Kind::Task`] with its last lines; [`Kind::Image`] where its image is lost; [`Kind::Engine`].
+pub(crate) async fn perform(operation: &TaskOperation, host: &mut Host) -> Result<Outcome, Failure> {
+    let (engine, tasks) = (&host.engine, &mut host.tasks);
+    match operation {
+        TaskOperation::Swarm(task) => return swarm::run_once::run(host, task).await.map(Outcome::with),
+        TaskOperation::Abandon(lock) => swarm::run_once::abandon(host, lock).await?,
+        TaskOperation::Clear { kind, name, id } => swarm::run_once::clear(host, *kind, name, id).await?,
+        TaskOperation::Compose(task) => compose::perform::run_task(host, task).await?,
+        TaskOperation::Container { name, spec, timeout } => {
+            let image = host.images.argument(engine, &spec.image).await?;
+            crate::tasks::container(engine, name, spec, image, *timeout, &mut tasks.creation).await?;
+        }
+        TaskOperation::Command { name, command, timeout } => {
+            command::command(&mut tasks.under_way, name, command, &tasks.env, *timeout).await?;
+        }
+        TaskOperation::Remove { container } => {
+            tasks.creation.settle(async || Ok(engine.inspect(container).await?.is_some())).await?;
+            engine.remove(container).await?;
+        }
+        TaskOperation::End { name } => {
+            if let Some(group) = tasks.under_way.take() {
+                group.end(&mut Output::new(name)).await;
+            }
+        }
+    }
+    Ok(Outcome::changed())
 }

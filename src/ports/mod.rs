@@ -39,7 +39,7 @@ const LOCK_LIMIT: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// [`Kind::Container`] with what iptables said; the rules are as they were then.
-pub async fn lead(
+pub(crate) async fn switch(
     engine: &Engine,
     state_dir: &Path,
     network: &NetworkFacts,

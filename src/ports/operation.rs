@@ -2,13 +2,18 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::engine::Engine;
 use crate::engine::request::Target;
+use crate::error::Failure;
+use crate::ports;
 use crate::ports::facts::NetworkFacts;
 use crate::values::forward::{SwitchedPorts, join};
+use crate::values::operation::{Outcome, Role};
 
 /// The name of our network.
 pub const NETWORK: &str = "balehook";
@@ -20,8 +25,8 @@ pub const BRIDGE: &str = "balehook0";
 pub const GATEWAY_PRIORITY: (u32, u32) = (1, 48);
 
 /// What handing ports over does to a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "ports", rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
 pub enum PortsOperation {
     /// Create our network.
     Network(NetworkFacts),
@@ -51,12 +56,34 @@ pub enum PortsOperation {
 }
 
 impl PortsOperation {
-    /// Whether it changes what runs or what the kernel does.
-    pub const fn is_change(&self) -> bool {
+    /// What it means to the execution.
+    pub const fn role(&self) -> Role {
         match self {
-            Self::Network(_) | Self::Switch { .. } | Self::Close { .. } => true,
-            Self::Drain { .. } => false,
+            Self::Network(_) | Self::Switch { .. } | Self::Close { .. } => Role::Prepares,
+            Self::Drain { .. } => Role::Passive,
         }
+    }
+
+    /// Whether it may take long.
+    pub const fn is_long(&self) -> bool {
+        match self {
+            Self::Drain { .. } => true,
+            Self::Network(_) | Self::Switch { .. } | Self::Close { .. } => false,
+        }
+    }
+
+    /// Does it. `state_dir` is the folder of all names.
+    ///
+    /// # Errors
+    /// [`Kind::Container`](crate::error::Kind::Container) with what iptables said; the rules are as they were then.
+    pub(crate) async fn perform(&self, engine: &Engine, state_dir: &Path) -> Result<Outcome, Failure> {
+        match self {
+            Self::Network(network) => ports::create_network(engine, state_dir, network).await?,
+            Self::Switch { name, to, network } => ports::switch(engine, state_dir, network, name, Some(to)).await?,
+            Self::Close { name, network } => ports::switch(engine, state_dir, network, name, None).await?,
+            Self::Drain { time, .. } => tokio::time::sleep(*time).await,
+        }
+        Ok(Outcome::changed())
     }
 }
 
@@ -72,9 +99,9 @@ impl fmt::Display for PortsOperation {
                 }
                 write!(f, " --opt com.docker.network.bridge.name={} {NETWORK}", network.bridge)
             }
-            Self::Switch { name, to, .. } => write!(f, "hand {} of {name} to {}", join(&to.forwards), to.addresses()),
+            Self::Switch { name, to, .. } => write!(f, "switch {} of {name} to {}", join(&to.forwards), to.addresses()),
             Self::Close { name, .. } => write!(f, "close the ports of {name}"),
-            Self::Drain { container, time } => write!(f, "leave open connections with {container} for {time:?}"),
+            Self::Drain { container, time } => write!(f, "drain {container} for {time:?}"),
         }
     }
 }

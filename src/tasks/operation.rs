@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::request::ContainerSpec;
 use crate::modes::compose::task::ComposeTask;
@@ -13,8 +13,8 @@ use crate::modes::swarm::task::{SwarmTask, TaskLock};
 use crate::values::types::EnvVar;
 
 /// One step of a task.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "task", rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
 pub enum TaskOperation {
     /// Create a container, run it to its end, and remove it.
     Container {
@@ -62,7 +62,7 @@ pub enum TaskOperation {
 }
 
 /// A command on the host, as it is started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostCommand {
     /// The program and its arguments.
     pub words: Vec<String>,

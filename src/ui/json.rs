@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::deploy::plan::Plan;
+use crate::deploy::plan::Operation as _;
 use crate::error::Failure;
+use crate::modes::container::operation::ContainerOperation;
 use crate::modes::operation::Operation;
+use crate::modes::operation::Plan;
 
 /// The version of the plan's JSON form.
 pub const FORMAT: u32 = 1;
@@ -13,21 +15,22 @@ pub const FORMAT: u32 = 1;
 /// options, changed_options}]}`. `run` is the very text that the plan prints.
 pub fn plan(plan: &Plan) -> Value {
     let steps: Vec<Value> = plan
-        .actions
-        .iter()
+        .all()
         .map(|action| {
             let mut step = json!({
-                "run": action.step.to_string(),
-                "changes": action.step.is_change(),
+                "run": action.operation.to_string(),
+                "changes": action.role.changes(),
+                "role": action.role,
                 "best_effort": action.best_effort,
-                "undo": action.undo.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "undo": action.undo.iter().map(|undo| undo.operation.to_string()).collect::<Vec<_>>(),
             });
-            if let Operation::Create(spec) = &action.step {
+            if let Operation::Container(ContainerOperation::Create(spec)) = &action.operation {
                 step["options"] = json!(spec.run_options());
                 step["changed_options"] = json!(plan.changed_options);
             }
-            if let Operation::Compose(compose) = &action.step {
-                step["details"] = json!(compose.details());
+            let details = action.operation.details();
+            if !details.is_empty() {
+                step["details"] = json!(details);
             }
             step
         })

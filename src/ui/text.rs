@@ -8,14 +8,16 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use crate::deploy::execute::{Done, Failed, OldRelease};
-use crate::deploy::plan::Plan;
-use crate::deploy::state::Release;
+use crate::deploy::plan::Operation as _;
 use crate::engine::facts::short_id;
 use crate::engine::request::Target;
 use crate::error::Failure;
-use crate::modes::compose;
+use crate::modes::container::operation::ContainerOperation;
 use crate::modes::operation::Operation;
+use crate::modes::operation::Plan;
+use crate::modes::release::Release;
 use crate::modes::swarm::operation::SwarmOperation;
+use crate::values::operation::Role;
 use crate::values::text::{printable, shorten};
 use crate::values::types::LifecycleEvent;
 
@@ -68,23 +70,33 @@ pub fn plan(plan: &Plan) -> String {
     for note in &plan.notes {
         let _ = writeln!(out, "  note: {note}");
     }
-    let width = plan.actions.len().to_string().len();
-    for (index, action) in plan.actions.iter().enumerate() {
-        let mark = if action.step.is_change() { '+' } else { ' ' };
-        let _ = writeln!(out, "{mark} {:>width$}. {}", index + 1, action.step);
-        match &action.step {
-            Operation::Create(spec) => create_details(&mut out, plan, &spec.run_options()),
+    let width = plan.all().count().to_string().len();
+    for (index, action) in plan.all().enumerate() {
+        let mark = if action.role.changes() { '+' } else { ' ' };
+        let _ = writeln!(out, "{mark} {:>width$}. {}", index + 1, action.operation);
+        match &action.operation {
+            Operation::Container(ContainerOperation::Create(spec)) => {
+                create_details(&mut out, plan, &spec.run_options());
+            }
             Operation::Swarm(SwarmOperation::Create(request) | SwarmOperation::Update(request)) => {
                 create_details(&mut out, plan, &request.options());
             }
-            Operation::Compose(step) => step.details().iter().for_each(|line| {
-                let _ = writeln!(out, "       {line}");
-            }),
-            _ => {}
+            Operation::Image(_)
+            | Operation::Container(_)
+            | Operation::Ports(_)
+            | Operation::Compose(_)
+            | Operation::Swarm(_)
+            | Operation::Task(_) => {}
+        }
+        for line in action.operation.details() {
+            let _ = writeln!(out, "       {line}");
+        }
+        for operation in action.repair.iter().flat_map(|repair| &repair.operations) {
+            let _ = writeln!(out, "       if it fails: {}, and once more", operation.title());
         }
     }
     let undo: Vec<String> =
-        plan.actions.iter().rev().flat_map(|action| &action.undo).map(ToString::to_string).collect();
+        plan.actions.iter().rev().flat_map(|action| &action.undo).map(|undo| undo.operation.to_string()).collect();
     if !undo.is_empty() {
         let _ = writeln!(out, "  on failure, of these what was begun: {}", undo.join("; "));
     }
@@ -105,28 +117,30 @@ fn create_details(out: &mut String, plan: &Plan, options: &[Vec<String>]) {
 
 /// The last line of an event that succeeded.
 pub fn succeeded(event: LifecycleEvent, plan: &Plan, release: Option<&Release>, done: &Done) -> String {
-    let proven = plan.actions.iter().any(|action| action.step.is_health_check());
-    let Some(release) = release.filter(|_| proven) else {
+    let is_checked = plan.actions.iter().any(|action| action.role == Role::ChecksHealth);
+    let Some(release) = release.filter(|_| is_checked) else {
         let what = if plan.actions.is_empty() { "nothing to do" } else { "done" };
         return format!("{event} of {}: {what}", plan.name);
     };
     let unchanged = if plan.has_changes() { "" } else { ", unchanged" };
     let ports = release.observed.ports.join(" ");
     let ports = if ports.is_empty() { ports } else { format!(", {ports}") };
-    let down = done.down.map(|down| format!(", down {} ms", down.as_millis())).unwrap_or_default();
-    let what = match &release.compose {
+    // What a project's or a swarm's own update left running meanwhile is not known.
+    let down = done.down.filter(|_| release.part.container.is_some());
+    let down = down.map(|down| format!(", down {} ms", down.as_millis())).unwrap_or_default();
+    let what = match &release.part.compose {
         Some(project) => format!("{} services of {}", project.health_check.services.len(), release.deployment),
         None => release.image.describe(),
     };
-    let runs = if release.compose.is_some() { "run" } else { "runs" };
+    let runs = if release.part.compose.is_some() { "run" } else { "runs" };
     format!("{event} of {}: {what} {runs}{unchanged}{ports}{down}", plan.name)
 }
 
 /// The last lines of a failed event, at most [`TAIL`] bytes, the most important one last.
-pub fn failed(event: &str, name: &str, of: usize, failed: &Failed) -> String {
-    let place = format!("{event} of {name} failed at step {} of {of}: {}", failed.number, shorten(&failed.step, 200));
-    let fate = fate(name, failed.subject, &failed.old);
-    failure_tail(Some(place), Some(fate), &failed.failure)
+pub fn failed(event: &str, name: &str, failed: &Failed) -> String {
+    let place =
+        format!("{event} of {name} failed at step {} of {}: {}", failed.number, failed.of, shorten(&failed.step, 200));
+    failure_tail(Some(place), old(name, failed), &failed.failure)
 }
 
 /// The same for a failure before any step.
@@ -139,12 +153,12 @@ pub fn failure(failure: &Failure) -> String {
     failure_tail(None, None, failure)
 }
 
-fn failure_tail(place: Option<String>, fate: Option<String>, failure: &Failure) -> String {
+fn failure_tail(place: Option<String>, old: Option<String>, failure: &Failure) -> String {
     let cause = format!("balehook: error: {} (exit code {})", failure.message, failure.kind.exit_code());
     let next = failure.next.as_ref().map(|next| format!("next: {next}"));
     let clean = |line: &String| shorten(&printable(line), LINE);
     let head: Vec<String> = place.iter().map(clean).collect();
-    let tail: Vec<String> = fate.iter().chain(&next).chain([&cause]).map(clean).collect();
+    let tail: Vec<String> = old.iter().chain(&next).chain([&cause]).map(clean).collect();
     let used: usize = head.iter().chain(&tail).map(|line| line.len() + 1).sum();
     let evidence = last_that_fit(&failure.evidence, TAIL.saturating_sub(used));
     let lines = head.iter().chain(&evidence).chain(&tail);
@@ -165,16 +179,22 @@ fn last_that_fit(lines: &[String], mut room: usize) -> Vec<String> {
     kept
 }
 
-fn fate(name: &str, subject: &str, fate: &OldRelease) -> String {
+/// What became of that which served before, and what could not be undone; `None` where nobody looked.
+fn old(name: &str, failed: &Failed) -> Option<String> {
+    let subject = &failed.subject;
     let of = |old: &Target| format!("{subject}: {} ({})", old.name, id(old.id.as_deref()));
-    match fate {
-        OldRelease::None if subject == compose::plan::SUBJECT => {
-            format!("{subject}: there was none; what was begun is taken down, so nothing serves as {name}")
-        }
-        OldRelease::None => format!("{subject}: there was none, so nothing serves as {name}"),
-        OldRelease::Untouched(old) => format!("{} was not touched", of(old)),
-        OldRelease::Back(old, after) => format!("{} is back after {} ms", of(old), after.as_millis()),
-        OldRelease::Lost(old, why) => format!("{} could NOT be put back: {why}", of(old)),
+    let left = match failed.not_undone.first() {
+        Some(why) => format!("; what was begun could NOT be undone: {why}"),
+        None => String::new(),
+    };
+    match &failed.old {
+        OldRelease::NotObserved if left.is_empty() => None,
+        OldRelease::NotObserved => Some(format!("{subject}: not known{left}")),
+        OldRelease::None if left.is_empty() => Some(format!("{subject}: there was none, so nothing serves as {name}")),
+        OldRelease::None => Some(format!("{subject}: there was none{left}")),
+        OldRelease::Untouched(old) => Some(format!("{} was not touched{left}", of(old))),
+        OldRelease::Back(old, after) => Some(format!("{} is back after {} ms{left}", of(old), after.as_millis())),
+        OldRelease::Lost(old, why) => Some(format!("{} could NOT be put back: {why}", of(old))),
     }
 }
 
@@ -201,12 +221,13 @@ mod tests {
         let failed = Failed {
             step: "z".repeat(5000),
             number: 3,
+            of: 9,
             failure,
-            subject: "old container",
+            subject: "old container".into(),
             old: OldRelease::None,
-            imported: Vec::new(),
+            not_undone: Vec::new(),
         };
-        let text = super::failed("ApplicationStart", "web", 9, &failed);
+        let text = super::failed("ApplicationStart", "web", &failed);
         assert!(text.len() <= 2000, "{} bytes", text.len());
         assert!(text.lines().last().is_some_and(|line| line.starts_with("balehook: error: xxx")));
     }
@@ -219,12 +240,13 @@ mod tests {
         let failed = Failed {
             step: "prove web".into(),
             number: 6,
+            of: 9,
             failure,
-            subject: "old container",
+            subject: "old container".into(),
             old: OldRelease::None,
-            imported: Vec::new(),
+            not_undone: Vec::new(),
         };
-        let text = super::failed("ApplicationStart", "web", 9, &failed);
+        let text = super::failed("ApplicationStart", "web", &failed);
         assert!(text.len() <= TAIL, "{} bytes", text.len());
         assert!(text.contains("request 19"));
     }

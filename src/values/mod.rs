@@ -6,6 +6,7 @@ pub mod forward;
 pub mod known;
 pub mod labels;
 pub mod names;
+pub mod operation;
 pub mod pin;
 pub mod reference;
 pub mod text;

@@ -188,7 +188,7 @@ macro_rules! through_text {
 
 through_text!(Name, ContentDigest, S3Uri);
 
-/// A value that is never printed: `Debug`, `Display` and serde show `***`.
+/// A value that is never printed: `Debug` shows `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -210,18 +210,29 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("***")
+/// The form in the state directory, whose files are for their owner alone: the value itself. Nothing that is printed goes
+/// through serde.
+mod stored {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::Secret;
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.as_ref().map(Secret::reveal).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+        Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
     }
 }
 
 /// One variable of a container's environment. The value is a [`Secret`] whatever it is; `hidden` says whether plans show it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvVar {
     /// The variable's name.
     pub name: String,
     /// Its value; `None` removes a variable of the image (`- NAME` without a value that the hook environment lacks).
+    #[serde(default, with = "stored")]
     pub value: Option<Secret>,
     /// Not shown in plans: from an `s3://` file, or its name says that it is a secret.
     pub hidden: bool,

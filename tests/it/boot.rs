@@ -15,7 +15,7 @@ fn after_a_loss_of_power_at_any_step_exactly_one_release_is_behind_the_port_as_s
 
     assert_eq!(machine.answer().as_deref(), Ok("old"), "{}", machine.journal("balehook-resume"));
     assert_eq!(machine.containers(), "web running");
-    for (step, version) in [("prove ", "first"), ("docker rename", "second"), ("] hand ", "third")] {
+    for (step, version) in [("check health", "first"), ("docker rename", "second"), ("] switch ", "third")] {
         let before = machine.answer().unwrap();
         let mut running = machine.start_release(version);
         running.wait_until_said(step);

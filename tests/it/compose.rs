@@ -179,7 +179,7 @@ fn the_ready_made_bundle_is_deployed_twice_and_once_broken_with_every_compose() 
         release(&mut project, "d-4", web(&tag, "two")).exits(0).says("unchanged");
         project.bundle.hook("ApplicationStop").exits(0);
         assert_eq!(project.all(), "", "{version}");
-        project.bundle.resume().exits(0).says("nothing was left");
+        project.bundle.resume().exits(0).says("nothing to recover");
         assert_eq!(project.all(), "", "{version}: what was stopped stays stopped");
         let volumes = world().docker(&["volume", "ls", "--quiet"]);
         assert!(volumes.contains(&format!("{}_data", project.name)), "{version}: volumes stay");
@@ -426,7 +426,7 @@ fn the_agents_restart_mode_finds_each_services_image_without_the_archives_that_a
 
 #[test]
 fn sigterm_at_every_step_brings_the_previous_project_back() {
-    for step in ["] lay ", "up --detach", "] prove "] {
+    for step in ["] lay ", "up --detach", "] check health"] {
         let project = Project::serving("cterm");
         let db_id = project.running("db");
         // Never proven: the check fails for ever.
@@ -442,13 +442,13 @@ fn sigterm_at_every_step_brings_the_previous_project_back() {
         assert_eq!(project.running("db"), db_id, "{step}");
         let level = world().inspect(&project.running("web"), "{{range .Config.Env}}{{println .}}{{end}}");
         assert!(level.contains("LEVEL=info"), "{step}: {level}");
-        project.bundle.resume().exits(0).says("nothing was left");
+        project.bundle.resume().exits(0).says("nothing to recover");
     }
 }
 
 #[test]
 fn a_killed_deployment_is_undone_by_resume_and_a_killed_first_one_is_taken_down() {
-    for step in ["up --detach", "] prove "] {
+    for step in ["up --detach", "] check health"] {
         let project = Project::serving("ckill");
         project.file("compose.yml", &TWO.replace("/healthz", "/none").replace("LEVEL: info", "LEVEL: debug"));
         let mut running = project.bundle.start("ApplicationStart");
@@ -461,12 +461,12 @@ fn a_killed_deployment_is_undone_by_resume_and_a_killed_first_one_is_taken_down(
         assert_eq!(project.page().as_deref(), Some("one"), "{step}");
         let level = world().inspect(&project.running("web"), "{{range .Config.Env}}{{println .}}{{end}}");
         assert!(level.contains("LEVEL=info"), "{step}: {level}");
-        project.bundle.resume().exits(0).says("nothing was left");
+        project.bundle.resume().exits(0).says("nothing to recover");
     }
     let project = Project::two("cfirst");
     project.file("compose.yml", &TWO.replace("/healthz", "/none"));
     let mut running = project.bundle.start("ApplicationStart");
-    running.wait_until_said("] prove ");
+    running.wait_until_said("] check health");
     running.signal(Signal::SIGKILL);
     running.wait();
     assert_ne!(project.all(), "");
@@ -479,7 +479,7 @@ fn the_next_event_after_a_kill_goes_on_with_the_new_revision() {
     let mut project = Project::serving("cnext");
     project.file("compose.yml", &TWO.replace("/healthz", "/none").replace("LEVEL: info", "LEVEL: debug"));
     let mut running = project.bundle.start("ApplicationStart");
-    running.wait_until_said("] prove ");
+    running.wait_until_said("] check health");
     running.signal(Signal::SIGKILL);
     running.wait();
 
@@ -502,7 +502,7 @@ fn resume_starts_services_that_ran_and_do_not_run_but_not_what_was_stopped_by_ha
     world().wait_for("the service", || project.page().as_deref() == Some("one"));
 
     world().docker(&["stop", &id]);
-    project.bundle.resume().exits(0).says("was stopped by hand and stays so").says("nothing was left");
+    project.bundle.resume().exits(0).says("was stopped by hand and stays so").says("nothing to recover");
     assert_eq!(project.running("web"), "");
 
     world().crash(&project.running("db"));

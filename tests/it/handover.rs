@@ -147,13 +147,13 @@ fn open_connections_and_a_slow_request_stay_with_the_old_container_while_new_one
     web.release("old");
     web.image("new", 0);
     let mut running = web.bundle.deployment("d-9").start("ApplicationStart");
-    running.wait_until_said("prove ");
+    running.wait_until_said("check health");
     let mut kept = from_outside(|| Connection::open(HOST, web.port)).unwrap();
     assert_eq!(kept.get("/").as_deref(), Ok("old"));
     let mut slow = from_outside(|| Connection::open(HOST, web.port)).unwrap();
     let slow = std::thread::spawn(move || slow.get("/slow"));
 
-    running.wait_until_said("leave open connections");
+    running.wait_until_said("drain ");
 
     assert_eq!(web.answer().as_deref(), Ok("new"));
     assert_eq!(slow.join().unwrap().as_deref(), Ok("old"), "the request in flight is answered");
@@ -222,7 +222,7 @@ fn an_engine_with_the_legacy_variant_is_found_where_the_hosts_own_is_nft() {
     bundle.with_processes();
     for (n, version) in ["v1", "v2"].into_iter().enumerate() {
         server(&format!("{name}:{version}"), version, 0, &["tcp:80"]).write_into(&bundle.path());
-        bundle.deployment(&format!("d-{n}")).hook("ApplicationStart").exits(0).says("] hand ");
+        bundle.deployment(&format!("d-{n}")).hook("ApplicationStart").exits(0).says("] switch ");
         assert_eq!(cluster.get(1, port).as_deref(), Ok(version));
     }
     let has_ours = |program| String::from_utf8_lossy(&cluster.saved(1, program)).contains("BALEHOOK");
@@ -385,7 +385,9 @@ fn a_udp_client_that_never_stops_asking_reaches_the_new_container_once_the_old_o
 #[test]
 fn sigterm_at_every_step_leaves_exactly_one_release_behind_the_port() {
     let _shared = shared();
-    for step in ["] load ", "docker create", "docker start", "prove ", "docker rename", "] hand ", "record "] {
+    for step in
+        ["] load ", "docker create", "docker start", "check health", "docker rename", "] switch ", "save release"]
+    {
         let mut web = Handed::new("term", "");
         web.release("old");
         web.image("new", 0);
@@ -411,12 +413,12 @@ fn sigkill_at_every_step_leaves_exactly_one_release_behind_the_port_and_the_next
     for (turn, step) in [
         "docker create",
         "docker start",
-        "prove ",
+        "check health",
         "docker rename",
         "-new",
-        "] hand ",
-        "record ",
-        "leave open",
+        "] switch ",
+        "save release",
+        "drain ",
         "docker stop",
     ]
     .into_iter()
@@ -441,7 +443,7 @@ fn sigkill_at_every_step_leaves_exactly_one_release_behind_the_port_and_the_next
         assert_eq!(world().containers(&web.name), web.name, "{step}: nothing is left");
         let serving = web.answer().unwrap();
         assert!(serving == "old" || serving == "new", "{step}: {serving}");
-        web.bundle.resume().exits(0).says("nothing was left");
+        web.bundle.resume().exits(0).says("nothing to recover");
         web.release("next");
         assert_eq!(web.answer().as_deref(), Ok("next"), "{step}");
     }
@@ -453,7 +455,7 @@ fn a_first_release_that_is_killed_or_fails_leaves_no_port_open() {
     let mut web = Handed::new("newborn", "");
     web.image("v1", 0);
     let mut running = web.bundle.deployment("d-1").start("ApplicationStart");
-    running.wait_until_said("] hand ");
+    running.wait_until_said("] switch ");
     running.signal(Signal::SIGKILL);
     running.wait();
     web.bundle.resume().exits(0);
@@ -529,7 +531,7 @@ fn rules_that_somebody_flushed_are_put_right_by_resume_and_by_any_event() {
         iptables(flush);
         web.bundle.resume().exits(0).says("the rules are written anew");
         assert_eq!(web.answer().as_deref(), Ok("v1"), "{flush}");
-        web.bundle.resume().exits(0).says("nothing was left");
+        web.bundle.resume().exits(0).says("nothing to recover");
     }
     iptables("-t nat -F BALEHOOK");
     assert!(web.answer().is_err());
@@ -539,7 +541,7 @@ fn rules_that_somebody_flushed_are_put_right_by_resume_and_by_any_event() {
     let containers = json["containers"].as_array().unwrap();
     let own = containers.iter().find(|entry| entry["name"] == web.name.as_str()).unwrap();
     assert_eq!((&own["ports"]["by"], &own["ports"]["open"]), (&"kernel".into(), &false.into()));
-    web.bundle.hook("ApplicationStart").exits(0).says("] hand ");
+    web.bundle.hook("ApplicationStart").exits(0).says("] switch ");
     assert_eq!(web.answer().as_deref(), Ok("v1"));
     iptables("-t nat -F BALEHOOK");
     web.bundle.hook("ValidateService").exits(8).says("127.0.0.1");

@@ -36,7 +36,8 @@ fn unproven(tag: &str) -> Image {
 
 #[test]
 fn sigterm_at_every_step_leaves_exactly_one_serving_container() {
-    let steps = ["] load ", "docker tag", "docker create", "docker stop", ".balehook-old", "docker start", "prove "];
+    let steps =
+        ["] load ", "docker tag", "docker create", "docker stop", ".balehook-old", "docker start", "check health"];
     for step in steps {
         let (bundle, name, port, id) = served("term", unproven);
         let mut running = bundle.start("ApplicationStart");
@@ -54,7 +55,7 @@ fn sigterm_at_every_step_leaves_exactly_one_serving_container() {
 
 #[test]
 fn a_killed_deployment_is_undone_by_the_next_event_whatever_step_it_was_at() {
-    for step in ["docker create", "docker stop", ".balehook-old", "docker start", "prove "] {
+    for step in ["docker create", "docker stop", ".balehook-old", "docker start", "check health"] {
         let (bundle, name, port, _) = served("kill", unproven);
         let mut running = bundle.start("ApplicationStart");
         running.wait_until_said(step);
@@ -72,7 +73,7 @@ fn a_killed_deployment_is_undone_by_the_next_event_whatever_step_it_was_at() {
 
 #[test]
 fn resume_puts_the_old_container_back_after_a_kill() {
-    for step in ["docker stop", ".balehook-old", "docker start", "prove "] {
+    for step in ["docker stop", ".balehook-old", "docker start", "check health"] {
         let (bundle, name, port, id) = served("resume", unproven);
         let mut running = bundle.start("ApplicationStart");
         running.wait_until_said(step);
@@ -86,7 +87,7 @@ fn resume_puts_the_old_container_back_after_a_kill() {
         assert_eq!(world().running(&name), id, "{step}: the old one runs, and nothing else");
         assert_eq!(world().containers(&name), name, "{step}: nothing is left");
         world().wait_for("the old container", || world().get(port, "/").as_deref() == Some("old"));
-        bundle.resume().exits(0).says("nothing was left");
+        bundle.resume().exits(0).says("nothing to recover");
     }
 }
 
@@ -153,8 +154,8 @@ fn after_a_power_loss_resume_starts_what_the_engine_does_not_and_leaves_what_was
         let resumed = bundle.resume();
         let said = [
             (plain, "docker start plain"),
-            (always, "nothing was left"),
-            (unless, "nothing was left"),
+            (always, "nothing to recover"),
+            (unless, "nothing to recover"),
             (off, "was stopped by hand"),
         ];
         resumed.exits(0).says(said.iter().find(|(known, _)| *known == name).unwrap().1);
@@ -170,11 +171,11 @@ fn a_deployment_killed_at_its_first_release_leaves_nothing_for_the_next_one() {
     let bundle = Bundle::container(&name, &service, HEALTH);
     unproven(&format!("{name}:1")).write_into(&bundle.path());
     let mut running = bundle.start("ApplicationStart");
-    running.wait_until_said("prove ");
+    running.wait_until_said("check health");
     running.signal(Signal::SIGKILL);
     running.wait();
 
-    bundle.resume().exits(0).says("was never proven");
+    bundle.resume().exits(0).says("was interrupted: what it had begun is undone first");
 
     assert!(world.containers(&name).is_empty());
 }
@@ -245,7 +246,7 @@ fn a_console_that_goes_away_does_not_stop_a_deployment() {
 fn the_next_deployments_preflight_already_puts_the_old_container_back() {
     let (mut bundle, name, port, id) = served("early", unproven);
     let mut running = bundle.start("ApplicationStart");
-    running.wait_until_said("prove ");
+    running.wait_until_said("check health");
     running.signal(Signal::SIGKILL);
     running.wait();
 

@@ -6,10 +6,7 @@ use balehook::config::ArchiveLocation;
 use balehook::config::Deployment;
 use balehook::config::ImageNeed;
 use balehook::config::ImageSource;
-use balehook::deploy::state::ComposeRelease;
-use balehook::deploy::state::Journal;
-use balehook::deploy::state::Release;
-use balehook::deploy::state::SavedHealth;
+use balehook::deploy::state::{JournalV1, Left};
 use balehook::images::facts::ImageFacts;
 use balehook::modes::compose::project::ComposeFacts;
 use balehook::modes::compose::project::Generation;
@@ -18,7 +15,11 @@ use balehook::modes::compose::project::ProjectContainer;
 use balehook::modes::compose::project::ServiceFacts;
 use balehook::modes::compose::project::Tool;
 use balehook::modes::compose::project::Tree;
+use balehook::modes::compose::release::ComposeRelease;
+use balehook::modes::compose::release::SavedHealth;
 use balehook::modes::facts::Facts;
+use balehook::modes::release::Part;
+use balehook::modes::release::Release;
 use balehook::values::pin::ImagePin;
 use balehook::values::types::EnvVar;
 use balehook::values::types::LifecycleEvent;
@@ -135,13 +136,16 @@ fn release(id: &str, deployment: &str, version: &str) -> Release {
         .map(|(service, option, value)| vec![service.to_owned(), option.to_owned(), digest(value).short().to_owned()]);
     let services = vec![("db".to_owned(), 1), ("web".to_owned(), 1)];
     Release {
-        compose: Some(ComposeRelease {
-            project: project(id, Generation::V2),
-            health_check: SavedHealth { services, timeout_ms: 45_000 },
-        }),
+        part: Part {
+            options: options.into(),
+            compose: Some(ComposeRelease {
+                project: project(id, Generation::V2),
+                health_check: SavedHealth { services, timeout_ms: 45_000 },
+            }),
+            ..Part::default()
+        },
         more_images: vec![pin(version)],
         image: db_pin(),
-        options: options.into(),
         ..scenes::release(version, deployment, "a1")
     }
 }
@@ -178,14 +182,9 @@ pub fn same() -> Facts {
 
 /// An event was killed after it had begun to change the project.
 pub fn interrupted() -> Facts {
-    let journal = Journal {
-        format: 1,
-        event: LifecycleEvent::ApplicationStart,
-        deployment: "d-CUT".into(),
-        old: None,
-        compose: Some(project("333333333333", Generation::V2)),
-    };
-    Facts { journal: Some(journal), ..serving() }
+    let begun = serde_json::to_value(project("333333333333", Generation::V2)).unwrap();
+    let journal = JournalV1 { old: None, compose: Some(begun) };
+    Facts { left: Some(Left::Format1(journal)), ..serving() }
 }
 
 /// Docker 20 with Compose 1, and somebody else's project of the same name.

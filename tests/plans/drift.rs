@@ -1,31 +1,25 @@
 //! The printed plan and the run plan cannot drift apart: a host that writes down what it receives, in words of its
 //! own making, must have written what the plan printed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use balehook::deploy::execute as exec;
-use balehook::deploy::execute::OldRelease;
-use balehook::deploy::execute::Stop;
-use balehook::deploy::execute::Watcher;
-use balehook::deploy::host::Host;
-use balehook::deploy::plan::Plan;
-use balehook::deploy::state::Release;
+use balehook::config::Probe;
+use balehook::deploy::execute::{self, Host, OldRelease, Progress, Stop, UndoLimit};
+use balehook::deploy::state::{Holder, Store};
 use balehook::engine::request::ContainerSpec;
-use balehook::engine::request::Target;
-use balehook::error::Failure;
-use balehook::error::Kind;
+use balehook::error::{Failure, Kind};
 use balehook::health::check::HealthCheck;
-use balehook::images::operation::Import;
+use balehook::images::operation::{ImageOperation, Import};
 use balehook::modes::compose::operation::ComposeOperation;
 use balehook::modes::compose::project::Project;
-use balehook::modes::operation::Operation;
+use balehook::modes::container::operation::ContainerOperation;
+use balehook::modes::operation::{Operation, Plan};
 use balehook::modes::swarm::facts::LeftoverKind;
-use balehook::modes::swarm::operation::RolloutCheck;
 use balehook::modes::swarm::operation::SwarmOperation;
 use balehook::modes::swarm::task::SwarmWork;
 use balehook::ports::operation::PortsOperation;
-use balehook::tasks::operation::HostCommand;
-use balehook::tasks::operation::TaskOperation;
+use balehook::tasks::operation::{HostCommand, TaskOperation};
+use balehook::values::operation::{Moment, Outcome};
 use balehook::values::pin::ImagePin;
 
 use crate::scenes;
@@ -37,6 +31,8 @@ pub struct Scribe {
     pub fails_at: Option<&'static str>,
     pub then_at: Option<&'static str>,
     pub hangs_at: Option<&'static str>,
+    /// Whether what is done changes anything.
+    pub repairs: bool,
 }
 
 impl Scribe {
@@ -61,137 +57,162 @@ fn argument(pin: &ImagePin) -> String {
 }
 
 impl Host for Scribe {
-    async fn import(&mut self, import: &Import) -> Result<Vec<String>, Failure> {
-        let line = match import {
-            Import::Pull { image, platform: None, .. } => format!("docker pull {}", argument(image)),
-            Import::Pull { image, platform: Some(platform), .. } => {
-                format!("docker pull --platform {platform} {}", argument(image))
-            }
-            Import::Load { archive, missing, .. } => {
-                let missing = missing.expect("the scenes know what is missing");
-                format!("load {archive} {}/{}", missing.layers, missing.of)
-            }
-        };
-        self.write(line).map(|()| vec![argument(import.image())])
-    }
+    type Operation = Operation;
 
-    async fn keep(&mut self, image: &ImagePin, tag: &str) -> Result<(), Failure> {
-        self.write(format!("docker tag {} {tag}", argument(image)))
-    }
-
-    async fn create(&mut self, spec: &ContainerSpec) -> Result<(), Failure> {
-        self.write(format!("docker create {}", request(spec)))
-    }
-
-    async fn task(&mut self, step: &TaskOperation) -> Result<Vec<String>, Failure> {
-        let line = match step {
-            TaskOperation::Container { spec, timeout, .. } => {
-                format!("timeout {} docker run --rm {}", timeout.as_secs(), request(spec))
-            }
-            TaskOperation::Command { command, timeout, .. } => command_line(command, *timeout),
-            TaskOperation::Swarm(task) => match &task.work {
-                SwarmWork::Command(command) => command_line(command, task.timeout),
-                SwarmWork::Job(job) => {
-                    format!("timeout {}\u{1f}{}", task.timeout.as_secs(), crate::swarm::request(job))
-                }
-            },
-            TaskOperation::Abandon(task_lock) => format!("end task {} where this node runs it", task_lock.task),
-            TaskOperation::Clear { kind: LeftoverKind::Job, name, .. } => format!("docker service rm {name}"),
-            TaskOperation::Clear { kind: LeftoverKind::TaskLock, name, .. } => format!("docker config rm {name}"),
-            TaskOperation::Compose(task) => format!("timeout {} {}", task.timeout.as_secs(), task.argv().join(" ")),
-            TaskOperation::Remove { container } => format!("docker rm --force --volumes {container}"),
-            TaskOperation::End { name } => format!("kill task {name}"),
-        };
+    async fn perform(&mut self, operation: &Operation, _: Option<Duration>) -> Result<Outcome, Failure> {
+        let line = received(operation);
         let hangs = self.hangs_at.is_some_and(|start| line.starts_with(start));
         self.write(line)?;
-        if hangs { std::future::pending().await } else { Ok(Vec::new()) }
+        if hangs {
+            std::future::pending().await
+        }
+        Ok(Outcome { messages: Vec::new(), changed: self.repairs })
     }
 
-    async fn stop(&mut self, container: &Target, grace: Duration) -> Result<(), Failure> {
-        self.write(format!("docker stop --time {} {}", grace.as_secs(), container.name))
-    }
-
-    async fn kill(&mut self, container: &Target) -> Result<(), Failure> {
-        self.write(format!("docker kill {}", container.name))
-    }
-
-    async fn rename(&mut self, container: &Target, to: &str) -> Result<(), Failure> {
-        self.write(format!("docker rename {} {to}", container.name))
-    }
-
-    async fn start(&mut self, container: &Target) -> Result<(), Failure> {
-        self.write(format!("docker start {}", container.name))
-    }
-
-    async fn check_health(&mut self, container: &Target, health_check: &HealthCheck) -> Result<(), Failure> {
-        self.write(format!(
-            "prove {}: {:?} {:?} {:?}",
-            container.name, health_check.probe, health_check.timeout, health_check.stable_for
-        ))
-    }
-
-    async fn record(&mut self, container: &Target, release: &Release, _: Option<Duration>) -> Result<(), Failure> {
-        self.write(format!("record {} {} {}", container.name, argument(&release.image), release.deployment))
-    }
-
-    async fn remove(&mut self, container: &Target, volumes: bool) -> Result<(), Failure> {
-        let volumes = if volumes { "--volumes " } else { "" };
-        self.write(format!("docker rm --force {volumes}{}", container.name))
-    }
-
-    async fn ports(&mut self, step: &PortsOperation) -> Result<(), Failure> {
-        self.write(match step {
-            PortsOperation::Network(network) => {
-                let (first, prefix) = network.subnet;
-                let v6 = network.subnet6.map(|(first, prefix)| format!(" --ipv6 --subnet {first}/{prefix}"));
-                format!(
-                    "docker network create --subnet {first}/{prefix} --gateway {} --ip-range {}{} --opt com.docker.network.bridge.name={} balehook",
-                    balehook::ports::operation::gateway(network),
-                    balehook::ports::operation::ip_range(network),
-                    v6.unwrap_or_default(),
-                    network.bridge
-                )
+    async fn evidence(&mut self, operation: &Operation, moment: Moment) -> Vec<String> {
+        match (operation, moment) {
+            (Operation::Container(ContainerOperation::Remove { container, .. }), Moment::BeforeUndo) => {
+                vec![format!("log of {}", container.name)]
             }
-            PortsOperation::Switch { name, to, .. } => {
-                let ports: Vec<String> = to.forwards.iter().map(ToString::to_string).collect();
-                format!("hand {} of {name} to {}", ports.join(" "), to.address)
+            (Operation::Swarm(SwarmOperation::RolloutCheck(wanted)), Moment::Failed(Kind::Deadline)) => {
+                vec![format!("what {} waits for", wanted.service)]
             }
-            PortsOperation::Close { name, .. } => format!("close the ports of {name}"),
-            PortsOperation::Drain { container, time } => {
-                format!("leave open connections with {} for {}s", container.name, time.as_secs())
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// An operation in this host's own words.
+fn received(operation: &Operation) -> String {
+    match operation {
+        Operation::Image(operation) => image(operation),
+        Operation::Container(operation) => container(operation),
+        Operation::Ports(operation) => ports(operation),
+        Operation::Compose(operation) => compose(operation),
+        // Only the request that an engine would get is read here.
+        Operation::Swarm(operation) => crate::swarm::received(operation),
+        Operation::Task(operation) => task(operation),
+    }
+}
+
+fn image(operation: &ImageOperation) -> String {
+    let import = |import: &Import| match import {
+        Import::Pull { image, platform: None, .. } => format!("docker pull {}", argument(image)),
+        Import::Pull { image, platform: Some(platform), .. } => {
+            format!("docker pull --platform {platform} {}", argument(image))
+        }
+        Import::Load { archive, missing, .. } => {
+            let missing = missing.expect("the scenes know what is missing");
+            format!("load {archive} {}/{}", missing.layers, missing.of)
+        }
+    };
+    match operation {
+        ImageOperation::Import(wanted) => import(wanted),
+        ImageOperation::ImportIfLost(wanted) => format!("if lost {}", import(wanted)),
+        ImageOperation::Retain { image, tag } => format!("docker tag {} {tag}", argument(image)),
+        ImageOperation::Untag { reference } => format!("docker rmi {reference}"),
+    }
+}
+
+fn task(operation: &TaskOperation) -> String {
+    match operation {
+        TaskOperation::Container { spec, timeout, .. } => {
+            format!("timeout {} docker run --rm {}", timeout.as_secs(), request(spec))
+        }
+        TaskOperation::Command { command, timeout, .. } => command_line(command, *timeout),
+        TaskOperation::Swarm(task) => match &task.work {
+            SwarmWork::Command(command) => command_line(command, task.timeout),
+            SwarmWork::Job(job) => {
+                format!("timeout {}\u{1f}{}", task.timeout.as_secs(), crate::swarm::request(job))
             }
-        })
+        },
+        TaskOperation::Abandon(task_lock) => format!("end task {} where this node runs it", task_lock.task),
+        TaskOperation::Clear { kind: LeftoverKind::Job, name, .. } => format!("docker service rm {name}"),
+        TaskOperation::Clear { kind: LeftoverKind::TaskLock, name, .. } => format!("docker config rm {name}"),
+        TaskOperation::Compose(task) => format!("timeout {} {}", task.timeout.as_secs(), task.argv().join(" ")),
+        TaskOperation::Remove { container } => format!("docker rm --force --volumes {container}"),
+        TaskOperation::End { name } => format!("kill task {name}"),
     }
+}
 
-    async fn compose(&mut self, step: &ComposeOperation) -> Result<(), Failure> {
-        let place = |project: &Project| format!("{}/compose/{}", project.state.display(), project.id);
-        let line = match step {
-            ComposeOperation::Retain(copy) => format!("keep {} {}", copy.tree.folder.display(), place(&copy.project)),
-            ComposeOperation::Place { project } => format!("lay out {}", place(project)),
-            ComposeOperation::Up { .. } | ComposeOperation::Stop { .. } | ComposeOperation::Down { .. } => {
-                step.argv().unwrap().join(" ")
-            }
-            ComposeOperation::Wait { name, health_check } => format!("prove {name}: {:?}", health_check.services),
-            ComposeOperation::Forget { id, .. } => format!("forget {id}"),
-        };
-        self.write(line)
+fn container(operation: &ContainerOperation) -> String {
+    match operation {
+        ContainerOperation::Create(spec) => format!("docker create {}", request(spec)),
+        ContainerOperation::Stop { container, grace } => {
+            format!("docker stop --time {} {}", grace.as_secs(), container.name)
+        }
+        ContainerOperation::Kill { container } => format!("docker kill {}", container.name),
+        ContainerOperation::Rename { container, to } => format!("docker rename {} {to}", container.name),
+        ContainerOperation::Start { container } => format!("docker start {}", container.name),
+        ContainerOperation::CheckHealth { container, health_check } => {
+            format!("check health of {}: {}", container.name, health(health_check))
+        }
+        ContainerOperation::SaveRelease { container, release } => {
+            format!("save release {} {} {}", container.name, argument(&release.image), release.deployment)
+        }
+        ContainerOperation::Remove { container, volumes } => {
+            format!("docker rm --force {}{}", if *volumes { "--volumes " } else { "" }, container.name)
+        }
     }
+}
 
-    async fn untag(&mut self, reference: &str) -> Result<(), Failure> {
-        self.write(format!("docker rmi {reference}"))
+/// Everything that a health check does, in this host's own words; what is not asked for is left out.
+pub fn health(check: &HealthCheck) -> String {
+    let mut words = vec![match &check.probe {
+        Probe::Auto => "HEALTHCHECK".to_owned(),
+        Probe::Http(url) => format!("GET {url}"),
+        Probe::Tcp(address) => address.clone(),
+    }];
+    words.extend((check.successes > 1).then(|| format!("{} times", check.successes)));
+    words.push(format!("within {}s", check.timeout.as_secs()));
+    words.extend((!check.stable_for.is_zero()).then(|| format!("stable for {}s", check.stable_for.as_secs())));
+    words.join("\u{1f}")
+}
+
+fn ports(operation: &PortsOperation) -> String {
+    match operation {
+        PortsOperation::Network(network) => {
+            let (first, prefix) = network.subnet;
+            let v6 = network.subnet6.map(|(first, prefix)| format!(" --ipv6 --subnet {first}/{prefix}"));
+            format!(
+                "docker network create --subnet {first}/{prefix} --gateway {} --ip-range {}{} --opt com.docker.network.bridge.name={} balehook",
+                balehook::ports::operation::gateway(network),
+                balehook::ports::operation::ip_range(network),
+                v6.unwrap_or_default(),
+                network.bridge
+            )
+        }
+        PortsOperation::Switch { name, to, .. } => {
+            let ports: Vec<String> = to.forwards.iter().map(ToString::to_string).collect();
+            format!("switch {} of {name} to {}", ports.join(" "), to.address)
+        }
+        PortsOperation::Close { name, .. } => format!("close the ports of {name}"),
+        PortsOperation::Drain { container, time } => format!("drain {} for {}s", container.name, time.as_secs()),
     }
+}
 
-    /// Only the request that an engine would get is read here.
-    async fn swarm(&mut self, step: &SwarmOperation) -> Result<Vec<String>, Failure> {
-        self.write(crate::swarm::received(step)).map(|()| Vec::new())
-    }
-
-    async fn evidence(&mut self, container: &Target) -> Vec<String> {
-        vec![format!("log of {}", container.name)]
-    }
-
-    async fn waiting(&mut self, wanted: &RolloutCheck) -> Vec<String> {
-        vec![format!("what {} waits for", wanted.service)]
+fn compose(operation: &ComposeOperation) -> String {
+    let place = |project: &Project| format!("{}/compose/{}", project.state.display(), project.id);
+    match operation {
+        ComposeOperation::Retain(copy) => format!("keep {} {}", copy.tree.folder.display(), place(&copy.project)),
+        ComposeOperation::Place { project } => format!("lay out {}", place(project)),
+        ComposeOperation::Up { .. } | ComposeOperation::Stop { .. } | ComposeOperation::Down { .. } => {
+            operation.argv().unwrap().join(" ")
+        }
+        ComposeOperation::Wait { name, health_check } => {
+            let services: Vec<&str> = health_check.services.iter().map(|(name, _)| name.as_str()).collect();
+            let probe = match &health_check.probe {
+                Probe::Auto => "healthy".to_owned(),
+                Probe::Http(url) => format!("GET {url}"),
+                Probe::Tcp(address) => address.clone(),
+            };
+            let (services, within) = (services.join("\u{1f}"), health_check.timeout.as_secs());
+            format!("check health of {name}: {services}\u{1f}{probe}\u{1f}within {within}s")
+        }
+        ComposeOperation::SaveRelease(release) => {
+            format!("save release: {} {}", argument(&release.image), release.deployment)
+        }
+        ComposeOperation::Forget { id, .. } => format!("forget {id}"),
     }
 }
 
@@ -243,23 +264,50 @@ pub fn leaves(path: &str, value: &serde_json::Value) -> Vec<(String, String)> {
 pub struct ConsoleProgress {
     pub begun: Vec<String>,
     pub undone: Vec<String>,
+    pub failed: Vec<String>,
 }
 
-impl Watcher for ConsoleProgress {
-    fn begins(&mut self, _: usize, _: usize, step: &Operation) {
-        self.begun.push(step.to_string());
+impl Progress<Operation> for ConsoleProgress {
+    fn begins(&mut self, _: usize, _: usize, operation: &Operation) {
+        self.begun.push(operation.to_string());
     }
 
-    fn undoes(&mut self, step: &Operation) {
-        self.undone.push(step.to_string());
+    fn fails(&mut self, number: usize, of: usize, failure: &Failure) {
+        assert!(self.undone.is_empty(), "the cause is said before anything is undone");
+        self.failed.push(format!("[{number}/{of}] {failure}"));
+    }
+
+    fn undoes(&mut self, operation: &Operation) {
+        self.undone.push(operation.to_string());
+    }
+
+    fn not_undone(&mut self, why: &str) {
+        self.failed.push(why.to_owned());
     }
 }
 
-pub fn run(plan: &Plan, host: &mut Scribe) -> (ConsoleProgress, Result<exec::Done, Box<exec::Failed>>) {
+pub fn run(plan: &Plan, host: &mut Scribe) -> (ConsoleProgress, Result<execute::Done, Box<execute::Failed>>) {
+    run_until(plan, host, std::future::pending())
+}
+
+/// The same where the plan must stop at some time.
+pub fn run_until(
+    plan: &Plan,
+    host: &mut Scribe,
+    stop: impl Future<Output = Stop>,
+) -> (ConsoleProgress, Result<execute::Done, Box<execute::Failed>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut told = ConsoleProgress::default();
-    let outcome = runtime.block_on(exec::run(plan, host, &mut told, std::future::pending()));
-    (told, outcome)
+    let mut progress = ConsoleProgress::default();
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = runtime.block_on(async {
+        let me = Holder { pid: 1, deployment: "d-NEW".into(), event: "ApplicationStart".into() };
+        let store = Store::new(folder.path(), &"web".parse().unwrap());
+        let store = store.lock(&me, Instant::now(), |_| {}).await.unwrap();
+        let mut journal = store.journal("d-NEW");
+        let limit = UndoLimit { end: Instant::now() + Duration::from_secs(60), after_signal: Duration::from_secs(60) };
+        execute::run(plan, host, &mut progress, &mut journal, limit, stop).await
+    });
+    (progress, outcome)
 }
 
 /// Whether a printed step says what the host received: the same words, and for a request every value of it.
@@ -278,10 +326,13 @@ pub fn says(printed: &str, received: &str) -> bool {
             first.is_empty() || first == "true" || printed.contains(first)
         });
     }
-    if let Some(rest) = received.strip_prefix("record ") {
-        let container = rest.split(' ').next().unwrap();
-        return printed.starts_with(&format!("record {container} as "))
-            && printed.ends_with(rest.rsplit(' ').next().unwrap());
+    if let Some(rest) = received.strip_prefix("if lost ") {
+        return printed.split_once(" again if it is lost: ").is_some_and(|(_, import)| says(import, rest));
+    }
+    if let Some(rest) = received.strip_prefix("save release") {
+        let what = printed.strip_prefix("save release").unwrap();
+        let container = rest.split_once(' ').map(|(container, _)| container).unwrap();
+        return what.starts_with(container) && what.ends_with(rest.rsplit(' ').next().unwrap());
     }
     if let Some(rest) = received.strip_prefix("load ") {
         let (archive, layers) = rest.split_once(' ').unwrap();
@@ -304,8 +355,9 @@ pub fn says(printed: &str, received: &str) -> bool {
     if let Some(id) = received.strip_prefix("forget ") {
         return printed.starts_with(&format!("forget the copy {id} of "));
     }
-    if received.starts_with("prove ") {
-        return printed.starts_with(received.split(':').next().unwrap());
+    if received.starts_with("check health of ") {
+        let (subject, all) = received.split_once(": ").unwrap();
+        return printed.starts_with(subject) && all.split('\u{1f}').all(|each| printed.contains(each));
     }
     printed == received
 }
@@ -316,7 +368,7 @@ fn a_host_receives_exactly_what_every_plan_prints() {
         let mut host = Scribe::default();
         let (told, outcome) = run(&plan, &mut host);
         outcome.unwrap();
-        let printed: Vec<String> = plan.actions.iter().map(|action| action.step.to_string()).collect();
+        let printed: Vec<String> = plan.all().map(|action| action.operation.to_string()).collect();
         assert_eq!(told.begun, printed, "{name}: what is told while it runs is what the plan prints");
         assert_eq!(printed.len(), host.received.len(), "{name}");
         for (printed, received) in printed.iter().zip(&host.received) {
@@ -343,7 +395,7 @@ fn whichever_step_fails_what_was_begun_is_undone_in_reverse_and_the_old_containe
             ],
         ),
         (
-            "prove",
+            "check health",
             vec![
                 "docker kill web",
                 "docker rename web web.balehook-new",
@@ -361,7 +413,7 @@ fn whichever_step_fails_what_was_begun_is_undone_in_reverse_and_the_old_containe
         assert_eq!(told.undone, undone, "{step}");
         let is_back = matches!(failed.old, OldRelease::Back(..));
         assert_eq!(is_back, told.undone.iter().any(|line| line == "docker start web"), "{step}: {:?}", failed.old);
-        assert!(!host.received.iter().any(|line| line.starts_with("record")), "{step}: nothing is recorded");
+        assert!(!host.received.iter().any(|line| line.starts_with("save release")), "{step}: nothing is recorded");
     }
 }
 
@@ -374,18 +426,18 @@ fn whichever_step_of_a_project_fails_the_previous_one_comes_back_in_its_own_orde
         let mut host = Scribe { fails_at: Some(fails_at), ..Scribe::default() };
         let (told, outcome) = run(&scenes::planned(ApplicationStart, facts), &mut host);
         let failed = outcome.unwrap_err();
-        assert!(!host.received.iter().any(|line| line.starts_with("record")), "{fails_at}: nothing is recorded");
+        assert!(!host.received.iter().any(|line| line.starts_with("save release")), "{fails_at}: nothing is recorded");
         (told.undone.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>(), failed.old)
     };
     assert_eq!(undone(&serving, "docker pull").0, Vec::<String>::new());
     assert_eq!(undone(&serving, "keep").0, Vec::<String>::new());
     let (steps, old) = undone(&serving, up);
-    assert_eq!(steps, ["lay", "/plugins/docker-compose", "prove"]);
+    assert_eq!(steps, ["lay", "/plugins/docker-compose", "check"]);
     assert!(matches!(old, OldRelease::Back(..)), "{old:?}");
-    let (steps, old) = undone(&serving, "prove");
-    assert_eq!(steps, ["lay", "/plugins/docker-compose", "prove"]);
+    let (steps, old) = undone(&serving, "check health");
+    assert_eq!(steps, ["lay", "/plugins/docker-compose", "check"]);
     assert!(matches!(old, OldRelease::Back(..)), "{old:?}");
-    let (steps, old) = undone(&first, "prove");
+    let (steps, old) = undone(&first, "check health");
     assert_eq!((steps.as_slice(), old), (["/plugins/docker-compose".to_owned()].as_slice(), OldRelease::None));
 }
 
@@ -396,15 +448,15 @@ fn a_handover_that_fails_leads_the_ports_back_before_the_new_container_ends_and_
     let back = [
         "docker rename web web.balehook-new",
         "docker rename web.balehook-old web",
-        "hand 127.0.0.1:9000->9000/udp 80->8080/tcp of web to 198.18.200.130",
+        "switch 127.0.0.1:9000->9000/udp 80->8080/tcp of web to 198.18.200.130",
         "docker kill web.balehook-new",
         "docker rm --force --volumes web.balehook-new",
     ];
     for (step, undone) in [
-        ("prove", &back[3..]),
+        ("check health", &back[3..]),
         ("docker rename web.balehook-new", &back[..]),
-        ("hand 80", &back[..]),
-        ("record", &back[..]),
+        ("switch 80", &back[..]),
+        ("save release", &back[..]),
     ] {
         let mut host = Scribe { fails_at: Some(step), ..Scribe::default() };
         let (told, outcome) = run(plan, &mut host);
@@ -419,8 +471,11 @@ fn a_handover_that_fails_leads_the_ports_back_before_the_new_container_ends_and_
 fn an_undo_that_fails_is_said_and_the_rest_is_still_undone() {
     let plan = scenes::planned(balehook::values::types::LifecycleEvent::ApplicationStart, &scenes::serving());
     // The second failure waits for the undoing: only there the old container gets its name back.
-    let mut host =
-        Scribe { fails_at: Some("prove"), then_at: Some("docker rename web.balehook-old web"), ..Scribe::default() };
+    let mut host = Scribe {
+        fails_at: Some("check health"),
+        then_at: Some("docker rename web.balehook-old web"),
+        ..Scribe::default()
+    };
 
     let (told, outcome) = run(&plan, &mut host);
 
@@ -444,11 +499,10 @@ fn after_the_record_nothing_fails_the_deployment_any_more() {
 #[test]
 fn a_deadline_that_is_up_already_stops_the_plan_before_its_first_step_and_undoes_only_that() {
     let plan = scenes::planned(balehook::values::types::LifecycleEvent::ApplicationStart, &scenes::serving());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (mut host, mut told) = (Scribe::default(), ConsoleProgress::default());
+    let mut host = Scribe::default();
     let stop = std::future::ready(Stop::Deadline(Duration::from_secs(5)));
 
-    let failed = runtime.block_on(exec::run(&plan, &mut host, &mut told, stop)).unwrap_err();
+    let failed = run_until(&plan, &mut host, stop).1.unwrap_err();
 
     assert_eq!((failed.failure.kind, failed.number), (Kind::Deadline, 1));
     assert!(matches!(failed.old, OldRelease::Untouched(_)) && host.received.is_empty());

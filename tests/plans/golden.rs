@@ -28,12 +28,7 @@ pub fn differs(name: &str, printed: &str) -> Option<String> {
 #[test]
 fn no_plan_prints_or_holds_a_secret() {
     for (name, plan) in scenes::plans() {
-        let forms = [
-            text::plan(&plan),
-            format!("{plan:?}"),
-            balehook::ui::json::plan(&plan).to_string(),
-            serde_json::to_string(&plan).unwrap(),
-        ];
+        let forms = [text::plan(&plan), format!("{plan:?}"), balehook::ui::json::plan(&plan).to_string()];
         for form in forms {
             assert!(!form.contains("hunter2"), "{name}: {form}");
         }

@@ -5,6 +5,7 @@ mod compose;
 mod drift;
 mod golden;
 mod ports;
+mod resume;
 mod scenes;
 mod swarm;
 mod tasks;

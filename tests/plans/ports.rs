@@ -8,12 +8,12 @@ use crate::scenes;
 /// The steps, as they are printed.
 fn steps(facts: &Facts) -> Vec<String> {
     let recovery = recover::ports(&"web".parse().unwrap(), facts);
-    recovery.actions.iter().map(|action| action.step.to_string()).collect()
+    recovery.actions.iter().map(|action| action.operation.to_string()).collect()
 }
 
 #[test]
-fn rules_that_were_flushed_are_written_anew() {
-    let to_the_old = "hand 127.0.0.1:9000->9000/udp 80->8080/tcp of web to 198.18.200.130";
+fn rules_that_were_flushed_are_written_again() {
+    let to_the_old = "switch 127.0.0.1:9000->9000/udp 80->8080/tcp of web to 198.18.200.130";
     assert_eq!(steps(&scenes::flushed()), [to_the_old]);
     assert_eq!(steps(&scenes::cut()), [to_the_old], "the release on record, though a handover was cut off behind it");
 }

@@ -9,19 +9,20 @@ use balehook::config::hook_env::HookEnv;
 use balehook::config::swarm::FileSource;
 use balehook::config::validate;
 use balehook::deploy::origin::Origin;
-use balehook::deploy::plan::Plan;
 use balehook::deploy::state::ImportedReferences;
-use balehook::deploy::state::Journal;
 use balehook::deploy::state::Observed;
-use balehook::deploy::state::Release;
 use balehook::deploy::state::Store;
+use balehook::deploy::state::{JournalV1, Left};
 use balehook::engine::facts::ContainerFacts;
 use balehook::engine::facts::EngineFacts;
 use balehook::images::delta::Missing;
 use balehook::images::facts::ImageFacts;
 use balehook::images::facts::Room;
 use balehook::modes::facts::Facts;
+use balehook::modes::operation::Plan;
 use balehook::modes::plan;
+use balehook::modes::release::Part;
+use balehook::modes::release::Release;
 use balehook::ports::facts::NetworkFacts;
 use balehook::ports::facts::PortsFacts;
 use balehook::values::forward::SwitchedPorts;
@@ -153,6 +154,7 @@ pub fn container(name: &str, id: &str, state: &str) -> ContainerFacts {
         stop_grace: Duration::from_secs(20),
         image: pin("1.4.1").argument(),
         service: None,
+        stopped_by_hand: false,
         switched: None,
     }
 }
@@ -166,8 +168,13 @@ pub fn release(version: &str, deployment: &str, id: &str) -> Release {
         image: pin(version),
         more_images: Vec::new(),
         spec: digest("old options").to_string(),
-        compose: None,
-        options: vec![vec!["--restart".into(), "unless-stopped".into()], vec!["--publish".into(), "80:8080".into()]],
+        part: Part {
+            options: vec![
+                vec!["--restart".into(), "unless-stopped".into()],
+                vec!["--publish".into(), "80:8080".into()],
+            ],
+            ..Part::default()
+        },
         observed: Observed { container: id.repeat(64 / id.len()), ..Observed::default() },
     }
 }
@@ -190,13 +197,7 @@ pub fn interrupted() -> Facts {
     let old = Some(("a1".repeat(32), true));
     Facts {
         containers: vec![container("web.balehook-old", "a1", "exited"), container("web", "c3", "running")],
-        journal: Some(Journal {
-            format: 1,
-            event: LifecycleEvent::ApplicationStart,
-            deployment: "d-CUT".into(),
-            old,
-            compose: None,
-        }),
+        left: Some(Left::Format1(JournalV1 { old, compose: None })),
         ..serving()
     }
 }
@@ -266,7 +267,7 @@ pub fn flushed() -> Facts {
 pub fn cut() -> Facts {
     let containers =
         vec![switched("web.balehook-old", "a1", "198.18.200.130"), switched("web", "c3", "198.18.200.131")];
-    Facts { containers, ports: Some(kernel(true, Some("c3"))), journal: interrupted().journal, ..serving() }
+    Facts { containers, ports: Some(kernel(true, Some("c3"))), left: interrupted().left, ..serving() }
 }
 
 /// A host on which a handover was cut off after that.

@@ -77,7 +77,7 @@ pub fn facts(swarm: SwarmFacts) -> Facts {
 /// The request that a first deployment would send.
 fn requested(facts: &Facts) -> Value {
     let planned = scenes::planned(ApplicationStart, facts);
-    let request = planned.actions.iter().find_map(|action| match &action.step {
+    let request = planned.actions.iter().find_map(|action| match &action.operation {
         Operation::Swarm(SwarmOperation::Create(request)) => Some(request.clone()),
         _ => None,
     });
@@ -154,10 +154,12 @@ pub fn received(step: &SwarmOperation) -> String {
         }
         SwarmOperation::Refresh { service, registry } => format!("request\u{1f}{service}\u{1f}{registry}"),
         SwarmOperation::RolloutCheck(wanted) => format!("request\u{1f}wait for {}", wanted.service),
-        SwarmOperation::Probe { service, .. } => format!("prove {service}: "),
+        SwarmOperation::Probe { service, health_check } => {
+            format!("check health of {service}: {}", crate::drift::health(health_check))
+        }
         SwarmOperation::Tasks { service, .. } => format!("request\u{1f}the tasks of {service}"),
         SwarmOperation::SaveRelease { service, release } => {
-            format!("record {service} {} {}", release.image.argument(), release.deployment)
+            format!("save release {service} {} {}", release.image.argument(), release.deployment)
         }
         SwarmOperation::Rollback { service, .. } => format!("docker service rollback {service}"),
         SwarmOperation::Remove { service, .. } => format!("docker service rm {service}"),
@@ -226,7 +228,7 @@ fn a_service_that_is_as_wanted_is_not_written_but_for_the_token() {
     assert!(!planned.has_changes());
     let writes =
         |step: &Operation| matches!(step, Operation::Swarm(SwarmOperation::Create(_) | SwarmOperation::Update(_)));
-    assert!(!planned.actions.iter().any(|action| writes(&action.step)));
+    assert!(!planned.actions.iter().any(|action| writes(&action.operation)));
     let open = APPSPEC.replace("    command:", "    with_registry_auth: false\n    command:");
     let without =
         plan(ApplicationStart, &scenes::deployment_text(&open), &scenes::origin(), &serving(earlier)).unwrap();

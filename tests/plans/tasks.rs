@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use balehook::config::Deployment;
-use balehook::deploy::execute as exec;
+use balehook::deploy::execute;
 use balehook::deploy::execute::OldRelease;
 use balehook::deploy::execute::Stop;
-use balehook::deploy::plan::Plan;
 use balehook::error::Failure;
 use balehook::error::Kind;
 use balehook::images::facts::ImageFacts;
+use balehook::modes::container::operation::ContainerOperation;
 use balehook::modes::facts::Facts;
 use balehook::modes::operation::Operation;
+use balehook::modes::operation::Plan;
 use balehook::modes::plan;
 use balehook::tasks::operation::TaskOperation;
 use balehook::ui::text;
@@ -85,7 +86,7 @@ fn left() -> Facts {
 }
 
 fn tasks_of(plan: &Plan) -> Vec<&TaskOperation> {
-    let each = plan.actions.iter().filter_map(|action| match &action.step {
+    let each = plan.all().filter_map(|action| match &action.operation {
         Operation::Task(task) => Some(task),
         _ => None,
     });
@@ -94,8 +95,10 @@ fn tasks_of(plan: &Plan) -> Vec<&TaskOperation> {
 
 /// The plan with the release that it would put in place serving already.
 fn unchanged() -> Facts {
-    let wanted = start(&scenes::serving()).actions.iter().find_map(|action| match &action.step {
-        Operation::Create(spec) => spec.options.body.labels.as_ref()?.get("balehook.spec").cloned(),
+    let wanted = start(&scenes::serving()).actions.iter().find_map(|action| match &action.operation {
+        Operation::Container(ContainerOperation::Create(spec)) => {
+            spec.options.body.labels.as_ref()?.get("balehook.spec").cloned()
+        }
         _ => None,
     });
     let mut facts = scenes::serving();
@@ -108,14 +111,11 @@ pub fn run_until(
     plan: &Plan,
     host: &mut Scribe,
     stop: Stop,
-) -> (ConsoleProgress, Result<exec::Done, Box<exec::Failed>>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut told = ConsoleProgress::default();
-    let outcome = runtime.block_on(exec::run(plan, host, &mut told, async {
+) -> (ConsoleProgress, Result<execute::Done, Box<execute::Failed>>) {
+    crate::drift::run_until(plan, host, async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         stop
-    }));
-    (told, outcome)
+    })
 }
 
 const MIGRATE: &str = "timeout 300 docker run --rm --name web.balehook-task-migrate";
@@ -147,7 +147,7 @@ fn a_required_after_that_fails_puts_the_old_release_back() {
     let failed = outcome.unwrap_err();
     assert!(matches!(failed.old, OldRelease::Back(..)), "{:?}", failed.old);
     assert!(told.undone.contains(&"docker start web".to_owned()), "{:?}", told.undone);
-    assert!(!host.received.iter().any(|line| line.starts_with("record")), "{:?}", host.received);
+    assert!(!host.received.iter().any(|line| line.starts_with("save release")), "{:?}", host.received);
     assert!(failed.step.starts_with("task smoke: ./scripts/smoke.sh --fast"), "{}", failed.step);
 }
 
@@ -158,7 +158,7 @@ fn an_after_that_is_not_required_is_said_and_everything_goes_on() {
         let (told, outcome) = run(&start(&scenes::serving()), &mut host);
         let done = outcome.unwrap();
         assert!(done.warnings[0].starts_with("task "), "{:?}", done.warnings);
-        assert!(told.undone.is_empty() && host.received.iter().any(|line| line.starts_with("record")));
+        assert!(told.undone.is_empty() && host.received.iter().any(|line| line.starts_with("save release")));
         assert!(host.received.iter().any(|line| line.starts_with("docker rm --force --volumes web.balehook-old")));
     }
 }
@@ -253,7 +253,7 @@ fn every_plan_with_tasks_reads_as_its_golden_file_and_holds_no_secret() {
         scenes.iter().filter_map(|(name, plan)| golden::differs(name, &text::plan(plan))).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     for (name, plan) in &scenes {
-        let forms = [text::plan(plan), format!("{plan:?}"), serde_json::to_string(plan).unwrap()];
+        let forms = [text::plan(plan), format!("{plan:?}"), balehook::ui::json::plan(plan).to_string()];
         assert!(forms.iter().all(|form| !form.contains("hunter2")), "{name}");
     }
 }
@@ -264,8 +264,7 @@ fn a_host_receives_exactly_what_plans_with_tasks_print() {
         let plan = start(&facts);
         let mut host = Scribe::default();
         run(&plan, &mut host).1.unwrap();
-        let printed: Vec<String> =
-            plan.actions.iter().map(|action| action.step.to_string().replace('\'', "")).collect();
+        let printed: Vec<String> = plan.all().map(|action| action.operation.to_string().replace('\'', "")).collect();
         assert_eq!(printed.len(), host.received.len());
         for (printed, received) in printed.iter().zip(&host.received) {
             assert!(says(printed, received), "\nprinted:  {printed}\nreceived: {received}");

@@ -4,11 +4,11 @@ use balehook::deploy::execute::OldRelease;
 use balehook::deploy::execute::Stop;
 use balehook::deploy::origin::MANUAL;
 use balehook::deploy::origin::Origin;
-use balehook::deploy::plan::Plan;
 use balehook::error::Failure;
 use balehook::error::Kind;
 use balehook::modes::facts::Facts;
 use balehook::modes::operation::Operation;
+use balehook::modes::operation::Plan;
 use balehook::modes::plan;
 use balehook::modes::swarm::facts::Leftover;
 use balehook::modes::swarm::facts::LeftoverKind;
@@ -62,7 +62,7 @@ fn names(plan: &Plan) -> Vec<&str> {
 }
 
 fn tasks(plan: &Plan) -> impl Iterator<Item = &SwarmTask> {
-    plan.actions.iter().filter_map(|action| match &action.step {
+    plan.actions.iter().filter_map(|action| match &action.operation {
         Operation::Task(TaskOperation::Swarm(task)) => Some(&**task),
         _ => None,
     })
@@ -98,7 +98,7 @@ fn left() -> Vec<Leftover> {
 
 fn cleared(plan: &Plan) -> Vec<String> {
     let is_clear = |step: &&Operation| matches!(step, Operation::Task(TaskOperation::Clear { .. }));
-    plan.actions.iter().map(|action| &action.step).filter(is_clear).map(ToString::to_string).collect()
+    plan.actions.iter().map(|action| &action.operation).filter(is_clear).map(ToString::to_string).collect()
 }
 
 /// The service is as wanted, and says which deployment made it so.
@@ -132,7 +132,7 @@ fn a_required_after_that_fails_rolls_the_service_back_and_one_that_is_not_is_sai
     let failed = outcome.unwrap_err();
     assert!(matches!(failed.old, OldRelease::Back(..)), "{:?}", failed.old);
     assert!(told.undone.contains(&"docker service rollback web".to_owned()), "{:?}", told.undone);
-    assert!(!told.begun.iter().any(|line| line.starts_with("record")), "{:?}", told.begun);
+    assert!(!told.begun.iter().any(|line| line.starts_with("save release")), "{:?}", told.begun);
 
     let mut host = Scribe { fails_at: Some("timeout 5 logger"), ..Scribe::default() };
     let (told, outcome) = run(&plan, &mut host);
@@ -267,12 +267,12 @@ fn every_plan_reads_as_its_golden_file_holds_no_secret_and_is_what_a_host_receiv
         scenes.iter().filter_map(|(name, plan)| golden::differs(name, &text::plan(plan))).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     for (name, plan) in &scenes {
-        let forms = [text::plan(plan), format!("{plan:?}"), serde_json::to_string(plan).unwrap()];
+        let forms = [text::plan(plan), format!("{plan:?}"), balehook::ui::json::plan(plan).to_string()];
         assert!(forms.iter().all(|form| !form.contains("hunter2")), "{name}");
         let mut host = Scribe::default();
         run(plan, &mut host).1.unwrap();
         let printed: Vec<String> =
-            plan.actions.iter().map(|action| action.step.to_string().replace('\'', "")).collect();
+            plan.actions.iter().map(|action| action.operation.to_string().replace('\'', "")).collect();
         assert_eq!(printed.len(), host.received.len(), "{name}");
         for (printed, received) in printed.iter().zip(&host.received) {
             assert!(says(printed, received), "{name}:\nprinted:  {printed}\nreceived: {received}");
@@ -280,5 +280,5 @@ fn every_plan_reads_as_its_golden_file_holds_no_secret_and_is_what_a_host_receiv
     }
     let writes =
         |step: &Operation| matches!(step, Operation::Swarm(SwarmOperation::Update(_) | SwarmOperation::Create(_)));
-    assert!(scenes[..3].iter().all(|(_, plan)| plan.actions.iter().any(|action| writes(&action.step))));
+    assert!(scenes[..3].iter().all(|(_, plan)| plan.actions.iter().any(|action| writes(&action.operation))));
 }

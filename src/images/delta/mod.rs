@@ -8,6 +8,7 @@
 mod tests;
 
 use std::collections::{BTreeSet, HashSet};
+use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::images::archive::{ArchivedImage, Compression, LayerEntry};
+use crate::values::text::megabytes;
 use crate::values::types::ContentDigest;
 
 /// The first parcel is closed as soon as it has so many bytes of layers: the engine has nothing to do before.
@@ -56,6 +58,13 @@ pub struct Missing {
     pub unpacked: u64,
     /// Bytes of the engine's own copies that exist at one time while it loads them.
     pub copies: u64,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, total) = (megabytes(self.bytes), megabytes(self.total));
+        write!(f, "{} of {} layers missing, {bytes} of {total}", self.layers, self.of)
+    }
 }
 
 /// The chain IDs of an image's layers, bottom first.

@@ -6,6 +6,7 @@ pub mod operation;
 pub mod perform;
 pub mod plan;
 pub mod project;
+pub mod release;
 pub mod snapshot;
 pub mod task;
 pub mod tool;

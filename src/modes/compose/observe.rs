@@ -228,6 +228,7 @@ fn replaced_facts(container: &ContainerSummary) -> ContainerFacts {
         deployment: None,
         stop_grace: Duration::ZERO,
         image: String::new(),
+        stopped_by_hand: false,
         service: None,
     }
 }

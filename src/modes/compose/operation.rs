@@ -3,17 +3,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Probe;
 use crate::modes::compose::project::{Project, Tree};
 use crate::modes::container::run_line::quoted;
+use crate::modes::release::Release;
+use crate::values::operation::Role;
 use crate::values::text::megabytes;
 use crate::values::types::EnvVar;
 
 /// One step.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "step", rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
 pub enum ComposeOperation {
     /// Keep a copy of the release: its files, the generated override file, the variables.
     Retain(Box<Copy>),
@@ -31,7 +33,7 @@ pub enum ComposeOperation {
         /// What becomes of each service.
         services: Vec<ServiceChange>,
         /// The services that come up, with those that they depend on; all where none is named.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         only: Vec<String>,
     },
     /// Wait until every service is proven.
@@ -41,6 +43,8 @@ pub enum ComposeOperation {
         /// How.
         health_check: ProjectHealth,
     },
+    /// Save the release: from here on the new project is the one that stays.
+    SaveRelease(Box<Release>),
     /// `rm --stop --force`: the containers go, networks and volumes stay.
     Stop {
         /// Which.
@@ -61,7 +65,7 @@ pub enum ComposeOperation {
 }
 
 /// What is kept of a release.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Copy {
     /// The project.
     pub project: Project,
@@ -74,12 +78,11 @@ pub struct Copy {
 }
 
 /// How a project is proven.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProjectHealth {
     /// The services, each with its number of containers.
     pub services: Vec<(String, usize)>,
     /// What is asked from outside once all services are proven.
-    #[serde(serialize_with = "through_display")]
     pub probe: Probe,
     /// How long all of it may take.
     pub timeout: Duration,
@@ -89,12 +92,8 @@ pub struct ProjectHealth {
     pub stable_for: Duration,
 }
 
-fn through_display<S: serde::Serializer>(probe: &Probe, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(probe)
-}
-
 /// What becomes of one service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceChange {
     /// The service.
     pub service: String,
@@ -107,7 +106,7 @@ pub struct ServiceChange {
 }
 
 /// What becomes of a service's containers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
     /// Nothing.
@@ -135,15 +134,28 @@ impl ComposeOperation {
             }
             Self::Stop { project } => Some(project.argv(&["rm", "--stop", "--force"])),
             Self::Down { project } => Some(project.argv(&["down", "--remove-orphans", "--timeout", "1"])),
-            Self::Retain(_) | Self::Place { .. } | Self::Wait { .. } | Self::Forget { .. } => None,
+            Self::Retain(_) | Self::Place { .. } | Self::Wait { .. } | Self::SaveRelease(_) | Self::Forget { .. } => {
+                None
+            }
         }
     }
 
-    /// Whether it changes what runs or what is on the disk for it.
-    pub const fn is_change(&self) -> bool {
+    /// What it means to the execution.
+    pub const fn role(&self) -> Role {
         match self {
-            Self::Wait { .. } | Self::Retain(_) | Self::Forget { .. } => false,
-            Self::Place { .. } | Self::Up { .. } | Self::Stop { .. } | Self::Down { .. } => true,
+            Self::Retain(_) | Self::Forget { .. } => Role::Passive,
+            Self::Place { .. } | Self::Stop { .. } | Self::Down { .. } => Role::Prepares,
+            Self::Up { .. } => Role::Interrupts,
+            Self::Wait { .. } => Role::ChecksHealth,
+            Self::SaveRelease(_) => Role::Saves,
+        }
+    }
+
+    /// Whether it may take long.
+    pub const fn is_long(&self) -> bool {
+        match self {
+            Self::Up { .. } | Self::Wait { .. } | Self::Stop { .. } | Self::Down { .. } => true,
+            Self::Retain(_) | Self::Place { .. } | Self::SaveRelease(_) | Self::Forget { .. } => false,
         }
     }
 
@@ -152,9 +164,12 @@ impl ComposeOperation {
         match self {
             Self::Retain(copy) => copy.overlay.lines().map(str::to_owned).collect(),
             Self::Up { services, .. } => services.iter().map(ToString::to_string).collect(),
-            Self::Place { .. } | Self::Wait { .. } | Self::Stop { .. } | Self::Down { .. } | Self::Forget { .. } => {
-                Vec::new()
-            }
+            Self::Place { .. }
+            | Self::Wait { .. }
+            | Self::SaveRelease(_)
+            | Self::Stop { .. }
+            | Self::Down { .. }
+            | Self::Forget { .. } => Vec::new(),
         }
     }
 
@@ -164,7 +179,9 @@ impl ComposeOperation {
             Self::Up { project, .. } => format!("docker compose --project-name {} … up --detach", project.name),
             Self::Stop { project } => format!("docker compose --project-name {} … rm --stop --force", project.name),
             Self::Down { project } => format!("docker compose --project-name {} … down", project.name),
-            Self::Retain(_) | Self::Place { .. } | Self::Wait { .. } | Self::Forget { .. } => self.to_string(),
+            Self::Retain(_) | Self::Place { .. } | Self::Wait { .. } | Self::SaveRelease(_) | Self::Forget { .. } => {
+                self.to_string()
+            }
         }
     }
 }
@@ -184,7 +201,8 @@ impl fmt::Display for ComposeOperation {
                 let words: Vec<String> = self.argv().unwrap_or_default().iter().map(|word| quoted(word)).collect();
                 f.write_str(&words.join(" "))
             }
-            Self::Wait { name, health_check } => write!(f, "prove {name}: {health_check}"),
+            Self::Wait { name, health_check } => write!(f, "check health of {name}: {health_check}"),
+            Self::SaveRelease(release) => write!(f, "save release: {release}"),
             Self::Forget { project, id } => write!(f, "forget the copy {id} of {project}"),
         }
     }

@@ -7,81 +7,74 @@ use crate::deploy::state::Observed;
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
 use crate::modes::compose::operation::ComposeOperation;
-use crate::modes::compose::project::Project;
+use crate::modes::compose::project::{COPIES, Project};
 use crate::modes::compose::task::ComposeTask;
 use crate::modes::compose::tool::{Processes, check_pair};
 use crate::modes::compose::{snapshot, tool, wait};
-use crate::modes::live::LiveHost;
+use crate::modes::host::Host;
 use crate::tasks::command;
+use crate::values::operation::Outcome;
 use crate::values::types::{EnvVar, Secret};
 
 /// Compose is given so long; the hook's deadline comes first.
 const LIMIT: Duration = Duration::from_secs(4 * 3600);
 
-/// Does one step.
-///
-/// # Errors
-/// [`Kind::State`] where files cannot be written, [`Kind::Container`] with Compose's words, [`Kind::Health`].
-pub async fn perform(host: &mut LiveHost, step: &ComposeOperation) -> Result<(), Failure> {
-    match step {
-        ComposeOperation::Retain(copy) => snapshot::keep(copy).map_err(|error| unwritable(&copy.project, &error)),
-        ComposeOperation::Place { project } => snapshot::place(project).map_err(|error| unwritable(project, &error)),
-        ComposeOperation::Up { project, within, .. } => {
-            let mut done = call(host, project, step).await;
-            // Not where the previous project comes back: these are not its images.
-            if done.is_err() && within.is_none() && host.reimport_all().await? {
-                done = call(host, project, step).await;
+impl ComposeOperation {
+    /// Does it.
+    ///
+    /// # Errors
+    /// [`Kind::State`] where files cannot be written, [`Kind::Container`] with Compose's words, [`Kind::Health`].
+    pub(crate) async fn perform(&self, host: &mut Host) -> Result<Outcome, Failure> {
+        match self {
+            Self::Retain(copy) => snapshot::keep(copy).map_err(|error| unwritable(&copy.project, &error))?,
+            Self::Place { project } => snapshot::place(project).map_err(|error| unwritable(project, &error))?,
+            Self::Up { project, .. } => up(host, project, self).await?,
+            Self::Stop { project } | Self::Down { project } => call(host, project, self).await?,
+            Self::Wait { name, health_check } => wait::wait(&host.engine, name, health_check).await?,
+            Self::SaveRelease(release) => {
+                let observed = observe(&host.engine, host.name.as_str()).await?;
+                host.save(release, observed)?;
             }
-            let failure = match done {
-                Ok(()) => return Ok(()),
-                Err(failure) => failure,
-            };
-            // A dependency that is unhealthy or ended with an error is why, and its log says more than Compose.
-            let broken = wait::broken_now(&host.engine, &project.name).await;
-            Err(broken.map_or(failure.clone(), |broken| Failure {
-                message: format!("{} ({})", broken.message, failure.message),
-                ..broken
-            }))
+            Self::Forget { id, .. } => {
+                let copy = host.store.store().folder().join(COPIES).join(id);
+                std::fs::remove_dir_all(&copy)
+                    .map_err(|error| Failure::new(Kind::State, format!("cannot remove {}: {error}", copy.display())))?;
+            }
         }
-        ComposeOperation::Stop { project } | ComposeOperation::Down { project } => call(host, project, step).await,
-        ComposeOperation::Wait { name, health_check } => wait::wait(&host.engine, name, health_check).await,
-        ComposeOperation::Forget { id, .. } => {
-            let copy = host.store.store().folder().join(crate::modes::compose::project::COPIES).join(id);
-            std::fs::remove_dir_all(&copy)
-                .map_err(|error| Failure::new(Kind::State, format!("cannot remove {}: {error}", copy.display())))
-        }
+        Ok(Outcome::changed())
     }
 }
 
-/// Runs a service once, to its end; once more where its image was lost.
+/// A dependency that is unhealthy or ended with an error is why Compose failed, and its log says more than Compose.
+async fn up(host: &Host, project: &Project, operation: &ComposeOperation) -> Result<(), Failure> {
+    let Err(failure) = call(host, project, operation).await else { return Ok(()) };
+    let broken = wait::broken_now(&host.engine, &project.name).await;
+    Err(broken.map_or(failure.clone(), |broken| Failure {
+        message: format!("{} ({})", broken.message, failure.message),
+        ..broken
+    }))
+}
+
+/// Runs a service once, to its end. Compose leaves its container behind where it is killed.
 ///
 /// # Errors
 /// [`Kind::Task`] with its last lines; [`Kind::State`], [`Kind::Container`] where Compose cannot be run.
-pub async fn run_task(host: &mut LiveHost, task: &ComposeTask) -> Result<(), Failure> {
-    let done = run_once(host, task).await;
-    match done.is_err() && host.reimport_all().await? {
-        true => run_once(host, task).await,
-        false => done,
-    }
-}
-
-/// Compose leaves its container behind where it is killed.
-async fn run_once(host: &mut LiveHost, task: &ComposeTask) -> Result<(), Failure> {
+pub(crate) async fn run_task(host: &mut Host, task: &ComposeTask) -> Result<(), Failure> {
     let variables = variables(&task.project)?;
-    let processes = Processes { settings: &host.credentials, docker_host: &host.engine.address };
+    let processes = Processes { settings: &host.images.credentials, docker_host: &host.engine.address };
     let mut process = processes.command(&task.argv(), &variables);
     command::set(&mut process, &task.environment);
     let cannot =
         |error| Failure::new(Kind::Container, format!("cannot run {}: {error}", task.project.tool.argv.join(" ")));
-    let ended = command::run(&mut host.under_way, &task.name, process, task.timeout).await.map_err(cannot)?;
+    let ended = command::run(&mut host.tasks.under_way, &task.name, process, task.timeout).await.map_err(cannot)?;
     let removed = host.engine.remove(&task.container).await;
     ended.and(removed)
 }
 
 /// Runs Compose with the very words that the step prints. Where the Compose of a recorded release is gone, with the one
 /// that is there.
-async fn call(host: &LiveHost, project: &Project, step: &ComposeOperation) -> Result<(), Failure> {
-    let processes = Processes { settings: &host.credentials, docker_host: &host.engine.address };
+async fn call(host: &Host, project: &Project, step: &ComposeOperation) -> Result<(), Failure> {
+    let processes = Processes { settings: &host.images.credentials, docker_host: &host.engine.address };
     let variables = variables(project)?;
     let mut argv = step.argv().unwrap_or_default();
     let first = argv.first().cloned().unwrap_or_default();

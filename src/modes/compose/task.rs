@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Deployment;
 use crate::config::task::{InContainer, Task};
 use crate::deploy::origin::Origin;
-use crate::deploy::plan::Action;
 use crate::error::{Failure, Kind};
 use crate::modes::compose::project::{ComposeFacts, Project};
 use crate::modes::container::run_line::quoted;
+use crate::modes::images::Imports;
+use crate::modes::operation::Action;
 use crate::modes::operation::Operation;
 use crate::modes::tasks::{TaskActions, container_name};
 use crate::tasks::operation::TaskOperation;
@@ -18,7 +19,7 @@ use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_TASK};
 use crate::values::types::EnvVar;
 
 /// A service of a Compose project that is run once.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ComposeTask {
     /// The task's name.
     pub name: String,
@@ -53,6 +54,7 @@ pub fn around(
     origin: &Origin,
     facts: &ComposeFacts,
     project: &Project,
+    imports: &Imports,
 ) -> Result<TaskActions, Failure> {
     TaskActions::of(&deployment.tasks, |task, inside| {
         let service = inside.service.clone().unwrap_or_default();
@@ -75,7 +77,8 @@ pub fn around(
             environment: task.environment.clone(),
             timeout: task.timeout,
         }));
-        Ok(Action { step: Operation::Task(step), undo, best_effort: !task.required })
+        let action = Action { best_effort: !task.required, ..Action::undone_by(step, undo) };
+        Ok(action.repaired_by(&[Kind::Container, Kind::Task], imports.if_lost()))
     })
 }
 

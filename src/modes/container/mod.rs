@@ -1,6 +1,7 @@
 //! TODO-DOC modes/container
 
 pub mod create;
+pub mod operation;
 pub mod plan;
 pub mod recover;
 pub mod run_line;

@@ -4,18 +4,22 @@ use std::net::Ipv4Addr;
 
 use crate::config::{Container, Deployment, ImageNeed};
 use crate::deploy::origin::Origin;
-use crate::deploy::plan::{Action, Plan};
-use crate::deploy::state::{FORMAT, Observed, Release};
+use crate::deploy::plan::Old;
+use crate::deploy::state::{FORMAT, Observed};
 use crate::engine::facts::{ContainerFacts, short_id};
 use crate::engine::request::{ContainerSpec, Target};
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::images::facts::ImageFacts;
 use crate::modes;
+use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::recover::{Recovery, recover, remove, target};
 use crate::modes::container::{create, start_first};
 use crate::modes::facts::Facts;
+use crate::modes::images::Imports;
 use crate::modes::operation::Operation;
+use crate::modes::operation::{Action, Plan};
+use crate::modes::release::{ContainerRelease, Part, Release};
 use crate::modes::tasks::TaskActions;
 use crate::values::known::Known;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_SPEC};
@@ -56,7 +60,7 @@ fn stop(plan: &mut Plan, deployment: &Deployment, facts: &Facts) {
         note_unmanaged(plan, deployment, container);
         if container.is_running() {
             let grace = container.stop_grace;
-            plan.actions.push(Action::best_effort(Operation::Stop { container: target(container), grace }));
+            plan.actions.push(Action::best_effort(ContainerOperation::Stop { container: target(container), grace }));
             plan.interruption = format!("{} is down until ApplicationStart has proven the new container", plan.name);
         }
         plan.actions.push(Action::best_effort(remove(container)));
@@ -70,8 +74,17 @@ fn stop(plan: &mut Plan, deployment: &Deployment, facts: &Facts) {
 fn begin(plan: &mut Plan, deployment: &Deployment, facts: &Facts) -> Option<ContainerFacts> {
     let Recovery { actions, serving, note } = recover(&deployment.name, facts);
     plan.notes.extend(note);
-    plan.actions.extend(actions);
+    plan.recover(actions);
+    plan.old = old(serving.as_ref(), facts);
     serving
+}
+
+/// What serves once the recovery is done.
+pub fn old(serving: Option<&ContainerFacts>, facts: &Facts) -> Old {
+    match facts.engine.yes() {
+        None => Old::NotObserved,
+        Some(_) => Old::of(serving.map(target), serving.is_some_and(ContainerFacts::is_running)),
+    }
 }
 
 fn before_install(
@@ -97,7 +110,7 @@ fn import(plan: &mut Plan, deployment: &Deployment, container: &Container, facts
     check(container, facts, image)?;
     let of_tasks = modes::tasks::images(plan, deployment, facts)?;
     begin(plan, deployment, facts);
-    import_images(plan, deployment, container, facts, image, &of_tasks)
+    import_images(plan, deployment, container, facts, image, &of_tasks).map(drop)
 }
 
 fn import_images(
@@ -107,11 +120,12 @@ fn import_images(
     facts: &Facts,
     image: &ImageFacts,
     of_tasks: &[(ImageNeed, &ImageFacts)],
-) -> Result<(), Failure> {
+) -> Result<Imports, Failure> {
     modes::images::make_room(plan, deployment, facts, &pins(image, of_tasks))?;
-    modes::images::import(plan, &deployment.name, &container.need(), facts, image);
-    of_tasks.iter().for_each(|(need, image)| modes::images::import(plan, &deployment.name, need, facts, image));
-    Ok(())
+    let mut imports = Imports::default();
+    imports.add(plan, &deployment.name, &container.need(), facts, image);
+    of_tasks.iter().for_each(|(need, image)| imports.add(plan, &deployment.name, need, facts, image));
+    Ok(imports)
 }
 
 fn start(
@@ -131,15 +145,24 @@ fn start(
     if same.is_none() {
         check(container, facts, image)?;
     }
-    let release = release(origin, image, &spec, &digest);
+    let changed_options = changed_options(&spec, facts);
+    let options = spec.run_options();
+    let spec = labelled(spec, deployment, origin, image, &digest);
+    let health_check = health_check(deployment, container, None);
+    let kept = ContainerRelease {
+        request: spec.clone(),
+        health_check: health_check.clone(),
+        start_first: container.service.start_first,
+    };
+    let release = release(origin, image, &digest, Part { options, container: Some(Box::new(kept)), ..Part::default() });
     match same {
-        Some(same) => keep_serving(plan, same, health_check(deployment, container, None), facts, release),
+        Some(same) => keep_serving(plan, same, health_check, facts, release),
         None => {
-            import_images(plan, deployment, container, facts, image, &of_tasks)?;
-            plan.changed_options = changed_options(&spec, facts);
-            let around = modes::tasks::around(deployment, container, origin, facts, image)?;
-            let spec = labelled(spec, deployment, origin, image, &digest);
-            let new = Incoming { spec, health_check: health_check(deployment, container, None), release, around };
+            let imports = import_images(plan, deployment, container, facts, image, &of_tasks)?;
+            plan.changed_options = changed_options;
+            let around = modes::tasks::around(deployment, container, origin, facts, image, &imports)?;
+            let if_lost = imports.if_lost_of(&image.pin);
+            let new = Incoming { spec, health_check, release, around, if_lost };
             replace(plan, deployment, container, facts, serving.as_ref(), new)?;
         }
     }
@@ -149,16 +172,16 @@ fn start(
 
 /// The same image with the same options runs already.
 fn keep_serving(plan: &mut Plan, same: &ContainerFacts, health_check: HealthCheck, facts: &Facts, release: Release) {
-    plan.old = Some(target(same));
-    plan.old_ran = same.is_running();
     if !same.is_running() {
-        plan.actions.push(Action::required(Operation::Start { container: target(same) }));
+        plan.actions.push(Action::required(ContainerOperation::Start { container: target(same) }));
     }
-    plan.actions.push(Action::required(Operation::CheckHealth { container: target(same), health_check }));
+    plan.actions.push(Action::required(ContainerOperation::CheckHealth { container: target(same), health_check }));
     let recorded = facts.releases.first();
     if recorded.is_none_or(|last| last.observed.container != same.id || last.deployment != release.deployment) {
-        plan.actions
-            .push(Action::required(Operation::SaveRelease { container: target(same), release: Box::new(release) }));
+        plan.actions.push(Action::required(ContainerOperation::SaveRelease {
+            container: target(same),
+            release: Box::new(release),
+        }));
     }
 }
 
@@ -172,6 +195,8 @@ pub(crate) struct Incoming {
     pub release: Release,
     /// The tasks before and after it.
     pub around: TaskActions,
+    /// What imports its image again, should it be lost.
+    pub if_lost: Vec<Operation>,
 }
 
 /// One container after the other, or the new one beside the old one until the ports are handed over.
@@ -195,38 +220,47 @@ fn replace(
     }
     let at = start_first::place(&deployment.name, service, seen, old)?;
     let spec = start_first::dressed(new.spec, service, facts.engine.yes(), &at);
+    let mut release = new.release;
+    if let Some(kept) = &mut release.part.container {
+        kept.request = spec.clone();
+    }
     let health_check = health_check(deployment, container, Some(at.address));
-    start_first::start(plan, deployment, order, facts, old, at, Incoming { spec, health_check, ..new });
+    start_first::start(plan, deployment, order, facts, old, at, Incoming { spec, health_check, release, ..new });
     Ok(())
 }
 
 /// The swap: everything that can fail without touching the old container comes first.
 fn swap(plan: &mut Plan, deployment: &Deployment, facts: &Facts, old: Option<&ContainerFacts>, new: Incoming) {
-    let Incoming { spec, health_check, release, around } = new;
+    let Incoming { spec, health_check, release, around, if_lost } = new;
     let name = deployment.name.to_string();
     let created = |name: &str| Target { name: name.to_owned(), id: None };
     let aside = new_name(&deployment.name);
-    let remove_new = |name: &str| vec![Operation::Remove { container: created(name), volumes: true }];
-    plan.actions.push(Action::undone_by(Operation::Create(Box::new(spec)), remove_new(&aside)));
+    let remove_new =
+        |name: &str| vec![Operation::Container(ContainerOperation::Remove { container: created(name), volumes: true })];
+    let create = Action::undone_by(ContainerOperation::Create(Box::new(spec)), remove_new(&aside));
+    plan.actions.push(create.repaired_by(&[Kind::Image], if_lost));
     plan.actions.extend(around.before);
     if let Some(old) = old {
         note_unmanaged(plan, deployment, old);
-        plan.old = Some(target(old));
-        plan.old_ran = old.is_running();
         set_aside(plan, old, &old_name(&deployment.name), start_first::switch_to(facts, &deployment.name, Some(old)));
     }
     plan.actions.push(Action::undone_by(
-        Operation::Rename { container: created(&aside), to: name.clone() },
-        vec![Operation::Rename { container: created(&name), to: aside }],
+        ContainerOperation::Rename { container: created(&aside), to: name.clone() },
+        vec![Operation::Container(ContainerOperation::Rename { container: created(&name), to: aside })],
     ));
     // From the handover back to the swap: the engine publishes the ports again.
     plan.actions.extend(start_first::switch_to(facts, &deployment.name, None).map(Action::required));
-    let start = Operation::Start { container: created(&name) };
-    plan.actions.push(Action::undone_by(start, vec![Operation::Kill { container: created(&name) }]));
-    plan.actions.push(Action::required(Operation::CheckHealth { container: created(&name), health_check }));
+    let start = Operation::Container(ContainerOperation::Start { container: created(&name) });
+    plan.actions.push(Action::undone_by(
+        start,
+        vec![Operation::Container(ContainerOperation::Kill { container: created(&name) })],
+    ));
+    plan.actions.push(Action::required(ContainerOperation::CheckHealth { container: created(&name), health_check }));
     plan.actions.extend(around.proven);
-    plan.actions
-        .push(Action::required(Operation::SaveRelease { container: created(&name), release: Box::new(release) }));
+    plan.actions.push(Action::required(ContainerOperation::SaveRelease {
+        container: created(&name),
+        release: Box::new(release),
+    }));
     if let Some(old) = old {
         let aside = ContainerFacts { name: old_name(&deployment.name), ..old.clone() };
         plan.actions.push(Action::best_effort(remove(&aside)));
@@ -237,8 +271,11 @@ fn swap(plan: &mut Plan, deployment: &Deployment, facts: &Facts, old: Option<&Co
 /// `lead_back`: where the kernel hands the ports over, the step after which they lead to the old container again.
 fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str, switch_back: Option<Operation>) {
     if old.is_running() {
-        let undo = vec![Operation::Kill { container: target(old) }, Operation::Start { container: target(old) }];
-        let stop = Operation::Stop { container: target(old), grace: old.stop_grace };
+        let undo = vec![
+            Operation::Container(ContainerOperation::Kill { container: target(old) }),
+            Operation::Container(ContainerOperation::Start { container: target(old) }),
+        ];
+        let stop = Operation::Container(ContainerOperation::Stop { container: target(old), grace: old.stop_grace });
         plan.actions.push(Action::undone_by(stop, undo));
         plan.interruption = format!(
             "{} is down from `docker stop` (at most {} s) until the new container is proven",
@@ -248,8 +285,11 @@ fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str, switch_back: Op
     }
     let set_aside = Target { name: aside.to_owned(), id: Some(old.id.clone()) };
     plan.actions.push(Action::undone_by(
-        Operation::Rename { container: target(old), to: aside.to_owned() },
-        [Operation::Rename { container: set_aside, to: old.name.clone() }].into_iter().chain(switch_back).collect(),
+        ContainerOperation::Rename { container: target(old), to: aside.to_owned() },
+        [Operation::Container(ContainerOperation::Rename { container: set_aside, to: old.name.clone() })]
+            .into_iter()
+            .chain(switch_back)
+            .collect(),
     ));
 }
 
@@ -269,7 +309,7 @@ fn validate(plan: &mut Plan, deployment: &Deployment, container: &Container, fac
             .next("run ApplicationStart again"));
     }
     let health_check = health_check(deployment, container, None);
-    plan.actions.push(Action::required(Operation::CheckHealth { container: target(serving), health_check }));
+    plan.actions.push(Action::required(ContainerOperation::CheckHealth { container: target(serving), health_check }));
     Ok(())
 }
 
@@ -366,7 +406,7 @@ fn labelled(
     spec
 }
 
-fn release(origin: &Origin, image: &ImageFacts, spec: &ContainerSpec, digest: &str) -> Release {
+fn release(origin: &Origin, image: &ImageFacts, digest: &str, part: Part) -> Release {
     Release {
         format: FORMAT,
         deployment: origin.deployment.clone(),
@@ -375,15 +415,14 @@ fn release(origin: &Origin, image: &ImageFacts, spec: &ContainerSpec, digest: &s
         image: image.pin.clone(),
         more_images: Vec::new(),
         spec: digest.to_owned(),
-        options: spec.run_options(),
-        compose: None,
+        part,
         observed: Observed::default(),
     }
 }
 
 fn changed_options(spec: &ContainerSpec, facts: &Facts) -> Vec<Vec<String>> {
     let Some(last) = facts.releases.first() else { return Vec::new() };
-    spec.run_options().into_iter().filter(|option| !last.options.contains(option)).collect()
+    spec.run_options().into_iter().filter(|option| !last.part.options.contains(option)).collect()
 }
 
 fn note_unmanaged(plan: &mut Plan, deployment: &Deployment, container: &ContainerFacts) {

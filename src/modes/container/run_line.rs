@@ -330,3 +330,10 @@ pub(crate) fn health_options(check: &Value) -> Vec<Vec<String>> {
     options.extend(check["Retries"].as_i64().map(|count| vec!["--health-retries".to_owned(), count.to_string()]));
     options
 }
+
+impl ContainerSpec {
+    /// The options as `docker run` takes them, one item each, secrets hidden.
+    pub fn run_options(&self) -> Vec<Vec<String>> {
+        run_options(&self.options, &self.environment)
+    }
+}

@@ -8,16 +8,17 @@ use bollard::models::{EndpointIpamConfig, EndpointSettings};
 use crate::config::service::Service;
 use crate::config::start_first::{StartFirst, forwards, probe_at};
 use crate::config::{Container, Deployment};
-use crate::deploy::plan::{Action, Plan};
 use crate::engine::facts::{ContainerFacts, EngineFacts};
 use crate::engine::request::{ContainerSpec, Target};
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::modes::container::create;
+use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::plan::Incoming;
 use crate::modes::container::recover::{remove, target};
 use crate::modes::facts::Facts;
 use crate::modes::operation::Operation;
+use crate::modes::operation::{Action, Plan};
 use crate::ports::facts::PortsFacts;
 use crate::ports::operation::{GATEWAY_PRIORITY, NETWORK, PortsOperation, size};
 use crate::values::forward::{SwitchedPorts, join};
@@ -28,7 +29,7 @@ use crate::values::types::{ContentDigest, Name};
 /// The step after which the ports of `name` lead to `container`, or nowhere; none where nothing is handed over.
 pub fn switch_to(facts: &Facts, name: &Name, container: Option<&ContainerFacts>) -> Option<Operation> {
     let (network, name) = (facts.ports.as_ref()?.network.clone(), name.to_string());
-    Some(Operation::StartFirst(match container.and_then(|container| container.switched.clone()) {
+    Some(Operation::Ports(match container.and_then(|container| container.switched.clone()) {
         Some(to) => PortsOperation::Switch { name, to, network },
         None => PortsOperation::Close { name, network },
     }))
@@ -157,36 +158,42 @@ pub(crate) fn start(
     let (name, aside) = (deployment.name.to_string(), new_name(&deployment.name));
     let created = |name: &str| Target { name: name.to_owned(), id: None };
     if !seen.exists {
-        plan.actions.push(Action::required(Operation::StartFirst(PortsOperation::Network(seen.network.clone()))));
+        plan.actions.push(Action::required(PortsOperation::Network(seen.network.clone())));
     }
-    let remove_new = vec![Operation::Remove { container: created(&aside), volumes: true }];
-    plan.actions.push(Action::undone_by(Operation::Create(Box::new(new.spec)), remove_new));
+    let remove_new =
+        vec![Operation::Container(ContainerOperation::Remove { container: created(&aside), volumes: true })];
+    let create = Action::undone_by(ContainerOperation::Create(Box::new(new.spec)), remove_new);
+    plan.actions.push(create.repaired_by(&[Kind::Image], new.if_lost));
     plan.actions.extend(new.around.before);
-    let kill = vec![Operation::Kill { container: created(&aside) }];
-    plan.actions.push(Action::undone_by(Operation::Start { container: created(&aside) }, kill));
-    plan.actions
-        .push(Action::required(Operation::CheckHealth { container: created(&aside), health_check: new.health_check }));
+    let kill = vec![Operation::Container(ContainerOperation::Kill { container: created(&aside) })];
+    plan.actions.push(Action::undone_by(ContainerOperation::Start { container: created(&aside) }, kill));
+    plan.actions.push(Action::required(ContainerOperation::CheckHealth {
+        container: created(&aside),
+        health_check: new.health_check,
+    }));
     plan.actions.extend(new.around.proven);
     let back = switch_to(facts, &deployment.name, old);
     if let Some(old) = old {
         beside(plan, old, order);
         let put_aside = Target { name: old_name(&deployment.name), id: Some(old.id.clone()) };
-        let undo = Operation::Rename { container: put_aside, to: old.name.clone() };
+        let undo = Operation::Container(ContainerOperation::Rename { container: put_aside, to: old.name.clone() });
         plan.actions.push(Action::undone_by(
-            Operation::Rename { container: target(old), to: old_name(&deployment.name) },
+            ContainerOperation::Rename { container: target(old), to: old_name(&deployment.name) },
             [undo].into_iter().chain(back.clone()).collect(),
         ));
     }
     // Before the new container is killed the ports lead to the old one again: with no old one they are closed here.
-    let undo = Operation::Rename { container: created(&name), to: aside.clone() };
+    let undo = Operation::Container(ContainerOperation::Rename { container: created(&name), to: aside.clone() });
     plan.actions.push(Action::undone_by(
-        Operation::Rename { container: created(&aside), to: name.clone() },
+        ContainerOperation::Rename { container: created(&aside), to: name.clone() },
         [undo].into_iter().chain(back.filter(|_| old.is_none())).collect(),
     ));
     let switch = PortsOperation::Switch { name: name.clone(), to: at, network: seen.network.clone() };
-    plan.actions.push(Action::required(Operation::StartFirst(switch)));
-    plan.actions
-        .push(Action::required(Operation::SaveRelease { container: created(&name), release: Box::new(new.release) }));
+    plan.actions.push(Action::required(switch));
+    plan.actions.push(Action::required(ContainerOperation::SaveRelease {
+        container: created(&name),
+        release: Box::new(new.release),
+    }));
     plan.actions.extend(new.around.recorded);
     if let Some(old) = old {
         let old = ContainerFacts { name: old_name(&deployment.name), ..old.clone() };
@@ -196,8 +203,6 @@ pub(crate) fn start(
 
 /// What a person should know of the old container.
 pub(crate) fn beside(plan: &mut Plan, old: &ContainerFacts, order: StartFirst) {
-    plan.old = Some(target(old));
-    plan.old_ran = old.is_running();
     if !old.is_running() {
         return;
     }
@@ -219,9 +224,10 @@ fn retire(plan: &mut Plan, old: &ContainerFacts, order: StartFirst) {
     if old.is_running() {
         if !order.drain.is_zero() {
             let drain = PortsOperation::Drain { container: target(old), time: order.drain };
-            plan.actions.push(Action::best_effort(Operation::StartFirst(drain)));
+            plan.actions.push(Action::best_effort(drain));
         }
-        plan.actions.push(Action::best_effort(Operation::Stop { container: target(old), grace: old.stop_grace }));
+        plan.actions
+            .push(Action::best_effort(ContainerOperation::Stop { container: target(old), grace: old.stop_grace }));
     }
     plan.actions.push(Action::best_effort(remove(old)));
 }

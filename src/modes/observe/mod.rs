@@ -1,6 +1,7 @@
 //! Looking at the host: reading only. What cannot be seen is said, and never stops the rest.
 
 pub mod images;
+pub(crate) mod resume;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

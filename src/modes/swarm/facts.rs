@@ -68,7 +68,7 @@ pub struct Leftover {
 }
 
 /// What a task leaves in a swarm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LeftoverKind {
     /// The service that it ran in.

@@ -4,19 +4,20 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::swarm::FileKind;
-use crate::deploy::state::Release;
 use crate::health::check::HealthCheck;
+use crate::modes::release::Release;
 use crate::modes::swarm::plan::line;
+use crate::values::operation::Role;
 use crate::values::pin::ImagePin;
 use crate::values::types::{ContentDigest, EnvVar};
 
 /// One step in a swarm.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "swarm", rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
 pub enum SwarmOperation {
     /// Make a swarm of this node alone.
     Init,
@@ -102,7 +103,7 @@ pub enum SwarmOperation {
 }
 
 /// A question to the nodes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ask {
     /// The name of the service that asks.
     pub name: String,
@@ -115,7 +116,7 @@ pub struct Ask {
 }
 
 /// A service to create or to update: everything the engine is given.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceRequest {
     /// The service's name.
     pub name: String,
@@ -136,7 +137,7 @@ pub struct ServiceRequest {
 }
 
 /// What the service must come to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolloutCheck {
     /// The service's name.
     pub service: String,
@@ -156,28 +157,25 @@ impl ServiceRequest {
 }
 
 impl SwarmOperation {
-    /// Whether it changes what runs or what the swarm holds.
-    pub const fn is_change(&self) -> bool {
+    /// What it means to the execution.
+    pub const fn role(&self) -> Role {
         match self {
             Self::Init
             | Self::Network { .. }
             | Self::File { .. }
             | Self::Create(_)
-            | Self::Update(_)
             | Self::Rollback { .. }
             | Self::Remove { .. }
-            | Self::Forget { .. } => true,
-            Self::Ask(_)
-            | Self::Refresh { .. }
-            | Self::RolloutCheck(_)
-            | Self::Probe { .. }
-            | Self::Tasks { .. }
-            | Self::SaveRelease { .. } => false,
+            | Self::Forget { .. } => Role::Prepares,
+            Self::Update(_) => Role::Interrupts,
+            Self::RolloutCheck(_) => Role::ChecksHealth,
+            Self::SaveRelease { .. } => Role::Saves,
+            Self::Ask(_) | Self::Refresh { .. } | Self::Probe { .. } | Self::Tasks { .. } => Role::Passive,
         }
     }
 
     /// Whether it may take long, and can be left at once when time is up.
-    pub const fn is_waiting(&self) -> bool {
+    pub const fn is_long(&self) -> bool {
         match self {
             Self::Ask(_) | Self::RolloutCheck(_) | Self::Probe { .. } | Self::Tasks { .. } => true,
             Self::Init
@@ -188,6 +186,26 @@ impl SwarmOperation {
             | Self::Refresh { .. }
             | Self::SaveRelease { .. }
             | Self::Rollback { .. }
+            | Self::Remove { .. }
+            | Self::Forget { .. } => false,
+        }
+    }
+
+    /// Whether, in an undo, what served before depends on it.
+    pub const fn restores(&self) -> bool {
+        match self {
+            Self::Rollback { .. } => true,
+            Self::Init
+            | Self::Network { .. }
+            | Self::File { .. }
+            | Self::Ask(_)
+            | Self::Create(_)
+            | Self::Update(_)
+            | Self::Refresh { .. }
+            | Self::RolloutCheck(_)
+            | Self::Probe { .. }
+            | Self::Tasks { .. }
+            | Self::SaveRelease { .. }
             | Self::Remove { .. }
             | Self::Forget { .. } => false,
         }
@@ -236,12 +254,12 @@ impl fmt::Display for SwarmOperation {
             Self::RolloutCheck(wanted) => {
                 write!(f, "wait for {}: every task runs for {:?}", wanted.service, wanted.monitor)
             }
-            Self::Probe { service, health_check } => write!(f, "prove {service}: {health_check}"),
+            Self::Probe { service, health_check } => write!(f, "check health of {service}: {health_check}"),
             Self::Tasks { service, patience, .. } => {
                 write!(f, "wait for the tasks of {service} on this node, within {patience:?}: a manager updates it")
             }
             Self::SaveRelease { service, release } => {
-                write!(f, "record {service} as {} of {}", release.image.describe(), release.deployment)
+                write!(f, "save release {service}: {release}")
             }
             Self::Rollback { service, .. } => write!(f, "docker service rollback {service}"),
             Self::Remove { service, .. } => write!(f, "docker service rm {service}"),

@@ -8,57 +8,69 @@ use serde_json::{Value, json};
 
 use crate::config::Probe;
 use crate::config::swarm::FileKind;
-use crate::deploy::state::{Observed, Release};
+use crate::deploy::state::Observed;
+use crate::engine::Engine;
 use crate::engine::api::Api;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::health::probe;
-use crate::modes::live::LiveHost;
+use crate::modes::host::Host;
+use crate::modes::release::Release;
 use crate::modes::swarm;
 use crate::modes::swarm::observe::{items, text};
 use crate::modes::swarm::operation::SwarmOperation;
-pub use crate::modes::swarm::rollout::waiting;
-pub use crate::modes::swarm::service::refresh;
 use crate::modes::swarm::{local_tasks, node_check, rollout, service};
 use crate::values::labels::{LABEL_NAME, LABEL_REGISTRY};
+use crate::values::operation::{Moment, Outcome};
 use crate::values::types::ContentDigest;
 
-/// One step; what a person should know of it.
-///
-/// # Errors
-/// As the step's own.
-pub async fn perform(host: &mut LiveHost, step: &SwarmOperation) -> Result<Vec<String>, Failure> {
-    let api = Api::of(&host.engine);
-    match step {
-        SwarmOperation::Init => init(&api).await?,
-        SwarmOperation::Network { name } => network(&api, name).await?,
-        SwarmOperation::File { kind, name, path, digest, owner } => {
-            file(&api, *kind, name, path, digest, owner).await?
+impl SwarmOperation {
+    /// Does it.
+    ///
+    /// # Errors
+    /// As the operation's own.
+    pub(crate) async fn perform(&self, host: &mut Host) -> Result<Outcome, Failure> {
+        let api = Api::of(&host.engine);
+        match self {
+            Self::Init => init(&api).await?,
+            Self::Network { name } => network(&api, name).await?,
+            Self::File { kind, name, path, digest, owner } => file(&api, *kind, name, path, digest, owner).await?,
+            Self::Ask(wanted) => node_check::ask(&api, wanted, &host.image(&wanted.image).await?).await?,
+            Self::Create(request) => {
+                let image = host.image(&request.image).await?;
+                return service::create(&api, request, &image, &host.images.credentials).await.map(Outcome::with);
+            }
+            Self::Update(request) => {
+                let image = host.image(&request.image).await?;
+                return service::update(&api, request, &image, &host.images.credentials).await.map(Outcome::with);
+            }
+            Self::Refresh { service, registry } => {
+                service::refresh(&api, service, registry, &host.images.credentials).await?;
+            }
+            Self::RolloutCheck(wanted) => return rollout::wait_for_rollout(&api, wanted).await.map(Outcome::with),
+            Self::Probe { service, health_check } => check_health(service, health_check).await?,
+            Self::Tasks { service, image, patience, monitor } => {
+                let image = host.image(image).await?;
+                let tasks = local_tasks::tasks(&host.engine, service, &image, *patience, *monitor).await;
+                return tasks.map(Outcome::with);
+            }
+            Self::SaveRelease { service, release } => save(host, &api, service, release).await?,
+            Self::Rollback { service, spec } => {
+                return service::rollback(&api, service, spec).await.map(Outcome::with);
+            }
+            Self::Remove { service, spec } => service::remove(&api, service, spec).await?,
+            Self::Forget { kind, name } => forget(&api, *kind, name).await?,
         }
-        SwarmOperation::Ask(wanted) => node_check::ask(&api, wanted, &argument(host, &wanted.image).await?).await?,
-        SwarmOperation::Create(request) => {
-            let image = argument(host, &request.image).await?;
-            return service::create(&api, request, &image, &host.credentials).await;
-        }
-        SwarmOperation::Update(request) => {
-            let image = argument(host, &request.image).await?;
-            return service::update(&api, request, &image, &host.credentials).await;
-        }
-        SwarmOperation::Refresh { service, registry } => {
-            service::refresh(&api, service, registry, &host.credentials).await?;
-        }
-        SwarmOperation::RolloutCheck(wanted) => return rollout::wait_for_rollout(&api, wanted).await,
-        SwarmOperation::Probe { service, health_check } => check_health(service, health_check).await?,
-        SwarmOperation::Tasks { service, image, patience, monitor } => {
-            let image = argument(host, image).await?;
-            return local_tasks::tasks(&host.engine, service, &image, *patience, *monitor).await;
-        }
-        SwarmOperation::SaveRelease { service, release } => record(host, &api, service, release).await?,
-        SwarmOperation::Rollback { service, spec } => return service::rollback(&api, service, spec).await,
-        SwarmOperation::Remove { service, spec } => service::remove(&api, service, spec).await?,
-        SwarmOperation::Forget { kind, name } => forget(&api, *kind, name).await?,
+        Ok(Outcome::changed())
     }
-    Ok(Vec::new())
+
+    /// What a service still waits for, where the time was up.
+    pub(crate) async fn evidence(&self, engine: &Engine, moment: Moment) -> Vec<String> {
+        match (self, moment) {
+            (Self::RolloutCheck(wanted), Moment::Failed(Kind::Deadline)) => rollout::waiting(engine, wanted).await,
+            (_, Moment::Failed(_) | Moment::BeforeUndo) => Vec::new(),
+        }
+    }
 }
 
 /// The registry whose token a service of ours needs; `None` on a node that manages no swarm, or has no such service.
@@ -67,17 +79,6 @@ pub async fn registry_of(api: &Api, name: &crate::values::types::Name) -> Option
     let labels = &found["Spec"]["Labels"];
     let ours = labels[LABEL_NAME] == *name.as_str();
     labels[LABEL_REGISTRY].as_str().filter(|_| ours).map(str::to_owned)
-}
-
-/// How a service names an image: by its digest in the registry, or by the engine's own ID of it. A local image by a tag
-/// makes every task ask the registry first. What this node has lost of it meanwhile, a task could only fail for.
-pub(crate) async fn argument(host: &mut LiveHost, pin: &crate::values::pin::ImagePin) -> Result<String, Failure> {
-    use crate::values::pin::ImagePin;
-    host.reimport(pin).await?;
-    match pin {
-        ImagePin::Registry { .. } => Ok(pin.argument()),
-        ImagePin::Content { .. } | ImagePin::Unread { .. } | ImagePin::Unknown { .. } => host.image_id(pin).await,
-    }
 }
 
 /// Of this host alone: nobody else can reach it, and no port is opened to the network.
@@ -162,7 +163,7 @@ async fn check_health(service: &str, health_check: &HealthCheck) -> Result<(), F
     }
 }
 
-async fn record(host: &LiveHost, api: &Api, service: &str, release: &Release) -> Result<(), Failure> {
+async fn save(host: &Host, api: &Api, service: &str, release: &Release) -> Result<(), Failure> {
     // A worker may not ask: its record says what it brought in.
     let found = api.once(Method::GET, &format!("/services/{service}"), None, None).await.unwrap_or(Value::Null);
     let ports = items(&found["Endpoint"]["Ports"])
@@ -174,5 +175,5 @@ async fn record(host: &LiveHost, api: &Api, service: &str, release: &Release) ->
         ports: ports.collect(),
         ..Observed::default()
     };
-    host.store.save_release(&Release { observed, ..release.clone() }, host.keep)
+    host.save(release, observed)
 }

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use crate::engine::api::Api;
 use crate::error::{Failure, Kind};
-use crate::modes::live::LiveHost;
+use crate::modes::host::Host;
 use crate::modes::swarm::facts::LeftoverKind;
 use crate::modes::swarm::observe::text;
-use crate::modes::swarm::perform::argument;
 use crate::modes::swarm::task::{SwarmTask, SwarmWork, TaskLock};
 use crate::modes::swarm::task_lock::Turn;
 use crate::modes::swarm::{job, task_lock};
@@ -21,11 +20,11 @@ const WORD: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// [`Kind::Task`]: it failed, here or there.
-pub async fn run(host: &mut LiveHost, task: &SwarmTask) -> Result<Vec<String>, Failure> {
+pub(crate) async fn run(host: &mut Host, task: &SwarmTask) -> Result<Vec<String>, Failure> {
     let (api, name) = (Api::of(&host.engine), &task.task_lock.task);
     let patience = task.timeout.max(job::BEGINS) + task.timeout + WORD;
     let me = this_node(host, &api).await?;
-    match task_lock::take(&api, &me, &task.task_lock, patience, &mut host.creation).await? {
+    match task_lock::take(&api, &me, &task.task_lock, patience, &mut host.tasks.creation).await? {
         Turn::Theirs(node, ended) => ended.map(|()| vec![format!("task {name}: {node} ran it")]),
         Turn::Ours => {
             let ended = here(host, &api, &me, task).await;
@@ -38,18 +37,19 @@ pub async fn run(host: &mut LiveHost, task: &SwarmTask) -> Result<Vec<String>, F
     }
 }
 
-async fn here(host: &mut LiveHost, api: &Api, me: &str, task: &SwarmTask) -> Result<(), Failure> {
+async fn here(host: &mut Host, api: &Api, me: &str, task: &SwarmTask) -> Result<(), Failure> {
     let name = &task.task_lock.task;
     match &task.work {
         SwarmWork::Command(command) => {
-            command::command(&mut host.under_way, name, command, &host.env, task.timeout).await
+            command::command(&mut host.tasks.under_way, name, command, &host.tasks.env, task.timeout).await
         }
         SwarmWork::Job(request) => {
-            let image = argument(host, &request.image).await?;
+            let image = host.image(&request.image).await?;
             // The plan does not know the node where this very deployment made the swarm.
             let mut request = request.clone();
             request.spec["Labels"][LABEL_NODE] = me.into();
-            job::run(api, name, &request, &image, &host.credentials, task.timeout, &mut host.creation).await
+            job::run(api, name, &request, &image, &host.images.credentials, task.timeout, &mut host.tasks.creation)
+                .await
         }
     }
 }
@@ -58,8 +58,8 @@ async fn here(host: &mut LiveHost, api: &Api, me: &str, task: &SwarmTask) -> Res
 ///
 /// # Errors
 /// [`Kind::Engine`].
-pub async fn abandon(host: &mut LiveHost, task_lock: &TaskLock) -> Result<(), Failure> {
-    if let Some(group) = host.under_way.take() {
+pub(crate) async fn abandon(host: &mut Host, task_lock: &TaskLock) -> Result<(), Failure> {
+    if let Some(group) = host.tasks.under_way.take() {
         group.end(&mut Output::new(&task_lock.task)).await;
     }
     let api = Api::of(&host.engine);
@@ -72,23 +72,23 @@ pub async fn abandon(host: &mut LiveHost, task_lock: &TaskLock) -> Result<(), Fa
         task_lock::close(&api, &me, task_lock, Some(&ended)).await?;
         job::end(&api, &me, &task_lock.task, &task_lock.object).await
     };
-    host.creation.settle(look).await
+    host.tasks.creation.settle(look).await
 }
 
 /// The ID of this node, asked for once.
-async fn this_node(host: &mut LiveHost, api: &Api) -> Result<String, Failure> {
-    if host.node.is_empty() {
+async fn this_node(host: &mut Host, api: &Api) -> Result<String, Failure> {
+    if host.tasks.node.is_empty() {
         let info = api.get("/info").await.map_err(|error| error.failure("ask the engine which node it is"))?;
-        host.node = text(&info["Swarm"]["NodeID"]);
+        host.tasks.node = text(&info["Swarm"]["NodeID"]);
     }
-    Ok(host.node.clone())
+    Ok(host.tasks.node.clone())
 }
 
 /// Removes what a task has left.
 ///
 /// # Errors
 /// [`Kind::Engine`].
-pub async fn clear(host: &LiveHost, kind: LeftoverKind, name: &str, id: &str) -> Result<(), Failure> {
+pub(crate) async fn clear(host: &Host, kind: LeftoverKind, name: &str, id: &str) -> Result<(), Failure> {
     let (collection, word) = match kind {
         LeftoverKind::Job => ("services", "service"),
         LeftoverKind::TaskLock => ("configs", "config"),

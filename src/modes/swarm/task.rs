@@ -8,19 +8,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::swarm::Swarm;
 use crate::config::task::{InContainer, Task, Work};
 use crate::config::{Deployment, ImageSource};
 use crate::deploy::origin::{MANUAL, Origin};
-use crate::deploy::plan::Action;
 use crate::error::Failure;
 use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::container::run_line::quoted;
 use crate::modes::facts::Facts;
+use crate::modes::operation::Action;
 use crate::modes::operation::Operation;
 use crate::modes::swarm::facts::{Leftover, LeftoverKind, SwarmFacts};
 use crate::modes::swarm::operation::ServiceRequest;
@@ -37,7 +37,7 @@ const LETTERS: usize = 36;
 const GRACE: u64 = 1_000_000_000;
 
 /// A task that is run once in a swarm.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SwarmTask {
     /// What the managers agree through.
     pub task_lock: TaskLock,
@@ -48,7 +48,7 @@ pub struct SwarmTask {
 }
 
 /// What a task of a swarm runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SwarmWork {
     /// A service of the swarm that ends: it bears the claim's name.
@@ -58,7 +58,7 @@ pub enum SwarmWork {
 }
 
 /// A config of the swarm: who creates it runs the task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskLock {
     /// Its name, and the job's.
     pub object: String,
@@ -196,7 +196,7 @@ impl Planner<'_> {
             name: left.name.clone(),
             id: left.id.clone(),
         });
-        each.map(|step| Action::best_effort(Operation::Task(step))).collect()
+        each.map(Action::best_effort).collect()
     }
 }
 

@@ -7,15 +7,22 @@ use std::time::Duration;
 use crate::config::compose::Compose;
 use crate::config::{Deployment, Probe};
 use crate::deploy::origin::Origin;
-use crate::deploy::plan::{Action, Plan};
-use crate::deploy::state::{ComposeRelease, Release};
+use crate::modes::compose::release::ComposeRelease;
+use crate::modes::container::operation::ContainerOperation;
+use crate::modes::operation::{Action, Plan};
+
+use crate::deploy::plan::Old;
+use crate::deploy::state::{JournalV1, Left};
+use crate::engine::facts::ContainerFacts;
 use crate::engine::request::Target;
 use crate::error::{Failure, Kind};
 use crate::modes;
 use crate::modes::compose::operation::{Change, ComposeOperation, Copy, ProjectHealth, ServiceChange};
 use crate::modes::compose::plan::wanted::Wanted;
+use crate::modes::compose::project::Project;
 use crate::modes::compose::task;
 use crate::modes::facts::Facts;
+use crate::modes::images::Imports;
 use crate::modes::operation::Operation;
 use crate::modes::tasks::TaskActions;
 use crate::tasks::operation::TaskOperation;
@@ -40,7 +47,8 @@ pub fn plan(
     facts: &Facts,
 ) -> Result<Plan, Failure> {
     let mut plan = Plan::new(event.to_string(), &deployment.name);
-    plan.subject = SUBJECT;
+    plan.subject = SUBJECT.into();
+    plan.old = old(&deployment.name, facts);
     match event {
         LifecycleEvent::ApplicationStop => stop(&mut plan, facts),
         LifecycleEvent::BeforeInstall => {
@@ -100,47 +108,87 @@ pub fn back_but(previous: &ComposeRelease, left: &[&str]) -> Vec<Operation> {
     vec![Operation::Compose(ComposeOperation::Place { project }), Operation::Compose(up), Operation::Compose(wait)]
 }
 
-/// What an interrupted event left is undone: the recorded project comes back; where there is none, what was begun goes.
+/// What an interrupted event left is undone: the saved project comes back; where there is none, what was begun goes.
 /// Returns whether there was anything. In an event that goes on with a new release a failure is said and ends nothing.
 pub fn recover(plan: &mut Plan, facts: &Facts, is_best_effort: bool) -> bool {
-    plan.actions.extend(modes::tasks::remove_left(facts));
-    let Some(begun) = facts.journal.as_ref().and_then(|journal| journal.compose.as_ref()) else { return false };
-    let recorded = facts.releases.first().and_then(|release| release.compose.as_ref());
-    let steps = match recorded {
-        Some(recorded) if recorded.project.id == begun.id => return false,
-        Some(recorded) => {
-            plan.notes.push(format!(
-                "an interrupted deployment had begun to change project {}; the recorded one comes back first",
-                begun.name
-            ));
-            back(recorded)
+    plan.recover(modes::tasks::remove_left(facts));
+    let (operations, note) = match &facts.left {
+        None => return false,
+        Some(Left::Plan(left)) if left.is_saved => (left.operations(), None),
+        Some(Left::Plan(left)) => {
+            let note = match left.journal.old {
+                Old::Nothing => "what it had begun goes",
+                Old::NotObserved | Old::Stopped(_) | Old::Running(_) => "the project before comes back first",
+            };
+            (left.operations(), Some(format!("deployment {} was interrupted; {note}", left.journal.deployment)))
         }
-        None => {
-            plan.notes
-                .push(format!("project {} was never proven: its deployment was interrupted; it goes", begun.name));
-            vec![Operation::Compose(ComposeOperation::Down { project: begun.clone() })]
-        }
+        Some(Left::Format1(journal)) => format1(facts, journal),
     };
-    let action = if is_best_effort { Action::best_effort } else { Action::required };
-    plan.actions.extend(steps.into_iter().map(action));
+    if operations.is_empty() {
+        return false;
+    }
+    plan.notes.extend(note);
+    let is_saved = matches!(&facts.left, Some(Left::Plan(left)) if left.is_saved);
+    let action = if is_best_effort || is_saved { Action::best_effort } else { Action::required };
+    plan.recover(operations.into_iter().map(action));
     true
+}
+
+/// A journal of format 1 names the project that was begun alone.
+fn format1(facts: &Facts, journal: &JournalV1) -> (Vec<Operation>, Option<String>) {
+    let begun = journal.compose.clone().and_then(|begun| serde_json::from_value::<Project>(begun).ok());
+    let saved = facts.releases.first().and_then(|release| release.part.compose.as_ref());
+    match (begun, saved) {
+        (None, _) => (Vec::new(), None),
+        (Some(begun), Some(saved)) if saved.project.id == begun.id => (Vec::new(), None),
+        (Some(begun), Some(saved)) => {
+            let note = format!(
+                "an interrupted deployment had begun to change project {}; the saved one comes back first",
+                begun.name
+            );
+            (back(saved), Some(note))
+        }
+        (Some(project), None) => {
+            let note = format!("project {} was never healthy: its deployment was interrupted; it goes", project.name);
+            (vec![Operation::Compose(ComposeOperation::Down { project })], Some(note))
+        }
+    }
+}
+
+/// The project that an interrupted event had begun.
+fn begun(left: &Left<Operation>) -> Option<Project> {
+    match left {
+        Left::Plan(left) => {
+            left.journal.steps.iter().flat_map(|step| &step.undo).find_map(|undo| match &undo.operation {
+                Operation::Compose(ComposeOperation::Down { project }) => Some(project.clone()),
+                Operation::Compose(_)
+                | Operation::Image(_)
+                | Operation::Container(_)
+                | Operation::Ports(_)
+                | Operation::Swarm(_)
+                | Operation::Task(_) => None,
+            })
+        }
+        Left::Format1(journal) => serde_json::from_value(journal.compose.clone()?).ok(),
+    }
 }
 
 /// Containers go, whatever state they are in. Nothing here can fail the event.
 fn stop(plan: &mut Plan, facts: &Facts) {
-    plan.actions.extend(modes::tasks::remove_left(facts));
+    plan.recover(modes::tasks::remove_left(facts));
     if facts.containers.is_empty() {
         return;
     }
-    let recorded = facts.releases.first().and_then(|release| release.compose.as_ref()).map(|release| &release.project);
-    let begun = facts.journal.as_ref().and_then(|journal| journal.compose.as_ref());
-    if let Some(project) = recorded.or(begun) {
-        plan.actions.push(Action::best_effort(Operation::Compose(ComposeOperation::Stop { project: project.clone() })));
+    let recorded =
+        facts.releases.first().and_then(|release| release.part.compose.as_ref()).map(|release| &release.project);
+    let begun = facts.left.as_ref().and_then(begun);
+    if let Some(project) = recorded.cloned().or(begun) {
+        plan.actions.push(Action::best_effort(ComposeOperation::Stop { project }));
     }
     // What Compose did not know of, or could not remove, goes one by one.
     for container in facts.containers.iter().filter(|container| container.ours) {
         let container = crate::modes::container::recover::target(container);
-        plan.actions.push(Action::best_effort(Operation::Remove { container, volumes: false }));
+        plan.actions.push(Action::best_effort(ContainerOperation::Remove { container, volumes: false }));
     }
     plan.interruption = format!("{} is down until ApplicationStart has proven the new project", plan.name);
 }
@@ -155,21 +203,20 @@ fn start(
     let wanted = Wanted::of(deployment, compose, facts)?;
     let recovered = recover(plan, facts, true);
     let changes = wanted.changes(facts, &deployment.name);
-    let previous = facts.releases.first().and_then(|release| Some((release, release.compose.as_ref()?)));
+    let previous = facts.releases.first().and_then(|release| Some((release, release.part.compose.as_ref()?)));
     let is_same = !recovered && changes.iter().all(|change| change.change == Change::Unchanged);
-    plan.old = previous.map(|(release, _)| target(&deployment.name, release));
-    plan.old_ran = !wanted.facts.containers.is_empty();
     let mut around = TaskActions::default();
     if !is_same {
         wanted.check(plan, facts)?;
-        wanted.import(plan, deployment, facts)?;
-        around = task::around(deployment, origin, wanted.facts, &wanted.project)?;
-        up(plan, &wanted, previous.map(|(_, previous)| previous), changes, std::mem::take(&mut around.before));
+        let imports = wanted.import(plan, deployment, facts)?;
+        around = task::around(deployment, origin, wanted.facts, &wanted.project, &imports)?;
+        let before = std::mem::take(&mut around.before);
+        up(plan, &wanted, previous.map(|(_, previous)| previous), changes, before, &imports);
     }
-    plan.actions.push(Action::required(Operation::Compose(ComposeOperation::Wait {
+    plan.actions.push(Action::required(ComposeOperation::Wait {
         name: plan.name.clone(),
         health_check: wanted.health_check.clone(),
-    })));
+    }));
     plan.actions.append(&mut around.proven);
     let is_recorded = previous.is_some_and(|(release, previous)| {
         release.deployment == origin.deployment && previous.project.id == wanted.project.id
@@ -179,8 +226,7 @@ fn start(
             plan.actions.insert(plan.actions.len() - 1, Action::required(keep(&wanted)));
         }
         let release = Box::new(wanted.release(origin)?);
-        let container = Target { name: plan.name.clone(), id: None };
-        plan.actions.push(Action::required(Operation::SaveRelease { container, release }));
+        plan.actions.push(Action::required(ComposeOperation::SaveRelease(release)));
     }
     plan.actions.append(&mut around.recorded);
     modes::images::prune(plan, deployment, facts, &wanted.pins());
@@ -188,8 +234,19 @@ fn start(
     Ok(())
 }
 
-fn target(name: &Name, release: &Release) -> Target {
-    Target { name: name.to_string(), id: Some(release.deployment.clone()) }
+/// What serves. A project of which no release is saved cannot be told from what a deployment has begun.
+pub fn old(name: &Name, facts: &Facts) -> Old {
+    let saved = facts.releases.first().filter(|release| release.part.compose.is_some());
+    match (facts.engine.yes(), saved) {
+        (None, _) => Old::NotObserved,
+        (Some(_), Some(release)) => {
+            let target = Target { name: name.to_string(), id: Some(release.deployment.clone()) };
+            let there = (!facts.containers.is_empty()).then_some(target);
+            Old::of(there, facts.containers.iter().any(ContainerFacts::is_running))
+        }
+        (Some(_), None) if facts.containers.is_empty() => Old::Nothing,
+        (Some(_), None) => Old::NotObserved,
+    }
 }
 
 fn keep(wanted: &Wanted<'_>) -> Operation {
@@ -207,17 +264,17 @@ fn up(
     previous: Option<&ComposeRelease>,
     services: Vec<ServiceChange>,
     before: Vec<Action>,
+    imports: &Imports,
 ) {
     let project = wanted.project.clone();
     let down = || vec![Operation::Compose(ComposeOperation::Down { project: project.clone() })];
     let undo = previous.map_or_else(down, back);
     // A service's own folders are where Compose works; a command of the host needs nothing of the new release there.
-    let is_of_a_service = |action: &Action| matches!(action.step, Operation::Task(TaskOperation::Compose(_)));
+    let is_of_a_service = |action: &Action| matches!(action.operation, Operation::Task(TaskOperation::Compose(_)));
     let (early, late) = if before.iter().any(is_of_a_service) { (Vec::new(), before) } else { (before, Vec::new()) };
     plan.actions.extend(early);
     plan.actions.push(Action::required(keep(wanted)));
-    plan.actions
-        .push(Action::undone_by(Operation::Compose(ComposeOperation::Place { project: project.clone() }), undo));
+    plan.actions.push(Action::undone_by(ComposeOperation::Place { project: project.clone() }, undo));
     plan.actions.extend(late);
     let touched: Vec<&str> = services
         .iter()
@@ -227,28 +284,24 @@ fn up(
     if !touched.is_empty() {
         plan.interruption = format!("{} while Compose replaces what runs", touched.join(", "));
     }
-    plan.actions.push(Action::required(Operation::Compose(ComposeOperation::Up {
-        project,
-        within: None,
-        services,
-        only: Vec::new(),
-    })));
+    let up = ComposeOperation::Up { project, within: None, services, only: Vec::new() };
+    let up = Action::required(up);
+    plan.actions.push(up.repaired_by(&[Kind::Container, Kind::Health, Kind::Image], imports.if_lost()));
 }
 
 /// Copies of releases that are kept no longer.
 fn forget(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &Wanted<'_>) {
-    let is_recorded = plan.actions.iter().any(|action| matches!(action.step, Operation::SaveRelease { .. }));
-    let earlier = deployment.keep - usize::from(is_recorded);
+    let earlier = deployment.keep - usize::from(plan.saves());
     let kept: Vec<&str> = facts
         .releases
         .iter()
         .take(earlier)
-        .filter_map(|release| Some(release.compose.as_ref()?.project.id.as_str()))
+        .filter_map(|release| Some(release.part.compose.as_ref()?.project.id.as_str()))
         .chain([wanted.project.id.as_str()])
         .collect();
     for id in wanted.facts.copies.iter().filter(|id| !kept.contains(&id.as_str())) {
         let step = ComposeOperation::Forget { project: plan.name.clone(), id: id.clone() };
-        plan.actions.push(Action::best_effort(Operation::Compose(step)));
+        plan.actions.push(Action::best_effort(step));
     }
 }
 
@@ -272,6 +325,6 @@ fn validate(plan: &mut Plan, deployment: &Deployment, compose: &Compose, facts: 
         }
     }
     let step = ComposeOperation::Wait { name: plan.name.clone(), health_check: wanted.health_check };
-    plan.actions.push(Action::required(Operation::Compose(step)));
+    plan.actions.push(Action::required(step));
     Ok(())
 }

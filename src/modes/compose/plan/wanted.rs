@@ -6,14 +6,17 @@ use std::time::Duration;
 use crate::config::compose::Compose;
 use crate::config::{Deployment, Health};
 use crate::deploy::origin::Origin;
-use crate::deploy::plan::Plan;
-use crate::deploy::state::{ComposeRelease, FORMAT, Observed, Release};
+use crate::deploy::state::{FORMAT, Observed};
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::compose::operation::{Change, ProjectHealth, ServiceChange};
 use crate::modes::compose::project::{ComposeFacts, Generation, Project, ServiceFacts, pinned};
+use crate::modes::compose::release::ComposeRelease;
 use crate::modes::facts::Facts;
+use crate::modes::images::Imports;
+use crate::modes::operation::Plan;
+use crate::modes::release::{Part, Release};
 use crate::values::labels::{LABEL_DIGEST, LABEL_NAME, LABEL_SPEC};
 use crate::values::pin::ImagePin;
 use crate::values::types::{ContentDigest, Name};
@@ -92,12 +95,13 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    pub(crate) fn import(&self, plan: &mut Plan, deployment: &Deployment, facts: &Facts) -> Result<(), Failure> {
+    pub(crate) fn import(&self, plan: &mut Plan, deployment: &Deployment, facts: &Facts) -> Result<Imports, Failure> {
         modes::images::make_room(plan, deployment, facts, &self.pins())?;
+        let mut imports = Imports::default();
         for (service, image, _) in &self.services {
-            modes::images::import(plan, &deployment.name, &service.need, facts, image);
+            imports.add(plan, &deployment.name, &service.need, facts, image);
         }
-        Ok(())
+        Ok(imports)
     }
 
     /// What becomes of every service, and of those that are there and no longer wanted.
@@ -165,8 +169,14 @@ impl<'a> Wanted<'a> {
             image,
             more_images: pins.collect(),
             spec: ContentDigest::of(specs.join("\n").as_bytes()).to_string(),
-            options: options.collect(),
-            compose: Some(ComposeRelease { project: self.project.clone(), health_check: (&self.health_check).into() }),
+            part: Part {
+                options: options.collect(),
+                compose: Some(ComposeRelease {
+                    project: self.project.clone(),
+                    health_check: (&self.health_check).into(),
+                }),
+                ..Part::default()
+            },
             observed: Observed::default(),
         })
     }
@@ -174,8 +184,9 @@ impl<'a> Wanted<'a> {
 
 /// Options of a service that differ from the recorded release's.
 fn changed_options(facts: &Facts, service: &ServiceFacts) -> Vec<String> {
-    let Some(last) = facts.releases.first().filter(|release| release.compose.is_some()) else { return Vec::new() };
+    let Some(last) = facts.releases.first().filter(|release| release.part.compose.is_some()) else { return Vec::new() };
     let before: Vec<(&str, &str)> = last
+        .part
         .options
         .iter()
         .filter_map(|option| match option.as_slice() {

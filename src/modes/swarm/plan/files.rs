@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::config::swarm::{FileKind, FileSource, MountedFile};
-use crate::deploy::plan::Action;
+use crate::modes::operation::Action;
 use crate::modes::operation::Operation;
 use crate::modes::swarm::operation::{ServiceRequest, SwarmOperation};
 use crate::modes::swarm::plan::{Planner, service_spec};
@@ -15,7 +15,7 @@ impl Planner<'_> {
             let (Some(digest), name) = (self.seen.contents.get(path).cloned(), self.file_name(file)) else { continue };
             let (kind, owner) = (file.kind, self.name());
             let step = SwarmOperation::File { kind, name: name.clone(), path: path.clone(), digest, owner };
-            let is_planned = self.plan.actions.iter().any(|action| action.step == Operation::Swarm(step.clone()));
+            let is_planned = self.plan.actions.iter().any(|action| action.operation == Operation::Swarm(step.clone()));
             if !is_planned && !self.seen.files.contains(&(kind, name)) {
                 self.push(step);
             }
@@ -44,7 +44,7 @@ impl Planner<'_> {
         for (kind, name) in &self.seen.made {
             if !needed(&request.spec, *kind, name) && !live.is_some_and(|live| needed(live, *kind, name)) {
                 let forget = SwarmOperation::Forget { kind: *kind, name: name.clone() };
-                self.plan.actions.push(Action::best_effort(Operation::Swarm(forget)));
+                self.plan.actions.push(Action::best_effort(forget));
             }
         }
     }

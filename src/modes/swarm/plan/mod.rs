@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::config::swarm::{FileSource, MountedFile, Order, Swarm};
 use crate::config::{Deployment, ImageSource};
 use crate::deploy::origin::Origin;
-use crate::deploy::plan::{Action, Plan};
-use crate::deploy::state::{FORMAT, Observed, Release};
+use crate::deploy::plan::Old;
+use crate::deploy::state::{FORMAT, Observed};
 use crate::engine::facts::short_id;
 use crate::engine::request::Target;
 use crate::error::{Failure, Kind};
@@ -21,7 +21,10 @@ use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::container::create;
 use crate::modes::facts::Facts;
+use crate::modes::images::Imports;
 use crate::modes::operation::Operation;
+use crate::modes::operation::{Action, Plan};
+use crate::modes::release::{Part, Release};
 use crate::modes::swarm::facts::{Role, SwarmFacts};
 use crate::modes::swarm::operation::{Ask, ServiceRequest, SwarmOperation};
 use crate::modes::swarm::plan::service_spec::TaskActions;
@@ -30,7 +33,7 @@ use crate::values::known::Known;
 use crate::values::labels::{
     LABEL_ASKS, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REGISTRY, LABEL_REVISION, LABEL_SPEC,
 };
-use crate::values::types::LifecycleEvent;
+use crate::values::types::{LifecycleEvent, Name};
 
 /// What one event in a swarm is planned from.
 pub(crate) struct Planner<'a> {
@@ -55,7 +58,9 @@ pub fn plan(
 ) -> Result<Plan, Failure> {
     let seen = facts.swarm.clone().unwrap_or_else(|| SwarmFacts::empty(Role::Manager));
     let mut plan = Plan::new(event.to_string(), &deployment.name);
-    plan.subject = "old service";
+    plan.subject = "old service".into();
+    plan.old = old(&deployment.name, facts, &seen);
+    plan.recovery = Some(Vec::new());
     let planner = Planner { deployment, swarm, origin, facts, seen, plan };
     match event {
         LifecycleEvent::BeforeInstall => planner.before_install(),
@@ -77,7 +82,7 @@ impl Planner<'_> {
     }
 
     fn push(&mut self, step: SwarmOperation) {
-        self.plan.actions.push(Action::required(Operation::Swarm(step)));
+        self.plan.actions.push(Action::required(step));
     }
 
     fn name(&self) -> String {
@@ -167,10 +172,10 @@ impl Planner<'_> {
             self.push(SwarmOperation::Init);
         }
         let of_tasks = self.task_images()?;
-        self.import_images(&image, &of_tasks)?;
+        let imports = self.import_images(&image, &of_tasks)?;
         match self.seen.role {
             Role::Worker => self.tasks_of_this_node(&image),
-            Role::Manager | Role::Outside | Role::Unusable(_) => self.manage(&image)?,
+            Role::Manager | Role::Outside | Role::Unusable(_) => self.manage(&image, &imports)?,
         }
         modes::images::prune(&mut self.plan, self.deployment, self.facts, &pins(&image, &of_tasks));
         Ok(self.plan)
@@ -191,18 +196,18 @@ impl Planner<'_> {
         });
         let is_recorded = self.facts.releases.first().is_some_and(|last| last.deployment == self.origin.deployment);
         if !is_recorded {
-            let release = self.release(image, "", Vec::new());
+            let release = self.release(image, "", Part::default());
             self.push(SwarmOperation::SaveRelease { service: self.name(), release: Box::new(release) });
         }
     }
 
-    fn manage(&mut self, image: &ImageFacts) -> Result<(), Failure> {
+    fn manage(&mut self, image: &ImageFacts, imports: &Imports) -> Result<(), Failure> {
         let request = self.request(image);
         let same = drift::is_same(&request, &self.seen);
-        self.plan.old = self.seen.service.as_ref().map(|old| Target { name: self.name(), id: Some(old.id.clone()) });
-        self.plan.old_ran = self.plan.old.is_some();
         let mut tasks = self.tasks(image, &request, same)?;
         if !same {
+            // What this node has lost of an image meanwhile, a task could only fail for.
+            self.plan.actions.extend(imports.if_lost_before().into_iter().map(Action::required));
             self.change(image, &request, std::mem::take(&mut tasks.before));
         }
         self.push(SwarmOperation::RolloutCheck(self.wait_for_rollout(&request.digest)));
@@ -214,7 +219,9 @@ impl Planner<'_> {
         self.probe()?;
         self.plan.actions.append(&mut tasks.proven);
         if !same || !self.is_recorded(&request) {
-            let release = self.release(image, &request.digest, request.options());
+            let swarm = Some(Box::new(request.clone()));
+            let part = Part { options: request.options(), swarm, ..Part::default() };
+            let release = self.release(image, &request.digest, part);
             self.push(SwarmOperation::SaveRelease { service: self.name(), release: Box::new(release) });
         }
         self.plan.actions.append(&mut tasks.recorded);
@@ -246,7 +253,7 @@ impl Planner<'_> {
             Some(_) => (SwarmOperation::Update(Box::new(request.clone())), SwarmOperation::Rollback { service, spec }),
         };
         self.say_what_changes(request);
-        self.plan.actions.push(Action::undone_by(Operation::Swarm(step), vec![Operation::Swarm(undo)]));
+        self.plan.actions.push(Action::undone_by(step, vec![Operation::Swarm(undo)]));
     }
 
     /// An archive's image is in no registry: a node that lacks it could not run the task.
@@ -271,7 +278,7 @@ impl Planner<'_> {
         let patience = self.deployment.health.timeout;
         let undo = SwarmOperation::Remove { service: name.clone(), spec: digest.to_owned() };
         let ask = SwarmOperation::Ask(Box::new(Ask { name, image: image.pin.clone(), spec, patience }));
-        self.plan.actions.push(Action::undone_by(Operation::Swarm(ask), vec![Operation::Swarm(undo)]));
+        self.plan.actions.push(Action::undone_by(ask, vec![Operation::Swarm(undo)]));
     }
 
     fn say_what_changes(&mut self, request: &ServiceRequest) {
@@ -284,7 +291,7 @@ impl Planner<'_> {
         }
         let last = self.facts.releases.iter().find(|last| service.spec.label(LABEL_SPEC) == Some(&last.spec));
         for option in drift::dropped(request, &self.seen) {
-            let by_hand = last.is_none_or(|last| !last.options.contains(&option));
+            let by_hand = last.is_none_or(|last| !last.part.options.contains(&option));
             let why = if by_hand { "set by hand, is overwritten" } else { "goes" };
             self.plan.notes.push(format!("{}: {why}", option.join(" ")));
         }
@@ -327,7 +334,7 @@ impl Planner<'_> {
         ServiceRequest { name, image: image.pin.clone(), spec, environment, registry, digest, before, began }
     }
 
-    fn release(&self, image: &ImageFacts, digest: &str, options: Vec<Vec<String>>) -> Release {
+    fn release(&self, image: &ImageFacts, digest: &str, part: Part) -> Release {
         Release {
             format: FORMAT,
             deployment: self.origin.deployment.clone(),
@@ -335,10 +342,20 @@ impl Planner<'_> {
             source: self.origin.source.clone(),
             image: image.pin.clone(),
             more_images: Vec::new(),
-            compose: None,
             spec: digest.to_owned(),
-            options,
+            part,
             observed: Observed::default(),
+        }
+    }
+}
+
+/// What serves: a worker may not ask.
+pub fn old(name: &Name, facts: &Facts, seen: &SwarmFacts) -> Old {
+    match (facts.engine.yes(), &seen.role) {
+        (None, _) | (Some(_), Role::Worker | Role::Unusable(_)) => Old::NotObserved,
+        (Some(_), Role::Manager | Role::Outside) => {
+            let service = seen.service.as_ref();
+            Old::of(service.map(|old| Target { name: name.to_string(), id: Some(old.id.clone()) }), true)
         }
     }
 }

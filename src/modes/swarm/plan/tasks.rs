@@ -5,7 +5,8 @@ use crate::deploy::origin::MANUAL;
 use crate::error::Failure;
 use crate::images::facts::ImageFacts;
 use crate::modes;
-use crate::modes::operation::Operation;
+use crate::modes::images::Imports;
+use crate::modes::operation::{Operation, Undo};
 use crate::modes::swarm::facts::{Role, ServiceFacts};
 use crate::modes::swarm::operation::{ServiceRequest, SwarmOperation};
 use crate::modes::swarm::plan::Planner;
@@ -28,12 +29,13 @@ impl Planner<'_> {
         &mut self,
         image: &ImageFacts,
         of_tasks: &[(ImageNeed, ImageFacts)],
-    ) -> Result<(), Failure> {
+    ) -> Result<Imports, Failure> {
         let (plan, name) = (&mut self.plan, &self.deployment.name);
         modes::images::make_room(plan, self.deployment, self.facts, &pins(image, of_tasks))?;
-        modes::images::import(plan, name, &self.swarm.need(), self.facts, image);
-        of_tasks.iter().for_each(|(need, image)| modes::images::import(plan, name, need, self.facts, image));
-        Ok(())
+        let mut imports = Imports::default();
+        imports.add(plan, name, &self.swarm.need(), self.facts, image);
+        of_tasks.iter().for_each(|(need, image)| imports.add(plan, name, need, self.facts, image));
+        Ok(imports)
     }
 
     /// Whether another manager has made the service what is wanted for this very deployment, whose end is not known here.
@@ -78,7 +80,7 @@ impl Planner<'_> {
             let (service, spec) = (self.name(), request.digest.clone());
             let back = Operation::Swarm(SwarmOperation::Rollback { service, spec });
             tasks.proven.retain(|action| !action.best_effort);
-            tasks.proven.iter_mut().for_each(|action| action.undo.push(back.clone()));
+            tasks.proven.iter_mut().for_each(|action| action.undo.push(Undo::from(back.clone())));
             return Ok(TaskActions { proven: tasks.proven, ..TaskActions::default() });
         }
         if self.deployment.tasks.all().next().is_some() && self.seen.nodes.len() > 1 {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::config::Probe;
 use crate::config::swarm::FailureAction;
-use crate::deploy::plan::Plan;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
+use crate::modes::operation::Plan;
 use crate::modes::swarm::facts::Role;
 use crate::modes::swarm::operation::{RolloutCheck, SwarmOperation};
 use crate::modes::swarm::plan::Planner;

@@ -1,0 +1,32 @@
+//! What a saved release keeps of a Compose project.
+
+use serde::{Deserialize, Serialize};
+
+use crate::modes::compose::operation::ProjectHealth;
+use crate::modes::compose::project::Project;
+
+/// What brings a saved Compose project back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComposeRelease {
+    /// The project; its files are in its copy.
+    pub project: Project,
+    /// How it is checked when it comes back; `proof` in format 1.
+    #[serde(alias = "proof")]
+    pub health_check: SavedHealth,
+}
+
+/// How a saved project is checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedHealth {
+    /// The services, each with its number of containers.
+    pub services: Vec<(String, usize)>,
+    /// How long it may take, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+impl From<&ProjectHealth> for SavedHealth {
+    fn from(health_check: &ProjectHealth) -> Self {
+        let timeout_ms = u64::try_from(health_check.timeout.as_millis()).unwrap_or(u64::MAX);
+        Self { services: health_check.services.clone(), timeout_ms }
+    }
+}

@@ -1,0 +1,226 @@
+//! What can be done with one container: each operation, its one rendering, and its effect.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::deploy::state::Observed;
+use crate::engine::logs;
+use crate::engine::request::{ContainerSpec, Target};
+use crate::error::Failure;
+use crate::health;
+use crate::health::check::HealthCheck;
+use crate::modes::host::Host;
+use crate::modes::release::Release;
+use crate::ports;
+use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
+use crate::values::operation::{Moment, Outcome, Role};
+
+/// One operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum ContainerOperation {
+    /// Create a container, without starting it.
+    Create(Box<ContainerSpec>),
+    /// Ask it to stop; kill it when the grace period is over.
+    Stop {
+        /// The container.
+        container: Target,
+        /// How long it may take.
+        grace: Duration,
+    },
+    /// End it at once. Nothing to do when it does not run.
+    Kill {
+        /// The container.
+        container: Target,
+    },
+    /// Give it another name. Nothing to do when it has it already.
+    Rename {
+        /// The container, by its present name.
+        container: Target,
+        /// The new name.
+        to: String,
+    },
+    /// Start it. Nothing to do when it runs.
+    Start {
+        /// The container.
+        container: Target,
+    },
+    /// Wait until it is healthy.
+    CheckHealth {
+        /// The container.
+        container: Target,
+        /// How.
+        health_check: HealthCheck,
+    },
+    /// Save the release: from here on the new container is the one that stays.
+    SaveRelease {
+        /// The container that is healthy.
+        container: Target,
+        /// The release; what was observed is filled in when it is written.
+        release: Box<Release>,
+    },
+    /// Remove it, running or not. Nothing to do when it is gone.
+    Remove {
+        /// The container.
+        container: Target,
+        /// Its anonymous volumes go too.
+        volumes: bool,
+    },
+}
+
+impl ContainerOperation {
+    /// One short line for the console: a created container without its options.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Create(spec) => format!("docker create --name {} … {}", spec.name, spec.image.describe()),
+            Self::Stop { .. }
+            | Self::Kill { .. }
+            | Self::Rename { .. }
+            | Self::Start { .. }
+            | Self::CheckHealth { .. }
+            | Self::SaveRelease { .. }
+            | Self::Remove { .. } => self.to_string(),
+        }
+    }
+
+    /// What it means to the execution.
+    pub const fn role(&self) -> Role {
+        match self {
+            Self::Create(_) | Self::Kill { .. } | Self::Rename { .. } | Self::Start { .. } | Self::Remove { .. } => {
+                Role::Prepares
+            }
+            Self::Stop { .. } => Role::Interrupts,
+            Self::CheckHealth { .. } => Role::ChecksHealth,
+            Self::SaveRelease { .. } => Role::Saves,
+        }
+    }
+
+    /// Whether it may take long.
+    pub const fn is_long(&self) -> bool {
+        match self {
+            Self::Stop { .. } | Self::CheckHealth { .. } => true,
+            Self::Create(_)
+            | Self::Kill { .. }
+            | Self::Rename { .. }
+            | Self::Start { .. }
+            | Self::SaveRelease { .. }
+            | Self::Remove { .. } => false,
+        }
+    }
+
+    /// Whether, in an undo, what served before depends on it.
+    pub const fn restores(&self) -> bool {
+        match self {
+            Self::Rename { .. } | Self::Start { .. } | Self::CheckHealth { .. } | Self::Create(_) => true,
+            Self::Stop { .. } | Self::Kill { .. } | Self::SaveRelease { .. } | Self::Remove { .. } => false,
+        }
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// [`Kind::Container`](crate::error::Kind::Container) with the engine's words, [`Kind::Image`](crate::error::Kind::Image)
+    /// where the image is lost, [`Kind::Health`](crate::error::Kind::Health),
+    /// [`Kind::State`](crate::error::Kind::State) where the release cannot be written.
+    pub(crate) async fn perform(&self, host: &mut Host, down: Option<Duration>) -> Result<Outcome, Failure> {
+        match self {
+            Self::Create(spec) => host.containers.created = Some(create(host, spec).await?),
+            Self::Stop { container, grace } => host.engine.stop(&host.containers.target(container), *grace).await?,
+            Self::Kill { container } => host.engine.kill(&host.containers.target(container)).await?,
+            Self::Rename { container, to } => host.engine.rename(&host.containers.target(container), to).await?,
+            Self::Start { container } => host.engine.start(&host.containers.target(container)).await?,
+            Self::CheckHealth { container, health_check } => {
+                let id = host.containers.id(container);
+                health::check_health(&host.engine, &container.name, id, health_check).await?;
+            }
+            Self::SaveRelease { container, release } => save(host, container, release, down).await?,
+            Self::Remove { container, volumes } => {
+                host.engine.remove_with(&host.containers.target(container), *volumes).await?;
+            }
+        }
+        Ok(Outcome::changed())
+    }
+
+    /// The container's last log lines: where a check of one that was there before fails, and before one is removed.
+    pub(crate) async fn evidence(&self, host: &Host, moment: Moment) -> Vec<String> {
+        match (self, moment) {
+            (Self::CheckHealth { container: container @ Target { id: Some(_), .. }, .. }, Moment::Failed(_))
+            | (Self::Remove { container, .. }, Moment::BeforeUndo) => {
+                logs::log_tail(&host.engine, host.containers.id(container)).await
+            }
+            (Self::CheckHealth { .. } | Self::Remove { .. }, Moment::Failed(_) | Moment::BeforeUndo) => Vec::new(),
+            (
+                Self::Create(_)
+                | Self::Stop { .. }
+                | Self::Kill { .. }
+                | Self::Rename { .. }
+                | Self::Start { .. }
+                | Self::SaveRelease { .. },
+                Moment::Failed(_) | Moment::BeforeUndo,
+            ) => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for ContainerOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create(spec) => f.write_str(&crate::modes::container::run_line::create_line(spec)),
+            Self::Stop { container, grace } => write!(f, "docker stop --time {} {container}", grace.as_secs()),
+            Self::Kill { container } => write!(f, "docker kill {container}"),
+            Self::Rename { container, to } => write!(f, "docker rename {container} {to}"),
+            Self::Start { container } => write!(f, "docker start {container}"),
+            Self::CheckHealth { container, health_check } => write!(f, "check health of {container}: {health_check}"),
+            Self::SaveRelease { container, release } => write!(f, "save release {container}: {release}"),
+            Self::Remove { container, volumes: true } => write!(f, "docker rm --force --volumes {container}"),
+            Self::Remove { container, volumes: false } => write!(f, "docker rm --force {container}"),
+        }
+    }
+}
+
+/// Creates the container; where it gets an address of its own, alone with the other names that take one.
+async fn create(host: &Host, spec: &ContainerSpec) -> Result<String, Failure> {
+    let image = host.images.argument(&host.engine, &spec.image).await?;
+    let create = host.engine.create(spec, image);
+    match spec.options.body.labels.as_ref().and_then(|labels| labels.get(LABEL_ADDRESS)) {
+        Some(at) => ports::create_alone(&host.engine, host.state_dir(), at, &host.name, create).await,
+        None => create.await,
+    }
+}
+
+async fn save(host: &Host, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure> {
+    let seen = host.engine.inspect(host.containers.id(container)).await?.unwrap_or_default();
+    let labels = seen.config.and_then(|config| config.labels).unwrap_or_default();
+    let switched = labels.get(LABEL_PORTS).map(|ports| ports.split(' ').map(str::to_owned).collect());
+    let published = seen.network_settings.and_then(|settings| settings.ports).unwrap_or_default();
+    let observed = Observed {
+        at: jiff::Timestamp::now().to_string(),
+        container: seen.id.unwrap_or_default(),
+        image_id: seen.image.unwrap_or_default(),
+        ports: switched.unwrap_or_else(|| logs::published(&published)),
+        running: Vec::new(),
+        down_ms: down.and_then(|down| u64::try_from(down.as_millis()).ok()),
+    };
+    host.save(release, observed)
+}
+
+/// The containers of one plan.
+#[derive(Debug, Default)]
+pub(crate) struct Containers {
+    /// The ID of the one that the plan created.
+    pub(crate) created: Option<String>,
+}
+
+impl Containers {
+    /// The ID or the name by which the engine is to be asked for a container.
+    pub(crate) fn id<'a>(&'a self, container: &'a Target) -> &'a str {
+        container.id.as_deref().or(self.created.as_deref()).unwrap_or(&container.name)
+    }
+
+    /// The container with its ID, where that is known.
+    pub(crate) fn target(&self, container: &Target) -> Target {
+        Target { id: container.id.clone().or_else(|| self.created.clone()), ..container.clone() }
+    }
+}

@@ -1,0 +1,80 @@
+//! The host that operations are performed on: the engine, and what the operations of one plan must know of each other.
+
+use std::path::Path;
+
+use crate::config::hook_env::HookEnv;
+use crate::deploy::state::{LockedStore, Observed};
+use crate::engine::Engine;
+use crate::engine::creation::Creation;
+use crate::error::Failure;
+use crate::images::operation::Importer;
+use crate::modes::container::operation::Containers;
+use crate::modes::release::Release;
+use crate::tasks::command::Group;
+use crate::values::pin::ImagePin;
+use crate::values::types::Name;
+
+/// The host, for one plan of one name.
+pub(crate) struct Host {
+    /// The deployment's name.
+    pub(crate) name: Name,
+    /// The engine.
+    pub(crate) engine: Engine,
+    /// Imported images.
+    pub(crate) images: Importer,
+    /// Created containers.
+    pub(crate) containers: Containers,
+    /// Tasks under way.
+    pub(crate) tasks: Tasks,
+    /// The saved releases, locked.
+    pub(crate) store: LockedStore,
+    /// Releases to keep.
+    pub(crate) keep: usize,
+}
+
+/// The tasks of one plan.
+#[derive(Default)]
+pub(crate) struct Tasks {
+    /// The hook's variables, for their commands.
+    pub(crate) env: HookEnv,
+    /// The command of one that runs, or was left running when the plan had to stop.
+    pub(crate) under_way: Option<Group>,
+    /// Of a task's container, lock or job.
+    pub(crate) creation: Creation,
+    /// The ID of this node in its swarm, once it was asked for.
+    pub(crate) node: String,
+}
+
+impl Host {
+    /// A host on which nothing was done yet.
+    pub(crate) fn new(
+        engine: Engine,
+        images: Importer,
+        env: HookEnv,
+        store: LockedStore,
+        name: Name,
+        keep: usize,
+    ) -> Self {
+        let tasks = Tasks { env, ..Tasks::default() };
+        Self { name, engine, images, containers: Containers::default(), tasks, store, keep }
+    }
+
+    /// The folder of all names.
+    pub(crate) fn state_dir(&self) -> &Path {
+        self.store.store().folder().parent().unwrap_or(Path::new("/"))
+    }
+
+    /// What a container or a service is created from: the digest in the registry, or the engine's own ID. A local image by
+    /// a tag makes every task of a swarm ask the registry first.
+    ///
+    /// # Errors
+    /// [`Kind::Image`](crate::error::Kind::Image): it is not there.
+    pub(crate) async fn image(&self, pin: &ImagePin) -> Result<String, Failure> {
+        self.images.argument(&self.engine, pin).await
+    }
+
+    /// Saves a release with what was observed of it.
+    pub(crate) fn save(&self, release: &Release, observed: Observed) -> Result<(), Failure> {
+        self.store.save_release(&Release { observed, ..release.clone() }, self.keep)
+    }
+}

@@ -1,0 +1,51 @@
+//! What `resume` needs to know of one name: the engine, the state directory, where the ports lead, who stopped what.
+
+use std::time::Duration;
+
+use crate::deploy::state::Store;
+use crate::engine::api::Api;
+use crate::engine::{self, Engine, stopped};
+use crate::error::Failure;
+use crate::modes::facts::Facts;
+use crate::modes::swarm;
+use crate::ports::observe::Observer;
+use crate::values::known::Known;
+use crate::values::names::{new_name, old_name};
+use crate::values::types::Name;
+
+/// How long an engine may take to write its rules after a firewall was started.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What the engine and the state directory have of a name, and where the ports lead.
+///
+/// # Errors
+/// [`Kind::Engine`](crate::error::Kind::Engine).
+pub(crate) async fn facts(engine: &Engine, store: &Store, name: &Name) -> Result<Facts, Failure> {
+    let hello = engine.hello().await?;
+    let all = engine.list().await?;
+    let names = [name.to_string(), new_name(name), old_name(name)];
+    let mut ours = engine.ours(&all, name, &names).await?;
+    for container in ours.iter_mut().filter(|container| !container.is_running()) {
+        container.stopped_by_hand = stopped::by_hand(engine, &container.id).await;
+    }
+    let is_switched = ours.iter().any(|container| container.switched.is_some());
+    let observer = Observer {
+        engine: Some(engine),
+        api: Some(hello.api),
+        name: name.as_str(),
+        service: None,
+        all: &all,
+        ours: &ours,
+        subnet: None,
+        patience: PATIENCE,
+    };
+    let ports = if is_switched { Some(observer.facts().await?) } else { None };
+    let task_containers = engine::task_containers(&all, name);
+    Ok(Facts { containers: ours, task_containers, engine: Known::Yes(hello), ports, ..Facts::unseen(store) })
+}
+
+/// The registry whose token this name's service needs. It ends with its time, ECR's after 12 hours: a node that needs the
+/// image then could not pull it.
+pub(crate) async fn registry(engine: &Engine, name: &Name) -> Option<String> {
+    swarm::perform::registry_of(&Api::of(engine), name).await
+}

@@ -1,0 +1,111 @@
+//! `resume`: what a reboot, a crash or a killed event left, brought in order. Values in, a plan out.
+
+use crate::deploy::state::Left;
+use crate::engine::facts::ContainerFacts;
+use crate::modes::compose::release::ComposeRelease;
+use crate::modes::container::operation::ContainerOperation;
+use crate::modes::container::recover;
+use crate::modes::facts::Facts;
+use crate::modes::operation::{Action, Operation, Plan};
+use crate::modes::swarm::operation::SwarmOperation;
+use crate::modes::{compose, container};
+use crate::values::types::Name;
+
+/// Which part of it is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Only {
+    /// All of it.
+    Everything,
+    /// The tokens of registries in a swarm.
+    Tokens,
+    /// The rules of switched ports.
+    Ports,
+}
+
+/// What `resume` does for one name. `registry`: whose token the swarm's service of that name needs.
+pub fn plan(name: &Name, facts: &Facts, registry: Option<&str>, only: Only) -> Plan {
+    let mut plan = Plan::new("resume", name);
+    match only {
+        Only::Everything => everything(&mut plan, name, facts),
+        Only::Ports => {
+            let recovery = recover::ports(name, facts);
+            plan.notes.extend(recovery.note);
+            plan.actions = recovery.actions;
+        }
+        Only::Tokens => {}
+    }
+    if let Some(registry) = registry.filter(|_| only != Only::Ports) {
+        let refresh = SwarmOperation::Refresh { service: name.to_string(), registry: registry.to_owned() };
+        // At boot what runs is more than a token.
+        let action = if only == Only::Tokens { Action::required } else { Action::best_effort };
+        plan.actions.push(action(Operation::Swarm(refresh)));
+    }
+    plan
+}
+
+fn everything(plan: &mut Plan, name: &Name, facts: &Facts) {
+    match (is_compose(facts), facts.releases.first().and_then(|release| release.part.compose.as_ref())) {
+        (false, _) => container(plan, name, facts),
+        (true, saved) => {
+            plan.subject = compose::plan::SUBJECT.into();
+            plan.old = compose::plan::old(name, facts);
+            let is_recovered = compose::plan::recover(plan, facts, false);
+            // After ApplicationStop, or `docker compose down`, none is left to be brought back.
+            if let Some(saved) = saved.filter(|_| !is_recovered && !facts.containers.is_empty()) {
+                project(plan, saved, facts);
+            }
+        }
+    }
+}
+
+fn is_compose(facts: &Facts) -> bool {
+    let is_begun = match &facts.left {
+        None => false,
+        Some(Left::Format1(journal)) => journal.compose.is_some(),
+        Some(Left::Plan(left)) => left.operations().iter().any(|operation| matches!(operation, Operation::Compose(_))),
+    };
+    is_begun || facts.releases.first().is_some_and(|release| release.part.compose.is_some())
+}
+
+fn container(plan: &mut Plan, name: &Name, facts: &Facts) {
+    let recovery = recover::recover(name, facts);
+    plan.notes.extend(recovery.note);
+    plan.recover(recovery.actions);
+    plan.old = container::plan::old(recovery.serving.as_ref(), facts);
+    let saved = facts.releases.first().map(|release| release.observed.container.as_str());
+    if let Some(serving) = recovery.serving.filter(|found| Some(found.id.as_str()) == saved)
+        && is_down(plan, Some(&serving))
+    {
+        plan.actions.push(Action::required(ContainerOperation::Start { container: recover::target(&serving) }));
+    }
+}
+
+/// Whether a container ought to run, and does not; what somebody stopped by hand stays so, which is said.
+fn is_down(plan: &mut Plan, found: Option<&ContainerFacts>) -> bool {
+    let Some(container) = found else { return true };
+    if container.stopped_by_hand {
+        let name = &container.name;
+        plan.notes.push(format!("{name} was stopped by hand and stays so: docker start {name}"));
+    }
+    !container.is_running() && !container.stopped_by_hand
+}
+
+/// Brings a project back where any of its containers is down that ran when the release was saved.
+fn project(plan: &mut Plan, saved: &ComposeRelease, facts: &Facts) {
+    let running = facts.releases.first().map(|release| release.observed.running.as_slice()).unwrap_or_default();
+    let (mut down, mut stopped) = (Vec::new(), Vec::new());
+    for name in running {
+        let found = facts.containers.iter().find(|container| container.name == *name);
+        let service = found.and_then(|container| container.service.as_deref());
+        if is_down(plan, found) {
+            down.push(service);
+        } else if found.is_some_and(|container| !container.is_running()) {
+            stopped.push(service);
+        }
+    }
+    // Of one service a container may have been stopped by hand, and another one be down by itself.
+    let left: Vec<&str> = stopped.into_iter().filter(|service| !down.contains(service)).flatten().collect();
+    if !down.is_empty() {
+        plan.actions.extend(compose::plan::back_but(saved, &left).into_iter().map(Action::required));
+    }
+}

@@ -1,0 +1,66 @@
+//! What an operation means to the execution of a plan, and what it did.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Kind;
+
+/// What an action means to the execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// It changes what the host holds, not what serves.
+    Prepares,
+    /// It touches what serves: from here on the service may be down.
+    Interrupts,
+    /// It checks what was started: a good answer ends the time that the service was down.
+    ChecksHealth,
+    /// It saves the release: from here on nothing is undone, and nothing fails the deployment.
+    Saves,
+    /// It changes nothing that runs: a tag, a wait, a note.
+    Passive,
+}
+
+impl Role {
+    /// Whether anything that runs, or that the engine holds, is another afterwards.
+    pub const fn changes(self) -> bool {
+        match self {
+            Self::Prepares | Self::Interrupts => true,
+            Self::ChecksHealth | Self::Saves | Self::Passive => false,
+        }
+    }
+}
+
+/// What an operation did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What a person should know of it.
+    pub messages: Vec<String>,
+    /// Whether anything is another than before.
+    pub changed: bool,
+}
+
+/// When evidence is collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// The operation has failed, or was dropped.
+    Failed(Kind),
+    /// The operation is about to undo something, and its object may be gone afterwards.
+    BeforeUndo,
+}
+
+impl Outcome {
+    /// It is done.
+    pub const fn changed() -> Self {
+        Self { messages: Vec::new(), changed: true }
+    }
+
+    /// It is done, and a person should know this of it.
+    pub const fn with(messages: Vec<String>) -> Self {
+        Self { messages, changed: true }
+    }
+
+    /// There was nothing to do.
+    pub const fn unchanged() -> Self {
+        Self { messages: Vec::new(), changed: false }
+    }
+}

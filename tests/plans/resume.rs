@@ -1,0 +1,139 @@
+//! `resume` after an event that was killed at each of its actions, in all modes: what it prints, and that what it prints is
+//! what a host receives.
+
+use balehook::deploy::journal::{Interrupted, Journal};
+use balehook::deploy::plan::Operation as _;
+use balehook::deploy::state::Left;
+use balehook::engine::facts::ContainerFacts;
+use balehook::modes::container::operation::ContainerOperation;
+use balehook::modes::facts::Facts;
+use balehook::modes::operation::{Operation, Plan};
+use balehook::modes::resume::{self, Only};
+use balehook::values::operation::Role;
+use balehook::values::types::LifecycleEvent::ApplicationStart;
+
+use crate::drift::{Scribe, run, says};
+use crate::{compose, golden, scenes, swarm};
+
+/// The host after the first `begun` actions were done, and then the event was killed.
+fn killed(facts: &Facts, plan: &Plan, begun: usize) -> Facts {
+    let journal = Journal::of(plan, "d-NEW", 3);
+    let mut killed = Facts { ..facts.clone() };
+    let mut is_saved = false;
+    for action in &plan.actions[..begun] {
+        if let Operation::Container(operation) = &action.operation {
+            apply(operation, &mut killed);
+        }
+        is_saved |= action.role == Role::Saves;
+    }
+    killed.left = journal.map(|journal| Left::Plan(Interrupted { journal, begun, is_saved }));
+    killed
+}
+
+/// What an operation makes of the host's containers.
+fn apply(operation: &ContainerOperation, facts: &mut Facts) {
+    let find = |facts: &mut Facts, name: &str| facts.containers.iter().position(|found| found.name == name);
+    match operation {
+        ContainerOperation::Create(spec) => {
+            facts.containers.push(ContainerFacts { name: spec.name.clone(), ..scenes::container("", "c3", "created") });
+        }
+        ContainerOperation::Stop { container, .. } | ContainerOperation::Kill { container } => {
+            let at = find(facts, &container.name).unwrap();
+            facts.containers[at].state = "exited".into();
+        }
+        ContainerOperation::Start { container } => {
+            let at = find(facts, &container.name).unwrap();
+            facts.containers[at].state = "running".into();
+        }
+        ContainerOperation::Rename { container, to } => {
+            let at = find(facts, &container.name).unwrap();
+            facts.containers[at].name.clone_from(to);
+        }
+        ContainerOperation::Remove { container, .. } => {
+            facts.containers.retain(|found| found.name != container.name);
+        }
+        ContainerOperation::SaveRelease { release, .. } => {
+            let observed = scenes::release("1.4.2", "d-NEW", "c3").observed;
+            facts.releases.insert(0, balehook::modes::release::Release { observed, ..(**release).clone() });
+        }
+        ContainerOperation::CheckHealth { .. } => {}
+    }
+}
+
+/// `resume` after a kill at each action of ApplicationStart.
+fn at_each_action(facts: &Facts, plan: &Plan) -> Vec<(String, Plan)> {
+    let each = (0..=plan.actions.len()).map(|begun| {
+        let at = match begun.checked_sub(1) {
+            None => "before the first action".to_owned(),
+            Some(last) => format!("after {}", plan.actions[last].operation.title()),
+        };
+        (at, resume::plan(&"web".parse().unwrap(), &killed(facts, plan, begun), None, Only::Everything))
+    });
+    each.collect()
+}
+
+fn all() -> Vec<(&'static str, Vec<(String, Plan)>)> {
+    let start = |facts: &Facts| scenes::planned(ApplicationStart, facts);
+    let start_first = |facts: &Facts| scenes::planned_with(ApplicationStart, facts, scenes::start_first);
+    vec![
+        ("resume-container", at_each_action(&scenes::serving(), &start(&scenes::serving()))),
+        ("resume-container-first", at_each_action(&scenes::empty(), &start(&scenes::empty()))),
+        ("resume-start-first", at_each_action(&scenes::handing(), &start_first(&scenes::handing()))),
+        ("resume-compose", at_each_action(&compose::serving(), &start(&compose::serving()))),
+        ("resume-compose-first", at_each_action(&compose::empty(), &start(&compose::empty()))),
+        ("resume-swarm", at_each_action(&swarm::serving(swarm::older), &start(&swarm::serving(swarm::older)))),
+    ]
+}
+
+#[test]
+fn resume_after_a_kill_at_each_action_reads_as_its_golden_file() {
+    let wrong: Vec<String> = all()
+        .into_iter()
+        .filter_map(|(name, plans)| {
+            let each = plans.iter().map(|(at, plan)| format!("== {at}\n{}", balehook::ui::text::plan(plan)));
+            golden::differs(name, &each.collect::<String>())
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_host_receives_exactly_what_every_resume_prints() {
+    for (name, plans) in all() {
+        for (at, plan) in plans {
+            let mut host = Scribe::default();
+            run(&plan, &mut host).1.unwrap();
+            let printed: Vec<String> = plan.all().map(|action| action.operation.to_string()).collect();
+            assert_eq!(printed.len(), host.received.len(), "{name} {at}");
+            for (printed, received) in printed.iter().zip(&host.received) {
+                assert!(says(printed, received), "{name} {at}:\nprinted:  {printed}\nreceived: {received}");
+            }
+        }
+    }
+}
+
+#[test]
+fn after_a_kill_at_any_action_exactly_one_container_runs_under_the_name_when_resume_is_done() {
+    for (facts, plan) in [
+        (scenes::serving(), scenes::planned(ApplicationStart, &scenes::serving())),
+        (scenes::handing(), scenes::planned_with(ApplicationStart, &scenes::handing(), scenes::start_first)),
+    ] {
+        for begun in 0..=plan.actions.len() {
+            let mut host = killed(&facts, &plan, begun);
+            let is_saved = host.releases.len() > facts.releases.len();
+            let resume = resume::plan(&"web".parse().unwrap(), &host, None, Only::Everything);
+            for action in resume.all() {
+                if let Operation::Container(operation) = &action.operation {
+                    apply(operation, &mut host);
+                }
+            }
+            let serving = if is_saved { "c3" } else { "a1" }.repeat(32);
+            let left: Vec<(&str, &str, &str)> = host
+                .containers
+                .iter()
+                .map(|found| (found.name.as_str(), found.id.as_str(), found.state.as_str()))
+                .collect();
+            assert_eq!(left, [("web", serving.as_str(), "running")], "begun {begun}: {resume:?}");
+        }
+    }
+}
