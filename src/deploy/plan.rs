@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::request::Target;
 use crate::error::Kind;
 use crate::values::operation::Role;
+use crate::values::options::ChangedOption;
 use crate::values::types::Name;
 
 /// What a mode can do to a host, as far as plans and their execution need to know it. `Display` is its one rendering;
@@ -47,8 +48,8 @@ pub struct Plan<O> {
     pub old: Old,
     /// What reports call it.
     pub subject: String,
-    /// Options of the new container that differ from the saved release's.
-    pub changed_options: Vec<Vec<String>>,
+    /// Options that differ from those of what serves now.
+    pub changed_options: Vec<ChangedOption>,
 }
 
 /// What serves when a plan begins.

@@ -10,6 +10,7 @@ pub(crate) mod host;
 pub mod images;
 pub mod observe;
 pub mod operation;
+pub mod options;
 pub mod release;
 pub mod resume;
 pub mod swarm;

@@ -11,10 +11,12 @@ use crate::images::operation::ImageOperation;
 use crate::modes::compose::operation::ComposeOperation;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::host::Host;
+use crate::modes::options::of_container;
 use crate::modes::swarm::operation::SwarmOperation;
 use crate::ports::operation::PortsOperation;
 use crate::tasks::operation::TaskOperation;
 use crate::values::operation::{Moment, Outcome, Role};
+use crate::values::options::SetOption;
 
 /// A plan of any mode.
 pub type Plan = plan::Plan<Operation>;
@@ -41,14 +43,41 @@ pub enum Operation {
     Task(TaskOperation),
 }
 
+impl Operation {
+    /// The options of what it creates or updates; its line has none of them.
+    pub fn options(&self) -> Vec<SetOption> {
+        match self {
+            Self::Container(operation) => operation.options(),
+            Self::Swarm(operation) => operation.options(),
+            Self::Task(TaskOperation::Container { spec, .. }) => of_container(spec),
+            Self::Task(TaskOperation::Swarm(task)) => task.options(),
+            Self::Image(_) | Self::Ports(_) | Self::Compose(_) | Self::Task(_) => Vec::new(),
+        }
+    }
+
+    /// Whether the plan's changed options are among its own: those of a task and of a question to the nodes are not.
+    pub const fn has_changed_options(&self) -> bool {
+        match self {
+            Self::Container(ContainerOperation::Create(_))
+            | Self::Swarm(SwarmOperation::Create(_) | SwarmOperation::Update(_)) => true,
+            Self::Image(_)
+            | Self::Container(_)
+            | Self::Ports(_)
+            | Self::Compose(_)
+            | Self::Swarm(_)
+            | Self::Task(_) => false,
+        }
+    }
+}
+
 impl plan::Operation for Operation {
     fn title(&self) -> String {
         match self {
             Self::Image(operation) => operation.title(),
-            Self::Container(operation) => operation.title(),
+            Self::Container(operation) => operation.to_string(),
             Self::Ports(operation) => operation.to_string(),
             Self::Compose(operation) => operation.title(),
-            Self::Swarm(operation) => operation.title(),
+            Self::Swarm(operation) => operation.to_string(),
             Self::Task(operation) => operation.title(),
         }
     }

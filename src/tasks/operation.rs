@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::request::ContainerSpec;
 use crate::modes::compose::task::ComposeTask;
-use crate::modes::container::run_line::{quoted, run_line};
 use crate::modes::swarm::facts::LeftoverKind;
 use crate::modes::swarm::task::{SwarmTask, TaskLock};
+use crate::values::text::{command_line, quoted};
 use crate::values::types::EnvVar;
 
 /// One step of a task.
@@ -73,20 +73,17 @@ pub struct HostCommand {
 }
 
 impl TaskOperation {
-    /// One short line for the console: a container without its options.
+    /// One short line for the console.
     pub fn title(&self) -> String {
         match self {
-            Self::Container { name, spec, .. } => {
-                let command = spec.options.body.cmd.iter().flatten().map(|word| format!(" {}", quoted(word)));
-                format!("task {name}: docker run … {}{}", spec.image.describe(), command.collect::<String>())
-            }
             Self::Command { name, command, .. } => format!("task {name}: {command}"),
             Self::Compose(task) => {
-                let words: Vec<String> = task.command.iter().map(|word| quoted(word)).collect();
-                format!("task {}: docker compose … run … {}", task.name, words.join(" "))
+                format!("task {}: docker compose … run … {}", task.name, command_line(&task.command))
             }
             Self::Swarm(task) => task.title(),
-            Self::Abandon(_) | Self::Clear { .. } | Self::Remove { .. } | Self::End { .. } => self.to_string(),
+            Self::Container { .. } | Self::Abandon(_) | Self::Clear { .. } | Self::Remove { .. } | Self::End { .. } => {
+                self.to_string()
+            }
         }
     }
 }
@@ -94,11 +91,13 @@ impl TaskOperation {
 impl fmt::Display for TaskOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Container { spec, timeout, .. } => write!(f, "timeout {} {}", timeout.as_secs(), run_line(spec)),
+            Self::Container { name, spec, timeout } => {
+                let (container, image, seconds) = (&spec.name, spec.image.describe(), timeout.as_secs());
+                write!(f, "task {name}: run container {container} from {image}, within {seconds}s")
+            }
             Self::Command { command, timeout, .. } => write!(f, "timeout {} {command}", timeout.as_secs()),
             Self::Compose(task) => {
-                let words: Vec<String> = task.argv().iter().map(|word| quoted(word)).collect();
-                write!(f, "timeout {} {}", task.timeout.as_secs(), words.join(" "))
+                write!(f, "timeout {} {}", task.timeout.as_secs(), command_line(&task.argv()))
             }
             Self::Swarm(task) => write!(f, "{task}"),
             Self::Abandon(task_lock) => write!(f, "end task {} where this node runs it", task_lock.task),

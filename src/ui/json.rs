@@ -4,15 +4,14 @@ use serde_json::{Value, json};
 
 use crate::deploy::plan::Operation as _;
 use crate::error::Failure;
-use crate::modes::container::operation::ContainerOperation;
-use crate::modes::operation::Operation;
 use crate::modes::operation::Plan;
 
 /// The version of the plan's JSON form.
 pub const FORMAT: u32 = 1;
 
-/// A plan: `{format, event, name, changes, assumptions, notes, interruption, steps: [{run, changes, best_effort, undo,
-/// options, changed_options}]}`. `run` is the very text that the plan prints.
+/// A plan: `{format, event, name, changes, assumptions, notes, interruption, changed_options: [{name, old, new}], steps:
+/// [{run, changes, role, best_effort, undo, options: [{name, value}], details}]}`. `run` is the very text that the plan
+/// prints.
 pub fn plan(plan: &Plan) -> Value {
     let steps: Vec<Value> = plan
         .all()
@@ -24,9 +23,9 @@ pub fn plan(plan: &Plan) -> Value {
                 "best_effort": action.best_effort,
                 "undo": action.undo.iter().map(|undo| undo.operation.to_string()).collect::<Vec<_>>(),
             });
-            if let Operation::Container(ContainerOperation::Create(spec)) = &action.operation {
-                step["options"] = json!(spec.run_options());
-                step["changed_options"] = json!(plan.changed_options);
+            let options = action.operation.options();
+            if !options.is_empty() {
+                step["options"] = json!(options);
             }
             let details = action.operation.details();
             if !details.is_empty() {
@@ -43,6 +42,7 @@ pub fn plan(plan: &Plan) -> Value {
         "assumptions": plan.assumptions,
         "notes": plan.notes,
         "interruption": plan.interruption,
+        "changed_options": plan.changed_options,
         "steps": steps,
     })
 }

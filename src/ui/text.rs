@@ -12,12 +12,10 @@ use crate::deploy::plan::Operation as _;
 use crate::engine::facts::short_id;
 use crate::engine::request::Target;
 use crate::error::Failure;
-use crate::modes::container::operation::ContainerOperation;
-use crate::modes::operation::Operation;
 use crate::modes::operation::Plan;
 use crate::modes::release::Release;
-use crate::modes::swarm::operation::SwarmOperation;
 use crate::values::operation::Role;
+use crate::values::options::table;
 use crate::values::text::{printable, shorten};
 use crate::values::types::LifecycleEvent;
 
@@ -70,23 +68,14 @@ pub fn plan(plan: &Plan) -> String {
     for note in &plan.notes {
         let _ = writeln!(out, "  note: {note}");
     }
-    let width = plan.all().count().to_string().len();
+    let (width, recovered) = (plan.all().count().to_string().len(), plan.recovery.iter().flatten().count());
     for (index, action) in plan.all().enumerate() {
         let mark = if action.role.changes() { '+' } else { ' ' };
         let _ = writeln!(out, "{mark} {:>width$}. {}", index + 1, action.operation);
-        match &action.operation {
-            Operation::Container(ContainerOperation::Create(spec)) => {
-                create_details(&mut out, plan, &spec.run_options());
-            }
-            Operation::Swarm(SwarmOperation::Create(request) | SwarmOperation::Update(request)) => {
-                create_details(&mut out, plan, &request.options());
-            }
-            Operation::Image(_)
-            | Operation::Container(_)
-            | Operation::Ports(_)
-            | Operation::Compose(_)
-            | Operation::Swarm(_)
-            | Operation::Task(_) => {}
+        let is_new = index >= recovered && action.operation.has_changed_options();
+        let changes = if is_new { plan.changed_options.as_slice() } else { &[] };
+        for line in table(&action.operation.options(), changes) {
+            let _ = writeln!(out, "       {line}");
         }
         for line in action.operation.details() {
             let _ = writeln!(out, "       {line}");
@@ -104,15 +93,6 @@ pub fn plan(plan: &Plan) -> String {
         let _ = writeln!(out, "  interruption: {}", plan.interruption);
     }
     out
-}
-
-fn create_details(out: &mut String, plan: &Plan, options: &[Vec<String>]) {
-    for option in options {
-        let changed = if plan.changed_options.contains(option) { "  <- changed" } else { "" };
-        if !changed.is_empty() {
-            let _ = writeln!(out, "       {}{changed}", option.join(" "));
-        }
-    }
 }
 
 /// The last line of an event that succeeded.

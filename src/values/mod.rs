@@ -7,6 +7,7 @@ pub mod known;
 pub mod labels;
 pub mod names;
 pub mod operation;
+pub mod options;
 pub mod pin;
 pub mod reference;
 pub mod text;

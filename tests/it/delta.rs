@@ -32,7 +32,7 @@ fn only_the_changed_layer_of_the_second_release_travels_and_the_plan_says_so() {
     bundle.hook("ApplicationStart").exits(0).says("3 of 3 layers missing");
 
     let id = release(&name, "two").write(&bundle.path().join("image.tar"));
-    bundle.deployment("d-TEST00002").run(&["plan"]).exits(0).says(": 1 of 3 layers missing, 2.0 MB of 7.0 MB");
+    bundle.deployment("d-TEST00002").run(&["plan"]).exits(0).prints(": 1 of 3 layers missing, 2.0 MB of 7.0 MB");
     bundle.hook("ApplicationStart").exits(0);
 
     assert_eq!(world().get(port, "/").as_deref(), Some("two"));

@@ -386,7 +386,7 @@ fn a_udp_client_that_never_stops_asking_reaches_the_new_container_once_the_old_o
 fn sigterm_at_every_step_leaves_exactly_one_release_behind_the_port() {
     let _shared = shared();
     for step in
-        ["] load ", "docker create", "docker start", "check health", "docker rename", "] switch ", "save release"]
+        ["] load ", "create container", "docker start", "check health", "docker rename", "] switch ", "save release"]
     {
         let mut web = Handed::new("term", "");
         web.release("old");
@@ -411,7 +411,7 @@ fn sigterm_at_every_step_leaves_exactly_one_release_behind_the_port() {
 fn sigkill_at_every_step_leaves_exactly_one_release_behind_the_port_and_the_next_event_or_resume_tidies_up() {
     let _shared = shared();
     for (turn, step) in [
-        "docker create",
+        "create container",
         "docker start",
         "check health",
         "docker rename",
@@ -562,7 +562,7 @@ fn from_the_swap_to_the_handover_no_request_fails_and_back_again_only_in_the_swa
     assert!(outcome.stdout.contains("docker rename"), "{}", outcome.stdout);
 
     web.order("stop-first", "");
-    web.bundle.run(&["plan"]).exits(0).says("close the ports").says("is down from `docker stop`");
+    web.bundle.run(&["plan"]).exits(0).prints("close the ports").prints("is down from `docker stop`");
     web.release("back");
     assert_eq!(web.answer().as_deref(), Ok("back"));
     assert!(!tables().contains(&format!("--comment {} ", web.name)));

@@ -155,7 +155,7 @@ fn an_s3_server_that_is_gone_is_said_and_a_dry_run_assumes() {
     let (mut bundle, name, _) = bundle("unplugged", "{archive: \"s3://releases/web.tar\"}");
     bundle.env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9");
     refused(&bundle, &name).says("S3 cannot be reached for s3://releases/web.tar");
-    bundle.run(&["plan"]).exits(0).says("assumed: s3://releases/web.tar was not looked up");
+    bundle.run(&["plan"]).exits(0).prints("assumed: s3://releases/web.tar was not looked up");
 }
 
 #[test]

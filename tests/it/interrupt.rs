@@ -37,7 +37,7 @@ fn unproven(tag: &str) -> Image {
 #[test]
 fn sigterm_at_every_step_leaves_exactly_one_serving_container() {
     let steps =
-        ["] load ", "docker tag", "docker create", "docker stop", ".balehook-old", "docker start", "check health"];
+        ["] load ", "docker tag", "create container", "docker stop", ".balehook-old", "docker start", "check health"];
     for step in steps {
         let (bundle, name, port, id) = served("term", unproven);
         let mut running = bundle.start("ApplicationStart");
@@ -55,7 +55,7 @@ fn sigterm_at_every_step_leaves_exactly_one_serving_container() {
 
 #[test]
 fn a_killed_deployment_is_undone_by_the_next_event_whatever_step_it_was_at() {
-    for step in ["docker create", "docker stop", ".balehook-old", "docker start", "check health"] {
+    for step in ["create container", "docker stop", ".balehook-old", "docker start", "check health"] {
         let (bundle, name, port, _) = served("kill", unproven);
         let mut running = bundle.start("ApplicationStart");
         running.wait_until_said(step);

@@ -416,7 +416,7 @@ fn a_manager_runs_the_tasks_and_a_worker_says_that_it_runs_none() {
     }
     let outcomes = deploy(&bundles);
     assert_eq!(exit_codes(&outcomes), [Some(0); 3], "{outcomes:#?}");
-    let ran = |outcome: &crate::support::Outcome| outcome.stdout.contains("task migrate: docker service create");
+    let ran = |outcome: &crate::support::Outcome| outcome.stdout.contains("task migrate: run service");
     assert_eq!(outcomes.iter().map(ran).collect::<Vec<_>>(), [true, false, false], "{outcomes:#?}");
     bundles[1].run(&["plan"]).exits(0).says("`before` and `after` are run by a manager");
     cluster.docker(1, &["service", "rm", &name]);

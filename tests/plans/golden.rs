@@ -2,8 +2,10 @@
 
 use balehook::error::Kind;
 use balehook::modes::plan;
+use balehook::modes::release::Part;
 use balehook::ui::text;
 use balehook::values::types::LifecycleEvent;
+use serde_json::json;
 
 use crate::scenes;
 
@@ -32,6 +34,34 @@ fn no_plan_prints_or_holds_a_secret() {
         for form in forms {
             assert!(!form.contains("hunter2"), "{name}: {form}");
         }
+    }
+}
+
+#[test]
+fn where_an_older_balehook_saved_the_release_the_plan_says_that_it_cannot_compare_and_marks_nothing() {
+    let mut facts = scenes::serving();
+    let options = vec![vec!["--publish".into(), "80:8080".into()], vec!["--privileged".into()]];
+    facts.releases[0].part = Part { options, ..Part::default() };
+    let printed = text::plan(&scenes::planned(LifecycleEvent::ApplicationStart, &facts));
+    let note = "  note: an older balehook saved the last release: which options change is not known";
+    assert!(printed.lines().any(|line| line == note) && !printed.contains("<-"), "{printed}");
+}
+
+#[test]
+fn a_program_is_given_every_option_and_what_has_changed() {
+    let plan = scenes::planned(LifecycleEvent::ApplicationStart, &scenes::serving());
+    let printed = balehook::ui::json::plan(&plan);
+    let create = printed["steps"].as_array().unwrap().iter().find(|step| !step["options"].is_null()).unwrap();
+    let all = create["options"].as_array().unwrap();
+    assert!(all.contains(&json!({ "name": "ports", "value": "80:8080" })), "{create}");
+    let changed = printed["changed_options"].as_array().unwrap();
+    for change in [
+        json!({ "name": "environment.LOG_LEVEL", "old": "debug", "new": "info" }),
+        json!({ "name": "environment.DB_PASSWORD", "old": "***", "new": "***" }),
+        json!({ "name": "hostname", "old": "web-1", "new": null }),
+        json!({ "name": "ports", "old": null, "new": "127.0.0.1:9000:9000/udp" }),
+    ] {
+        assert!(changed.contains(&change), "{change}: {create}");
     }
 }
 

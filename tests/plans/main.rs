@@ -5,6 +5,7 @@ mod compose;
 mod drift;
 mod golden;
 mod ports;
+mod request;
 mod resume;
 mod scenes;
 mod swarm;

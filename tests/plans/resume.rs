@@ -12,7 +12,7 @@ use balehook::modes::resume::{self, Only};
 use balehook::values::operation::Role;
 use balehook::values::types::LifecycleEvent::ApplicationStart;
 
-use crate::drift::{Scribe, run, says};
+use crate::drift::assert_received_as_printed;
 use crate::{compose, golden, scenes, swarm};
 
 /// The host after the first `begun` actions were done, and then the event was killed.
@@ -100,15 +100,7 @@ fn resume_after_a_kill_at_each_action_reads_as_its_golden_file() {
 #[test]
 fn a_host_receives_exactly_what_every_resume_prints() {
     for (name, plans) in all() {
-        for (at, plan) in plans {
-            let mut host = Scribe::default();
-            run(&plan, &mut host).1.unwrap();
-            let printed: Vec<String> = plan.all().map(|action| action.operation.to_string()).collect();
-            assert_eq!(printed.len(), host.received.len(), "{name} {at}");
-            for (printed, received) in printed.iter().zip(&host.received) {
-                assert!(says(printed, received), "{name} {at}:\nprinted:  {printed}\nreceived: {received}");
-            }
-        }
+        plans.iter().for_each(|(at, plan)| assert_received_as_printed(&format!("{name} {at}"), plan));
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use balehook::config::Deployment;
 use balehook::config::Mode;
+use balehook::config::Probe;
 use balehook::config::appspec::AppSpecText;
 use balehook::config::hook_env::HookEnv;
 use balehook::config::swarm::FileSource;
@@ -15,14 +16,16 @@ use balehook::deploy::state::Store;
 use balehook::deploy::state::{JournalV1, Left};
 use balehook::engine::facts::ContainerFacts;
 use balehook::engine::facts::EngineFacts;
+use balehook::engine::request::{ContainerOptions, ContainerSpec};
+use balehook::health::check::HealthCheck;
 use balehook::images::delta::Missing;
 use balehook::images::facts::ImageFacts;
 use balehook::images::facts::Room;
 use balehook::modes::facts::Facts;
 use balehook::modes::operation::Plan;
 use balehook::modes::plan;
-use balehook::modes::release::Part;
 use balehook::modes::release::Release;
+use balehook::modes::release::{ContainerRelease, Part};
 use balehook::ports::facts::NetworkFacts;
 use balehook::ports::facts::PortsFacts;
 use balehook::values::forward::SwitchedPorts;
@@ -32,6 +35,7 @@ use balehook::values::types::ContentDigest;
 use balehook::values::types::EnvVar;
 use balehook::values::types::LifecycleEvent;
 use balehook::values::types::Secret;
+use serde_json::json;
 
 pub const APPSPEC: &str = r#"
 version: 0.0
@@ -168,15 +172,30 @@ pub fn release(version: &str, deployment: &str, id: &str) -> Release {
         image: pin(version),
         more_images: Vec::new(),
         spec: digest("old options").to_string(),
-        part: Part {
-            options: vec![
-                vec!["--restart".into(), "unless-stopped".into()],
-                vec!["--publish".into(), "80:8080".into()],
-            ],
-            ..Part::default()
-        },
+        part: Part::default(),
         observed: Observed { container: id.repeat(64 / id.len()), ..Observed::default() },
     }
+}
+
+/// The same with the request that it was created by.
+fn kept(release: Release) -> Release {
+    let body = json!({
+        "Hostname": "web-1",
+        "HostConfig": { "PortBindings": { "8080/tcp": [{ "HostPort": "80" }] }, "RestartPolicy": { "Name": "unless-stopped" } },
+    });
+    let options = ContainerOptions { body: serde_json::from_value(body).unwrap(), ..ContainerOptions::default() };
+    let environment = vec![var("LOG_LEVEL", "debug", false), var("DB_PASSWORD", "hunter1", true)];
+    let request = ContainerSpec { name: "web".into(), image: release.image.clone(), options, environment };
+    let seconds = Duration::from_secs;
+    let health_check = HealthCheck {
+        probe: Probe::Auto,
+        timeout: seconds(60),
+        interval: seconds(1),
+        stable_for: seconds(0),
+        successes: 1,
+    };
+    let container = ContainerRelease { request, health_check, start_first: None };
+    Release { part: Part { container: Some(Box::new(container)), ..Part::default() }, ..release }
 }
 
 /// A host on which 1.4.1 runs, and 1.4.0 and 1.3.9 are remembered.
@@ -185,7 +204,7 @@ pub fn serving() -> Facts {
     let tag = |version: &str| pin(version).retention_tag(&name);
     Facts {
         containers: vec![container("web", "a1", "running")],
-        releases: vec![release("1.4.1", "d-3", "a1"), release("1.4.0", "d-2", "b2")],
+        releases: vec![kept(release("1.4.1", "d-3", "a1")), release("1.4.0", "d-2", "b2")],
         retention_tags: vec![tag("1.4.1"), tag("1.4.0"), tag("1.3.9")],
         imported: vec![ImportedReferences { tag: tag("1.3.9"), references: vec![pin("1.3.9").argument()] }],
         ..empty()

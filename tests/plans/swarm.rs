@@ -7,6 +7,7 @@ use balehook::error::Kind;
 use balehook::modes::facts::Facts;
 use balehook::modes::operation::Operation;
 use balehook::modes::plan;
+use balehook::modes::release::{Part, Release};
 use balehook::modes::swarm::facts::LiveSpec;
 use balehook::modes::swarm::facts::Role;
 use balehook::modes::swarm::facts::ServiceFacts;
@@ -21,10 +22,11 @@ use balehook::values::types::LifecycleEvent::ApplicationStart;
 use balehook::values::types::LifecycleEvent::ApplicationStop;
 use balehook::values::types::LifecycleEvent::BeforeInstall;
 use balehook::values::types::LifecycleEvent::ValidateService;
+use balehook::values::types::Secret;
 use serde_json::{Value, json};
 
-use crate::drift::leaves;
-use crate::scenes;
+use crate::drift::{described, health, saved, with_rows};
+use crate::{request, scenes};
 
 pub const APPSPEC: &str = r#"
 version: 0.0
@@ -76,17 +78,21 @@ pub fn facts(swarm: SwarmFacts) -> Facts {
 
 /// The request that a first deployment would send.
 fn requested(facts: &Facts) -> Value {
-    let planned = scenes::planned(ApplicationStart, facts);
-    let request = planned.actions.iter().find_map(|action| match &action.operation {
-        Operation::Swarm(SwarmOperation::Create(request)) => Some(request.clone()),
-        _ => None,
-    });
-    let request = request.expect("the service is created");
+    let request = request_of(facts);
     let mut spec = request.spec;
     spec["TaskTemplate"]["ContainerSpec"]["Image"] = request.image.argument().into();
     spec["TaskTemplate"]["ContainerSpec"]["Env"] = json!(["LOG_LEVEL=info", "DB_PASSWORD=hunter2"]);
     spec["TaskTemplate"]["Networks"][0]["Target"] = "id-of-front".into();
     spec
+}
+
+fn request_of(facts: &Facts) -> ServiceRequest {
+    let planned = scenes::planned(ApplicationStart, facts);
+    let request = planned.actions.iter().find_map(|action| match &action.operation {
+        Operation::Swarm(SwarmOperation::Create(request)) => Some(request.clone()),
+        _ => None,
+    });
+    *request.expect("the service is created")
 }
 
 /// A swarm that runs what `change` made of the wanted service.
@@ -96,6 +102,7 @@ pub fn serving(change: impl FnOnce(&mut Value)) -> Facts {
     let service = ServiceFacts { id: "service1".repeat(3), began: None, spec: LiveSpec::new(spec) };
     let mut facts = facts(SwarmFacts { service: Some(service), ..seen() });
     facts.images[0].present = true;
+    facts.releases = vec![older_release(&facts)];
     facts.retention_tags = vec![scenes::pin("1.4.2").retention_tag(&"web".parse().unwrap())];
     facts
 }
@@ -108,6 +115,20 @@ pub fn older(spec: &mut Value) {
     container["Env"] = json!(["LOG_LEVEL=debug", "BY_HAND_TOKEN=hunter2"]);
     spec["Mode"]["Replicated"]["Replicas"] = 5.into();
     spec["TaskTemplate"]["Resources"]["Limits"]["Pids"] = 100.into();
+}
+
+/// The release that is older, as it was saved: before a token and a limit were set by hand.
+fn older_release(facts: &Facts) -> Release {
+    let mut request = request_of(&Facts { swarm: Some(seen()), ..facts.clone() });
+    request.image = scenes::pin("1.4.1");
+    request.spec["Mode"]["Replicated"]["Replicas"] = 5.into();
+    request.environment.retain(|var| var.name == "LOG_LEVEL");
+    request.environment[0].value = Some(Secret::new("debug"));
+    let mut release = scenes::release("1.4.1", "d-OLD", "a1");
+    release.spec = scenes::digest("older").to_string();
+    release.part = Part { swarm: Some(Box::new(request)), ..Part::default() };
+    release.observed.image_id = scenes::pin("1.4.1").argument();
+    release
 }
 
 /// What is wanted was put in place by an earlier deployment.
@@ -140,55 +161,46 @@ pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
     ]
 }
 
-/// What a host is given, in words of its own making: of a request every value.
+/// What a host is given, in words of its own making.
 pub fn received(step: &SwarmOperation) -> String {
     match step {
-        SwarmOperation::Create(service) | SwarmOperation::Update(service) => {
-            format!("request\u{1f}{}", request(service))
+        SwarmOperation::Create(service) => {
+            let line = format!("create service {} from {}", service.name, described(&service.image));
+            with_rows(line, request::service(service))
         }
-        SwarmOperation::Ask(ask) => format!("request\u{1f}{}\u{1f}{}", ask.name, ask.image.argument()),
+        SwarmOperation::Update(service) => {
+            let line = format!("update service {} to {}", service.name, described(&service.image));
+            with_rows(line, request::service(service))
+        }
+        SwarmOperation::Ask(ask) => {
+            let (image, seconds) = (described(&ask.image), ask.patience.as_secs());
+            let line = format!("ask each node for {image}, within {seconds}s: create service {}", ask.name);
+            with_rows(line, request::spec(&ask.spec, &ask.image, &[]))
+        }
         SwarmOperation::Init => "docker swarm init".into(),
         SwarmOperation::Network { name } => format!("docker network create --driver overlay --attachable {name}"),
         SwarmOperation::File { kind, name, path, .. } => {
             format!("docker {} create {name} {}", kind.as_str(), path.display())
         }
-        SwarmOperation::Refresh { service, registry } => format!("request\u{1f}{service}\u{1f}{registry}"),
-        SwarmOperation::RolloutCheck(wanted) => format!("request\u{1f}wait for {}", wanted.service),
-        SwarmOperation::Probe { service, health_check } => {
-            format!("check health of {service}: {}", crate::drift::health(health_check))
+        SwarmOperation::Refresh { service, registry } => {
+            format!("docker service update --with-registry-auth {service}: a new token of {registry}, no restart")
         }
-        SwarmOperation::Tasks { service, .. } => format!("request\u{1f}the tasks of {service}"),
+        SwarmOperation::RolloutCheck(wanted) => {
+            format!("wait for {}: every task runs for {}s", wanted.service, wanted.monitor.as_secs())
+        }
+        SwarmOperation::Probe { service, health_check } => {
+            format!("check health of {service}: {}", health(health_check))
+        }
+        SwarmOperation::Tasks { service, patience, .. } => {
+            let seconds = patience.as_secs();
+            format!("wait for the tasks of {service} on this node, within {seconds}s: a manager updates it")
+        }
         SwarmOperation::SaveRelease { service, release } => {
-            format!("save release {service} {} {}", release.image.argument(), release.deployment)
+            format!("save release {service}: {}", saved(release))
         }
         SwarmOperation::Rollback { service, .. } => format!("docker service rollback {service}"),
         SwarmOperation::Remove { service, .. } => format!("docker service rm {service}"),
         SwarmOperation::Forget { kind, name } => format!("docker {} rm {name}", kind.as_str()),
-    }
-}
-
-/// Every value of a request.
-pub fn request(request: &ServiceRequest) -> String {
-    let mut values: Vec<String> =
-        leaves("", &request.spec).iter().filter_map(|(path, value)| said(path, value)).collect();
-    values.extend(request.environment.iter().map(|var| var.name.clone()));
-    values.push(request.image.argument());
-    values.join("\u{1f}")
-}
-
-/// A value as docker's command line has it; what every service has is not said.
-fn said(path: &str, value: &str) -> Option<String> {
-    let last = path.rsplit('/').next().unwrap_or_default();
-    match last {
-        "Delay" | "Monitor" | "Interval" | "StopGracePeriod" => {
-            Some(format!("{}s", value.parse::<u64>().ok()? / 1_000_000_000))
-        }
-        "NanoCPUs" => Some((value.parse::<f64>().ok()? / 1e9).to_string()),
-        "Mode" if path.contains("Configs") || path.contains("Secrets") => {
-            Some(format!("mode={:04o}", value.parse::<u32>().ok()?))
-        }
-        "ForceUpdate" | "ReadOnly" | "Protocol" | "PublishMode" | "Test" => None,
-        _ => Some(value.to_owned()),
     }
 }
 
@@ -241,7 +253,18 @@ fn the_number_of_tasks_set_by_hand_stays_where_the_file_says_none() {
     assert!(!scenes::planned(ApplicationStart, &scaled).has_changes());
     let said = APPSPEC.replace("    deploy:", "    deploy:\n      replicas: 2");
     let planned = plan(ApplicationStart, &scenes::deployment_text(&said), &scenes::origin(), &scaled).unwrap();
-    assert!(text::plan(&planned).contains("--replicas 2  <- changed"), "{}", text::plan(&planned));
+    let replicas = text::plan(&planned);
+    let replicas = replicas.lines().find(|line| line.trim().starts_with("deploy.replicas")).unwrap();
+    assert!(replicas.ends_with("  2  <- was 7"), "{replicas}");
+}
+
+#[test]
+fn where_the_release_before_is_not_known_here_nothing_is_said_to_be_set_by_hand() {
+    let mut facts = serving(older);
+    let by_hand = |facts: &Facts| text::plan(&scenes::planned(ApplicationStart, facts)).contains("set by hand");
+    assert!(by_hand(&facts));
+    facts.releases.clear();
+    assert!(!by_hand(&facts));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use balehook::ui::text;
 use balehook::values::pin::ImagePin;
 use balehook::values::types::LifecycleEvent;
 
-use crate::drift::{ConsoleProgress, Scribe, run, says};
+use crate::drift::{ConsoleProgress, Scribe, assert_received_as_printed, run};
 use crate::{compose, golden, scenes};
 
 const TASKS: &str = r#"
@@ -118,9 +118,9 @@ pub fn run_until(
     })
 }
 
-const MIGRATE: &str = "timeout 300 docker run --rm --name web.balehook-task-migrate";
+const MIGRATE: &str = "task migrate: run container web.balehook-task-migrate";
 const SMOKE: &str = "timeout 60 ./scripts/smoke.sh";
-const WARM: &str = "timeout 60 docker run --rm --name web.balehook-task-warm";
+const WARM: &str = "task warm: run container web.balehook-task-warm";
 
 #[test]
 fn a_before_that_fails_ends_the_deployment_with_the_old_release_untouched() {
@@ -261,15 +261,9 @@ fn every_plan_with_tasks_reads_as_its_golden_file_and_holds_no_secret() {
 #[test]
 fn a_host_receives_exactly_what_plans_with_tasks_print() {
     for facts in [scenes::serving(), scenes::empty(), left()] {
-        let plan = start(&facts);
-        let mut host = Scribe::default();
-        run(&plan, &mut host).1.unwrap();
-        let printed: Vec<String> = plan.all().map(|action| action.operation.to_string().replace('\'', "")).collect();
-        assert_eq!(printed.len(), host.received.len());
-        for (printed, received) in printed.iter().zip(&host.received) {
-            assert!(says(printed, received), "\nprinted:  {printed}\nreceived: {received}");
-        }
+        assert_received_as_printed("tasks", &start(&facts));
     }
+    assert_received_as_printed("tasks of a project", &of_a_project(OF_A_PROJECT, &compose::serving()).unwrap());
 }
 
 #[test]

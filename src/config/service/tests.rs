@@ -7,9 +7,10 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::engine::request::ContainerOptions;
+use crate::engine::request::{ContainerOptions, ContainerSpec};
 use crate::modes::container::create::container_options;
-use crate::modes::container::run_line::run_options;
+use crate::modes::options::of_container;
+use crate::values::pin::ImagePin;
 
 fn parse_lines(lines: &str) -> (Service, Problems) {
     let node = Node::parse(lines).unwrap();
@@ -308,7 +309,9 @@ fn no_option_is_forgotten_by_the_printed_plan() {
     for lines in EVERY_OPTION {
         let service = service(lines);
         let options = container_options(&service, None);
-        let line = format!("{:?} {:?}", run_options(&options, &service.environment), options.body.cmd);
+        let (image, environment) = (ImagePin::Unknown { wanted: "i".into() }, service.environment);
+        let spec = ContainerSpec { name: "c".into(), image, options, environment };
+        let line = format!("{:?}", of_container(&spec));
         if let Some((_, other)) = seen.iter().find(|(known, _)| *known == line) {
             panic!("`{lines}` prints as `{other}` does: {line}");
         }

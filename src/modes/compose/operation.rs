@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Probe;
 use crate::modes::compose::project::{Project, Tree};
-use crate::modes::container::run_line::quoted;
 use crate::modes::release::Release;
 use crate::values::operation::Role;
-use crate::values::text::megabytes;
+use crate::values::text::{command_line, megabytes};
 use crate::values::types::EnvVar;
 
 /// One step.
@@ -198,8 +197,7 @@ impl fmt::Display for ComposeOperation {
                 write!(f, "lay {} out in {}", project.copy().display(), project.place().display())
             }
             Self::Up { .. } | Self::Stop { .. } | Self::Down { .. } => {
-                let words: Vec<String> = self.argv().unwrap_or_default().iter().map(|word| quoted(word)).collect();
-                f.write_str(&words.join(" "))
+                f.write_str(&command_line(&self.argv().unwrap_or_default()))
             }
             Self::Wait { name, health_check } => write!(f, "check health of {name}: {health_check}"),
             Self::SaveRelease(release) => write!(f, "save release: {release}"),

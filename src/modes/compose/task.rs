@@ -9,13 +9,13 @@ use crate::config::task::{InContainer, Task};
 use crate::deploy::origin::Origin;
 use crate::error::{Failure, Kind};
 use crate::modes::compose::project::{ComposeFacts, Project};
-use crate::modes::container::run_line::quoted;
 use crate::modes::images::Imports;
 use crate::modes::operation::Action;
 use crate::modes::operation::Operation;
 use crate::modes::tasks::{TaskActions, container_name};
 use crate::tasks::operation::TaskOperation;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_TASK};
+use crate::values::text::command_line;
 use crate::values::types::EnvVar;
 
 /// A service of a Compose project that is run once.
@@ -99,8 +99,7 @@ fn compose_run(
     }
     words.extend(inside.user.iter().flat_map(|user| ["--user".to_owned(), user.clone()]));
     if let Some(entrypoint) = &inside.entrypoint {
-        let text: Vec<String> = entrypoint.iter().map(|word| quoted(word)).collect();
-        words.extend(["--entrypoint".to_owned(), text.join(" ")]);
+        words.extend(["--entrypoint".to_owned(), command_line(entrypoint)]);
     }
     words.extend(task.environment.iter().flat_map(|var| ["-e".to_owned(), var.name.clone()]));
     words

@@ -4,5 +4,4 @@ pub mod create;
 pub mod operation;
 pub mod plan;
 pub mod recover;
-pub mod run_line;
 pub mod start_first;

@@ -12,10 +12,12 @@ use crate::error::Failure;
 use crate::health;
 use crate::health::check::HealthCheck;
 use crate::modes::host::Host;
+use crate::modes::options::of_container;
 use crate::modes::release::Release;
 use crate::ports;
 use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::values::operation::{Moment, Outcome, Role};
+use crate::values::options::SetOption;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,17 +73,17 @@ pub enum ContainerOperation {
 }
 
 impl ContainerOperation {
-    /// One short line for the console: a created container without its options.
-    pub fn title(&self) -> String {
+    /// The options of the container that it creates.
+    pub fn options(&self) -> Vec<SetOption> {
         match self {
-            Self::Create(spec) => format!("docker create --name {} … {}", spec.name, spec.image.describe()),
+            Self::Create(spec) => of_container(spec),
             Self::Stop { .. }
             | Self::Kill { .. }
             | Self::Rename { .. }
             | Self::Start { .. }
             | Self::CheckHealth { .. }
             | Self::SaveRelease { .. }
-            | Self::Remove { .. } => self.to_string(),
+            | Self::Remove { .. } => Vec::new(),
         }
     }
 
@@ -167,7 +169,7 @@ impl ContainerOperation {
 impl fmt::Display for ContainerOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Create(spec) => f.write_str(&crate::modes::container::run_line::create_line(spec)),
+            Self::Create(spec) => write!(f, "create container {} from {}", spec.name, spec.image.describe()),
             Self::Stop { container, grace } => write!(f, "docker stop --time {} {container}", grace.as_secs()),
             Self::Kill { container } => write!(f, "docker kill {container}"),
             Self::Rename { container, to } => write!(f, "docker rename {container} {to}"),

@@ -19,11 +19,13 @@ use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
 use crate::modes::operation::Operation;
 use crate::modes::operation::{Action, Plan};
+use crate::modes::options::of_container;
 use crate::modes::release::{ContainerRelease, Part, Release};
 use crate::modes::tasks::TaskActions;
 use crate::values::known::Known;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_SPEC};
 use crate::values::names::{new_name, old_name};
+use crate::values::options::changes;
 use crate::values::pin::ImagePin;
 use crate::values::types::LifecycleEvent;
 
@@ -145,8 +147,6 @@ fn start(
     if same.is_none() {
         check(container, facts, image)?;
     }
-    let changed_options = changed_options(&spec, facts);
-    let options = spec.run_options();
     let spec = labelled(spec, deployment, origin, image, &digest);
     let health_check = health_check(deployment, container, None);
     let kept = ContainerRelease {
@@ -154,12 +154,11 @@ fn start(
         health_check: health_check.clone(),
         start_first: container.service.start_first,
     };
-    let release = release(origin, image, &digest, Part { options, container: Some(Box::new(kept)), ..Part::default() });
+    let release = release(origin, image, &digest, Part { container: Some(Box::new(kept)), ..Part::default() });
     match same {
         Some(same) => keep_serving(plan, same, health_check, facts, release),
         None => {
             let imports = import_images(plan, deployment, container, facts, image, &of_tasks)?;
-            plan.changed_options = changed_options;
             let around = modes::tasks::around(deployment, container, origin, facts, image, &imports)?;
             let if_lost = imports.if_lost_of(&image.pin);
             let new = Incoming { spec, health_check, release, around, if_lost };
@@ -210,6 +209,7 @@ fn replace(
 ) -> Result<(), Failure> {
     let service = &container.service;
     let Some(order) = service.start_first else {
+        compare(plan, &new.spec, facts);
         swap(plan, deployment, facts, old, new);
         return Ok(());
     };
@@ -224,6 +224,7 @@ fn replace(
     if let Some(kept) = &mut release.part.container {
         kept.request = spec.clone();
     }
+    compare(plan, &spec, facts);
     let health_check = health_check(deployment, container, Some(at.address));
     start_first::start(plan, deployment, order, facts, old, at, Incoming { spec, health_check, release, ..new });
     Ok(())
@@ -420,9 +421,13 @@ fn release(origin: &Origin, image: &ImageFacts, digest: &str, part: Part) -> Rel
     }
 }
 
-fn changed_options(spec: &ContainerSpec, facts: &Facts) -> Vec<Vec<String>> {
-    let Some(last) = facts.releases.first() else { return Vec::new() };
-    spec.run_options().into_iter().filter(|option| !last.part.options.contains(option)).collect()
+/// What changes since the last release; one of format 1 did not keep the request.
+fn compare(plan: &mut Plan, spec: &ContainerSpec, facts: &Facts) {
+    let Some(last) = facts.releases.first() else { return };
+    match &last.part.container {
+        Some(last) => plan.changed_options = changes(&of_container(&last.request), &of_container(spec)),
+        None => plan.notes.push("an older balehook saved the last release: which options change is not known".into()),
+    }
 }
 
 fn note_unmanaged(plan: &mut Plan, deployment: &Deployment, container: &ContainerFacts) {

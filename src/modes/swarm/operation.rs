@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use crate::config::swarm::FileKind;
 use crate::health::check::HealthCheck;
+use crate::modes::options::of_service;
 use crate::modes::release::Release;
-use crate::modes::swarm::plan::line;
 use crate::values::operation::Role;
+use crate::values::options::SetOption;
 use crate::values::pin::ImagePin;
 use crate::values::types::{ContentDigest, EnvVar};
 
@@ -150,9 +151,9 @@ pub struct RolloutCheck {
 }
 
 impl ServiceRequest {
-    /// The options as docker's command line takes them, one item each, secrets hidden.
-    pub fn options(&self) -> Vec<Vec<String>> {
-        line::options(&self.spec, &self.environment, self.registry.is_some())
+    /// The options, secrets hidden.
+    pub fn options(&self) -> Vec<SetOption> {
+        of_service(&self.spec, &self.image.argument(), &self.environment, self.registry.as_deref())
     }
 }
 
@@ -211,16 +212,22 @@ impl SwarmOperation {
         }
     }
 
-    /// One short line for the console: a service without its options.
-    pub fn title(&self) -> String {
+    /// The options of the service that it creates or updates.
+    pub fn options(&self) -> Vec<SetOption> {
         match self {
-            Self::Create(request) => {
-                format!("docker service create --name {} … {}", request.name, request.image.describe())
-            }
-            Self::Update(request) => {
-                format!("docker service update … --image {} {}", request.image.describe(), request.name)
-            }
-            other => other.to_string(),
+            Self::Ask(ask) => of_service(&ask.spec, &ask.image.argument(), &[], None),
+            Self::Create(request) | Self::Update(request) => request.options(),
+            Self::Init
+            | Self::Network { .. }
+            | Self::File { .. }
+            | Self::Refresh { .. }
+            | Self::RolloutCheck(_)
+            | Self::Probe { .. }
+            | Self::Tasks { .. }
+            | Self::SaveRelease { .. }
+            | Self::Rollback { .. }
+            | Self::Remove { .. }
+            | Self::Forget { .. } => Vec::new(),
         }
     }
 }
@@ -233,21 +240,12 @@ impl fmt::Display for SwarmOperation {
             Self::File { kind, name, path, .. } => {
                 write!(f, "docker {} create {name} {}", kind.as_str(), path.display())
             }
-            Self::Ask(ask) => write!(
-                f,
-                "ask each node for {}, within {:?}: {}",
-                ask.image.describe(),
-                ask.patience,
-                line::create_line(&ask.name, &ask.spec, &[], false, &ask.image.argument())
-            ),
-            Self::Create(request) => f.write_str(&line::create_line(
-                &request.name,
-                &request.spec,
-                &request.environment,
-                request.registry.is_some(),
-                &request.image.argument(),
-            )),
-            Self::Update(request) => f.write_str(&line::update_line(request)),
+            Self::Ask(ask) => {
+                let (image, patience) = (ask.image.describe(), ask.patience);
+                write!(f, "ask each node for {image}, within {patience:?}: create service {}", ask.name)
+            }
+            Self::Create(request) => write!(f, "create service {} from {}", request.name, request.image.describe()),
+            Self::Update(request) => write!(f, "update service {} to {}", request.name, request.image.describe()),
             Self::Refresh { service, registry } => {
                 write!(f, "docker service update --with-registry-auth {service}: a new token of {registry}, no restart")
             }

@@ -18,16 +18,15 @@ use crate::deploy::origin::{MANUAL, Origin};
 use crate::error::Failure;
 use crate::images::facts::ImageFacts;
 use crate::modes;
-use crate::modes::container::run_line::quoted;
 use crate::modes::facts::Facts;
 use crate::modes::operation::Action;
 use crate::modes::operation::Operation;
 use crate::modes::swarm::facts::{Leftover, LeftoverKind, SwarmFacts};
 use crate::modes::swarm::operation::ServiceRequest;
-use crate::modes::swarm::plan::line;
 use crate::modes::tasks::{TaskActions, environment, host_command};
 use crate::tasks::operation::{HostCommand, TaskOperation};
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_NODE, LABEL_REVISION, LABEL_TASK};
+use crate::values::options::SetOption;
 use crate::values::types::Name;
 
 /// Letters of a task's name in the claim's: a service's may have 63.
@@ -237,32 +236,32 @@ fn container(service: &Value, inside: &InContainer) -> Value {
 }
 
 impl SwarmTask {
-    /// One short line for the console: a job without its options.
+    /// The options of its service, where it is one.
+    pub fn options(&self) -> Vec<SetOption> {
+        match &self.work {
+            SwarmWork::Job(request) => request.options(),
+            SwarmWork::Command(_) => Vec::new(),
+        }
+    }
+
+    /// One short line for the console.
     pub fn title(&self) -> String {
-        let what = match &self.work {
-            SwarmWork::Job(request) => {
-                let words = line::arguments(&request.spec);
-                let words = words.iter().map(|word| format!(" {}", quoted(word))).collect::<String>();
-                format!("docker service create … {}{words}", request.image.describe())
-            }
-            SwarmWork::Command(command) => command.to_string(),
-        };
-        format!("task {}: {what}", self.task_lock.task)
+        match &self.work {
+            SwarmWork::Job(_) => self.to_string(),
+            SwarmWork::Command(command) => format!("task {}: {command}", self.task_lock.task),
+        }
     }
 }
 
 impl fmt::Display for SwarmTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "timeout {} ", self.timeout.as_secs())?;
+        let (task, seconds) = (&self.task_lock.task, self.timeout.as_secs());
         match &self.work {
-            SwarmWork::Job(request) => f.write_str(&line::create_line(
-                &request.name,
-                &request.spec,
-                &request.environment,
-                request.registry.is_some(),
-                &request.image.argument(),
-            )),
-            SwarmWork::Command(command) => write!(f, "{command}"),
+            SwarmWork::Job(request) => {
+                let (service, image) = (&request.name, request.image.describe());
+                write!(f, "task {task}: run service {service} from {image} once, within {seconds}s")
+            }
+            SwarmWork::Command(command) => write!(f, "timeout {seconds} {command}"),
         }
     }
 }

@@ -63,6 +63,18 @@ impl Outcome {
         assert!(self.console().contains(text), "{text:?} is not said:\n{}\n--- stderr\n{}", self.stdout, self.stderr);
         self
     }
+
+    /// Asserts that a person at a terminal reads it: more than the console keeps.
+    #[track_caller]
+    pub fn prints(&self, text: &str) -> &Self {
+        assert!(self.stdout.contains(text), "{text:?} is not printed:\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Whether a line is this text but for how wide its columns are.
+    pub fn has_line(&self, text: &str) -> bool {
+        self.stdout.lines().any(|line| line.split_whitespace().eq(text.split_whitespace()))
+    }
 }
 
 impl Bundle {

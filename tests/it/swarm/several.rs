@@ -78,8 +78,7 @@ pub fn exit_codes(outcomes: &[Outcome]) -> Vec<Option<i32>> {
 /// How many of them wrote the service, by what they said.
 fn writers(outcomes: &[Outcome]) -> usize {
     let wrote = |outcome: &&Outcome| {
-        let planned =
-            outcome.stdout.contains("docker service create") || outcome.stdout.contains("docker service update …");
+        let planned = outcome.stdout.contains("] create service") || outcome.stdout.contains("] update service");
         planned && !outcome.stdout.contains("another manager")
     };
     outcomes.iter().filter(wrote).count()

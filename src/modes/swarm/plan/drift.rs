@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::config::service::is_secret;
 use crate::modes;
+use crate::modes::options::of_service;
+use crate::modes::release::Release;
 use crate::modes::swarm::facts::SwarmFacts;
 use crate::modes::swarm::operation::ServiceRequest;
-use crate::modes::swarm::plan::line;
 use crate::modes::swarm::plan::service_spec::is_nothing;
 use crate::values::labels::LABEL_SPEC;
+use crate::values::options::{ChangedOption, SetOption, changes};
 use crate::values::pin::ImagePin;
-use crate::values::types::EnvVar;
+use crate::values::types::{EnvVar, Secret};
 
 /// What the engine fills in, counts itself, or has another value for on every node.
 const PASSED_OVER: &[&str] = &[
@@ -49,27 +52,76 @@ pub fn is_same(request: &ServiceRequest, seen: &SwarmFacts) -> bool {
         && canonical(live, &names(seen)) == canonical(&request.spec, &BTreeMap::new())
 }
 
-/// Options of the service as it is that the request does not have.
-pub fn dropped(request: &ServiceRequest, seen: &SwarmFacts) -> Vec<Vec<String>> {
-    let Some(service) = &seen.service else { return Vec::new() };
-    let hidden = |name: &str| request.environment.iter().any(|var| var.name == name && var.hidden);
-    let named = with_names(service.spec.reveal(), &names(seen));
-    let wanted = request.options();
-    let is_ours = |option: &[String]| option.get(1).is_some_and(|value| value.starts_with("balehook."));
-    let mut dropped = line::live_options(&named, &hidden);
-    dropped.retain(|option| !wanted.contains(option) && !is_ours(option));
-    dropped
+/// Options of the request that the service has otherwise, or not at all, and options that it has by others' hands.
+pub fn changed_options(request: &ServiceRequest, seen: &SwarmFacts) -> Vec<ChangedOption> {
+    live_options(request, seen).map(|live| changes(&live, &request.options())).unwrap_or_default()
 }
 
-/// Options of the request that the service does not have.
-pub fn added(request: &ServiceRequest, seen: &SwarmFacts) -> Vec<Vec<String>> {
-    let Some(service) = &seen.service else { return Vec::new() };
-    let hidden = |name: &str| request.environment.iter().any(|var| var.name == name && var.hidden);
-    let live = line::live_options(&with_names(service.spec.reveal(), &names(seen)), &hidden);
-    let is_ours = |option: &[String]| option.get(1).is_some_and(|value| value.starts_with("balehook."));
-    let mut added = request.options();
-    added.retain(|option| !live.contains(option) && !is_ours(option) && option[0] != "--with-registry-auth");
-    added
+fn live_options(request: &ServiceRequest, seen: &SwarmFacts) -> Option<Vec<SetOption>> {
+    let live = with_names(seen.service.as_ref()?.spec.reveal(), &names(seen));
+    let environment = live_environment(&live, request);
+    let image = live["TaskTemplate"]["ContainerSpec"]["Image"].as_str().unwrap_or_default();
+    let image = if seen.image_id.as_deref() == Some(image) { &request.image.argument() } else { image };
+    Some(of_service(&given("", &live), image, &environment, request.registry.as_deref()))
+}
+
+/// Values that are overwritten, and that the release whose label the service bears did not set. Of a release that is not
+/// known here nothing is said.
+pub fn by_hand(request: &ServiceRequest, seen: &SwarmFacts, releases: &[Release]) -> Vec<SetOption> {
+    let Some(live) = live_options(request, seen) else { return Vec::new() };
+    let label = seen.service.as_ref().and_then(|service| service.spec.label(LABEL_SPEC));
+    let saved = match releases.iter().find(|release| label == Some(&release.spec)) {
+        _ if label == Some(&request.digest) => Some(request.options()),
+        Some(release) => saved_options(release),
+        None => None,
+    };
+    let Some(saved) = saved else { return Vec::new() };
+    let overwritten = changes(&live, &request.options());
+    let is_overwritten = |set: &SetOption| {
+        overwritten.iter().any(|change| change.name == set.name && change.old.as_ref() == Some(&set.value))
+    };
+    live.into_iter().filter(|set| is_overwritten(set) && !saved.contains(set)).collect()
+}
+
+/// The image as the service had it, which may be an ID.
+fn saved_options(release: &Release) -> Option<Vec<SetOption>> {
+    let mut options = release.part.swarm.as_ref()?.options();
+    options.push(SetOption { name: "image".into(), value: release.observed.image_id.clone(), hidden: None });
+    Some(options)
+}
+
+/// The service's variables; values are hidden as they are in the request, and where their names look secret.
+fn live_environment(live: &Value, request: &ServiceRequest) -> Vec<EnvVar> {
+    let is_hidden = |name: &str| request.environment.iter().any(|var| var.name == name && var.hidden);
+    let texts = live["TaskTemplate"]["ContainerSpec"]["Env"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let vars = texts.map(|text| {
+        let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+        let hidden = is_hidden(name) || is_secret(name);
+        EnvVar { name: name.to_owned(), value: value.map(Secret::new), hidden }
+    });
+    vars.collect()
+}
+
+/// A copy without what the engine takes for "not given", or fills in itself.
+fn given(path: &str, value: &Value) -> Value {
+    let Value::Object(entries) = value else { return value.clone() };
+    let members = entries.iter().map(|(name, value)| (name, join(path, name), value));
+    let kept = members.filter(|(_, path, value)| !PASSED_OVER.contains(&path.as_str()) && is_given(path, value));
+    kept.map(|(name, path, value)| (name.clone(), if name == "Labels" { value.clone() } else { given(&path, value) }))
+        .collect()
+}
+
+/// Zero tasks at once, no task and an empty `Global` mean something.
+fn is_given(path: &str, value: &Value) -> bool {
+    path == "Mode" || path == "Mode.Global" || is_counted(path) || !is_nothing(value)
+}
+
+fn is_counted(path: &str) -> bool {
+    path.ends_with(".Parallelism") || path.ends_with(".Replicas")
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 fn names(seen: &SwarmFacts) -> BTreeMap<String, String> {
@@ -116,15 +168,14 @@ fn collect(path: &str, value: &Value, leaves: &mut BTreeMap<String, String>) {
                 leaves.insert(path.to_owned(), "{}".to_owned());
             }
             for (name, value) in entries.iter().filter(|(name, _)| !matches!(name.as_str(), "SecretID" | "ConfigID")) {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                collect(&path, value, leaves);
+                collect(&join(path, name), value, leaves);
             }
         }
         Value::Array(items) => {
             items.iter().enumerate().for_each(|(at, item)| collect(&format!("{path}[{at}]"), item, leaves));
         }
         _ if path == "EndpointSpec.Mode" && value == "vip" => {}
-        _ if path.ends_with(".Parallelism") || path.ends_with(".Replicas") || !is_nothing(value) => {
+        _ if is_counted(path) || !is_nothing(value) => {
             leaves.insert(path.to_owned(), number(value));
         }
         _ => {}

@@ -2,7 +2,6 @@
 
 pub mod drift;
 pub mod files;
-pub mod line;
 pub mod service_spec;
 pub mod tasks;
 pub mod validate;
@@ -219,8 +218,7 @@ impl Planner<'_> {
         self.probe()?;
         self.plan.actions.append(&mut tasks.proven);
         if !same || !self.is_recorded(&request) {
-            let swarm = Some(Box::new(request.clone()));
-            let part = Part { options: request.options(), swarm, ..Part::default() };
+            let part = Part { swarm: Some(Box::new(request.clone())), ..Part::default() };
             let release = self.release(image, &request.digest, part);
             self.push(SwarmOperation::SaveRelease { service: self.name(), release: Box::new(release) });
         }
@@ -289,13 +287,10 @@ impl Planner<'_> {
                 .notes
                 .push(format!("service {name} bears no label of ours: somebody else made it; it is taken over"));
         }
-        let last = self.facts.releases.iter().find(|last| service.spec.label(LABEL_SPEC) == Some(&last.spec));
-        for option in drift::dropped(request, &self.seen) {
-            let by_hand = last.is_none_or(|last| !last.part.options.contains(&option));
-            let why = if by_hand { "set by hand, is overwritten" } else { "goes" };
-            self.plan.notes.push(format!("{}: {why}", option.join(" ")));
+        for set in drift::by_hand(request, &self.seen, &self.facts.releases) {
+            self.plan.notes.push(format!("{} {}: set by hand, is overwritten", set.name, set.value));
         }
-        self.plan.changed_options = drift::added(request, &self.seen);
+        self.plan.changed_options = drift::changed_options(request, &self.seen);
         let update = &self.swarm.deploy.update;
         if update.order == Order::StopFirst {
             let one = "each task is stopped before the new one starts; with one task the service is down meanwhile";

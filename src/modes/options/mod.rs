@@ -1,0 +1,125 @@
+//! The options of a request, as names and values that a person reads: the plan prints them, and two requests are
+//! compared by them.
+//!
+//! Everything is taken from the request itself, so that nothing the engine is given is missing: what `names.rs` does not
+//! know is printed by the API's name.
+
+mod names;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use serde_json::{Map, Value};
+
+use crate::engine::request::ContainerSpec;
+use crate::modes::options::names::{Form, named};
+use crate::values::options::SetOption;
+use crate::values::types::EnvVar;
+
+/// The options of a container, by name.
+pub fn of_container(spec: &ContainerSpec) -> Vec<SetOption> {
+    let mut body = serde_json::to_value(&spec.options.body).unwrap_or_default();
+    let endpoints = &mut body["NetworkingConfig"]["EndpointsConfig"];
+    for (network, endpoint) in &spec.options.extra_networks {
+        endpoints[network] = serde_json::to_value(endpoint).unwrap_or_default();
+    }
+    leave_out_repetitions(&mut body);
+    let mut options = vec![option("image", &spec.image.argument())];
+    options.extend(spec.options.platform.iter().map(|platform| option("platform", platform)));
+    collect("container", "", &body, &mut options);
+    sorted(options, &spec.environment)
+}
+
+/// The options of a service: of its spec without image and environment, which are apart, and of the registry whose
+/// credentials go with it.
+pub fn of_service(spec: &Value, image: &str, environment: &[EnvVar], registry: Option<&str>) -> Vec<SetOption> {
+    let mut options = vec![option("image", image)];
+    options.extend(registry.map(|registry| option("with_registry_auth", registry)));
+    collect("service", "", &without(spec, "Name"), &mut options);
+    sorted(options, environment)
+}
+
+fn option(name: &str, value: &str) -> SetOption {
+    SetOption { name: name.to_owned(), value: value.to_owned(), hidden: None }
+}
+
+fn sorted(mut options: Vec<SetOption>, environment: &[EnvVar]) -> Vec<SetOption> {
+    options.extend(environment.iter().map(variable));
+    options.sort_by(|one, other| one.name.cmp(&other.name));
+    options
+}
+
+fn variable(var: &EnvVar) -> SetOption {
+    let name = format!("environment.{}", var.name);
+    match &var.value {
+        None => option(&name, "not set"),
+        Some(value) if var.hidden => SetOption { name, value: "***".to_owned(), hidden: Some(value.clone()) },
+        Some(value) => option(&name, &values::text(value.reveal())),
+    }
+}
+
+/// A published port is exposed as well, and the first network is the network mode: each is printed once.
+fn leave_out_repetitions(body: &mut Value) {
+    let published = body["HostConfig"]["PortBindings"].clone();
+    if let Some(exposed) = body["ExposedPorts"].as_object_mut() {
+        exposed.retain(|port, _| published[port].is_null());
+    }
+    let endpoints = &body["NetworkingConfig"]["EndpointsConfig"];
+    if body["HostConfig"]["NetworkMode"].as_str().is_some_and(|mode| endpoints[mode].is_object()) {
+        body["HostConfig"]["NetworkMode"] = Value::Null;
+    }
+}
+
+/// The options at `path` of a request and below it.
+fn collect(path: &str, name: &str, value: &Value, options: &mut Vec<SetOption>) {
+    let form = named(path).map_or(Form::Plain, |named| named.form);
+    let mut push = |value: String| options.push(option(name, &value));
+    match (form, value) {
+        (_, Value::Null) => {}
+        (Form::Text(text), value) => push(text(value)),
+        (Form::Texts(texts), value) => texts(value).into_iter().for_each(push),
+        (Form::Each(text), Value::Array(items)) => items.iter().map(text).for_each(push),
+        (Form::By(key), Value::Array(items)) => {
+            let each = items.iter().map(|item| (values::plain(&item[key]), without(item, key)));
+            collect_keys(path, name, each, options);
+        }
+        (Form::Keys, Value::Object(entries)) => {
+            collect_keys(path, name, entries.iter().map(|(key, value)| (key.clone(), value.clone())), options);
+        }
+        (_, Value::Object(entries)) => collect_members(path, name, entries, options),
+        (_, Value::Array(items)) if items.is_empty() => push("[]".to_owned()),
+        (_, Value::Array(items)) => items.iter().map(|item| inline(path, item)).for_each(push),
+        (_, scalar) => push(values::text(&values::plain(scalar))),
+    }
+}
+
+fn collect_members(path: &str, name: &str, entries: &Map<String, Value>, options: &mut Vec<SetOption>) {
+    if !name.is_empty() && entries.values().all(Value::is_null) {
+        options.push(option(name, "{}"));
+    }
+    for (key, value) in entries {
+        let path = format!("{path}.{key}");
+        collect(&path, &names::member(&path, name, key), value, options);
+    }
+}
+
+/// Keys of the user's own choice: none of them is taken for a name of the API.
+fn collect_keys(path: &str, name: &str, entries: impl Iterator<Item = (String, Value)>, options: &mut Vec<SetOption>) {
+    entries.for_each(|(key, value)| collect(&format!("{path}.*"), &names::below(name, &key), &value, options));
+}
+
+/// An item of a list as one value: `type=volume,source=data,target=/data`.
+fn inline(path: &str, item: &Value) -> String {
+    if !item.is_object() {
+        return values::text(&values::plain(item));
+    }
+    let mut members = Vec::new();
+    collect(&format!("{path}.*"), "", item, &mut members);
+    members.iter().map(|SetOption { name, value, .. }| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+}
+
+fn without(value: &Value, key: &str) -> Value {
+    let mut value = value.clone();
+    value.as_object_mut().and_then(|entries| entries.remove(key));
+    value
+}

@@ -1,0 +1,151 @@
+//! What is printed of a request, and how two requests differ.
+#![allow(clippy::unwrap_used)]
+
+use serde_json::json;
+
+use super::*;
+use crate::values::pin::ImagePin;
+use crate::values::types::Secret;
+
+fn container(body: Value) -> ContainerSpec {
+    let image = ImagePin::Unknown { wanted: "web".into() };
+    let mut spec = ContainerSpec { name: "web".into(), image, options: Default::default(), environment: Vec::new() };
+    spec.options.body = serde_json::from_value(body).unwrap();
+    spec
+}
+
+fn shown(options: &[SetOption]) -> Vec<String> {
+    options.iter().map(|SetOption { name, value, .. }| format!("{name}={value}")).collect()
+}
+
+/// All but the image, which is always given.
+fn given(options: &[SetOption]) -> Vec<String> {
+    let (image, others): (Vec<_>, Vec<_>) = shown(options).into_iter().partition(|option| option == "image=web");
+    assert_eq!(image.len(), 1, "{others:?}");
+    others
+}
+
+fn of_body(body: Value) -> Vec<String> {
+    given(&of_container(&container(body)))
+}
+
+fn of_spec(spec: Value) -> Vec<String> {
+    given(&of_service(&spec, "web", &[], None))
+}
+
+#[test]
+fn what_has_no_name_here_is_printed_by_the_apis_own() {
+    assert_eq!(
+        of_spec(
+            json!({ "TaskTemplate": { "ContainerSpec": { "NewThing": { "SomeLimit": 0, "Names": ["a", "b"] } } } })
+        ),
+        ["new_thing.names=a", "new_thing.names=b", "new_thing.some_limit=0"]
+    );
+    assert_eq!(of_spec(json!({ "Whole": { "Kind": [] } })), ["whole.kind=[]"]);
+}
+
+#[test]
+fn zero_false_and_nothing_are_printed_where_they_are_given() {
+    assert_eq!(
+        of_body(json!({ "Hostname": "", "Tty": false, "Entrypoint": [], "Cmd": [""],
+            "HostConfig": { "MemorySwappiness": 0, "Binds": [], "Memory": 0, "MemorySwap": -1 } })),
+        [
+            "command=''",
+            "entrypoint=[]",
+            "hostname=\"\"",
+            "mem_limit=0",
+            "mem_swappiness=0",
+            "memswap_limit=-1",
+            "tty=false",
+            "volumes=[]"
+        ]
+    );
+}
+
+#[test]
+fn keys_of_the_users_own_choice_are_never_taken_for_the_apis() {
+    let labels = json!({ "Cmd": "a", "NanoCPUs": "1", "SomeThing": "", "Delay": "5" });
+    let printed = ["labels.Cmd=a", "labels.Delay=5", "labels.NanoCPUs=1", "labels.SomeThing=\"\""];
+    assert_eq!(of_body(json!({ "Labels": labels })), printed);
+    assert_eq!(of_spec(json!({ "TaskTemplate": { "ContainerSpec": { "Labels": labels } } })), printed);
+    let volume = json!([{ "Type": "volume", "VolumeOptions": { "Labels": { "SomeThing": "x" }, "NoCopy": true } }]);
+    assert_eq!(
+        of_body(json!({ "HostConfig": { "Mounts": volume } })),
+        ["volumes=type=volume,volume_options.labels.SomeThing=x,volume_options.no_copy=true"]
+    );
+}
+
+#[test]
+fn a_value_that_would_break_the_line_is_quoted_and_a_hidden_one_is_not_printed() {
+    let var =
+        |name: &str, value: Option<&str>, hidden| EnvVar { name: name.into(), value: value.map(Secret::new), hidden };
+    let mut spec = container(json!({ "Cmd": ["sh", "-c", "echo 'a'\nexit"] }));
+    spec.environment =
+        vec![var("KEY", Some("hunter2"), true), var("LINES", Some("a\nb"), false), var("NONE", None, true)];
+    assert_eq!(
+        given(&of_container(&spec)),
+        [
+            r#"command="sh -c \"echo 'a'\nexit\"""#,
+            "environment.KEY=***",
+            r#"environment.LINES="a\nb""#,
+            "environment.NONE=not set"
+        ]
+    );
+}
+
+#[test]
+fn a_published_port_and_a_network_are_printed_once_also_where_the_engine_takes_one_network_at_a_time() {
+    let mut spec = container(json!({ "ExposedPorts": { "80/tcp": {}, "81/udp": {} },
+        "HostConfig": { "NetworkMode": "front", "PortBindings": { "80/tcp": [{ "HostIp": "::1", "HostPort": "8080" }] } },
+        "NetworkingConfig": { "EndpointsConfig": { "front": { "Aliases": ["www"] } } } }));
+    spec.options.extra_networks = vec![("back".into(), Default::default())];
+    spec.options.platform = Some("linux/arm64".into());
+    assert_eq!(
+        given(&of_container(&spec)),
+        [
+            "expose=81/udp",
+            "networks.back={}",
+            "networks.front.aliases=www",
+            "platform=linux/arm64",
+            "ports=[::1]:8080:80"
+        ]
+    );
+    assert_eq!(of_body(json!({ "HostConfig": { "NetworkMode": "host" } })), ["network_mode=host"]);
+}
+
+#[test]
+fn values_of_a_swarm_read_as_in_a_compose_file() {
+    let port = |published: u32, protocol: &str, mode: &str| json!({ "PublishedPort": published, "TargetPort": 80, "Protocol": protocol, "PublishMode": mode });
+    let printed = of_spec(json!({
+        "Mode": { "Global": {} },
+        "EndpointSpec": { "Ports": [port(8080, "tcp", "ingress"), port(53, "udp", "host")] },
+        "TaskTemplate": {
+            "ContainerSpec": {
+                "Ulimits": [{ "Name": "core", "Soft": 0, "Hard": 10 }],
+                "DNSConfig": { "Nameservers": ["10.0.0.1"], "Options": ["ndots:1"] },
+                "Healthcheck": { "Test": ["CMD-SHELL", "exit 0"], "StartPeriod": 1_500_000_000 },
+            },
+            "Placement": { "Platforms": [{ "OS": "linux", "Architecture": "arm64" }] },
+            "Resources": { "Limits": { "NanoCPUs": 1_500_000_000, "MemoryBytes": 1_000_000 },
+                "Reservations": { "GenericResources": [{ "DiscreteResourceSpec": { "Kind": "gpu", "Value": 2 } }] } },
+        },
+    }));
+    assert_eq!(
+        printed,
+        [
+            "deploy.mode=global",
+            "deploy.resources.limits.cpus=1.5",
+            "deploy.resources.limits.memory=1000000",
+            "deploy.resources.reservations.generic_resources=gpu=2",
+            "dns=10.0.0.1",
+            "dns_opt=ndots:1",
+            "healthcheck.start_period=1.5s",
+            "healthcheck.test=CMD-SHELL 'exit 0'",
+            "platform=linux/arm64",
+            "ports=8080:80",
+            "ports=published=53,target=80,protocol=udp,mode=host",
+            "ulimits.core.hard=10",
+            "ulimits.core.soft=0"
+        ]
+    );
+}
