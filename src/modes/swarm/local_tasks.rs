@@ -1,7 +1,7 @@
 //! On a worker: the tasks of this node, which is all that it may see.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters as query;
@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::engine::facts::short_id;
 use crate::engine::logs::log_tail;
 use crate::error::{Failure, Kind};
+use crate::poll;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -43,11 +44,11 @@ pub(crate) async fn tasks(
     patience: Duration,
     monitor: Duration,
 ) -> Result<Vec<String>, Failure> {
-    let (began, began_at) = (Instant::now(), jiff::Timestamp::now());
-    let mut seen_up = false;
-    loop {
+    let began = jiff::Timestamp::now();
+    let (mut seen_up, mut counts) = (false, (0, 0, 0));
+    let done = poll::until(patience, PAUSE, async || {
         let all = containers(engine, service).await?;
-        let states: Vec<State> = all.iter().map(|found| state(found, image, began_at)).collect();
+        let states: Vec<State> = all.iter().map(|found| state(found, image, began)).collect();
         let count = |wanted: fn(&State) -> bool| states.iter().filter(|state| wanted(state)).count();
         let (up, old) = (count(|state| matches!(state, State::Up(_))), count(|state| *state == State::Old));
         let starting = count(|state| *state == State::Starting);
@@ -63,21 +64,26 @@ pub(crate) async fn tasks(
         seen_up |= up > 0;
         let is_stable = states.iter().all(|state| !matches!(state, State::Up(since) if *since < monitor));
         if up > 0 && starting == 0 && old == 0 && is_stable {
-            return Ok(vec![format!("{up} task{} of {service} on this node run", if up == 1 { "" } else { "s" })]);
+            return Ok(Some(vec![format!(
+                "{up} task{} of {service} on this node run",
+                if up == 1 { "" } else { "s" }
+            )]));
         }
-        if began.elapsed() >= patience {
-            return at_the_end(service, up, starting, old);
-        }
-        tokio::time::sleep(PAUSE).await;
+        counts = (up, starting, old);
+        Ok(None)
+    });
+    match done.await? {
+        Some(done) => Ok(done),
+        None => at_the_end(service, counts),
     }
 }
 
-fn at_the_end(service: &str, up: usize, starting: usize, old: usize) -> Result<Vec<String>, Failure> {
-    match (up, starting, old) {
+fn at_the_end(service: &str, counts: (usize, usize, usize)) -> Result<Vec<String>, Failure> {
+    match counts {
         (0, 0, 0) => Ok(vec![format!("no task of {service} is on this node")]),
         (0, 0, old) => Ok(vec![format!("no manager has updated {service} yet: {old} of the release before run here")]),
-        (_, 0, 0) => Ok(vec![format!("{up} of {service} on this node run, for less than the swarm watches them")]),
-        _ => {
+        (up, 0, 0) => Ok(vec![format!("{up} of {service} on this node run, for less than the swarm watches them")]),
+        (up, starting, old) => {
             Err(Failure::new(Kind::Health, format!("{service} on this node: {up} up, {starting} starting, {old} old"))
                 .next(format!(
                     "docker ps --filter label={SERVICE}={service}; raise health.timeout if it only needs longer"

@@ -9,6 +9,7 @@ use crate::engine::api::Api;
 use crate::error::{Failure, Kind};
 use crate::modes::swarm::operation::Ask;
 use crate::modes::swarm::service_tasks::Tasks;
+use crate::poll;
 
 /// How long the nodes may take to answer once.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -26,24 +27,19 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// # Errors
 /// [`Kind::Image`]: the nodes that lack it when patience is at its end.
 pub(crate) async fn ask(api: &Api, ask: &Ask, image: &str) -> Result<(), Failure> {
-    let began = Instant::now();
-    loop {
+    let mut lacking = BTreeSet::new();
+    let all_have_it = poll::until(ask.patience, AGAIN, async || {
         remove(api, ask).await?;
-        let lacking = once(api, ask, image).await;
+        let found = once(api, ask, image).await;
         remove(api, ask).await?;
-        let lacking = lacking?;
-        if lacking.is_empty() {
-            return Ok(());
-        }
-        if began.elapsed() >= ask.patience {
-            let nodes = lacking.into_iter().collect::<Vec<_>>().join(", ");
-            let message = format!("these nodes do not have {}: {nodes}", ask.image.describe());
-            return Err(Failure::new(Kind::Image, message).next(
-                "deploy to every node of the swarm at once: each brings it in at AfterInstall; or use a registry",
-            ));
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
+        lacking = found?;
+        Ok::<_, Failure>(lacking.is_empty().then_some(()))
+    });
+    all_have_it.await?.ok_or_else(|| {
+        let nodes = lacking.into_iter().collect::<Vec<_>>().join(", ");
+        Failure::new(Kind::Image, format!("these nodes do not have {}: {nodes}", ask.image.describe()))
+            .next("deploy to every node of the swarm at once: each brings it in at AfterInstall; or use a registry")
+    })
 }
 
 async fn remove(api: &Api, ask: &Ask) -> Result<(), Failure> {
@@ -62,16 +58,17 @@ async fn once(api: &Api, ask: &Ask, image: &str) -> Result<BTreeSet<String>, Fai
         _ => {}
     }
     let began = Instant::now();
-    loop {
+    let lacking = poll::without_limit(PAUSE, async || {
         let seen = Tasks::of(api, &ask.name).await.map_err(|error| error.failure(&what))?;
-        let Some(mut seen) = seen else { return Ok(BTreeSet::new()) };
+        let Some(mut seen) = seen else { return Ok(Some(BTreeSet::new())) };
         let waiting = seen.every().filter(|task| !task.has_ended()).count();
         let nobody = seen.every().count() == 0;
         if began.elapsed() > ANSWER || (nobody && began.elapsed() > NOBODY) || (!nobody && waiting == 0) {
             seen.name_nodes(api).await;
             let lacking = seen.every().filter(|task| task.error().contains("No such image") || !task.has_ended());
-            return Ok(lacking.map(|task| task.node().to_owned()).collect());
+            return Ok(Some(lacking.map(|task| task.node().to_owned()).collect()));
         }
-        tokio::time::sleep(PAUSE).await;
-    }
+        Ok(None)
+    });
+    lacking.await
 }

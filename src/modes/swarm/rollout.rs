@@ -7,6 +7,7 @@ use crate::engine::api::{Api, ApiError};
 use crate::error::{Failure, Kind};
 use crate::modes::swarm::operation::RolloutCheck;
 use crate::modes::swarm::service_tasks::{Patience, Task, Tasks, log_tail};
+use crate::poll;
 use crate::values::labels::LABEL_SPEC;
 
 /// Between two looks.
@@ -45,7 +46,7 @@ pub(crate) async fn wait_for_rollout(api: &Api, wanted: &RolloutCheck) -> Result
     let mut failing: Option<Instant> = None;
     let mut patience = Patience::default();
     let (mut since, mut was_rolled_back) = (None, None);
-    loop {
+    let ended = poll::without_limit(PAUSE, async || {
         let failed = |error: ApiError| error.failure(&format!("look at service {}", wanted.service));
         let Some(seen) = Tasks::of(api, &wanted.service).await.map_err(failed)? else {
             return Err(Failure::new(Kind::Health, format!("service {} is gone: it was removed", wanted.service))
@@ -57,7 +58,7 @@ pub(crate) async fn wait_for_rollout(api: &Api, wanted: &RolloutCheck) -> Result
         let complete = seen.outdated() == 0 && seen.running().len() >= seen.desired();
         all_up = complete.then(|| all_up.unwrap_or_else(Instant::now));
         let why = match verdict(&seen, wanted, began, all_up, was_rolled_back) {
-            Verdict::Runs(line) => return Ok(vec![line]),
+            Verdict::Runs(line) => return Ok(Some(vec![line])),
             Verdict::NotYet => {
                 (failing, patience) = (None, Patience::default());
                 None
@@ -66,11 +67,12 @@ pub(crate) async fn wait_for_rollout(api: &Api, wanted: &RolloutCheck) -> Result
             Verdict::Failing(why) => (failing.get_or_insert_with(Instant::now).elapsed() > OWN_ROLLBACK).then_some(why),
             Verdict::Failed(why) => Some(why),
         };
-        if let Some(why) = why {
-            return Err(report(api, wanted, seen, since.as_deref(), why).await);
+        match why {
+            Some(why) => Err(report(api, wanted, seen, since.as_deref(), why).await),
+            None => Ok(None),
         }
-        tokio::time::sleep(PAUSE).await;
-    }
+    });
+    ended.await
 }
 
 fn is_rollback(seen: &Tasks) -> bool {

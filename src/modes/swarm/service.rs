@@ -14,6 +14,7 @@ use crate::modes::swarm::operation::ServiceRequest;
 use crate::modes::swarm::plan::drift::variable;
 use crate::modes::swarm::retry::{PAUSE, retry_on_conflict};
 use crate::modes::swarm::service_tasks::{Service, Tasks};
+use crate::poll;
 use crate::values::labels::LABEL_SPEC;
 
 /// How long an undo waits for the tasks of the spec before: the agent kills us 5 s after its SIGTERM.
@@ -148,26 +149,28 @@ pub(crate) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<St
 /// What runs of the spec that is in force again, in a line where it is not everything yet; `None` where `spec`, which
 /// was rolled back, is in force again.
 async fn back(api: &Api, name: &str, spec: &str) -> Option<Vec<String>> {
-    let began = Instant::now();
+    let (mut running, mut wanted) = (0, 0);
     let mut all_up: Option<Instant> = None;
-    loop {
+    let ended = poll::until(BACK, PAUSE, async || {
         let seen = Tasks::of(api, name).await.ok().flatten();
         if seen.as_ref().is_some_and(|seen| seen.service.label(LABEL_SPEC) == spec) {
-            return None;
+            return Err(InForce);
         }
-        let (running, wanted) = seen.as_ref().map_or((0, 0), |seen| (seen.running().len(), seen.desired()));
+        (running, wanted) = seen.as_ref().map_or((0, 0), |seen| (seen.running().len(), seen.desired()));
         all_up = (seen.is_some() && running >= wanted).then(|| all_up.unwrap_or_else(Instant::now));
-        if all_up.is_some_and(|since| since.elapsed() >= STAYS) {
-            return Some(Vec::new());
+        Ok(all_up.is_some_and(|since| since.elapsed() >= STAYS).then_some(()))
+    });
+    match ended.await {
+        Err(InForce) => None,
+        Ok(Some(())) => Some(Vec::new()),
+        Ok(None) => {
+            Some(vec![format!("{running} of {wanted} tasks of the spec before run; the swarm goes on starting them")])
         }
-        if began.elapsed() > BACK {
-            return Some(vec![format!(
-                "{running} of {wanted} tasks of the spec before run; the swarm goes on starting them"
-            )]);
-        }
-        tokio::time::sleep(PAUSE).await;
     }
 }
+
+/// The spec that was rolled back is in force again.
+struct InForce;
 
 /// Removes the service where `spec` is in force.
 ///
