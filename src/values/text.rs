@@ -9,6 +9,11 @@ pub fn megabytes(bytes: u64) -> String {
     }
 }
 
+/// As `30 s`, `0.5 s`.
+pub(crate) fn seconds(time: std::time::Duration) -> String {
+    format!("{} s", time.as_secs_f64())
+}
+
 /// A text without control characters: those become a space, runs of them one space.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
