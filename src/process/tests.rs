@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::Kind;
+use crate::poll;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(300);
@@ -31,7 +32,7 @@ fn is_alive(pid: &str) -> bool {
 }
 
 async fn until(what: impl Fn() -> bool) {
-    let found = crate::poll::until(LONG, Duration::from_millis(10), async || Ok::<_, ()>(what().then_some(())));
+    let found = poll::until(LONG, Duration::from_millis(10), async || Ok::<_, ()>(what().then_some(())));
     assert_eq!(found.await, Ok(Some(())), "it never came");
 }
 

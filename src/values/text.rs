@@ -1,4 +1,6 @@
-//! Text for a console and a log: printable, short, sizes as people read them.
+//! Text for a console and a log: printable, short, sizes and times as people read them.
+
+use std::time::Duration;
 
 /// As `12.3 MB` (10^6 bytes), as Docker prints sizes.
 pub fn megabytes(bytes: u64) -> String {
@@ -9,9 +11,13 @@ pub fn megabytes(bytes: u64) -> String {
     }
 }
 
-/// As `30 s`, `0.5 s`.
-pub(crate) fn seconds(time: std::time::Duration) -> String {
-    format!("{} s", time.as_secs_f64())
+/// As `60 s` or `2.5 s`.
+pub(crate) fn seconds(time: Duration) -> String {
+    let tenths = time.as_millis().div_ceil(100);
+    match (tenths / 10, tenths % 10) {
+        (whole, 0) => format!("{whole} s"),
+        (whole, tenth) => format!("{whole}.{tenth} s"),
+    }
 }
 
 /// A text without control characters: those become a space, runs of them one space.

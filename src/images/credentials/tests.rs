@@ -49,6 +49,20 @@ async fn a_helper_that_prints_rubbish_is_refused_without_printing_it() {
 }
 
 #[tokio::test]
+async fn a_helper_that_prints_more_than_any_token_is_refused_with_how_much_it_was() {
+    let home = Home::with(r#"{"credHelpers":{"r.test":"x"}}"#).helper("x", "head -c 200000 /dev/zero");
+    let error = home.ask("r.test").await.unwrap_err().to_string();
+    assert!(error.ends_with("docker-credential-x printed 200.0 kB, more than the 65.5 kB that are read"), "{error}");
+}
+
+#[tokio::test]
+async fn a_helper_that_leaves_a_child_behind_is_not_waited_for() {
+    let script = r#"sleep 600 & printf '{"Username":"u","Secret":"p"}'"#;
+    let home = Home::with(r#"{"credHelpers":{"r.test":"x"}}"#).helper("x", script);
+    assert_eq!(home.ask("r.test").await.unwrap().unwrap().secret.reveal(), "p");
+}
+
+#[tokio::test]
 async fn a_broken_config_names_the_place_and_not_what_stands_there() {
     let error = Home::with(r#"{"auths":{"r.test":{"auth":hunter2}}}"#).ask("r.test").await.unwrap_err().to_string();
     assert!(error.contains(" at 1:") && !error.contains("hunter2"), "{error}");
@@ -73,6 +87,14 @@ async fn a_helper_missing_from_path_falls_through_to_auths() {
 async fn a_store_that_knows_nothing_of_the_host_falls_through_to_anonymous() {
     let home = Home::with(r#"{"credsStore":"x"}"#).helper("x", "echo credentials not found; exit 1");
     assert_eq!(home.ask("r.test").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_store_that_is_the_helper_of_another_host_falls_through_too() {
+    let home = Home::with(r#"{"credHelpers":{"other.test":"x"},"credsStore":"x"}"#)
+        .helper("x", "echo credentials not found; exit 1");
+    assert_eq!(home.ask("r.test").await.unwrap(), None);
+    assert!(home.ask("other.test").await.is_err());
 }
 
 #[tokio::test]
