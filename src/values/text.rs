@@ -11,8 +11,11 @@ pub fn megabytes(bytes: u64) -> String {
     }
 }
 
-/// As `60 s` or `2.5 s`.
+/// As `60 s` or `2.5 s`; from 10 s on in whole seconds.
 pub(crate) fn seconds(time: Duration) -> String {
+    if time.as_secs() >= 10 {
+        return format!("{} s", time.as_secs());
+    }
     let tenths = time.as_millis().div_ceil(100);
     match (tenths / 10, tenths % 10) {
         (whole, 0) => format!("{whole} s"),
