@@ -12,18 +12,18 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Whether something is being created for us.
 #[derive(Debug, Default)]
-pub struct Creation {
+pub(crate) struct Creation {
     is_under_way: bool,
 }
 
 impl Creation {
     /// Nothing is.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { is_under_way: false }
     }
 
     /// Waits for `creating`; where that is dropped, it stays under way.
-    pub async fn of<T>(&mut self, creating: impl Future<Output = T>) -> T {
+    pub(crate) async fn of<T>(&mut self, creating: impl Future<Output = T>) -> T {
         self.is_under_way = true;
         let created = creating.await;
         self.is_under_way = false;
@@ -34,7 +34,7 @@ impl Creation {
     ///
     /// # Errors
     /// Those of `look`.
-    pub async fn settle(&mut self, look: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
+    pub(crate) async fn settle(&mut self, look: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
         let limit = if std::mem::take(&mut self.is_under_way) { LIMIT } else { Duration::ZERO };
         until(limit, look).await
     }
@@ -44,7 +44,10 @@ impl Creation {
 ///
 /// # Errors
 /// Those of `look`.
-pub async fn until(limit: Duration, mut look: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
+pub(crate) async fn until(
+    limit: Duration,
+    mut look: impl AsyncFnMut() -> Result<bool, Failure>,
+) -> Result<(), Failure> {
     let began = Instant::now();
     while !look().await? && began.elapsed() < limit {
         tokio::time::sleep(PAUSE).await;

@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use bollard::models::ImageInspect;
 
 use crate::config::ArchiveLocation;
+use crate::engine::images::ImageStore;
 use crate::engine::{Engine, Layers, StoreFacts, layers_are};
 use crate::error::{Failure, Kind};
 use crate::images::archive::{ArchiveError, ArchivedImage, Compression};
 use crate::images::decompress::Sizes;
-use crate::images::delta::{Delta, ImageStore};
+use crate::images::delta::Delta;
 use crate::images::facts::Room;
 use crate::images::load::{Load, LoadError};
 use crate::images::source::{Archives, Opened};
@@ -106,7 +107,7 @@ impl FromArchive<'_> {
         let repository = retention_repository(self.name);
         let tag = |number: usize| format!("{repository}:{PART}{number}");
         let batches = match load.delta(delta, Sizes::Claimed, tag).await {
-            Err(LoadError::Misjudged(why)) => {
+            Err(LoadError::SizeMismatch(why)) => {
                 tracing::info!(why, "sizes are counted, and everything is sent again");
                 load.delta(delta, Sizes::Counted, tag).await?
             }
@@ -130,7 +131,7 @@ impl FromArchive<'_> {
                 // On graph drivers every image that can be inspected has its layers.
                 if store == ImageStore::Containerd {
                     let tried = self.engine.try_image(&id, &new_name(self.name)).await;
-                    tried.map_err(LoadError::Engine)?;
+                    tried.map_err(LoadError::from)?;
                 }
                 return Ok(id);
             }

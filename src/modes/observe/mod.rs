@@ -226,8 +226,7 @@ impl Observer<'_> {
         facts.ports_taken = taken::taken(&options.body, all, &facts.containers, local);
         let extra = options.extra_networks.iter().map(|(network, _)| network.clone());
         for network in networks(&options.body).into_iter().chain(extra) {
-            let seen = engine.docker.inspect_network(&network, None).await;
-            if seen.is_err_and(|error| crate::engine::status(&error) == Some(404)) {
+            if engine.network(&network).await == Ok(None) {
                 facts.networks_missing.push(network);
             }
         }
