@@ -216,6 +216,22 @@ mod tests {
     }
 
     #[test]
+    fn a_call_has_dockers_own_name() {
+        let names = [
+            (Method::GET, "/info", "docker info"),
+            (Method::GET, "/nodes", "docker node ls"),
+            (Method::GET, "/services/web?status=true", "docker service inspect web"),
+            (Method::POST, "/services/create", "docker service create"),
+            (Method::POST, "/configs/0123/update?version=7", "docker config update 0123"),
+            (Method::POST, "/swarm/init", "docker swarm init"),
+            (Method::DELETE, "/secrets/0123", "docker secret rm 0123"),
+        ];
+        for (method, path, name) in names {
+            assert_eq!(call_name(&method, path), name);
+        }
+    }
+
+    #[test]
     fn a_filter_is_safe_in_a_query() {
         assert_eq!(filter("name", "a b&c"), "filters=%7B%22name%22%3A%5B%22a%20b%26c%22%5D%7D");
     }

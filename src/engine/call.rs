@@ -1,9 +1,11 @@
 //! How long a call to the engine may take, and why one failed.
 
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bollard::errors::Error;
 use futures_util::{Stream, StreamExt as _};
+use tokio::time::Instant;
 
 use crate::engine::Engine;
 use crate::error::{Failure, Kind, chain};
@@ -29,6 +31,12 @@ pub(crate) enum Limit {
 
 /// How long a load or a pull may go on without a byte or an answer.
 pub(crate) const IDLE: Duration = Duration::from_secs(60);
+
+/// How long ago a call may have been given up that is the reason for a failure of this moment.
+const JUST_NOW: Duration = Duration::from_millis(250);
+
+/// What was waited for no longer than this explains nothing.
+const NOTEWORTHY: Duration = Duration::from_secs(1);
 
 impl Limit {
     const fn time(self) -> Duration {
@@ -140,12 +148,50 @@ impl CallError {
     }
 }
 
+/// The call that was given up last, of an engine and everything cloned from it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct GivenUp {
+    last: Arc<Mutex<Option<Last>>>,
+}
+
+#[derive(Debug)]
+struct Last {
+    call: String,
+    waited: Duration,
+    at: Instant,
+}
+
+/// A call under way: dropped where it is given up, forgotten where it has ended.
+struct Waiting<'a> {
+    call: &'a str,
+    since: Instant,
+    given_up: &'a GivenUp,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let last = Last { call: self.call.to_owned(), waited: self.since.elapsed(), at: Instant::now() };
+        if let Ok(mut known) = self.given_up.last.lock() {
+            *known = Some(last);
+        }
+    }
+}
+
 impl Engine {
     /// The same engine, of which nothing is asked for longer than until `deadline`.
     #[must_use]
-    pub fn until(&self, deadline: Instant) -> Self {
+    pub fn until(&self, deadline: std::time::Instant) -> Self {
+        let deadline = Instant::from_std(deadline);
         let until = self.until.map_or(deadline, |known| known.min(deadline));
         Self { until: Some(until), ..self.clone() }
+    }
+
+    /// What the engine had not answered when somebody stopped waiting for it in this moment: a deadline or a signal
+    /// drops a call before its own limit is over. `None` where that was no call, or one that had just begun.
+    pub fn given_up(&self) -> Option<String> {
+        let last = self.given_up.last.lock().ok()?.take()?;
+        let is_now = last.at.elapsed() < JUST_NOW;
+        (is_now && last.waited >= NOTEWORTHY).then(|| CallError::silent(&self.address, &last.call, last.waited).message)
     }
 
     /// So long a call may take now.
@@ -162,7 +208,10 @@ impl Engine {
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, CallError> {
         let limit = self.time_for(limit);
-        match tokio::time::timeout(limit, answer).await {
+        let waiting = Waiting { call, since: Instant::now(), given_up: &self.given_up };
+        let answer = tokio::time::timeout(limit, answer).await;
+        std::mem::forget(waiting);
+        match answer {
             Ok(answer) => answer.map_err(|error| CallError::of(&self.address, &error)),
             Err(_) => Err(CallError::silent(&self.address, call, limit)),
         }

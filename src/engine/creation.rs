@@ -17,11 +17,6 @@ pub(crate) struct Creation {
 }
 
 impl Creation {
-    /// Nothing is.
-    pub(crate) const fn new() -> Self {
-        Self { is_under_way: false }
-    }
-
     /// Waits for `creating`; where that is dropped, it stays under way.
     pub(crate) async fn of<T>(&mut self, creating: impl Future<Output = T>) -> T {
         self.is_under_way = true;
@@ -71,7 +66,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_what_nobody_waited_for_to_its_end_is_looked_for_again_and_once() {
-        let mut creation = Creation::new();
+        let mut creation = Creation::default();
         assert_eq!(creation.of(async { 7 }).await, 7);
         assert_eq!(looks(&mut creation).await, 1);
         let dropped = tokio::time::timeout(Duration::from_millis(1), creation.of(std::future::pending::<()>())).await;

@@ -1,13 +1,14 @@
 //! One `docker load` under way: its body goes up while the engine's answers come down.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bollard::models::BuildInfo;
 use bollard::query_parameters::ImportImageOptions;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::engine::Engine;

@@ -21,12 +21,13 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::SystemInfo;
+use tokio::time::Instant;
 
-use crate::engine::call::{CallError, Limit};
+use crate::engine::call::{CallError, GivenUp, Limit};
 use crate::engine::dial::Dial;
 use crate::engine::facts::EngineFacts;
 pub use crate::engine::images::{Layers, StoreFacts, layers_are};
@@ -54,6 +55,7 @@ pub struct Engine {
     dial: Dial,
     /// No call goes on for longer, whatever its own limit.
     until: Option<Instant>,
+    given_up: GivenUp,
 }
 
 impl Engine {
@@ -76,7 +78,7 @@ impl Engine {
             bollard::API_DEFAULT_VERSION,
         );
         let docker = docker.map_err(|_| unsupported())?;
-        Ok(Self { address, docker, dial, until: None })
+        Ok(Self { address, docker, dial, until: None, given_up: GivenUp::default() })
     }
 
     /// Who the engine is.
