@@ -195,20 +195,20 @@ pub enum ImageStore {
 
 /// How and where an engine keeps images.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreFacts {
+pub(crate) struct StoreFacts {
     /// How.
-    pub store: ImageStore,
+    pub(crate) store: ImageStore,
     /// The engine's data folder, on its own host.
-    pub folder: String,
+    pub(crate) folder: String,
 }
 
 /// The layers that an engine has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Layers {
+pub(crate) struct Layers {
     /// By what lies below them too.
-    pub chain_ids: HashSet<ContentDigest>,
+    pub(crate) chain_ids: HashSet<ContentDigest>,
     /// By themselves.
-    pub diff_ids: HashSet<ContentDigest>,
+    pub(crate) diff_ids: HashSet<ContentDigest>,
 }
 
 fn has_layers(image: &ImageInspect, pin: &ImagePin) -> bool {
@@ -221,7 +221,7 @@ fn has_layers(image: &ImageInspect, pin: &ImagePin) -> bool {
 }
 
 /// Whether the image consists of exactly these layers.
-pub fn layers_are(image: &ImageInspect, diff_ids: &[ContentDigest]) -> bool {
+pub(crate) fn layers_are(image: &ImageInspect, diff_ids: &[ContentDigest]) -> bool {
     let layers = image.root_fs.as_ref().and_then(|root| root.layers.as_ref());
     layers.is_some_and(|layers| layers.iter().map(String::as_str).eq(diff_ids.iter().map(ContentDigest::as_str)))
 }

@@ -10,7 +10,7 @@ pub(crate) mod creation;
 mod dial;
 mod exec;
 pub mod facts;
-pub mod images;
+pub(crate) mod images;
 pub(crate) mod load;
 pub(crate) mod logs;
 mod networks;
@@ -30,15 +30,15 @@ use tokio::time::Instant;
 use crate::engine::call::{CallError, GivenUp, Limit};
 use crate::engine::dial::Dial;
 use crate::engine::facts::EngineFacts;
-pub use crate::engine::images::{Layers, StoreFacts, layers_are};
+pub(crate) use crate::engine::images::{Layers, StoreFacts, layers_are};
 pub(crate) use crate::engine::summary::{describe, is_one_of, label, name_of, task_containers};
 use crate::error::{Failure, Kind};
 
 /// The engine's socket where `DOCKER_HOST` names none.
-pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+pub(crate) const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// Compose's label with the service's name.
-pub const SERVICE: &str = "com.docker.compose.service";
+pub(crate) const SERVICE: &str = "com.docker.compose.service";
 
 /// How soon an engine that is well answers a ping.
 const ALIVE: Duration = Duration::from_millis(500);

@@ -23,23 +23,23 @@ use crate::values::types::{ContentDigest, Name};
 const PART: &str = "part-";
 
 /// What was brought in.
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The engine's ID of the wanted image.
-    pub id: String,
+    pub(crate) id: String,
     /// The references that it has now.
-    pub references: Vec<String>,
+    pub(crate) references: Vec<String>,
 }
 
 /// One image on its way from an archive.
-pub struct FromArchive<'a> {
+pub(crate) struct FromArchive<'a> {
     /// The engine.
-    pub engine: &'a Engine,
+    pub(crate) engine: &'a Engine,
     /// The archives.
-    pub archives: &'a Archives,
+    pub(crate) archives: &'a Archives,
     /// The deployment's name.
-    pub name: &'a Name,
+    pub(crate) name: &'a Name,
     /// The wanted image.
-    pub pin: &'a ImagePin,
+    pub(crate) pin: &'a ImagePin,
 }
 
 impl FromArchive<'_> {
@@ -47,7 +47,7 @@ impl FromArchive<'_> {
     ///
     /// # Errors
     /// [`Kind::Image`]; [`Kind::Engine`] when it cannot be asked.
-    pub async fn load(&self, location: &ArchiveLocation, platform: Option<&str>) -> Result<Loaded, Failure> {
+    pub(crate) async fn load(&self, location: &ArchiveLocation, platform: Option<&str>) -> Result<Loaded, Failure> {
         let hello = self.engine.hello().await?;
         let wanted = platform.map(|platform| platform.split('/').nth(1).unwrap_or(platform));
         let architecture = wanted.unwrap_or(&hello.architecture);

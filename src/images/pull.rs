@@ -18,18 +18,18 @@ const UNREACHABLE: &str = "can this host reach the registry (DNS, security group
 
 /// Why a registry did not give what was wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// For the report.
-    pub failure: Failure,
+    pub(crate) failure: Failure,
     /// The registry was asked and said no.
-    pub definite: bool,
+    pub(crate) definite: bool,
 }
 
 /// The digest that a tag stands for now.
 ///
 /// # Errors
 /// [`Kind::Image`] with the registry's words; [`Kind::Engine`] where the engine does not answer.
-pub async fn resolve(
+pub(crate) async fn resolve(
     engine: &Engine,
     reference: &ImageReference,
     settings: &CredentialSettings,
@@ -50,7 +50,7 @@ pub async fn resolve(
 ///
 /// # Errors
 /// [`Kind::Image`] with the registry's words.
-pub async fn pull(
+pub(crate) async fn pull(
     engine: &Engine,
     registry: &str,
     pinned: &str,
@@ -86,7 +86,7 @@ async fn silent(engine: &Engine, registry: &str, image: &str, error: &CallError)
 ///
 /// # Errors
 /// A credential helper failed, or the credential fits into no header.
-pub async fn auth_header(registry: &str, settings: &CredentialSettings) -> Result<Option<HeaderValue>, Failure> {
+pub(crate) async fn auth_header(registry: &str, settings: &CredentialSettings) -> Result<Option<HeaderValue>, Failure> {
     let found = credentials::for_registry(registry, settings).await.map_err(|error| Failure::from(&error))?;
     let Some(credential) = found else { return Ok(None) };
     let mut header = HeaderValue::from_str(&credential.to_registry_auth())

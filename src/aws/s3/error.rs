@@ -14,7 +14,7 @@ type Answer = aws_sdk_s3::config::http::HttpResponse;
 
 /// Why S3 did not give what was wanted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum S3Error {
+pub(crate) enum S3Error {
     /// No such bucket.
     #[error("bucket {0} does not exist")]
     NoSuchBucket(String),
@@ -70,7 +70,7 @@ pub enum S3Error {
 
 impl S3Error {
     /// What to do next.
-    pub const fn next(&self) -> &'static str {
+    pub(crate) const fn next(&self) -> &'static str {
         match self {
             Self::NoSuchBucket(_) => "correct the bucket's name in x-balehook.container.image.archive",
             Self::NoSuchKey(_) => "upload the archive first, or correct the key or the versionId",
@@ -85,7 +85,7 @@ impl S3Error {
     }
 
     /// S3 was asked and said no.
-    pub const fn is_definite(&self) -> bool {
+    pub(crate) const fn is_definite(&self) -> bool {
         !matches!(self, Self::NoCredentials { .. } | Self::Unreachable { .. } | Self::Silent { .. })
     }
 }

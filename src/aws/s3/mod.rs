@@ -23,10 +23,10 @@ use crate::aws::s3::body::Body;
 use crate::aws::s3::error::{explain, region_of};
 use crate::values::types::S3Uri;
 
-pub use crate::aws::s3::error::S3Error;
+pub(crate) use crate::aws::s3::error::S3Error;
 
 /// What is read is kept in pieces of so many bytes.
-pub const PIECE: usize = 256 * 1024;
+pub(crate) const PIECE: usize = 256 * 1024;
 
 /// How often a request that the server is too busy for is sent.
 const REQUESTS: u32 = 7;
@@ -36,7 +36,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// A lazy client: nothing is read or sent before it is used.
 #[derive(Debug, Clone)]
-pub struct S3 {
+pub(crate) struct S3 {
     path_style: Option<bool>,
     has_endpoint: bool,
     home: Option<PathBuf>,
@@ -45,13 +45,13 @@ pub struct S3 {
 
 /// An object as it was when it was looked at.
 #[derive(Debug, Clone)]
-pub struct S3Object {
+pub(crate) struct S3Object {
     /// Where.
-    pub uri: S3Uri,
+    pub(crate) uri: S3Uri,
     /// Bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// Its entity tag, with the quotes.
-    pub etag: String,
+    pub(crate) etag: String,
     client: Client,
 }
 
@@ -59,7 +59,7 @@ impl S3 {
     /// Settings from the environment: `BALEHOOK_S3_PATH_STYLE=true|false`; the rest is the AWS SDK's own
     /// (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, …). Path style is the default
     /// where an endpoint is set: few S3-compatible servers answer to a host name for each bucket.
-    pub fn from_env(variable: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn from_env(variable: &dyn Fn(&str) -> Option<String>) -> Self {
         let path_style = variable("BALEHOOK_S3_PATH_STYLE").and_then(|text| text.parse().ok());
         let has_endpoint = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| variable(name).is_some());
         Self { path_style, has_endpoint, home: config::home_if_unset(variable), client: Arc::new(OnceCell::new()) }
@@ -69,7 +69,7 @@ impl S3 {
     ///
     /// # Errors
     /// See [`S3Error`].
-    pub async fn head(&self, uri: &S3Uri) -> Result<S3Object, S3Error> {
+    pub(crate) async fn head(&self, uri: &S3Uri) -> Result<S3Object, S3Error> {
         let client = self.client().await;
         match head(&client, uri).await {
             Err((_, Some(region))) => {
@@ -85,7 +85,7 @@ impl S3 {
     ///
     /// # Errors
     /// See [`S3Error`]; an object larger than `limit` bytes is refused.
-    pub async fn get_small(&self, uri: &S3Uri, limit: usize) -> Result<Bytes, S3Error> {
+    pub(crate) async fn get_small(&self, uri: &S3Uri, limit: usize) -> Result<Bytes, S3Error> {
         let object = self.head(uri).await?;
         if object.size > limit as u64 {
             let why = format!("it has {} bytes, more than {limit}", object.size);
@@ -98,7 +98,7 @@ impl S3 {
     ///
     /// # Errors
     /// See [`S3Error`].
-    pub async fn read_range(&self, object: &S3Object, offset: u64, len: usize) -> Result<Bytes, S3Error> {
+    pub(crate) async fn read_range(&self, object: &S3Object, offset: u64, len: usize) -> Result<Bytes, S3Error> {
         let end = object.size.min(offset + len as u64);
         let mut pieces = self.part(object, offset..end, Arc::default()).await?;
         Ok(match pieces.len() {
@@ -112,7 +112,7 @@ impl S3 {
     ///
     /// # Errors
     /// See [`S3Error`].
-    pub async fn part(
+    pub(crate) async fn part(
         &self,
         object: &S3Object,
         range: Range<u64>,

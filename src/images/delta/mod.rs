@@ -15,7 +15,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::engine::images::ImageStore;
+pub use crate::engine::images::ImageStore;
 use crate::images::archive::{ArchivedImage, Compression, LayerEntry};
 use crate::values::text::megabytes;
 use crate::values::types::{ContentDigest, chain_ids};
