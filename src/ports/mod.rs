@@ -17,7 +17,7 @@ use std::time::Duration;
 use bollard::models::{ContainerSummary, Ipam, IpamConfig, NetworkCreateRequest};
 
 use crate::engine;
-use crate::engine::{Engine, label, refused};
+use crate::engine::{Engine, label};
 use crate::error::{Failure, Kind};
 use crate::poll;
 use crate::ports::facts::NetworkFacts;
@@ -173,10 +173,12 @@ pub async fn create_network(engine: &Engine, state_dir: &Path, wanted: &NetworkF
         options: Some([("com.docker.network.bridge.name".to_owned(), wanted.bridge.clone())].into()),
         ..NetworkCreateRequest::default()
     };
-    let Err(error) = engine.docker.create_network(request).await else { return Ok(()) };
+    let Err(error) = engine.create_network(request).await else { return Ok(()) };
     match observe::network(engine).await? {
         Some((Ok(found), _)) if found.subnet == wanted.subnet => Ok(()),
-        _ => Err(refused(&format!("cannot create network {NETWORK}"), &error)
+        _ if !error.is_refusal() => Err(error.failure_of(Kind::Engine, "create a network")),
+        _ => Err(error
+            .failure_of(Kind::Container, &format!("create network {NETWORK}"))
             .next("name a free subnet in BALEHOOK_SUBNET, or create the network yourself")),
     }
 }

@@ -63,3 +63,15 @@ pub fn shorten(text: &str, limit: usize) -> String {
     short.push('…');
     short
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_as_a_person_says_them() {
+        let said = |milliseconds| seconds(Duration::from_millis(milliseconds));
+        let times = [0, 299, 2500, 8970, 30_600].map(said);
+        assert_eq!(times, ["0 s", "0.3 s", "2.5 s", "9 s", "30 s"]);
+    }
+}

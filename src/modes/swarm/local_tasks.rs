@@ -1,10 +1,8 @@
 //! On a worker: the tasks of this node, which is all that it may see.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::models::ContainerInspectResponse;
-use bollard::query_parameters as query;
 
 use crate::engine::Engine;
 use crate::engine::facts::short_id;
@@ -93,12 +91,8 @@ fn at_the_end(service: &str, counts: (usize, usize, usize)) -> Result<Vec<String
 }
 
 async fn containers(engine: &Engine, service: &str) -> Result<Vec<ContainerInspectResponse>, Failure> {
-    let filters = HashMap::from([("label".to_owned(), vec![format!("{SERVICE}={service}")])]);
-    let options = query::ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    let listed = engine.docker.list_containers(Some(options)).await;
-    let listed = listed.map_err(|error| engine.failed("list the tasks' containers", &error))?;
     let mut found = Vec::new();
-    for summary in listed {
+    for summary in engine.list_labelled(format!("{SERVICE}={service}")).await? {
         found.extend(engine.inspect(&summary.id.unwrap_or_default()).await?);
     }
     Ok(found)

@@ -74,7 +74,7 @@ impl SwarmOperation {
 }
 
 /// The registry whose token a service of ours needs; `None` on a node that manages no swarm, or has no such service.
-pub async fn registry_of(api: &Api, name: &crate::values::types::Name) -> Option<String> {
+pub(crate) async fn registry_of(api: &Api, name: &crate::values::types::Name) -> Option<String> {
     let found = api.once(Method::GET, &format!("/services/{name}"), None, None).await.ok()?;
     let labels = &found["Spec"]["Labels"];
     let ours = labels[LABEL_NAME] == *name.as_str();

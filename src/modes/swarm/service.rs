@@ -99,7 +99,12 @@ pub(crate) async fn update(
 ///
 /// # Errors
 /// No credentials can be had; the engine refuses.
-pub async fn refresh(api: &Api, name: &str, registry: &str, credentials: &CredentialSettings) -> Result<(), Failure> {
+pub(crate) async fn refresh(
+    api: &Api,
+    name: &str,
+    registry: &str,
+    credentials: &CredentialSettings,
+) -> Result<(), Failure> {
     let Some(auth) = pull::auth_header(registry, credentials).await? else { return Ok(()) };
     let what = format!("renew the token of {registry} for {name}");
     retry_on_conflict(&what, async || {
