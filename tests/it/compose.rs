@@ -287,7 +287,7 @@ fn a_first_deployment_that_is_not_healthy_is_taken_down_and_each_failing_service
 
     outcome.exits(8).says("service web exited with code 4").says("service worker exited with code 5");
     outcome.says("web: web has no config").says("worker: worker has no queue");
-    outcome.says("previous project: there was none; what was begun is taken down");
+    outcome.says("previous project: there was none, so nothing serves as");
     assert_eq!(project.all(), "");
 }
 
