@@ -308,7 +308,8 @@ fn enough_time(
         problems.error(node.place, path, message, "raise `timeout` above `stable_for`".to_owned());
     }
     if let Some(hook) = timeouts.get(&LifecycleEvent::ApplicationStart).filter(|hook| **hook <= health.timeout) {
-        let message = format!("the ApplicationStart hook has {hook:?}, proving alone may take {:?}", health.timeout);
+        let message =
+            format!("the ApplicationStart hook has {hook:?}, the health check alone may take {:?}", health.timeout);
         problems.warning(node.place, path, message, "raise the hook's `timeout:`, or lower health.timeout".to_owned());
     }
 }
