@@ -156,10 +156,11 @@ fn message(outcome: Result<(), Unhealthy>) -> String {
     outcome.unwrap_err().failure.message
 }
 
-/// The number before ` times`: how often the last answer came.
+/// How often the last answer came: the number in `(41 times in 20 s)`.
 fn times(message: &str) -> usize {
-    let (before, _) = message.split_once(" times in ").unwrap_or_else(|| panic!("{message}"));
-    before.rsplit('(').next().unwrap().parse().unwrap()
+    let (_, count) = message.rsplit_once(" (").unwrap();
+    let (count, _) = count.split_once(" in ").unwrap_or_else(|| panic!("{message}"));
+    count.strip_suffix(" times").map_or(1, |number| number.parse().unwrap())
 }
 
 #[tokio::test]
@@ -192,7 +193,7 @@ async fn a_server_that_closes_at_once_or_never_answers_is_not_healthy() {
     let silent = Server::answering(&[SILENT]).await;
     let began = Instant::now();
     let message = from_outside(&silent.http()).await.unwrap_err();
-    assert!(message.ends_with("/healthz: no answer within 0.6 s"), "{message}");
+    assert!(message.contains("/healthz: no answer within "), "{message}");
     assert!(began.elapsed() < Duration::from_secs(4), "the check's own limit holds, not that of one question");
 }
 
@@ -245,7 +246,7 @@ async fn good_answers_do_not_count_while_the_next_one_is_overdue() {
         Members { containers: Vec::new(), missing }
     });
     let message = message(outcome.await);
-    assert!(message.contains("/healthz: no answer for 1.") && message.ends_with(" s (good once before)"), "{message}");
+    assert!(message.contains("/healthz: no answer for ") && message.ends_with(" s (good once before)"), "{message}");
 }
 
 #[tokio::test]
@@ -377,7 +378,7 @@ async fn a_check_that_is_cut_off_says_its_last_answer_and_one_that_ended_says_no
     assert_eq!(checker.last_answer(), None);
     let nothing = async || Ok(Members::default());
     let running = checker.check(&engine, "web", &check, nothing);
-    assert!(tokio::time::timeout(Duration::from_millis(300), running).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_millis(500), running).await.is_err());
     let said = checker.last_answer().unwrap();
     let start = format!("web is not healthy yet: GET http://{}/healthz: it answered 503", server.address);
     assert!(said.starts_with(&start) && server.counted(times(&said)), "{said}");
