@@ -7,6 +7,7 @@ use crate::deploy::state::{LockedStore, Observed};
 use crate::engine::Engine;
 use crate::engine::creation::Creation;
 use crate::error::Failure;
+use crate::health::checker::HealthChecker;
 use crate::images::operation::Importer;
 use crate::modes::container::operation::Containers;
 use crate::modes::release::Release;
@@ -26,6 +27,8 @@ pub(crate) struct Host {
     pub(crate) containers: Containers,
     /// Tasks under way.
     pub(crate) tasks: Tasks,
+    /// The health check under way, or the one that was cut off.
+    pub(crate) health: HealthChecker,
     /// The saved releases, locked.
     pub(crate) store: LockedStore,
     /// Releases to keep.
@@ -56,7 +59,16 @@ impl Host {
         keep: usize,
     ) -> Self {
         let tasks = Tasks { env, ..Tasks::default() };
-        Self { name, engine, images, containers: Containers::default(), tasks, store, keep }
+        Self {
+            name,
+            engine,
+            images,
+            containers: Containers::default(),
+            tasks,
+            health: HealthChecker::default(),
+            store,
+            keep,
+        }
     }
 
     /// The folder of all names.

@@ -155,7 +155,7 @@ pub fn received(step: &SwarmOperation) -> String {
         SwarmOperation::Refresh { service, registry } => format!("request\u{1f}{service}\u{1f}{registry}"),
         SwarmOperation::RolloutCheck(wanted) => format!("request\u{1f}wait for {}", wanted.service),
         SwarmOperation::Probe { service, health_check } => {
-            format!("check health of {service}: {}", crate::drift::health(health_check))
+            format!("check health of {service}{}", crate::drift::asked(health_check))
         }
         SwarmOperation::Tasks { service, .. } => format!("request\u{1f}the tasks of {service}"),
         SwarmOperation::SaveRelease { service, release } => {

@@ -1,11 +1,11 @@
 //! What can be done with a Compose project, and the one rendering of each.
 
 use std::fmt;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Probe;
+use crate::health::check::HealthCheck;
 use crate::modes::compose::project::{Project, Tree};
 use crate::modes::container::run_line::quoted;
 use crate::modes::release::Release;
@@ -36,7 +36,7 @@ pub enum ComposeOperation {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         only: Vec<String>,
     },
-    /// Wait until every service is proven.
+    /// Wait until every service is healthy.
     Wait {
         /// Which project.
         name: String,
@@ -77,19 +77,14 @@ pub struct Copy {
     pub variables: Vec<EnvVar>,
 }
 
-/// How a project is proven.
+/// What makes a project healthy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProjectHealth {
     /// The services, each with its number of containers.
     pub services: Vec<(String, usize)>,
-    /// What is asked from outside once all services are proven.
-    pub probe: Probe,
-    /// How long all of it may take.
-    pub timeout: Duration,
-    /// Between two looks.
-    pub interval: Duration,
-    /// How long it must stay proven.
-    pub stable_for: Duration,
+    /// What makes them healthy.
+    #[serde(flatten)]
+    pub check: HealthCheck,
 }
 
 /// What becomes of one service.
@@ -210,17 +205,16 @@ impl fmt::Display for ComposeOperation {
 
 impl fmt::Display for ProjectHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.services.iter().map(|(name, _)| name.as_str()).collect();
-        write!(f, "{} healthy, running or ended with 0", names.join(", "))?;
-        match &self.probe {
+        let services = self.services.iter().map(|(name, count)| match count {
+            1 => name.clone(),
+            count => format!("{name} ({count} containers)"),
+        });
+        write!(f, "{} healthy, running or exited with 0", services.collect::<Vec<_>>().join(", "))?;
+        match &self.check.probe {
             Probe::Auto => {}
             probe => write!(f, ", {probe}")?,
         }
-        write!(f, ", within {:?}", self.timeout)?;
-        match self.stable_for {
-            Duration::ZERO => Ok(()),
-            stable => write!(f, ", stable for {stable:?}"),
-        }
+        write!(f, ", {}", self.check.terms())
     }
 }
 

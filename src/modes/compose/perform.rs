@@ -30,7 +30,9 @@ impl ComposeOperation {
             Self::Place { project } => snapshot::place(project).map_err(|error| unwritable(project, &error))?,
             Self::Up { project, .. } => up(host, project, self).await?,
             Self::Stop { project } | Self::Down { project } => call(host, project, self).await?,
-            Self::Wait { name, health_check } => wait::wait(&host.engine, name, health_check).await?,
+            Self::Wait { name, health_check } => {
+                wait::wait(&mut host.health, &host.engine, name, health_check).await?;
+            }
             Self::SaveRelease(release) => {
                 let observed = observe(&host.engine, host.name.as_str()).await?;
                 host.save(release, observed)?;

@@ -1,19 +1,16 @@
 //! What is done to a swarm.
 
-use std::time::{Duration, Instant};
-
 use base64::Engine as _;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::config::Probe;
 use crate::config::swarm::FileKind;
 use crate::deploy::state::Observed;
 use crate::engine::Engine;
 use crate::engine::api::Api;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
-use crate::health::probe;
+use crate::health::checker::Members;
 use crate::modes::host::Host;
 use crate::modes::release::Release;
 use crate::modes::swarm;
@@ -48,7 +45,7 @@ impl SwarmOperation {
                 service::refresh(&api, service, registry, &host.images.credentials).await?;
             }
             Self::RolloutCheck(wanted) => return rollout::wait_for_rollout(&api, wanted).await.map(Outcome::with),
-            Self::Probe { service, health_check } => check_health(service, health_check).await?,
+            Self::Probe { service, health_check } => check_health(host, service, health_check).await?,
             Self::Tasks { service, image, patience, monitor } => {
                 let image = host.image(image).await?;
                 let tasks = local_tasks::tasks(&host.engine, service, &image, *patience, *monitor).await;
@@ -137,30 +134,12 @@ async fn forget(api: &Api, kind: FileKind, name: &str) -> Result<(), Failure> {
     removed.map_err(|error| error.failure(&format!("remove {word} {name}")))
 }
 
-/// Asks until the answers were good for as long as is wanted.
-async fn check_health(service: &str, health_check: &HealthCheck) -> Result<(), Failure> {
-    let began = Instant::now();
-    let mut good_since: Option<Instant> = None;
-    loop {
-        let answer = match &health_check.probe {
-            Probe::Http(address) => probe::http(address).await,
-            Probe::Tcp(address) if address.starts_with(':') => probe::tcp(&format!("127.0.0.1{address}")).await,
-            Probe::Tcp(address) => probe::tcp(address).await,
-            Probe::Auto => Ok(()),
-        };
-        good_since = answer.is_ok().then(|| good_since.unwrap_or_else(Instant::now));
-        if good_since.is_some_and(|since| since.elapsed() >= health_check.stable_for) {
-            return Ok(());
-        }
-        if began.elapsed() >= health_check.timeout {
-            let last = answer.err().unwrap_or_else(|| "it answered, but not for long enough".into());
-            let message =
-                format!("{service} was not proven within {:?}: {}: {last}", health_check.timeout, health_check.probe);
-            return Err(Failure::new(Kind::Health, message)
-                .next(format!("docker service logs {service}; raise health.timeout if it only needs longer")));
-        }
-        tokio::time::sleep(health_check.interval.max(Duration::from_millis(100))).await;
-    }
+/// From this host: the swarm has looked at the tasks already.
+async fn check_health(host: &mut Host, service: &str, wanted: &HealthCheck) -> Result<(), Failure> {
+    let nothing = async || Ok(Members::default());
+    let checked = host.health.check(&host.engine, service, wanted, nothing).await;
+    let next = format!("docker service logs {service}; raise health.timeout if it only boots longer");
+    checked.map_err(|unhealthy| unhealthy.failure.next(next))
 }
 
 async fn save(host: &Host, api: &Api, service: &str, release: &Release) -> Result<(), Failure> {

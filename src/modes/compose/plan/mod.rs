@@ -16,6 +16,7 @@ use crate::deploy::state::{JournalV1, Left};
 use crate::engine::facts::ContainerFacts;
 use crate::engine::request::Target;
 use crate::error::{Failure, Kind};
+use crate::health::check::HealthCheck;
 use crate::modes;
 use crate::modes::compose::operation::{Change, ComposeOperation, Copy, ProjectHealth, ServiceChange};
 use crate::modes::compose::plan::wanted::Wanted;
@@ -78,14 +79,16 @@ pub fn plan(
 pub const SUBJECT: &str = "previous project";
 
 /// The same for a recorded project: its own checks alone, and not for long.
-fn proof_of(release: &ComposeRelease) -> ProjectHealth {
-    ProjectHealth {
-        services: release.health_check.services.clone(),
+fn health_of(release: &ComposeRelease) -> ProjectHealth {
+    let check = HealthCheck {
         probe: Probe::Auto,
+        healthcheck: true,
         timeout: Duration::from_millis(release.health_check.timeout_ms).min(BACK),
         interval: Duration::from_millis(100),
         stable_for: Duration::ZERO,
-    }
+        successes: 1,
+    };
+    ProjectHealth { services: release.health_check.services.clone(), check }
 }
 
 /// The previous release's project, as it was.
@@ -96,7 +99,7 @@ pub fn back(previous: &ComposeRelease) -> Vec<Operation> {
 /// The same but for services that stay as they are.
 pub fn back_but(previous: &ComposeRelease, left: &[&str]) -> Vec<Operation> {
     let project = previous.project.clone();
-    let mut health_check = proof_of(previous);
+    let mut health_check = health_of(previous);
     health_check.services.retain(|(service, _)| !left.contains(&service.as_str()));
     if health_check.services.is_empty() {
         return Vec::new();

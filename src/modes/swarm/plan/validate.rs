@@ -29,9 +29,8 @@ impl Planner<'_> {
             Probe::Http(address) => Probe::Http(address.clone()),
             Probe::Tcp(address) => Probe::Tcp(address.clone()),
         };
-        let (timeout, interval, stable_for) = (health.timeout, health.interval, health.stable_for);
-        let health_check =
-            HealthCheck { probe, timeout, interval, stable_for, successes: health.successes.unwrap_or(1) };
+        // The swarm runs the HEALTHCHECK itself, on whichever node a task is.
+        let health_check = HealthCheck::of(health, probe, false);
         self.push(SwarmOperation::Probe { service: self.name(), health_check });
         Ok(())
     }
