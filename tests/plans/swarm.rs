@@ -13,6 +13,7 @@ use balehook::modes::swarm::facts::ServiceFacts;
 use balehook::modes::swarm::facts::SwarmFacts;
 use balehook::modes::swarm::operation::ServiceRequest;
 use balehook::modes::swarm::operation::SwarmOperation;
+use balehook::modes::swarm::task::SwarmWork;
 use balehook::ui::text;
 use balehook::values::known::Known;
 use balehook::values::types::LifecycleEvent;
@@ -23,7 +24,7 @@ use balehook::values::types::LifecycleEvent::BeforeInstall;
 use balehook::values::types::LifecycleEvent::ValidateService;
 use serde_json::{Value, json};
 
-use crate::drift::leaves;
+use crate::drift::{command_line, leaves};
 use crate::scenes;
 
 pub const APPSPEC: &str = r#"
@@ -163,6 +164,12 @@ pub fn received(step: &SwarmOperation) -> String {
         }
         SwarmOperation::Rollback { service, .. } => format!("docker service rollback {service}"),
         SwarmOperation::Remove { service, .. } => format!("docker service rm {service}"),
+        SwarmOperation::RunTask(task) => match &task.work {
+            SwarmWork::Command(command) => command_line(command, task.timeout),
+            SwarmWork::Service(service) => format!("timeout {}\u{1f}{}", task.timeout.as_secs(), request(service)),
+        },
+        SwarmOperation::EndTask(task_lock) => format!("end task {} where this node runs it", task_lock.task),
+        SwarmOperation::RemoveTaskLock { service, .. } => format!("docker service rm {service}"),
         SwarmOperation::Forget { kind, name } => format!("docker {} rm {name}", kind.as_str()),
     }
 }

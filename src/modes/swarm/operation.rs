@@ -11,6 +11,7 @@ use crate::config::swarm::FileKind;
 use crate::health::check::HealthCheck;
 use crate::modes::release::Release;
 use crate::modes::swarm::plan::line;
+use crate::modes::swarm::task::{SwarmTask, TaskLock};
 use crate::values::operation::Role;
 use crate::values::pin::ImagePin;
 use crate::values::types::{ContentDigest, EnvVar};
@@ -93,6 +94,17 @@ pub enum SwarmOperation {
         /// The `balehook.spec` label of this deployment's.
         spec: String,
     },
+    /// Run a task once for the whole swarm: on the manager that takes its lock. The others wait for the same end.
+    RunTask(Box<SwarmTask>),
+    /// End a task where this node runs it, and say so in its lock. Nothing to do when it has ended.
+    EndTask(TaskLock),
+    /// Remove the lock that the task of an earlier deployment left. Nothing to do when it is gone.
+    RemoveTaskLock {
+        /// The service's name.
+        service: String,
+        /// Its ID: another one may bear the name by then.
+        id: String,
+    },
     /// Remove a secret or a config that no spec needs any more.
     Forget {
         /// Which of the two.
@@ -166,6 +178,9 @@ impl SwarmOperation {
             | Self::Create(_)
             | Self::Rollback { .. }
             | Self::Remove { .. }
+            | Self::RunTask(_)
+            | Self::EndTask(_)
+            | Self::RemoveTaskLock { .. }
             | Self::Forget { .. } => Role::Prepares,
             Self::Update(_) => Role::Interrupts,
             Self::RolloutCheck(_) => Role::ChecksHealth,
@@ -177,7 +192,13 @@ impl SwarmOperation {
     /// Whether it may take long, and can be left at once when time is up.
     pub const fn is_long(&self) -> bool {
         match self {
-            Self::Ask(_) | Self::RolloutCheck(_) | Self::Probe { .. } | Self::Tasks { .. } => true,
+            Self::Ask(_)
+            | Self::RolloutCheck(_)
+            | Self::Probe { .. }
+            | Self::Tasks { .. }
+            | Self::RunTask(_)
+            | Self::EndTask(_)
+            | Self::RemoveTaskLock { .. } => true,
             Self::Init
             | Self::Network { .. }
             | Self::File { .. }
@@ -207,6 +228,9 @@ impl SwarmOperation {
             | Self::Tasks { .. }
             | Self::SaveRelease { .. }
             | Self::Remove { .. }
+            | Self::RunTask(_)
+            | Self::EndTask(_)
+            | Self::RemoveTaskLock { .. }
             | Self::Forget { .. } => false,
         }
     }
@@ -220,6 +244,7 @@ impl SwarmOperation {
             Self::Update(request) => {
                 format!("docker service update … --image {} {}", request.image.describe(), request.name)
             }
+            Self::RunTask(task) => task.title(),
             other => other.to_string(),
         }
     }
@@ -263,6 +288,9 @@ impl fmt::Display for SwarmOperation {
             }
             Self::Rollback { service, .. } => write!(f, "docker service rollback {service}"),
             Self::Remove { service, .. } => write!(f, "docker service rm {service}"),
+            Self::RunTask(task) => write!(f, "{task}"),
+            Self::EndTask(task_lock) => write!(f, "end task {} where this node runs it", task_lock.task),
+            Self::RemoveTaskLock { service, .. } => write!(f, "docker service rm {service}"),
             Self::Forget { kind, name } => write!(f, "docker {} rm {name}", kind.as_str()),
         }
     }

@@ -19,7 +19,7 @@ use crate::modes::release::Release;
 use crate::modes::swarm;
 use crate::modes::swarm::observe::{items, text};
 use crate::modes::swarm::operation::SwarmOperation;
-use crate::modes::swarm::{local_tasks, node_check, rollout, service};
+use crate::modes::swarm::{local_tasks, node_check, rollout, run_once, service, task_lock};
 use crate::values::labels::{LABEL_NAME, LABEL_REGISTRY};
 use crate::values::operation::{Moment, Outcome};
 use crate::values::types::ContentDigest;
@@ -59,6 +59,9 @@ impl SwarmOperation {
                 return service::rollback(&api, service, spec).await.map(Outcome::with);
             }
             Self::Remove { service, spec } => service::remove(&api, service, spec).await?,
+            Self::RunTask(task) => return run_once::run(host, task).await.map(Outcome::with),
+            Self::EndTask(task_lock) => run_once::end(host, task_lock).await?,
+            Self::RemoveTaskLock { service, id } => task_lock::remove(&api, service, id).await?,
             Self::Forget { kind, name } => forget(&api, *kind, name).await?,
         }
         Ok(Outcome::changed())

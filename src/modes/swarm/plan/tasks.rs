@@ -70,8 +70,8 @@ impl Planner<'_> {
             service: request,
             image,
         };
-        let cleared = planner.clear(same);
-        self.plan.actions.splice(0..0, cleared);
+        let removed = planner.remove_locks(same);
+        self.plan.actions.splice(0..0, removed);
         if same && !self.is_late(request) {
             return Ok(TaskActions::default());
         }
