@@ -35,7 +35,7 @@ pub const LABELS: [&str; 13] = [
     LABEL_PORTS,
     LABEL_ADDRESS,
     LABEL_REGISTRY,
-    LABEL_ASKS,
+    LABEL_CHECKS,
     LABEL_NODE,
     LABEL_OUTCOME,
     LABEL_MESSAGE,
@@ -44,8 +44,8 @@ pub const LABELS: [&str; 13] = [
 /// Label of a service: the registry whose token its nodes need.
 pub const LABEL_REGISTRY: &str = "balehook.registry";
 
-/// Label of a service that only asks the nodes for an image: the name of the one it asks for.
-pub const LABEL_ASKS: &str = "balehook.asks";
+/// Label of a service that only checks which nodes have an image: the name of the service it is for.
+pub const LABEL_CHECKS: &str = "balehook.checks";
 
 /// Label of a task's service in a swarm: the ID of the node whose hook runs the task.
 pub const LABEL_NODE: &str = "balehook.node";

@@ -147,18 +147,18 @@ pub fn received(step: &SwarmOperation) -> String {
         SwarmOperation::Create(service) | SwarmOperation::Update(service) => {
             format!("request\u{1f}{}", request(service))
         }
-        SwarmOperation::Ask(ask) => format!("request\u{1f}{}\u{1f}{}", ask.name, ask.image.argument()),
+        SwarmOperation::CheckNodes(check) => format!("request\u{1f}{}\u{1f}{}", check.name, check.image.argument()),
         SwarmOperation::Init => "docker swarm init".into(),
         SwarmOperation::Network { name } => format!("docker network create --driver overlay --attachable {name}"),
         SwarmOperation::File { kind, name, path, .. } => {
             format!("docker {} create {name} {}", kind.as_str(), path.display())
         }
-        SwarmOperation::Refresh { service, registry } => format!("request\u{1f}{service}\u{1f}{registry}"),
+        SwarmOperation::RenewToken { service, registry } => format!("request\u{1f}{service}\u{1f}{registry}"),
         SwarmOperation::RolloutCheck(wanted) => format!("request\u{1f}wait for {}", wanted.service),
         SwarmOperation::Probe { service, health_check } => {
             format!("check health of {service}: {}", crate::drift::health(health_check))
         }
-        SwarmOperation::Tasks { service, .. } => format!("request\u{1f}the tasks of {service}"),
+        SwarmOperation::LocalTasks { service, .. } => format!("request\u{1f}the tasks of {service}"),
         SwarmOperation::SaveRelease { service, release } => {
             format!("save release {service} {} {}", release.image.argument(), release.deployment)
         }
@@ -170,7 +170,7 @@ pub fn received(step: &SwarmOperation) -> String {
         },
         SwarmOperation::EndTask(task_lock) => format!("end task {} where this node runs it", task_lock.task),
         SwarmOperation::RemoveTaskLock { service, .. } => format!("docker service rm {service}"),
-        SwarmOperation::Forget { kind, name } => format!("docker {} rm {name}", kind.as_str()),
+        SwarmOperation::RemoveFile { kind, name } => format!("docker {} rm {name}", kind.as_str()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a swarm looks like from this node.
+//! What was observed of a swarm from this node.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -28,7 +28,7 @@ pub struct SwarmFacts {
     pub networks: BTreeMap<String, String>,
     /// The secrets and configs that exist.
     pub files: BTreeSet<(FileKind, String)>,
-    /// Those of them that were made for this name.
+    /// Those of them that were created for this name, by their label.
     pub made: BTreeSet<(FileKind, String)>,
     /// The digests of the files that secrets and configs are made from.
     pub contents: BTreeMap<PathBuf, ContentDigest>,
@@ -39,7 +39,7 @@ pub struct SwarmFacts {
 /// What a node is in a swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
-    /// It may ask and change everything.
+    /// It can read and change everything.
     Manager,
     /// It runs tasks.
     Worker,

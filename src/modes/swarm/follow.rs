@@ -8,7 +8,7 @@ use crate::modes::swarm::service_tasks::{Patience, Task, Tasks, log};
 use crate::modes::swarm::task::TaskLock;
 use crate::tasks::{Output, failed, too_long};
 
-/// Between two looks.
+/// Between two requests.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long it may take to start: another node may have to pull the image.

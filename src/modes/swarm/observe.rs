@@ -1,4 +1,4 @@
-//! The swarm as this node sees it, for a plan.
+//! What this node can get to know of the swarm: read-only, the facts for a plan.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

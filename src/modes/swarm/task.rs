@@ -75,20 +75,20 @@ pub struct Planner<'a> {
     pub deployment: &'a Deployment,
     /// Its service.
     pub swarm: &'a Swarm,
-    /// Who asks.
+    /// Where the deployment comes from.
     pub origin: &'a Origin,
-    /// The host.
+    /// What was observed of the host.
     pub facts: &'a Facts,
-    /// The swarm.
+    /// What was observed of the swarm.
     pub seen: &'a SwarmFacts,
-    /// The service as it is wanted.
+    /// The wanted service.
     pub service: &'a ServiceRequest,
     /// Its image.
     pub image: &'a ImageFacts,
 }
 
 impl Planner<'_> {
-    /// The tasks as steps.
+    /// The tasks as actions.
     ///
     /// # Errors
     /// The image of a task was not looked up.
@@ -152,7 +152,7 @@ impl Planner<'_> {
         })
     }
 
-    /// The service's own, without what would make it pass for the service.
+    /// The service's own template, without what would let anybody find the task in the service's place.
     fn template(&self, inside: &InContainer) -> Value {
         let service = &self.service.spec["TaskTemplate"];
         let networks = service["Networks"].as_array().into_iter().flatten();

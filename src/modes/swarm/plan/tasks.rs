@@ -38,7 +38,7 @@ impl Planner<'_> {
         Ok(imports)
     }
 
-    /// Whether another manager has made the service what is wanted for this very deployment, whose end is not known here.
+    /// Whether another manager has updated the service for this very deployment, and this node does not know how it ended.
     pub(crate) fn is_late(&self, request: &ServiceRequest) -> bool {
         let by_us = |service: &ServiceFacts| {
             service.spec.label(LABEL_SPEC) == Some(&request.digest)
@@ -53,8 +53,8 @@ impl Planner<'_> {
         last.is_some_and(|last| last.deployment == self.origin.deployment && last.spec == request.digest)
     }
 
-    /// The tasks around the deployment, after what earlier ones have left is gone. Where another manager has updated the
-    /// service for this very deployment, its required `after` still decide how that ends.
+    /// The tasks around the deployment; earlier locks are removed first. Where another manager has updated the service for
+    /// this very deployment, the required `after` still decide how it ends.
     pub(crate) fn tasks(
         &mut self,
         image: &ImageFacts,
