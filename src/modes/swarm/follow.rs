@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::engine::api::Api;
 use crate::error::Failure;
-use crate::modes::swarm::service_tasks::{Patience, Task, Tasks, log};
+use crate::modes::swarm::service_tasks::{Patience, Task, Tasks};
 use crate::modes::swarm::task::TaskLock;
+use crate::modes::swarm::task_log::log;
 use crate::tasks::{Output, failed, too_long};
 
 /// Between two requests.

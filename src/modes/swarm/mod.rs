@@ -16,3 +16,4 @@ pub mod service;
 pub mod service_tasks;
 pub mod task;
 pub mod task_lock;
+pub mod task_log;

@@ -6,7 +6,8 @@ use crate::engine::Engine;
 use crate::engine::api::{Api, ApiError};
 use crate::error::{Failure, Kind};
 use crate::modes::swarm::operation::RolloutCheck;
-use crate::modes::swarm::service_tasks::{Patience, Task, Tasks, log_tail};
+use crate::modes::swarm::service_tasks::{Patience, Task, Tasks};
+use crate::modes::swarm::task_log::log_tail;
 use crate::values::labels::LABEL_SPEC;
 
 /// Between two requests.

@@ -3,22 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use http::Method;
 use serde_json::Value;
 
 use crate::engine::api::{Api, ApiError, filter};
 use crate::modes::swarm::observe::{items, text};
-use crate::values::text::printable;
 use crate::values::types::STOP_GRACE;
-
-/// Lines of a task's log that a report shows.
-const LOG_LINES: u32 = 12;
-
-/// Lines of a log that are read at most: our own log file has room for so many.
-const ALL_LINES: u32 = 10_000;
-
-/// How long reading them may take.
-const LOG_LIMIT: Duration = Duration::from_millis(1500);
 
 /// How long a task may find no node. The scheduler reports that at once, and nodes come back.
 const UNPLACED: Duration = Duration::from_secs(5);
@@ -286,51 +275,5 @@ impl Task<'_> {
         let slot = self.value["Slot"].as_u64().filter(|slot| *slot > 0).map(|slot| format!(" {slot}"));
         let place = if self.node.is_empty() { String::new() } else { format!(" on {}", self.node) };
         format!("task{}{place}", slot.unwrap_or_default())
-    }
-}
-
-/// The log of a task, from whichever node it is on: nothing where it cannot be read in time.
-pub(crate) async fn log(api: &Api, task: &str, limit: Duration) -> Vec<u8> {
-    read_log(api, task, ALL_LINES, limit).await
-}
-
-/// The last lines of it.
-pub(crate) async fn log_tail(api: &Api, task: &str) -> Vec<String> {
-    let bytes = read_log(api, task, LOG_LINES, LOG_LIMIT).await;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    text.lines().map(|line| printable(line).trim_end().to_owned()).collect()
-}
-
-async fn read_log(api: &Api, task: &str, lines: u32, limit: Duration) -> Vec<u8> {
-    let path = format!("/tasks/{task}/logs?stdout=true&stderr=true&tail={lines}");
-    match tokio::time::timeout(limit, api.bytes(Method::GET, &path, None, None)).await {
-        Ok(Ok(bytes)) => unframed(&bytes),
-        Ok(Err(_)) | Err(_) => Vec::new(),
-    }
-}
-
-/// The payload of the engine's frames: a byte for the stream, three zeros, four for the length. The log of a terminal has
-/// no frames.
-fn unframed(mut bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    while let [stream @ 0..=2, 0, 0, 0, a, b, c, d, rest @ ..] = bytes {
-        let _ = stream;
-        let length = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX).min(rest.len());
-        out.extend_from_slice(&rest[..length]);
-        bytes = &rest[length..];
-    }
-    out.extend_from_slice(bytes);
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_of_a_log_are_taken_off_and_a_cut_one_is_shown_as_far_as_it_goes() {
-        let frames = [&[1, 0, 0, 0, 0, 0, 0, 3][..], b"ab\n", &[2, 0, 0, 0, 0, 0, 0, 9], b"cut"].concat();
-        assert_eq!(unframed(&frames), b"ab\ncut");
-        assert_eq!(unframed(b"plain"), b"plain");
     }
 }
