@@ -14,11 +14,12 @@ use crate::config::swarm::Swarm;
 use crate::config::task::{InContainer, Task, Work};
 use crate::config::{Deployment, ImageSource};
 use crate::deploy::origin::{MANUAL, Origin};
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::container::run_line::quoted;
 use crate::modes::facts::Facts;
+use crate::modes::images::Imports;
 use crate::modes::operation::Action;
 use crate::modes::operation::Operation;
 use crate::modes::swarm::facts::{SwarmFacts, TaskLockFacts};
@@ -85,6 +86,8 @@ pub struct Planner<'a> {
     pub service: &'a ServiceRequest,
     /// Its image.
     pub image: &'a ImageFacts,
+    /// How images are imported.
+    pub imports: &'a Imports,
 }
 
 impl Planner<'_> {
@@ -99,12 +102,13 @@ impl Planner<'_> {
                 Work::Container(inside) => SwarmWork::Service(Box::new(self.request(task, inside, &task_lock)?)),
                 Work::Command(command) => SwarmWork::Command(host_command(task, command)),
             };
+            let if_lost = match &work {
+                SwarmWork::Service(request) => self.imports.if_lost_of(&request.image),
+                SwarmWork::Command(_) => Vec::new(),
+            };
             let undo = Operation::Swarm(SwarmOperation::EndTask(task_lock.clone()));
-            Ok(crate::modes::tasks::action(
-                task,
-                SwarmOperation::RunTask(Box::new(SwarmTask { task_lock, work, timeout: task.timeout })),
-                undo,
-            ))
+            let run = SwarmOperation::RunTask(Box::new(SwarmTask { task_lock, work, timeout: task.timeout }));
+            Ok(modes::tasks::action(task, run, undo).repaired_by(&[Kind::Image], if_lost))
         })
     }
 

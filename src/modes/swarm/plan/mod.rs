@@ -204,11 +204,11 @@ impl Planner<'_> {
     fn manage(&mut self, image: &ImageFacts, imports: &Imports) -> Result<(), Failure> {
         let request = self.request(image);
         let same = drift::is_same(&request, &self.seen);
-        let mut tasks = self.tasks(image, &request, same)?;
+        let mut tasks = self.tasks(image, imports, &request, same)?;
         if !same {
             // A task would only fail where this node has lost a layer of the image meanwhile.
             self.plan.actions.extend(imports.if_lost_before().into_iter().map(Action::required));
-            self.change(image, &request, std::mem::take(&mut tasks.before));
+            self.change(image, imports, &request, std::mem::take(&mut tasks.before));
         }
         self.push(SwarmOperation::RolloutCheck(self.wait_for_rollout(&request.digest)));
         // Another manager that has just updated it gave the swarm a token, and may yet have to roll back: a write now would
@@ -238,7 +238,7 @@ impl Planner<'_> {
         }
     }
 
-    fn change(&mut self, image: &ImageFacts, request: &ServiceRequest, before: Vec<Action>) {
+    fn change(&mut self, image: &ImageFacts, imports: &Imports, request: &ServiceRequest, before: Vec<Action>) {
         for network in self.swarm.networks.iter().filter(|network| network.create) {
             if !self.has_network(&network.name) {
                 self.push(SwarmOperation::Network { name: network.name.clone() });
@@ -253,7 +253,8 @@ impl Planner<'_> {
             Some(_) => (SwarmOperation::Update(Box::new(request.clone())), SwarmOperation::Rollback { service, spec }),
         };
         self.note_changes(request);
-        self.plan.actions.push(Action::undone_by(step, vec![Operation::Swarm(undo)]));
+        let written = Action::undone_by(step, vec![Operation::Swarm(undo)]);
+        self.plan.actions.push(written.repaired_by(&[Kind::Image], imports.if_lost_of(&image.pin)));
     }
 
     /// An archive's image is in no registry: a node that lacks it could not run the task.

@@ -58,6 +58,7 @@ impl Planner<'_> {
     pub(crate) fn tasks(
         &mut self,
         image: &ImageFacts,
+        imports: &Imports,
         request: &ServiceRequest,
         same: bool,
     ) -> Result<TaskActions, Failure> {
@@ -69,6 +70,7 @@ impl Planner<'_> {
             seen: &self.seen,
             service: request,
             image,
+            imports,
         };
         let removed = planner.remove_locks(same);
         self.plan.actions.splice(0..0, removed);
