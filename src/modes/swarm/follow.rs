@@ -18,8 +18,11 @@ pub(crate) const STARTS: Duration = Duration::from_secs(60);
 /// How long its log may take when it has ended.
 const LOG: Duration = Duration::from_secs(5);
 
-/// The same where it is ended because time is up, or a signal came.
+/// The same where it is ended because it takes too long.
 const LAST_LOG: Duration = Duration::from_millis(700);
+
+/// The same where its deployment must stop: an undo has little time.
+const QUICK_LOG: Duration = Duration::from_millis(250);
 
 /// Waits for the end of the task, and reads its output then.
 ///
@@ -60,7 +63,7 @@ pub(crate) async fn log_last_output(api: &Api, lock: &TaskLock) {
     let Ok(Some(seen)) = Tasks::of(api, &lock.service).await else { return };
     let mut output = Output::new(&lock.task);
     if let Some(task) = seen.every().next() {
-        output.take(&log(api, &task.id(), LAST_LOG).await);
+        output.take(&log(api, &task.id(), QUICK_LOG).await);
     }
     drop(output.last_lines());
 }

@@ -65,9 +65,6 @@ async fn request(host: &Host, api: &Api, me: &str, task: &SwarmTask) -> Result<(
 /// # Errors
 /// [`Kind::Engine`].
 pub(crate) async fn end(host: &mut Host, lock: &TaskLock) -> Result<(), Failure> {
-    if let Some(group) = host.tasks.under_way.take() {
-        group.end(&mut Output::new(&lock.task)).await;
-    }
     let api = Api::of(&host.engine);
     let me = this_node(&api).await?;
     let message = format!("task {} was ended before its end: its deployment had to stop", lock.task);
@@ -76,7 +73,14 @@ pub(crate) async fn end(host: &mut Host, lock: &TaskLock) -> Result<(), Failure>
         follow::log_last_output(&api, lock).await;
         task_lock::close(&api, &me, lock, Some(&ended)).await
     };
-    host.tasks.creation.settle(close).await
+    let group = host.tasks.under_way.take();
+    let end_command = async {
+        if let Some(group) = group {
+            group.end(&mut Output::new(&lock.task)).await;
+        }
+    };
+    // At once: an undo has little time, and a command may take half a second to end.
+    tokio::join!(end_command, host.tasks.creation.settle(close)).1
 }
 
 async fn this_node(api: &Api) -> Result<String, Failure> {
