@@ -42,10 +42,8 @@ pub(crate) struct Tasks {
     pub(crate) env: HookEnv,
     /// The command of one that runs, or was left running when the plan had to stop.
     pub(crate) under_way: Option<Group>,
-    /// Of a task's container, lock or job.
+    /// Of a task's container or service.
     pub(crate) creation: Creation,
-    /// The ID of this node in its swarm, once it was asked for.
-    pub(crate) node: String,
 }
 
 impl Host {

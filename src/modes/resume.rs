@@ -35,7 +35,7 @@ pub fn plan(name: &Name, facts: &Facts, registry: Option<&str>, only: Only) -> P
         Only::Tokens => {}
     }
     if let Some(registry) = registry.filter(|_| only != Only::Ports) {
-        let refresh = SwarmOperation::Refresh { service: name.to_string(), registry: registry.to_owned() };
+        let refresh = SwarmOperation::RenewToken { service: name.to_string(), registry: registry.to_owned() };
         // At boot what runs is more than a token.
         let action = if only == Only::Tokens { Action::required } else { Action::best_effort };
         plan.actions.push(action(Operation::Swarm(refresh)));

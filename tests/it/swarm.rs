@@ -55,7 +55,9 @@ fn a_host_in_no_swarm_is_told_the_command_and_init_makes_a_swarm_of_it() {
     cluster.wait_for("the task", || !tasks().is_empty());
     running.signal(nix::sys::signal::Signal::SIGTERM);
     running.wait().exits(12);
-    assert_eq!(cluster.docker(1, &["service", "ls", "--quiet"]), "");
+    // The lock of the task is left, and runs nothing.
+    let replicas = || cluster.docker(1, &["service", "ls", "--format", "{{.Replicas}}"]);
+    cluster.wait_for("the task's end", || replicas() == "0/0" && tasks().is_empty());
     cluster.docker(1, &["swarm", "leave", "--force"]);
 
     bundle.appspec(&appspec(&name, &format!("{ARCHIVE}init: true\n{QUICK}"), ""));
@@ -76,7 +78,7 @@ fn an_image_that_is_lost_before_the_service_is_created_is_brought_in_once_more()
     bundle.hook("ApplicationStart").exits(0).says("1 of 1 task run");
 
     let log = std::fs::read_to_string(bundle.state().join(&name).join("balehook.log")).unwrap();
-    assert_eq!(log.matches("the image is brought in once more").count(), 1, "{log}");
+    assert_eq!(log.matches("the image is imported again").count(), 1, "{log}");
     bundle.hook("ApplicationStart").exits(0).says("unchanged");
     cluster.docker(1, &["service", "rm", &name]);
 }

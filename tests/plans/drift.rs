@@ -14,9 +14,7 @@ use balehook::modes::compose::operation::ComposeOperation;
 use balehook::modes::compose::project::Project;
 use balehook::modes::container::operation::ContainerOperation;
 use balehook::modes::operation::{Operation, Plan};
-use balehook::modes::swarm::facts::LeftoverKind;
 use balehook::modes::swarm::operation::SwarmOperation;
-use balehook::modes::swarm::task::SwarmWork;
 use balehook::ports::operation::PortsOperation;
 use balehook::tasks::operation::{HostCommand, TaskOperation};
 use balehook::values::operation::{Moment, Outcome};
@@ -120,16 +118,6 @@ fn task(operation: &TaskOperation) -> String {
             format!("timeout {} docker run --rm {}", timeout.as_secs(), request(spec))
         }
         TaskOperation::Command { command, timeout, .. } => command_line(command, *timeout),
-        TaskOperation::Swarm(task) => match &task.work {
-            SwarmWork::Command(command) => command_line(command, task.timeout),
-            SwarmWork::Job(job) => {
-                format!("timeout {}\u{1f}{}", task.timeout.as_secs(), crate::swarm::request(job))
-            }
-        },
-        TaskOperation::Abandon(task_lock) => format!("end task {} where this node runs it", task_lock.task),
-        TaskOperation::Clear { kind: LeftoverKind::Job, name, .. } => format!("docker service rm {name}"),
-        TaskOperation::Clear { kind: LeftoverKind::TaskLock, name, .. } => format!("docker config rm {name}"),
-        TaskOperation::Compose(task) => format!("timeout {} {}", task.timeout.as_secs(), task.argv().join(" ")),
         TaskOperation::Remove { container } => format!("docker rm --force --volumes {container}"),
         TaskOperation::End { name } => format!("kill task {name}"),
     }
@@ -186,6 +174,7 @@ fn compose(operation: &ComposeOperation) -> String {
         ComposeOperation::Up { .. } | ComposeOperation::Stop { .. } | ComposeOperation::Down { .. } => {
             operation.argv().unwrap().join(" ")
         }
+        ComposeOperation::RunTask(task) => format!("timeout {} {}", task.timeout.as_secs(), task.argv().join(" ")),
         ComposeOperation::Wait { name, health_check } => {
             let services = health_check.services.iter();
             let services = services.map(|(service, count)| format!("\u{1f}{service}\u{1f}*{count}"));
@@ -238,7 +227,7 @@ fn is_checked(printed: &str, received: &str) -> bool {
     })
 }
 
-fn command_line(command: &HostCommand, timeout: Duration) -> String {
+pub fn command_line(command: &HostCommand, timeout: Duration) -> String {
     let words = command.words.join(" ").replace(&command.folder, ".");
     let env = command.environment.iter().map(|var| match var.hidden {
         true => format!("env {}=*** ", var.name),

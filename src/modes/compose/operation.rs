@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Probe;
 use crate::health::check::HealthCheck;
 use crate::modes::compose::project::{Project, Tree};
+use crate::modes::compose::task::ComposeTask;
 use crate::modes::container::run_line::quoted;
 use crate::modes::release::Release;
 use crate::values::operation::Role;
@@ -55,6 +56,8 @@ pub enum ComposeOperation {
         /// Which.
         project: Project,
     },
+    /// Run a service once as a task, to its end, and remove its container.
+    RunTask(Box<ComposeTask>),
     /// Remove the copy of a release.
     Forget {
         /// Which.
@@ -129,6 +132,7 @@ impl ComposeOperation {
             }
             Self::Stop { project } => Some(project.argv(&["rm", "--stop", "--force"])),
             Self::Down { project } => Some(project.argv(&["down", "--remove-orphans", "--timeout", "1"])),
+            Self::RunTask(task) => Some(task.argv()),
             Self::Retain(_) | Self::Place { .. } | Self::Wait { .. } | Self::SaveRelease(_) | Self::Forget { .. } => {
                 None
             }
@@ -139,7 +143,7 @@ impl ComposeOperation {
     pub const fn role(&self) -> Role {
         match self {
             Self::Retain(_) | Self::Forget { .. } => Role::Passive,
-            Self::Place { .. } | Self::Stop { .. } | Self::Down { .. } => Role::Prepares,
+            Self::Place { .. } | Self::Stop { .. } | Self::Down { .. } | Self::RunTask(_) => Role::Prepares,
             Self::Up { .. } => Role::Interrupts,
             Self::Wait { .. } => Role::ChecksHealth,
             Self::SaveRelease(_) => Role::Saves,
@@ -149,7 +153,7 @@ impl ComposeOperation {
     /// Whether it may take long.
     pub const fn is_long(&self) -> bool {
         match self {
-            Self::Up { .. } | Self::Wait { .. } | Self::Stop { .. } | Self::Down { .. } => true,
+            Self::Up { .. } | Self::Wait { .. } | Self::Stop { .. } | Self::Down { .. } | Self::RunTask(_) => true,
             Self::Retain(_) | Self::Place { .. } | Self::SaveRelease(_) | Self::Forget { .. } => false,
         }
     }
@@ -164,6 +168,7 @@ impl ComposeOperation {
             | Self::SaveRelease(_)
             | Self::Stop { .. }
             | Self::Down { .. }
+            | Self::RunTask(_)
             | Self::Forget { .. } => Vec::new(),
         }
     }
@@ -174,6 +179,7 @@ impl ComposeOperation {
             Self::Up { project, .. } => format!("docker compose --project-name {} … up --detach", project.name),
             Self::Stop { project } => format!("docker compose --project-name {} … rm --stop --force", project.name),
             Self::Down { project } => format!("docker compose --project-name {} … down", project.name),
+            Self::RunTask(task) => task.title(),
             Self::Retain(_) | Self::Place { .. } | Self::Wait { .. } | Self::SaveRelease(_) | Self::Forget { .. } => {
                 self.to_string()
             }
@@ -196,6 +202,7 @@ impl fmt::Display for ComposeOperation {
                 let words: Vec<String> = self.argv().unwrap_or_default().iter().map(|word| quoted(word)).collect();
                 f.write_str(&words.join(" "))
             }
+            Self::RunTask(task) => write!(f, "{task}"),
             Self::Wait { name, health_check } => write!(f, "check health of {name}: {health_check}"),
             Self::SaveRelease(release) => write!(f, "save release: {release}"),
             Self::Forget { project, id } => write!(f, "forget the copy {id} of {project}"),

@@ -1,4 +1,4 @@
-//! On a worker: the tasks of this node, which is all that it may see.
+//! The tasks of this node. A worker gets no other ones from the engine.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::engine::logs::log_tail;
 use crate::error::{Failure, Kind};
 use crate::poll;
 
-/// Between two looks.
+/// Between two requests.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The engine's label on a task's container. Source: moby, daemon/cluster/executor/container.
@@ -19,23 +19,23 @@ const SERVICE: &str = "com.docker.swarm.service.name";
 /// What one task of this node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Of the wanted image, up for so long.
+    /// Of the wanted image, and up for this time.
     Up(Duration),
     /// Of the wanted image, not up yet.
     Starting,
-    /// Of the wanted image, ended by itself since we began.
+    /// Of the wanted image, and exited with this code since we began.
     Failed(i64),
     /// Of another image, and up.
     Old,
-    /// Stopped by the swarm, or long ago.
+    /// Stopped by the swarm, or before we began.
     Past,
 }
 
-/// Waits until this node's tasks run the wanted image; a node without any is done when patience is at its end.
+/// Waits until the tasks of this node run the wanted image. A node without a task has done its part after `patience`.
 ///
 /// # Errors
 /// [`Kind::Health`]: one of them failed, is not up in time, or was rolled back.
-pub(crate) async fn tasks(
+pub(crate) async fn wait(
     engine: &Engine,
     service: &str,
     image: &str,
@@ -123,7 +123,7 @@ fn state(found: &ContainerInspectResponse, image: &str, began: jiff::Timestamp) 
         _ if running || matches!(state.status, Some(bollard::models::ContainerStateStatusEnum::CREATED)) => {
             State::Starting
         }
-        // The swarm's own way to end a task.
+        // The swarm ended it: SIGTERM, SIGKILL, or an application that handles SIGTERM.
         0 | 137 | 143 if !state.oom_killed.unwrap_or(false) => State::Past,
         code if is_new => State::Failed(code),
         _ => State::Past,

@@ -1,4 +1,4 @@
-//! What is done to a swarm.
+//! Does each operation of a swarm.
 
 use base64::Engine as _;
 use http::Method;
@@ -16,7 +16,7 @@ use crate::modes::release::Release;
 use crate::modes::swarm;
 use crate::modes::swarm::observe::{items, text};
 use crate::modes::swarm::operation::SwarmOperation;
-use crate::modes::swarm::{local_tasks, node_check, rollout, service};
+use crate::modes::swarm::{local_tasks, node_check, rollout, run_once, service, task_lock};
 use crate::values::labels::{LABEL_NAME, LABEL_REGISTRY};
 use crate::values::operation::{Moment, Outcome};
 use crate::values::types::ContentDigest;
@@ -32,7 +32,7 @@ impl SwarmOperation {
             Self::Init => init(&api).await?,
             Self::Network { name } => network(&api, name).await?,
             Self::File { kind, name, path, digest, owner } => file(&api, *kind, name, path, digest, owner).await?,
-            Self::Ask(wanted) => node_check::ask(&api, wanted, &host.image(&wanted.image).await?).await?,
+            Self::CheckNodes(wanted) => node_check::check(&api, wanted, &host.image(&wanted.image).await?).await?,
             Self::Create(request) => {
                 let image = host.image(&request.image).await?;
                 return service::create(&api, request, &image, &host.images.credentials).await.map(Outcome::with);
@@ -41,14 +41,14 @@ impl SwarmOperation {
                 let image = host.image(&request.image).await?;
                 return service::update(&api, request, &image, &host.images.credentials).await.map(Outcome::with);
             }
-            Self::Refresh { service, registry } => {
-                service::refresh(&api, service, registry, &host.images.credentials).await?;
+            Self::RenewToken { service, registry } => {
+                service::renew_token(&api, service, registry, &host.images.credentials).await?;
             }
             Self::RolloutCheck(wanted) => return rollout::wait_for_rollout(&api, wanted).await.map(Outcome::with),
             Self::Probe { service, health_check } => check_health(host, service, health_check).await?,
-            Self::Tasks { service, image, patience, monitor } => {
+            Self::LocalTasks { service, image, patience, monitor } => {
                 let image = host.image(image).await?;
-                let tasks = local_tasks::tasks(&host.engine, service, &image, *patience, *monitor).await;
+                let tasks = local_tasks::wait(&host.engine, service, &image, *patience, *monitor).await;
                 return tasks.map(Outcome::with);
             }
             Self::SaveRelease { service, release } => save(host, &api, service, release).await?,
@@ -56,7 +56,10 @@ impl SwarmOperation {
                 return service::rollback(&api, service, spec).await.map(Outcome::with);
             }
             Self::Remove { service, spec } => service::remove(&api, service, spec).await?,
-            Self::Forget { kind, name } => forget(&api, *kind, name).await?,
+            Self::RunTask(task) => return run_once::run(host, task).await.map(Outcome::with),
+            Self::EndTask(task_lock) => run_once::end(host, task_lock).await?,
+            Self::RemoveTaskLock { service, id } => task_lock::remove(&api, service, id).await?,
+            Self::RemoveFile { kind, name } => remove_file(&api, *kind, name).await?,
         }
         Ok(Outcome::changed())
     }
@@ -78,7 +81,7 @@ pub(crate) async fn registry_of(api: &Api, name: &crate::values::types::Name) ->
     labels[LABEL_REGISTRY].as_str().filter(|_| ours).map(str::to_owned)
 }
 
-/// Of this host alone: nobody else can reach it, and no port is opened to the network.
+/// A swarm of this host alone, which listens on 127.0.0.1 only.
 async fn init(api: &Api) -> Result<(), Failure> {
     let body = json!({ "ListenAddr": "127.0.0.1:2377", "AdvertiseAddr": "127.0.0.1" });
     match api.once(Method::POST, "/swarm/init", Some(&body), None).await {
@@ -120,13 +123,13 @@ async fn file(
     let data = base64::engine::general_purpose::STANDARD.encode(&bytes);
     let body = json!({ "Name": name, "Labels": { LABEL_NAME: owner }, "Data": data });
     match api.call(Method::POST, &format!("/{}/create", collection(kind)), Some(&body), None).await {
-        // Another manager made it: its name says what is in it.
+        // Another manager created it, with the same content: the name has its digest.
         Err(error) if error.status != Some(409) => Err(error.failure(&format!("create {} {name}", kind.as_str()))),
         _ => Ok(()),
     }
 }
 
-async fn forget(api: &Api, kind: FileKind, name: &str) -> Result<(), Failure> {
+async fn remove_file(api: &Api, kind: FileKind, name: &str) -> Result<(), Failure> {
     let (collection, word) = (collection(kind), kind.as_str());
     let all = api.get(&format!("/{collection}")).await.map_err(|error| error.failure(&format!("list {collection}")))?;
     let Some(found) = items(&all).find(|file| file["Spec"]["Name"] == *name) else { return Ok(()) };
@@ -143,7 +146,7 @@ async fn check_health(host: &mut Host, service: &str, wanted: &HealthCheck) -> R
 }
 
 async fn save(host: &Host, api: &Api, service: &str, release: &Release) -> Result<(), Failure> {
-    // A worker may not ask: its record says what it brought in.
+    // A worker gets no answer: its release names the image that it imported.
     let found = api.once(Method::GET, &format!("/services/{service}"), None, None).await.unwrap_or(Value::Null);
     let ports = items(&found["Endpoint"]["Ports"])
         .map(|port| format!("{}->{}/{}", port["PublishedPort"], port["TargetPort"], text(&port["Protocol"])));

@@ -1,4 +1,4 @@
-//! Creating, updating and rolling back a service. Managers that do the same at once agree through its version.
+//! Creating, updating and rolling back a service. Of managers that write at once one succeeds: the service has a version.
 
 use std::time::{Duration, Instant};
 
@@ -95,11 +95,11 @@ pub(crate) async fn update(
     .await
 }
 
-/// Gives the swarm a new token of a registry with the spec as it is: no task restarts.
+/// Gives the swarm a new token of a registry, with the spec as it is: no task restarts.
 ///
 /// # Errors
 /// No credentials can be had; the engine refuses.
-pub(crate) async fn refresh(
+pub(crate) async fn renew_token(
     api: &Api,
     name: &str,
     registry: &str,
@@ -109,7 +109,7 @@ pub(crate) async fn refresh(
     let what = format!("renew the token of {registry} for {name}");
     retry_on_conflict(&what, async || {
         let Some(found) = find(api, name).await? else { return Ok(Some(())) };
-        // A write now would make the spec that is rolling out the one to roll back to.
+        // The swarm would roll back to the spec that is rolling out, had we written it once more.
         if matches!(found.update_state(), "updating" | "rollback_started") {
             return Ok(Some(()));
         }
@@ -122,7 +122,7 @@ pub(crate) async fn refresh(
     .await
 }
 
-/// Puts the spec before back where `spec` is in force, and waits a little for its tasks.
+/// Where `spec` is in force, puts the one back that was before it, and waits up to 4 s for its tasks.
 ///
 /// # Errors
 /// The engine refuses; the service is gone.
@@ -135,7 +135,7 @@ pub(crate) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<St
             return Ok(back(api, name, spec).await);
         }
         let written = match (found.previous(), &previous) {
-            // A rollback of the swarm's own that followed ours has turned it round: it keeps no spec to go back to.
+            // After ours the swarm rolled back too, which put `spec` in force again and left no spec to roll back to.
             (None, Some(kept)) => write(api, &found, kept, "", None).await,
             (before, _) => {
                 previous = before.or(previous.take());
@@ -151,8 +151,8 @@ pub(crate) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<St
     .await
 }
 
-/// What runs of the spec that is in force again, in a line where it is not everything yet; `None` where `spec`, which
-/// was rolled back, is in force again.
+/// Waits for the tasks of the spec that was put back; a message where not all of them run yet. `None`: `spec` is in force
+/// again.
 async fn back(api: &Api, name: &str, spec: &str) -> Option<Vec<String>> {
     let (mut running, mut wanted) = (0, 0);
     let mut all_up: Option<Instant> = None;

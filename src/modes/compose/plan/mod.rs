@@ -26,7 +26,6 @@ use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
 use crate::modes::operation::Operation;
 use crate::modes::tasks::TaskActions;
-use crate::tasks::operation::TaskOperation;
 use crate::values::pin::ImagePin;
 use crate::values::types::{LifecycleEvent, Name};
 
@@ -273,7 +272,8 @@ fn up(
     let down = || vec![Operation::Compose(ComposeOperation::Down { project: project.clone() })];
     let undo = previous.map_or_else(down, back);
     // A service's own folders are where Compose works; a command of the host needs nothing of the new release there.
-    let is_of_a_service = |action: &Action| matches!(action.operation, Operation::Task(TaskOperation::Compose(_)));
+    let is_of_a_service =
+        |action: &Action| matches!(action.operation, Operation::Compose(ComposeOperation::RunTask(_)));
     let (early, late) = if before.iter().any(is_of_a_service) { (Vec::new(), before) } else { (before, Vec::new()) };
     plan.actions.extend(early);
     plan.actions.push(Action::required(keep(wanted)));

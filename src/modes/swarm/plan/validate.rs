@@ -51,7 +51,7 @@ impl Planner<'_> {
     pub(crate) fn validate(mut self) -> Result<Plan, Failure> {
         let image = self.checked()?;
         if self.seen.role == Role::Worker {
-            self.push(SwarmOperation::Tasks {
+            self.push(SwarmOperation::LocalTasks {
                 service: self.name(),
                 image: image.pin.clone(),
                 patience: Duration::ZERO,
