@@ -412,7 +412,7 @@ fn an_image_that_is_lost_before_compose_needs_it_is_brought_in_once_more_for_a_t
 
         assert_eq!(project.page().as_deref(), Some("one"), "{task}");
         let log = std::fs::read_to_string(project.state().join("balehook.log")).unwrap();
-        assert_eq!(log.matches("the image is brought in once more").count(), 2, "{task}: {log}");
+        assert_eq!(log.matches("the image is imported again").count(), 2, "{task}: {log}");
         project.start().exits(0).says("unchanged");
     }
 }

@@ -18,7 +18,7 @@ use crate::poll;
 use crate::values::labels::LABEL_SPEC;
 
 /// How long an undo waits for the tasks of the spec before: the agent kills us 5 s after its SIGTERM.
-const BACK: Duration = Duration::from_secs(4);
+const BACK: Duration = Duration::from_millis(2500);
 
 /// How long they must be up: the swarm may be about to stop one for the task that failed.
 const STAYS: Duration = Duration::from_secs(1);
