@@ -116,8 +116,8 @@ const OUTCOME: Duration = Duration::from_secs(1);
 /// The least that an undo step is given, also where little time is left.
 const LEAST: Duration = Duration::from_millis(500);
 
-/// How much longer what served before may take to come back: the agent kills 5 s after its SIGTERM, `su` after 2 s.
-const OVERTIME: Duration = Duration::from_millis(1500);
+/// How much longer what served before may take to come back: the agent kills 5 s after its SIGTERM.
+const OVERTIME: Duration = Duration::from_secs(3);
 
 /// Lines of evidence that a warning shows.
 const LAST_LINES: usize = 5;
@@ -321,7 +321,8 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
     fn share(&self, restores: bool, is_last: bool) -> Duration {
         let left = self.undo_until.saturating_duration_since(Instant::now());
         match (restores, is_last) {
-            (true, _) => left.saturating_add(OVERTIME) * 3 / 4,
+            (true, true) => left.saturating_add(OVERTIME),
+            (true, false) => left.saturating_add(OVERTIME) * 3 / 4,
             (false, true) => left * 3 / 4,
             (false, false) => left / 3,
         }
