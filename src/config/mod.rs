@@ -1,4 +1,4 @@
-//! The validated deployment: a wrong one cannot be built.
+//! `appspec.yml` and the hook environment, read, and the validated deployment: a wrong one cannot be built. It knows no host.
 
 pub mod appspec;
 pub mod compose;

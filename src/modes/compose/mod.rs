@@ -1,4 +1,4 @@
-//! TODO-DOC modes/compose
+//! Compose mode: a project on each host, its images pinned and its files in a copy of the host's own. It knows no other mode.
 
 pub mod config;
 pub mod observe;
