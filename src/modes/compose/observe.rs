@@ -15,7 +15,7 @@ use crate::modes::compose::config::{Resolved, Service};
 use crate::modes::compose::containers::of_project;
 use crate::modes::compose::listing::{Entry, Listing, list, summary};
 use crate::modes::compose::project::{ComposeFacts, ProjectContainer, SNAPSHOTS, Tool};
-use crate::modes::compose::tool::{Processes, said};
+use crate::modes::compose::tool::{Processes, cannot_run, reason};
 use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
 use crate::ports::taken;
@@ -128,10 +128,13 @@ impl Observer<'_> {
         }
         compose.env_file.iter().for_each(|file| option("--env-file", text(&compose.directory.join(file))));
         compose.profiles.iter().for_each(|profile| option("--profile", profile.clone()));
-        let output = processes.run(&argv, &["config"], variables, CONFIG_LIMIT).await?;
-        match output.status.success() {
-            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-            false => Err(Failure::new(Kind::Appspec, format!("the Compose file is refused: {}", said(&output)))
+        let ended = processes.run(&argv, &["config"], variables, CONFIG_LIMIT).await?;
+        match ended.status.success() {
+            true => {
+                let printed = ended.stdout().map_err(|error| cannot_run(&error))?;
+                Ok(String::from_utf8_lossy(printed).into_owned())
+            }
+            false => Err(Failure::new(Kind::Appspec, format!("the Compose file is refused: {}", reason(&ended)))
                 .next("`docker compose config` in that folder says the same")),
         }
     }

@@ -262,12 +262,12 @@ async fn up(host: &Host, project: &Project, operation: &ComposeOperation) -> Res
 async fn run(host: &Host, project: &Project, operation: &ComposeOperation, command: &str) -> Result<(), Failure> {
     let variables = snapshot::variables(project).map_err(|error| unwritable(project, &error))?;
     let processes = Processes { settings: &host.images.credentials, docker_host: &host.engine.address };
-    let output = processes.run(&operation.argv().unwrap_or_default(), &[], &variables, LIMIT).await?;
-    match output.status.success() {
+    let ended = processes.run(&operation.argv().unwrap_or_default(), &[], &variables, LIMIT).await?;
+    match ended.status.success() {
         true => Ok(()),
         false => {
-            tracing::error!(stderr = %String::from_utf8_lossy(&output.stderr), "compose failed");
-            Err(Failure::new(Kind::Container, format!("compose {command}: {}", tool::said(&output))))
+            tracing::error!(stderr = %String::from_utf8_lossy(ended.stderr()), "compose failed");
+            Err(Failure::new(Kind::Container, format!("compose {command}: {}", tool::reason(&ended))))
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::modes::compose::operation::{ComposeOperation, unwritable};
 use crate::modes::compose::plan::wanted::Wanted;
 use crate::modes::compose::project::Project;
 use crate::modes::compose::snapshot;
-use crate::modes::compose::tool::Processes;
+use crate::modes::compose::tool::{self, Processes};
 use crate::modes::container::run_line::quoted;
 use crate::modes::host::Host;
 use crate::modes::images::Imports;
@@ -136,11 +136,9 @@ fn compose_run(
 pub(crate) async fn run(host: &mut Host, task: &ComposeTask) -> Result<(), Failure> {
     let variables = snapshot::variables(&task.project).map_err(|error| unwritable(&task.project, &error))?;
     let processes = Processes { settings: &host.images.credentials, docker_host: &host.engine.address };
-    let mut process = processes.command(&task.argv(), &variables);
-    command::set(&mut process, &task.environment);
-    let cannot =
-        |error| Failure::new(Kind::Container, format!("cannot run {}: {error}", task.project.tool.argv.join(" ")));
-    let ended = command::run(&mut host.tasks.under_way, &task.name, process, task.timeout).await.map_err(cannot)?;
+    let program = processes.program(&task.argv(), &variables).variables(&task.environment);
+    let ended = command::run(&mut host.tasks.under_way, &task.name, program, task.timeout).await;
+    let ended = ended.map_err(|error| tool::cannot_run(&error))?;
     let removed = host.engine.remove(&task.container).await;
     ended.and(removed)
 }

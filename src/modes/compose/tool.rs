@@ -1,14 +1,13 @@
 //! Which Compose this host has, and processes of it.
 
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
-
-use tokio::process::Command;
 
 use crate::error::{Failure, Kind};
 use crate::images::credentials::CredentialSettings;
 use crate::modes::compose::project::{INSTALL, Tool};
+use crate::process::{self, Ended, ProcessError, Program};
 use crate::values::text::{printable, shorten};
 use crate::values::types::EnvVar;
 
@@ -25,6 +24,9 @@ const PLUGIN_FOLDERS: [&str; 4] = [
 /// How long it may take to say its version.
 const VERSION_LIMIT: Duration = Duration::from_secs(20);
 
+/// The longest output that is read: `config` prints every service with all its options.
+const PRINTED: usize = 16 * 1024 * 1024;
+
 /// Processes of Compose: what they are given beside their arguments.
 #[derive(Debug, Clone, Copy)]
 pub struct Processes<'a> {
@@ -40,20 +42,26 @@ impl Processes<'_> {
     /// A plugin is called by its own path: it is the same program, and ends with us where it is our own child.
     ///
     /// # Errors
-    /// [`Kind::Container`]: there is none, or Compose 1 alone.
+    /// [`Kind::Container`]: there is none, or Compose 1 alone; or the first that there is does not answer.
     pub async fn find(&self) -> Result<Tool, Failure> {
         let mut refused = None;
         for argv in self.candidates() {
-            let Ok(output) = self.run(&argv, &["version", "--short"], &[], VERSION_LIMIT).await else { continue };
-            let said = String::from_utf8_lossy(&output.stdout);
-            let Some(version) = read_version(said.trim()).filter(|_| output.status.success()) else { continue };
-            let tool = Tool { argv, version };
-            match tool.check() {
-                Ok(()) => return Ok(tool),
-                Err(failure) => refused = Some(failure),
+            match self.ask(argv).await {
+                Ok(Some(tool)) => return Ok(tool),
+                Ok(None) => {}
+                Err(failure) => refused = refused.or(Some(failure)),
             }
         }
         Err(refused.unwrap_or_else(|| Failure::new(Kind::Container, "there is no Compose on this host").next(INSTALL)))
+    }
+
+    /// Which Compose that is; `None` where it is none.
+    async fn ask(&self, argv: Vec<String>) -> Result<Option<Tool>, Failure> {
+        let ended = self.run(&argv, &["version", "--short"], &[], VERSION_LIMIT).await?;
+        let printed = String::from_utf8_lossy(ended.stdout().unwrap_or_default()).into_owned();
+        let version = read_version(printed.trim()).filter(|_| ended.status.success());
+        let tool = version.map(|version| Tool { argv, version });
+        tool.as_ref().map_or(Ok(()), Tool::check).map(|()| tool)
     }
 
     fn candidates(&self) -> Vec<Vec<String>> {
@@ -70,53 +78,45 @@ impl Processes<'_> {
 
     /// The path of a program on the hook's PATH, which is not our own.
     fn on_path(&self, name: &str) -> Option<String> {
-        let mut paths = std::env::split_paths(&self.settings.path).map(|folder| folder.join(name));
-        paths.find(|path| path.is_file()).map(|path| path.display().to_string())
+        process::find(name, &self.settings.path).map(|path| path.display().to_string())
     }
 
-    /// Runs it to its end: no standard input, pipes of its own, killed when we stop waiting for it.
+    /// Runs it to its end.
     ///
     /// # Errors
-    /// [`Kind::Container`]: it cannot be started, or did not end in time.
-    pub async fn run(
+    /// [`Kind::Container`]: it cannot be started, or has not ended in time.
+    pub(crate) async fn run(
         &self,
         argv: &[String],
         more: &[&str],
         variables: &[EnvVar],
         limit: Duration,
-    ) -> Result<Output, Failure> {
-        let name = argv.first().map(String::as_str).unwrap_or_default();
-        let failed = |why: String| Failure::new(Kind::Container, format!("cannot run {name}: {why}"));
-        let spawned = self.command(argv, variables).args(more).spawn();
-        let child = spawned.map_err(|error| failed(error.to_string()).next(INSTALL))?;
-        let ended = tokio::time::timeout(limit, child.wait_with_output()).await;
-        ended
-            .map_err(|_| failed(format!("it did not end within {limit:?}")))?
-            .map_err(|error| failed(error.to_string()))
+    ) -> Result<Ended, Failure> {
+        let ended = self.program(argv, variables).args(more).run(limit, PRINTED).await;
+        ended.map_err(|error| cannot_run(&error))
     }
 
-    /// The process, as Compose is always started: killed when it is dropped.
-    pub fn command(&self, argv: &[String], variables: &[EnvVar]) -> Command {
-        let mut words = argv.iter();
-        let mut command = Command::new(words.next().map(String::as_str).unwrap_or_default());
-        command.args(words).env_clear();
-        for var in variables {
-            if let Some(value) = &var.value {
-                command.env(&var.name, value.reveal());
-            }
-        }
-        command
+    /// Compose as it is always started.
+    pub(crate) fn program(&self, argv: &[String], variables: &[EnvVar]) -> Program {
+        let (program, arguments) = argv.split_first().map_or(("", argv), |(program, rest)| (program.as_str(), rest));
+        Program::new(program)
+            .args(arguments)
+            .variables(variables)
             .env("PATH", &self.settings.path)
             .env("HOME", &self.settings.home)
             .env("DOCKER_CONFIG", &self.settings.docker_config)
             .env("DOCKER_HOST", self.docker_host)
             .env("LC_ALL", "C.UTF-8")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .current_dir("/")
-            .kill_on_drop(true);
-        command
+            .folder("/")
+    }
+}
+
+/// A Compose that is gone, or is none, is installed again.
+pub(crate) fn cannot_run(error: &ProcessError) -> Failure {
+    let failure = error.failure(Kind::Container);
+    match error {
+        ProcessError::NotStarted { .. } => failure.next(INSTALL),
+        ProcessError::TimeUp { .. } | ProcessError::Lost { .. } | ProcessError::TooMuch { .. } => failure,
     }
 }
 
@@ -127,9 +127,13 @@ fn read_version(text: &str) -> Option<String> {
     major.parse::<u32>().is_ok_and(|major| major >= 1).then(|| version.to_owned())
 }
 
-/// What Compose said on its way out: its errors without its progress.
-pub fn said(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+/// What Compose gives as its reason: its errors without its progress.
+pub(crate) fn reason(ended: &Ended) -> String {
+    last_error(ended.stderr(), ended.status)
+}
+
+fn last_error(stderr: &[u8], status: ExitStatus) -> String {
+    let text = String::from_utf8_lossy(stderr);
     let lines: Vec<String> = text.lines().map(|line| printable(line).trim().to_owned()).collect();
     let is_error = |line: &&String| {
         let line = line.to_lowercase();
@@ -142,7 +146,7 @@ pub fn said(output: &Output) -> String {
             words[words.len().saturating_sub(3)..].join(" ")
         }
     };
-    if message.is_empty() { format!("it said nothing ({})", output.status) } else { shorten(&message, 300) }
+    if message.is_empty() { format!("it printed nothing ({status})") } else { shorten(&message, 300) }
 }
 
 #[cfg(test)]
@@ -172,14 +176,10 @@ mod tests {
 
     #[test]
     fn of_what_compose_says_the_error_is_shown_and_not_the_progress() {
-        let output = |text: &str| Output {
-            status: std::process::ExitStatus::from_raw(256),
-            stdout: Vec::new(),
-            stderr: text.as_bytes().to_vec(),
-        };
+        let reason = |text: &str| last_error(text.as_bytes(), ExitStatus::from_raw(256));
         let up = " Container web-1  Starting\nError response from daemon: driver failed\n";
-        assert_eq!(said(&output(up)), "Error response from daemon: driver failed");
-        assert_eq!(said(&output("one\ntwo\n\nthree\nfour\n")), "two three four");
-        assert_eq!(said(&output("")), "it said nothing (exit status: 1)");
+        assert_eq!(reason(up), "Error response from daemon: driver failed");
+        assert_eq!(reason("one\ntwo\n\nthree\nfour\n"), "two three four");
+        assert_eq!(reason(""), "it printed nothing (exit status: 1)");
     }
 }
