@@ -37,9 +37,6 @@ use crate::error::{Failure, Kind};
 /// The engine's socket where `DOCKER_HOST` names none.
 pub(crate) const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
-/// Compose's label with the service's name.
-pub(crate) const SERVICE: &str = "com.docker.compose.service";
-
 /// How soon an engine that is well answers a ping.
 const ALIVE: Duration = Duration::from_millis(500);
 

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
 
-use crate::engine::SERVICE;
 use crate::engine::facts::{ContainerFacts, short_id};
 use crate::values::forward::SwitchedPorts;
-use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_SPEC, LABEL_TASK};
+use crate::values::labels::{COMPOSE_SERVICE, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_SPEC, LABEL_TASK};
 use crate::values::types::{Name, STOP_GRACE};
 
 /// The container's own name, without the slash.
@@ -67,7 +66,7 @@ pub(super) fn container_facts(inspected: ContainerInspectResponse, name: &Name) 
         stop_grace: seconds.map_or(STOP_GRACE, Duration::from_secs),
         switched: SwitchedPorts::from_labels(label),
         image: config.image.unwrap_or_default(),
-        service: label(SERVICE),
+        service: label(COMPOSE_SERVICE),
         stopped_by_hand: false,
     }
 }

@@ -49,7 +49,7 @@ fn everything(plan: &mut Plan, name: &Name, facts: &Facts) {
         (true, saved) => {
             plan.subject = compose::plan::SUBJECT.into();
             plan.old = compose::plan::old(name, facts);
-            let is_recovered = compose::plan::recover(plan, facts, false);
+            let is_recovered = compose::recover::recover(plan, facts, false);
             // After ApplicationStop, or `docker compose down`, none is left to be brought back.
             if let Some(saved) = saved.filter(|_| !is_recovered && !facts.containers.is_empty()) {
                 project(plan, saved, facts);
@@ -109,6 +109,7 @@ fn project(plan: &mut Plan, saved: &ComposeRelease, facts: &Facts) {
     // Of one service a container may have been stopped by hand, and another one be down by itself.
     let left: Vec<&str> = stopped.into_iter().filter(|service| !down.contains(service)).flatten().collect();
     if !down.is_empty() {
-        plan.actions.extend(compose::plan::back_but(saved, &left).into_iter().map(Action::required));
+        let back = compose::recover::back_but(saved, &left).into_iter();
+        plan.actions.extend(back.map(|operation| Action::required(operation.run_by(&facts.compose_tool))));
     }
 }

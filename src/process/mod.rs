@@ -48,14 +48,6 @@ pub(crate) fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-impl From<Command> for Program {
-    fn from(command: Command) -> Self {
-        let path = command.as_std().get_program().into();
-        let folder = command.as_std().get_current_dir().map(PathBuf::from).unwrap_or_default();
-        Self { path, command, folder, input: None }
-    }
-}
-
 impl Program {
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         let path = path.into();

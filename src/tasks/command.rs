@@ -10,7 +10,6 @@ use crate::error::{Failure, Kind};
 use crate::process::{Pipes, ProcessError, Program, Running};
 use crate::tasks::operation::HostCommand;
 use crate::tasks::{Output, failed, too_long};
-use crate::values::types::EnvVar;
 
 /// A command under way, with everything that it started in its process group. Dropped, all of that is killed.
 pub struct Group(Running);
@@ -46,10 +45,10 @@ pub async fn command(
 pub(crate) async fn run(
     under_way: &mut Option<Group>,
     task: &str,
-    program: impl Into<Program>,
+    program: Program,
     limit: Duration,
 ) -> Result<Result<(), Failure>, ProcessError> {
-    let Group(running) = under_way.insert(Group(program.into().start(Pipes::One)?));
+    let Group(running) = under_way.insert(Group(program.start(Pipes::One)?));
     let mut output = Output::new(task);
     let ended = running.follow(limit, &mut |_, bytes: &[u8]| output.take(bytes)).await;
     // What it left running would keep the agent waiting, or live on beside the next release.
@@ -82,16 +81,6 @@ fn program(command: &HostCommand, env: &HookEnv) -> Option<Program> {
     }
     let program = Program::new(program).args(arguments).folder(folder);
     Some(program.envs(env.vars()).variables(&command.environment))
-}
-
-/// Variables of a task.
-pub fn set(process: &mut tokio::process::Command, environment: &[EnvVar]) {
-    for EnvVar { name, value, .. } in environment {
-        match value {
-            Some(value) => process.env(name, value.reveal()),
-            None => process.env_remove(name),
-        };
-    }
 }
 
 /// The agent makes hooks executable, and nothing else of a bundle.

@@ -41,6 +41,15 @@ pub const LABELS: [&str; 13] = [
     LABEL_MESSAGE,
 ];
 
+/// Compose's label: the project's name.
+pub const COMPOSE_PROJECT: &str = "com.docker.compose.project";
+
+/// Compose's label: the service's name.
+pub const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+
+/// Compose's label: `True` on what `run` made.
+pub const COMPOSE_ONE_OFF: &str = "com.docker.compose.oneoff";
+
 /// Label of a service: the registry whose token its nodes need.
 pub const LABEL_REGISTRY: &str = "balehook.registry";
 

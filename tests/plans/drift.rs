@@ -167,10 +167,16 @@ fn ports(operation: &PortsOperation) -> String {
 }
 
 fn compose(operation: &ComposeOperation) -> String {
-    let place = |project: &Project| format!("{}/compose/{}", project.state.display(), project.id);
+    let saved = |project: &Project| format!("{}/compose/{}", project.state.display(), project.id);
     match operation {
-        ComposeOperation::Retain(copy) => format!("keep {} {}", copy.tree.folder.display(), place(&copy.project)),
-        ComposeOperation::Place { project } => format!("lay out {}", place(project)),
+        ComposeOperation::Snapshot(new) => {
+            let (folder, bytes) = (&new.folder, new.folder.bytes as f64 / 1000.0);
+            let what = format!("{} ({} files, {bytes:.1} kB)", folder.path.display(), folder.files);
+            format!("snapshot {what} to {}", saved(&new.project))
+        }
+        ComposeOperation::CheckOut { project } => {
+            format!("check out {} to {}/project", saved(project), project.state.display())
+        }
         ComposeOperation::Up { .. } | ComposeOperation::Stop { .. } | ComposeOperation::Down { .. } => {
             operation.argv().unwrap().join(" ")
         }
@@ -183,7 +189,7 @@ fn compose(operation: &ComposeOperation) -> String {
         ComposeOperation::SaveRelease(release) => {
             format!("save release: {} {}", argument(&release.image), release.deployment)
         }
-        ComposeOperation::Forget { id, .. } => format!("forget {id}"),
+        ComposeOperation::DeleteSnapshot { snapshot } => format!("delete snapshot {}", snapshot.display()),
     }
 }
 
@@ -359,16 +365,6 @@ pub fn says(printed: &str, received: &str) -> bool {
         assert_eq!(missing, None, "{printed}");
         return true;
     }
-    if let Some(rest) = received.strip_prefix("keep ") {
-        let (folder, copy) = rest.split_once(' ').unwrap();
-        return printed.starts_with(&format!("copy {folder} (")) && printed.ends_with(&format!(") to {copy}"));
-    }
-    if let Some(copy) = received.strip_prefix("lay out ") {
-        return printed.starts_with(&format!("lay {copy} out in "));
-    }
-    if let Some(id) = received.strip_prefix("forget ") {
-        return printed.starts_with(&format!("forget the copy {id} of "));
-    }
     printed == received
 }
 
@@ -476,12 +472,12 @@ fn whichever_step_of_a_project_fails_the_previous_one_comes_back_in_its_own_orde
         (told.undone.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>(), failed.old)
     };
     assert_eq!(undone(&serving, "docker pull").0, Vec::<String>::new());
-    assert_eq!(undone(&serving, "keep").0, Vec::<String>::new());
+    assert_eq!(undone(&serving, "snapshot").0, Vec::<String>::new());
     let (steps, old) = undone(&serving, up);
-    assert_eq!(steps, ["lay", "/plugins/docker-compose", "check"]);
+    assert_eq!(steps, ["check", "/plugins/docker-compose", "check"]);
     assert!(matches!(old, OldRelease::Back(..)), "{old:?}");
     let (steps, old) = undone(&serving, "check health");
-    assert_eq!(steps, ["lay", "/plugins/docker-compose", "check"]);
+    assert_eq!(steps, ["check", "/plugins/docker-compose", "check"]);
     assert!(matches!(old, OldRelease::Back(..)), "{old:?}");
     let (steps, old) = undone(&first, "check health");
     assert_eq!((steps.as_slice(), old), (["/plugins/docker-compose".to_owned()].as_slice(), OldRelease::None));

@@ -8,7 +8,7 @@ use crate::modes::compose::project::Project;
 /// What brings a saved Compose project back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComposeRelease {
-    /// The project; its files are in its copy.
+    /// The project; its files are in its snapshot.
     pub project: Project,
     /// How it is checked when it comes back; `proof` in format 1.
     #[serde(alias = "proof")]

@@ -3,21 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bollard::models::{ContainerStateStatusEnum, ContainerSummary, HealthStatusEnum};
+use bollard::models::{ContainerStateStatusEnum, HealthStatusEnum};
 
+use crate::engine::Engine;
 use crate::engine::logs::log_tail_within;
-use crate::engine::{Engine, SERVICE, label};
 use crate::error::{Failure, Kind};
 use crate::health::checker::{HealthChecker, Members};
 use crate::health::container::{Lifecycle, Member};
+use crate::modes::compose::containers::of_project;
 use crate::modes::compose::operation::ProjectHealth;
 use crate::values::text::shorten;
-
-/// Compose's label with the project's name.
-const PROJECT: &str = "com.docker.compose.project";
-
-/// Compose's label on what `run` made.
-const ONE_OFF: &str = "com.docker.compose.oneoff";
 
 /// Log lines that a report shows of all failing services together, and at least of each.
 const LOG_LINES: (usize, usize) = (16, 3);
@@ -27,14 +22,6 @@ const LOG_LIMIT: Duration = Duration::from_secs(3);
 
 /// The longest log line where several services fail, in characters.
 const LOG_LINE: usize = 110;
-
-/// Those of `all` that are the project's: containers with their services.
-pub fn of_project<'a>(all: &'a [ContainerSummary], project: &str) -> Vec<(&'a ContainerSummary, String)> {
-    let ours = all.iter().filter(|container| label(container, PROJECT).as_deref() == Some(project));
-    let lasting =
-        ours.filter(|container| label(container, ONE_OFF).is_none_or(|text| !text.eq_ignore_ascii_case("true")));
-    lasting.filter_map(|container| Some((container, label(container, SERVICE)?))).collect()
-}
 
 /// Waits until every service of a project is healthy, and what is asked from outside answers.
 ///

@@ -62,6 +62,9 @@ impl Observer<'_> {
         if event == LifecycleEvent::ApplicationStop {
             let all = self.containers(&mut facts).await;
             self.switched_ports(&all, &mut facts).await;
+            if let Mode::Compose(_) = &self.deployment.mode {
+                self.compose_tool(&mut facts).await;
+            }
             return facts;
         }
         let ahead = async {
