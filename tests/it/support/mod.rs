@@ -4,6 +4,7 @@
 pub mod answers;
 pub mod bundle;
 pub mod cluster;
+pub mod engine_proxy;
 pub mod images;
 pub mod machine;
 pub mod outside;
