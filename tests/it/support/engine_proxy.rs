@@ -55,10 +55,22 @@ struct State {
     released: usize,
 }
 
-#[derive(Default)]
+/// What a watcher makes of a request, after it held it for as long as it liked.
+pub enum Verdict {
+    /// It goes to the engine.
+    Forward,
+    /// It goes to the engine; this is called when the answer begins, and says whether the answer is passed on.
+    Answer(Box<dyn FnOnce() -> bool + Send>),
+    /// The connection is closed without an answer.
+    Cut,
+}
+
+type Watcher = dyn Fn(&str) -> Verdict + Send + Sync;
+
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    watcher: Box<Watcher>,
 }
 
 /// The proxy. It goes with the test process.
@@ -70,10 +82,15 @@ pub struct EngineProxy {
 impl EngineProxy {
     /// A proxy in front of an engine (`unix://…`) that forwards everything as yet.
     pub fn start(engine: &str) -> Self {
+        Self::watched(engine, |_| Verdict::Forward)
+    }
+
+    /// The same; every request without a fault is shown to `watcher` first.
+    pub fn watched(engine: &str, watcher: impl Fn(&str) -> Verdict + Send + Sync + 'static) -> Self {
         let engine = PathBuf::from(engine.strip_prefix("unix://").unwrap());
         let socket = world().folder().join(format!("{}.sock", world().name("proxy")));
         let listener = UnixListener::bind(&socket).unwrap();
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), watcher: Box::new(watcher) });
         let proxy = Self { socket, shared: shared.clone() };
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -156,19 +173,26 @@ fn serve(mut client: UnixStream, engine: &Path, shared: &Shared) -> Option<()> {
     let request = name(&head);
     let (fault, before) = shared.fault(&request);
     match fault {
-        None => relay(client, engine, &head, &rest, || {}),
+        None => match (shared.watcher)(&request) {
+            Verdict::Forward => relay(client, engine, &head, &rest, || true),
+            Verdict::Answer(answers) => relay(client, engine, &head, &rest, answers),
+            Verdict::Cut => None,
+        },
         Some(Fault::Cut) => None,
         Some(Fault::Refuse(status, message)) => {
             let body = serde_json::json!({ "message": message }).to_string();
             let head = format!("HTTP/1.1 {status} Refused\r\nContent-Type: application/json\r\nConnection: close");
             write!(client, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).ok()
         }
-        Some(Fault::HoldAnswer) => relay(client, engine, &head, &rest, || shared.wait_for_release(before)),
+        Some(Fault::HoldAnswer) => relay(client, engine, &head, &rest, || {
+            shared.wait_for_release(before);
+            true
+        }),
         Some(Fault::Hold | Fault::Stop) => {
             shared.wait_for_release(before);
             // Who went away meanwhile asks for nothing any more.
             rest.extend(waiting_bytes(&mut client)?);
-            relay(client, engine, &head, &rest, || {})
+            relay(client, engine, &head, &rest, || true)
         }
     }
 }
@@ -216,8 +240,8 @@ fn name(head: &str) -> String {
     format!("{method} {path}")
 }
 
-/// Forwards a request and its answer, which begins after `answers`.
-fn relay(mut client: UnixStream, engine: &Path, head: &str, rest: &[u8], answers: impl FnOnce()) -> Option<()> {
+/// Forwards a request and its answer, which is passed on after `answers`, unless that says no.
+fn relay(mut client: UnixStream, engine: &Path, head: &str, rest: &[u8], answers: impl FnOnce() -> bool) -> Option<()> {
     let mut server = UnixStream::connect(engine).ok()?;
     let is_upgrade = head.lines().any(|line| line.to_lowercase().starts_with("upgrade:"));
     let lines = head.trim_end().split("\r\n");
@@ -235,9 +259,10 @@ fn relay(mut client: UnixStream, engine: &Path, head: &str, rest: &[u8], answers
     });
     let mut first = [0; 16 * 1024];
     let count = server.read(&mut first).ok()?;
-    answers();
-    client.write_all(&first[..count]).ok()?;
-    let _ = std::io::copy(&mut server, &mut client);
+    if answers() {
+        client.write_all(&first[..count]).ok()?;
+        let _ = std::io::copy(&mut server, &mut client);
+    }
     let _ = client.shutdown(Shutdown::Both);
     Some(())
 }
