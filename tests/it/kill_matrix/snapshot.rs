@@ -32,8 +32,6 @@ impl Snapshot {
         add("volume", host.lines(&["volume", "ls", "--format", "{{.Name}}"]));
         if host.mode == Mode::Swarm {
             add("service", host.lines(&["service", "ls", "--format", "{{.Name}} {{.Replicas}}"]));
-            add("config", host.lines(&["config", "ls", "--format", "{{.Name}}"]));
-            add("secret", host.lines(&["secret", "ls", "--format", "{{.Name}}"]));
         }
         if host.mode == Mode::StartFirst {
             add("rule", rules(host, subject));
@@ -42,19 +40,24 @@ impl Snapshot {
         Self(lines)
     }
 
-    /// The same with images and the state's files.
+    /// The same with what a good deployment tidies up: images, a swarm's configs, the state's files.
     pub fn whole(host: &Host, subject: &Subject<'_>) -> Self {
         let Self(mut lines) = Self::take(host, subject);
-        let images = host.lines(&["images", "--all", "--format", "{{.Repository}}:{{.Tag}}"]);
-        lines.extend(images.iter().map(|line| format!("image {}", normal(line, subject))));
-        lines.extend(subject.state_files().iter().map(|line| format!("state {}", normal(line, subject))));
+        let mut add = |kind: &str, found: Vec<String>| {
+            lines.extend(found.iter().map(|line| format!("{kind} {}", normal(line, subject))));
+        };
+        add("image", host.lines(&["images", "--all", "--format", "{{.Repository}}:{{.Tag}}"]));
+        add("state", subject.state_files());
+        if host.mode == Mode::Swarm {
+            add("config", host.lines(&["config", "ls", "--format", "{{.Name}}"]));
+        }
         lines.sort_unstable();
         Self(lines)
     }
 
     /// As [`Self::take`] has it.
-    pub fn without_images_and_state(&self) -> Self {
-        let is_other = |line: &&String| !line.starts_with("image ") && !line.starts_with("state ");
+    pub fn without_tidying(&self) -> Self {
+        let is_other = |line: &&String| !["image ", "state ", "config "].iter().any(|kind| line.starts_with(kind));
         Self(self.0.iter().filter(is_other).cloned().collect())
     }
 
