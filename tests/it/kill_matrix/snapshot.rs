@@ -31,7 +31,9 @@ impl Snapshot {
         add("network", networks.into_iter().filter(|name| !is_engines(name) && name != "balehook").collect());
         add("volume", host.lines(&["volume", "ls", "--format", "{{.Name}}"]));
         if host.mode == Mode::Swarm {
-            add("service", host.lines(&["service", "ls", "--format", "{{.Name}} {{.Replicas}}"]));
+            // One that was scaled to nothing says that a task has been run.
+            let services = host.lines(&["service", "ls", "--format", "{{.Name}} {{.Replicas}}"]);
+            add("service", services.into_iter().filter(|line| !line.ends_with(" 0/0")).collect());
         }
         if host.mode == Mode::StartFirst {
             add("rule", rules(host, subject));
@@ -40,7 +42,7 @@ impl Snapshot {
         Self(lines)
     }
 
-    /// The same with what a good deployment tidies up: images, a swarm's configs, the state's files.
+    /// The same with what a good deployment tidies up: images, a swarm's configs and ended tasks, the state's files.
     pub fn whole(host: &Host, subject: &Subject<'_>) -> Self {
         let Self(mut lines) = Self::take(host, subject);
         let mut add = |kind: &str, found: Vec<String>| {
@@ -50,6 +52,7 @@ impl Snapshot {
         add("state", subject.state_files());
         if host.mode == Mode::Swarm {
             add("config", host.lines(&["config", "ls", "--format", "{{.Name}}"]));
+            add("job", host.lines(&["service", "ls", "--format", "{{.Name}}"]));
         }
         lines.sort_unstable();
         Self(lines)
@@ -57,7 +60,8 @@ impl Snapshot {
 
     /// As [`Self::take`] has it.
     pub fn without_tidying(&self) -> Self {
-        let is_other = |line: &&String| !["image ", "state ", "config "].iter().any(|kind| line.starts_with(kind));
+        let is_other =
+            |line: &&String| !["image ", "state ", "config ", "job "].iter().any(|kind| line.starts_with(kind));
         Self(self.0.iter().filter(is_other).cloned().collect())
     }
 
@@ -124,7 +128,9 @@ fn normal(text: &str, subject: &Subject<'_>) -> String {
     let mut out = String::new();
     for word in text.split_inclusive(|letter: char| !letter.is_ascii_alphanumeric()) {
         let bare = word.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric());
-        let is_number = !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_digit());
+        // `1/1`: how many run of those that should.
+        let is_replicas = word.ends_with('/') && bare.len() == 1 || out.ends_with('/') && bare.len() == 1;
+        let is_number = !is_replicas && !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_digit());
         let is_hex = bare.len() >= 12 && bare.bytes().all(|byte| byte.is_ascii_hexdigit());
         let is_id = bare.len() >= 20 || ["one", "two", "three"].contains(&bare);
         out += if is_number || is_hex || is_id { "#" } else { bare };
