@@ -13,6 +13,7 @@ mod faults;
 mod handover;
 mod images;
 mod interrupt;
+mod kill_matrix;
 mod options;
 mod race;
 mod registry;

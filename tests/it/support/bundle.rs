@@ -282,6 +282,11 @@ impl Running {
         nix::sys::signal::killpg(self.pid(), signal).unwrap();
     }
 
+    /// Its standard output, for whoever reads it in another way than the methods below.
+    pub fn take_stdout(&mut self) -> std::process::ChildStdout {
+        self.child.stdout.take().unwrap()
+    }
+
     /// Waits until a line with `text` is printed; returns the time since the start.
     pub fn wait_until_said(&mut self, text: &str) -> Vec<String> {
         use std::io::BufRead as _;

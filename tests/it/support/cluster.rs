@@ -157,6 +157,26 @@ impl Cluster {
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(engine.try_into().unwrap()), nix::sys::signal::SIGKILL);
     }
 
+    /// Restarts a node's engine as systemd does: it is asked to end, and ends its containers first. Returns when it has
+    /// ended, with everything on the node.
+    pub fn restart_engine(&self, node: usize) {
+        let engine = self.inner(node);
+        self.restart(node);
+        let _ =
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(engine.try_into().unwrap()), nix::sys::signal::SIGTERM);
+        let is_gone = || !Path::new("/proc").join(engine.to_string()).exists();
+        wait_until(Duration::from_secs(30), is_gone, || format!("the engine of node {node} does not end"));
+    }
+
+    /// The process that starts a node's engine, again when that ended: its namespaces stay.
+    pub fn init(&self, node: usize) -> u32 {
+        let wanted = format!("bash\0-c\0engine {node}\0");
+        let found = descendants(self.keeper.id())
+            .into_iter()
+            .find(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted));
+        found.unwrap_or_else(|| panic!("node {node} is not there"))
+    }
+
     /// Starts a killed node again.
     pub fn restart(&self, node: usize) {
         std::fs::write(self.folder.join(node.to_string()).join("start"), "").unwrap();
