@@ -3,6 +3,7 @@
 
 pub mod bundle;
 pub mod cluster;
+pub mod engine_proxy;
 pub mod images;
 pub mod machine;
 pub mod outside;
