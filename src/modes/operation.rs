@@ -107,11 +107,17 @@ impl execute::Host for Host {
     }
 
     async fn evidence(&mut self, operation: &Operation, moment: Moment) -> Vec<String> {
-        match operation {
+        // Of a health check that was cut off: one that ended has said so itself.
+        let mut evidence: Vec<String> = match moment {
+            Moment::Failed(_) => self.health.last_answer().into_iter().collect(),
+            Moment::BeforeUndo => Vec::new(),
+        };
+        evidence.extend(match operation {
             Operation::Container(operation) => operation.evidence(self, moment).await,
             Operation::Swarm(operation) => operation.evidence(&self.engine, moment).await,
             Operation::Image(_) | Operation::Ports(_) | Operation::Compose(_) | Operation::Task(_) => Vec::new(),
-        }
+        });
+        evidence
     }
 }
 

@@ -35,7 +35,7 @@ pub fn plan(name: &Name, facts: &Facts, registry: Option<&str>, only: Only) -> P
         Only::Tokens => {}
     }
     if let Some(registry) = registry.filter(|_| only != Only::Ports) {
-        let refresh = SwarmOperation::Refresh { service: name.to_string(), registry: registry.to_owned() };
+        let refresh = SwarmOperation::RenewToken { service: name.to_string(), registry: registry.to_owned() };
         // At boot what runs is more than a token.
         let action = if only == Only::Tokens { Action::required } else { Action::best_effort };
         plan.actions.push(action(Operation::Swarm(refresh)));
@@ -71,7 +71,10 @@ fn container(plan: &mut Plan, name: &Name, facts: &Facts) {
     let recovery = recover::recover(name, facts);
     plan.notes.extend(recovery.note);
     plan.recover(recovery.actions);
-    plan.old = container::plan::old(recovery.serving.as_ref(), facts);
+    // A swarm's service is no container of this name.
+    if !facts.containers.is_empty() {
+        plan.old = container::plan::old(recovery.serving.as_ref(), facts);
+    }
     let saved = facts.releases.first().map(|release| release.observed.container.as_str());
     if let Some(serving) = recovery.serving.filter(|found| Some(found.id.as_str()) == saved)
         && is_down(plan, Some(&serving))

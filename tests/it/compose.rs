@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use crate::race::losing;
 use crate::support::images::web;
 use crate::support::world::{OTHER, OTHER_PASSWORD, base64, repository};
-use crate::support::{Bundle, Image, Outcome, world};
+use crate::support::{Answers, Bundle, Image, Outcome, world};
 
 /// Compose 2.40, unless a test says otherwise.
 const NEWEST: &str = "2.40";
@@ -273,7 +273,7 @@ fn what_is_wrong_with_the_files_is_said_before_anything_is_touched() {
 }
 
 #[test]
-fn a_first_deployment_that_is_not_proven_is_taken_down_and_each_failing_service_says_why() {
+fn a_first_deployment_that_is_not_healthy_is_taken_down_and_each_failing_service_says_why() {
     let file = "services:
   web: {command: [/bin/busybox, sh, -c, \"echo web has no config; exit 4\"]}
   worker: {command: [/bin/busybox, sh, -c, \"echo worker has no queue; exit 5\"]}
@@ -285,10 +285,24 @@ fn a_first_deployment_that_is_not_proven_is_taken_down_and_each_failing_service_
 
     let outcome = project.start();
 
-    outcome.exits(8).says("service web ended with exit code 4").says("service worker ended with exit code 5");
+    outcome.exits(8).says("service web exited with code 4").says("service worker exited with code 5");
     outcome.says("web: web has no config").says("worker: worker has no queue");
-    outcome.says("previous project: there was none; what was begun is taken down");
+    outcome.says("previous project: there was none, so nothing serves as");
     assert_eq!(project.all(), "");
+}
+
+#[test]
+fn good_answers_from_outside_must_come_in_a_row() {
+    let project = Project::two("row");
+    let listener = world().inside(|| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let answers = Answers::flapping(listener, 10);
+    let appspec = std::fs::read_to_string(project.bundle.path().join("appspec.yml")).unwrap();
+    let health = format!("health: {{http: \"{}\", timeout: 20s, successes: 3}}", answers.url());
+    project.bundle.appspec(&appspec.replace("health: {timeout: 20s}", &health));
+
+    project.start().exits(0).says("3 times in a row");
+
+    assert!(answers.asked() >= 20 + 3, "{}", answers.asked());
 }
 
 #[test]
@@ -302,7 +316,7 @@ fn a_one_shot_service_that_fails_and_a_crash_loop_and_an_unhealthy_service_bring
                 "services:\n  job: {command: [/bin/busybox, sh, -c, \"echo no schema; exit 7\"]}\n",
             )
             .replace("LEVEL: info", "LEVEL: debug"),
-            "service job ended with exit code 7",
+            "service job exited with code 7",
             "no schema",
         ),
         (
@@ -398,7 +412,7 @@ fn an_image_that_is_lost_before_compose_needs_it_is_brought_in_once_more_for_a_t
 
         assert_eq!(project.page().as_deref(), Some("one"), "{task}");
         let log = std::fs::read_to_string(project.state().join("balehook.log")).unwrap();
-        assert_eq!(log.matches("the image is brought in once more").count(), 2, "{task}: {log}");
+        assert_eq!(log.matches("the image is imported again").count(), 2, "{task}: {log}");
         project.start().exits(0).says("unchanged");
     }
 }
@@ -429,7 +443,7 @@ fn sigterm_at_every_step_brings_the_previous_project_back() {
     for step in ["] lay ", "up --detach", "] check health"] {
         let project = Project::serving("cterm");
         let db_id = project.running("db");
-        // Never proven: the check fails for ever.
+        // Never healthy: the check fails for ever.
         project.file("compose.yml", &TWO.replace("/healthz", "/none").replace("LEVEL: info", "LEVEL: debug"));
         let mut running = project.bundle.start("ApplicationStart");
         running.wait_until_said(step);

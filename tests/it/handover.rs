@@ -206,7 +206,7 @@ fn over_ipv6_it_is_as_over_ipv4() {
 
     let flushed = world().command("ip6tables").args(["-t", "nat", "-F", "BALEHOOK"]).status().unwrap();
     assert!(flushed.success() && from_outside(|| get(HOST6, port, "/")).is_err());
-    web.bundle.resume().exits(0).says("the rules are written anew");
+    web.bundle.resume().exits(0).says("the rules are written again");
     assert_eq!(from_outside(|| get(HOST6, port, "/")).as_deref(), Ok("v3"));
     web.bundle.hook("ApplicationStop").exits(0);
     let left = world().command("ip6tables-save").output().unwrap();
@@ -529,7 +529,7 @@ fn rules_that_somebody_flushed_are_put_right_by_resume_and_by_any_event() {
         "-F DOCKER-USER",
     ] {
         iptables(flush);
-        web.bundle.resume().exits(0).says("the rules are written anew");
+        web.bundle.resume().exits(0).says("the rules are written again");
         assert_eq!(web.answer().as_deref(), Ok("v1"), "{flush}");
         web.bundle.resume().exits(0).says("nothing to recover");
     }

@@ -14,9 +14,7 @@ use balehook::modes::compose::operation::ComposeOperation;
 use balehook::modes::compose::project::Project;
 use balehook::modes::container::operation::ContainerOperation;
 use balehook::modes::operation::{Operation, Plan};
-use balehook::modes::swarm::facts::LeftoverKind;
 use balehook::modes::swarm::operation::SwarmOperation;
-use balehook::modes::swarm::task::SwarmWork;
 use balehook::ports::operation::PortsOperation;
 use balehook::tasks::operation::{HostCommand, TaskOperation};
 use balehook::values::operation::{Moment, Outcome};
@@ -120,16 +118,6 @@ fn task(operation: &TaskOperation) -> String {
             format!("timeout {} docker run --rm {}", timeout.as_secs(), request(spec))
         }
         TaskOperation::Command { command, timeout, .. } => command_line(command, *timeout),
-        TaskOperation::Swarm(task) => match &task.work {
-            SwarmWork::Command(command) => command_line(command, task.timeout),
-            SwarmWork::Job(job) => {
-                format!("timeout {}\u{1f}{}", task.timeout.as_secs(), crate::swarm::request(job))
-            }
-        },
-        TaskOperation::Abandon(task_lock) => format!("end task {} where this node runs it", task_lock.task),
-        TaskOperation::Clear { kind: LeftoverKind::Job, name, .. } => format!("docker service rm {name}"),
-        TaskOperation::Clear { kind: LeftoverKind::TaskLock, name, .. } => format!("docker config rm {name}"),
-        TaskOperation::Compose(task) => format!("timeout {} {}", task.timeout.as_secs(), task.argv().join(" ")),
         TaskOperation::Remove { container } => format!("docker rm --force --volumes {container}"),
         TaskOperation::End { name } => format!("kill task {name}"),
     }
@@ -145,7 +133,7 @@ fn container(operation: &ContainerOperation) -> String {
         ContainerOperation::Rename { container, to } => format!("docker rename {} {to}", container.name),
         ContainerOperation::Start { container } => format!("docker start {}", container.name),
         ContainerOperation::CheckHealth { container, health_check } => {
-            format!("check health of {}: {}", container.name, health(health_check))
+            format!("check health of {}{}", container.name, asked(health_check))
         }
         ContainerOperation::SaveRelease { container, release } => {
             format!("save release {} {} {}", container.name, argument(&release.image), release.deployment)
@@ -154,19 +142,6 @@ fn container(operation: &ContainerOperation) -> String {
             format!("docker rm --force {}{}", if *volumes { "--volumes " } else { "" }, container.name)
         }
     }
-}
-
-/// Everything that a health check does, in this host's own words; what is not asked for is left out.
-pub fn health(check: &HealthCheck) -> String {
-    let mut words = vec![match &check.probe {
-        Probe::Auto => "HEALTHCHECK".to_owned(),
-        Probe::Http(url) => format!("GET {url}"),
-        Probe::Tcp(address) => address.clone(),
-    }];
-    words.extend((check.successes > 1).then(|| format!("{} times", check.successes)));
-    words.push(format!("within {}s", check.timeout.as_secs()));
-    words.extend((!check.stable_for.is_zero()).then(|| format!("stable for {}s", check.stable_for.as_secs())));
-    words.join("\u{1f}")
 }
 
 fn ports(operation: &PortsOperation) -> String {
@@ -199,15 +174,11 @@ fn compose(operation: &ComposeOperation) -> String {
         ComposeOperation::Up { .. } | ComposeOperation::Stop { .. } | ComposeOperation::Down { .. } => {
             operation.argv().unwrap().join(" ")
         }
+        ComposeOperation::RunTask(task) => format!("timeout {} {}", task.timeout.as_secs(), task.argv().join(" ")),
         ComposeOperation::Wait { name, health_check } => {
-            let services: Vec<&str> = health_check.services.iter().map(|(name, _)| name.as_str()).collect();
-            let probe = match &health_check.probe {
-                Probe::Auto => "healthy".to_owned(),
-                Probe::Http(url) => format!("GET {url}"),
-                Probe::Tcp(address) => address.clone(),
-            };
-            let (services, within) = (services.join("\u{1f}"), health_check.timeout.as_secs());
-            format!("check health of {name}: {services}\u{1f}{probe}\u{1f}within {within}s")
+            let services = health_check.services.iter();
+            let services = services.map(|(service, count)| format!("\u{1f}{service}\u{1f}*{count}"));
+            format!("check health of {name}{}{}", services.collect::<String>(), asked(&health_check.check))
         }
         ComposeOperation::SaveRelease(release) => {
             format!("save release: {} {}", argument(&release.image), release.deployment)
@@ -216,7 +187,47 @@ fn compose(operation: &ComposeOperation) -> String {
     }
 }
 
-fn command_line(command: &HostCommand, timeout: Duration) -> String {
+/// All that a health check does, in words of its own.
+pub fn asked(check: &HealthCheck) -> String {
+    let HealthCheck { probe, healthcheck, timeout, interval, stable_for, successes } = check;
+    let probe = match probe {
+        Probe::Auto => "nothing".to_owned(),
+        Probe::Http(url) => format!("GET {url} "),
+        Probe::Tcp(address) => format!("{address} accepts"),
+    };
+    let own = if *healthcheck { "HEALTHCHECK" } else { "-" };
+    format!(
+        "\u{1f}{probe}\u{1f}{own}\u{1f}every {interval:?}\u{1f}within {timeout:?}\u{1f}stable {stable_for:?}\u{1f}row {successes}"
+    )
+}
+
+/// Whether a printed health check says each part of the received one, and claims nothing more.
+fn is_checked(printed: &str, received: &str) -> bool {
+    let mut parts = received.split('\u{1f}');
+    let subject = format!("check health of {}: ", parts.next().unwrap());
+    let Some(printed) = printed.strip_prefix(&subject) else { return false };
+    let is_project = printed.contains(" healthy, running or exited with 0, ");
+    let mut service = "";
+    parts.all(|part| match part.split_once(' ').unwrap_or((part, "")) {
+        ("nothing", _) => !printed.contains("GET ") && !printed.contains(" accepts "),
+        // A service's own HEALTHCHECK is what makes it healthy.
+        ("HEALTHCHECK", _) => is_project || printed.contains("its HEALTHCHECK passes"),
+        ("-", _) => !printed.contains("HEALTHCHECK"),
+        ("stable", "0ns") => !printed.contains("stable"),
+        ("stable", time) => printed.ends_with(&format!(", stable for {time}")),
+        ("row", "1") => !printed.contains("in a row"),
+        ("row", count) => printed.contains(&format!(", {count} times in a row, ")),
+        ("*1", _) => !printed.contains(&format!("{service} (")),
+        (count, "") if count.starts_with('*') => printed.contains(&format!("{service} ({} containers)", &count[1..])),
+        (name, "") => {
+            service = name;
+            is_project && printed.split([',', ' ']).any(|word| word == name)
+        }
+        _ => printed.contains(part),
+    })
+}
+
+pub fn command_line(command: &HostCommand, timeout: Duration) -> String {
     let words = command.words.join(" ").replace(&command.folder, ".");
     let env = command.environment.iter().map(|var| match var.hidden {
         true => format!("env {}=*** ", var.name),
@@ -312,6 +323,9 @@ pub fn run_until(
 
 /// Whether a printed step says what the host received: the same words, and for a request every value of it.
 pub fn says(printed: &str, received: &str) -> bool {
+    if let Some(rest) = received.strip_prefix("check health of ") {
+        return is_checked(printed, rest);
+    }
     let request =
         received.strip_prefix("docker create ").or(received.split_once(" docker run --rm ").map(|(_, rest)| rest));
     if let Some(request) = request {
@@ -355,10 +369,6 @@ pub fn says(printed: &str, received: &str) -> bool {
     if let Some(id) = received.strip_prefix("forget ") {
         return printed.starts_with(&format!("forget the copy {id} of "));
     }
-    if received.starts_with("check health of ") {
-        let (subject, all) = received.split_once(": ").unwrap();
-        return printed.starts_with(subject) && all.split('\u{1f}').all(|each| printed.contains(each));
-    }
     printed == received
 }
 
@@ -373,6 +383,42 @@ fn a_host_receives_exactly_what_every_plan_prints() {
         assert_eq!(printed.len(), host.received.len(), "{name}");
         for (printed, received) in printed.iter().zip(&host.received) {
             assert!(says(printed, received), "{name}:\nprinted:  {printed}\nreceived: {received}");
+        }
+    }
+}
+
+#[test]
+fn no_two_health_checks_are_printed_alike() {
+    let first = HealthCheck {
+        probe: Probe::Http("/up".into()),
+        healthcheck: true,
+        timeout: Duration::from_secs(45),
+        interval: Duration::from_millis(100),
+        stable_for: Duration::ZERO,
+        successes: 1,
+    };
+    let check = |change: fn(&mut HealthCheck)| {
+        let mut check = first.clone();
+        change(&mut check);
+        check
+    };
+    let all = [
+        first.clone(),
+        check(|check| check.probe = Probe::Auto),
+        check(|check| check.probe = Probe::Http("/up/more".into())),
+        check(|check| check.probe = Probe::Tcp(":80".into())),
+        check(|check| check.healthcheck = false),
+        check(|check| check.timeout = Duration::from_secs(4)),
+        check(|check| check.interval = Duration::from_millis(250)),
+        check(|check| check.stable_for = Duration::from_secs(2)),
+        check(|check| check.successes = 3),
+    ];
+    for printed in &all {
+        let container = balehook::engine::request::Target { name: "web".into(), id: None };
+        let line = ContainerOperation::CheckHealth { container, health_check: printed.clone() }.to_string();
+        for received in &all {
+            let received_line = format!("check health of web{}", asked(received));
+            assert_eq!(says(&line, &received_line), printed == received, "{line}\n{received:?}");
         }
     }
 }

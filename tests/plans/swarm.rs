@@ -13,6 +13,7 @@ use balehook::modes::swarm::facts::ServiceFacts;
 use balehook::modes::swarm::facts::SwarmFacts;
 use balehook::modes::swarm::operation::ServiceRequest;
 use balehook::modes::swarm::operation::SwarmOperation;
+use balehook::modes::swarm::task::SwarmWork;
 use balehook::ui::text;
 use balehook::values::known::Known;
 use balehook::values::types::LifecycleEvent;
@@ -23,7 +24,7 @@ use balehook::values::types::LifecycleEvent::BeforeInstall;
 use balehook::values::types::LifecycleEvent::ValidateService;
 use serde_json::{Value, json};
 
-use crate::drift::leaves;
+use crate::drift::{command_line, leaves};
 use crate::scenes;
 
 pub const APPSPEC: &str = r#"
@@ -146,24 +147,30 @@ pub fn received(step: &SwarmOperation) -> String {
         SwarmOperation::Create(service) | SwarmOperation::Update(service) => {
             format!("request\u{1f}{}", request(service))
         }
-        SwarmOperation::Ask(ask) => format!("request\u{1f}{}\u{1f}{}", ask.name, ask.image.argument()),
+        SwarmOperation::CheckNodes(check) => format!("request\u{1f}{}\u{1f}{}", check.name, check.image.argument()),
         SwarmOperation::Init => "docker swarm init".into(),
         SwarmOperation::Network { name } => format!("docker network create --driver overlay --attachable {name}"),
         SwarmOperation::File { kind, name, path, .. } => {
             format!("docker {} create {name} {}", kind.as_str(), path.display())
         }
-        SwarmOperation::Refresh { service, registry } => format!("request\u{1f}{service}\u{1f}{registry}"),
+        SwarmOperation::RenewToken { service, registry } => format!("request\u{1f}{service}\u{1f}{registry}"),
         SwarmOperation::RolloutCheck(wanted) => format!("request\u{1f}wait for {}", wanted.service),
         SwarmOperation::Probe { service, health_check } => {
-            format!("check health of {service}: {}", crate::drift::health(health_check))
+            format!("check health of {service}{}", crate::drift::asked(health_check))
         }
-        SwarmOperation::Tasks { service, .. } => format!("request\u{1f}the tasks of {service}"),
+        SwarmOperation::LocalTasks { service, .. } => format!("request\u{1f}the tasks of {service}"),
         SwarmOperation::SaveRelease { service, release } => {
             format!("save release {service} {} {}", release.image.argument(), release.deployment)
         }
         SwarmOperation::Rollback { service, .. } => format!("docker service rollback {service}"),
         SwarmOperation::Remove { service, .. } => format!("docker service rm {service}"),
-        SwarmOperation::Forget { kind, name } => format!("docker {} rm {name}", kind.as_str()),
+        SwarmOperation::RunTask(task) => match &task.work {
+            SwarmWork::Command(command) => command_line(command, task.timeout),
+            SwarmWork::Service(service) => format!("timeout {}\u{1f}{}", task.timeout.as_secs(), request(service)),
+        },
+        SwarmOperation::EndTask(task_lock) => format!("end task {} where this node runs it", task_lock.task),
+        SwarmOperation::RemoveTaskLock { service, .. } => format!("docker service rm {service}"),
+        SwarmOperation::RemoveFile { kind, name } => format!("docker {} rm {name}", kind.as_str()),
     }
 }
 

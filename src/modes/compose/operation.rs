@@ -1,12 +1,13 @@
 //! What can be done with a Compose project, and the one rendering of each.
 
 use std::fmt;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Probe;
+use crate::health::check::HealthCheck;
 use crate::modes::compose::project::{Project, Tree};
+use crate::modes::compose::task::ComposeTask;
 use crate::modes::container::run_line::quoted;
 use crate::modes::release::Release;
 use crate::values::operation::Role;
@@ -36,7 +37,7 @@ pub enum ComposeOperation {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         only: Vec<String>,
     },
-    /// Wait until every service is proven.
+    /// Wait until every service is healthy.
     Wait {
         /// Which project.
         name: String,
@@ -55,6 +56,8 @@ pub enum ComposeOperation {
         /// Which.
         project: Project,
     },
+    /// Run a service once as a task, to its end, and remove its container.
+    RunTask(Box<ComposeTask>),
     /// Remove the copy of a release.
     Forget {
         /// Which.
@@ -77,19 +80,14 @@ pub struct Copy {
     pub variables: Vec<EnvVar>,
 }
 
-/// How a project is proven.
+/// What makes a project healthy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProjectHealth {
     /// The services, each with its number of containers.
     pub services: Vec<(String, usize)>,
-    /// What is asked from outside once all services are proven.
-    pub probe: Probe,
-    /// How long all of it may take.
-    pub timeout: Duration,
-    /// Between two looks.
-    pub interval: Duration,
-    /// How long it must stay proven.
-    pub stable_for: Duration,
+    /// What makes them healthy.
+    #[serde(flatten)]
+    pub check: HealthCheck,
 }
 
 /// What becomes of one service.
@@ -134,6 +132,7 @@ impl ComposeOperation {
             }
             Self::Stop { project } => Some(project.argv(&["rm", "--stop", "--force"])),
             Self::Down { project } => Some(project.argv(&["down", "--remove-orphans", "--timeout", "1"])),
+            Self::RunTask(task) => Some(task.argv()),
             Self::Retain(_) | Self::Place { .. } | Self::Wait { .. } | Self::SaveRelease(_) | Self::Forget { .. } => {
                 None
             }
@@ -144,7 +143,7 @@ impl ComposeOperation {
     pub const fn role(&self) -> Role {
         match self {
             Self::Retain(_) | Self::Forget { .. } => Role::Passive,
-            Self::Place { .. } | Self::Stop { .. } | Self::Down { .. } => Role::Prepares,
+            Self::Place { .. } | Self::Stop { .. } | Self::Down { .. } | Self::RunTask(_) => Role::Prepares,
             Self::Up { .. } => Role::Interrupts,
             Self::Wait { .. } => Role::ChecksHealth,
             Self::SaveRelease(_) => Role::Saves,
@@ -154,7 +153,7 @@ impl ComposeOperation {
     /// Whether it may take long.
     pub const fn is_long(&self) -> bool {
         match self {
-            Self::Up { .. } | Self::Wait { .. } | Self::Stop { .. } | Self::Down { .. } => true,
+            Self::Up { .. } | Self::Wait { .. } | Self::Stop { .. } | Self::Down { .. } | Self::RunTask(_) => true,
             Self::Retain(_) | Self::Place { .. } | Self::SaveRelease(_) | Self::Forget { .. } => false,
         }
     }
@@ -169,6 +168,7 @@ impl ComposeOperation {
             | Self::SaveRelease(_)
             | Self::Stop { .. }
             | Self::Down { .. }
+            | Self::RunTask(_)
             | Self::Forget { .. } => Vec::new(),
         }
     }
@@ -179,6 +179,7 @@ impl ComposeOperation {
             Self::Up { project, .. } => format!("docker compose --project-name {} … up --detach", project.name),
             Self::Stop { project } => format!("docker compose --project-name {} … rm --stop --force", project.name),
             Self::Down { project } => format!("docker compose --project-name {} … down", project.name),
+            Self::RunTask(task) => task.title(),
             Self::Retain(_) | Self::Place { .. } | Self::Wait { .. } | Self::SaveRelease(_) | Self::Forget { .. } => {
                 self.to_string()
             }
@@ -201,6 +202,7 @@ impl fmt::Display for ComposeOperation {
                 let words: Vec<String> = self.argv().unwrap_or_default().iter().map(|word| quoted(word)).collect();
                 f.write_str(&words.join(" "))
             }
+            Self::RunTask(task) => write!(f, "{task}"),
             Self::Wait { name, health_check } => write!(f, "check health of {name}: {health_check}"),
             Self::SaveRelease(release) => write!(f, "save release: {release}"),
             Self::Forget { project, id } => write!(f, "forget the copy {id} of {project}"),
@@ -210,17 +212,16 @@ impl fmt::Display for ComposeOperation {
 
 impl fmt::Display for ProjectHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.services.iter().map(|(name, _)| name.as_str()).collect();
-        write!(f, "{} healthy, running or ended with 0", names.join(", "))?;
-        match &self.probe {
+        let services = self.services.iter().map(|(name, count)| match count {
+            1 => name.clone(),
+            count => format!("{name} ({count} containers)"),
+        });
+        write!(f, "{} healthy, running or exited with 0", services.collect::<Vec<_>>().join(", "))?;
+        match &self.check.probe {
             Probe::Auto => {}
             probe => write!(f, ", {probe}")?,
         }
-        write!(f, ", within {:?}", self.timeout)?;
-        match self.stable_for {
-            Duration::ZERO => Ok(()),
-            stable => write!(f, ", stable for {stable:?}"),
-        }
+        write!(f, ", {}", self.check.terms())
     }
 }
 

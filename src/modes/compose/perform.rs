@@ -30,7 +30,10 @@ impl ComposeOperation {
             Self::Place { project } => snapshot::place(project).map_err(|error| unwritable(project, &error))?,
             Self::Up { project, .. } => up(host, project, self).await?,
             Self::Stop { project } | Self::Down { project } => call(host, project, self).await?,
-            Self::Wait { name, health_check } => wait::wait(&host.engine, name, health_check).await?,
+            Self::RunTask(task) => run_task(host, task).await?,
+            Self::Wait { name, health_check } => {
+                wait::wait(&mut host.health, &host.engine, name, health_check).await?;
+            }
             Self::SaveRelease(release) => {
                 let observed = observe(&host.engine, host.name.as_str()).await?;
                 host.save(release, observed)?;
@@ -59,7 +62,7 @@ async fn up(host: &Host, project: &Project, operation: &ComposeOperation) -> Res
 ///
 /// # Errors
 /// [`Kind::Task`] with its last lines; [`Kind::State`], [`Kind::Container`] where Compose cannot be run.
-pub(crate) async fn run_task(host: &mut Host, task: &ComposeTask) -> Result<(), Failure> {
+async fn run_task(host: &mut Host, task: &ComposeTask) -> Result<(), Failure> {
     let variables = variables(&task.project)?;
     let processes = Processes { settings: &host.images.credentials, docker_host: &host.engine.address };
     let mut process = processes.command(&task.argv(), &variables);

@@ -26,7 +26,7 @@ pub struct SavedHealth {
 
 impl From<&ProjectHealth> for SavedHealth {
     fn from(health_check: &ProjectHealth) -> Self {
-        let timeout_ms = u64::try_from(health_check.timeout.as_millis()).unwrap_or(u64::MAX);
+        let timeout_ms = u64::try_from(health_check.check.timeout.as_millis()).unwrap_or(u64::MAX);
         Self { services: health_check.services.clone(), timeout_ms }
     }
 }

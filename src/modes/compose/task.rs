@@ -1,5 +1,6 @@
 //! Tasks around a Compose project: a service of it, run once.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use crate::config::Deployment;
 use crate::config::task::{InContainer, Task};
 use crate::deploy::origin::Origin;
 use crate::error::{Failure, Kind};
+use crate::modes::compose::operation::ComposeOperation;
 use crate::modes::compose::project::{ComposeFacts, Project};
 use crate::modes::container::run_line::quoted;
 use crate::modes::images::Imports;
@@ -43,6 +45,19 @@ impl ComposeTask {
         let words: Vec<&str> = self.run.iter().chain(&self.command).map(String::as_str).collect();
         self.project.argv(&words)
     }
+
+    /// One short line for the console: without the project's files and the options.
+    pub(crate) fn title(&self) -> String {
+        let words: Vec<String> = self.command.iter().map(|word| quoted(word)).collect();
+        format!("task {}: docker compose … run … {}", self.name, words.join(" "))
+    }
+}
+
+impl fmt::Display for ComposeTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<String> = self.argv().iter().map(|word| quoted(word)).collect();
+        write!(f, "timeout {} {}", self.timeout.as_secs(), words.join(" "))
+    }
 }
 
 /// The tasks of a deployment in Compose mode.
@@ -68,7 +83,7 @@ pub fn around(
             Operation::Task(TaskOperation::End { name: task.name.to_string() }),
             Operation::Task(TaskOperation::Remove { container: container.clone() }),
         ];
-        let step = TaskOperation::Compose(Box::new(ComposeTask {
+        let step = ComposeOperation::RunTask(Box::new(ComposeTask {
             name: task.name.to_string(),
             project: project.clone(),
             run: compose_run(deployment, origin, task, inside, &container),

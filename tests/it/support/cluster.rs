@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::bundle::Bundle;
-use super::world::{command_in, keeper, wait_until, world};
+use super::world::{command_in, inside, keeper, wait_until, world};
 
 /// Several engines.
 pub struct Cluster {
@@ -129,6 +129,11 @@ impl Cluster {
             line.starts_with("dockerd\0") && line.contains(&wanted)
         });
         found.unwrap_or_else(|| panic!("no engine of node {node} runs"))
+    }
+
+    /// A listener on a free port of a node's loopback.
+    pub fn listen(&self, node: usize) -> std::net::TcpListener {
+        inside(self.inner(node), || std::net::TcpListener::bind("127.0.0.1:0").unwrap())
     }
 
     /// What a client on the bridge gets from a node's port.

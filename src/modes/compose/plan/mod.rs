@@ -16,6 +16,7 @@ use crate::deploy::state::{JournalV1, Left};
 use crate::engine::facts::ContainerFacts;
 use crate::engine::request::Target;
 use crate::error::{Failure, Kind};
+use crate::health::check::HealthCheck;
 use crate::modes;
 use crate::modes::compose::operation::{Change, ComposeOperation, Copy, ProjectHealth, ServiceChange};
 use crate::modes::compose::plan::wanted::Wanted;
@@ -25,7 +26,6 @@ use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
 use crate::modes::operation::Operation;
 use crate::modes::tasks::TaskActions;
-use crate::tasks::operation::TaskOperation;
 use crate::values::pin::ImagePin;
 use crate::values::types::{LifecycleEvent, Name};
 
@@ -78,14 +78,16 @@ pub fn plan(
 pub const SUBJECT: &str = "previous project";
 
 /// The same for a recorded project: its own checks alone, and not for long.
-fn proof_of(release: &ComposeRelease) -> ProjectHealth {
-    ProjectHealth {
-        services: release.health_check.services.clone(),
+fn health_of(release: &ComposeRelease) -> ProjectHealth {
+    let check = HealthCheck {
         probe: Probe::Auto,
+        healthcheck: true,
         timeout: Duration::from_millis(release.health_check.timeout_ms).min(BACK),
         interval: Duration::from_millis(100),
         stable_for: Duration::ZERO,
-    }
+        successes: 1,
+    };
+    ProjectHealth { services: release.health_check.services.clone(), check }
 }
 
 /// The previous release's project, as it was.
@@ -96,7 +98,7 @@ pub fn back(previous: &ComposeRelease) -> Vec<Operation> {
 /// The same but for services that stay as they are.
 pub fn back_but(previous: &ComposeRelease, left: &[&str]) -> Vec<Operation> {
     let project = previous.project.clone();
-    let mut health_check = proof_of(previous);
+    let mut health_check = health_of(previous);
     health_check.services.retain(|(service, _)| !left.contains(&service.as_str()));
     if health_check.services.is_empty() {
         return Vec::new();
@@ -270,7 +272,8 @@ fn up(
     let down = || vec![Operation::Compose(ComposeOperation::Down { project: project.clone() })];
     let undo = previous.map_or_else(down, back);
     // A service's own folders are where Compose works; a command of the host needs nothing of the new release there.
-    let is_of_a_service = |action: &Action| matches!(action.operation, Operation::Task(TaskOperation::Compose(_)));
+    let is_of_a_service =
+        |action: &Action| matches!(action.operation, Operation::Compose(ComposeOperation::RunTask(_)));
     let (early, late) = if before.iter().any(is_of_a_service) { (Vec::new(), before) } else { (before, Vec::new()) };
     plan.actions.extend(early);
     plan.actions.push(Action::required(keep(wanted)));

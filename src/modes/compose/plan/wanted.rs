@@ -8,6 +8,7 @@ use crate::config::{Deployment, Health};
 use crate::deploy::origin::Origin;
 use crate::deploy::state::{FORMAT, Observed};
 use crate::error::{Failure, Kind};
+use crate::health::check::HealthCheck;
 use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::compose::operation::{Change, ProjectHealth, ServiceChange};
@@ -223,11 +224,5 @@ fn overlay(name: &Name, facts: &ComposeFacts, services: &[(&ServiceFacts, &Image
 }
 
 fn health_check(services: Vec<(String, usize)>, timeout: Duration, health: &Health) -> ProjectHealth {
-    ProjectHealth {
-        services,
-        probe: health.probe.clone(),
-        timeout,
-        interval: health.interval,
-        stable_for: health.stable_for,
-    }
+    ProjectHealth { services, check: HealthCheck { timeout, ..HealthCheck::of(health, health.probe.clone(), true) } }
 }
