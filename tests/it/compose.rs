@@ -14,14 +14,14 @@ use crate::support::{Answers, Bundle, Image, Outcome, world};
 const NEWEST: &str = "2.40";
 
 /// A bundle with a project in `app/`.
-struct Project {
-    bundle: Bundle,
-    name: String,
+pub struct Project {
+    pub bundle: Bundle,
+    pub name: String,
     port: u16,
 }
 
 /// `web` serves and has a HEALTHCHECK, `db` only runs.
-const TWO: &str = "services:
+pub const TWO: &str = "services:
   web:
     ports: [\"127.0.0.1:PORT:80\"]
     healthcheck: {test: [CMD, /bin/busybox, wget, -q, -O, /dev/null, \"http://127.0.0.1/healthz\"], interval: 10s}
@@ -39,7 +39,7 @@ const IMAGES: &str = "images: {web: {archive: image.tar}, db: {archive: db.tar}}
 
 impl Project {
     /// The project's Compose file, and what the section says beside `files`.
-    fn new(stem: &str, file: &str, more: &str) -> Self {
+    pub fn new(stem: &str, file: &str, more: &str) -> Self {
         let name = world().name(stem);
         let port = world().port();
         let more: String = more.lines().map(|line| format!("    {line}\n")).collect();
@@ -56,14 +56,14 @@ impl Project {
     }
 
     /// `web` and `db`, deployed.
-    fn serving(stem: &str) -> Self {
+    pub fn serving(stem: &str) -> Self {
         let mut project = Self::two(stem);
         project.bundle.hook("ApplicationStart").exits(0);
         project.bundle.deployment("d-TEST00002");
         project
     }
 
-    fn two(stem: &str) -> Self {
+    pub fn two(stem: &str) -> Self {
         let project = Self::new(stem, TWO, IMAGES);
         project.file("conf/app.conf", "one");
         project.image("image.tar", &web(&format!("{}:1", project.name), "one"));
@@ -72,7 +72,7 @@ impl Project {
     }
 
     /// Which Compose the hook finds.
-    fn compose(&self, version: &str) {
+    pub fn compose(&self, version: &str) {
         let plugins = self.no_compose();
         std::fs::create_dir_all(&plugins).unwrap();
         let program = format!("target/tools/compose-{version}/usr/libexec/docker/cli-plugins/docker-compose");
@@ -96,28 +96,28 @@ impl Project {
     }
 
     /// A file of the project; `PORT` in it is the test's own.
-    fn file(&self, path: &str, text: &str) {
+    pub fn file(&self, path: &str, text: &str) {
         let path = self.bundle.path().join("app").join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text.replace("PORT", &self.port.to_string())).unwrap();
     }
 
-    fn image(&self, file: &str, image: &Image) {
+    pub fn image(&self, file: &str, image: &Image) {
         image.write(&self.bundle.path().join(file));
     }
 
-    fn page(&self) -> Option<String> {
+    pub fn page(&self) -> Option<String> {
         world().get(self.port, "/")
     }
 
     /// The service's containers: IDs of those that run.
-    fn running(&self, service: &str) -> String {
+    pub fn running(&self, service: &str) -> String {
         let project = format!("label=com.docker.compose.project={}", self.name);
         let service = format!("label=com.docker.compose.service={service}");
         world().docker(&["ps", "--quiet", "--no-trunc", "--filter", &project, "--filter", &service])
     }
 
-    fn all(&self) -> String {
+    pub fn all(&self) -> String {
         let filter = format!("label=com.docker.compose.project={}", self.name);
         world().docker(&["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"])
     }
@@ -126,7 +126,7 @@ impl Project {
         self.bundle.state().join(&self.name)
     }
 
-    fn start(&self) -> Outcome {
+    pub fn start(&self) -> Outcome {
         self.bundle.hook("ApplicationStart")
     }
 }

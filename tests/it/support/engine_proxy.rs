@@ -133,6 +133,13 @@ impl EngineProxy {
         wait_until(Duration::from_secs(30), || self.struck() > 0, || format!("no fault in {:#?}", self.seen()));
     }
 
+    /// Waits until a request was seen that matches; half a minute at most.
+    #[track_caller]
+    pub fn wait_for(&self, pattern: &str) {
+        let is_seen = || self.seen().iter().any(|request| matches(pattern, request));
+        wait_until(Duration::from_secs(30), is_seen, || format!("no {pattern} in {:#?}", self.seen()));
+    }
+
     /// Every request so far, in the order in which they came: `POST /containers/create?name=web`.
     pub fn seen(&self) -> Vec<String> {
         self.shared.state.lock().unwrap().seen.clone()

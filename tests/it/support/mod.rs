@@ -4,7 +4,6 @@
 pub mod answers;
 pub mod bundle;
 pub mod cluster;
-#[allow(dead_code)] // The tests that use the rest of it are on their way.
 pub mod engine_proxy;
 pub mod images;
 pub mod machine;
