@@ -3,7 +3,7 @@ SHELL := /bin/bash
 TOOLS := target/tools
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help setup build release demo test lint fmt unit engine-test test-engines docs deny golden bench fuzz bundle clean
+.PHONY: help setup build release demo test lint fmt unit engine-test test-crash test-engines docs deny golden bench fuzz bundle clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,10 +40,16 @@ fmt: ## Format
 	@cargo fmt
 
 unit: ## The tests that need no engine
-	@cargo test --lib --test plans --test shim
+	@cargo test --lib --test plans --test shim --test cli
 
 engine-test: setup ## The tests on real things; BALEHOOK_ENGINE=26.1, 28.5 or 28.5-containerd names another engine
 	@cargo test --test it
+
+CRASH ?= all
+HOSTS ?= 3
+
+test-crash: setup ## The kill matrix as a table: every action of every plan is struck (an hour; CRASH=over/7/ or SIGTERM: only those cells)
+	@BALEHOOK_CRASH='$(CRASH)' BALEHOOK_CRASH_HOSTS=$(HOSTS) cargo test --test it kill_matrix -- --nocapture --test-threads 1
 
 test-engines: ## The tests on real things, on all four engines
 	@packaging/dev/setup --tests --all

@@ -18,7 +18,7 @@ pub enum Kind {
     Image,
     /// The new container could not be created or started.
     Container,
-    /// The new container was not proven.
+    /// The new container was not healthy.
     Health,
     /// The hook's time was up.
     Deadline,
@@ -87,7 +87,7 @@ impl Kind {
             Self::Engine => "the engine cannot be reached or refuses",
             Self::Image => "the image could not be had; the old container was not touched",
             Self::Container => "the new container could not be created or started; the old one is kept",
-            Self::Health => "the new container was not proven healthy; the old one is back",
+            Self::Health => "the new container was not healthy; the old one is back",
             Self::Deadline => "the hook's time was up; the old container is back",
             Self::Locked => "another deployment of the same name holds the lock",
             Self::State => "the state directory or a record in it cannot be used",

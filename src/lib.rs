@@ -11,7 +11,9 @@ pub mod error; // errors by stage, exit codes
 pub mod health; // the health checks of all modes
 pub mod images; // archives, the layers that are missing, load and pull
 pub mod modes; // container, Compose and swarm: observe, plan, recover, operate
+mod poll; // the one polling loop
 pub mod ports; // host ports that the kernel switches from one container to the next
+mod process; // the one child runner
 pub mod tasks; // tasks before and after a deployment
 pub mod ui; // what a person sees: text, JSON, progress, log
 pub mod values; // plain values that refuse what is wrong

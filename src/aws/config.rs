@@ -1,12 +1,29 @@
 //! The AWS SDK's settings, as every client here gets them.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 
+use crate::error::chain;
+use crate::values::text::{printable, shorten};
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(4);
+
+/// How long one attempt may wait for the head of an answer: another one may find a server that is well.
+const ATTEMPT: Duration = Duration::from_secs(15);
+
+/// How long a service may take to answer, all attempts together; the body of an answer is bounded where it is read.
+pub(crate) const ANSWER: Duration = Duration::from_secs(30);
+
+/// The SDK's own words where it asked the instance metadata service for credentials in vain.
+const NO_IMDS: &str = "could not communicate with IMDS: ";
+
 /// The home folder of the password file, where HOME is unset, as it is under the agent.
-pub fn home_if_unset(variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+pub(crate) fn home_if_unset(variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     if variable("HOME").is_some_and(|home| !home.is_empty()) {
         return None;
     }
@@ -14,8 +31,9 @@ pub fn home_if_unset(variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBu
 }
 
 /// The SDK's defaults; without HOME (`home` is given then) the profile files of that folder are read all the same.
-pub fn defaults(home: Option<&Path>) -> ConfigLoader {
-    let loader = aws_config::defaults(BehaviorVersion::latest());
+pub(crate) fn defaults(home: Option<&Path>) -> ConfigLoader {
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(ATTEMPT).operation_timeout(ANSWER);
+    let loader = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts.build());
     match home {
         Some(home) => loader.profile_files(profile_files(home)),
         None => loader,
@@ -35,6 +53,19 @@ fn profile_files(home: &Path) -> EnvConfigFiles {
     files.build()
 }
 
+/// The causes of an error, in one line that is not too long for a report.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let text = printable(&chain(error));
+    match text.split_once(NO_IMDS) {
+        // What was asked before it says only that it is not set up.
+        Some((_, how)) => {
+            let how = shorten(how.trim_start_matches("dispatch failure: "), 120);
+            format!("none are set, and the instance metadata service (IMDS) has not answered: {how}")
+        }
+        None => shorten(&text, 300),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -47,6 +78,19 @@ mod tests {
         std::fs::write(home.path().join(".aws/credentials"), "").unwrap();
         let files = format!("{:?}", profile_files(home.path()));
         assert!(files.contains(".aws/credentials") && !files.contains(".aws/config"), "{files}");
+    }
+
+    #[test]
+    fn of_providers_that_have_no_credentials_the_last_one_that_was_asked_is_named() {
+        let imds = "ECS provider not configured Ec2InstanceMetadata: the credential provider was not enabled: \
+                    could not communicate with IMDS: dispatch failure: timeout: HTTP read timeout occurred after 1s";
+        let error =
+            std::io::Error::other(format!("no credentials found in chain. Attempted: {}{imds}", "x".repeat(300)));
+        assert_eq!(
+            causes(&error),
+            "none are set, and the instance metadata service (IMDS) has not answered: \
+             timeout: HTTP read timeout occurred after 1s"
+        );
     }
 
     #[test]

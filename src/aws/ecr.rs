@@ -3,25 +3,25 @@
 use std::path::Path;
 
 use aws_config::Region;
+use aws_sdk_ecr::error::SdkError;
 use base64::Engine as _;
 
 use crate::aws::config;
-use crate::error::chain;
 use crate::images::credentials::Credential;
-use crate::values::text::{printable, shorten};
+use crate::values::text::seconds;
 use crate::values::types::Secret;
 
 /// A registry of ECR.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EcrHost {
+pub(crate) struct EcrHost {
     /// The twelve digits of the account.
-    pub account: String,
+    pub(crate) account: String,
     /// As `eu-west-1`.
-    pub region: String,
+    pub(crate) region: String,
     /// A FIPS endpoint.
-    pub fips: bool,
+    pub(crate) fips: bool,
     /// A dual-stack endpoint.
-    pub dual_stack: bool,
+    pub(crate) dual_stack: bool,
 }
 
 /// Domains of `<account>.dkr.ecr[-fips].<region>.<domain>`: the commercial, Chinese and isolated partitions.
@@ -35,7 +35,7 @@ impl EcrHost {
     /// anonymously, or with configured credentials.
     ///
     /// Source: Amazon ECR private registry and IPv6 (dual-stack) endpoints, AWS General Reference.
-    pub fn parse(host: &str) -> Option<Self> {
+    pub(crate) fn parse(host: &str) -> Option<Self> {
         let (account, rest) = host.split_once('.')?;
         let is_account = account.len() == 12 && account.bytes().all(|digit| digit.is_ascii_digit());
         let (dual_stack, rest) = match (rest.strip_prefix("dkr.ecr"), rest.strip_prefix("dkr-ecr")) {
@@ -61,7 +61,11 @@ impl EcrHost {
 ///
 /// # Errors
 /// The chain of causes, in one line.
-pub async fn authorization_token(host: &EcrHost, server: &str, home: Option<&Path>) -> Result<Credential, String> {
+pub(crate) async fn authorization_token(
+    host: &EcrHost,
+    server: &str,
+    home: Option<&Path>,
+) -> Result<Credential, String> {
     let shared = config::defaults(home)
         .region(Region::new(host.region.clone()))
         .use_fips(host.fips)
@@ -69,7 +73,10 @@ pub async fn authorization_token(host: &EcrHost, server: &str, home: Option<&Pat
         .load()
         .await;
     let answer = aws_sdk_ecr::Client::new(&shared).get_authorization_token().send().await;
-    let answer = answer.map_err(|error| shorten(&printable(&chain(&error)), 300))?;
+    let answer = answer.map_err(|error| match error {
+        SdkError::TimeoutError(_) => format!("it has not answered for {}", seconds(config::ANSWER)),
+        error => config::causes(&error),
+    })?;
     let token = answer.authorization_data().first().and_then(|data| data.authorization_token());
     let token = token.ok_or("the answer holds no token")?;
     let pair = base64::engine::general_purpose::STANDARD.decode(token).map_err(|_| "the token is not base64")?;

@@ -30,7 +30,7 @@ pub struct Compose {
     pub env_file: Vec<PathBuf>,
     /// Where the image of a service comes from, where its own `image:` does not say.
     pub images: BTreeMap<String, ImageSource>,
-    /// How long all services may take to be proven.
+    /// How long all services may take to become healthy.
     pub wait_timeout: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! The validated deployment: a wrong one cannot be built.
+//! `appspec.yml` and the hook environment, read, and the validated deployment: a wrong one cannot be built. It knows no host.
 
 pub mod appspec;
 pub mod compose;
@@ -150,26 +150,26 @@ pub enum ArchiveLocation {
     S3(S3Uri),
 }
 
-/// `x-balehook.health`: how the new container is proven.
+/// `x-balehook.health`: what makes the new container healthy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Health {
     /// What is asked; `Auto` where the section names nothing.
     pub probe: Probe,
-    /// How long the container may take to be proven. Default 60 s.
+    /// How long it may take to become healthy. Default 60 s.
     pub timeout: Duration,
     /// Between two probes, 100 ms to 250 ms. Default 100 ms.
     pub interval: Duration,
-    /// How long it must stay proven. Default 0.
+    /// How long it must stay healthy. Default 0.
     pub stable_for: Duration,
-    /// Good answers in a row that prove it. Default 1, and 3 with `order: start-first`.
+    /// Good answers in a row to each question. Default 1, and 3 with `order: start-first`.
     pub successes: Option<u32>,
 }
 
-/// What is asked of a container.
+/// What is asked from outside. The HEALTHCHECK of the service or the image must pass too, where there is one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Probe {
-    /// The HEALTHCHECK of the service or the image by `exec`; without one: still running after 3 s, no restart.
+    /// Nothing. A container without a HEALTHCHECK must run for 3 s without a restart.
     Auto,
     /// GET answers 2xx or 3xx. The address is an absolute `http://` URL, or a path (`/healthz`) that is asked of the
     /// first published TCP port.

@@ -116,6 +116,9 @@ const OUTCOME: Duration = Duration::from_secs(1);
 /// The least that an undo step is given, also where little time is left.
 const LEAST: Duration = Duration::from_millis(500);
 
+/// How much longer what served before may take to come back: the agent kills 5 s after its SIGTERM.
+const OVERTIME: Duration = Duration::from_secs(3);
+
 /// Lines of evidence that a warning shows.
 const LAST_LINES: usize = 5;
 
@@ -287,13 +290,15 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
     /// Undoes what was begun, the last first. A step that fails is said, and the rest still runs.
     async fn undo(&mut self, begun: &[Action<H::Operation>], evidence: &mut Vec<String>) -> Undone<H::Operation> {
         let mut undone = Undone { lost: None, failures: Vec::new(), left: Vec::new() };
-        for step in begun.iter().rev().flat_map(|action| &action.undo) {
+        let steps: Vec<&Undo<H::Operation>> = begun.iter().rev().flat_map(|action| &action.undo).collect();
+        for (index, step) in steps.iter().enumerate() {
             self.progress.undoes(&step.operation);
             // The old release is back by now: there is time to ask what the new one has said. What a failed task has
             // said comes last: it is the cause.
             let seen = self.host.evidence(&step.operation, Moment::BeforeUndo).await;
             evidence.splice(0..0, seen);
-            let limit = share(self.undo_until.saturating_duration_since(Instant::now()), step.restores);
+            let is_last = !steps[index + 1..].iter().any(|later| later.restores);
+            let limit = self.share(step.restores, is_last);
             let performed = tokio::time::timeout(limit, self.host.perform(&step.operation, None)).await;
             match performed.unwrap_or_else(|_| Err(not_ended(limit))) {
                 Ok(outcome) => evidence.extend(outcome.messages),
@@ -305,11 +310,23 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
                         undone.lost.get_or_insert_with(|| why.clone());
                     }
                     undone.failures.push(why);
-                    undone.left.push(step.clone());
+                    undone.left.push((*step).clone());
                 }
             }
         }
         undone
+    }
+
+    /// What one undo step may take of the time that is left: what served before comes first, and no step takes all of it.
+    fn share(&self, restores: bool, is_last: bool) -> Duration {
+        let left = self.undo_until.saturating_duration_since(Instant::now());
+        match (restores, is_last) {
+            (true, true) => left.saturating_add(OVERTIME),
+            (true, false) => left.saturating_add(OVERTIME) * 3 / 4,
+            (false, true) => left * 3 / 4,
+            (false, false) => left / 3,
+        }
+        .max(LEAST)
     }
 
     fn old(&self, lost: Option<String>) -> OldRelease {
@@ -333,12 +350,6 @@ struct Undone<O> {
     failures: Vec<String>,
     /// Those steps, in this order.
     left: Vec<Undo<O>>,
-}
-
-/// What one undo step may take of the time that is left: what served before comes first, and no step takes all of it.
-fn share(left: Duration, restores: bool) -> Duration {
-    let part = if restores { left * 2 / 3 } else { left / 4 };
-    part.max(LEAST.min(left.max(Duration::from_millis(1))))
 }
 
 fn not_ended(limit: Duration) -> Failure {

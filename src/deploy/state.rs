@@ -7,19 +7,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::journal::{Interrupted, Journal, Step};
 use crate::deploy::plan::{Operation, Plan, Undo};
 use crate::error::{Failure, Kind};
+use crate::poll;
 use crate::values::pin::ImagePin;
 use crate::values::types::Name;
 
@@ -30,6 +30,9 @@ pub const FORMAT: u32 = 2;
 const JOURNAL: &str = "journal.json";
 /// Which of its actions were begun: one number in each line.
 const BEGUN: &str = "journal.begun";
+
+/// How often a lock that another holds is tried.
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What one deployment put in place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,7 +140,7 @@ pub struct Store {
 #[derive(Debug)]
 pub struct LockedStore {
     store: Store,
-    _lock: Flock<File>,
+    _lock: File,
 }
 
 /// Who holds, or asks for, the lock.
@@ -210,21 +213,26 @@ impl Store {
     ) -> Result<LockedStore, Failure> {
         let path = self.folder.join("lock");
         let mut file = self.open_lock(&path).map_err(|error| unwritable(&path, &error))?;
-        let mut said = false;
-        loop {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return self.locked(lock, me),
-                Err((back, _)) => file = back,
+        let mut holder: Option<String> = None;
+        let patience = give_up.saturating_duration_since(Instant::now());
+        let locked = poll::until(patience, LOCK_INTERVAL, async || match file.try_lock() {
+            Ok(()) => Ok(Some(())),
+            Err(TryLockError::Error(error)) => Err(unwritable(&path, &error)),
+            Err(TryLockError::WouldBlock) => {
+                let now = describe_holder(&mut file);
+                if holder.replace(now.clone()).is_none() {
+                    waiting(&now);
+                }
+                Ok(None)
             }
-            let holder = describe_holder(&mut file);
-            if Instant::now() >= give_up {
-                return Err(Failure::new(Kind::Locked, format!("{holder} still holds {}", path.display()))
-                    .next("wait for that deployment to end, then deploy again"));
+        });
+        match locked.await? {
+            Some(()) => self.locked(file, me),
+            None => {
+                let holder = holder.unwrap_or_default();
+                Err(Failure::new(Kind::Locked, format!("{holder} still holds {}", path.display()))
+                    .next("wait for that deployment to end, then deploy again"))
             }
-            if !std::mem::replace(&mut said, true) {
-                waiting(&holder);
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
@@ -234,7 +242,7 @@ impl Store {
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
     }
 
-    fn locked(self, mut lock: Flock<File>, me: &Holder) -> Result<LockedStore, Failure> {
+    fn locked(self, mut lock: File, me: &Holder) -> Result<LockedStore, Failure> {
         let path = self.folder.join("lock");
         let text = serde_json::to_vec(me).unwrap_or_default();
         lock.set_len(0)

@@ -2,18 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use bollard::BollardRequest;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::rt::TokioIo;
+use http_body_util::BodyExt as _;
 use serde_json::Value;
 
 use crate::engine::Engine;
+pub(crate) use crate::engine::call::CallError as ApiError;
+use crate::engine::call::{CallError, Limit};
 use crate::error::{Failure, Kind};
-
-/// How long one call may take: a manager that waits for a new leader gives up after 20 s.
-/// Source: moby, daemon/cluster, `swarmRequestTimeout`.
-const CALL: Duration = Duration::from_secs(30);
 
 /// How long a swarm may be without a leader before that is a failure. One round of an election takes 10 to 20 s, and
 /// comes to nothing where two managers stand at once or are slow. Source: swarmkit, `DefaultRaftConfig`.
@@ -24,28 +22,19 @@ const ELECTION: Duration = Duration::from_millis(250);
 
 /// The engine's API for swarm.
 #[derive(Debug, Clone)]
-pub struct Api {
-    address: String,
+pub(crate) struct Api {
+    engine: Engine,
 }
 
-/// Why a call failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiError {
-    /// The HTTP status; `None` where there was no answer.
-    pub status: Option<u16>,
-    /// The engine's own words.
-    pub message: String,
-}
-
-impl ApiError {
+impl CallError {
     /// Somebody wrote between our look and our write.
-    pub fn is_stale(&self) -> bool {
+    pub(crate) fn is_stale(&self) -> bool {
         self.message.contains("update out of sequence")
     }
 
     /// A new leader is being elected, or does not answer yet. What is too large, or not known to it, comes as 5xx too and
     /// stays so. Source: moby, api/server/httpstatus.
-    pub fn is_leaderless(&self) -> bool {
+    pub(crate) fn is_leaderless(&self) -> bool {
         let words = ["rpc error", "leader", "context deadline", "not a swarm manager", "connection"];
         let refusals = ["code = ResourceExhausted", "code = Unimplemented"];
         self.status.is_some_and(|status| status >= 500)
@@ -55,17 +44,22 @@ impl ApiError {
     }
 
     /// As a failure of what was tried.
-    pub fn failure(&self, what: &str) -> Failure {
+    pub(crate) fn failure(&self, what: &str) -> Failure {
         let kind = if self.status.is_some_and(|status| status < 500) { Kind::Container } else { Kind::Engine };
-        let failure = Failure::new(kind, format!("cannot {what}: {}", self.message));
+        let failure = self.failure_of(kind, what);
         if self.is_leaderless() { failure.next("docker node ls on a manager says who is there") } else { failure }
     }
 }
 
 impl Api {
     /// The API of an engine.
-    pub fn of(engine: &Engine) -> Self {
-        Self { address: engine.address.clone() }
+    pub(crate) fn of(engine: &Engine) -> Self {
+        Self { engine: engine.clone() }
+    }
+
+    /// The engine.
+    pub(crate) const fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// A call that is made again while a new leader is being elected: what was written without an answer is then said to
@@ -73,7 +67,7 @@ impl Api {
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn call(
+    pub(crate) async fn call(
         &self,
         method: Method,
         path: &str,
@@ -99,66 +93,28 @@ impl Api {
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn once(
+    pub(crate) async fn once(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
         auth: Option<&HeaderValue>,
     ) -> Result<Value, ApiError> {
-        let bytes = self.bytes(method, path, body, auth).await?;
-        if bytes.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&bytes).map_err(|error| lost(&format!("the engine's answer is no JSON: {error}")))
-    }
-
-    /// The same, with the answer as it is.
-    ///
-    /// # Errors
-    /// See [`ApiError`].
-    pub async fn bytes(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-        auth: Option<&HeaderValue>,
-    ) -> Result<Bytes, ApiError> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, "docker")
-            .header(header::CONTENT_TYPE, "application/json");
-        if let Some(auth) = auth {
-            request = request.header("X-Registry-Auth", auth);
-        }
-        let text = body.map(Value::to_string).unwrap_or_default();
-        let request = request.body(Full::new(Bytes::from(text))).map_err(|error| lost(&error.to_string()))?;
-        let sent = tokio::time::timeout(CALL, self.send(request)).await;
-        let (status, bytes) =
-            sent.map_err(|_| lost(&format!("no answer within {CALL:?}")))?.map_err(|why| lost(&why))?;
+        let request = request(&self.engine, method, path, body, auth).map_err(|error| CallError::unreadable(&error))?;
+        let call = call_name(request.method(), path);
+        let (status, bytes) = self.engine.answer(Limit::Swarm, &call, self.engine.exchange(request)).await?;
         match status {
-            200..300 => Ok(bytes),
-            _ => Err(ApiError { status: Some(status), message: words(&bytes) }),
+            200..300 if bytes.is_empty() => Ok(Value::Null),
+            200..300 => serde_json::from_slice(&bytes).map_err(|error| CallError::unreadable(&error)),
+            _ => Err(CallError::refused(Some(status), &words(&bytes))),
         }
-    }
-
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), String> {
-        let text = |error: &dyn std::error::Error| crate::error::chain(error);
-        if let Some(path) = self.address.strip_prefix("unix://") {
-            let stream = tokio::net::UnixStream::connect(path).await.map_err(|error| text(&error))?;
-            return exchange(TokioIo::new(stream), request).await.map_err(|error| text(&error));
-        }
-        let authority = self.address.split_once("://").map_or(self.address.as_str(), |(_, rest)| rest);
-        let stream = tokio::net::TcpStream::connect(authority).await.map_err(|error| text(&error))?;
-        exchange(TokioIo::new(stream), request).await.map_err(|error| text(&error))
     }
 
     /// A question.
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn get(&self, path: &str) -> Result<Value, ApiError> {
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, ApiError> {
         self.call(Method::GET, path, None, None).await
     }
 
@@ -166,7 +122,7 @@ impl Api {
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn find(&self, path: &str) -> Result<Option<Value>, ApiError> {
+    pub(crate) async fn find(&self, path: &str) -> Result<Option<Value>, ApiError> {
         match self.get(path).await {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.status == Some(404) => Ok(None),
@@ -178,7 +134,7 @@ impl Api {
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn remove(&self, path: &str) -> Result<(), ApiError> {
+    pub(crate) async fn remove(&self, path: &str) -> Result<(), ApiError> {
         match self.call(Method::DELETE, path, None, None).await {
             Err(error) if error.status != Some(404) => Err(error),
             _ => Ok(()),
@@ -186,35 +142,53 @@ impl Api {
     }
 }
 
-async fn exchange<S>(stream: TokioIo<S>, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), hyper::Error>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
-    let driver = tokio::spawn(connection);
-    let answer = async {
-        let response = sender.send_request(request).await?;
+impl Engine {
+    /// Sends a request, and reads the whole answer.
+    async fn exchange(&self, request: BollardRequest) -> Result<(u16, Bytes), bollard::errors::Error> {
+        let response = self.dial.clone().send(request).await?;
         let status = response.status().as_u16();
         Ok((status, response.into_body().collect().await?.to_bytes()))
-    };
-    let answer = answer.await;
-    driver.abort();
-    answer
+    }
 }
 
-fn lost(message: &str) -> ApiError {
-    ApiError { status: None, message: message.to_owned() }
+fn request(
+    engine: &Engine,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+    auth: Option<&HeaderValue>,
+) -> Result<BollardRequest, http::Error> {
+    let uri = format!("{}{path}", engine.dial.base());
+    let mut request = Request::builder().method(method).uri(uri).header(header::CONTENT_TYPE, "application/json");
+    if let Some(auth) = auth {
+        request = request.header("X-Registry-Auth", auth);
+    }
+    request.body(bollard::body_full(body.map(Value::to_string).unwrap_or_default().into()))
+}
+
+/// A call by docker's own name: `docker service update web`.
+fn call_name(method: &Method, path: &str) -> String {
+    let mut words = path.split('?').next().unwrap_or_default().trim_matches('/').split('/');
+    let collection = words.next().unwrap_or_default();
+    let (object, verb) = match (method, words.next(), words.next()) {
+        (&Method::DELETE, object, _) => (object, "rm"),
+        (&Method::POST, Some(verb), None) => (None, verb),
+        (_, object, Some(verb)) => (object, verb),
+        (_, Some(object), None) => (Some(object), "inspect"),
+        (_, None, None) => (None, if collection == "info" { "" } else { "ls" }),
+    };
+    let words = ["docker", collection.trim_end_matches('s'), verb, object.unwrap_or_default()];
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 fn words(bytes: &[u8]) -> String {
     let parsed = serde_json::from_slice::<Value>(bytes).ok();
     let message = parsed.as_ref().and_then(|answer| answer["message"].as_str()).map(str::to_owned);
-    let text = message.unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned());
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    message.unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// `{"name": ["web"]}` as it stands in a query.
-pub fn filter(key: &str, value: &str) -> String {
+pub(crate) fn filter(key: &str, value: &str) -> String {
     let json = serde_json::json!({ key: [value] }).to_string();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let encoded: Vec<String> = json
@@ -230,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_stale_version_is_not_taken_for_a_missing_leader() {
-        let error = |status, message: &str| ApiError { status, message: message.into() };
+        let error = CallError::refused;
         let stale = error(Some(500), "rpc error: code = Unknown desc = update out of sequence");
         assert!(stale.is_stale() && !stale.is_leaderless());
         let leaderless = error(Some(503), "rpc error: code = Unknown desc = The swarm does not have a leader.");
@@ -239,6 +213,22 @@ mod tests {
         let refused = "rpc error: code = ResourceExhausted desc = grpc: received message larger than max (5 vs. 4)";
         assert!(!error(Some(500), refused).is_leaderless(), "it is as large the next time");
         assert!(!error(None, "connection refused").is_leaderless(), "an engine that is gone elects nobody");
+    }
+
+    #[test]
+    fn a_call_has_dockers_own_name() {
+        let names = [
+            (Method::GET, "/info", "docker info"),
+            (Method::GET, "/nodes", "docker node ls"),
+            (Method::GET, "/services/web?status=true", "docker service inspect web"),
+            (Method::POST, "/services/create", "docker service create"),
+            (Method::POST, "/configs/0123/update?version=7", "docker config update 0123"),
+            (Method::POST, "/swarm/init", "docker swarm init"),
+            (Method::DELETE, "/secrets/0123", "docker secret rm 0123"),
+        ];
+        for (method, path, name) in names {
+            assert_eq!(call_name(&method, path), name);
+        }
     }
 
     #[test]

@@ -12,18 +12,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Whether something is being created for us.
 #[derive(Debug, Default)]
-pub struct Creation {
+pub(crate) struct Creation {
     is_under_way: bool,
 }
 
 impl Creation {
-    /// Nothing is.
-    pub const fn new() -> Self {
-        Self { is_under_way: false }
-    }
-
     /// Waits for `creating`; where that is dropped, it stays under way.
-    pub async fn of<T>(&mut self, creating: impl Future<Output = T>) -> T {
+    pub(crate) async fn of<T>(&mut self, creating: impl Future<Output = T>) -> T {
         self.is_under_way = true;
         let created = creating.await;
         self.is_under_way = false;
@@ -34,7 +29,7 @@ impl Creation {
     ///
     /// # Errors
     /// Those of `look`.
-    pub async fn settle(&mut self, look: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
+    pub(crate) async fn settle(&mut self, look: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
         let limit = if std::mem::take(&mut self.is_under_way) { LIMIT } else { Duration::ZERO };
         until(limit, look).await
     }
@@ -44,7 +39,10 @@ impl Creation {
 ///
 /// # Errors
 /// Those of `look`.
-pub async fn until(limit: Duration, mut look: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
+pub(crate) async fn until(
+    limit: Duration,
+    mut look: impl AsyncFnMut() -> Result<bool, Failure>,
+) -> Result<(), Failure> {
     let began = Instant::now();
     while !look().await? && began.elapsed() < limit {
         tokio::time::sleep(PAUSE).await;
@@ -68,7 +66,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_what_nobody_waited_for_to_its_end_is_looked_for_again_and_once() {
-        let mut creation = Creation::new();
+        let mut creation = Creation::default();
         assert_eq!(creation.of(async { 7 }).await, 7);
         assert_eq!(looks(&mut creation).await, 1);
         let dropped = tokio::time::timeout(Duration::from_millis(1), creation.of(std::future::pending::<()>())).await;

@@ -3,17 +3,18 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use bollard::errors::Error;
 use bollard::models::{ImageInspect, ImageSummary};
 use bollard::query_parameters as query;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
 
-use crate::engine::{Engine, cause, status};
-use crate::error::Failure;
-use crate::images::delta::{ImageStore, chain_ids};
+use crate::engine::Engine;
+use crate::engine::call::{CallError, Limit};
+use crate::engine::containers::{found, unless};
+use crate::error::{Failure, Kind};
 use crate::values::pin::{ImagePin, retention_repository};
-use crate::values::types::{ContentDigest, Name};
+use crate::values::types::{ContentDigest, Name, chain_ids};
 
 /// The first API whose graph drivers take layers compressed with zstd: Docker 23.
 const ZSTD_SINCE: (u32, u32) = (1, 42);
@@ -31,16 +32,15 @@ impl Engine {
     ///
     /// # Errors
     /// [`Kind::Engine`](crate::error::Kind::Engine).
-    pub async fn image(&self, reference: &str) -> Result<Option<ImageInspect>, Failure> {
-        match self.docker.inspect_image(reference).await {
-            Ok(image) => Ok(Some(image)),
-            Err(error) if status(&error) == Some(404) => Ok(None),
+    pub(crate) async fn image(&self, reference: &str) -> Result<Option<ImageInspect>, Failure> {
+        let asked = self.docker.inspect_image(reference);
+        match found(self.answer(Limit::Question, &format!("docker image inspect {reference}"), asked).await) {
             // 28.5's containerd store describes an image whose content was collected without its layers.
-            Err(Error::JsonDataError { message, .. }) => {
-                tracing::warn!(reference, message, "an image that is not whole counts as missing");
+            Err(error) if error.is_unreadable() => {
+                tracing::warn!(reference, error.message, "an image that is not whole counts as missing");
                 Ok(None)
             }
-            Err(error) => Err(self.failed(&format!("inspect image {reference}"), &error)),
+            answer => answer.map_err(|error| error.failure_of(Kind::Engine, &format!("inspect image {reference}"))),
         }
     }
 
@@ -51,7 +51,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Kind::Engine`](crate::error::Kind::Engine).
-    pub async fn find(&self, pin: &ImagePin, name: &Name) -> Result<Option<ImageInspect>, Failure> {
+    pub(crate) async fn find(&self, pin: &ImagePin, name: &Name) -> Result<Option<ImageInspect>, Failure> {
         let candidates = match pin {
             ImagePin::Registry { .. } => vec![pin.argument()],
             ImagePin::Content { config, .. } => vec![config.to_string(), pin.retention_tag(name)],
@@ -72,7 +72,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Kind::Engine`](crate::error::Kind::Engine).
-    pub async fn retention_tags(&self, name: &Name) -> Result<Vec<String>, Failure> {
+    pub(crate) async fn retention_tags(&self, name: &Name) -> Result<Vec<String>, Failure> {
         let filters = std::collections::HashMap::from([("reference".to_owned(), vec![retention_repository(name)])]);
         let options = query::ListImagesOptionsBuilder::default().filters(&filters).build();
         let images = self.list_images(options).await?;
@@ -85,22 +85,24 @@ impl Engine {
 
     /// The images, asked for again where the containerd store fails the whole list because one was removed meanwhile.
     async fn list_images(&self, options: query::ListImagesOptions) -> Result<Vec<ImageSummary>, Failure> {
-        for _ in 0..LISTS {
-            match self.docker.list_images(Some(options.clone())).await {
-                Err(error) if cause(&error).contains("not found") => tokio::time::sleep(LIST_PAUSE).await,
-                listed => return listed.map_err(|error| self.failed("list images", &error)),
+        let mut left = LISTS;
+        loop {
+            let asked = self.docker.list_images(Some(options.clone()));
+            match self.answer(Limit::Question, "docker images", asked).await {
+                Err(error) if left > 0 && error.message.contains("not found") => tokio::time::sleep(LIST_PAUSE).await,
+                listed => return listed.map_err(|error| error.failure_of(Kind::Engine, "list images")),
             }
+            left -= 1;
         }
-        let listed = self.docker.list_images(Some(options)).await;
-        listed.map_err(|error| self.failed("list images", &error))
     }
 
     /// How and where the engine keeps images.
     ///
     /// # Errors
     /// [`Kind::Engine`](crate::error::Kind::Engine).
-    pub async fn image_store(&self, api: (u32, u32)) -> Result<StoreFacts, Failure> {
-        let info = self.docker.info().await.map_err(|error| self.failed("ask for its settings", &error))?;
+    pub(crate) async fn image_store(&self, api: (u32, u32)) -> Result<StoreFacts, Failure> {
+        let info = self.info().await;
+        let info = info.map_err(|error| error.failure_of(Kind::Engine, "ask the engine for its settings"))?;
         let mut status = info.driver_status.iter().flatten();
         // Source: `docker info` prints `driver-type: io.containerd.snapshotter.v1` for the containerd store.
         let is_containerd = status.any(|pair| pair.iter().any(|text| text == "io.containerd.snapshotter.v1"));
@@ -115,26 +117,26 @@ impl Engine {
     ///
     /// # Errors
     /// [`Kind::Engine`](crate::error::Kind::Engine).
-    pub async fn tag(&self, image: &str, reference: &str) -> Result<(), Failure> {
+    pub(crate) async fn tag(&self, image: &str, reference: &str) -> Result<(), Failure> {
         let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
         let options = query::TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
-        let tagged = self.docker.tag_image(image, Some(options)).await;
-        tagged.map_err(|error| self.failed(&format!("tag image {image} as {reference}"), &error))
+        let asked = self.docker.tag_image(image, Some(options));
+        let tagged = self.answer(Limit::Change, &format!("docker tag {image} {reference}"), asked).await;
+        tagged.map_err(|error| error.failure_of(Kind::Engine, &format!("tag image {image} as {reference}")))
     }
 
     /// Takes a reference off an image; the engine drops the image with the last one.
     ///
     /// # Errors
     /// [`Kind::Engine`](crate::error::Kind::Engine); none where there is no such reference.
-    pub async fn untag(&self, reference: &str) -> Result<(), Failure> {
-        match self.docker.remove_image(reference, None::<query::RemoveImageOptions>, None).await {
-            Err(error) if status(&error) != Some(404) => Err(self.failed(&format!("untag {reference}"), &error)),
-            _ => Ok(()),
-        }
+    pub(crate) async fn untag(&self, reference: &str) -> Result<(), Failure> {
+        let asked = self.docker.remove_image(reference, None::<query::RemoveImageOptions>, None);
+        let removed = self.answer(Limit::Change, &format!("docker rmi {reference}"), asked).await.map(drop);
+        unless(removed, &[404]).map_err(|error| error.failure_of(Kind::Engine, &format!("untag {reference}")))
     }
 
     /// Free bytes where an engine of this host keeps its data; `None` for one elsewhere.
-    pub fn free(&self, folder: &str) -> Option<u64> {
+    pub(crate) fn free(&self, folder: &str) -> Option<u64> {
         let disk = nix::sys::statvfs::statvfs(folder).ok().filter(|_| self.address.starts_with("unix://"))?;
         disk.blocks_available().checked_mul(disk.fragment_size())
     }
@@ -143,7 +145,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Kind::Engine`](crate::error::Kind::Engine).
-    pub async fn layers(&self) -> Result<Layers, Failure> {
+    pub(crate) async fn layers(&self) -> Result<Layers, Failure> {
         let options = query::ListImagesOptionsBuilder::default().all(true).build();
         let images = self.list_images(options).await?;
         let mut inspected = futures_util::stream::iter(images)
@@ -165,34 +167,48 @@ impl Engine {
     ///
     /// # Errors
     /// The engine's words.
-    pub async fn try_image(&self, image: &str, name: &str) -> Result<(), String> {
+    pub(crate) async fn try_image(&self, image: &str, name: &str) -> Result<(), CallError> {
         let body = bollard::models::ContainerCreateBody {
             image: Some(image.to_owned()),
             entrypoint: Some(vec!["/balehook-never-runs".into()]),
             ..Default::default()
         };
         let options = query::CreateContainerOptionsBuilder::default().name(name).build();
-        let created = self.docker.create_container(Some(options), body).await.map_err(|error| cause(&error))?;
-        self.remove(&created.id).await.map_err(|failure| failure.message)
+        let asked = self.docker.create_container(Some(options), body);
+        let created = self.answer(Limit::Change, &format!("docker create {image}"), asked).await?;
+        self.remove_call(&created.id, true).await
     }
+}
+
+/// How an engine keeps images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageStore {
+    /// A graph driver (overlay2): an archive is unpacked as a whole, then its layers are registered.
+    Graph {
+        /// Whether it takes layers that are compressed with zstd (Docker 23 and later).
+        zstd: bool,
+    },
+    /// containerd's content store and snapshots.
+    Containerd,
 }
 
 /// How and where an engine keeps images.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreFacts {
+pub(crate) struct StoreFacts {
     /// How.
-    pub store: ImageStore,
+    pub(crate) store: ImageStore,
     /// The engine's data folder, on its own host.
-    pub folder: String,
+    pub(crate) folder: String,
 }
 
 /// The layers that an engine has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Layers {
+pub(crate) struct Layers {
     /// By what lies below them too.
-    pub chain_ids: HashSet<ContentDigest>,
+    pub(crate) chain_ids: HashSet<ContentDigest>,
     /// By themselves.
-    pub diff_ids: HashSet<ContentDigest>,
+    pub(crate) diff_ids: HashSet<ContentDigest>,
 }
 
 fn has_layers(image: &ImageInspect, pin: &ImagePin) -> bool {
@@ -205,7 +221,7 @@ fn has_layers(image: &ImageInspect, pin: &ImagePin) -> bool {
 }
 
 /// Whether the image consists of exactly these layers.
-pub fn layers_are(image: &ImageInspect, diff_ids: &[ContentDigest]) -> bool {
+pub(crate) fn layers_are(image: &ImageInspect, diff_ids: &[ContentDigest]) -> bool {
     let layers = image.root_fs.as_ref().and_then(|root| root.layers.as_ref());
     layers.is_some_and(|layers| layers.iter().map(String::as_str).eq(diff_ids.iter().map(ContentDigest::as_str)))
 }

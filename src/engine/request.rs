@@ -41,6 +41,13 @@ pub struct Target {
     pub id: Option<String>,
 }
 
+impl Target {
+    /// What the engine knows it by: its ID, or its name.
+    pub fn address(&self) -> &str {
+        self.id.as_deref().unwrap_or(&self.name)
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)

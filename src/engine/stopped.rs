@@ -12,7 +12,7 @@ use crate::engine::Engine;
 /// cannot be read.
 ///
 /// Source: moby, container/container.go, `HasBeenManuallyStopped`; daemon/daemon.go, `restore`.
-pub async fn by_hand(engine: &Engine, id: &str) -> bool {
+pub(crate) async fn by_hand(engine: &Engine, id: &str) -> bool {
     is_by_hand(engine, id).await.unwrap_or(false)
 }
 
@@ -21,7 +21,7 @@ async fn is_by_hand(engine: &Engine, id: &str) -> Option<bool> {
         return None;
     }
     let policy = engine.inspect(id).await.ok()??.host_config?.restart_policy.and_then(|policy| policy.name);
-    let root = engine.docker.info().await.ok()?.docker_root_dir?;
+    let root = engine.info().await.ok()?.docker_root_dir?;
     let record = Path::new(&root).join("containers").join(id).join("config.v2.json");
     let record: Value = serde_json::from_slice(&std::fs::read(record).ok()?).ok()?;
     Some(record["HasBeenManuallyStopped"].as_bool()? && policy != Some(RestartPolicyNameEnum::ALWAYS))

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::engine::{Engine, cause};
+use crate::engine::Engine;
 use crate::values::text::printable;
 
 /// How long one HTTP or TCP question may take.
@@ -84,35 +82,11 @@ pub async fn command(engine: &Engine, id: &str, command: &[String], limit: Durat
 }
 
 async fn run_command(engine: &Engine, id: &str, command: &[String]) -> Result<(), String> {
-    let options = CreateExecOptions {
-        cmd: Some(command.to_vec()),
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        ..Default::default()
-    };
-    let exec = engine.docker.create_exec(id, options).await.map_err(|error| cause(&error))?.id;
-    let started = engine.docker.start_exec(&exec, None::<StartExecOptions>).await.map_err(|error| cause(&error))?;
-    let printed = match started {
-        StartExecResults::Attached { output, .. } => first_bytes(output).await,
-        StartExecResults::Detached => String::new(),
-    };
-    let ended = engine.docker.inspect_exec(&exec).await.map_err(|error| cause(&error))?;
-    match ended.exit_code {
-        Some(0) => Ok(()),
-        code => Err(format!("exit code {} {}", code.unwrap_or(-1), printable(printed.trim())).trim_end().to_owned()),
-    }
-}
-
-async fn first_bytes(
-    mut output: impl futures_util::Stream<Item = Result<bollard::container::LogOutput, bollard::errors::Error>> + Unpin,
-) -> String {
-    const KEPT: usize = 200;
-    let mut text = String::new();
-    while let Some(Ok(chunk)) = output.next().await {
-        if text.len() < KEPT {
-            text.push_str(&chunk.to_string());
+    match engine.exec(id, command).await.map_err(|error| error.message)? {
+        (Some(0), _) => Ok(()),
+        (code, printed) => {
+            let printed = printable(printed.trim());
+            Err(format!("exit code {} {printed}", code.unwrap_or(-1)).trim_end().to_owned())
         }
     }
-    text.truncate(text.floor_char_boundary(KEPT));
-    text
 }

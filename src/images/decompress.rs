@@ -13,7 +13,7 @@ use crate::images::source::{Archive, ByteStream};
 const CHUNK: usize = 128 * 1024;
 
 /// The decompressed bytes of a gzip or zstd stream, of all its members or frames; any other stream as it is.
-pub fn stream(compressed: ByteStream, compression: Compression) -> ByteStream {
+pub(crate) fn stream(compressed: ByteStream, compression: Compression) -> ByteStream {
     let reader = StreamReader::new(compressed);
     match compression {
         Compression::Gzip => {
@@ -43,7 +43,7 @@ pub enum Sizes {
 ///
 /// # Errors
 /// It cannot be read or decompressed.
-pub async fn size(archive: &Archive, layer: &LayerEntry, sizes: Sizes) -> io::Result<u64> {
+pub(crate) async fn size(archive: &Archive, layer: &LayerEntry, sizes: Sizes) -> io::Result<u64> {
     if sizes == Sizes::Claimed {
         let start = archive.read_at(layer.offset, FRAME_HEADER.min(usize::try_from(layer.size).unwrap_or(0))).await;
         if let Some(size) = content_size(&start.map_err(io::Error::other)?) {

@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use bollard::models::ImageInspect;
 
 use crate::config::ArchiveLocation;
+use crate::engine::images::ImageStore;
 use crate::engine::{Engine, Layers, StoreFacts, layers_are};
 use crate::error::{Failure, Kind};
 use crate::images::archive::{ArchiveError, ArchivedImage, Compression};
 use crate::images::decompress::Sizes;
-use crate::images::delta::{Delta, ImageStore};
+use crate::images::delta::Delta;
 use crate::images::facts::Room;
 use crate::images::load::{Load, LoadError};
 use crate::images::source::{Archives, Opened};
@@ -22,23 +23,23 @@ use crate::values::types::{ContentDigest, Name};
 const PART: &str = "part-";
 
 /// What was brought in.
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The engine's ID of the wanted image.
-    pub id: String,
+    pub(crate) id: String,
     /// The references that it has now.
-    pub references: Vec<String>,
+    pub(crate) references: Vec<String>,
 }
 
 /// One image on its way from an archive.
-pub struct FromArchive<'a> {
+pub(crate) struct FromArchive<'a> {
     /// The engine.
-    pub engine: &'a Engine,
+    pub(crate) engine: &'a Engine,
     /// The archives.
-    pub archives: &'a Archives,
+    pub(crate) archives: &'a Archives,
     /// The deployment's name.
-    pub name: &'a Name,
+    pub(crate) name: &'a Name,
     /// The wanted image.
-    pub pin: &'a ImagePin,
+    pub(crate) pin: &'a ImagePin,
 }
 
 impl FromArchive<'_> {
@@ -46,7 +47,7 @@ impl FromArchive<'_> {
     ///
     /// # Errors
     /// [`Kind::Image`]; [`Kind::Engine`] when it cannot be asked.
-    pub async fn load(&self, location: &ArchiveLocation, platform: Option<&str>) -> Result<Loaded, Failure> {
+    pub(crate) async fn load(&self, location: &ArchiveLocation, platform: Option<&str>) -> Result<Loaded, Failure> {
         let hello = self.engine.hello().await?;
         let wanted = platform.map(|platform| platform.split('/').nth(1).unwrap_or(platform));
         let architecture = wanted.unwrap_or(&hello.architecture);
@@ -106,7 +107,7 @@ impl FromArchive<'_> {
         let repository = retention_repository(self.name);
         let tag = |number: usize| format!("{repository}:{PART}{number}");
         let batches = match load.delta(delta, Sizes::Claimed, tag).await {
-            Err(LoadError::Misjudged(why)) => {
+            Err(LoadError::SizeMismatch(why)) => {
                 tracing::info!(why, "sizes are counted, and everything is sent again");
                 load.delta(delta, Sizes::Counted, tag).await?
             }
@@ -130,7 +131,7 @@ impl FromArchive<'_> {
                 // On graph drivers every image that can be inspected has its layers.
                 if store == ImageStore::Containerd {
                     let tried = self.engine.try_image(&id, &new_name(self.name)).await;
-                    tried.map_err(LoadError::Engine)?;
+                    tried.map_err(LoadError::from)?;
                 }
                 return Ok(id);
             }

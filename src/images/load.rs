@@ -5,70 +5,73 @@
 //! together, `manifest.json`, is held back until the parcel below is in.
 
 use std::collections::HashSet;
-use std::io;
 
-use bollard::errors::Error;
-use bollard::models::BuildInfo;
-use bollard::query_parameters::ImportImageOptions;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use sha2::Digest as _;
-use tokio::sync::{mpsc, oneshot};
-use tokio_util::task::AbortOnDropHandle;
 
-use crate::engine::{Engine, cause};
+use crate::engine::Engine;
+use crate::engine::call::CallError;
+use crate::engine::images::ImageStore;
+use crate::engine::load::{Body, Loading, NotTaken};
 use crate::error::{Failure, Kind};
 use crate::images::archive::{Compression, ReadAt as _};
 use crate::images::decompress;
 use crate::images::decompress::Sizes;
-use crate::images::delta::{Batch, BatchLayer, Delta, ImageStore, must_decompress};
+use crate::images::delta::{Batch, BatchLayer, Delta, must_decompress};
 use crate::images::filter::Filter;
 use crate::images::source::{Archive, ByteStream};
 use crate::images::transfer::Transfer;
 use crate::ui::progress::Progress;
 use crate::values::types::ContentDigest;
 
-/// Chunks that wait for the engine to take them.
-const WAITING: usize = 4;
-
 /// A run of zeros that is long enough for any padding.
 static ZEROS: [u8; 512] = [0; 512];
 
 /// Why an image was not loaded.
 #[derive(Debug)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// The archive cannot be read, or is not what it says.
     Source(String),
     /// A layer unpacks to more or less than its frame says: its size must be counted.
-    Misjudged(String),
+    SizeMismatch(String),
     /// The engine's words.
     Engine(String),
+    /// It has not answered in time: to ask it again is no use.
+    Silent(CallError),
+}
+
+impl From<CallError> for LoadError {
+    fn from(error: CallError) -> Self {
+        if error.is_silence() { Self::Silent(error) } else { Self::Engine(error.message) }
+    }
 }
 
 impl LoadError {
     /// As a failure to bring in `label`.
-    pub fn failure(&self, label: &str) -> Failure {
+    pub(crate) fn failure(&self, label: &str) -> Failure {
         match self {
-            Self::Source(why) | Self::Misjudged(why) => {
+            Self::Source(why) | Self::SizeMismatch(why) => {
                 Failure::new(Kind::Image, format!("reading {label} broke off: {why}"))
                     .next("deploy again; if it happens again, is the archive complete and readable?")
             }
             Self::Engine(words) => Failure::new(Kind::Image, format!("the engine cannot load {label}: {words}"))
                 .next("is it a complete archive of `docker save`? load it by hand to see: docker load --input …"),
+            Self::Silent(error) => error.failure_of(Kind::Image, &format!("load {label}")),
         }
     }
 }
 
 /// One archive on its way into one engine.
-pub struct Load<'a> {
+pub(crate) struct Load<'a> {
     /// The engine.
-    pub engine: &'a Engine,
+    pub(crate) engine: &'a Engine,
     /// How it keeps images.
-    pub store: ImageStore,
+    pub(crate) store: ImageStore,
     /// The archive.
-    pub archive: &'a Archive,
+    pub(crate) archive: &'a Archive,
     /// The archive, as a person reads it.
-    pub label: &'a str,
+    pub(crate) label: &'a str,
 }
 
 impl Load<'_> {
@@ -77,7 +80,7 @@ impl Load<'_> {
     ///
     /// # Errors
     /// See [`LoadError`]. HTTP 200 proves nothing: the caller must verify the image.
-    pub async fn delta(
+    pub(crate) async fn delta(
         &self,
         delta: &Delta<'_>,
         sizes: Sizes,
@@ -97,19 +100,19 @@ impl Load<'_> {
             transfer: Transfer::new(self.archive.clone(), ranges.collect::<Vec<_>>()),
             progress: Progress::new(format!("load {}", self.label), Some(total)),
         };
-        let mut under_way: Vec<Request> = Vec::new();
+        let mut under_way: Vec<Loading> = Vec::new();
         for batch in &batches {
-            let mut request = Request::begin(self.engine);
-            request.send(async |body| sender.layers(batch, body).await).await?;
+            let mut loading = self.engine.load();
+            feed(&mut loading, async |body| sender.layers(batch, body).await).await?;
             if let Some(below) = under_way.last_mut() {
-                below.registered(self.store).await?;
+                registered(below, self.store).await?;
             }
-            request.send(async |body| send(body, batch.tail.clone()).await).await?;
-            request.body = None;
-            under_way.push(request);
+            feed(&mut loading, async |body| send(body, batch.tail.clone()).await).await?;
+            loading.complete();
+            under_way.push(loading);
         }
-        for mut request in under_way {
-            request.end().await?;
+        for mut loading in under_way {
+            loading.end().await?;
         }
         sender.progress.finish();
         Ok(Some(batches))
@@ -121,7 +124,7 @@ impl Load<'_> {
     ///
     /// # Errors
     /// See [`LoadError`]. HTTP 200 proves nothing: the caller must verify the image.
-    pub async fn whole(
+    pub(crate) async fn whole(
         &self,
         compression: Compression,
         known: HashSet<ContentDigest>,
@@ -139,7 +142,7 @@ impl Load<'_> {
             // The engine decompresses these itself.
             Compression::None | Compression::Xz | Compression::Bzip2 => (raw, None),
         };
-        let mut request = Request::begin(self.engine);
+        let mut loading = self.engine.load();
         let all = async |body: &Body| {
             while let Some(chunk) = stream.next().await {
                 match (chunk, &mut filter) {
@@ -154,24 +157,22 @@ impl Load<'_> {
             }
             Ok(())
         };
-        request.send(all).await?;
-        let loaded = request.end().await?;
+        feed(&mut loading, all).await?;
+        let loaded = loading.end().await?;
         progress.finish();
         Ok((loaded, filter.is_some_and(|filter| filter.has_left_out())))
     }
 }
 
-type Body = mpsc::Sender<io::Result<Bytes>>;
-
 /// Why a body is not sent to its end: the engine does not take it, or there is nothing to send.
 enum Broken {
-    Refused,
+    NotTaken(NotTaken),
     Source(String),
-    Misjudged(String),
+    SizeMismatch(String),
 }
 
 async fn send(body: &Body, chunk: Bytes) -> Result<(), Broken> {
-    body.send(Ok(chunk)).await.map_err(|_| Broken::Refused)
+    body.send(chunk).await.map_err(Broken::NotTaken)
 }
 
 async fn send_all(body: &Body, chunks: Vec<Bytes>) -> Result<(), Broken> {
@@ -182,81 +183,37 @@ async fn send_all(body: &Body, chunks: Vec<Bytes>) -> Result<(), Broken> {
 }
 
 /// The engine must not take what it has for the whole: the body ends with an error.
-async fn abort(body: &Body, why: String) -> Result<(), Broken> {
-    let _ = body.send(Err(io::Error::other(why.clone()))).await;
+async fn abort<T>(body: &Body, why: String) -> Result<T, Broken> {
+    body.abort(&why).await;
     Err(Broken::Source(why))
 }
 
-/// One `POST /images/load` under way.
-struct Request {
-    body: Option<Body>,
-    answer: AbortOnDropHandle<Result<Vec<String>, String>>,
-    named: oneshot::Receiver<()>,
-    ended: bool,
-}
-
-impl Request {
-    fn begin(engine: &Engine) -> Self {
-        let (body, chunks) = mpsc::channel::<io::Result<Bytes>>(WAITING);
-        let (name, named) = oneshot::channel();
-        let docker = engine.docker.clone();
-        let answer = AbortOnDropHandle::new(tokio::spawn(async move {
-            let chunks = tokio_stream(chunks);
-            let mut answers = std::pin::pin!(docker.import_image_stream(ImportImageOptions::default(), chunks, None));
-            let (mut loaded, mut name) = (Vec::new(), Some(name));
-            while let Some(answer) = answers.next().await {
-                take(&answer.map_err(|error: Error| cause(&error))?, &mut loaded)?;
-                if let Some(name) = name.take_if(|_| !loaded.is_empty()) {
-                    let _ = name.send(());
-                }
-            }
-            Ok(loaded)
-        }));
-        Self { body: Some(body), answer, named, ended: false }
-    }
-
-    /// Sends one more piece of the body, or many.
-    async fn send(&mut self, work: impl AsyncFnOnce(&Body) -> Result<(), Broken>) -> Result<(), LoadError> {
-        let sent = match &self.body {
-            Some(body) => work(body).await,
-            None => Err(Broken::Refused),
-        };
-        match sent {
-            Ok(()) => Ok(()),
-            Err(Broken::Source(why)) => Err(LoadError::Source(why)),
-            Err(Broken::Misjudged(why)) => Err(LoadError::Misjudged(why)),
-            Err(Broken::Refused) => match self.end().await {
-                Err(error) => Err(error),
-                Ok(_) => Err(LoadError::Engine("it ended the load before it had the whole archive".into())),
-            },
-        }
-    }
-
-    /// The body is complete. Resolves when its layers are in: a graph driver names an image then, and tidies up after
-    /// that; containerd's store names it before it unpacks them.
-    async fn registered(&mut self, store: ImageStore) -> Result<(), LoadError> {
-        let is_named = matches!(store, ImageStore::Graph { .. }) && (&mut self.named).await.is_ok();
-        if !is_named {
-            self.end().await?;
-        }
-        Ok(())
-    }
-
-    /// The body is complete: what the engine says it loaded.
-    async fn end(&mut self) -> Result<Vec<String>, LoadError> {
-        self.body = None;
-        if std::mem::replace(&mut self.ended, true) {
-            return Ok(Vec::new());
-        }
-        let answer = (&mut self.answer).await.map_err(|error| LoadError::Engine(error.to_string()))?;
-        answer.map_err(LoadError::Engine)
+/// Sends one more piece of the body, or many.
+async fn feed(loading: &mut Loading, work: impl AsyncFnOnce(&Body) -> Result<(), Broken>) -> Result<(), LoadError> {
+    let sent = match loading.body() {
+        Some(body) => work(body).await,
+        None => Err(Broken::NotTaken(NotTaken::Ended)),
+    };
+    match sent {
+        Ok(()) => Ok(()),
+        Err(Broken::Source(why)) => Err(LoadError::Source(why)),
+        Err(Broken::SizeMismatch(why)) => Err(LoadError::SizeMismatch(why)),
+        Err(Broken::NotTaken(NotTaken::Silent(error))) => Err(error.into()),
+        Err(Broken::NotTaken(NotTaken::Ended)) => match loading.end().await {
+            Err(error) => Err(error.into()),
+            Ok(_) => Err(LoadError::Engine("it ended the load before it had the whole archive".into())),
+        },
     }
 }
 
-fn tokio_stream(
-    chunks: mpsc::Receiver<io::Result<Bytes>>,
-) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send + 'static {
-    futures_util::stream::unfold(chunks, async |mut chunks| chunks.recv().await.map(|chunk| (chunk, chunks)))
+/// The body is complete. Resolves when its layers are in: a graph driver names an image then, and tidies up after that;
+/// containerd's store names it before it unpacks them.
+async fn registered(loading: &mut Loading, store: ImageStore) -> Result<(), LoadError> {
+    let is_named = matches!(store, ImageStore::Graph { .. }) && loading.named().await?;
+    if !is_named {
+        loading.end().await?;
+    }
+    Ok(())
 }
 
 /// The layers of all parcels, one after another.
@@ -289,8 +246,8 @@ impl Sender<'_> {
         while left > 0 {
             let chunk = match self.transfer.next().await {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) => return self.broke(body, "it ended early".into()).await,
-                Err(error) => return self.broke(body, error.to_string()).await,
+                Ok(None) => return abort(body, "it ended early".into()).await,
+                Err(error) => return abort(body, error.to_string()).await,
             };
             hasher.update(&chunk);
             left = left.saturating_sub(chunk.len() as u64);
@@ -306,7 +263,7 @@ impl Sender<'_> {
         while let Some(chunk) = stream.next().await {
             let chunk = match chunk {
                 Ok(chunk) => chunk,
-                Err(error) => return self.broke(body, error.to_string()).await,
+                Err(error) => return abort(body, error.to_string()).await,
             };
             hasher.update(&chunk);
             size += chunk.len() as u64;
@@ -324,30 +281,7 @@ impl Sender<'_> {
 
     async fn size_mismatch<T>(&self, layer: &BatchLayer, body: &Body) -> Result<T, Broken> {
         let why = format!("layer {} does not unpack to {} bytes as its frame says", layer.place + 1, layer.size);
-        let _ = abort(body, why.clone()).await;
-        Err(Broken::Misjudged(why))
+        body.abort(&why).await;
+        Err(Broken::SizeMismatch(why))
     }
-
-    async fn broke<T>(&self, body: &Body, why: String) -> Result<T, Broken> {
-        match abort(body, why.clone()).await {
-            Err(broken) => Err(broken),
-            Ok(()) => Err(Broken::Source(why)),
-        }
-    }
-}
-
-/// What one answer says; `Err` where it says that the image is broken.
-///
-/// Source: the load responses of engines 20.10 to 28.5 with and without the containerd store.
-fn take(info: &BuildInfo, loaded: &mut Vec<String>) -> Result<(), String> {
-    let stream = info.stream.as_deref().unwrap_or_default().trim();
-    for line in stream.lines() {
-        if let Some(reference) = line.strip_prefix("Loaded image: ").or_else(|| line.strip_prefix("Loaded image ID: "))
-        {
-            loaded.push(reference.trim().to_owned());
-        } else if line.starts_with("Error unpacking image") {
-            return Err(line.to_owned());
-        }
-    }
-    Ok(())
 }

@@ -1,4 +1,5 @@
-//! Images without an engine: references, digests, and what an archive holds. Pure: bytes in, values out.
+//! Images: what an archive holds and which layers of it are missing (pure: bytes in, values out), and how they are loaded or
+//! pulled. It knows no plan and no mode.
 
 pub mod archive;
 pub mod credentials;

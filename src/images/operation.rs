@@ -143,9 +143,13 @@ impl Importer {
 
     /// Why the image cannot be used, where it cannot.
     async fn lost(&self, engine: &Engine, image: &ImagePin) -> Result<Option<String>, Failure> {
-        match engine.find(image, &self.name).await?.and_then(|image| image.id) {
-            Some(id) => Ok(engine.try_image(&id, &new_name(&self.name)).await.err()),
-            None => Ok(Some("it is gone".into())),
+        let Some(id) = engine.find(image, &self.name).await?.and_then(|image| image.id) else {
+            return Ok(Some("it is gone".into()));
+        };
+        match engine.try_image(&id, &new_name(&self.name)).await {
+            Ok(()) => Ok(None),
+            Err(error) if error.is_refusal() => Ok(Some(error.message)),
+            Err(error) => Err(error.failure_of(Kind::Image, "create a container of it")),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::images::transfer::Transfer;
 
 /// An archive that can be read at any place, and as a stream.
 #[derive(Debug, Clone)]
-pub enum Archive {
+pub(crate) enum Archive {
     /// A file.
     File {
         /// The open file.
@@ -46,7 +46,7 @@ impl Archive {
     ///
     /// # Errors
     /// [`Kind::Image`]: it is missing or may not be read, or nobody could be asked.
-    pub async fn open(location: &ArchiveLocation, s3: &S3) -> Result<Self, ObserveFailure> {
+    pub(crate) async fn open(location: &ArchiveLocation, s3: &S3) -> Result<Self, ObserveFailure> {
         match location {
             ArchiveLocation::File(path) => {
                 open_file(path).map_err(|error| ObserveFailure { failure: unreadable(path, &error), definite: true })
@@ -59,7 +59,7 @@ impl Archive {
     }
 
     /// What tells this version of the archive from any other.
-    pub fn version(&self) -> String {
+    pub(crate) fn version(&self) -> String {
         match self {
             Self::File { path, version: (size, time), .. } => format!("{} ({size} bytes, {time})", path.display()),
             Self::S3 { object, .. } => format!("{} (ETag {})", object.uri, object.etag),
@@ -67,7 +67,7 @@ impl Archive {
     }
 
     /// Some of it or all, in order, with bounded memory.
-    pub fn stream(&self, range: Range<u64>) -> ByteStream {
+    pub(crate) fn stream(&self, range: Range<u64>) -> ByteStream {
         let transfer = Transfer::new(self.clone(), [range]);
         Box::pin(futures_util::stream::try_unfold(transfer, async |mut transfer| {
             let chunk = transfer.next().await.map_err(io::Error::other)?;
@@ -78,25 +78,25 @@ impl Archive {
 
 /// The archives of one deployment, each opened and indexed once: what looks at one leaves it for what loads it.
 #[derive(Debug, Clone)]
-pub struct Archives {
+pub(crate) struct Archives {
     s3: S3,
     opened: Arc<Mutex<Vec<Arc<Opened>>>>,
 }
 
 /// An archive, and what it holds.
 #[derive(Debug)]
-pub struct Opened {
+pub(crate) struct Opened {
     /// Where it is.
-    pub location: ArchiveLocation,
+    pub(crate) location: ArchiveLocation,
     /// Its bytes.
-    pub archive: Archive,
+    pub(crate) archive: Archive,
     /// What it holds for the host's processor, or why that cannot be told.
-    pub index: Result<ArchiveIndex, ArchiveError>,
+    pub(crate) index: Result<ArchiveIndex, ArchiveError>,
 }
 
 impl Archives {
     /// None is open yet.
-    pub fn new(s3: S3) -> Self {
+    pub(crate) fn new(s3: S3) -> Self {
         Self { s3, opened: Arc::default() }
     }
 
@@ -104,7 +104,7 @@ impl Archives {
     ///
     /// # Errors
     /// As [`Archive::open`]. What is wrong with its content is told by [`Opened::index`].
-    pub async fn open(
+    pub(crate) async fn open(
         &self,
         location: &ArchiveLocation,
         architecture: Option<&str>,
@@ -172,7 +172,7 @@ fn read_full(file: &std::fs::File, buffer: &mut [u8], offset: u64) -> io::Result
 ///
 /// # Errors
 /// It cannot be read, or became shorter.
-pub fn read_chunk(file: &std::fs::File, offset: u64, len: u64) -> io::Result<Bytes> {
+pub(crate) fn read_chunk(file: &std::fs::File, offset: u64, len: u64) -> io::Result<Bytes> {
     let mut buffer = vec![0; usize::try_from(len).unwrap_or(0)];
     let got = read_full(file, &mut buffer, offset)?;
     if got < buffer.len() {

@@ -35,7 +35,7 @@ const MOST_CONNECTIONS: usize = 16;
 const GAP: u64 = 64 * 1024;
 
 /// Ranges of an archive that are being read, in order.
-pub struct Transfer {
+pub(crate) struct Transfer {
     archive: Archive,
     wanted: VecDeque<Range<u64>>,
     /// What is yet to be fetched from an object.
@@ -59,7 +59,7 @@ struct Part {
 
 impl Transfer {
     /// Nothing is read before the first call of [`Self::next`].
-    pub fn new(archive: Archive, ranges: impl IntoIterator<Item = Range<u64>>) -> Self {
+    pub(crate) fn new(archive: Archive, ranges: impl IntoIterator<Item = Range<u64>>) -> Self {
         let wanted: VecDeque<_> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
         Self {
             archive,
@@ -81,7 +81,7 @@ impl Transfer {
     ///
     /// # Errors
     /// The archive cannot be read, or is another one by now.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         match self.archive.clone() {
             Archive::File { file, .. } => self.next_of_file(&file),
             Archive::S3 { s3, object } => self.next_of_object(&s3, &object).await,

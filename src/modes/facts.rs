@@ -4,7 +4,7 @@ use crate::deploy::state::{ImportedReferences, Left, Store};
 use crate::engine::facts::{ContainerFacts, EngineFacts};
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::facts::{ImageFacts, Room};
-use crate::modes::compose::project::ComposeFacts;
+use crate::modes::compose::project::{ComposeFacts, Tool};
 use crate::modes::operation::Operation;
 use crate::modes::release::Release;
 use crate::modes::swarm;
@@ -45,6 +45,8 @@ pub struct Facts {
     pub swarm: Option<swarm::facts::SwarmFacts>,
     /// A Compose project, in its mode.
     pub compose: Option<ComposeFacts>,
+    /// Compose on this host, where it is called.
+    pub compose_tool: Known<Tool>,
     /// What could not be looked up. A run ends here; a dry run goes on where it may be assumed.
     pub failures: Vec<ObserveFailure>,
 }
@@ -68,6 +70,7 @@ impl Facts {
             ports: None,
             swarm: None,
             compose: None,
+            compose_tool: Known::No("Compose was not looked for".into()),
             failures: Vec::new(),
         }
     }

@@ -7,6 +7,7 @@ use crate::deploy::state::{LockedStore, Observed};
 use crate::engine::Engine;
 use crate::engine::creation::Creation;
 use crate::error::Failure;
+use crate::health::checker::HealthChecker;
 use crate::images::operation::Importer;
 use crate::modes::container::operation::Containers;
 use crate::modes::release::Release;
@@ -26,6 +27,8 @@ pub(crate) struct Host {
     pub(crate) containers: Containers,
     /// Tasks under way.
     pub(crate) tasks: Tasks,
+    /// The health check under way, or the one that was cut off.
+    pub(crate) health: HealthChecker,
     /// The saved releases, locked.
     pub(crate) store: LockedStore,
     /// Releases to keep.
@@ -39,10 +42,8 @@ pub(crate) struct Tasks {
     pub(crate) env: HookEnv,
     /// The command of one that runs, or was left running when the plan had to stop.
     pub(crate) under_way: Option<Group>,
-    /// Of a task's container, lock or job.
+    /// Of a task's container or service.
     pub(crate) creation: Creation,
-    /// The ID of this node in its swarm, once it was asked for.
-    pub(crate) node: String,
 }
 
 impl Host {
@@ -56,7 +57,16 @@ impl Host {
         keep: usize,
     ) -> Self {
         let tasks = Tasks { env, ..Tasks::default() };
-        Self { name, engine, images, containers: Containers::default(), tasks, store, keep }
+        Self {
+            name,
+            engine,
+            images,
+            containers: Containers::default(),
+            tasks,
+            health: HealthChecker::default(),
+            store,
+            keep,
+        }
     }
 
     /// The folder of all names.

@@ -1,7 +1,7 @@
-//! Values in, steps out: no I/O, no async, no clock.
+//! The three modes: what each observes, plans, recovers and does. It knows neither commands nor the console.
 //!
-//! `plan()` is the only place that decides. Everything that may happen at run time is data in the [`Plan`]: each
-//! action carries what undoes it, and what follows the record of the release can no longer fail the deployment.
+//! `plan()` takes values only and is the only place that decides: no I/O, no async, no clock. What may happen at run time is
+//! data in the plan: each action carries what undoes it, and what follows the saved release cannot fail the deployment.
 
 pub mod compose;
 pub mod container;

@@ -50,7 +50,6 @@ impl Operation {
             Self::Container(operation) => operation.options(),
             Self::Swarm(operation) => operation.options(),
             Self::Task(TaskOperation::Container { spec, .. }) => of_container(spec),
-            Self::Task(TaskOperation::Swarm(task)) => task.options(),
             Self::Image(_) | Self::Ports(_) | Self::Compose(_) | Self::Task(_) => Vec::new(),
         }
     }
@@ -77,6 +76,7 @@ impl plan::Operation for Operation {
             Self::Container(operation) => operation.to_string(),
             Self::Ports(operation) => operation.to_string(),
             Self::Compose(operation) => operation.title(),
+            Self::Swarm(SwarmOperation::RunTask(task)) => task.title(),
             Self::Swarm(operation) => operation.to_string(),
             Self::Task(operation) => operation.title(),
         }
@@ -136,11 +136,17 @@ impl execute::Host for Host {
     }
 
     async fn evidence(&mut self, operation: &Operation, moment: Moment) -> Vec<String> {
-        match operation {
+        // Of a health check that was cut off: one that ended has said so itself.
+        let mut evidence: Vec<String> = match moment {
+            Moment::Failed(_) => self.health.last_answer().into_iter().collect(),
+            Moment::BeforeUndo => Vec::new(),
+        };
+        evidence.extend(match operation {
             Operation::Container(operation) => operation.evidence(self, moment).await,
             Operation::Swarm(operation) => operation.evidence(&self.engine, moment).await,
             Operation::Image(_) | Operation::Ports(_) | Operation::Compose(_) | Operation::Task(_) => Vec::new(),
-        }
+        });
+        evidence
     }
 }
 

@@ -35,7 +35,7 @@ pub fn plan(name: &Name, facts: &Facts, registry: Option<&str>, only: Only) -> P
         Only::Tokens => {}
     }
     if let Some(registry) = registry.filter(|_| only != Only::Ports) {
-        let refresh = SwarmOperation::Refresh { service: name.to_string(), registry: registry.to_owned() };
+        let refresh = SwarmOperation::RenewToken { service: name.to_string(), registry: registry.to_owned() };
         // At boot what runs is more than a token.
         let action = if only == Only::Tokens { Action::required } else { Action::best_effort };
         plan.actions.push(action(Operation::Swarm(refresh)));
@@ -49,7 +49,7 @@ fn everything(plan: &mut Plan, name: &Name, facts: &Facts) {
         (true, saved) => {
             plan.subject = compose::plan::SUBJECT.into();
             plan.old = compose::plan::old(name, facts);
-            let is_recovered = compose::plan::recover(plan, facts, false);
+            let is_recovered = compose::recover::recover(plan, facts, false);
             // After ApplicationStop, or `docker compose down`, none is left to be brought back.
             if let Some(saved) = saved.filter(|_| !is_recovered && !facts.containers.is_empty()) {
                 project(plan, saved, facts);
@@ -71,7 +71,10 @@ fn container(plan: &mut Plan, name: &Name, facts: &Facts) {
     let recovery = recover::recover(name, facts);
     plan.notes.extend(recovery.note);
     plan.recover(recovery.actions);
-    plan.old = container::plan::old(recovery.serving.as_ref(), facts);
+    // A swarm's service is no container of this name.
+    if !facts.containers.is_empty() {
+        plan.old = container::plan::old(recovery.serving.as_ref(), facts);
+    }
     let saved = facts.releases.first().map(|release| release.observed.container.as_str());
     if let Some(serving) = recovery.serving.filter(|found| Some(found.id.as_str()) == saved)
         && is_down(plan, Some(&serving))
@@ -106,6 +109,7 @@ fn project(plan: &mut Plan, saved: &ComposeRelease, facts: &Facts) {
     // Of one service a container may have been stopped by hand, and another one be down by itself.
     let left: Vec<&str> = stopped.into_iter().filter(|service| !down.contains(service)).flatten().collect();
     if !down.is_empty() {
-        plan.actions.extend(compose::plan::back_but(saved, &left).into_iter().map(Action::required));
+        let back = compose::recover::back_but(saved, &left).into_iter();
+        plan.actions.extend(back.map(|operation| Action::required(operation.run_by(&facts.compose_tool))));
     }
 }

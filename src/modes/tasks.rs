@@ -20,7 +20,6 @@ use crate::modes::host::Host;
 use crate::modes::images::Imports;
 use crate::modes::operation::Operation;
 use crate::modes::operation::{Action, Plan};
-use crate::modes::{compose, swarm};
 use crate::tasks::operation::{HostCommand, TaskOperation};
 use crate::tasks::{Output, command};
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_TASK};
@@ -154,7 +153,7 @@ pub(crate) fn host_command(task: &Task, command: &OnHost) -> HostCommand {
     }
 }
 
-pub(crate) fn action(task: &Task, step: TaskOperation, undo: Operation) -> Action {
+pub(crate) fn action(task: &Task, step: impl Into<Operation>, undo: Operation) -> Action {
     Action { best_effort: !task.required, ..Action::undone_by(step, vec![undo]) }
 }
 
@@ -213,10 +212,6 @@ pub(crate) fn environment(service: &[EnvVar], task: &[EnvVar]) -> Vec<EnvVar> {
 pub(crate) async fn perform(operation: &TaskOperation, host: &mut Host) -> Result<Outcome, Failure> {
     let (engine, tasks) = (&host.engine, &mut host.tasks);
     match operation {
-        TaskOperation::Swarm(task) => return swarm::run_once::run(host, task).await.map(Outcome::with),
-        TaskOperation::Abandon(lock) => swarm::run_once::abandon(host, lock).await?,
-        TaskOperation::Clear { kind, name, id } => swarm::run_once::clear(host, *kind, name, id).await?,
-        TaskOperation::Compose(task) => compose::perform::run_task(host, task).await?,
         TaskOperation::Container { name, spec, timeout } => {
             let image = host.images.argument(engine, &spec.image).await?;
             crate::tasks::container(engine, name, spec, image, *timeout, &mut tasks.creation).await?;

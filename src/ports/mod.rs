@@ -10,16 +10,16 @@ pub mod rules;
 pub mod tables;
 pub mod taken;
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bollard::models::{ContainerSummary, Ipam, IpamConfig, NetworkCreateRequest};
-use nix::fcntl::{Flock, FlockArg};
 
 use crate::engine;
-use crate::engine::{Engine, label, refused};
+use crate::engine::{Engine, label};
 use crate::error::{Failure, Kind};
+use crate::poll;
 use crate::ports::facts::NetworkFacts;
 use crate::ports::operation::{NETWORK, gateway, ip_range};
 use crate::ports::rules::{Family, Route};
@@ -71,21 +71,19 @@ pub(crate) async fn switch(
     Ok(())
 }
 
-/// One writer at a time, from reading the record to writing the rules.
-async fn lock(state_dir: &Path) -> Result<Flock<File>, Failure> {
+/// One writer at a time, from reading the record to writing the rules: until the file is dropped.
+async fn lock(state_dir: &Path) -> Result<File, Failure> {
     let path = state_dir.join(LOCK);
     let failed = |why: String| Failure::new(Kind::State, format!("cannot lock {}: {why}", path.display()));
     let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-    let mut file = opened.map_err(|error| failed(error.to_string()))?;
-    let began = Instant::now();
-    loop {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(lock),
-            Err((back, _)) if began.elapsed() < LOCK_LIMIT => file = back,
-            Err((_, error)) => return Err(failed(error.to_string())),
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let file = opened.map_err(|error| failed(error.to_string()))?;
+    let locked = poll::until(LOCK_LIMIT, Duration::from_millis(10), async || match file.try_lock() {
+        Ok(()) => Ok(Some(())),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(failed(error.to_string())),
+    });
+    locked.await?.ok_or_else(|| failed(format!("another deployment has held it for {LOCK_LIMIT:?}")))?;
+    Ok(file)
 }
 
 /// The kernel drops answers to 127.0.0.1 that come from outside, unless it is told that this interface has some.
@@ -175,10 +173,12 @@ pub async fn create_network(engine: &Engine, state_dir: &Path, wanted: &NetworkF
         options: Some([("com.docker.network.bridge.name".to_owned(), wanted.bridge.clone())].into()),
         ..NetworkCreateRequest::default()
     };
-    let Err(error) = engine.docker.create_network(request).await else { return Ok(()) };
+    let Err(error) = engine.create_network(request).await else { return Ok(()) };
     match observe::network(engine).await? {
         Some((Ok(found), _)) if found.subnet == wanted.subnet => Ok(()),
-        _ => Err(refused(&format!("cannot create network {NETWORK}"), &error)
+        _ if !error.is_refusal() => Err(error.failure_of(Kind::Engine, "create a network")),
+        _ => Err(error
+            .failure_of(Kind::Container, &format!("create network {NETWORK}"))
             .next("name a free subnet in BALEHOOK_SUBNET, or create the network yourself")),
     }
 }

@@ -5,13 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::models::{ContainerSummary, NetworkInspect};
-use bollard::query_parameters as query;
 
 use crate::config::service::Service;
-use crate::engine;
 use crate::engine::Engine;
 use crate::engine::facts::ContainerFacts;
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::ports::facts::{NetworkFacts, PortsFacts};
 use crate::ports::operation::{BRIDGE, GATEWAY_PRIORITY, NETWORK};
 use crate::ports::rules::{Family, Route};
@@ -132,8 +130,8 @@ impl Observer<'_> {
             return before;
         }
         for (name, _) in service.networks.iter().filter(|(name, _)| name.as_str() < NETWORK) {
-            let seen = engine.docker.inspect_network(name, None).await;
-            if seen.is_ok_and(|seen| seen.internal != Some(true)) {
+            let seen = engine.network(name).await;
+            if seen.is_ok_and(|seen| seen.is_some_and(|seen| seen.internal != Some(true))) {
                 before.push(name.clone());
             }
         }
@@ -167,7 +165,7 @@ impl Observer<'_> {
         let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
         let mut used: Vec<(Subnet, String)> = routes.lines().skip(1).filter_map(route).collect();
         let Some(engine) = self.engine else { return used };
-        let networks = engine.docker.list_networks(None::<query::ListNetworksOptions>).await.unwrap_or_default();
+        let networks = engine.networks().await.unwrap_or_default();
         for network in networks {
             let name = network.name.unwrap_or_default();
             let configs = network.ipam.and_then(|ipam| ipam.config).into_iter().flatten();
@@ -186,12 +184,9 @@ type Found = (Result<NetworkFacts, (String, String)>, NetworkInspect);
 /// # Errors
 /// [`crate::error::Kind::Engine`].
 pub async fn network(engine: &Engine) -> Result<Option<Found>, Failure> {
-    let found = match engine.docker.inspect_network(NETWORK, None).await {
-        Ok(found) => found,
-        Err(error) if engine::status(&error) == Some(404) => return Ok(None),
-        Err(error) => return Err(engine.failed(&format!("inspect network {NETWORK}"), &error)),
-    };
-    Ok(Some((read(&found), found)))
+    let found = engine.network(NETWORK).await;
+    let found = found.map_err(|error| error.failure_of(Kind::Engine, &format!("inspect network {NETWORK}")))?;
+    Ok(found.map(|found| (read(&found), found)))
 }
 
 fn read(found: &NetworkInspect) -> Result<NetworkFacts, (String, String)> {
@@ -217,7 +212,7 @@ async fn elsewhere(engine: &Engine) -> Option<(String, String)> {
     if !engine.address.starts_with("unix://") {
         return Some((format!("the engine at {} is not on this host", engine.address), "run balehook there".into()));
     }
-    let info = engine.docker.info().await.ok()?;
+    let info = engine.info().await.ok()?;
     let is_rootless = info.security_options.iter().flatten().any(|option| option.contains("name=rootless"));
     is_rootless.then(|| {
         ("the engine is rootless: its containers are in a network of their own".into(), "use a rootful engine".into())

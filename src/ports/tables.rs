@@ -1,20 +1,29 @@
 //! The kernel's tables through the iptables that the engine uses too.
 
+use std::convert::Infallible;
+use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
-use std::time::{Duration, Instant};
-
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
+use std::time::Duration;
 
 use crate::error::{Failure, Kind};
+use crate::poll;
 use crate::ports::rules::{Family, Tables};
+use crate::process::{self, Program};
 
 /// The variants in the order in which they are tried: the engine runs the first.
 const VARIANTS: [&str; 3] = ["", "-nft", "-legacy"];
 
 /// Where iptables is, beside the PATH: an agent's is short.
 const FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
+
+/// How long a call may take. One that writes waits for others that do.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The most that is read of the tables, in bytes: a host with 100,000 rules prints a third of it.
+const MOST: usize = 32 * 1024 * 1024;
+
+/// How often the engine's chain is looked for.
+const INTERVAL: Duration = Duration::from_millis(100);
 
 /// One variant of iptables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,13 +61,10 @@ pub async fn find() -> Result<Iptables, (String, String)> {
 /// # Errors
 /// Those of [`find`], when the time is up.
 pub async fn find_within(limit: Duration) -> Result<Iptables, (String, String)> {
-    let began = Instant::now();
-    loop {
-        let found = find().await;
-        if found.is_ok() || began.elapsed() >= limit {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    let found = poll::until(limit, INTERVAL, async || Ok::<_, Infallible>(find().await.ok()));
+    match found.await {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) => find().await,
     }
 }
 
@@ -69,8 +75,7 @@ impl Iptables {
     /// What iptables said; `None` where there is no such program.
     pub async fn tables(&self, family: Family) -> Result<Tables, Option<String>> {
         let program = self.program(family, "save").ok_or(None)?;
-        let output = Command::new(program).stdin(Stdio::null()).kill_on_drop(true).output().await;
-        said(output).map(|text| Tables::parse(&text)).map_err(Some)
+        output(program).await.map(|text| Tables::parse(&text)).map_err(Some)
     }
 
     /// Writes a transaction; nothing else changes.
@@ -83,35 +88,32 @@ impl Iptables {
                 .next("`iptables-save` shows the tables as they are")
         };
         let program = self.program(family, "restore").ok_or_else(|| failed("iptables-restore is missing".into()))?;
-        let run = async {
-            let mut command = Command::new(program);
-            command.args(["--noflush", "--wait"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            let mut child = command.kill_on_drop(true).spawn()?;
-            if let Some(mut stdin) = child.stdin.take() {
-                stdin.write_all(text.as_bytes()).await?;
-            }
-            child.wait_with_output().await
-        };
         tracing::debug!(?family, text, "iptables-restore");
-        said(run.await).map(drop).map_err(failed)
+        output(program.args(["--noflush", "--wait"]).input(text)).await.map(drop).map_err(failed)
     }
 
-    fn program(&self, family: Family, verb: &str) -> Option<PathBuf> {
+    fn program(&self, family: Family, verb: &str) -> Option<Program> {
         let stem = match family {
             Family::V4 => "iptables",
             Family::V6 => "ip6tables",
         };
-        let name = format!("{stem}{}-{verb}", self.variant);
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from));
-        folders.map(|folder| folder.join(&name)).find(|program| program.is_file())
+        let path = path();
+        let file = process::find(&format!("{stem}{}-{verb}", self.variant), &path)?;
+        Some(Program::new(file).env("PATH", path))
     }
 }
 
-fn said(output: std::io::Result<Output>) -> Result<String, String> {
-    let output = output.map_err(|error| error.to_string())?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(String::from_utf8_lossy(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ")),
+/// Our own PATH and where else iptables may be.
+fn path() -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from));
+    std::env::join_paths(folders).unwrap_or(path)
+}
+
+async fn output(program: Program) -> Result<String, String> {
+    let ended = program.run(LIMIT, MOST).await.map_err(|error| error.to_string())?;
+    match ended.status.success() {
+        true => Ok(String::from_utf8_lossy(ended.stdout().map_err(|error| error.to_string())?).into_owned()),
+        false => Err(String::from_utf8_lossy(ended.stderr()).split_whitespace().collect::<Vec<_>>().join(" ")),
     }
 }

@@ -8,12 +8,11 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bollard::query_parameters as query;
 use futures_util::StreamExt as _;
 
+use crate::engine::Engine;
 use crate::engine::creation::Creation;
-use crate::engine::request::ContainerSpec;
-use crate::engine::{Engine, refused};
+use crate::engine::request::{ContainerSpec, Target};
 use crate::error::{Failure, Kind};
 use crate::values::text::printable;
 
@@ -92,7 +91,7 @@ pub(crate) fn too_long(limit: Duration) -> String {
 ///
 /// # Errors
 /// [`Kind::Task`]: it cannot be created or started, ends with another exit code than 0, or takes too long.
-pub async fn container(
+pub(crate) async fn container(
     engine: &Engine,
     task: &str,
     spec: &ContainerSpec,
@@ -125,26 +124,22 @@ async fn to_its_end(
     id: &str,
     output: &mut Output<'_>,
 ) -> Result<Option<String>, Failure> {
-    let options = query::AttachContainerOptionsBuilder::default().stream(true).stdout(true).stderr(true).build();
-    let attached = engine.docker.attach_container(id, Some(options)).await;
-    let mut attached = attached.map_err(|error| engine.failed(&format!("attach to {}", spec.name), &error))?;
-    let started = engine.docker.start_container(id, None).await;
-    started.map_err(|error| refused(&format!("cannot start {}", spec.name), &error))?;
-    let mut ended = std::pin::pin!(async {
-        let mut wait = std::pin::pin!(engine.docker.wait_container(id, None));
-        while wait.next().await.is_some() {}
-    });
+    let attached = engine.attach(id).await;
+    let attached = attached.map_err(|error| error.failure_of(Kind::Engine, &format!("attach to {}", spec.name)))?;
+    let mut attached = std::pin::pin!(attached);
+    engine.start(&Target { name: spec.name.clone(), id: Some(id.to_owned()) }).await?;
+    let mut ended = std::pin::pin!(engine.wait(id));
     loop {
         tokio::select! {
             biased;
-            chunk = attached.output.next() => match chunk {
-                Some(Ok(chunk)) => output.take(&chunk.into_bytes()),
-                Some(Err(_)) | None => break ended.await,
+            chunk = attached.next() => match chunk {
+                Some(chunk) => output.take(&chunk),
+                None => break ended.await,
             },
             () = &mut ended => {
                 let rest = async {
-                    while let Some(Ok(chunk)) = attached.output.next().await {
-                        output.take(&chunk.into_bytes());
+                    while let Some(chunk) = attached.next().await {
+                        output.take(&chunk);
                     }
                 };
                 let _ = tokio::time::timeout(LAST_OUTPUT, rest).await;

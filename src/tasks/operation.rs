@@ -6,10 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::request::ContainerSpec;
-use crate::modes::compose::task::ComposeTask;
-use crate::modes::swarm::facts::LeftoverKind;
-use crate::modes::swarm::task::{SwarmTask, TaskLock};
-use crate::values::text::{command_line, quoted};
+use crate::values::text::quoted;
 use crate::values::types::EnvVar;
 
 /// One step of a task.
@@ -33,21 +30,6 @@ pub enum TaskOperation {
         command: HostCommand,
         /// How long it may run.
         timeout: Duration,
-    },
-    /// Run a service of a Compose project once, to its end, and remove its container.
-    Compose(Box<ComposeTask>),
-    /// Run a task once for the whole swarm: by the manager that claims it. The others wait for the same end.
-    Swarm(Box<SwarmTask>),
-    /// End a task of a swarm where this node runs it, and tell the others. Nothing to do when it has ended.
-    Abandon(TaskLock),
-    /// Remove what a task has left in a swarm. Nothing to do when it is gone.
-    Clear {
-        /// What it is.
-        kind: LeftoverKind,
-        /// Its name.
-        name: String,
-        /// Its ID.
-        id: String,
     },
     /// Kill and remove a task's container. Nothing to do when it is gone.
     Remove {
@@ -77,13 +59,7 @@ impl TaskOperation {
     pub fn title(&self) -> String {
         match self {
             Self::Command { name, command, .. } => format!("task {name}: {command}"),
-            Self::Compose(task) => {
-                format!("task {}: docker compose … run … {}", task.name, command_line(&task.command))
-            }
-            Self::Swarm(task) => task.title(),
-            Self::Container { .. } | Self::Abandon(_) | Self::Clear { .. } | Self::Remove { .. } | Self::End { .. } => {
-                self.to_string()
-            }
+            Self::Container { .. } | Self::Remove { .. } | Self::End { .. } => self.to_string(),
         }
     }
 }
@@ -96,13 +72,6 @@ impl fmt::Display for TaskOperation {
                 write!(f, "task {name}: run container {container} from {image}, within {seconds}s")
             }
             Self::Command { command, timeout, .. } => write!(f, "timeout {} {command}", timeout.as_secs()),
-            Self::Compose(task) => {
-                write!(f, "timeout {} {}", task.timeout.as_secs(), command_line(&task.argv()))
-            }
-            Self::Swarm(task) => write!(f, "{task}"),
-            Self::Abandon(task_lock) => write!(f, "end task {} where this node runs it", task_lock.task),
-            Self::Clear { kind: LeftoverKind::Job, name, .. } => write!(f, "docker service rm {name}"),
-            Self::Clear { kind: LeftoverKind::TaskLock, name, .. } => write!(f, "docker config rm {name}"),
             Self::Remove { container } => write!(f, "docker rm --force --volumes {container}"),
             Self::End { name } => write!(f, "kill task {name}"),
         }

@@ -1,11 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
-use std::time::Instant;
-
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::hook_env::HookEnv;
+use crate::poll;
 use crate::tasks::command::command;
 use crate::tasks::operation::HostCommand;
 use crate::values::types::{EnvVar, Secret};
@@ -41,11 +40,8 @@ impl Script {
 const LONG: Duration = Duration::from_secs(60);
 
 async fn until(what: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !what() {
-        assert!(began.elapsed() < LONG, "it never came");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let found = poll::until(LONG, Duration::from_millis(10), async || Ok::<_, ()>(what().then_some(())));
+    assert_eq!(found.await, Ok(Some(())), "it never came");
 }
 
 fn is_alive(pid: &str) -> bool {

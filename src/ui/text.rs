@@ -218,7 +218,7 @@ mod tests {
             (0..20).map(|n| format!("2026-01-01T00:00:00 level=info msg=\"request {n}\" path=/a/b/c")).collect();
         let failure = Failure::new(Kind::Health, "web ended with exit code 3").next("look").evidence(evidence);
         let failed = Failed {
-            step: "prove web".into(),
+            step: "check health of web".into(),
             number: 6,
             of: 9,
             failure,

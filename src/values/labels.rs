@@ -35,23 +35,32 @@ pub const LABELS: [&str; 13] = [
     LABEL_PORTS,
     LABEL_ADDRESS,
     LABEL_REGISTRY,
-    LABEL_ASKS,
+    LABEL_CHECKS,
     LABEL_NODE,
     LABEL_OUTCOME,
-    LABEL_SAID,
+    LABEL_MESSAGE,
 ];
+
+/// Compose's label: the project's name.
+pub const COMPOSE_PROJECT: &str = "com.docker.compose.project";
+
+/// Compose's label: the service's name.
+pub const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+
+/// Compose's label: `True` on what `run` made.
+pub const COMPOSE_ONE_OFF: &str = "com.docker.compose.oneoff";
 
 /// Label of a service: the registry whose token its nodes need.
 pub const LABEL_REGISTRY: &str = "balehook.registry";
 
-/// Label of a service that only asks the nodes for an image: the name of the one it asks for.
-pub const LABEL_ASKS: &str = "balehook.asks";
+/// Label of a service that only checks which nodes have an image: the name of the service it is for.
+pub const LABEL_CHECKS: &str = "balehook.checks";
 
-/// Label of a task's job and claim in a swarm: the ID of the node that runs it.
+/// Label of a task's service in a swarm: the ID of the node whose hook runs the task.
 pub const LABEL_NODE: &str = "balehook.node";
 
-/// Label of a task's claim: `done` or `failed`, once it has ended.
+/// Label of a task's service: `done` or `failed`, once the task has ended.
 pub const LABEL_OUTCOME: &str = "balehook.outcome";
 
-/// Label of a task's claim: how it failed, and below that its last lines.
-pub const LABEL_SAID: &str = "balehook.said";
+/// Label of a task's service: how the task failed, and below that its last lines.
+pub const LABEL_MESSAGE: &str = "balehook.message";

@@ -1,4 +1,4 @@
-//! TODO-DOC values
+//! Plain values that refuse what is wrong, and text for people. They know nothing of hosts, files and plans.
 
 pub mod bytes;
 pub mod duration;

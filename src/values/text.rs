@@ -1,4 +1,6 @@
-//! Text for a console and a log: printable, short, sizes as people read them.
+//! Text for a console and a log: printable, short, sizes and times as people read them.
+
+use std::time::Duration;
 
 /// As `12.3 MB` (10^6 bytes), as Docker prints sizes.
 pub fn megabytes(bytes: u64) -> String {
@@ -6,6 +8,18 @@ pub fn megabytes(bytes: u64) -> String {
         0..1_000 => format!("{bytes} B"),
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
         _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+/// As `60 s` or `2.5 s`; from 10 s on in whole seconds.
+pub(crate) fn seconds(time: Duration) -> String {
+    if time.as_secs() >= 10 {
+        return format!("{} s", time.as_secs());
+    }
+    let tenths = time.as_millis().div_ceil(100);
+    match (tenths / 10, tenths % 10) {
+        (whole, 0) => format!("{whole} s"),
+        (whole, tenth) => format!("{whole}.{tenth} s"),
     }
 }
 
@@ -58,4 +72,16 @@ pub fn shorten(text: &str, limit: usize) -> String {
     let mut short: String = text.chars().take(limit.saturating_sub(1)).collect();
     short.push('…');
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_as_a_person_says_them() {
+        let said = |milliseconds| seconds(Duration::from_millis(milliseconds));
+        let times = [0, 299, 2500, 8970, 30_600].map(said);
+        assert_eq!(times, ["0 s", "0.3 s", "2.5 s", "9 s", "30 s"]);
+    }
 }

@@ -154,6 +154,20 @@ impl fmt::Display for Name {
     }
 }
 
+/// The chain IDs of an image's layers, bottom first.
+pub fn chain_ids<T: AsRef<str>>(diff_ids: &[T]) -> Vec<ContentDigest> {
+    let mut chain: Vec<ContentDigest> = Vec::with_capacity(diff_ids.len());
+    for diff_id in diff_ids.iter().map(AsRef::as_ref) {
+        let next = match chain.last() {
+            Some(below) => Some(ContentDigest::of(format!("{below} {diff_id}").as_bytes())),
+            None => diff_id.parse().ok(),
+        };
+        let Some(next) = next else { return chain };
+        chain.push(next);
+    }
+    chain
+}
+
 impl fmt::Display for ContentDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

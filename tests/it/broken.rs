@@ -1,7 +1,7 @@
 //! Deployments that fail: the old container serves again, the exit code is honest, the console says why.
 
 use crate::support::images::web;
-use crate::support::{Bundle, Image, world};
+use crate::support::{Answers, Bundle, Image, world};
 
 const HEALTH: &str = "health: {http: /healthz, timeout: 3s}";
 
@@ -59,7 +59,7 @@ fn an_image_that_exits_at_once_is_rolled_back_with_its_log_and_exit_code() {
 
     let outcome = served.fails(8);
 
-    outcome.says("ended with exit code 3").says("| cannot find the database").says("is back after");
+    outcome.says("exited with code 3").says("| cannot find the database").says("is back after");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn an_image_that_is_never_healthy_is_rolled_back_with_the_last_answer() {
     let command = ["/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/www"];
     Image::new(&served.image()).file("www/index.html", "new\n").command(&command).write_into(&served.bundle.path());
 
-    served.fails(8).says("was not proven within 3s").says("404");
+    served.fails(8).says("was not healthy within 3s").says("404");
 }
 
 #[test]
@@ -81,11 +81,49 @@ fn an_image_whose_healthcheck_command_fails_is_rolled_back_with_what_the_command
 }
 
 #[test]
+fn a_healthcheck_must_pass_too_where_http_answers_unless_it_is_turned_off() {
+    let mut served = Served::new("both", "", HEALTH);
+    let check = ["CMD-SHELL", "echo disk is full; exit 1"];
+    web(&served.image(), "new").healthcheck(&check).write_into(&served.bundle.path());
+
+    let outcome = served.fails(8);
+    outcome.says(
+        "was not healthy within 3s: HEALTHCHECK `/bin/sh -c echo disk is full; exit 1`: exit code 1 disk is full (",
+    );
+    outcome.says(" times in ");
+    assert!(!outcome.stdout.contains("/healthz: "), "what answers is not named: {}", outcome.stdout);
+
+    let service = format!(
+        "image: {{archive: image.tar}}\nports: [\"127.0.0.1:{}:80\"]\nhealthcheck: {{disable: true}}",
+        served.port
+    );
+    served.bundle.appspec(&crate::support::bundle::appspec(&served.name, &service, HEALTH));
+    let outcome = served.bundle.deployment("d-TEST00003").hook("ApplicationStart");
+    outcome.exits(0);
+    assert!(!outcome.stdout.contains("HEALTHCHECK"), "{}", outcome.stdout);
+    assert_eq!(world().get(served.port, "/").as_deref(), Some("new"));
+}
+
+#[test]
+fn good_answers_in_a_row_are_counted_and_a_bad_one_begins_the_count_anew() {
+    let (world, name) = (world(), world().name("row"));
+    let listener = world.inside(|| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let answers = Answers::flapping(listener, 2);
+    let health = format!("health: {{http: \"{}\", timeout: 20s, successes: 3}}", answers.url());
+    let bundle = Bundle::container(&name, "image: {archive: image.tar}\nstop_grace_period: 1s", &health);
+    web(&format!("{name}:1"), "new").write_into(&bundle.path());
+
+    bundle.hook("ApplicationStart").exits(0).says("3 times in a row");
+
+    assert_eq!(answers.asked(), 4 + 3);
+}
+
+#[test]
 fn an_image_that_never_listens_is_rolled_back() {
     let mut served = Served::new("deaf", "", HEALTH);
     Image::new(&served.image()).script("echo up; sleep 1000").write_into(&served.bundle.path());
 
-    served.fails(8).says("was not proven within 3s").says("| up");
+    served.fails(8).says("was not healthy within 3s").says("| up");
 }
 
 #[test]
@@ -95,7 +133,7 @@ fn an_image_that_crashes_and_is_restarted_by_the_engine_is_rolled_back_at_once()
 
     let outcome = served.fails(8);
 
-    outcome.says("exit code");
+    outcome.says(" exited ");
     assert!(outcome.took.as_secs() < 15, "it did not wait for the timeout: {:?}", outcome.took);
 }
 
@@ -188,7 +226,7 @@ fn a_first_deployment_that_fails_leaves_nothing_and_says_that_nothing_serves() {
     let bundle = Bundle::container(&name, "image: {archive: image.tar}", "health: {timeout: 3s}");
     Image::new(&format!("{name}:1")).script("exit 9").write_into(&bundle.path());
 
-    bundle.hook("ApplicationStart").exits(8).says("nothing serves as").says("exit code 9");
+    bundle.hook("ApplicationStart").exits(8).says("nothing serves as").says("exited with code 9");
 
     assert!(world.containers(&name).is_empty());
 }

@@ -8,20 +8,20 @@ use nix::sys::signal::Signal;
 use crate::race::losing;
 use crate::support::images::web;
 use crate::support::world::{OTHER, OTHER_PASSWORD, base64, repository};
-use crate::support::{Bundle, Image, Outcome, world};
+use crate::support::{Answers, Bundle, Image, Outcome, world};
 
 /// Compose 2.40, unless a test says otherwise.
 const NEWEST: &str = "2.40";
 
 /// A bundle with a project in `app/`.
-struct Project {
-    bundle: Bundle,
-    name: String,
+pub struct Project {
+    pub bundle: Bundle,
+    pub name: String,
     port: u16,
 }
 
 /// `web` serves and has a HEALTHCHECK, `db` only runs.
-const TWO: &str = "services:
+pub const TWO: &str = "services:
   web:
     ports: [\"127.0.0.1:PORT:80\"]
     healthcheck: {test: [CMD, /bin/busybox, wget, -q, -O, /dev/null, \"http://127.0.0.1/healthz\"], interval: 10s}
@@ -39,7 +39,7 @@ const IMAGES: &str = "images: {web: {archive: image.tar}, db: {archive: db.tar}}
 
 impl Project {
     /// The project's Compose file, and what the section says beside `files`.
-    fn new(stem: &str, file: &str, more: &str) -> Self {
+    pub fn new(stem: &str, file: &str, more: &str) -> Self {
         let name = world().name(stem);
         let port = world().port();
         let more: String = more.lines().map(|line| format!("    {line}\n")).collect();
@@ -56,14 +56,14 @@ impl Project {
     }
 
     /// `web` and `db`, deployed.
-    fn serving(stem: &str) -> Self {
+    pub fn serving(stem: &str) -> Self {
         let mut project = Self::two(stem);
         project.bundle.hook("ApplicationStart").exits(0);
         project.bundle.deployment("d-TEST00002");
         project
     }
 
-    fn two(stem: &str) -> Self {
+    pub fn two(stem: &str) -> Self {
         let project = Self::new(stem, TWO, IMAGES);
         project.file("conf/app.conf", "one");
         project.image("image.tar", &web(&format!("{}:1", project.name), "one"));
@@ -72,40 +72,52 @@ impl Project {
     }
 
     /// Which Compose the hook finds.
-    fn compose(&self, version: &str) {
+    pub fn compose(&self, version: &str) {
+        let plugins = self.no_compose();
+        std::fs::create_dir_all(&plugins).unwrap();
+        let program = format!("target/tools/compose-{version}/usr/libexec/docker/cli-plugins/docker-compose");
+        std::os::unix::fs::symlink(repository().join(program), plugins.join("docker-compose")).unwrap();
+    }
+
+    /// The hook finds no plugin in the folder where it would be.
+    fn no_compose(&self) -> std::path::PathBuf {
         let plugins = self.bundle.path().join("../../../docker-config/cli-plugins");
         self.bundle.docker_config("{}");
         let _ = std::fs::remove_dir_all(&plugins);
-        if version != "1.29" {
-            std::fs::create_dir_all(&plugins).unwrap();
-            let program = format!("target/tools/compose-{version}/usr/libexec/docker/cli-plugins/docker-compose");
-            std::os::unix::fs::symlink(repository().join(program), plugins.join("docker-compose")).unwrap();
-        }
+        plugins
+    }
+
+    /// `docker-compose` on the hook's PATH says that it is 1.29.2. Returns where it writes down anything else it is asked.
+    fn compose_1(&self) -> std::path::PathBuf {
+        let calls = self.bundle.path().join("calls");
+        let script = "#!/bin/sh\n[ \"$*\" = 'version --short' ] && echo 1.29.2 && exit\necho \"$*\" >>";
+        self.bundle.program("docker-compose", &format!("{script}'{}'\n", calls.display()));
+        calls
     }
 
     /// A file of the project; `PORT` in it is the test's own.
-    fn file(&self, path: &str, text: &str) {
+    pub fn file(&self, path: &str, text: &str) {
         let path = self.bundle.path().join("app").join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text.replace("PORT", &self.port.to_string())).unwrap();
     }
 
-    fn image(&self, file: &str, image: &Image) {
+    pub fn image(&self, file: &str, image: &Image) {
         image.write(&self.bundle.path().join(file));
     }
 
-    fn page(&self) -> Option<String> {
+    pub fn page(&self) -> Option<String> {
         world().get(self.port, "/")
     }
 
     /// The service's containers: IDs of those that run.
-    fn running(&self, service: &str) -> String {
+    pub fn running(&self, service: &str) -> String {
         let project = format!("label=com.docker.compose.project={}", self.name);
         let service = format!("label=com.docker.compose.service={service}");
         world().docker(&["ps", "--quiet", "--no-trunc", "--filter", &project, "--filter", &service])
     }
 
-    fn all(&self) -> String {
+    pub fn all(&self) -> String {
         let filter = format!("label=com.docker.compose.project={}", self.name);
         world().docker(&["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"])
     }
@@ -114,16 +126,14 @@ impl Project {
         self.bundle.state().join(&self.name)
     }
 
-    fn start(&self) -> Outcome {
+    pub fn start(&self) -> Outcome {
         self.bundle.hook("ApplicationStart")
     }
 }
 
 #[test]
 fn the_ready_made_bundle_is_deployed_twice_and_once_broken_with_every_compose() {
-    let composes: &[&str] =
-        if world().engine().starts_with("20") { &["2.26", "2.40", "1.29"] } else { &["2.26", "2.40"] };
-    for version in composes {
+    for version in ["2.26", "2.40"] {
         let project = Project::new("ready", "", "");
         let (root, ready) = (project.bundle.path(), repository().join("appspec/compose"));
         for file in ["compose.yml", ".env", "conf/motd"] {
@@ -187,57 +197,61 @@ fn the_ready_made_bundle_is_deployed_twice_and_once_broken_with_every_compose() 
 }
 
 #[test]
-fn compose_1_deploys_on_docker_20_and_is_refused_on_newer_engines_before_anything_is_touched() {
-    let project = Project::two("vone");
-    project.compose("1.29");
-    let outcome = project.start();
-    if world().engine().starts_with("20") {
-        outcome.exits(0);
-        assert_eq!(project.page().as_deref(), Some("one"));
-    } else {
-        outcome.exits(7).says("destroys containers").says("nothing was touched");
-        assert_eq!(project.all(), "");
-        assert!(!project.state().join("project").exists());
-    }
-}
-
-#[test]
-fn a_project_of_compose_2_is_taken_over_by_compose_1_on_docker_20_and_left_as_it_is_on_newer_engines() {
-    let project = Project::serving("vtwo");
+fn compose_1_alone_is_refused_with_the_words_that_install_compose_2_before_anything_is_touched() {
+    let project = Project::serving("vone");
     let before = (project.running("web"), project.running("db"));
     project.image("image.tar", &web(&format!("{}:2", project.name), "two"));
-    project.compose("1.29");
-    if world().engine().starts_with("20") {
-        project.start().exits(0);
-        assert_eq!(project.page().as_deref(), Some("two"));
-        return;
-    }
+    project.no_compose();
+    let calls = project.compose_1();
     for event in ["BeforeInstall", "AfterInstall", "ApplicationStart"] {
-        project
-            .bundle
-            .hook(event)
-            .exits(7)
-            .says("destroys containers on Docker")
-            .says("next: install the Compose plugin");
+        let outcome = project.bundle.hook(event);
+        outcome.exits(7).says("docker-compose 1.29.2 is Compose 1");
+        outcome.says("next: install Compose 2: `apt-get install docker-compose-v2` (Ubuntu)");
+        assert!(outcome.console().len() < 2000, "{event}");
         assert_eq!((project.running("web"), project.running("db")), before, "{event}");
     }
     assert_eq!(project.page().as_deref(), Some("one"));
-    assert_eq!(world().docker(&["images", "--quiet", &format!("{}:2", project.name)]), "", "no image was brought in");
+    assert_eq!(world().docker(&["images", "--quiet", &format!("{}:2", project.name)]), "", "no image was imported");
 
-    // Nor does it bring back what ran: its `up` would recreate what Compose 2 made.
-    world().docker(&["rm", "--force", &before.1]);
+    project.bundle.hook("ApplicationStop").exits(0);
+    assert_eq!(project.all(), "", "the engine removed them");
+    assert!(!calls.exists(), "Compose 1 was only asked for its version");
+}
+
+#[test]
+fn a_release_that_compose_1_deployed_comes_back_by_compose_2_and_never_by_compose_1() {
+    let project = Project::serving("vtwo");
+    let calls = project.compose_1();
+    let path = project.state().join("releases/000001.json");
+    let mut release: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    release["compose"]["project"]["tool"] =
+        serde_json::json!({"argv": ["docker-compose"], "version": "1.29.2", "generation": "v1"});
+    std::fs::write(&path, release.to_string()).unwrap();
+    project.file("compose.yml", &TWO.replace("LEVEL: info", "LEVEL: debug").replace("/healthz", "/none"));
+    let appspec = std::fs::read_to_string(project.bundle.path().join("appspec.yml")).unwrap();
+    project.bundle.appspec(&appspec.replace("timeout: 20s", "timeout: 3s"));
+
+    project.start().exits(8).says("previous project").says("is back");
+
+    assert_eq!(project.page().as_deref(), Some("one"));
+    let level = world().inspect(&project.running("web"), "{{range .Config.Env}}{{println .}}{{end}}");
+    assert!(level.contains("LEVEL=info"), "{level}");
+    assert!(!calls.exists(), "Compose 1 was only asked for its version");
+
+    // At boot it is refused: its `up` could destroy what Compose 2 made.
+    let web_id = project.running("web");
+    world().docker(&["rm", "--force", &project.running("db")]);
     let resumed = project.bundle.resume();
     assert_ne!(resumed.code, Some(0), "{}", resumed.stdout);
-    assert!(resumed.stdout.contains("destroys containers on Docker"), "{}", resumed.stdout);
-    assert_eq!(project.running("web"), before.0);
-    project.bundle.hook("ApplicationStop").exits(0);
-    assert_eq!(project.all(), "", "stopping still works");
+    resumed.says("docker-compose 1.29.2 is Compose 1").says("next: install Compose 2");
+    assert_eq!(project.running("web"), web_id);
+    assert!(!calls.exists(), "Compose 1 was only asked for its version");
 }
 
 #[test]
 fn without_any_compose_it_is_said_what_is_missing_and_stopping_still_works() {
     let mut project = Project::serving("none");
-    project.compose("1.29");
+    project.no_compose();
     // Whatever this host has on its PATH is not found.
     let programs = project.bundle.path().join("only");
     std::fs::create_dir(&programs).unwrap();
@@ -245,7 +259,7 @@ fn without_any_compose_it_is_said_what_is_missing_and_stopping_still_works() {
     project.bundle.env("PATH", programs.to_str().unwrap());
     let outcome = project.bundle.run(&["run", "ApplicationStart"]);
     outcome.exits(7);
-    assert!(outcome.stdout.contains("there is no `docker compose`"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("there is no Compose on this host"), "{}", outcome.stdout);
     project.bundle.run(&["run", "ApplicationStop"]).exits(0);
     assert_eq!(project.all(), "", "the engine removed them");
 }
@@ -273,7 +287,7 @@ fn what_is_wrong_with_the_files_is_said_before_anything_is_touched() {
 }
 
 #[test]
-fn a_first_deployment_that_is_not_proven_is_taken_down_and_each_failing_service_says_why() {
+fn a_first_deployment_that_is_not_healthy_is_taken_down_and_each_failing_service_says_why() {
     let file = "services:
   web: {command: [/bin/busybox, sh, -c, \"echo web has no config; exit 4\"]}
   worker: {command: [/bin/busybox, sh, -c, \"echo worker has no queue; exit 5\"]}
@@ -285,10 +299,24 @@ fn a_first_deployment_that_is_not_proven_is_taken_down_and_each_failing_service_
 
     let outcome = project.start();
 
-    outcome.exits(8).says("service web ended with exit code 4").says("service worker ended with exit code 5");
+    outcome.exits(8).says("service web exited with code 4").says("service worker exited with code 5");
     outcome.says("web: web has no config").says("worker: worker has no queue");
-    outcome.says("previous project: there was none; what was begun is taken down");
+    outcome.says("previous project: there was none, so nothing serves as");
     assert_eq!(project.all(), "");
+}
+
+#[test]
+fn good_answers_from_outside_must_come_in_a_row() {
+    let project = Project::two("row");
+    let listener = world().inside(|| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let answers = Answers::flapping(listener, 10);
+    let appspec = std::fs::read_to_string(project.bundle.path().join("appspec.yml")).unwrap();
+    let health = format!("health: {{http: \"{}\", timeout: 20s, successes: 3}}", answers.url());
+    project.bundle.appspec(&appspec.replace("health: {timeout: 20s}", &health));
+
+    project.start().exits(0).says("3 times in a row");
+
+    assert!(answers.asked() >= 20 + 3, "{}", answers.asked());
 }
 
 #[test]
@@ -302,7 +330,7 @@ fn a_one_shot_service_that_fails_and_a_crash_loop_and_an_unhealthy_service_bring
                 "services:\n  job: {command: [/bin/busybox, sh, -c, \"echo no schema; exit 7\"]}\n",
             )
             .replace("LEVEL: info", "LEVEL: debug"),
-            "service job ended with exit code 7",
+            "service job exited with code 7",
             "no schema",
         ),
         (
@@ -398,7 +426,7 @@ fn an_image_that_is_lost_before_compose_needs_it_is_brought_in_once_more_for_a_t
 
         assert_eq!(project.page().as_deref(), Some("one"), "{task}");
         let log = std::fs::read_to_string(project.state().join("balehook.log")).unwrap();
-        assert_eq!(log.matches("the image is brought in once more").count(), 2, "{task}: {log}");
+        assert_eq!(log.matches("the image is imported again").count(), 2, "{task}: {log}");
         project.start().exits(0).says("unchanged");
     }
 }
@@ -426,10 +454,10 @@ fn the_agents_restart_mode_finds_each_services_image_without_the_archives_that_a
 
 #[test]
 fn sigterm_at_every_step_brings_the_previous_project_back() {
-    for step in ["] lay ", "up --detach", "] check health"] {
+    for step in ["] check out ", "up --detach", "] check health"] {
         let project = Project::serving("cterm");
         let db_id = project.running("db");
-        // Never proven: the check fails for ever.
+        // Never healthy: the check fails for ever.
         project.file("compose.yml", &TWO.replace("/healthz", "/none").replace("LEVEL: info", "LEVEL: debug"));
         let mut running = project.bundle.start("ApplicationStart");
         running.wait_until_said(step);
@@ -540,13 +568,13 @@ fn a_project_that_was_not_made_by_us_is_said_before_it_is_replaced() {
 
     let plan = project.bundle.run(&["plan"]);
 
-    assert!(plan.stdout.contains("was not made by us") && plan.stdout.contains(&stranger), "{}", plan.stdout);
+    assert!(plan.stdout.contains("is not managed by balehook") && plan.stdout.contains(&stranger), "{}", plan.stdout);
     assert!(plan.stdout.contains("other: removed"), "{}", plan.stdout);
     world().docker(&["rm", "--force", &stranger]);
 }
 
 #[test]
-fn images_of_a_registry_run_by_their_digests_and_old_copies_go_with_keep() {
+fn images_of_a_registry_run_by_their_digests_and_old_snapshots_go_with_keep() {
     let mut project =
         Project::new("digest", "services: {web: {image: \"REFERENCE\", healthcheck: {test: [CMD, /bin/true]}}}", "");
     let tag = format!("{}:1", project.name);
@@ -577,8 +605,8 @@ fn images_of_a_registry_run_by_their_digests_and_old_copies_go_with_keep() {
     }
     let image = world().inspect(&project.running("web"), "{{.Config.Image}}");
     assert_eq!(image, format!("{OTHER}/team/{}@{digest}", project.name));
-    let copies = std::fs::read_dir(project.state().join("compose")).unwrap().count();
-    assert_eq!(copies, 2, "as many as keep says");
+    let snapshots = std::fs::read_dir(project.state().join("compose")).unwrap().count();
+    assert_eq!(snapshots, 2, "as many as keep says");
     assert!(Path::new(&project.state().join("project/compose.yml")).exists());
 }
 

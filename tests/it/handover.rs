@@ -18,7 +18,7 @@ use crate::support::{Bundle, Outcome, world};
 /// The chain is everybody's: a test that looks at it when nothing is deployed is alone.
 static CHAIN: RwLock<()> = RwLock::new(());
 
-fn shared() -> RwLockReadGuard<'static, ()> {
+pub fn shared() -> RwLockReadGuard<'static, ()> {
     CHAIN.read().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -26,19 +26,19 @@ fn alone() -> RwLockWriteGuard<'static, ()> {
     CHAIN.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-const HEALTH: &str = "health: {http: /healthz, timeout: 20s}";
+pub const HEALTH: &str = "health: {http: /healthz, timeout: 20s}";
 
 /// A name whose ports are handed over, with its bundle.
-struct Handed {
-    bundle: Bundle,
-    name: String,
-    port: u16,
+pub struct Handed {
+    pub bundle: Bundle,
+    pub name: String,
+    pub port: u16,
     deployments: u32,
 }
 
 impl Handed {
     /// `more`: further lines of `container:`.
-    fn new(stem: &str, more: &str) -> Self {
+    pub fn new(stem: &str, more: &str) -> Self {
         Self::named(world().name(stem), more)
     }
 
@@ -56,7 +56,7 @@ impl Handed {
         self.bundle.appspec(&appspec(&self.name, &service(self.port, order, more), HEALTH));
     }
 
-    fn image(&self, version: &str, boot: u32) {
+    pub fn image(&self, version: &str, boot: u32) {
         server(&format!("{}:{version}", self.name), version, boot, &["tcp:80"]).write_into(&self.bundle.path());
     }
 
@@ -66,7 +66,7 @@ impl Handed {
         self.bundle.deployment(&id).hook("ApplicationStart")
     }
 
-    fn release(&mut self, version: &str) -> Outcome {
+    pub fn release(&mut self, version: &str) -> Outcome {
         self.image(version, 0);
         let outcome = self.deploy();
         outcome.exits(0);
@@ -74,12 +74,12 @@ impl Handed {
     }
 
     /// What answers from outside.
-    fn answer(&self) -> Result<String, String> {
+    pub fn answer(&self) -> Result<String, String> {
         from_outside(|| get(HOST, self.port, "/"))
     }
 }
 
-fn service(port: u16, order: &str, more: &str) -> String {
+pub fn service(port: u16, order: &str, more: &str) -> String {
     format!(
         "image: {{archive: image.tar}}\nports: [\"{port}:80\"]\nstop_grace_period: 1s\nupdate_config: {{order: {order}}}\n{more}"
     )
@@ -206,7 +206,7 @@ fn over_ipv6_it_is_as_over_ipv4() {
 
     let flushed = world().command("ip6tables").args(["-t", "nat", "-F", "BALEHOOK"]).status().unwrap();
     assert!(flushed.success() && from_outside(|| get(HOST6, port, "/")).is_err());
-    web.bundle.resume().exits(0).says("the rules are written anew");
+    web.bundle.resume().exits(0).says("the rules are written again");
     assert_eq!(from_outside(|| get(HOST6, port, "/")).as_deref(), Ok("v3"));
     web.bundle.hook("ApplicationStop").exits(0);
     let left = world().command("ip6tables-save").output().unwrap();
@@ -529,7 +529,7 @@ fn rules_that_somebody_flushed_are_put_right_by_resume_and_by_any_event() {
         "-F DOCKER-USER",
     ] {
         iptables(flush);
-        web.bundle.resume().exits(0).says("the rules are written anew");
+        web.bundle.resume().exits(0).says("the rules are written again");
         assert_eq!(web.answer().as_deref(), Ok("v1"), "{flush}");
         web.bundle.resume().exits(0).says("nothing to recover");
     }

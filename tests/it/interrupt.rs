@@ -29,8 +29,8 @@ fn healthy(tag: &str) -> Image {
     web(tag, "new")
 }
 
-/// Serves, but is never proven.
-fn unproven(tag: &str) -> Image {
+/// Serves, but is never healthy.
+fn unhealthy(tag: &str) -> Image {
     Image::new(tag).script("sleep 1000")
 }
 
@@ -39,7 +39,7 @@ fn sigterm_at_every_step_leaves_exactly_one_serving_container() {
     let steps =
         ["] load ", "docker tag", "create container", "docker stop", ".balehook-old", "docker start", "check health"];
     for step in steps {
-        let (bundle, name, port, id) = served("term", unproven);
+        let (bundle, name, port, id) = served("term", unhealthy);
         let mut running = bundle.start("ApplicationStart");
         running.wait_until_said(step);
         running.signal(Signal::SIGTERM);
@@ -56,7 +56,7 @@ fn sigterm_at_every_step_leaves_exactly_one_serving_container() {
 #[test]
 fn a_killed_deployment_is_undone_by_the_next_event_whatever_step_it_was_at() {
     for step in ["create container", "docker stop", ".balehook-old", "docker start", "check health"] {
-        let (bundle, name, port, _) = served("kill", unproven);
+        let (bundle, name, port, _) = served("kill", unhealthy);
         let mut running = bundle.start("ApplicationStart");
         running.wait_until_said(step);
         running.signal(Signal::SIGKILL);
@@ -74,7 +74,7 @@ fn a_killed_deployment_is_undone_by_the_next_event_whatever_step_it_was_at() {
 #[test]
 fn resume_puts_the_old_container_back_after_a_kill() {
     for step in ["docker stop", ".balehook-old", "docker start", "check health"] {
-        let (bundle, name, port, id) = served("resume", unproven);
+        let (bundle, name, port, id) = served("resume", unhealthy);
         let mut running = bundle.start("ApplicationStart");
         running.wait_until_said(step);
         running.signal(Signal::SIGKILL);
@@ -169,7 +169,7 @@ fn a_deployment_killed_at_its_first_release_leaves_nothing_for_the_next_one() {
     let port = world.port();
     let service = format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
     let bundle = Bundle::container(&name, &service, HEALTH);
-    unproven(&format!("{name}:1")).write_into(&bundle.path());
+    unhealthy(&format!("{name}:1")).write_into(&bundle.path());
     let mut running = bundle.start("ApplicationStart");
     running.wait_until_said("check health");
     running.signal(Signal::SIGKILL);
@@ -182,7 +182,7 @@ fn a_deployment_killed_at_its_first_release_leaves_nothing_for_the_next_one() {
 
 #[test]
 fn the_deadline_is_the_hooks_own_timeout_less_what_undoing_needs() {
-    let (bundle, name, port, id) = served("late", unproven);
+    let (bundle, name, port, id) = served("late", unhealthy);
     let text = std::fs::read_to_string(bundle.path().join("appspec.yml")).unwrap();
     bundle.appspec(&text.replace("timeout: 60}", "timeout: 15}"));
 
@@ -191,6 +191,8 @@ fn the_deadline_is_the_hooks_own_timeout_less_what_undoing_needs() {
     outcome
         .exits(9)
         .says("the time for ApplicationStart was up after 15s")
+        .says(" is not healthy yet: GET http://127.0.0.1:")
+        .says(" times in ")
         .says("is back after")
         .says("raise the `timeout:`");
     assert!(outcome.took < Duration::from_secs(15), "{:?}", outcome.took);
@@ -215,7 +217,7 @@ fn a_second_deployment_waits_for_the_first_and_says_for_whom() {
 
 #[test]
 fn a_deployment_that_waits_too_long_gives_up_before_its_deadline_and_touches_nothing() {
-    let (bundle, name, _, id) = served("wait", unproven);
+    let (bundle, name, _, id) = served("wait", unhealthy);
     let folder = bundle.state().join(&name);
     let lock = std::fs::File::options().write(true).open(folder.join("lock")).unwrap();
     std::fs::write(folder.join("lock"), r#"{"pid":1,"deployment":"d-OTHER","event":"AfterInstall"}"#).unwrap();
@@ -244,7 +246,7 @@ fn a_console_that_goes_away_does_not_stop_a_deployment() {
 
 #[test]
 fn the_next_deployments_preflight_already_puts_the_old_container_back() {
-    let (mut bundle, name, port, id) = served("early", unproven);
+    let (mut bundle, name, port, id) = served("early", unhealthy);
     let mut running = bundle.start("ApplicationStart");
     running.wait_until_said("check health");
     running.signal(Signal::SIGKILL);

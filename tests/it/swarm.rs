@@ -7,7 +7,7 @@ use crate::support::cluster::{Cluster, alone, appspec};
 use crate::support::images::web;
 use crate::support::prober::{Prober, Seen, keep_alive_server};
 use crate::support::world::repository;
-use crate::support::{Bundle, Image, world};
+use crate::support::{Answers, Bundle, Image, world};
 
 pub mod several;
 mod token;
@@ -55,7 +55,9 @@ fn a_host_in_no_swarm_is_told_the_command_and_init_makes_a_swarm_of_it() {
     cluster.wait_for("the task", || !tasks().is_empty());
     running.signal(nix::sys::signal::Signal::SIGTERM);
     running.wait().exits(12);
-    assert_eq!(cluster.docker(1, &["service", "ls", "--quiet"]), "");
+    // The lock of the task is left, and runs nothing.
+    let replicas = || cluster.docker(1, &["service", "ls", "--format", "{{.Replicas}}"]);
+    cluster.wait_for("the task's end", || replicas() == "0/0" && tasks().is_empty());
     cluster.docker(1, &["swarm", "leave", "--force"]);
 
     bundle.appspec(&appspec(&name, &format!("{ARCHIVE}init: true\n{QUICK}"), ""));
@@ -76,7 +78,7 @@ fn an_image_that_is_lost_before_the_service_is_created_is_brought_in_once_more()
     bundle.hook("ApplicationStart").exits(0).says("1 of 1 task run");
 
     let log = std::fs::read_to_string(bundle.state().join(&name).join("balehook.log")).unwrap();
-    assert_eq!(log.matches("the image is brought in once more").count(), 1, "{log}");
+    assert_eq!(log.matches("the image is imported again").count(), 1, "{log}");
     bundle.hook("ApplicationStart").exits(0).says("unchanged");
     cluster.docker(1, &["service", "rm", &name]);
 }
@@ -305,9 +307,23 @@ fn health_is_asked_from_outside_too_and_a_service_that_does_not_answer_is_rolled
     Image::new(&format!("{name}:2")).script("while :; do busybox sleep 1; done").write_into(&bundle.path());
     bundle.appspec(&appspec(&name, &ports, "health: {http: /healthz, timeout: 3s}"));
     let failed = bundle.hook("ApplicationStart");
-    failed.exits(8).says("was not proven within 3s").says(&format!("old service: {name}"));
+    failed.exits(8).says("was not healthy within 3s").says(&format!("old service: {name}"));
     assert_eq!(image_id(&name), good);
     bundle.hook("ValidateService").exits(8).says("not the wanted");
+    cluster.docker(1, &["service", "rm", &name]);
+}
+
+#[test]
+fn good_answers_from_outside_must_come_in_a_row() {
+    let (cluster, name) = (alone(), world().name("row"));
+    let answers = Answers::flapping(cluster.listen(1), 2);
+    let health = format!("health: {{http: \"{}\", timeout: 20s, successes: 3}}", answers.url());
+    let bundle = cluster.bundle(1, &appspec(&name, &format!("{ARCHIVE}{QUICK}"), &health));
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+
+    bundle.hook("ApplicationStart").exits(0).says("3 times in a row");
+
+    assert_eq!(answers.asked(), 4 + 3);
     cluster.docker(1, &["service", "rm", &name]);
 }
 

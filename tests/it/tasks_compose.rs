@@ -29,15 +29,12 @@ impl Project {
         std::fs::create_dir_all(project.bundle.path().join("app/data")).unwrap();
         std::fs::write(project.bundle.path().join("app/data/.keep"), "").unwrap();
         let file = FILE.replace("PORT", &project.port.to_string());
-        let head = if version == "1.29" { "version: '2.4'\n" } else { "" };
-        std::fs::write(project.bundle.path().join("app/compose.yml"), format!("{head}{file}")).unwrap();
+        std::fs::write(project.bundle.path().join("app/compose.yml"), file).unwrap();
         project.bundle.docker_config("{}");
-        if version != "1.29" {
-            let plugins = project.bundle.path().join("../../../docker-config/cli-plugins");
-            std::fs::create_dir_all(&plugins).unwrap();
-            let program = format!("target/tools/compose-{version}/usr/libexec/docker/cli-plugins/docker-compose");
-            std::os::unix::fs::symlink(repository().join(program), plugins.join("docker-compose")).unwrap();
-        }
+        let plugins = project.bundle.path().join("../../../docker-config/cli-plugins");
+        std::fs::create_dir_all(&plugins).unwrap();
+        let program = format!("target/tools/compose-{version}/usr/libexec/docker/cli-plugins/docker-compose");
+        std::os::unix::fs::symlink(repository().join(program), plugins.join("docker-compose")).unwrap();
         project
     }
 
@@ -79,9 +76,7 @@ fn task(name: &str, script: &str, more: &str) -> String {
 
 #[test]
 fn tasks_of_a_project_run_once_as_one_of_its_services_and_their_failures_leave_or_put_back_the_old_one() {
-    let composes: &[&str] =
-        if world().engine().starts_with("20") { &["2.26", "2.40", "1.29"] } else { &["2.26", "2.40"] };
-    for version in composes {
+    for version in ["2.26", "2.40"] {
         let mut project = Project::new("ptask", version);
         let migrate = "echo $LEVEL $EXTRA ${#DB_PASSWORD} > /data/migrated; echo there > /store/too; echo migrated";
         let extra = ", environment: {EXTRA: more, DB_PASSWORD: hunter2}";

@@ -70,16 +70,17 @@ impl Drop for Served {
     }
 }
 
-/// The services and the containers of tasks of this name.
-fn jobs(cluster: &Cluster, node: usize, task: &str) -> String {
-    let (service, container) = (format!("name=balehook-task-{task}"), format!("name=balehook-task-{task}"));
-    let services = cluster.docker(node, &["service", "ls", "--quiet", "--filter", &service]);
-    services + "\n" + &cluster.docker(node, &["ps", "--all", "--quiet", "--filter", &container])
+/// What services of tasks of this name have to run, and their containers.
+fn still_runs(cluster: &Cluster, node: usize, task: &str) -> String {
+    let name = format!("name=balehook-task-{task}");
+    let services = cluster.docker(node, &["service", "ls", "--format", "{{.Replicas}}", "--filter", &name]);
+    let services: Vec<&str> = services.lines().filter(|replicas| *replicas != "0/0").collect();
+    services.join("\n") + "\n" + &cluster.docker(node, &["ps", "--all", "--quiet", "--filter", &name])
 }
 
 #[track_caller]
-fn leaves_no_job(task: &str) {
-    alone().wait_for("the job's end", || jobs(alone(), 1, task).trim().is_empty());
+fn leaves_nothing_that_runs(task: &str) {
+    alone().wait_for("the task's end", || still_runs(alone(), 1, task).trim().is_empty());
 }
 
 #[test]
@@ -125,12 +126,12 @@ fn tasks_have_the_services_variables_networks_secrets_and_volumes_and_run_once_i
     bundle.run(&["plan", "--detailed-exitcode"]).exits(0);
 
     bundle.appspec(&appspec(&name, &swarm("two"), &tasks));
-    bundle.hook("ApplicationStart").exits(0).says("docker config rm balehook-task-");
+    bundle.hook("ApplicationStart").exits(0).says("docker service rm balehook-task-");
     let container =
         cluster.docker(1, &["ps", "--quiet", "--filter", &format!("label=com.docker.swarm.service.name={name}")]);
     let migrated = cluster.docker(1, &["exec", &container, "/bin/busybox", "cat", "/data/migrated"]);
     assert_eq!(migrated, "hello more 7 sesame\nhello more 7 sesame", "once in each deployment");
-    leaves_no_job("migrate");
+    leaves_nothing_that_runs("migrate");
     cluster.docker(1, &["service", "rm", &name]);
 }
 
@@ -145,7 +146,7 @@ fn a_before_that_fails_ends_the_deployment_and_no_task_of_the_service_was_touche
 
     outcome.exits(14).says("task failing ended with exit code 3").says("| no such table").says("was not touched");
     served.was_not_touched();
-    leaves_no_job("failing");
+    leaves_nothing_that_runs("failing");
     let log = served.log();
     assert!(log.contains(": line 1 ") && log.contains("no such table"), "all of its output is in the log:\n{log}");
     // The same deployment once more runs it once more.
@@ -168,7 +169,7 @@ fn a_command_on_the_host_and_a_container_that_cannot_start_are_reported_with_the
         outcome.exits(14).says(said[0]).says(said[1]).says("was not touched");
         served.was_not_touched();
     }
-    leaves_no_job("gone");
+    leaves_nothing_that_runs("gone");
 }
 
 #[test]
@@ -196,11 +197,11 @@ fn a_task_that_takes_too_long_is_ended_at_its_own_timeout() {
 
     outcome.exits(14).says("task slow was not done within 2s and was killed").says("| waiting for a lock");
     served.was_not_touched();
-    leaves_no_job("slow");
+    leaves_nothing_that_runs("slow");
 }
 
 #[test]
-fn sigterm_and_the_deadline_end_a_task_and_leave_neither_job_nor_process_behind() {
+fn sigterm_and_the_deadline_end_a_task_and_leave_neither_container_nor_process_behind() {
     let mut served = Served::new("term");
     let container = inside("wait", "echo it waits; sleep 1000", "");
     let command = "  - {name: wait, run: [sh, -c, \"echo $$$$ > pid; exec sleep 1000\"]}\n".to_owned();
@@ -216,7 +217,7 @@ fn sigterm_and_the_deadline_end_a_task_and_leave_neither_job_nor_process_behind(
         running.wait_until_said("task wait");
         let is_command = task.contains("run:");
         alone().wait_for("the task", || {
-            if is_command { pid.exists() } else { jobs(alone(), 1, "wait").trim().lines().count() > 1 }
+            if is_command { pid.exists() } else { still_runs(alone(), 1, "wait").trim().lines().count() > 1 }
         });
         if signal {
             running.signal(Signal::SIGTERM);
@@ -224,7 +225,7 @@ fn sigterm_and_the_deadline_end_a_task_and_leave_neither_job_nor_process_behind(
         let outcome = running.wait();
         assert_eq!(outcome.code, code, "{task}: {}", outcome.stdout);
         served.was_not_touched();
-        leaves_no_job("wait");
+        leaves_nothing_that_runs("wait");
         if let Ok(text) = std::fs::read_to_string(&pid) {
             let stat = || std::fs::read_to_string(format!("/proc/{}/stat", text.trim())).unwrap_or_default();
             alone().wait_for("the command's end", || !stat().contains(") S "));
@@ -234,12 +235,12 @@ fn sigterm_and_the_deadline_end_a_task_and_leave_neither_job_nor_process_behind(
 }
 
 #[test]
-fn a_job_of_a_killed_deployment_is_removed_by_the_next_one_and_its_task_run_again() {
+fn what_a_task_of_a_killed_deployment_runs_is_removed_by_the_next_one_and_the_task_run_again() {
     let mut served = Served::new("killed");
     let slow = format!("before:\n{}", inside("interrupted", "sleep 1000", ""));
     let mut running = served.next("d-TEST00002", &slow).start("ApplicationStart");
     running.wait_until_said("task interrupted");
-    alone().wait_for("the task", || jobs(alone(), 1, "interrupted").trim().lines().count() > 1);
+    alone().wait_for("the task", || still_runs(alone(), 1, "interrupted").trim().lines().count() > 1);
     running.signal(Signal::SIGKILL);
     running.wait();
 
@@ -248,7 +249,7 @@ fn a_job_of_a_killed_deployment_is_removed_by_the_next_one_and_its_task_run_agai
 
     outcome.exits(0).says("docker service rm balehook-task-interrupted-");
     assert!(served.log().contains(": again "));
-    leaves_no_job("interrupted");
+    leaves_nothing_that_runs("interrupted");
 }
 
 /// Adds tasks to a bundle's `appspec.yml`.
@@ -419,5 +420,34 @@ fn a_manager_runs_the_tasks_and_a_worker_says_that_it_runs_none() {
     let ran = |outcome: &crate::support::Outcome| outcome.stdout.contains("task migrate: run service");
     assert_eq!(outcomes.iter().map(ran).collect::<Vec<_>>(), [true, false, false], "{outcomes:#?}");
     bundles[1].run(&["plan"]).exits(0).says("`before` and `after` are run by a manager");
+    cluster.docker(1, &["service", "rm", &name]);
+}
+
+#[test]
+fn a_manager_that_resumes_after_its_hook_was_killed_ends_its_task_and_the_others_come_to_that_end() {
+    let (cluster, name) = (three(3), world().name("dies"));
+    let bundles = with_tool(&cluster, &name, "d-1", "echo it waits; sleep 1000");
+    at_once(&bundles, "AfterInstall").iter().for_each(|outcome| {
+        outcome.exits(0);
+    });
+    let first = bundles[0].start("ApplicationStart");
+    cluster.wait_for("the task", || still_runs(&cluster, 1, "tool").trim().lines().count() > 1);
+    let mut others = [bundles[1].start("ApplicationStart"), bundles[2].start("ApplicationStart")];
+    for running in &mut others {
+        running.wait_until_said("task tool");
+    }
+    first.signal(Signal::SIGKILL);
+    first.wait();
+    assert!(still_runs(&cluster, 1, "tool").contains("1/1"), "nobody has ended it yet");
+
+    bundles[0].resume().exits(0);
+
+    for outcome in others.map(crate::support::bundle::Running::wait) {
+        outcome.exits(14).says("task tool was ended before its end").says("(node-1 ran it)").says("there was none");
+    }
+    cluster.wait_for("the task's end", || still_runs(&cluster, 1, "tool").trim().is_empty());
+    let again = with_tool(&cluster, &name, "d-1", WHERE);
+    again[0].hook("ApplicationStart").exits(0).says("docker service rm balehook-task-tool-");
+    assert_eq!(logged(&again[..1], &name).matches(THERE).count(), 1);
     cluster.docker(1, &["service", "rm", &name]);
 }

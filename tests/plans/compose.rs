@@ -9,17 +9,18 @@ use balehook::config::ImageSource;
 use balehook::deploy::state::{JournalV1, Left};
 use balehook::images::facts::ImageFacts;
 use balehook::modes::compose::project::ComposeFacts;
-use balehook::modes::compose::project::Generation;
 use balehook::modes::compose::project::Project;
 use balehook::modes::compose::project::ProjectContainer;
+use balehook::modes::compose::project::ProjectFolder;
 use balehook::modes::compose::project::ServiceFacts;
 use balehook::modes::compose::project::Tool;
-use balehook::modes::compose::project::Tree;
 use balehook::modes::compose::release::ComposeRelease;
 use balehook::modes::compose::release::SavedHealth;
 use balehook::modes::facts::Facts;
 use balehook::modes::release::Part;
 use balehook::modes::release::Release;
+use balehook::ui::text;
+use balehook::values::known::Known;
 use balehook::values::pin::ImagePin;
 use balehook::values::types::EnvVar;
 use balehook::values::types::LifecycleEvent;
@@ -47,11 +48,8 @@ pub fn deployment() -> Deployment {
     scenes::read(APPSPEC)
 }
 
-fn tool(generation: Generation) -> Tool {
-    match generation {
-        Generation::V2 => Tool { argv: vec!["/plugins/docker-compose".into()], version: "2.40.3".into(), generation },
-        Generation::V1 => Tool { argv: vec!["docker-compose".into()], version: "1.29.2".into(), generation },
-    }
+fn tool() -> Tool {
+    Tool { argv: vec!["/plugins/docker-compose".into()], version: "2.40.3".into() }
 }
 
 fn need(service: &str) -> ImageNeed {
@@ -89,10 +87,10 @@ fn image(service: &str) -> ImageFacts {
     }
 }
 
-fn project(id: &str, generation: Generation) -> Project {
+fn project(id: &str) -> Project {
     Project {
         name: "web".into(),
-        tool: tool(generation),
+        tool: tool(),
         state: "/var/lib/balehook/web".into(),
         id: id.into(),
         files: vec!["compose.yml".into()],
@@ -103,19 +101,27 @@ fn project(id: &str, generation: Generation) -> Project {
 
 /// An empty host with Compose 2.
 pub fn empty() -> Facts {
-    let tree =
-        Tree { folder: "/bundle/app".into(), without: Vec::new(), digest: digest("tree"), files: 3, bytes: 4_200 };
+    let folder = ProjectFolder {
+        path: "/bundle/app".into(),
+        excluded: Vec::new(),
+        digest: digest("tree"),
+        files: 3,
+        bytes: 4_200,
+    };
     let compose = ComposeFacts {
-        tool: tool(Generation::V2),
         state: "/var/lib/balehook/web".into(),
-        tree,
-        version_key: Some("3.8".into()),
+        folder,
         services: vec![service("db"), service("web")],
         containers: Vec::new(),
         variables: vec![EnvVar { name: "TOKEN".into(), value: Some(Secret::new("hunter2")), hidden: true }],
-        copies: Vec::new(),
+        snapshots: Vec::new(),
     };
-    Facts { images: vec![image("db"), image("web")], compose: Some(compose), ..scenes::empty() }
+    Facts {
+        images: vec![image("db"), image("web")],
+        compose: Some(compose),
+        compose_tool: Known::Yes(tool()),
+        ..scenes::empty()
+    }
 }
 
 fn container(service: &str, spec: &str, image: &str) -> ProjectContainer {
@@ -139,7 +145,7 @@ fn release(id: &str, deployment: &str, version: &str) -> Release {
         part: Part {
             options: options.into(),
             compose: Some(ComposeRelease {
-                project: project(id, Generation::V2),
+                project: project(id),
                 health_check: SavedHealth { services, timeout_ms: 45_000 },
             }),
             ..Part::default()
@@ -161,7 +167,7 @@ pub fn serving() -> Facts {
         container("db", db.as_str(), &db_pin().retention_tag(&name)),
         container("web", "old", &pin("1.4.1").argument()),
     ];
-    compose.copies = vec!["111111111111".into(), "222222222222".into()];
+    compose.snapshots = vec!["111111111111".into(), "222222222222".into()];
     facts.images[0].present = true;
     facts.retention_tags = vec![db_pin().retention_tag(&name), pin("1.4.1").retention_tag(&name)];
     facts.releases = vec![release("222222222222", "d-2", "1.4.1"), release("111111111111", "d-1", "1.4.0")];
@@ -182,16 +188,30 @@ pub fn same() -> Facts {
 
 /// An event was killed after it had begun to change the project.
 pub fn interrupted() -> Facts {
-    let begun = serde_json::to_value(project("333333333333", Generation::V2)).unwrap();
+    let begun = serde_json::to_value(project("333333333333")).unwrap();
     let journal = JournalV1 { old: None, compose: Some(begun) };
     Facts { left: Some(Left::Format1(journal)), ..serving() }
 }
 
-/// Docker 20 with Compose 1, and somebody else's project of the same name.
-pub fn stranger() -> Facts {
+/// A release of Compose 1 runs, and Compose is another one now.
+pub fn moved() -> Facts {
+    let mut facts = serving();
+    for release in &mut facts.releases {
+        let project = &mut release.part.compose.as_mut().unwrap().project;
+        project.tool = Tool { argv: vec!["docker-compose".into()], version: "1.29.2".into() };
+    }
+    facts
+}
+
+/// There is no Compose on the host any more.
+pub fn without_compose() -> Facts {
+    Facts { compose_tool: Known::No("there is no Compose on this host".into()), ..serving() }
+}
+
+/// A project of the same name that somebody else brought up.
+pub fn unmanaged() -> Facts {
     let mut facts = serving();
     let compose = facts.compose.as_mut().unwrap();
-    compose.tool = tool(Generation::V1);
     compose.containers.iter_mut().for_each(|container| container.ours = false);
     facts.releases.clear();
     facts
@@ -206,8 +226,26 @@ pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
         ("compose-start", LifecycleEvent::ApplicationStart, serving()),
         ("compose-start-same", LifecycleEvent::ApplicationStart, same()),
         ("compose-start-after-interruption", LifecycleEvent::ApplicationStart, interrupted()),
-        ("compose-start-stranger", LifecycleEvent::ApplicationStart, stranger()),
+        ("compose-start-unmanaged", LifecycleEvent::ApplicationStart, unmanaged()),
         ("compose-validate", LifecycleEvent::ValidateService, same()),
-        ("compose-stop", LifecycleEvent::ApplicationStop, serving()),
+        ("compose-stop", LifecycleEvent::ApplicationStop, moved()),
+        ("compose-stop-without-compose", LifecycleEvent::ApplicationStop, without_compose()),
     ]
+}
+
+#[test]
+fn a_release_of_compose_1_comes_back_by_the_compose_that_the_host_has_now() {
+    let printed = |facts: Facts| text::plan(&scenes::planned(LifecycleEvent::ApplicationStart, &facts));
+    assert_eq!(printed(moved()), printed(serving()));
+    assert!(!printed(moved()).contains(" docker-compose --"));
+}
+
+#[test]
+fn a_release_on_disk_that_names_compose_1_is_still_read() {
+    let release: Release = serde_json::from_str(include_str!("../golden/release-1-compose.json")).unwrap();
+    let saved = release.part.compose.unwrap();
+    let old = Tool { argv: vec!["docker-compose".into()], version: "1.29.2".into() };
+    assert_eq!((&saved.project.tool, saved.project.name.as_str()), (&old, "shop"));
+    assert_eq!(saved.health_check.services, [("web".to_owned(), 1)]);
+    assert_eq!(saved.project.run_by(&Known::Yes(tool())).tool, tool());
 }

@@ -9,14 +9,13 @@ use balehook::deploy::state::{Holder, Store};
 use balehook::error::{Failure, Kind};
 use balehook::health::check::HealthCheck;
 use balehook::images::operation::{ImageOperation, Import};
-use balehook::modes::compose::operation::{Change, ComposeOperation, ProjectHealth, ServiceChange};
+use balehook::modes::compose::operation::{ComposeOperation, ProjectHealth};
 use balehook::modes::compose::project::Project;
+use balehook::modes::compose::service_change::{Change, ServiceChange};
 use balehook::modes::container::operation::ContainerOperation;
 use balehook::modes::operation::{Operation, Plan};
 use balehook::modes::release::Release;
-use balehook::modes::swarm::facts::LeftoverKind;
 use balehook::modes::swarm::operation::SwarmOperation;
-use balehook::modes::swarm::task::SwarmWork;
 use balehook::ports::operation::PortsOperation;
 use balehook::tasks::operation::{HostCommand, TaskOperation};
 use balehook::ui::text;
@@ -127,19 +126,6 @@ fn task(operation: &TaskOperation) -> String {
             with_rows(line, request::container(spec))
         }
         TaskOperation::Command { command, timeout, .. } => command_line(command, *timeout),
-        TaskOperation::Swarm(task) => match &task.work {
-            SwarmWork::Command(command) => command_line(command, task.timeout),
-            SwarmWork::Job(job) => {
-                let (name, image) = (&task.task_lock.task, described(&job.image));
-                let once = format!("run service {} from {image} once", job.name);
-                let line = format!("task {name}: {once}, within {}s", task.timeout.as_secs());
-                with_rows(line, request::service(job))
-            }
-        },
-        TaskOperation::Abandon(task_lock) => format!("end task {} where this node runs it", task_lock.task),
-        TaskOperation::Clear { kind: LeftoverKind::Job, name, .. } => format!("docker service rm {name}"),
-        TaskOperation::Clear { kind: LeftoverKind::TaskLock, name, .. } => format!("docker config rm {name}"),
-        TaskOperation::Compose(task) => format!("timeout {} {}", task.timeout.as_secs(), task.argv().join(" ")),
         TaskOperation::Remove { container } => format!("docker rm --force --volumes {container}"),
         TaskOperation::End { name } => format!("kill task {name}"),
     }
@@ -169,27 +155,31 @@ fn container(operation: &ContainerOperation) -> String {
     }
 }
 
+/// Everything that a health check does, in this host's own words.
+pub fn health(check: &HealthCheck) -> String {
+    let HealthCheck { probe, healthcheck, .. } = check;
+    let what = match (probe, healthcheck) {
+        (Probe::Auto, true) => "its HEALTHCHECK passes, or it runs for 3s without a restart".to_owned(),
+        (Probe::Auto, false) => "it runs for 3s without a restart".to_owned(),
+        (probe, true) => format!("{}, its HEALTHCHECK passes where it has one", probed(probe)),
+        (probe, false) => probed(probe),
+    };
+    what + &terms(check)
+}
+
 fn probed(probe: &Probe) -> String {
     match probe {
-        Probe::Auto => "its HEALTHCHECK, or 3s without a restart where it has none".into(),
+        Probe::Auto => String::new(),
         Probe::Http(address) => format!("GET {address} answers 2xx or 3xx"),
         Probe::Tcp(address) => format!("{address} accepts a connection"),
     }
 }
 
-fn within(timeout: Duration, stable_for: Duration) -> String {
-    let stable = match stable_for.as_secs() {
-        0 => String::new(),
-        seconds => format!(", stable for {seconds}s"),
-    };
-    format!(", within {}s{stable}", timeout.as_secs())
-}
-
-/// Everything that a health check does, in this host's own words.
-pub fn health(health_check: &HealthCheck) -> String {
-    let HealthCheck { probe, timeout, stable_for, successes, interval: _ } = health_check;
-    let times = if *successes == 1 { String::new() } else { format!(" {successes} times in a row") };
-    format!("{}{times}{}", probed(probe), within(*timeout, *stable_for))
+fn terms(check: &HealthCheck) -> String {
+    let HealthCheck { probe: _, healthcheck: _, timeout, interval, stable_for, successes } = check;
+    let times = if *successes == 1 { String::new() } else { format!(", {successes} times in a row") };
+    let stable = if stable_for.is_zero() { String::new() } else { format!(", stable for {stable_for:?}") };
+    format!("{times}, asked every {interval:?}, within {timeout:?}{stable}")
 }
 
 fn ports(operation: &PortsOperation) -> String {
@@ -215,35 +205,39 @@ fn ports(operation: &PortsOperation) -> String {
 }
 
 fn compose(operation: &ComposeOperation) -> String {
-    let copy = |project: &Project| format!("{}/compose/{}", project.state.display(), project.id);
+    let snapshot = |project: &Project| format!("{}/compose/{}", project.state.display(), project.id);
     match operation {
-        ComposeOperation::Retain(kept) => {
-            let (tree, bytes) = (&kept.tree, format!("{:.1} kB", kept.tree.bytes as f64 / 1e3));
-            let from = format!("{} ({} files, {bytes})", tree.folder.display(), tree.files);
-            let rows = kept.overlay.lines().map(|line| line.trim().to_owned()).collect();
-            with_rows(format!("copy {from} to {}", copy(&kept.project)), rows)
+        ComposeOperation::Snapshot(new) => {
+            let (folder, bytes) = (&new.folder, new.folder.bytes as f64 / 1e3);
+            let what = format!("{} ({} files, {bytes:.1} kB)", folder.path.display(), folder.files);
+            let rows = new.override_file.lines().map(|line| line.trim().to_owned()).collect();
+            with_rows(format!("snapshot {what} to {}", snapshot(&new.project)), rows)
         }
-        ComposeOperation::Place { project } => {
-            format!("lay {} out in {}/project", copy(project), project.state.display())
+        ComposeOperation::CheckOut { project } => {
+            format!("check out {} to {}/project", snapshot(project), project.state.display())
         }
         ComposeOperation::Up { services, .. } => {
             with_rows(operation.argv().unwrap().join(" "), services.iter().map(changed_service).collect())
         }
         ComposeOperation::Stop { .. } | ComposeOperation::Down { .. } => operation.argv().unwrap().join(" "),
+        ComposeOperation::RunTask(task) => format!("timeout {} {}", task.timeout.as_secs(), task.argv().join(" ")),
         ComposeOperation::Wait { name, health_check } => {
             format!("check health of {name}: {}", project_health(health_check))
         }
         ComposeOperation::SaveRelease(release) => format!("save release: {}", saved(release)),
-        ComposeOperation::Forget { project, id } => format!("forget the copy {id} of {project}"),
+        ComposeOperation::DeleteSnapshot { snapshot } => format!("delete snapshot {}", snapshot.display()),
     }
 }
 
 fn project_health(health_check: &ProjectHealth) -> String {
-    let ProjectHealth { services, probe, timeout, stable_for, interval: _ } = health_check;
-    let names: Vec<&str> = services.iter().map(|(name, _)| name.as_str()).collect();
-    let outside = if *probe == Probe::Auto { String::new() } else { format!(", {}", probed(probe)) };
-    let healthy = "healthy, running or ended with 0";
-    format!("{} {healthy}{outside}{}", names.join(", "), within(*timeout, *stable_for))
+    let ProjectHealth { services, check } = health_check;
+    let services = services.iter().map(|(name, count)| match count {
+        1 => name.clone(),
+        count => format!("{name} ({count} containers)"),
+    });
+    let outside = if check.probe == Probe::Auto { String::new() } else { format!(", {}", probed(&check.probe)) };
+    let services = services.collect::<Vec<_>>().join(", ");
+    format!("{services} healthy, running or exited with 0{outside}{}", terms(check))
 }
 
 fn changed_service(change: &ServiceChange) -> String {
@@ -259,7 +253,7 @@ fn changed_service(change: &ServiceChange) -> String {
     format!("{}: {what}{image}", change.service)
 }
 
-fn command_line(command: &HostCommand, timeout: Duration) -> String {
+pub fn command_line(command: &HostCommand, timeout: Duration) -> String {
     let words = command.words.join(" ").replace(&command.folder, ".");
     let env = command.environment.iter().map(|var| match var.hidden {
         true => format!("env {}=*** ", var.name),
@@ -397,6 +391,42 @@ fn a_host_receives_exactly_what_every_plan_prints() {
 }
 
 #[test]
+fn no_two_health_checks_are_printed_alike() {
+    let first = HealthCheck {
+        probe: Probe::Http("/up".into()),
+        healthcheck: true,
+        timeout: Duration::from_secs(45),
+        interval: Duration::from_millis(100),
+        stable_for: Duration::ZERO,
+        successes: 1,
+    };
+    let check = |change: fn(&mut HealthCheck)| {
+        let mut check = first.clone();
+        change(&mut check);
+        check
+    };
+    let all = [
+        first.clone(),
+        check(|check| check.probe = Probe::Auto),
+        check(|check| check.probe = Probe::Http("/up/more".into())),
+        check(|check| check.probe = Probe::Tcp(":80".into())),
+        check(|check| check.healthcheck = false),
+        check(|check| check.timeout = Duration::from_secs(4)),
+        check(|check| check.interval = Duration::from_millis(250)),
+        check(|check| check.stable_for = Duration::from_secs(2)),
+        check(|check| check.successes = 3),
+    ];
+    for printed in &all {
+        let container = balehook::engine::request::Target { name: "web".into(), id: None };
+        let line = ContainerOperation::CheckHealth { container, health_check: printed.clone() }.to_string();
+        for received in &all {
+            let received_line = format!("check health of web: {}", health(received));
+            assert_eq!(line == received_line, printed == received, "{line}\n{received:?}");
+        }
+    }
+}
+
+#[test]
 fn whichever_step_fails_what_was_begun_is_undone_in_reverse_and_the_old_container_is_back() {
     let plan = scenes::planned(balehook::values::types::LifecycleEvent::ApplicationStart, &scenes::serving());
     let cases = [
@@ -449,12 +479,12 @@ fn whichever_step_of_a_project_fails_the_previous_one_comes_back_in_its_own_orde
         (told.undone.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>(), failed.old)
     };
     assert_eq!(undone(&serving, "docker pull").0, Vec::<String>::new());
-    assert_eq!(undone(&serving, "copy").0, Vec::<String>::new());
+    assert_eq!(undone(&serving, "snapshot").0, Vec::<String>::new());
     let (steps, old) = undone(&serving, up);
-    assert_eq!(steps, ["lay", "/plugins/docker-compose", "check"]);
+    assert_eq!(steps, ["check", "/plugins/docker-compose", "check"]);
     assert!(matches!(old, OldRelease::Back(..)), "{old:?}");
     let (steps, old) = undone(&serving, "check health");
-    assert_eq!(steps, ["lay", "/plugins/docker-compose", "check"]);
+    assert_eq!(steps, ["check", "/plugins/docker-compose", "check"]);
     assert!(matches!(old, OldRelease::Back(..)), "{old:?}");
     let (steps, old) = undone(&first, "check health");
     assert_eq!((steps.as_slice(), old), (["/plugins/docker-compose".to_owned()].as_slice(), OldRelease::None));

@@ -189,6 +189,7 @@ fn kept(release: Release) -> Release {
     let seconds = Duration::from_secs;
     let health_check = HealthCheck {
         probe: Probe::Auto,
+        healthcheck: true,
         timeout: seconds(60),
         interval: seconds(1),
         stable_for: seconds(0),

@@ -14,6 +14,7 @@ use balehook::modes::swarm::facts::ServiceFacts;
 use balehook::modes::swarm::facts::SwarmFacts;
 use balehook::modes::swarm::operation::ServiceRequest;
 use balehook::modes::swarm::operation::SwarmOperation;
+use balehook::modes::swarm::task::SwarmWork;
 use balehook::ui::text;
 use balehook::values::known::Known;
 use balehook::values::types::LifecycleEvent;
@@ -25,7 +26,7 @@ use balehook::values::types::LifecycleEvent::ValidateService;
 use balehook::values::types::Secret;
 use serde_json::{Value, json};
 
-use crate::drift::{described, health, saved, with_rows};
+use crate::drift::{command_line, described, health, saved, with_rows};
 use crate::{request, scenes};
 
 pub const APPSPEC: &str = r#"
@@ -172,17 +173,17 @@ pub fn received(step: &SwarmOperation) -> String {
             let line = format!("update service {} to {}", service.name, described(&service.image));
             with_rows(line, request::service(service))
         }
-        SwarmOperation::Ask(ask) => {
-            let (image, seconds) = (described(&ask.image), ask.patience.as_secs());
-            let line = format!("ask each node for {image}, within {seconds}s: create service {}", ask.name);
-            with_rows(line, request::spec(&ask.spec, &ask.image, &[]))
+        SwarmOperation::CheckNodes(check) => {
+            let (image, seconds) = (described(&check.image), check.patience.as_secs());
+            let line = format!("check that each node has {image}, within {seconds}s: create service {}", check.name);
+            with_rows(line, request::spec(&check.spec, &check.image, &[]))
         }
         SwarmOperation::Init => "docker swarm init".into(),
         SwarmOperation::Network { name } => format!("docker network create --driver overlay --attachable {name}"),
         SwarmOperation::File { kind, name, path, .. } => {
             format!("docker {} create {name} {}", kind.as_str(), path.display())
         }
-        SwarmOperation::Refresh { service, registry } => {
+        SwarmOperation::RenewToken { service, registry } => {
             format!("docker service update --with-registry-auth {service}: a new token of {registry}, no restart")
         }
         SwarmOperation::RolloutCheck(wanted) => {
@@ -191,7 +192,7 @@ pub fn received(step: &SwarmOperation) -> String {
         SwarmOperation::Probe { service, health_check } => {
             format!("check health of {service}: {}", health(health_check))
         }
-        SwarmOperation::Tasks { service, patience, .. } => {
+        SwarmOperation::LocalTasks { service, patience, .. } => {
             let seconds = patience.as_secs();
             format!("wait for the tasks of {service} on this node, within {seconds}s: a manager updates it")
         }
@@ -200,7 +201,18 @@ pub fn received(step: &SwarmOperation) -> String {
         }
         SwarmOperation::Rollback { service, .. } => format!("docker service rollback {service}"),
         SwarmOperation::Remove { service, .. } => format!("docker service rm {service}"),
-        SwarmOperation::Forget { kind, name } => format!("docker {} rm {name}", kind.as_str()),
+        SwarmOperation::RunTask(task) => match &task.work {
+            SwarmWork::Command(command) => command_line(command, task.timeout),
+            SwarmWork::Service(service) => {
+                let (name, image) = (&task.task_lock.task, described(&service.image));
+                let once = format!("run service {} from {image} once", service.name);
+                let line = format!("task {name}: {once}, within {}s", task.timeout.as_secs());
+                with_rows(line, request::service(service))
+            }
+        },
+        SwarmOperation::EndTask(task_lock) => format!("end task {} where this node runs it", task_lock.task),
+        SwarmOperation::RemoveTaskLock { service, .. } => format!("docker service rm {service}"),
+        SwarmOperation::RemoveFile { kind, name } => format!("docker {} rm {name}", kind.as_str()),
     }
 }
 

@@ -10,15 +10,13 @@ use balehook::modes::facts::Facts;
 use balehook::modes::operation::Operation;
 use balehook::modes::operation::Plan;
 use balehook::modes::plan;
-use balehook::modes::swarm::facts::Leftover;
-use balehook::modes::swarm::facts::LeftoverKind;
 use balehook::modes::swarm::facts::Role;
 use balehook::modes::swarm::facts::SwarmFacts;
+use balehook::modes::swarm::facts::TaskLockFacts;
 use balehook::modes::swarm::operation::ServiceRequest;
 use balehook::modes::swarm::operation::SwarmOperation;
 use balehook::modes::swarm::task::SwarmTask;
 use balehook::modes::swarm::task::SwarmWork;
-use balehook::tasks::operation::TaskOperation;
 use balehook::ui::text;
 use balehook::values::types::LifecycleEvent;
 use balehook::values::types::LifecycleEvent::AfterInstall;
@@ -63,24 +61,23 @@ fn names(plan: &Plan) -> Vec<&str> {
 
 fn tasks(plan: &Plan) -> impl Iterator<Item = &SwarmTask> {
     plan.actions.iter().filter_map(|action| match &action.operation {
-        Operation::Task(TaskOperation::Swarm(task)) => Some(&**task),
+        Operation::Swarm(SwarmOperation::RunTask(task)) => Some(&**task),
         _ => None,
     })
 }
 
 fn job(plan: &Plan) -> &ServiceRequest {
     let found = tasks(plan).find_map(|task| match &task.work {
-        SwarmWork::Job(job) => Some(&**job),
+        SwarmWork::Service(service) => Some(&**service),
         SwarmWork::Command(_) => None,
     });
     found.expect("a task is a container's")
 }
 
-/// What two deployments left on this node and on another one.
-fn left() -> Vec<Leftover> {
-    let left = |kind, id: &str, node: &str, deployment: &str, has_ended| Leftover {
-        kind,
-        name: format!("balehook-task-{id}"),
+/// The locks that earlier deployments left, and those of this one, on this node and on another one.
+fn left() -> Vec<TaskLockFacts> {
+    let left = |id: &str, node: &str, deployment: &str, has_ended| TaskLockFacts {
+        service: format!("balehook-task-{id}"),
         id: id.into(),
         node: node.into(),
         deployment: deployment.into(),
@@ -88,16 +85,16 @@ fn left() -> Vec<Leftover> {
     };
     let here = seen().node;
     vec![
-        left(LeftoverKind::Job, "killed", &here, "d-CUT", false),
-        left(LeftoverKind::TaskLock, "mine", &here, "d-NEW", true),
-        left(LeftoverKind::TaskLock, "old", "other", "d-OLD", true),
-        left(LeftoverKind::TaskLock, "theirs", "other", "d-NEW", true),
-        left(LeftoverKind::TaskLock, "running", "other", "d-OTHER", false),
+        left("killed", &here, "d-CUT", false),
+        left("mine", &here, "d-NEW", true),
+        left("old", "other", "d-OLD", true),
+        left("theirs", "other", "d-NEW", true),
+        left("running", "other", "d-OTHER", false),
     ]
 }
 
 fn cleared(plan: &Plan) -> Vec<String> {
-    let is_clear = |step: &&Operation| matches!(step, Operation::Task(TaskOperation::Clear { .. }));
+    let is_clear = |step: &&Operation| matches!(step, Operation::Swarm(SwarmOperation::RemoveTaskLock { .. }));
     plan.actions.iter().map(|action| &action.operation).filter(is_clear).map(ToString::to_string).collect()
 }
 
@@ -179,29 +176,29 @@ fn a_manager_that_comes_when_another_has_updated_for_this_deployment_waits_for_t
 }
 
 #[test]
-fn managers_agree_on_a_claims_name_and_deployments_do_not() {
-    let claims = |origin: &Origin, node: &str| {
+fn managers_agree_on_the_name_of_a_tasks_lock_and_deployments_do_not() {
+    let locks = |origin: &Origin, node: &str| {
         let mut facts = serving(older);
         facts.swarm.as_mut().unwrap().node = node.into();
         let plan = planned_by(origin, ApplicationStart, &facts).unwrap();
-        tasks(&plan).map(|task| task.task_lock.object.clone()).collect::<Vec<_>>()
+        tasks(&plan).map(|task| task.task_lock.service.clone()).collect::<Vec<_>>()
     };
-    let (here, there) = (claims(&scenes::origin(), "one"), claims(&scenes::origin(), "two"));
+    let (here, there) = (locks(&scenes::origin(), "one"), locks(&scenes::origin(), "two"));
     assert_eq!(here, there);
-    let later = claims(&Origin { deployment: "d-LATER".into(), ..scenes::origin() }, "one");
+    let later = locks(&Origin { deployment: "d-LATER".into(), ..scenes::origin() }, "one");
     assert!(here.iter().all(|task_lock| !later.contains(task_lock) && task_lock.len() <= 63), "{here:?}");
 }
 
 #[test]
 fn what_earlier_tasks_left_goes_first_but_not_what_this_deployment_has_elsewhere() {
-    let with = |facts: Facts| Facts { swarm: Some(SwarmFacts { left: left(), ..facts.swarm.unwrap() }), ..facts };
+    let with = |facts: Facts| Facts { swarm: Some(SwarmFacts { task_locks: left(), ..facts.swarm.unwrap() }), ..facts };
     let changed = start(&with(serving(older)));
     assert_eq!(
         cleared(&changed),
         [
             "docker service rm balehook-task-killed",
-            "docker config rm balehook-task-mine",
-            "docker config rm balehook-task-old"
+            "docker service rm balehook-task-mine",
+            "docker service rm balehook-task-old"
         ]
     );
     assert!(changed.actions[..3].iter().all(|action| action.best_effort));
@@ -255,7 +252,7 @@ fn no_other_event_runs_a_task() {
 fn every_plan_reads_as_its_golden_file_holds_no_secret_and_is_what_a_host_receives() {
     let with_left = {
         let facts = serving(older);
-        Facts { swarm: Some(SwarmFacts { left: left(), ..facts.swarm.clone().unwrap() }), ..facts }
+        Facts { swarm: Some(SwarmFacts { task_locks: left(), ..facts.swarm.clone().unwrap() }), ..facts }
     };
     let scenes = [
         ("swarm-tasks", start(&serving(older))),

@@ -15,7 +15,7 @@ use crate::values::types::Refused;
 
 const KEYS: &[&str] = &["files", "profiles", "env_file", "images", "directory", "wait_timeout"];
 
-/// Reads `compose:`. `wait` is how long proving may take where the section says nothing.
+/// Reads `compose:`. `wait` is how long the health check may take where the section says nothing.
 pub(crate) fn read(
     section: &Node,
     node: &Node,

@@ -35,7 +35,7 @@ pub(crate) fn read(
     let wait = health.as_ref().map_or(Duration::from_secs(60), |health| health.timeout);
     let mode = mode(section, path, wait, around, problems);
     if let (Some(Mode::Container(container)), Some(health)) = (&mode, &health) {
-        proven_at_its_own_address(section, path, container, health, problems);
+        checked_at_its_own_address(section, path, container, health, problems);
     }
     let tasks = task::read(section, path, around, &timeouts, problems);
     let bundle_root = around.bundle_root.to_owned();
@@ -274,8 +274,8 @@ fn successes(health: &Node, path: &str, problems: &mut Problems) -> Option<u32> 
     count
 }
 
-/// With `order: start-first` the host's port still belongs to the old container while the new one is proven.
-fn proven_at_its_own_address(
+/// With `order: start-first` the host's port still belongs to the old container while the new one is checked.
+fn checked_at_its_own_address(
     section: &Node,
     path: &str,
     container: &Container,
@@ -308,7 +308,8 @@ fn enough_time(
         problems.error(node.place, path, message, "raise `timeout` above `stable_for`".to_owned());
     }
     if let Some(hook) = timeouts.get(&LifecycleEvent::ApplicationStart).filter(|hook| **hook <= health.timeout) {
-        let message = format!("the ApplicationStart hook has {hook:?}, proving alone may take {:?}", health.timeout);
+        let message =
+            format!("the ApplicationStart hook has {hook:?}, the health check alone may take {:?}", health.timeout);
         problems.warning(node.place, path, message, "raise the hook's `timeout:`, or lower health.timeout".to_owned());
     }
 }
@@ -320,7 +321,7 @@ fn probe(node: &Node, path: &str, problems: &mut Problems) -> Option<Probe> {
                 key.place,
                 path,
                 "`http` and `tcp` exclude each other",
-                "keep `http`: it proves more".to_owned(),
+                "keep `http`: it checks more".to_owned(),
             );
             None
         }

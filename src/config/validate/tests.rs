@@ -96,7 +96,7 @@ fn what_would_surprise_is_a_warning_and_does_not_stop_a_deployment() {
         ("os: linux", "os: linux\nx_balehook: {}", "did you mean `x-balehook`?"),
         ("web:1", "web", "means another image every other day"),
         ("ApplicationStart:", "AfterInstall:", "no hook for ApplicationStart"),
-        ("timeout: 300", "timeout: 50", "proving alone may take 60s"),
+        ("timeout: 300", "timeout: 50", "the health check alone may take 60s"),
         ("name: web", "name: web\n  x-note: ${NOWHERE}", "variable NOWHERE is not set"),
         ("version", "\u{feff}version", "byte-order mark"),
     ] {

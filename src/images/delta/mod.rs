@@ -15,9 +15,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+pub use crate::engine::images::ImageStore;
 use crate::images::archive::{ArchivedImage, Compression, LayerEntry};
 use crate::values::text::megabytes;
-use crate::values::types::ContentDigest;
+use crate::values::types::{ContentDigest, chain_ids};
 
 /// The first parcel is closed as soon as it has so many bytes of layers: the engine has nothing to do before.
 const FIRST_PARCEL: u64 = 16 * 1024 * 1024;
@@ -29,19 +30,6 @@ const LARGEST_PARCEL: u64 = 384 * 1024 * 1024;
 
 /// Nothing travels while the last one is registered, so they become smaller towards the end, down to so many bytes.
 const LAST_PARCEL: u64 = 96 * 1024 * 1024;
-
-/// How an engine keeps images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ImageStore {
-    /// A graph driver (overlay2): an archive is unpacked as a whole, then its layers are registered.
-    Graph {
-        /// Whether it takes layers that are compressed with zstd (Docker 23 and later).
-        zstd: bool,
-    },
-    /// containerd's content store and snapshots.
-    Containerd,
-}
 
 /// What must travel of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,20 +53,6 @@ impl fmt::Display for Missing {
         let (bytes, total) = (megabytes(self.bytes), megabytes(self.total));
         write!(f, "{} of {} layers missing, {bytes} of {total}", self.layers, self.of)
     }
-}
-
-/// The chain IDs of an image's layers, bottom first.
-pub fn chain_ids<T: AsRef<str>>(diff_ids: &[T]) -> Vec<ContentDigest> {
-    let mut chain: Vec<ContentDigest> = Vec::with_capacity(diff_ids.len());
-    for diff_id in diff_ids.iter().map(AsRef::as_ref) {
-        let next = match chain.last() {
-            Some(below) => Some(ContentDigest::of(format!("{below} {diff_id}").as_bytes())),
-            None => diff_id.parse().ok(),
-        };
-        let Some(next) = next else { return chain };
-        chain.push(next);
-    }
-    chain
 }
 
 /// An image and how many of its leading layers are left out.

@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::config::compose::Compose;
 use crate::config::{ImageNeed, ImageSource};
 use crate::error::{Failure, Kind};
-use crate::modes::compose::project::{PLACE, ServiceFacts};
-use crate::modes::compose::snapshot::{Listing, digest_below};
+use crate::modes::compose::listing::{Listing, digest_below};
+use crate::modes::compose::project::{DIRECTORY, ServiceFacts};
 use crate::values::types::ContentDigest;
 
 /// Options that say how a service is made or ordered, not what its containers are.
@@ -60,9 +60,8 @@ impl<'a> Resolved<'a> {
     pub fn services(&self) -> Result<Vec<Service>, Failure> {
         let empty = serde_json::Map::new();
         let all = self.config["services"].as_object().unwrap_or(&empty);
-        let active = all.iter().filter(|(_, service)| self.is_active(service));
         let services: Result<Vec<Service>, Failure> =
-            active.map(|(name, service)| self.service(name, service)).collect();
+            all.iter().map(|(name, service)| self.service(name, service)).collect();
         let mut services = services?;
         services.sort_by(|a, b| a.facts.name.cmp(&b.facts.name));
         let is_known = |name: &&String| services.iter().any(|service| service.facts.name == **name);
@@ -77,13 +76,6 @@ impl<'a> Resolved<'a> {
             }
             false => Ok(services),
         }
-    }
-
-    /// Compose 1 prints services of other profiles too.
-    fn is_active(&self, service: &Value) -> bool {
-        let profiles = service["profiles"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let is_named = |profile: &Value| self.compose.profiles.iter().any(|name| profile.as_str() == Some(name));
-        profiles.is_empty() || profiles.iter().any(is_named)
     }
 
     fn service(&self, name: &str, service: &Value) -> Result<Service, Failure> {
@@ -161,7 +153,7 @@ impl<'a> Resolved<'a> {
         mounts.chain(files).filter(|path| path.starts_with('/')).map(PathBuf::from).collect()
     }
 
-    /// A relative path that leaves the project's folder would be another one in the copy.
+    /// A relative path that leaves the project's folder would be another one in the snapshot.
     fn check_paths(&self, name: &str, service: &Value) -> Result<(), Failure> {
         let directory = &self.compose.directory;
         let bundle = self.bundle_root.parent().unwrap_or(self.bundle_root);
@@ -182,7 +174,7 @@ impl<'a> Resolved<'a> {
                 let directory = self.compose.directory.display().to_string();
                 match text.strip_prefix(&directory) {
                     Some(rest) if rest.is_empty() || rest.starts_with(['/', ':']) => {
-                        Value::from(format!("{}{rest}", self.state.join(PLACE).display()))
+                        Value::from(format!("{}{rest}", self.state.join(DIRECTORY).display()))
                     }
                     _ => value.clone(),
                 }
@@ -214,7 +206,7 @@ fn short(value: &Value) -> String {
     ContentDigest::of(value.to_string().as_bytes()).short().to_owned()
 }
 
-/// Ports as Compose 2 prints them (maps), or Compose 1 (maps or texts).
+/// Fixed host ports, each as (address, host port, container port with protocol).
 fn ports(value: &Value) -> Vec<(String, String, String)> {
     let text = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
@@ -222,19 +214,10 @@ fn ports(value: &Value) -> Vec<(String, String, String)> {
         _ => None,
     };
     let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-    let each = items.iter().filter_map(|item| match item {
-        Value::String(written) => {
-            let (ports, protocol) = written.rsplit_once('/').unwrap_or((written, "tcp"));
-            let mut parts = ports.rsplitn(3, ':');
-            let (target, host) = (parts.next()?, parts.next()?);
-            let address = parts.next().unwrap_or_default();
-            Some((address.to_owned(), host.to_owned(), format!("{target}/{protocol}")))
-        }
-        map => {
-            let protocol = text(&map["protocol"]).unwrap_or_else(|| "tcp".into());
-            let address = text(&map["host_ip"]).unwrap_or_default();
-            Some((address, text(&map["published"])?, format!("{}/{protocol}", text(&map["target"])?)))
-        }
+    let each = items.iter().filter_map(|port| {
+        let protocol = text(&port["protocol"]).unwrap_or_else(|| "tcp".into());
+        let address = text(&port["host_ip"]).unwrap_or_default();
+        Some((address, text(&port["published"])?, format!("{}/{protocol}", text(&port["target"])?)))
     });
     each.filter(|(_, host, _)| host.parse::<u16>().is_ok_and(|port| port > 0)).collect()
 }
@@ -267,17 +250,15 @@ mod tests {
     }
 
     #[test]
-    fn a_project_is_read_alike_from_compose_1_and_from_compose_2() {
-        let v2 = "services:\n  web:\n    image: host.test/web:1\n    environment: {A: x}\n    ports: [{mode: ingress, target: 80, published: '8080', protocol: tcp}]\n";
-        let v1 = "services:\n  web:\n    image: host.test/web:1\n    environment: {A: x}\n    ports: ['127.0.0.1:8080:80/udp', {published: 81, target: 82}]\n  other:\n    build: .\n    profiles: [y]\n";
-        let (two, one) = (services(v2, &compose()).unwrap(), services(v1, &compose()).unwrap());
-        assert_eq!(two[0].ports, [(String::new(), "8080".to_owned(), "80/tcp".to_owned())]);
-        let udp = ("127.0.0.1".to_owned(), "8080".to_owned(), "80/udp".to_owned());
-        assert_eq!(one[0].ports, [udp, (String::new(), "81".to_owned(), "82/tcp".to_owned())]);
-        assert_eq!(
-            (one.len(), one[0].facts.options["environment.A"].clone()),
-            (1, two[0].facts.options["environment.A"].clone())
-        );
+    fn a_service_is_read_with_its_fixed_host_ports_and_a_digest_of_each_variable() {
+        let text = "services:\n  web:\n    image: host.test/web:1\n    environment: {A: x}\n    ports: [{mode: ingress, target: 80, \
+                    published: '8080', protocol: tcp}, {host_ip: 127.0.0.1, target: 82, published: '81', protocol: udp}, {target: 83}]\n";
+        let services = services(text, &compose()).unwrap();
+        let udp = ("127.0.0.1".to_owned(), "81".to_owned(), "82/udp".to_owned());
+        assert_eq!(services[0].ports, [(String::new(), "8080".to_owned(), "80/tcp".to_owned()), udp]);
+        let options = &services[0].facts.options;
+        assert_eq!(options.keys().collect::<Vec<_>>(), ["environment.A", "ports"]);
+        assert_eq!(options["environment.A"], short(&Value::from("x")));
     }
 
     #[test]

@@ -12,11 +12,10 @@ use crate::engine::facts::ContainerFacts;
 use crate::engine::{label, name_of};
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::modes::compose::config::{Resolved, Service};
-use crate::modes::compose::project::{COPIES, ComposeFacts, Generation, ProjectContainer, Tool};
-use crate::modes::compose::snapshot;
-use crate::modes::compose::snapshot::Listing;
-use crate::modes::compose::tool::{Processes, check_pair, said};
-use crate::modes::compose::wait::of_project;
+use crate::modes::compose::containers::of_project;
+use crate::modes::compose::listing::{Entry, Listing, list, summary};
+use crate::modes::compose::project::{ComposeFacts, ProjectContainer, SNAPSHOTS, Tool};
+use crate::modes::compose::tool::{Processes, cannot_run, reason};
 use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
 use crate::ports::taken;
@@ -33,7 +32,7 @@ const SEARCHED: u64 = 1024 * 1024;
 /// What Compose and the bundle say, before the engine is asked.
 pub(crate) struct Read {
     tool: Tool,
-    without: Vec<PathBuf>,
+    excluded: Vec<PathBuf>,
     listing: Listing,
     variables: Vec<EnvVar>,
     config: String,
@@ -48,13 +47,14 @@ impl Observer<'_> {
         facts: &mut Facts,
     ) {
         let Some(read) = read else { return };
-        match read.and_then(|read| self.project(compose, read, all, facts)) {
-            Ok((seen, services)) => {
+        match read.and_then(|read| self.project(compose, read, all)) {
+            Ok((tool, observed, services)) => {
                 for service in &services {
                     self.image(&service.facts.need, facts).await;
                 }
                 self.project_ports(&services, all, facts);
-                facts.compose = Some(seen);
+                facts.compose_tool = Known::Yes(tool);
+                facts.compose = Some(observed);
             }
             Err(failure) => facts.failures.insert(0, ObserveFailure { failure, definite: true }),
         }
@@ -62,21 +62,29 @@ impl Observer<'_> {
 
     /// Asks Compose, while others ask the engine.
     pub(crate) async fn read_project(&self, compose: &Compose) -> Result<Read, Failure> {
-        let docker_host = self.engine.map(|engine| engine.address.as_str()).unwrap_or(crate::engine::DEFAULT_HOST);
-        let processes = Processes { settings: self.credentials, docker_host };
+        let processes = self.processes();
         let tool = processes.find().await?;
-        if tool.generation == Generation::V1 && compose.env_file.len() > 1 {
-            return Err(Failure::new(Kind::Appspec, format!("docker-compose {} takes one env_file", tool.version))
-                .next("put the variables into one file, or install the Compose plugin of the docker CLI"));
-        }
-        let without = self.without(compose);
+        let excluded = self.excluded(compose);
         let unreadable = |error: std::io::Error| {
             Failure::new(Kind::Appspec, format!("cannot read {}: {error}", compose.directory.display()))
         };
-        let listing = snapshot::list(&compose.directory, &without).map_err(unreadable)?;
+        let listing = list(&compose.directory, &excluded).map_err(unreadable)?;
         let variables = self.variables(compose, &listing);
         let config = self.config(&processes, &tool, compose, &variables).await?;
-        Ok(Read { tool, without, listing, variables, config })
+        Ok(Read { tool, excluded, listing, variables, config })
+    }
+
+    /// Which Compose this host has, where containers are to be stopped with it.
+    pub(crate) async fn compose_tool(&self, facts: &mut Facts) {
+        if !facts.containers.is_empty() {
+            let found = self.processes().find().await;
+            facts.compose_tool = found.map_or_else(|failure| Known::No(failure.message), Known::Yes);
+        }
+    }
+
+    fn processes(&self) -> Processes<'_> {
+        let docker_host = self.engine.map(|engine| engine.address.as_str()).unwrap_or(crate::engine::DEFAULT_HOST);
+        Processes { settings: self.credentials, docker_host }
     }
 
     fn project(
@@ -84,25 +92,19 @@ impl Observer<'_> {
         compose: &Compose,
         read: Read,
         all: &[ContainerSummary],
-        facts: &Facts,
-    ) -> Result<(ComposeFacts, Vec<Service>), Failure> {
-        let Read { tool, without, listing, variables, config } = read;
-        if let Some(engine) = facts.engine.yes() {
-            check_pair(&tool, engine)?;
-        }
+    ) -> Result<(Tool, ComposeFacts, Vec<Service>), Failure> {
+        let Read { tool, excluded, listing, variables, config } = read;
         let state = std::path::absolute(self.store.folder()).unwrap_or_else(|_| self.store.folder().to_owned());
         let services = Resolved::read(&config, compose, &self.deployment.bundle_root, &state, &listing)?.services()?;
-        let seen = ComposeFacts {
-            version_key: version_key(&compose.directory, &compose.files),
-            tree: snapshot::tree(&compose.directory, without, &listing),
+        let observed = ComposeFacts {
+            folder: summary(&compose.directory, excluded, &listing),
             services: services.iter().map(|service| service.facts.clone()).collect(),
             containers: self.project_containers(all),
-            copies: copies(&state),
-            tool,
+            snapshots: snapshots(&state),
             state,
             variables,
         };
-        Ok((seen, services))
+        Ok((tool, observed, services))
     }
 
     /// What `compose config` prints.
@@ -126,16 +128,19 @@ impl Observer<'_> {
         }
         compose.env_file.iter().for_each(|file| option("--env-file", text(&compose.directory.join(file))));
         compose.profiles.iter().for_each(|profile| option("--profile", profile.clone()));
-        let output = processes.run(&argv, &["config"], variables, CONFIG_LIMIT).await?;
-        match output.status.success() {
-            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-            false => Err(Failure::new(Kind::Appspec, format!("the Compose file is refused: {}", said(&output)))
+        let ended = processes.run(&argv, &["config"], variables, CONFIG_LIMIT).await?;
+        match ended.status.success() {
+            true => {
+                let printed = ended.stdout().map_err(|error| cannot_run(&error))?;
+                Ok(String::from_utf8_lossy(printed).into_owned())
+            }
+            false => Err(Failure::new(Kind::Appspec, format!("the Compose file is refused: {}", reason(&ended)))
                 .next("`docker compose config` in that folder says the same")),
         }
     }
 
     /// What is not part of the project: images, the hooks and the program, where the whole bundle is its folder.
-    fn without(&self, compose: &Compose) -> Vec<PathBuf> {
+    fn excluded(&self, compose: &Compose) -> Vec<PathBuf> {
         let root = &self.deployment.bundle_root;
         let archives = compose.images.values().filter_map(|source| match source {
             ImageSource::Archive { location: ArchiveLocation::File(path), .. } => Some(path.clone()),
@@ -149,14 +154,14 @@ impl Observer<'_> {
         distinct.into_iter().collect()
     }
 
-    /// Variables of the hook whose names stand in the Compose files or in files with variables: they are kept with the
+    /// Variables of the hook whose names stand in the Compose files or in files with variables: they are saved with the
     /// release, so that it can come back without the hook.
     fn variables(&self, compose: &Compose, listing: &Listing) -> Vec<EnvVar> {
         let is_searched = |path: &Path| {
             let name = path.to_string_lossy();
             name.ends_with(".yml") || name.ends_with(".yaml") || name.ends_with(".env")
         };
-        let small = |entry: &snapshot::Entry| matches!(entry, snapshot::Entry::File { size, .. } if *size <= SEARCHED);
+        let small = |entry: &Entry| matches!(entry, Entry::File { size, .. } if *size <= SEARCHED);
         let listed = listing.iter().filter(|(path, entry)| is_searched(path) && small(entry)).map(|(path, _)| path);
         let paths: BTreeSet<&PathBuf> = compose.files.iter().chain(&compose.env_file).chain(listed).collect();
         let mut names: BTreeSet<String> = BTreeSet::new();
@@ -250,27 +255,15 @@ fn stand_in(compose: &Compose) -> std::io::Result<Option<tempfile::NamedTempFile
     if services.is_empty() {
         return Ok(None);
     }
-    let mut text = serde_json::Map::new();
-    if let Some(version) = version_key(&compose.directory, &compose.files) {
-        text.insert("version".into(), version.into());
-    }
-    text.insert("services".into(), services.into());
+    let text = serde_json::json!({ "services": services });
     let mut file = tempfile::Builder::new().prefix("balehook-").suffix(".yml").tempfile()?;
-    std::io::Write::write_all(&mut file, serde_json::Value::from(text).to_string().as_bytes())?;
+    std::io::Write::write_all(&mut file, text.to_string().as_bytes())?;
     Ok(Some(file))
 }
 
-fn copies(state: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(state.join(COPIES)).into_iter().flatten().flatten();
+fn snapshots(state: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(state.join(SNAPSHOTS)).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort_unstable();
     names
-}
-
-/// The `version:` of the first file, as a text.
-fn version_key(directory: &Path, files: &[PathBuf]) -> Option<String> {
-    let text = std::fs::read_to_string(directory.join(files.first()?)).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("version:"))?;
-    let version = line.split('#').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
-    (!version.is_empty()).then(|| version.to_owned())
 }

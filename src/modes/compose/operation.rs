@@ -1,127 +1,94 @@
-//! What can be done with a Compose project, and the one rendering of each.
+//! What can be done with a Compose project: each operation, its one rendering, and its effect.
 
 use std::fmt;
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Probe;
-use crate::modes::compose::project::{Project, Tree};
+use crate::error::{Failure, Kind};
+use crate::health::check::HealthCheck;
+use crate::modes::compose::containers;
+use crate::modes::compose::project::{Project, Tool};
+use crate::modes::compose::service_change::ServiceChange;
+use crate::modes::compose::snapshot::{self, Snapshot};
+use crate::modes::compose::task::{self, ComposeTask};
+use crate::modes::compose::tool::{self, Processes};
+use crate::modes::compose::wait;
+use crate::modes::host::Host;
 use crate::modes::release::Release;
-use crate::values::operation::Role;
+use crate::values::known::Known;
+use crate::values::operation::{Outcome, Role};
 use crate::values::text::{command_line, megabytes};
-use crate::values::types::EnvVar;
 
-/// One step.
+/// The longest that Compose may take; the hook's deadline comes first.
+const LIMIT: Duration = Duration::from_secs(4 * 3600);
+
+/// One operation on a project.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum ComposeOperation {
-    /// Keep a copy of the release: its files, the generated override file, the variables.
-    Retain(Box<Copy>),
-    /// Lay the files of a copy where Compose works. What containers wrote there stays.
-    Place {
-        /// Which.
+    /// Take a snapshot of the release: its files, the generated override file, the variables.
+    Snapshot(Box<Snapshot>),
+    /// Check a snapshot out where Compose works. What containers wrote there stays.
+    CheckOut {
+        /// The project of the snapshot.
         project: Project,
     },
     /// `up`: containers are created, recreated and removed until the project is as its files say.
     Up {
-        /// Which.
+        /// The project.
         project: Project,
         /// How long containers that are replaced may take to stop, in seconds; their own time where there is none.
         within: Option<u64>,
-        /// What becomes of each service.
+        /// What happens to each service.
         services: Vec<ServiceChange>,
         /// The services that come up, with those that they depend on; all where none is named.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         only: Vec<String>,
     },
-    /// Wait until every service is proven.
+    /// Wait until every service is healthy.
     Wait {
-        /// Which project.
+        /// The project's name.
         name: String,
-        /// How.
+        /// What is checked.
         health_check: ProjectHealth,
     },
     /// Save the release: from here on the new project is the one that stays.
     SaveRelease(Box<Release>),
     /// `rm --stop --force`: the containers go, networks and volumes stay.
     Stop {
-        /// Which.
+        /// The project.
         project: Project,
     },
     /// `down`: containers and networks go, volumes stay.
     Down {
-        /// Which.
+        /// The project.
         project: Project,
     },
-    /// Remove the copy of a release.
-    Forget {
-        /// Which.
-        project: String,
-        /// Its digits.
-        id: String,
+    /// Run a service once as a task, to its end, and remove its container.
+    RunTask(Box<ComposeTask>),
+    /// Remove the snapshot of a release that is retained no longer.
+    DeleteSnapshot {
+        /// Its folder.
+        snapshot: PathBuf,
     },
 }
 
-/// What is kept of a release.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Copy {
-    /// The project.
-    pub project: Project,
-    /// Its files in the bundle.
-    pub tree: Tree,
-    /// The generated override file.
-    pub overlay: String,
-    /// The variables that its files name.
-    pub variables: Vec<EnvVar>,
-}
-
-/// How a project is proven.
+/// What makes a project healthy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProjectHealth {
     /// The services, each with its number of containers.
     pub services: Vec<(String, usize)>,
-    /// What is asked from outside once all services are proven.
-    pub probe: Probe,
-    /// How long all of it may take.
-    pub timeout: Duration,
-    /// Between two looks.
-    pub interval: Duration,
-    /// How long it must stay proven.
-    pub stable_for: Duration,
-}
-
-/// What becomes of one service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServiceChange {
-    /// The service.
-    pub service: String,
-    /// What.
-    pub change: Change,
-    /// Its image before, where it was another one.
-    pub from: Option<String>,
-    /// Its image.
-    pub to: Option<String>,
-}
-
-/// What becomes of a service's containers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Change {
-    /// Nothing.
-    Unchanged,
-    /// There are none yet.
-    Created,
-    /// They are replaced, because these options are others.
-    Recreated(Vec<String>),
-    /// They are started, or there are too few or too many.
-    Started,
-    /// They go.
-    Removed,
+    /// What makes them healthy.
+    #[serde(flatten)]
+    pub check: HealthCheck,
 }
 
 impl ComposeOperation {
-    /// The command line of Compose, where it is one.
+    /// The command line of Compose, where the operation is one.
     pub fn argv(&self) -> Option<Vec<String>> {
         match self {
             Self::Up { project, within, only, .. } => {
@@ -133,17 +100,20 @@ impl ComposeOperation {
             }
             Self::Stop { project } => Some(project.argv(&["rm", "--stop", "--force"])),
             Self::Down { project } => Some(project.argv(&["down", "--remove-orphans", "--timeout", "1"])),
-            Self::Retain(_) | Self::Place { .. } | Self::Wait { .. } | Self::SaveRelease(_) | Self::Forget { .. } => {
-                None
-            }
+            Self::RunTask(task) => Some(task.argv()),
+            Self::Snapshot(_)
+            | Self::CheckOut { .. }
+            | Self::Wait { .. }
+            | Self::SaveRelease(_)
+            | Self::DeleteSnapshot { .. } => None,
         }
     }
 
     /// What it means to the execution.
     pub const fn role(&self) -> Role {
         match self {
-            Self::Retain(_) | Self::Forget { .. } => Role::Passive,
-            Self::Place { .. } | Self::Stop { .. } | Self::Down { .. } => Role::Prepares,
+            Self::Snapshot(_) | Self::DeleteSnapshot { .. } => Role::Passive,
+            Self::CheckOut { .. } | Self::Stop { .. } | Self::Down { .. } | Self::RunTask(_) => Role::Prepares,
             Self::Up { .. } => Role::Interrupts,
             Self::Wait { .. } => Role::ChecksHealth,
             Self::SaveRelease(_) => Role::Saves,
@@ -153,22 +123,23 @@ impl ComposeOperation {
     /// Whether it may take long.
     pub const fn is_long(&self) -> bool {
         match self {
-            Self::Up { .. } | Self::Wait { .. } | Self::Stop { .. } | Self::Down { .. } => true,
-            Self::Retain(_) | Self::Place { .. } | Self::SaveRelease(_) | Self::Forget { .. } => false,
+            Self::Up { .. } | Self::Wait { .. } | Self::Stop { .. } | Self::Down { .. } | Self::RunTask(_) => true,
+            Self::Snapshot(_) | Self::CheckOut { .. } | Self::SaveRelease(_) | Self::DeleteSnapshot { .. } => false,
         }
     }
 
-    /// Lines that a printed plan shows below the step.
+    /// Lines that a printed plan shows below the operation.
     pub fn details(&self) -> Vec<String> {
         match self {
-            Self::Retain(copy) => copy.overlay.lines().map(str::to_owned).collect(),
+            Self::Snapshot(snapshot) => snapshot.override_file.lines().map(str::to_owned).collect(),
             Self::Up { services, .. } => services.iter().map(ToString::to_string).collect(),
-            Self::Place { .. }
+            Self::CheckOut { .. }
             | Self::Wait { .. }
             | Self::SaveRelease(_)
             | Self::Stop { .. }
             | Self::Down { .. }
-            | Self::Forget { .. } => Vec::new(),
+            | Self::RunTask(_)
+            | Self::DeleteSnapshot { .. } => Vec::new(),
         }
     }
 
@@ -178,9 +149,35 @@ impl ComposeOperation {
             Self::Up { project, .. } => format!("docker compose --project-name {} … up --detach", project.name),
             Self::Stop { project } => format!("docker compose --project-name {} … rm --stop --force", project.name),
             Self::Down { project } => format!("docker compose --project-name {} … down", project.name),
-            Self::Retain(_) | Self::Place { .. } | Self::Wait { .. } | Self::SaveRelease(_) | Self::Forget { .. } => {
-                self.to_string()
+            Self::RunTask(task) => task.title(),
+            Self::Snapshot(_)
+            | Self::CheckOut { .. }
+            | Self::Wait { .. }
+            | Self::SaveRelease(_)
+            | Self::DeleteSnapshot { .. } => self.to_string(),
+        }
+    }
+
+    /// The same operation by the Compose that this host has now, where that was looked up.
+    pub(crate) fn run_by(mut self, tool: &Known<Tool>) -> Self {
+        match &mut self {
+            Self::CheckOut { project } | Self::Up { project, .. } | Self::Stop { project } | Self::Down { project } => {
+                *project = project.run_by(tool);
             }
+            Self::RunTask(task) => task.project = task.project.run_by(tool),
+            Self::Snapshot(_) | Self::Wait { .. } | Self::SaveRelease(_) | Self::DeleteSnapshot { .. } => {}
+        }
+        self
+    }
+
+    /// The project that Compose is called for, now or next.
+    const fn project(&self) -> Option<&Project> {
+        match self {
+            Self::CheckOut { project } | Self::Up { project, .. } | Self::Stop { project } | Self::Down { project } => {
+                Some(project)
+            }
+            Self::RunTask(task) => Some(&task.project),
+            Self::Snapshot(_) | Self::Wait { .. } | Self::SaveRelease(_) | Self::DeleteSnapshot { .. } => None,
         }
     }
 }
@@ -188,55 +185,93 @@ impl ComposeOperation {
 impl fmt::Display for ComposeOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Retain(copy) => {
-                let (tree, to) = (&copy.tree, copy.project.copy());
-                let (files, bytes) = (tree.files, megabytes(tree.bytes));
-                write!(f, "copy {} ({files} files, {bytes}) to {}", tree.folder.display(), to.display())
+            Self::Snapshot(snapshot) => {
+                let (folder, to) = (&snapshot.folder, snapshot.project.snapshot());
+                let (files, bytes) = (folder.files, megabytes(folder.bytes));
+                write!(f, "snapshot {} ({files} files, {bytes}) to {}", folder.path.display(), to.display())
             }
-            Self::Place { project } => {
-                write!(f, "lay {} out in {}", project.copy().display(), project.place().display())
+            Self::CheckOut { project } => {
+                write!(f, "check out {} to {}", project.snapshot().display(), project.directory().display())
             }
             Self::Up { .. } | Self::Stop { .. } | Self::Down { .. } => {
                 f.write_str(&command_line(&self.argv().unwrap_or_default()))
             }
+            Self::RunTask(task) => write!(f, "{task}"),
             Self::Wait { name, health_check } => write!(f, "check health of {name}: {health_check}"),
             Self::SaveRelease(release) => write!(f, "save release: {release}"),
-            Self::Forget { project, id } => write!(f, "forget the copy {id} of {project}"),
+            Self::DeleteSnapshot { snapshot } => write!(f, "delete snapshot {}", snapshot.display()),
         }
     }
 }
 
 impl fmt::Display for ProjectHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.services.iter().map(|(name, _)| name.as_str()).collect();
-        write!(f, "{} healthy, running or ended with 0", names.join(", "))?;
-        match &self.probe {
+        let services = self.services.iter().map(|(name, count)| match count {
+            1 => name.clone(),
+            count => format!("{name} ({count} containers)"),
+        });
+        write!(f, "{} healthy, running or exited with 0", services.collect::<Vec<_>>().join(", "))?;
+        match &self.check.probe {
             Probe::Auto => {}
             probe => write!(f, ", {probe}")?,
         }
-        write!(f, ", within {:?}", self.timeout)?;
-        match self.stable_for {
-            Duration::ZERO => Ok(()),
-            stable => write!(f, ", stable for {stable:?}"),
+        write!(f, ", {}", self.check.terms())
+    }
+}
+
+impl ComposeOperation {
+    /// Does it. Nothing is done for a project of Compose 1, which an old release may name.
+    ///
+    /// # Errors
+    /// [`Kind::State`] where files cannot be written, [`Kind::Container`] with Compose's words, [`Kind::Health`].
+    pub(crate) async fn perform(&self, host: &mut Host) -> Result<Outcome, Failure> {
+        self.project().map_or(Ok(()), |project| project.tool.check())?;
+        match self {
+            Self::Snapshot(new) => snapshot::take(new).map_err(|error| unwritable(&new.project, &error))?,
+            Self::CheckOut { project } => snapshot::check_out(project).map_err(|error| unwritable(project, &error))?,
+            Self::Up { project, .. } => up(host, project, self).await?,
+            Self::Stop { project } => run(host, project, self, "rm").await?,
+            Self::Down { project } => run(host, project, self, "down").await?,
+            Self::RunTask(task) => task::run(host, task).await?,
+            Self::Wait { name, health_check } => {
+                wait::wait(&mut host.health, &host.engine, name, health_check).await?;
+            }
+            Self::SaveRelease(release) => {
+                let observed = containers::observe(&host.engine, host.name.as_str()).await?;
+                host.save(release, observed)?;
+            }
+            Self::DeleteSnapshot { snapshot } => snapshot::delete(snapshot)
+                .map_err(|error| Failure::new(Kind::State, format!("cannot remove {}: {error}", snapshot.display())))?,
+        }
+        Ok(Outcome::changed())
+    }
+}
+
+/// A dependency that is unhealthy or ended with an error is why `up` fails, and its log says more than Compose.
+async fn up(host: &Host, project: &Project, operation: &ComposeOperation) -> Result<(), Failure> {
+    let Err(failure) = run(host, project, operation, "up").await else { return Ok(()) };
+    Err(match wait::broken_now(&host.engine, &project.name).await {
+        Some(broken) => Failure { message: format!("{} ({})", broken.message, failure.message), ..broken },
+        None => failure,
+    })
+}
+
+/// Runs Compose with the very words that the operation prints.
+async fn run(host: &Host, project: &Project, operation: &ComposeOperation, command: &str) -> Result<(), Failure> {
+    let variables = snapshot::variables(project).map_err(|error| unwritable(project, &error))?;
+    let processes = Processes { settings: &host.images.credentials, docker_host: &host.engine.address };
+    let ended = processes.run(&operation.argv().unwrap_or_default(), &[], &variables, LIMIT).await?;
+    match ended.status.success() {
+        true => Ok(()),
+        false => {
+            tracing::error!(stderr = %String::from_utf8_lossy(ended.stderr()), "compose failed");
+            Err(Failure::new(Kind::Container, format!("compose {command}: {}", tool::reason(&ended))))
         }
     }
 }
 
-impl fmt::Display for ServiceChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let service = &self.service;
-        match &self.change {
-            Change::Unchanged => write!(f, "{service}: unchanged"),
-            Change::Created => write!(f, "{service}: created"),
-            Change::Started => write!(f, "{service}: started"),
-            Change::Removed => write!(f, "{service}: removed"),
-            Change::Recreated(options) if options.is_empty() => write!(f, "{service}: recreated"),
-            Change::Recreated(options) => write!(f, "{service}: recreated ({})", options.join(", ")),
-        }?;
-        match (&self.from, &self.to) {
-            (Some(from), Some(to)) => write!(f, ", image {from} -> {to}"),
-            (None, Some(to)) => write!(f, ", image {to}"),
-            (_, None) => Ok(()),
-        }
-    }
+/// The files of a project cannot be read or written.
+pub(crate) fn unwritable(project: &Project, error: &io::Error) -> Failure {
+    Failure::new(Kind::State, format!("the files of project {}: {error}", project.name))
+        .next(format!("look at {}", project.state.display()))
 }

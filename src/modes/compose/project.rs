@@ -1,4 +1,4 @@
-//! A Compose project as Compose is called for it, and what is seen of one.
+//! A Compose project as Compose is called for it, and what is observed of one.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,49 +6,61 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ImageNeed;
+use crate::error::{Failure, Kind};
+use crate::values::known::Known;
 use crate::values::pin::ImagePin;
 use crate::values::types::{ContentDigest, EnvVar, Name};
 
 /// The folder of one name's state that Compose works in: its path never changes, so that bind mounts keep theirs.
-pub const PLACE: &str = "project";
+pub const DIRECTORY: &str = "project";
 
-/// The folder of one name's state with a copy of each kept release.
-pub const COPIES: &str = "compose";
+/// The folder of one name's state with a snapshot of each retained release.
+pub const SNAPSHOTS: &str = "compose";
 
-/// The generated override file of a release, in its copy.
+/// The generated override file of a release, in its snapshot.
 pub const OVERRIDE: &str = "override.yml";
 
-/// Which of the two programs that are called Compose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Generation {
-    /// `docker-compose` 1.x.
-    V1,
-    /// `docker compose` 2.x and later.
-    V2,
-}
+/// How a person installs Compose 2: Debian 12 and Amazon Linux 2023 have no package of it.
+pub(crate) const INSTALL: &str = "install Compose 2: `apt-get install docker-compose-v2` (Ubuntu); on others (Debian 12, Amazon \
+    Linux 2023): `P=/usr/local/lib/docker/cli-plugins/docker-compose; curl -fL --create-dirs -o $P \
+    https://github.com/docker/compose/releases/latest/download/docker-compose-linux-$(uname -m) && chmod +x $P`";
 
 /// Compose on this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {
-    /// What it is called by.
+    /// The words that start it: a plugin's path, or the path of `docker` and `compose`.
     pub argv: Vec<String>,
     /// As it says itself: `2.40.3`.
     pub version: String,
-    /// What that means.
-    pub generation: Generation,
 }
 
-/// A project with everything that Compose is told of it but its variables, which may be secret.
+impl Tool {
+    /// Refuses Compose 1, which releases on disk may still name.
+    ///
+    /// # Errors
+    /// [`Kind::Container`], with the words that install Compose 2.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        match self.version.starts_with("1.") {
+            true => Err(Failure::new(
+                Kind::Container,
+                format!("{} {} is Compose 1, which is out of support", self.argv.join(" "), self.version),
+            )
+            .next(INSTALL)),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A project with everything that Compose is given for it but its variables, which may be secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Project {
     /// Its name.
     pub name: String,
-    /// Compose.
+    /// Compose; in a release on disk the one that deployed it.
     pub tool: Tool,
     /// The state folder of the name.
     pub state: PathBuf,
-    /// What tells this release's copy from others: twelve digits.
+    /// What tells this release's snapshot from others: twelve digits.
     pub id: String,
     /// The Compose files, relative to the project's folder.
     pub files: Vec<PathBuf>,
@@ -59,14 +71,19 @@ pub struct Project {
 }
 
 impl Project {
-    /// Where Compose works.
-    pub fn place(&self) -> PathBuf {
-        self.state.join(PLACE)
+    /// The same project with the Compose that this host has now, where that was looked up.
+    pub fn run_by(&self, tool: &Known<Tool>) -> Self {
+        Self { tool: tool.yes().unwrap_or(&self.tool).clone(), ..self.clone() }
     }
 
-    /// The copy of this release.
-    pub fn copy(&self) -> PathBuf {
-        self.state.join(COPIES).join(&self.id)
+    /// Where Compose works.
+    pub fn directory(&self) -> PathBuf {
+        self.state.join(DIRECTORY)
+    }
+
+    /// The snapshot of this release.
+    pub fn snapshot(&self) -> PathBuf {
+        self.state.join(SNAPSHOTS).join(&self.id)
     }
 
     /// The command line of Compose for this project.
@@ -75,10 +92,10 @@ impl Project {
         let mut argv = self.tool.argv.clone();
         let mut option = |name: &str, value: String| argv.extend([name.to_owned(), value]);
         option("--project-name", self.name.clone());
-        option("--project-directory", text(self.place()));
-        self.files.iter().for_each(|file| option("--file", text(self.place().join(file))));
-        option("--file", text(self.copy().join(OVERRIDE)));
-        self.env_files.iter().for_each(|file| option("--env-file", text(self.place().join(file))));
+        option("--project-directory", text(self.directory()));
+        self.files.iter().for_each(|file| option("--file", text(self.directory().join(file))));
+        option("--file", text(self.snapshot().join(OVERRIDE)));
+        self.env_files.iter().for_each(|file| option("--env-file", text(self.directory().join(file))));
         self.profiles.iter().for_each(|profile| option("--profile", profile.clone()));
         argv.extend(command.iter().map(|word| (*word).to_owned()));
         argv
@@ -88,36 +105,32 @@ impl Project {
 /// A project as Compose reads it, and as the engine has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ComposeFacts {
-    /// Compose.
-    pub tool: Tool,
     /// The state folder of the name.
     pub state: PathBuf,
-    /// Everything in the project's folder that is copied.
-    pub tree: Tree,
-    /// `version:` of the first file, which Compose 1 wants in every file.
-    pub version_key: Option<String>,
+    /// The project's folder in the bundle.
+    pub folder: ProjectFolder,
     /// The active services, sorted by name.
     pub services: Vec<ServiceFacts>,
     /// The project's containers.
     pub containers: Vec<ProjectContainer>,
     /// Variables of the hook that the files name.
     pub variables: Vec<EnvVar>,
-    /// Releases of which there is a copy.
-    pub copies: Vec<String>,
+    /// The IDs of the snapshots that there are.
+    pub snapshots: Vec<String>,
 }
 
-/// A folder's content.
+/// A project's folder in the bundle, in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tree {
+pub struct ProjectFolder {
     /// The folder.
-    pub folder: PathBuf,
-    /// What of it is left out, relative to it.
-    pub without: Vec<PathBuf>,
-    /// Names, modes and contents together.
+    pub path: PathBuf,
+    /// Paths in it that are left out of a snapshot: archives, hooks, the program.
+    pub excluded: Vec<PathBuf>,
+    /// Of names, modes and contents together.
     pub digest: ContentDigest,
-    /// Files.
+    /// How many files there are.
     pub files: usize,
-    /// Their bytes.
+    /// Their bytes together.
     pub bytes: u64,
 }
 

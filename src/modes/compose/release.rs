@@ -8,7 +8,7 @@ use crate::modes::compose::project::Project;
 /// What brings a saved Compose project back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComposeRelease {
-    /// The project; its files are in its copy.
+    /// The project; its files are in its snapshot.
     pub project: Project,
     /// How it is checked when it comes back; `proof` in format 1.
     #[serde(alias = "proof")]
@@ -26,7 +26,7 @@ pub struct SavedHealth {
 
 impl From<&ProjectHealth> for SavedHealth {
     fn from(health_check: &ProjectHealth) -> Self {
-        let timeout_ms = u64::try_from(health_check.timeout.as_millis()).unwrap_or(u64::MAX);
+        let timeout_ms = u64::try_from(health_check.check.timeout.as_millis()).unwrap_or(u64::MAX);
         Self { services: health_check.services.clone(), timeout_ms }
     }
 }

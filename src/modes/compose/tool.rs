@@ -1,15 +1,13 @@
 //! Which Compose this host has, and processes of it.
 
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use tokio::process::Command;
-
-use crate::engine::facts::EngineFacts;
 use crate::error::{Failure, Kind};
 use crate::images::credentials::CredentialSettings;
-use crate::modes::compose::project::{Generation, Tool};
+use crate::modes::compose::project::{INSTALL, Tool};
+use crate::process::{self, Ended, ProcessError, Program};
 use crate::values::text::{printable, shorten};
 use crate::values::types::EnvVar;
 
@@ -26,8 +24,8 @@ const PLUGIN_FOLDERS: [&str; 4] = [
 /// How long it may take to say its version.
 const VERSION_LIMIT: Duration = Duration::from_secs(20);
 
-/// The newest engine that Compose 1 can recreate a container on: later ones no longer say what it reads then.
-const V1_ENGINES: u32 = 24;
+/// The longest output that is read: `config` prints every service with all its options.
+const PRINTED: usize = 16 * 1024 * 1024;
 
 /// Processes of Compose: what they are given beside their arguments.
 #[derive(Debug, Clone, Copy)]
@@ -39,22 +37,31 @@ pub struct Processes<'a> {
 }
 
 impl Processes<'_> {
-    /// The plugin of the docker CLI, then `docker-compose`: the first that says its version.
+    /// The plugin of the docker CLI, then `docker-compose`: the first that says that it is Compose 2 or later.
     ///
     /// A plugin is called by its own path: it is the same program, and ends with us where it is our own child.
     ///
     /// # Errors
-    /// [`Kind::Container`]: there is none.
+    /// [`Kind::Container`]: there is none, or Compose 1 alone; or the first that there is does not answer.
     pub async fn find(&self) -> Result<Tool, Failure> {
+        let mut refused = None;
         for argv in self.candidates() {
-            let Ok(output) = self.run(&argv, &["version", "--short"], &[], VERSION_LIMIT).await else { continue };
-            let said = String::from_utf8_lossy(&output.stdout);
-            if let Some((version, generation)) = read_version(said.trim()).filter(|_| output.status.success()) {
-                return Ok(Tool { argv, version, generation });
+            match self.ask(argv).await {
+                Ok(Some(tool)) => return Ok(tool),
+                Ok(None) => {}
+                Err(failure) => refused = refused.or(Some(failure)),
             }
         }
-        Err(Failure::new(Kind::Container, "there is no `docker compose` and no `docker-compose` on this host")
-            .next("install the Compose plugin of the docker CLI (docker-compose-plugin), in the image of the host"))
+        Err(refused.unwrap_or_else(|| Failure::new(Kind::Container, "there is no Compose on this host").next(INSTALL)))
+    }
+
+    /// Which Compose that is; `None` where it is none.
+    async fn ask(&self, argv: Vec<String>) -> Result<Option<Tool>, Failure> {
+        let ended = self.run(&argv, &["version", "--short"], &[], VERSION_LIMIT).await?;
+        let printed = String::from_utf8_lossy(ended.stdout().unwrap_or_default()).into_owned();
+        let version = read_version(printed.trim()).filter(|_| ended.status.success());
+        let tool = version.map(|version| Tool { argv, version });
+        tool.as_ref().map_or(Ok(()), Tool::check).map(|()| tool)
     }
 
     fn candidates(&self) -> Vec<Vec<String>> {
@@ -63,113 +70,83 @@ impl Processes<'_> {
         let plugins = folders.map(|folder| folder.join("docker-compose")).filter(|path| path.is_file());
         let mut candidates: Vec<Vec<String>> = plugins.map(|path| vec![path.display().to_string()]).collect();
         if candidates.is_empty() {
-            candidates.push(vec!["docker".into(), "compose".into()]);
+            candidates.extend(self.on_path("docker").map(|path| vec![path, "compose".into()]));
         }
-        candidates.push(vec!["docker-compose".into()]);
+        candidates.extend(self.on_path("docker-compose").map(|path| vec![path]));
         candidates
     }
 
-    /// Runs it to its end: no standard input, pipes of its own, killed when we stop waiting for it.
+    /// The path of a program on the hook's PATH, which is not our own.
+    fn on_path(&self, name: &str) -> Option<String> {
+        process::find(name, &self.settings.path).map(|path| path.display().to_string())
+    }
+
+    /// Runs it to its end.
     ///
     /// # Errors
-    /// [`Kind::Container`]: it cannot be started, or did not end in time.
-    pub async fn run(
+    /// [`Kind::Container`]: it cannot be started, or has not ended in time.
+    pub(crate) async fn run(
         &self,
         argv: &[String],
         more: &[&str],
         variables: &[EnvVar],
         limit: Duration,
-    ) -> Result<Output, Failure> {
-        let name = argv.first().map(String::as_str).unwrap_or_default();
-        let failed = |why: String| Failure::new(Kind::Container, format!("cannot run {name}: {why}"));
-        let child = self.command(argv, variables).args(more).spawn().map_err(|error| failed(error.to_string()))?;
-        let ended = tokio::time::timeout(limit, child.wait_with_output()).await;
-        ended
-            .map_err(|_| failed(format!("it did not end within {limit:?}")))?
-            .map_err(|error| failed(error.to_string()))
+    ) -> Result<Ended, Failure> {
+        let ended = self.program(argv, variables).args(more).run(limit, PRINTED).await;
+        ended.map_err(|error| cannot_run(&error))
     }
 
-    /// The process, as Compose is always started: killed when it is dropped.
-    pub fn command(&self, argv: &[String], variables: &[EnvVar]) -> Command {
-        let mut words = argv.iter();
-        // Looked up on the hook's PATH, not on our own.
-        let program = words.next().map(|name| self.on_path(name)).unwrap_or_default();
-        let mut command = Command::new(program);
-        command.args(words).env_clear();
-        for var in variables {
-            if let Some(value) = &var.value {
-                command.env(&var.name, value.reveal());
-            }
-        }
-        command
+    /// Compose as it is always started.
+    pub(crate) fn program(&self, argv: &[String], variables: &[EnvVar]) -> Program {
+        let (program, arguments) = argv.split_first().map_or(("", argv), |(program, rest)| (program.as_str(), rest));
+        Program::new(program)
+            .args(arguments)
+            .variables(variables)
             .env("PATH", &self.settings.path)
             .env("HOME", &self.settings.home)
             .env("DOCKER_CONFIG", &self.settings.docker_config)
             .env("DOCKER_HOST", self.docker_host)
             .env("LC_ALL", "C.UTF-8")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .current_dir("/")
-            .kill_on_drop(true);
-        command
-    }
-
-    fn on_path(&self, name: &str) -> PathBuf {
-        let mut folders = std::env::split_paths(&self.settings.path);
-        let found = if name.contains('/') {
-            None
-        } else {
-            folders.find_map(|folder| Some(folder.join(name)).filter(|path| path.is_file()))
-        };
-        found.unwrap_or_else(|| PathBuf::from(name))
+            .folder("/")
     }
 }
 
-/// `2.40.3`, `v2.26.1-4`, `1.29.2`; Compose 5 and what follows are of the second generation.
-fn read_version(text: &str) -> Option<(String, Generation)> {
+/// A Compose that is gone, or is none, is installed again.
+pub(crate) fn cannot_run(error: &ProcessError) -> Failure {
+    let failure = error.failure(Kind::Container);
+    match error {
+        ProcessError::NotStarted { .. } => failure.next(INSTALL),
+        ProcessError::TimeUp { .. } | ProcessError::Lost { .. } | ProcessError::TooMuch { .. } => failure,
+    }
+}
+
+/// `2.40.3`, `v2.26.1-4`, `1.29.2`, `5.0.1`.
+fn read_version(text: &str) -> Option<String> {
     let version = text.trim_start_matches('v');
-    let major: u32 = version.split('.').next()?.parse().ok()?;
-    let generation = if major >= 2 { Generation::V2 } else { Generation::V1 };
-    (major >= 1 && version.contains('.')).then(|| (version.to_owned(), generation))
+    let (major, _) = version.split_once('.')?;
+    major.parse::<u32>().is_ok_and(|major| major >= 1).then(|| version.to_owned())
 }
 
-/// Compose 1 deletes containers of newer engines before it fails to recreate them.
-///
-/// # Errors
-/// [`Kind::Container`].
-pub fn check_pair(tool: &Tool, engine: &EngineFacts) -> Result<(), Failure> {
-    let major: Option<u32> = engine.version.split('.').next().and_then(|major| major.parse().ok());
-    match (tool.generation, major) {
-        (Generation::V1, Some(major)) if major > V1_ENGINES => Err(Failure::new(
-            Kind::Container,
-            format!("docker-compose {} destroys containers on Docker {}", tool.version, engine.version),
-        )
-        .next("install the Compose plugin of the docker CLI (version 2): version 1 works up to Docker 24")),
-        _ => Ok(()),
-    }
+/// What Compose gives as its reason: its errors without its progress.
+pub(crate) fn reason(ended: &Ended) -> String {
+    last_error(ended.stderr(), ended.status)
 }
 
-/// What Compose said on its way out: its errors without its progress.
-pub fn said(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+fn last_error(stderr: &[u8], status: ExitStatus) -> String {
+    let text = String::from_utf8_lossy(stderr);
     let lines: Vec<String> = text.lines().map(|line| printable(line).trim().to_owned()).collect();
     let is_error = |line: &&String| {
         let line = line.to_lowercase();
-        (line.contains("error") || line.contains("failed") || line.contains("invalid")) && !line.ends_with("... error")
+        line.contains("error") || line.contains("failed") || line.contains("invalid")
     };
-    let is_cause = |line: &String| is_error(&line) && !line.starts_with("Encountered errors");
-    let told = match lines.iter().rposition(is_cause) {
-        // Compose 1 says what is wrong on the lines that follow.
-        Some(last) if lines[last].ends_with(':') => lines[last..].iter().take(3).cloned().collect::<Vec<_>>().join(" "),
-        Some(last) => lines[last].clone(),
+    let message = match lines.iter().rfind(is_error) {
+        Some(last) => last.clone(),
         None => {
             let words: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !line.is_empty()).collect();
             words[words.len().saturating_sub(3)..].join(" ")
         }
     };
-    let told = told.trim_start_matches("ERROR: ").to_owned();
-    if told.is_empty() { format!("it said nothing ({})", output.status) } else { shorten(&told, 300) }
+    if message.is_empty() { format!("it printed nothing ({status})") } else { shorten(&message, 300) }
 }
 
 #[cfg(test)]
@@ -180,44 +157,29 @@ mod tests {
 
     #[test]
     fn versions_are_read_as_each_compose_prints_them_and_nothing_else_is_one() {
-        let generation = |text| read_version(text).map(|(_, generation)| generation);
-        assert_eq!(generation("2.26.1-4"), Some(Generation::V2));
-        assert_eq!(generation("v2.40.3"), Some(Generation::V2));
-        assert_eq!(generation("5.0.1"), Some(Generation::V2));
-        assert_eq!(generation("1.29.2"), Some(Generation::V1));
-        assert_eq!(generation("Docker version 28"), None);
-        assert_eq!(generation(""), None);
-    }
-
-    #[test]
-    fn compose_1_is_refused_on_engines_after_24_alone() {
-        let engine =
-            |version: &str| EngineFacts { version: version.into(), api: (1, 41), architecture: "amd64".into() };
-        let v1 = Tool { argv: vec!["docker-compose".into()], version: "1.29.2".into(), generation: Generation::V1 };
-        let v2 = Tool { generation: Generation::V2, ..v1.clone() };
-        assert!(check_pair(&v1, &engine("20.10.24+dfsg1")).is_ok() && check_pair(&v1, &engine("24.0.7")).is_ok());
-        assert!(
-            check_pair(&v1, &engine("25.0.0"))
-                .unwrap_err()
-                .message
-                .contains("1.29.2 destroys containers on Docker 25.0.0")
+        let read = |text| read_version(text).unwrap_or_default();
+        assert_eq!(
+            ["2.26.1-4", "v2.40.3", "5.0.1", "1.29.2"].map(read),
+            ["2.26.1-4", "2.40.3", "5.0.1", "1.29.2"].map(str::to_owned)
         );
-        assert!(check_pair(&v2, &engine("28.5.2")).is_ok());
+        assert_eq!(["Docker version 28", "28", "0.1", ""].map(read_version), [None, None, None, None]);
     }
 
     #[test]
-    fn of_what_compose_says_the_error_is_told_and_not_the_progress() {
-        let output = |text: &str| Output {
-            status: std::process::ExitStatus::from_raw(256),
-            stdout: Vec::new(),
-            stderr: text.as_bytes().to_vec(),
-        };
-        let v2 = " Container web-1  Starting\nError response from daemon: driver failed\n";
-        assert_eq!(said(&output(v2)), "Error response from daemon: driver failed");
-        let v1 = "Creating web_1 ... error\n\nERROR: for web  Cannot start service\nEncountered errors while bringing up the project.\n";
-        assert_eq!(said(&output(v1)), "for web  Cannot start service");
-        let v1 = "The Compose file is invalid because:\nservices.web has no image\n";
-        assert_eq!(said(&output(v1)), "The Compose file is invalid because: services.web has no image");
-        assert_eq!(said(&output("")), "it said nothing (exit status: 1)");
+    fn compose_1_is_refused_and_every_later_one_is_not() {
+        let check = |version: &str| Tool { argv: vec!["docker-compose".into()], version: version.into() }.check();
+        let failure = check("1.29.2").unwrap_err();
+        assert_eq!(failure.message, "docker-compose 1.29.2 is Compose 1, which is out of support");
+        assert_eq!((failure.kind, failure.next.as_deref()), (Kind::Container, Some(INSTALL)));
+        assert_eq!(["2.40.3", "5.0.1", "10.0.0"].map(|version| check(version).is_ok()), [true; 3]);
+    }
+
+    #[test]
+    fn of_what_compose_says_the_error_is_shown_and_not_the_progress() {
+        let reason = |text: &str| last_error(text.as_bytes(), ExitStatus::from_raw(256));
+        let up = " Container web-1  Starting\nError response from daemon: driver failed\n";
+        assert_eq!(reason(up), "Error response from daemon: driver failed");
+        assert_eq!(reason("one\ntwo\n\nthree\nfour\n"), "two three four");
+        assert_eq!(reason(""), "it printed nothing (exit status: 1)");
     }
 }

@@ -1,4 +1,4 @@
-//! TODO-DOC modes/container
+//! Container mode: one container replaces the one before it, stop-first or start-first.
 
 pub mod create;
 pub mod operation;

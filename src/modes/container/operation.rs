@@ -134,8 +134,8 @@ impl ContainerOperation {
             Self::Rename { container, to } => host.engine.rename(&host.containers.target(container), to).await?,
             Self::Start { container } => host.engine.start(&host.containers.target(container)).await?,
             Self::CheckHealth { container, health_check } => {
-                let id = host.containers.id(container);
-                health::check_health(&host.engine, &container.name, id, health_check).await?;
+                let container = (container.name.as_str(), host.containers.id(container));
+                health::check_container(&mut host.health, &host.engine, container, health_check).await?;
             }
             Self::SaveRelease { container, release } => save(host, container, release, down).await?,
             Self::Remove { container, volumes } => {

@@ -188,7 +188,7 @@ fn keep_serving(plan: &mut Plan, same: &ContainerFacts, health_check: HealthChec
 pub(crate) struct Incoming {
     /// Its container.
     pub spec: ContainerSpec,
-    /// How it is proven.
+    /// What makes it healthy.
     pub health_check: HealthCheck,
     /// Its record.
     pub release: Release,
@@ -316,14 +316,9 @@ fn validate(plan: &mut Plan, deployment: &Deployment, container: &Container, fac
 
 /// `at`: the container's own address, where the host's ports do not lead to it yet.
 fn health_check(deployment: &Deployment, container: &Container, at: Option<Ipv4Addr>) -> HealthCheck {
-    let health = &deployment.health;
-    let health_check = HealthCheck {
-        probe: health.probe.clone(),
-        timeout: health.timeout,
-        interval: health.interval,
-        stable_for: health.stable_for,
-        successes: health.successes.unwrap_or(1),
-    };
+    let disabled = container.service.body.healthcheck.as_ref().and_then(|check| check.test.as_ref());
+    let disabled = disabled.is_some_and(|test| test.first().is_some_and(|kind| kind == "NONE"));
+    let health_check = HealthCheck::of(&deployment.health, deployment.health.probe.clone(), !disabled);
     start_first::health_check(deployment, container, health_check, at)
 }
 

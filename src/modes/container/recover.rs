@@ -4,6 +4,7 @@
 //! to `<name>.balehook-old`, and the new one takes over the name. A release is proven only once it is on record.
 
 use crate::deploy::journal::Interrupted;
+use crate::deploy::plan::Old;
 use crate::deploy::state::{JournalV1, Left};
 use crate::engine::facts::{ContainerFacts, short_id};
 use crate::engine::request::Target;
@@ -42,7 +43,11 @@ pub fn recover(name: &Name, facts: &Facts) -> Recovery {
 /// What the journal says, as far as its containers are still there.
 fn journalled(name: &Name, facts: &Facts, left: &Interrupted<Operation>) -> Recovery {
     let mut containers = facts.containers.clone();
-    let operations = left.operations().into_iter().filter(|operation| apply(operation, &mut containers));
+    let old = match &left.journal.old {
+        Old::Running(old) | Old::Stopped(old) => old.id.as_deref(),
+        Old::Nothing | Old::NotObserved => None,
+    };
+    let operations = left.operations().into_iter().filter(|operation| apply(operation, &mut containers, old));
     // Once the release is saved nothing can fail it any more.
     let action = if left.is_saved { Action::best_effort } else { Action::required };
     let actions: Vec<Action> = operations.map(action).collect();
@@ -58,13 +63,14 @@ fn journalled(name: &Name, facts: &Facts, left: &Interrupted<Operation>) -> Reco
     Recovery { actions, serving, note }
 }
 
-/// What an operation makes of the containers; whether there is anything for it to do.
-fn apply(operation: &Operation, containers: &mut Vec<ContainerFacts>) -> bool {
+/// What an operation makes of the containers; whether there is anything for it to do. `old` is the ID of the container that
+/// served: an operation that names a container without an ID means the new one, and never that.
+fn apply(operation: &Operation, containers: &mut Vec<ContainerFacts>, old: Option<&str>) -> bool {
     let Operation::Container(operation) = operation else { return true };
     let place = |containers: &[ContainerFacts], target: &Target| {
         containers.iter().position(|found| match &target.id {
             Some(id) => found.id == *id,
-            None => found.name == target.name,
+            None => found.name == target.name && Some(found.id.as_str()) != old,
         })
     };
     match operation {

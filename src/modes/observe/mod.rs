@@ -32,23 +32,23 @@ const ENV_FILE_LIMIT: u64 = 1024 * 1024;
 /// What is looked at, and with what.
 pub struct Observer<'a> {
     /// The engine, or why there is none.
-    pub engine: Result<&'a Engine, &'a Failure>,
+    pub(crate) engine: Result<&'a Engine, &'a Failure>,
     /// The object store.
-    pub s3: &'a S3,
+    pub(crate) s3: &'a S3,
     /// The archives.
-    pub archives: &'a Archives,
+    pub(crate) archives: &'a Archives,
     /// Where registry credentials are looked for.
-    pub credentials: &'a CredentialSettings,
+    pub(crate) credentials: &'a CredentialSettings,
     /// The records.
-    pub store: &'a Store,
+    pub(crate) store: &'a Store,
     /// The deployment.
-    pub deployment: &'a Deployment,
+    pub(crate) deployment: &'a Deployment,
     /// Who asks.
-    pub origin: &'a Origin,
+    pub(crate) origin: &'a Origin,
     /// The hook environment's variables, for env files.
-    pub lookup: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) lookup: &'a dyn Fn(&str) -> Option<String>,
     /// `/proc`, or a stand-in.
-    pub proc: PathBuf,
+    pub(crate) proc: PathBuf,
 }
 
 impl Observer<'_> {
@@ -62,6 +62,9 @@ impl Observer<'_> {
         if event == LifecycleEvent::ApplicationStop {
             let all = self.containers(&mut facts).await;
             self.switched_ports(&all, &mut facts).await;
+            if let Mode::Compose(_) = &self.deployment.mode {
+                self.compose_tool(&mut facts).await;
+            }
             return facts;
         }
         let ahead = async {
@@ -226,8 +229,7 @@ impl Observer<'_> {
         facts.ports_taken = taken::taken(&options.body, all, &facts.containers, local);
         let extra = options.extra_networks.iter().map(|(network, _)| network.clone());
         for network in networks(&options.body).into_iter().chain(extra) {
-            let seen = engine.docker.inspect_network(&network, None).await;
-            if seen.is_err_and(|error| crate::engine::status(&error) == Some(404)) {
+            if engine.network(&network).await == Ok(None) {
                 facts.networks_missing.push(network);
             }
         }

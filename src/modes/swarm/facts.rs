@@ -1,10 +1,9 @@
-//! What a swarm looks like from this node.
+//! What was observed of a swarm from this node.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::swarm::FileKind;
@@ -21,15 +20,15 @@ pub struct SwarmFacts {
     pub nodes: Vec<String>,
     /// This node is drained or paused: it takes no tasks.
     pub is_drained: bool,
-    /// What tasks around deployments of this name have left.
-    pub left: Vec<Leftover>,
+    /// The locks that tasks around deployments of this name left.
+    pub task_locks: Vec<TaskLockFacts>,
     /// The service of the deployment's name.
     pub service: Option<ServiceFacts>,
     /// The named networks that exist, with their IDs.
     pub networks: BTreeMap<String, String>,
     /// The secrets and configs that exist.
     pub files: BTreeSet<(FileKind, String)>,
-    /// Those of them that were made for this name.
+    /// Those of them that were created for this name, by their label.
     pub made: BTreeSet<(FileKind, String)>,
     /// The digests of the files that secrets and configs are made from.
     pub contents: BTreeMap<PathBuf, ContentDigest>,
@@ -40,7 +39,7 @@ pub struct SwarmFacts {
 /// What a node is in a swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
-    /// It may ask and change everything.
+    /// It can read and change everything.
     Manager,
     /// It runs tasks.
     Worker,
@@ -50,31 +49,19 @@ pub enum Role {
     Unusable(String),
 }
 
-/// What a task around a deployment has left in the swarm.
+/// The lock of a task around a deployment: the service of the task's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leftover {
-    /// What it is.
-    pub kind: LeftoverKind,
-    /// Its name.
-    pub name: String,
-    /// Its ID: another one may bear the name by the time it is removed.
+pub struct TaskLockFacts {
+    /// The service's name.
+    pub service: String,
+    /// The service's ID: another one may bear the name by the time it is removed.
     pub id: String,
-    /// The ID of the node that ran the task.
+    /// The ID of the node whose hook runs the task.
     pub node: String,
-    /// The deployment that it was of.
+    /// The ID of the deployment that the task is of.
     pub deployment: String,
     /// Whether it says how the task ended.
     pub has_ended: bool,
-}
-
-/// What a task leaves in a swarm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LeftoverKind {
-    /// The service that it ran in.
-    Job,
-    /// The config that says who runs it, and how it ended.
-    TaskLock,
 }
 
 /// A service.
@@ -123,7 +110,7 @@ impl SwarmFacts {
             node: String::new(),
             nodes: Vec::new(),
             is_drained: false,
-            left: Vec::new(),
+            task_locks: Vec::new(),
             service: None,
             networks: BTreeMap::new(),
             files: BTreeSet::new(),

@@ -1,17 +1,16 @@
-//! On a worker: the tasks of this node, which is all that it may see.
+//! The tasks of this node. A worker gets no other ones from the engine.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bollard::models::ContainerInspectResponse;
-use bollard::query_parameters as query;
 
 use crate::engine::Engine;
 use crate::engine::facts::short_id;
 use crate::engine::logs::log_tail;
 use crate::error::{Failure, Kind};
+use crate::poll;
 
-/// Between two looks.
+/// Between two requests.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The engine's label on a task's container. Source: moby, daemon/cluster/executor/container.
@@ -20,34 +19,34 @@ const SERVICE: &str = "com.docker.swarm.service.name";
 /// What one task of this node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Of the wanted image, up for so long.
+    /// Of the wanted image, and up for this time.
     Up(Duration),
     /// Of the wanted image, not up yet.
     Starting,
-    /// Of the wanted image, ended by itself since we began.
+    /// Of the wanted image, and exited with this code since we began.
     Failed(i64),
     /// Of another image, and up.
     Old,
-    /// Stopped by the swarm, or long ago.
+    /// Stopped by the swarm, or before we began.
     Past,
 }
 
-/// Waits until this node's tasks run the wanted image; a node without any is done when patience is at its end.
+/// Waits until the tasks of this node run the wanted image. A node without a task has done its part after `patience`.
 ///
 /// # Errors
 /// [`Kind::Health`]: one of them failed, is not up in time, or was rolled back.
-pub(crate) async fn tasks(
+pub(crate) async fn wait(
     engine: &Engine,
     service: &str,
     image: &str,
     patience: Duration,
     monitor: Duration,
 ) -> Result<Vec<String>, Failure> {
-    let (began, began_at) = (Instant::now(), jiff::Timestamp::now());
-    let mut seen_up = false;
-    loop {
+    let began = jiff::Timestamp::now();
+    let (mut seen_up, mut counts) = (false, (0, 0, 0));
+    let done = poll::until(patience, PAUSE, async || {
         let all = containers(engine, service).await?;
-        let states: Vec<State> = all.iter().map(|found| state(found, image, began_at)).collect();
+        let states: Vec<State> = all.iter().map(|found| state(found, image, began)).collect();
         let count = |wanted: fn(&State) -> bool| states.iter().filter(|state| wanted(state)).count();
         let (up, old) = (count(|state| matches!(state, State::Up(_))), count(|state| *state == State::Old));
         let starting = count(|state| *state == State::Starting);
@@ -63,21 +62,26 @@ pub(crate) async fn tasks(
         seen_up |= up > 0;
         let is_stable = states.iter().all(|state| !matches!(state, State::Up(since) if *since < monitor));
         if up > 0 && starting == 0 && old == 0 && is_stable {
-            return Ok(vec![format!("{up} task{} of {service} on this node run", if up == 1 { "" } else { "s" })]);
+            return Ok(Some(vec![format!(
+                "{up} task{} of {service} on this node run",
+                if up == 1 { "" } else { "s" }
+            )]));
         }
-        if began.elapsed() >= patience {
-            return at_the_end(service, up, starting, old);
-        }
-        tokio::time::sleep(PAUSE).await;
+        counts = (up, starting, old);
+        Ok(None)
+    });
+    match done.await? {
+        Some(done) => Ok(done),
+        None => at_the_end(service, counts),
     }
 }
 
-fn at_the_end(service: &str, up: usize, starting: usize, old: usize) -> Result<Vec<String>, Failure> {
-    match (up, starting, old) {
+fn at_the_end(service: &str, counts: (usize, usize, usize)) -> Result<Vec<String>, Failure> {
+    match counts {
         (0, 0, 0) => Ok(vec![format!("no task of {service} is on this node")]),
         (0, 0, old) => Ok(vec![format!("no manager has updated {service} yet: {old} of the release before run here")]),
-        (_, 0, 0) => Ok(vec![format!("{up} of {service} on this node run, for less than the swarm watches them")]),
-        _ => {
+        (up, 0, 0) => Ok(vec![format!("{up} of {service} on this node run, for less than the swarm watches them")]),
+        (up, starting, old) => {
             Err(Failure::new(Kind::Health, format!("{service} on this node: {up} up, {starting} starting, {old} old"))
                 .next(format!(
                     "docker ps --filter label={SERVICE}={service}; raise health.timeout if it only needs longer"
@@ -87,12 +91,8 @@ fn at_the_end(service: &str, up: usize, starting: usize, old: usize) -> Result<V
 }
 
 async fn containers(engine: &Engine, service: &str) -> Result<Vec<ContainerInspectResponse>, Failure> {
-    let filters = HashMap::from([("label".to_owned(), vec![format!("{SERVICE}={service}")])]);
-    let options = query::ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    let listed = engine.docker.list_containers(Some(options)).await;
-    let listed = listed.map_err(|error| engine.failed("list the tasks' containers", &error))?;
     let mut found = Vec::new();
-    for summary in listed {
+    for summary in engine.list_labelled(format!("{SERVICE}={service}")).await? {
         found.extend(engine.inspect(&summary.id.unwrap_or_default()).await?);
     }
     Ok(found)
@@ -123,7 +123,7 @@ fn state(found: &ContainerInspectResponse, image: &str, began: jiff::Timestamp) 
         _ if running || matches!(state.status, Some(bollard::models::ContainerStateStatusEnum::CREATED)) => {
             State::Starting
         }
-        // The swarm's own way to end a task.
+        // The swarm ended it: SIGTERM, SIGKILL, or an application that handles SIGTERM.
         0 | 137 | 143 if !state.oom_killed.unwrap_or(false) => State::Past,
         code if is_new => State::Failed(code),
         _ => State::Past,

@@ -1,7 +1,8 @@
-//! TODO-DOC modes/swarm
+//! Swarm mode: a service of the swarm is created or updated, and the managers that deploy at once come to the same end.
+//! It knows nothing of the two other modes.
 
 pub mod facts;
-pub mod job;
+pub mod follow;
 pub mod local_tasks;
 pub mod node_check;
 pub mod observe;
@@ -15,3 +16,4 @@ pub mod service;
 pub mod service_tasks;
 pub mod task;
 pub mod task_lock;
+pub mod task_log;

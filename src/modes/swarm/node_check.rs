@@ -1,4 +1,5 @@
-//! Which nodes have an image: a task that is created of it is refused where it is missing. Nothing runs.
+//! Which nodes have an image. A task of an image that a node lacks is rejected there; where the node has it, the task
+//! fails too, because its command does not exist. Nothing runs.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -7,71 +8,68 @@ use http::Method;
 
 use crate::engine::api::Api;
 use crate::error::{Failure, Kind};
-use crate::modes::swarm::operation::Ask;
+use crate::modes::swarm::operation::NodeCheck;
 use crate::modes::swarm::service_tasks::Tasks;
+use crate::poll;
 
-/// How long the nodes may take to answer once.
+/// How long the tasks of one check may take to fail.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// How long no task at all may appear: then no node may run the service, which the update itself will say.
+/// How long no task at all may appear. Then no node may run the service, which the update itself reports.
 const NOBODY: Duration = Duration::from_secs(2);
 
-/// Between two questions: a node may be bringing it in.
+/// Between two checks: a node may be importing it.
 const AGAIN: Duration = Duration::from_secs(1);
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Asks until every node has the image.
+/// Checks until every node has the image.
 ///
 /// # Errors
 /// [`Kind::Image`]: the nodes that lack it when patience is at its end.
-pub(crate) async fn ask(api: &Api, ask: &Ask, image: &str) -> Result<(), Failure> {
-    let began = Instant::now();
-    loop {
-        remove(api, ask).await?;
-        let lacking = once(api, ask, image).await;
-        remove(api, ask).await?;
-        let lacking = lacking?;
-        if lacking.is_empty() {
-            return Ok(());
-        }
-        if began.elapsed() >= ask.patience {
-            let nodes = lacking.into_iter().collect::<Vec<_>>().join(", ");
-            let message = format!("these nodes do not have {}: {nodes}", ask.image.describe());
-            return Err(Failure::new(Kind::Image, message).next(
-                "deploy to every node of the swarm at once: each brings it in at AfterInstall; or use a registry",
-            ));
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
+pub(crate) async fn check(api: &Api, wanted: &NodeCheck, image: &str) -> Result<(), Failure> {
+    let mut lacking = BTreeSet::new();
+    let all_have_it = poll::until(wanted.patience, AGAIN, async || {
+        remove(api, wanted).await?;
+        let found = once(api, wanted, image).await;
+        remove(api, wanted).await?;
+        lacking = found?;
+        Ok::<_, Failure>(lacking.is_empty().then_some(()))
+    });
+    all_have_it.await?.ok_or_else(|| {
+        let nodes = lacking.into_iter().collect::<Vec<_>>().join(", ");
+        Failure::new(Kind::Image, format!("these nodes do not have {}: {nodes}", wanted.image.describe()))
+            .next("deploy to every node of the swarm at once: each imports it at AfterInstall; or use a registry")
+    })
 }
 
-async fn remove(api: &Api, ask: &Ask) -> Result<(), Failure> {
-    let removed = api.remove(&format!("/services/{}", ask.name)).await;
-    removed.map_err(|error| error.failure(&format!("remove service {}", ask.name)))
+async fn remove(api: &Api, wanted: &NodeCheck) -> Result<(), Failure> {
+    let removed = api.remove(&format!("/services/{}", wanted.name)).await;
+    removed.map_err(|error| error.failure(&format!("remove service {}", wanted.name)))
 }
 
-/// The nodes that said "No such image".
-async fn once(api: &Api, ask: &Ask, image: &str) -> Result<BTreeSet<String>, Failure> {
-    let mut spec = ask.spec.clone();
+/// The nodes on which the task was rejected with "No such image", or has not ended.
+async fn once(api: &Api, wanted: &NodeCheck, image: &str) -> Result<BTreeSet<String>, Failure> {
+    let mut spec = wanted.spec.clone();
     spec["TaskTemplate"]["ContainerSpec"]["Image"] = image.into();
-    let what = format!("ask the nodes for {image}");
+    let what = format!("check which nodes have {image}");
     match api.call(Method::POST, "/services/create", Some(&spec), None).await {
-        // It was taken by a leader that was lost before its answer came.
+        // 409: the leader took it and was lost before it could answer.
         Err(error) if error.status != Some(409) => return Err(error.failure(&what)),
         _ => {}
     }
     let began = Instant::now();
-    loop {
-        let seen = Tasks::of(api, &ask.name).await.map_err(|error| error.failure(&what))?;
-        let Some(mut seen) = seen else { return Ok(BTreeSet::new()) };
+    let lacking = poll::without_limit(PAUSE, async || {
+        let seen = Tasks::of(api, &wanted.name).await.map_err(|error| error.failure(&what))?;
+        let Some(mut seen) = seen else { return Ok(Some(BTreeSet::new())) };
         let waiting = seen.every().filter(|task| !task.has_ended()).count();
         let nobody = seen.every().count() == 0;
         if began.elapsed() > ANSWER || (nobody && began.elapsed() > NOBODY) || (!nobody && waiting == 0) {
             seen.name_nodes(api).await;
             let lacking = seen.every().filter(|task| task.error().contains("No such image") || !task.has_ended());
-            return Ok(lacking.map(|task| task.node().to_owned()).collect());
+            return Ok(Some(lacking.map(|task| task.node().to_owned()).collect()));
         }
-        tokio::time::sleep(PAUSE).await;
-    }
+        Ok(None)
+    });
+    lacking.await
 }

@@ -1,6 +1,6 @@
-//! The swarm as this node sees it, for a plan.
+//! What this node can get to know of the swarm: read-only, the facts for a plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::engine::api::{Api, ApiError, filter};
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
-use crate::modes::swarm::facts::{Leftover, LeftoverKind, LiveSpec, Role, ServiceFacts, SwarmFacts};
+use crate::modes::swarm::facts::{LiveSpec, Role, ServiceFacts, SwarmFacts, TaskLockFacts};
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_TASK};
 use crate::values::types::{ContentDigest, Name};
 
@@ -88,25 +88,19 @@ async fn look(api: &Api, name: &Name) -> Result<SwarmFacts, ApiError> {
         let named = |file: &Value| (kind, text(&file["Spec"]["Name"]));
         seen.files.extend(items(&all).map(named));
         let ours = items(&all).filter(|file| file["Spec"]["Labels"][LABEL_NAME] == *name.as_str());
-        let (claims, made): (Vec<_>, Vec<_>) = ours.partition(|file| is_of_a_task(file));
-        seen.made.extend(made.into_iter().map(named).collect::<BTreeSet<_>>());
-        seen.left.extend(claims.into_iter().map(|task_lock| left(LeftoverKind::TaskLock, task_lock)));
+        seen.made.extend(ours.map(named));
     }
     let services = api.get(&format!("/services?{}", filter("label", &format!("{LABEL_NAME}={name}")))).await?;
-    seen.left.extend(items(&services).filter(|found| is_of_a_task(found)).map(|job| left(LeftoverKind::Job, job)));
+    let of_tasks = items(&services).filter(|service| service["Spec"]["Labels"][LABEL_TASK].is_string());
+    seen.task_locks = of_tasks.map(task_lock).collect();
     Ok(seen)
 }
 
-fn is_of_a_task(object: &Value) -> bool {
-    object["Spec"]["Labels"][LABEL_TASK].is_string()
-}
-
-fn left(kind: LeftoverKind, object: &Value) -> Leftover {
-    let label = |name: &str| text(&object["Spec"]["Labels"][name]);
-    Leftover {
-        kind,
-        name: text(&object["Spec"]["Name"]),
-        id: text(&object["ID"]),
+fn task_lock(service: &Value) -> TaskLockFacts {
+    let label = |name: &str| text(&service["Spec"]["Labels"][name]);
+    TaskLockFacts {
+        service: text(&service["Spec"]["Name"]),
+        id: text(&service["ID"]),
         node: label(LABEL_NODE),
         deployment: label(LABEL_DEPLOYMENT),
         has_ended: !label(LABEL_OUTCOME).is_empty(),

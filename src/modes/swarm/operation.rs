@@ -1,4 +1,4 @@
-//! What can be done to a swarm, and the one rendering of each.
+//! What can be done to a swarm, and the one rendering of each. The effect of each stands in `perform`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,12 +11,13 @@ use crate::config::swarm::FileKind;
 use crate::health::check::HealthCheck;
 use crate::modes::options::of_service;
 use crate::modes::release::Release;
+use crate::modes::swarm::task::{SwarmTask, TaskLock};
 use crate::values::operation::Role;
 use crate::values::options::SetOption;
 use crate::values::pin::ImagePin;
 use crate::values::types::{ContentDigest, EnvVar};
 
-/// One step in a swarm.
+/// One operation in a swarm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum SwarmOperation {
@@ -40,14 +41,14 @@ pub enum SwarmOperation {
         /// The deployment's name, for its label.
         owner: String,
     },
-    /// Ask every node that may run the service whether it has the image: a global service that starts nothing.
-    Ask(Box<Ask>),
+    /// Check that every node that may run the service has the image, by a global service that starts nothing.
+    CheckNodes(Box<NodeCheck>),
     /// Create the service.
     Create(Box<ServiceRequest>),
     /// Update the service.
     Update(Box<ServiceRequest>),
     /// Give the swarm a new token of the registry; no task restarts.
-    Refresh {
+    RenewToken {
         /// The service's name.
         service: String,
         /// The registry's host: its credentials are a slot that the host fills.
@@ -55,15 +56,15 @@ pub enum SwarmOperation {
     },
     /// Wait until the service runs as wanted.
     RolloutCheck(RolloutCheck),
-    /// Ask the application from outside.
+    /// Check the application's health from outside.
     Probe {
         /// The service's name.
         service: String,
         /// How.
         health_check: HealthCheck,
     },
-    /// Wait for the tasks of this node, which may not ask for any other.
-    Tasks {
+    /// Wait for the tasks of this node: a worker is not told of any other.
+    LocalTasks {
         /// The service's name.
         service: String,
         /// The image that they must run.
@@ -73,29 +74,40 @@ pub enum SwarmOperation {
         /// How long one must run.
         monitor: Duration,
     },
-    /// Record the release.
+    /// Save the release.
     SaveRelease {
         /// The service's name.
         service: String,
-        /// The record; what was observed is filled in when it is written.
+        /// What was observed is filled in when it is saved.
         release: Box<Release>,
     },
-    /// Put the spec before this deployment's back, where this deployment's is in force.
+    /// Put the spec back that was in force before this deployment's, unless another one is in force by now.
     Rollback {
         /// The service's name.
         service: String,
-        /// The `balehook.spec` label of this deployment's.
+        /// The `balehook.spec` label of this deployment.
         spec: String,
     },
     /// Remove the service that this deployment created.
     Remove {
         /// The service's name.
         service: String,
-        /// The `balehook.spec` label of this deployment's.
+        /// The `balehook.spec` label of this deployment.
         spec: String,
     },
+    /// Run a task once for the whole swarm: on the manager that takes its lock. The others wait for the same end.
+    RunTask(Box<SwarmTask>),
+    /// End a task where this node runs it, and say so in its lock. Nothing to do when it has ended.
+    EndTask(TaskLock),
+    /// Remove the lock that the task of an earlier deployment left. Nothing to do when it is gone.
+    RemoveTaskLock {
+        /// The service's name.
+        service: String,
+        /// Its ID: another one may bear the name by then.
+        id: String,
+    },
     /// Remove a secret or a config that no spec needs any more.
-    Forget {
+    RemoveFile {
         /// Which of the two.
         kind: FileKind,
         /// Its name.
@@ -103,16 +115,16 @@ pub enum SwarmOperation {
     },
 }
 
-/// A question to the nodes.
+/// Which nodes have an image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Ask {
-    /// The name of the service that asks.
+pub struct NodeCheck {
+    /// The name of the service that checks.
     pub name: String,
     /// The image they must have.
     pub image: ImagePin,
-    /// The asking service's spec, without the image.
+    /// Its spec, without the image.
     pub spec: Value,
-    /// How long they may take to bring it in.
+    /// How long the nodes may take to import it.
     pub patience: Duration,
 }
 
@@ -131,13 +143,13 @@ pub struct ServiceRequest {
     pub registry: Option<String>,
     /// The digest of all of it: the `balehook.spec` label.
     pub digest: String,
-    /// The `balehook.spec` label that the service had when it was looked at; what else is there is somebody else's.
+    /// The `balehook.spec` label that the service had when it was observed. Any other one is of another deployment.
     pub before: Option<String>,
-    /// When its last update had begun then: one that began since is another manager's.
+    /// When its last update had begun then. One that began since is of another manager.
     pub began: Option<String>,
 }
 
-/// What the service must come to.
+/// What must run in the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolloutCheck {
     /// The service's name.
@@ -146,7 +158,7 @@ pub struct RolloutCheck {
     pub spec: String,
     /// How long tasks must run without a failure.
     pub monitor: Duration,
-    /// One failed task ends it.
+    /// Whether one failed task ends it.
     pub strict: bool,
 }
 
@@ -167,28 +179,39 @@ impl SwarmOperation {
             | Self::Create(_)
             | Self::Rollback { .. }
             | Self::Remove { .. }
-            | Self::Forget { .. } => Role::Prepares,
+            | Self::RunTask(_)
+            | Self::EndTask(_)
+            | Self::RemoveTaskLock { .. }
+            | Self::RemoveFile { .. } => Role::Prepares,
             Self::Update(_) => Role::Interrupts,
             Self::RolloutCheck(_) => Role::ChecksHealth,
             Self::SaveRelease { .. } => Role::Saves,
-            Self::Ask(_) | Self::Refresh { .. } | Self::Probe { .. } | Self::Tasks { .. } => Role::Passive,
+            Self::CheckNodes(_) | Self::RenewToken { .. } | Self::Probe { .. } | Self::LocalTasks { .. } => {
+                Role::Passive
+            }
         }
     }
 
     /// Whether it may take long, and can be left at once when time is up.
     pub const fn is_long(&self) -> bool {
         match self {
-            Self::Ask(_) | Self::RolloutCheck(_) | Self::Probe { .. } | Self::Tasks { .. } => true,
+            Self::CheckNodes(_)
+            | Self::RolloutCheck(_)
+            | Self::Probe { .. }
+            | Self::LocalTasks { .. }
+            | Self::RunTask(_)
+            | Self::EndTask(_)
+            | Self::RemoveTaskLock { .. } => true,
             Self::Init
             | Self::Network { .. }
             | Self::File { .. }
             | Self::Create(_)
             | Self::Update(_)
-            | Self::Refresh { .. }
+            | Self::RenewToken { .. }
             | Self::SaveRelease { .. }
             | Self::Rollback { .. }
             | Self::Remove { .. }
-            | Self::Forget { .. } => false,
+            | Self::RemoveFile { .. } => false,
         }
     }
 
@@ -199,35 +222,41 @@ impl SwarmOperation {
             Self::Init
             | Self::Network { .. }
             | Self::File { .. }
-            | Self::Ask(_)
+            | Self::CheckNodes(_)
             | Self::Create(_)
             | Self::Update(_)
-            | Self::Refresh { .. }
+            | Self::RenewToken { .. }
             | Self::RolloutCheck(_)
             | Self::Probe { .. }
-            | Self::Tasks { .. }
+            | Self::LocalTasks { .. }
             | Self::SaveRelease { .. }
             | Self::Remove { .. }
-            | Self::Forget { .. } => false,
+            | Self::RunTask(_)
+            | Self::EndTask(_)
+            | Self::RemoveTaskLock { .. }
+            | Self::RemoveFile { .. } => false,
         }
     }
 
     /// The options of the service that it creates or updates.
     pub fn options(&self) -> Vec<SetOption> {
         match self {
-            Self::Ask(ask) => of_service(&ask.spec, &ask.image.argument(), &[], None),
+            Self::CheckNodes(check) => of_service(&check.spec, &check.image.argument(), &[], None),
             Self::Create(request) | Self::Update(request) => request.options(),
+            Self::RunTask(task) => task.options(),
             Self::Init
             | Self::Network { .. }
             | Self::File { .. }
-            | Self::Refresh { .. }
+            | Self::RenewToken { .. }
             | Self::RolloutCheck(_)
             | Self::Probe { .. }
-            | Self::Tasks { .. }
+            | Self::LocalTasks { .. }
             | Self::SaveRelease { .. }
             | Self::Rollback { .. }
             | Self::Remove { .. }
-            | Self::Forget { .. } => Vec::new(),
+            | Self::EndTask(_)
+            | Self::RemoveTaskLock { .. }
+            | Self::RemoveFile { .. } => Vec::new(),
         }
     }
 }
@@ -240,20 +269,20 @@ impl fmt::Display for SwarmOperation {
             Self::File { kind, name, path, .. } => {
                 write!(f, "docker {} create {name} {}", kind.as_str(), path.display())
             }
-            Self::Ask(ask) => {
-                let (image, patience) = (ask.image.describe(), ask.patience);
-                write!(f, "ask each node for {image}, within {patience:?}: create service {}", ask.name)
+            Self::CheckNodes(check) => {
+                let (image, patience) = (check.image.describe(), check.patience);
+                write!(f, "check that each node has {image}, within {patience:?}: create service {}", check.name)
             }
             Self::Create(request) => write!(f, "create service {} from {}", request.name, request.image.describe()),
             Self::Update(request) => write!(f, "update service {} to {}", request.name, request.image.describe()),
-            Self::Refresh { service, registry } => {
+            Self::RenewToken { service, registry } => {
                 write!(f, "docker service update --with-registry-auth {service}: a new token of {registry}, no restart")
             }
             Self::RolloutCheck(wanted) => {
                 write!(f, "wait for {}: every task runs for {:?}", wanted.service, wanted.monitor)
             }
             Self::Probe { service, health_check } => write!(f, "check health of {service}: {health_check}"),
-            Self::Tasks { service, patience, .. } => {
+            Self::LocalTasks { service, patience, .. } => {
                 write!(f, "wait for the tasks of {service} on this node, within {patience:?}: a manager updates it")
             }
             Self::SaveRelease { service, release } => {
@@ -261,7 +290,10 @@ impl fmt::Display for SwarmOperation {
             }
             Self::Rollback { service, .. } => write!(f, "docker service rollback {service}"),
             Self::Remove { service, .. } => write!(f, "docker service rm {service}"),
-            Self::Forget { kind, name } => write!(f, "docker {} rm {name}", kind.as_str()),
+            Self::RunTask(task) => write!(f, "{task}"),
+            Self::EndTask(task_lock) => write!(f, "end task {} where this node runs it", task_lock.task),
+            Self::RemoveTaskLock { service, .. } => write!(f, "docker service rm {service}"),
+            Self::RemoveFile { kind, name } => write!(f, "docker {} rm {name}", kind.as_str()),
         }
     }
 }

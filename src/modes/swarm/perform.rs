@@ -1,25 +1,22 @@
-//! What is done to a swarm.
-
-use std::time::{Duration, Instant};
+//! Does each operation of a swarm.
 
 use base64::Engine as _;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::config::Probe;
 use crate::config::swarm::FileKind;
 use crate::deploy::state::Observed;
 use crate::engine::Engine;
 use crate::engine::api::Api;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
-use crate::health::probe;
+use crate::health::checker::Members;
 use crate::modes::host::Host;
 use crate::modes::release::Release;
 use crate::modes::swarm;
 use crate::modes::swarm::observe::{items, text};
 use crate::modes::swarm::operation::SwarmOperation;
-use crate::modes::swarm::{local_tasks, node_check, rollout, service};
+use crate::modes::swarm::{local_tasks, node_check, rollout, run_once, service, task_lock};
 use crate::values::labels::{LABEL_NAME, LABEL_REGISTRY};
 use crate::values::operation::{Moment, Outcome};
 use crate::values::types::ContentDigest;
@@ -35,7 +32,7 @@ impl SwarmOperation {
             Self::Init => init(&api).await?,
             Self::Network { name } => network(&api, name).await?,
             Self::File { kind, name, path, digest, owner } => file(&api, *kind, name, path, digest, owner).await?,
-            Self::Ask(wanted) => node_check::ask(&api, wanted, &host.image(&wanted.image).await?).await?,
+            Self::CheckNodes(wanted) => node_check::check(&api, wanted, &host.image(&wanted.image).await?).await?,
             Self::Create(request) => {
                 let image = host.image(&request.image).await?;
                 return service::create(&api, request, &image, &host.images.credentials).await.map(Outcome::with);
@@ -44,14 +41,14 @@ impl SwarmOperation {
                 let image = host.image(&request.image).await?;
                 return service::update(&api, request, &image, &host.images.credentials).await.map(Outcome::with);
             }
-            Self::Refresh { service, registry } => {
-                service::refresh(&api, service, registry, &host.images.credentials).await?;
+            Self::RenewToken { service, registry } => {
+                service::renew_token(&api, service, registry, &host.images.credentials).await?;
             }
             Self::RolloutCheck(wanted) => return rollout::wait_for_rollout(&api, wanted).await.map(Outcome::with),
-            Self::Probe { service, health_check } => check_health(service, health_check).await?,
-            Self::Tasks { service, image, patience, monitor } => {
+            Self::Probe { service, health_check } => check_health(host, service, health_check).await?,
+            Self::LocalTasks { service, image, patience, monitor } => {
                 let image = host.image(image).await?;
-                let tasks = local_tasks::tasks(&host.engine, service, &image, *patience, *monitor).await;
+                let tasks = local_tasks::wait(&host.engine, service, &image, *patience, *monitor).await;
                 return tasks.map(Outcome::with);
             }
             Self::SaveRelease { service, release } => save(host, &api, service, release).await?,
@@ -59,7 +56,10 @@ impl SwarmOperation {
                 return service::rollback(&api, service, spec).await.map(Outcome::with);
             }
             Self::Remove { service, spec } => service::remove(&api, service, spec).await?,
-            Self::Forget { kind, name } => forget(&api, *kind, name).await?,
+            Self::RunTask(task) => return run_once::run(host, task).await.map(Outcome::with),
+            Self::EndTask(task_lock) => run_once::end(host, task_lock).await?,
+            Self::RemoveTaskLock { service, id } => task_lock::remove(&api, service, id).await?,
+            Self::RemoveFile { kind, name } => remove_file(&api, *kind, name).await?,
         }
         Ok(Outcome::changed())
     }
@@ -74,14 +74,14 @@ impl SwarmOperation {
 }
 
 /// The registry whose token a service of ours needs; `None` on a node that manages no swarm, or has no such service.
-pub async fn registry_of(api: &Api, name: &crate::values::types::Name) -> Option<String> {
+pub(crate) async fn registry_of(api: &Api, name: &crate::values::types::Name) -> Option<String> {
     let found = api.once(Method::GET, &format!("/services/{name}"), None, None).await.ok()?;
     let labels = &found["Spec"]["Labels"];
     let ours = labels[LABEL_NAME] == *name.as_str();
     labels[LABEL_REGISTRY].as_str().filter(|_| ours).map(str::to_owned)
 }
 
-/// Of this host alone: nobody else can reach it, and no port is opened to the network.
+/// A swarm of this host alone, which listens on 127.0.0.1 only.
 async fn init(api: &Api) -> Result<(), Failure> {
     let body = json!({ "ListenAddr": "127.0.0.1:2377", "AdvertiseAddr": "127.0.0.1" });
     match api.once(Method::POST, "/swarm/init", Some(&body), None).await {
@@ -123,13 +123,13 @@ async fn file(
     let data = base64::engine::general_purpose::STANDARD.encode(&bytes);
     let body = json!({ "Name": name, "Labels": { LABEL_NAME: owner }, "Data": data });
     match api.call(Method::POST, &format!("/{}/create", collection(kind)), Some(&body), None).await {
-        // Another manager made it: its name says what is in it.
+        // Another manager created it, with the same content: the name has its digest.
         Err(error) if error.status != Some(409) => Err(error.failure(&format!("create {} {name}", kind.as_str()))),
         _ => Ok(()),
     }
 }
 
-async fn forget(api: &Api, kind: FileKind, name: &str) -> Result<(), Failure> {
+async fn remove_file(api: &Api, kind: FileKind, name: &str) -> Result<(), Failure> {
     let (collection, word) = (collection(kind), kind.as_str());
     let all = api.get(&format!("/{collection}")).await.map_err(|error| error.failure(&format!("list {collection}")))?;
     let Some(found) = items(&all).find(|file| file["Spec"]["Name"] == *name) else { return Ok(()) };
@@ -137,34 +137,16 @@ async fn forget(api: &Api, kind: FileKind, name: &str) -> Result<(), Failure> {
     removed.map_err(|error| error.failure(&format!("remove {word} {name}")))
 }
 
-/// Asks until the answers were good for as long as is wanted.
-async fn check_health(service: &str, health_check: &HealthCheck) -> Result<(), Failure> {
-    let began = Instant::now();
-    let mut good_since: Option<Instant> = None;
-    loop {
-        let answer = match &health_check.probe {
-            Probe::Http(address) => probe::http(address).await,
-            Probe::Tcp(address) if address.starts_with(':') => probe::tcp(&format!("127.0.0.1{address}")).await,
-            Probe::Tcp(address) => probe::tcp(address).await,
-            Probe::Auto => Ok(()),
-        };
-        good_since = answer.is_ok().then(|| good_since.unwrap_or_else(Instant::now));
-        if good_since.is_some_and(|since| since.elapsed() >= health_check.stable_for) {
-            return Ok(());
-        }
-        if began.elapsed() >= health_check.timeout {
-            let last = answer.err().unwrap_or_else(|| "it answered, but not for long enough".into());
-            let message =
-                format!("{service} was not proven within {:?}: {}: {last}", health_check.timeout, health_check.probe);
-            return Err(Failure::new(Kind::Health, message)
-                .next(format!("docker service logs {service}; raise health.timeout if it only needs longer")));
-        }
-        tokio::time::sleep(health_check.interval.max(Duration::from_millis(100))).await;
-    }
+/// From this host: the swarm has looked at the tasks already.
+async fn check_health(host: &mut Host, service: &str, wanted: &HealthCheck) -> Result<(), Failure> {
+    let nothing = async || Ok(Members::default());
+    let checked = host.health.check(&host.engine, service, wanted, nothing).await;
+    let next = format!("docker service logs {service}; raise health.timeout if it only boots longer");
+    checked.map_err(|unhealthy| unhealthy.failure.next(next))
 }
 
 async fn save(host: &Host, api: &Api, service: &str, release: &Release) -> Result<(), Failure> {
-    // A worker may not ask: its record says what it brought in.
+    // A worker gets no answer: its release names the image that it imported.
     let found = api.once(Method::GET, &format!("/services/{service}"), None, None).await.unwrap_or(Value::Null);
     let ports = items(&found["Endpoint"]["Ports"])
         .map(|port| format!("{}->{}/{}", port["PublishedPort"], port["TargetPort"], text(&port["Protocol"])));

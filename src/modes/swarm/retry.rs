@@ -1,19 +1,19 @@
-//! A look and a write that belong together, where somebody else may write between the two.
+//! A read and a write that belong together, tried again where another manager wrote between the two.
 
 use std::time::Duration;
 
 use crate::error::{Failure, Kind};
 
-/// How often a write that came too late is tried again.
+/// How often it is tried.
 pub(crate) const TRIES: u32 = 40;
 
-/// Between two tries, and between two looks at what others do.
+/// Between two tries, and between two requests for what other managers do.
 pub(crate) const PAUSE: Duration = Duration::from_millis(250);
 
-/// Looks and writes once and again, until it is not too late: `once` has nothing to return where it was.
+/// Calls `once`, which reads and writes, until it returns something: `None` is a write with a stale version.
 ///
 /// # Errors
-/// Those of `once`; [`Kind::Engine`]: each write came too late.
+/// Those of `once`; [`Kind::Engine`]: every write was stale.
 pub(crate) async fn retry_on_conflict<T>(
     what: &str,
     once: impl AsyncFnMut() -> Result<Option<T>, Failure>,
@@ -32,7 +32,7 @@ async fn with_pauses<T>(
         }
         tokio::time::sleep(pause).await;
     }
-    Err(Failure::new(Kind::Engine, format!("cannot {what}: somebody wrote each time before us"))
+    Err(Failure::new(Kind::Engine, format!("cannot {what}: another manager wrote first, each time"))
         .next("let the other deployments end, then deploy again"))
 }
 
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_write_that_comes_too_late_is_made_again_until_it_is_taken() {
+    async fn a_stale_write_is_tried_again_until_it_is_taken() {
         let mut calls = 0;
         let done = with_pauses(Duration::ZERO, "update service web", async || {
             calls += 1;
@@ -52,10 +52,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn writes_that_all_come_too_late_end_with_what_could_not_be_done() {
+    async fn writes_that_are_all_stale_end_with_what_could_not_be_done() {
         let ended = with_pauses(Duration::ZERO, "update service web", async || Ok(None::<()>)).await;
-        let said = ended.err().map(|failure| failure.message);
-        assert_eq!(said.as_deref(), Some("cannot update service web: somebody wrote each time before us"));
+        let message = ended.err().map(|failure| failure.message);
+        assert_eq!(message.as_deref(), Some("cannot update service web: another manager wrote first, each time"));
     }
 
     #[tokio::test]

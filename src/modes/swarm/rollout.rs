@@ -1,4 +1,4 @@
-//! Waiting until a service runs as wanted, or until it is known that it will not.
+//! Waits until a service runs as wanted, or until it is known that it will not.
 
 use std::time::{Duration, Instant};
 
@@ -6,13 +6,15 @@ use crate::engine::Engine;
 use crate::engine::api::{Api, ApiError};
 use crate::error::{Failure, Kind};
 use crate::modes::swarm::operation::RolloutCheck;
-use crate::modes::swarm::service_tasks::{Patience, Task, Tasks, log_tail};
+use crate::modes::swarm::service_tasks::{Patience, Task, Tasks};
+use crate::modes::swarm::task_log::log_tail;
+use crate::poll;
 use crate::values::labels::LABEL_SPEC;
 
-/// Between two looks.
+/// Between two requests.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long the report of a deployment whose time is up waits for what the tasks are at.
+/// How long a report waits for the state of the tasks where the deployment's time is up.
 const QUICK: Duration = Duration::from_millis(700);
 
 /// Lines of tasks in a report.
@@ -21,10 +23,11 @@ const LINES: usize = 6;
 /// How long the swarm may take to begin an update that it was given.
 const BEGINS: Duration = Duration::from_millis(500);
 
-/// How long the swarm may take to begin its own rollback after a task failed. Ours beside it would turn it round.
+/// How long the swarm may take to begin its own rollback after a task failed. A second one, ours, would put the failed
+/// spec back.
 const OWN_ROLLBACK: Duration = Duration::from_secs(2);
 
-/// What one look came to.
+/// What the state of the service means.
 enum Verdict {
     Runs(String),
     NotYet,
@@ -35,29 +38,29 @@ enum Verdict {
     Failed(String),
 }
 
-/// Waits. Returns what runs in the end.
+/// Waits. Returns a message: how many tasks run.
 ///
 /// # Errors
-/// [`Kind::Health`]: a task failed or found no node, the swarm rolled back or paused, or somebody changed the service.
+/// [`Kind::Health`]: a task failed or found no node, the swarm rolled back or paused, or another deployment changed the service.
 pub(crate) async fn wait_for_rollout(api: &Api, wanted: &RolloutCheck) -> Result<Vec<String>, Failure> {
     let began = Instant::now();
     let mut all_up: Option<Instant> = None;
     let mut failing: Option<Instant> = None;
     let mut patience = Patience::default();
     let (mut since, mut was_rolled_back) = (None, None);
-    loop {
+    let ended = poll::without_limit(PAUSE, async || {
         let failed = |error: ApiError| error.failure(&format!("look at service {}", wanted.service));
         let Some(seen) = Tasks::of(api, &wanted.service).await.map_err(failed)? else {
             return Err(Failure::new(Kind::Health, format!("service {} is gone: it was removed", wanted.service))
                 .next("another manager undid its creation, or somebody removed it: its report says why"));
         };
         since.get_or_insert_with(|| seen.service.since());
-        // What is wanted may be what an earlier rollback put back.
+        // An earlier rollback may have put back the very spec that is wanted.
         let was_rolled_back = *was_rolled_back.get_or_insert_with(|| is_rollback(&seen));
         let complete = seen.outdated() == 0 && seen.running().len() >= seen.desired();
         all_up = complete.then(|| all_up.unwrap_or_else(Instant::now));
         let why = match verdict(&seen, wanted, began, all_up, was_rolled_back) {
-            Verdict::Runs(line) => return Ok(vec![line]),
+            Verdict::Runs(line) => return Ok(Some(vec![line])),
             Verdict::NotYet => {
                 (failing, patience) = (None, Patience::default());
                 None
@@ -66,11 +69,12 @@ pub(crate) async fn wait_for_rollout(api: &Api, wanted: &RolloutCheck) -> Result
             Verdict::Failing(why) => (failing.get_or_insert_with(Instant::now).elapsed() > OWN_ROLLBACK).then_some(why),
             Verdict::Failed(why) => Some(why),
         };
-        if let Some(why) = why {
-            return Err(report(api, wanted, seen, since.as_deref(), why).await);
+        match why {
+            Some(why) => Err(report(api, wanted, seen, since.as_deref(), why).await),
+            None => Ok(None),
         }
-        tokio::time::sleep(PAUSE).await;
-    }
+    });
+    ended.await
 }
 
 fn is_rollback(seen: &Tasks) -> bool {
@@ -113,7 +117,7 @@ fn verdict(
     }
 }
 
-/// After an update the swarm has watched the tasks itself; after a creation nobody has.
+/// After an update the swarm itself has watched the tasks for `monitor`; after a creation it has not.
 fn is_stable(seen: &Tasks, wanted: &RolloutCheck, began: Instant, all_up: Instant) -> bool {
     if matches!(seen.service.update_state(), "completed" | "rollback_completed") {
         return true;
@@ -132,7 +136,7 @@ fn runs(seen: &Tasks) -> String {
     format!("{count} of {} task{} run", seen.desired(), if seen.desired() == 1 { "" } else { "s" })
 }
 
-/// What the service's tasks wait for, as far as it can be said quickly.
+/// What the tasks of the service wait for, as far as the swarm answers quickly.
 pub async fn waiting(engine: &Engine, wanted: &RolloutCheck) -> Vec<String> {
     let api = Api::of(engine);
     let look = async {

@@ -1,98 +1,89 @@
-//! Tasks around a deployment that are run once in the whole swarm.
+//! Runs a task once in the whole swarm: on the manager that takes its lock.
 
 use std::time::Duration;
+
+use http::HeaderValue;
+use serde_json::Value;
 
 use crate::engine::api::Api;
 use crate::error::{Failure, Kind};
 use crate::modes::host::Host;
-use crate::modes::swarm::facts::LeftoverKind;
 use crate::modes::swarm::observe::text;
 use crate::modes::swarm::task::{SwarmTask, SwarmWork, TaskLock};
-use crate::modes::swarm::task_lock::Turn;
-use crate::modes::swarm::{job, task_lock};
+use crate::modes::swarm::task_lock::Taken;
+use crate::modes::swarm::{follow, service, task_lock};
 use crate::tasks::{Output, command};
 use crate::values::labels::LABEL_NODE;
 
 /// How much longer than the task itself another manager may take to say how it ended.
-const WORD: Duration = Duration::from_secs(15);
+const ANSWER: Duration = Duration::from_secs(15);
 
-/// Runs the task where its claim is ours; waits for its end where it is another manager's, which is said.
+/// Runs the task where this node takes its lock; else waits for its end on the manager that has it, and names that.
 ///
 /// # Errors
 /// [`Kind::Task`]: it failed, here or there.
 pub(crate) async fn run(host: &mut Host, task: &SwarmTask) -> Result<Vec<String>, Failure> {
-    let (api, name) = (Api::of(&host.engine), &task.task_lock.task);
-    let patience = task.timeout.max(job::BEGINS) + task.timeout + WORD;
-    let me = this_node(host, &api).await?;
-    match task_lock::take(&api, &me, &task.task_lock, patience, &mut host.tasks.creation).await? {
-        Turn::Theirs(node, ended) => ended.map(|()| vec![format!("task {name}: {node} ran it")]),
-        Turn::Ours => {
-            let ended = here(host, &api, &me, task).await;
-            let told = task_lock::close(&api, &me, &task.task_lock, ended.as_ref().err()).await;
-            if let Err(failure) = told {
-                tracing::warn!(%failure, "the other managers wait");
+    let (api, lock) = (Api::of(&host.engine), &task.task_lock);
+    let me = this_node(&api).await?;
+    let (body, auth) = request(host, &api, &me, task).await?;
+    let patience = task.timeout.max(follow::STARTS) + task.timeout + ANSWER;
+    let request = (&body, auth.as_ref());
+    match task_lock::take(&api, &me, lock, request, patience, &mut host.tasks.creation).await? {
+        Taken::There(node, ended) => ended.map(|()| vec![format!("task {}: {node} ran it", lock.task)]),
+        Taken::Here => {
+            let ended = match &task.work {
+                SwarmWork::Command(command) => {
+                    let (tasks, limit) = (&mut host.tasks, task.timeout);
+                    command::command(&mut tasks.under_way, &lock.task, command, &tasks.env, limit).await
+                }
+                SwarmWork::Service(_) => follow::to_its_end(&api, lock, task.timeout).await,
+            };
+            if let Err(failure) = task_lock::close(&api, &me, lock, ended.as_ref().err()).await {
+                tracing::warn!(%failure, "the other managers wait until their time is up");
             }
             ended.map(|()| Vec::new())
         }
     }
 }
 
-async fn here(host: &mut Host, api: &Api, me: &str, task: &SwarmTask) -> Result<(), Failure> {
-    let name = &task.task_lock.task;
+/// The service that this node creates as the lock, with the credentials for its image.
+async fn request(host: &Host, api: &Api, me: &str, task: &SwarmTask) -> Result<(Value, Option<HeaderValue>), Failure> {
     match &task.work {
-        SwarmWork::Command(command) => {
-            command::command(&mut host.tasks.under_way, name, command, &host.tasks.env, task.timeout).await
-        }
-        SwarmWork::Job(request) => {
-            let image = host.image(&request.image).await?;
+        SwarmWork::Command(_) => Ok((task_lock::without_container(&task.task_lock, me), None)),
+        SwarmWork::Service(request) => {
+            let auth = service::auth(request, &host.images.credentials).await?;
+            let mut body = service::body(api, request, &host.image(&request.image).await?).await?;
             // The plan does not know the node where this very deployment made the swarm.
-            let mut request = request.clone();
-            request.spec["Labels"][LABEL_NODE] = me.into();
-            job::run(api, name, &request, &image, &host.images.credentials, task.timeout, &mut host.tasks.creation)
-                .await
+            body["Labels"][LABEL_NODE] = me.into();
+            Ok((body, auth))
         }
     }
 }
 
-/// Ends the task where this node runs it, and says so in its claim.
+/// Ends the task where this node runs it, and says so in its lock.
 ///
 /// # Errors
 /// [`Kind::Engine`].
-pub(crate) async fn abandon(host: &mut Host, task_lock: &TaskLock) -> Result<(), Failure> {
-    if let Some(group) = host.tasks.under_way.take() {
-        group.end(&mut Output::new(&task_lock.task)).await;
-    }
+pub(crate) async fn end(host: &mut Host, lock: &TaskLock) -> Result<(), Failure> {
     let api = Api::of(&host.engine);
-    let me = this_node(host, &api).await?;
-    let ended = Failure::new(
-        Kind::Task,
-        format!("task {} was ended before its end: its deployment had to stop", task_lock.task),
-    );
-    let look = async || {
-        task_lock::close(&api, &me, task_lock, Some(&ended)).await?;
-        job::end(&api, &me, &task_lock.task, &task_lock.object).await
+    let me = this_node(&api).await?;
+    let message = format!("task {} was ended before its end: its deployment had to stop", lock.task);
+    let ended = Failure::new(Kind::Task, message);
+    let close = async || {
+        follow::log_last_output(&api, lock).await;
+        task_lock::close(&api, &me, lock, Some(&ended)).await
     };
-    host.tasks.creation.settle(look).await
+    let group = host.tasks.under_way.take();
+    let end_command = async {
+        if let Some(group) = group {
+            group.end(&mut Output::new(&lock.task)).await;
+        }
+    };
+    // At once: an undo has little time, and a command may take half a second to end.
+    tokio::join!(end_command, host.tasks.creation.settle(close)).1
 }
 
-/// The ID of this node, asked for once.
-async fn this_node(host: &mut Host, api: &Api) -> Result<String, Failure> {
-    if host.tasks.node.is_empty() {
-        let info = api.get("/info").await.map_err(|error| error.failure("ask the engine which node it is"))?;
-        host.tasks.node = text(&info["Swarm"]["NodeID"]);
-    }
-    Ok(host.tasks.node.clone())
-}
-
-/// Removes what a task has left.
-///
-/// # Errors
-/// [`Kind::Engine`].
-pub(crate) async fn clear(host: &Host, kind: LeftoverKind, name: &str, id: &str) -> Result<(), Failure> {
-    let (collection, word) = match kind {
-        LeftoverKind::Job => ("services", "service"),
-        LeftoverKind::TaskLock => ("configs", "config"),
-    };
-    let removed = Api::of(&host.engine).remove(&format!("/{collection}/{id}")).await;
-    removed.map_err(|error| error.failure(&format!("remove {word} {name}")))
+async fn this_node(api: &Api) -> Result<String, Failure> {
+    let info = api.get("/info").await.map_err(|error| error.failure("ask the engine which node it is"))?;
+    Ok(text(&info["Swarm"]["NodeID"]))
 }

@@ -1,4 +1,4 @@
-//! Creating, updating and rolling back a service. Managers that do the same at once agree through its version.
+//! Creating, updating and rolling back a service. Of managers that write at once one succeeds: the service has a version.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,11 @@ use crate::modes::swarm::operation::ServiceRequest;
 use crate::modes::swarm::plan::drift::variable;
 use crate::modes::swarm::retry::{PAUSE, retry_on_conflict};
 use crate::modes::swarm::service_tasks::{Service, Tasks};
+use crate::poll;
 use crate::values::labels::LABEL_SPEC;
 
 /// How long an undo waits for the tasks of the spec before: the agent kills us 5 s after its SIGTERM.
-const BACK: Duration = Duration::from_secs(4);
+const BACK: Duration = Duration::from_millis(2500);
 
 /// How long they must be up: the swarm may be about to stop one for the task that failed.
 const STAYS: Duration = Duration::from_secs(1);
@@ -94,16 +95,21 @@ pub(crate) async fn update(
     .await
 }
 
-/// Gives the swarm a new token of a registry with the spec as it is: no task restarts.
+/// Gives the swarm a new token of a registry, with the spec as it is: no task restarts.
 ///
 /// # Errors
 /// No credentials can be had; the engine refuses.
-pub async fn refresh(api: &Api, name: &str, registry: &str, credentials: &CredentialSettings) -> Result<(), Failure> {
+pub(crate) async fn renew_token(
+    api: &Api,
+    name: &str,
+    registry: &str,
+    credentials: &CredentialSettings,
+) -> Result<(), Failure> {
     let Some(auth) = pull::auth_header(registry, credentials).await? else { return Ok(()) };
     let what = format!("renew the token of {registry} for {name}");
     retry_on_conflict(&what, async || {
         let Some(found) = find(api, name).await? else { return Ok(Some(())) };
-        // A write now would make the spec that is rolling out the one to roll back to.
+        // The swarm would roll back to the spec that is rolling out, had we written it once more.
         if matches!(found.update_state(), "updating" | "rollback_started") {
             return Ok(Some(()));
         }
@@ -116,7 +122,7 @@ pub async fn refresh(api: &Api, name: &str, registry: &str, credentials: &Creden
     .await
 }
 
-/// Puts the spec before back where `spec` is in force, and waits a little for its tasks.
+/// Where `spec` is in force, puts the one back that was before it, and waits up to 4 s for its tasks.
 ///
 /// # Errors
 /// The engine refuses; the service is gone.
@@ -129,7 +135,7 @@ pub(crate) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<St
             return Ok(back(api, name, spec).await);
         }
         let written = match (found.previous(), &previous) {
-            // A rollback of the swarm's own that followed ours has turned it round: it keeps no spec to go back to.
+            // After ours the swarm rolled back too, which put `spec` in force again and left no spec to roll back to.
             (None, Some(kept)) => write(api, &found, kept, "", None).await,
             (before, _) => {
                 previous = before.or(previous.take());
@@ -145,29 +151,31 @@ pub(crate) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<St
     .await
 }
 
-/// What runs of the spec that is in force again, in a line where it is not everything yet; `None` where `spec`, which
-/// was rolled back, is in force again.
+/// Waits for the tasks of the spec that was put back; a message where not all of them run yet. `None`: `spec` is in force
+/// again.
 async fn back(api: &Api, name: &str, spec: &str) -> Option<Vec<String>> {
-    let began = Instant::now();
+    let (mut running, mut wanted) = (0, 0);
     let mut all_up: Option<Instant> = None;
-    loop {
+    let ended = poll::until(BACK, PAUSE, async || {
         let seen = Tasks::of(api, name).await.ok().flatten();
         if seen.as_ref().is_some_and(|seen| seen.service.label(LABEL_SPEC) == spec) {
-            return None;
+            return Err(InForce);
         }
-        let (running, wanted) = seen.as_ref().map_or((0, 0), |seen| (seen.running().len(), seen.desired()));
+        (running, wanted) = seen.as_ref().map_or((0, 0), |seen| (seen.running().len(), seen.desired()));
         all_up = (seen.is_some() && running >= wanted).then(|| all_up.unwrap_or_else(Instant::now));
-        if all_up.is_some_and(|since| since.elapsed() >= STAYS) {
-            return Some(Vec::new());
+        Ok(all_up.is_some_and(|since| since.elapsed() >= STAYS).then_some(()))
+    });
+    match ended.await {
+        Err(InForce) => None,
+        Ok(Some(())) => Some(Vec::new()),
+        Ok(None) => {
+            Some(vec![format!("{running} of {wanted} tasks of the spec before run; the swarm goes on starting them")])
         }
-        if began.elapsed() > BACK {
-            return Some(vec![format!(
-                "{running} of {wanted} tasks of the spec before run; the swarm goes on starting them"
-            )]);
-        }
-        tokio::time::sleep(PAUSE).await;
     }
 }
+
+/// The spec that was rolled back is in force again.
+struct InForce;
 
 /// Removes the service where `spec` is in force.
 ///

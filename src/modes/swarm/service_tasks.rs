@@ -1,30 +1,19 @@
-//! A service with its tasks, as a manager sees them.
+//! A service with its tasks, as a manager gets them from the engine.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use http::Method;
 use serde_json::Value;
 
 use crate::engine::api::{Api, ApiError, filter};
 use crate::modes::swarm::observe::{items, text};
-use crate::values::text::printable;
 use crate::values::types::STOP_GRACE;
 
-/// Lines of a task's log that a report shows.
-const LOG_LINES: u32 = 12;
-
-/// Lines of a log that are read at most: our own log file has no more room.
-const ALL_LINES: u32 = 10_000;
-
-/// How long reading them may take.
-const LOG_LIMIT: Duration = Duration::from_millis(1500);
-
-/// How long a task may find no node: the scheduler says so at once, and nodes come back.
+/// How long a task may find no node. The scheduler reports that at once, and nodes come back.
 const UNPLACED: Duration = Duration::from_secs(5);
 
-/// The same while nodes are away that should be there: for a while after an election the new leader knows of none. And so
-/// much longer than its grace may a task take to end that has what this one waits for: a port of its node, or room there.
+/// The same while an active node is not ready: after an election the new leader does not know of any for a while. And how
+/// much longer than its grace period another task may take to end, which holds the port or the room that this one needs.
 const AWAY: Duration = Duration::from_secs(30);
 
 /// A service as the API has it.
@@ -100,7 +89,7 @@ pub(crate) struct Task<'a> {
 }
 
 impl Tasks {
-    /// Looks; `None` where there is no such service.
+    /// Gets both; `None` where there is no such service.
     pub(crate) async fn of(api: &Api, name: &str) -> Result<Option<Self>, ApiError> {
         let services = api.get(&format!("/services?status=true&{}", filter("name", name))).await?;
         let Some(service) = items(&services).find(|found| found["Spec"]["Name"] == *name).cloned() else {
@@ -111,7 +100,7 @@ impl Tasks {
         Ok(Some(Self { service: Service(service), tasks, nodes: BTreeMap::new() }))
     }
 
-    /// Looks up the nodes' names, for a report.
+    /// Gets the names of the nodes, for a report.
     pub(crate) async fn name_nodes(&mut self, api: &Api) {
         let nodes = api.get("/nodes").await.unwrap_or_default();
         self.nodes = items(&nodes).map(|node| (text(&node["ID"]), text(&node["Description"]["Hostname"]))).collect();
@@ -167,7 +156,7 @@ impl Tasks {
         self.all().filter(|task| task.state() == "pending" && !task.error().is_empty()).collect()
     }
 
-    /// Where a task may stay is no difference: only tasks that may not stay are replaced for it.
+    /// Placement does not count: the swarm replaces only tasks that may not stay where they are.
     fn is_current(&self, task: &Task<'_>) -> bool {
         let without_place = |spec: &Value| {
             let mut spec = spec.clone();
@@ -181,7 +170,7 @@ impl Tasks {
     }
 }
 
-/// With tasks that find no node.
+/// Counts how long tasks have found no node.
 #[derive(Default)]
 pub(crate) struct Patience {
     unplaced: Option<Instant>,
@@ -189,7 +178,7 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Whether they will find none.
+    /// Whether they have waited long enough.
     pub(crate) async fn is_over(&mut self, api: &Api, seen: &Tasks) -> bool {
         let grace = seen.all().filter(Task::is_ending).map(|task| task.grace()).max();
         self.ending = grace.map(|_| self.ending.unwrap_or_else(Instant::now));
@@ -220,7 +209,7 @@ impl Task<'_> {
         self.state() == "running" && self.value["DesiredState"] == "running"
     }
 
-    /// Whether it came to its end, whichever.
+    /// Whether it has ended, well or not.
     pub(crate) fn has_ended(&self) -> bool {
         self.has_failed() || matches!(self.state(), "complete" | "shutdown" | "remove")
     }
@@ -243,7 +232,7 @@ impl Task<'_> {
         timestamp(self.value["CreatedAt"].as_str().unwrap_or_default())
     }
 
-    /// Since when it is in its state.
+    /// When it came into its state.
     pub(crate) fn changed(&self) -> Option<jiff::Timestamp> {
         timestamp(self.value["Status"]["Timestamp"].as_str().unwrap_or_default())
     }
@@ -286,50 +275,5 @@ impl Task<'_> {
         let slot = self.value["Slot"].as_u64().filter(|slot| *slot > 0).map(|slot| format!(" {slot}"));
         let place = if self.node.is_empty() { String::new() } else { format!(" on {}", self.node) };
         format!("task{}{place}", slot.unwrap_or_default())
-    }
-}
-
-/// The log of a task, from whichever node it is on: nothing where it cannot be read in time.
-pub(crate) async fn log(api: &Api, task: &str, limit: Duration) -> Vec<u8> {
-    read_log(api, task, ALL_LINES, limit).await
-}
-
-/// The last lines of it.
-pub(crate) async fn log_tail(api: &Api, task: &str) -> Vec<String> {
-    let bytes = read_log(api, task, LOG_LINES, LOG_LIMIT).await;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    text.lines().map(|line| printable(line).trim_end().to_owned()).collect()
-}
-
-async fn read_log(api: &Api, task: &str, lines: u32, limit: Duration) -> Vec<u8> {
-    let path = format!("/tasks/{task}/logs?stdout=true&stderr=true&tail={lines}");
-    match tokio::time::timeout(limit, api.bytes(Method::GET, &path, None, None)).await {
-        Ok(Ok(bytes)) => unframed(&bytes),
-        Ok(Err(_)) | Err(_) => Vec::new(),
-    }
-}
-
-/// The payload of the engine's frames: one byte for the stream, three of nothing, four for the length. A terminal's log has none.
-fn unframed(mut bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    while let [stream @ 0..=2, 0, 0, 0, a, b, c, d, rest @ ..] = bytes {
-        let _ = stream;
-        let length = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX).min(rest.len());
-        out.extend_from_slice(&rest[..length]);
-        bytes = &rest[length..];
-    }
-    out.extend_from_slice(bytes);
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_of_a_log_are_taken_off_and_a_cut_one_is_shown_as_far_as_it_goes() {
-        let frames = [&[1, 0, 0, 0, 0, 0, 0, 3][..], b"ab\n", &[2, 0, 0, 0, 0, 0, 0, 9], b"cut"].concat();
-        assert_eq!(unframed(&frames), b"ab\ncut");
-        assert_eq!(unframed(b"plain"), b"plain");
     }
 }

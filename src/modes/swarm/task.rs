@@ -1,9 +1,8 @@
 //! Tasks around a swarm's service: each is run by one manager, the others wait for the same end.
 //!
-//! Managers that deploy at once agree through a *claim*: a config of the swarm whose name follows from deployment, task
-//! and service. Of several that create it the swarm takes one; that manager runs the task and writes its end into the
-//! claim, where the others read it, also those that come later. A task's container is a job: a service of the swarm whose
-//! only task is not restarted, because only a service gets overlay networks, secrets and configs.
+//! A container is run by a service of the swarm, because only a service gets overlay networks, secrets and configs. That
+//! service is the task's lock at the same time: see [`task_lock`](super::task_lock). A command of the host has a service
+//! that runs nothing.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,30 +14,31 @@ use crate::config::swarm::Swarm;
 use crate::config::task::{InContainer, Task, Work};
 use crate::config::{Deployment, ImageSource};
 use crate::deploy::origin::{MANUAL, Origin};
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::facts::Facts;
+use crate::modes::images::Imports;
 use crate::modes::operation::Action;
 use crate::modes::operation::Operation;
-use crate::modes::swarm::facts::{Leftover, LeftoverKind, SwarmFacts};
-use crate::modes::swarm::operation::ServiceRequest;
+use crate::modes::swarm::facts::{SwarmFacts, TaskLockFacts};
+use crate::modes::swarm::operation::{ServiceRequest, SwarmOperation};
 use crate::modes::tasks::{TaskActions, environment, host_command};
-use crate::tasks::operation::{HostCommand, TaskOperation};
+use crate::tasks::operation::HostCommand;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_NODE, LABEL_REVISION, LABEL_TASK};
 use crate::values::options::SetOption;
 use crate::values::types::Name;
 
-/// Letters of a task's name in the claim's: a service's may have 63.
+/// Letters of a task's name in its service's, which may have 63.
 const LETTERS: usize = 36;
 
-/// How long a job may take to stop, in nanoseconds.
+/// How long a task's container may take to stop, in nanoseconds.
 const GRACE: u64 = 1_000_000_000;
 
 /// A task that is run once in a swarm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SwarmTask {
-    /// What the managers agree through.
+    /// What decides which manager runs it.
     pub task_lock: TaskLock,
     /// What is run.
     pub work: SwarmWork,
@@ -50,17 +50,17 @@ pub struct SwarmTask {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SwarmWork {
-    /// A service of the swarm that ends: it bears the claim's name.
-    Job(Box<ServiceRequest>),
-    /// A command on the host of the manager that claims it.
+    /// A container of a service of the swarm, which bears the lock's name.
+    Service(Box<ServiceRequest>),
+    /// A command on the host of the manager that takes the lock.
     Command(HostCommand),
 }
 
-/// A config of the swarm: who creates it runs the task.
+/// A service of the swarm: who creates it runs the task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskLock {
-    /// Its name, and the job's.
-    pub object: String,
+    /// Its name.
+    pub service: String,
     /// The task's name.
     pub task: String,
     /// The deployment's name, for its label.
@@ -75,20 +75,22 @@ pub struct Planner<'a> {
     pub deployment: &'a Deployment,
     /// Its service.
     pub swarm: &'a Swarm,
-    /// Who asks.
+    /// Where the deployment comes from.
     pub origin: &'a Origin,
-    /// The host.
+    /// What was observed of the host.
     pub facts: &'a Facts,
-    /// The swarm.
+    /// What was observed of the swarm.
     pub seen: &'a SwarmFacts,
-    /// The service as it is wanted.
+    /// The wanted service.
     pub service: &'a ServiceRequest,
     /// Its image.
     pub image: &'a ImageFacts,
+    /// How images are imported.
+    pub imports: &'a Imports,
 }
 
 impl Planner<'_> {
-    /// The tasks as steps.
+    /// The tasks as actions.
     ///
     /// # Errors
     /// The image of a task was not looked up.
@@ -96,25 +98,26 @@ impl Planner<'_> {
         TaskActions::each(&self.deployment.tasks, |task| {
             let task_lock = self.task_lock(task);
             let work = match &task.work {
-                Work::Container(inside) => SwarmWork::Job(Box::new(self.job(task, inside, &task_lock)?)),
+                Work::Container(inside) => SwarmWork::Service(Box::new(self.request(task, inside, &task_lock)?)),
                 Work::Command(command) => SwarmWork::Command(host_command(task, command)),
             };
-            let undo = Operation::Task(TaskOperation::Abandon(task_lock.clone()));
-            Ok(crate::modes::tasks::action(
-                task,
-                TaskOperation::Swarm(Box::new(SwarmTask { task_lock, work, timeout: task.timeout })),
-                undo,
-            ))
+            let if_lost = match &work {
+                SwarmWork::Service(request) => self.imports.if_lost_of(&request.image),
+                SwarmWork::Command(_) => Vec::new(),
+            };
+            let undo = Operation::Swarm(SwarmOperation::EndTask(task_lock.clone()));
+            let run = SwarmOperation::RunTask(Box::new(SwarmTask { task_lock, work, timeout: task.timeout }));
+            Ok(modes::tasks::action(task, run, undo).repaired_by(&[Kind::Image], if_lost))
         })
     }
 
     fn task_lock(&self, task: &Task) -> TaskLock {
         let (owner, deployment) = (self.deployment.name.to_string(), self.origin.deployment.clone());
         let key = modes::facts::spec_digest(&format!("{owner}\n{deployment}\n{}\n{}", task.name, self.service.digest));
-        TaskLock { object: object_name(&task.name, key.short()), task: task.name.to_string(), owner, deployment }
+        TaskLock { service: service_name(&task.name, key.short()), task: task.name.to_string(), owner, deployment }
     }
 
-    fn job(&self, task: &Task, inside: &InContainer, task_lock: &TaskLock) -> Result<ServiceRequest, Failure> {
+    fn request(&self, task: &Task, inside: &InContainer, task_lock: &TaskLock) -> Result<ServiceRequest, Failure> {
         let (image, registry) = match (task.need(), &inside.image) {
             (Some(need), Some(ImageSource::Registry(reference))) => {
                 let registry = self.swarm.with_registry_auth.then(|| reference.registry().to_owned());
@@ -124,10 +127,10 @@ impl Planner<'_> {
             (None, _) => (self.image, self.service.registry.clone()),
         };
         Ok(ServiceRequest {
-            name: task_lock.object.clone(),
+            name: task_lock.service.clone(),
             image: image.pin.clone(),
             spec: json!({
-                "Name": task_lock.object,
+                "Name": task_lock.service,
                 "Labels": self.labels(task_lock, image),
                 // No replicated job: 20.10 goes on running the task of one that was removed.
                 "Mode": { "Replicated": { "Replicas": 1 } },
@@ -152,7 +155,7 @@ impl Planner<'_> {
         })
     }
 
-    /// The service's own, without what would make it pass for the service.
+    /// The service's own template, without what would let anybody find the task in the service's place.
     fn template(&self, inside: &InContainer) -> Value {
         let service = &self.service.spec["TaskTemplate"];
         let networks = service["Networks"].as_array().into_iter().flatten();
@@ -182,25 +185,26 @@ impl Planner<'_> {
         }
     }
 
-    /// What earlier tasks have left goes first: whatever this node ran (its lock is ours), and what says how a task of
-    /// another deployment ended.
-    pub fn clear(&self, only_jobs: bool) -> Vec<Action> {
-        let is_over = |left: &&Leftover| {
-            let is_of_another = left.deployment != self.origin.deployment || self.origin.deployment == MANUAL;
-            (left.node == self.seen.node || (left.has_ended && is_of_another))
-                && (left.kind == LeftoverKind::Job || !only_jobs)
+    /// Earlier locks go first: every one of this node's, because a killed hook may have left it, and those that say how a
+    /// task of another deployment ended. Where the service stays as it is, only what still runs here.
+    pub fn remove_locks(&self, unchanged: bool) -> Vec<Action> {
+        let is_over = |lock: &&TaskLockFacts| {
+            let of_another = lock.deployment != self.origin.deployment || self.origin.deployment == MANUAL;
+            let of_this_node = lock.node == self.seen.node;
+            if unchanged { of_this_node && !lock.has_ended } else { of_this_node || (lock.has_ended && of_another) }
         };
-        let each = self.seen.left.iter().filter(is_over).map(|left| TaskOperation::Clear {
-            kind: left.kind,
-            name: left.name.clone(),
-            id: left.id.clone(),
-        });
-        each.map(Action::best_effort).collect()
+        let removed = self
+            .seen
+            .task_locks
+            .iter()
+            .filter(is_over)
+            .map(|lock| SwarmOperation::RemoveTaskLock { service: lock.service.clone(), id: lock.id.clone() });
+        removed.map(Action::best_effort).collect()
     }
 }
 
 /// A service's name may have letters, digits, `-` and `_`, and begins and ends with one of the first two.
-fn object_name(task: &Name, digits: &str) -> String {
+fn service_name(task: &Name, digits: &str) -> String {
     let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
     let readable: String = task.as_str().chars().take(LETTERS).map(plain).collect();
     format!("balehook-task-{readable}-{digits}")
@@ -212,7 +216,7 @@ fn without(value: &Value, names: &[&str]) -> Value {
     Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>())
 }
 
-/// What the job runs. The service's own command, user and folder mean nothing to another image.
+/// What the container runs. The service's own command, user and folder mean nothing to another image.
 fn container(service: &Value, inside: &InContainer) -> Value {
     let mut container = without(service, &["Labels", "TTY", "OpenStdin"]);
     if inside.image.is_some() {
@@ -239,7 +243,7 @@ impl SwarmTask {
     /// The options of its service, where it is one.
     pub fn options(&self) -> Vec<SetOption> {
         match &self.work {
-            SwarmWork::Job(request) => request.options(),
+            SwarmWork::Service(request) => request.options(),
             SwarmWork::Command(_) => Vec::new(),
         }
     }
@@ -247,7 +251,7 @@ impl SwarmTask {
     /// One short line for the console.
     pub fn title(&self) -> String {
         match &self.work {
-            SwarmWork::Job(_) => self.to_string(),
+            SwarmWork::Service(_) => self.to_string(),
             SwarmWork::Command(command) => format!("task {}: {command}", self.task_lock.task),
         }
     }
@@ -257,7 +261,7 @@ impl fmt::Display for SwarmTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (task, seconds) = (&self.task_lock.task, self.timeout.as_secs());
         match &self.work {
-            SwarmWork::Job(request) => {
+            SwarmWork::Service(request) => {
                 let (service, image) = (&request.name, request.image.describe());
                 write!(f, "task {task}: run service {service} from {image} once, within {seconds}s")
             }

@@ -1,10 +1,10 @@
-//! Who runs a task in a swarm: of the managers that create a config of the task's name, the one whose creation is taken.
-//! The others wait until its labels say how the task ended.
+//! A task's lock: a service of the swarm. Of the managers that create it the swarm takes one, because no two services may
+//! bear one name. That manager runs the task and writes into the service's labels how it ended; the service runs nothing
+//! any more then. The other managers, also those that come later, read these labels. It stays until a next deployment.
 
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use http::Method;
+use http::{HeaderValue, Method};
 use serde_json::{Value, json};
 
 use crate::engine::api::{Api, ApiError};
@@ -13,91 +13,113 @@ use crate::error::{Failure, Kind};
 use crate::modes::swarm::observe::text;
 use crate::modes::swarm::retry::{PAUSE, retry_on_conflict};
 use crate::modes::swarm::task::TaskLock;
-use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_SAID, LABEL_TASK};
+use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_MESSAGE, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_TASK};
 
-/// What the config holds, for whoever finds it.
-const CONTENT: &str =
-    "balehook: who runs a task around a deployment, and how it ended, is in the labels of this config\n";
-/// The last lines that are kept with an outcome, in bytes.
-const LINES: usize = 2000;
+/// The image of a service that runs nothing; nobody pulls it.
+const NO_IMAGE: &str = "scratch";
 
-/// Whose turn it is.
-pub(crate) enum Turn {
-    /// Ours: nobody else runs the task.
-    Ours,
-    /// Another manager's, named, that has come to this end.
-    Theirs(String, Result<(), Failure>),
+/// Whose task it is.
+pub(crate) enum Taken {
+    /// This node's: it runs the task, and closes the lock.
+    Here,
+    /// Another manager's, by its host name, with the end that the task came to.
+    There(String, Result<(), Failure>),
 }
 
-/// Creates the claim for this node, `me`, or waits for the end that whoever did comes to.
+/// Takes the lock for this node, `me`, by creating `service`, or waits for the end of the task on the manager that has it.
 ///
 /// # Errors
-/// [`Kind::Task`]: there is no end within `patience`; [`Kind::Engine`].
+/// [`Kind::Task`]: the service is refused, or there is no end within `patience`; [`Kind::Engine`].
 pub(crate) async fn take(
     api: &Api,
     me: &str,
-    task_lock: &TaskLock,
+    lock: &TaskLock,
+    (service, auth): (&Value, Option<&HeaderValue>),
     patience: Duration,
     creation: &mut Creation,
-) -> Result<Turn, Failure> {
+) -> Result<Taken, Failure> {
     let began = Instant::now();
     loop {
-        if creation.of(create(api, task_lock, me)).await? {
-            return Ok(Turn::Ours);
+        match creation.of(api.call(Method::POST, "/services/create", Some(service), auth)).await {
+            Ok(_) => return Ok(Taken::Here),
+            Err(error) if error.status == Some(409) => {}
+            Err(error) => return Err(refused(lock, &error)),
         }
-        let Some(found) = find(api, task_lock).await? else { continue };
-        if let Some(ended) = found.outcome(task_lock) {
-            let node = node_name(api, found.node()).await;
-            let ended =
-                ended.map_err(|failure| Failure { message: format!("{} ({node} ran it)", failure.message), ..failure });
-            return Ok(Turn::Theirs(node, ended));
+        while let Some(found) = find(api, lock).await? {
+            if let Some(ended) = found.ended(lock) {
+                let node = node_name(api, found.node()).await;
+                let ended = ended
+                    .map_err(|failure| Failure { message: format!("{} ({node} ran it)", failure.message), ..failure });
+                return Ok(Taken::There(node, ended));
+            }
+            // The swarm took it from us, and its leader was lost before it could answer.
+            if found.node() == me {
+                return Ok(Taken::Here);
+            }
+            if began.elapsed() >= patience {
+                return Err(no_end(lock, &node_name(api, found.node()).await, patience));
+            }
+            tokio::time::sleep(PAUSE).await;
         }
-        // This name's lock is ours: whoever began it here was killed.
-        if found.node() == me {
-            api.remove(&format!("/configs/{}", found.id())).await.map_err(|error| cannot(task_lock, &error))?;
-            continue;
-        }
-        if began.elapsed() >= patience {
-            return Err(silent(task_lock, &node_name(api, found.node()).await, patience));
-        }
-        tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Writes how the task ended (how it failed, or that it did not) into the claim, where it is of this node, `me`, and
-/// says nothing yet.
+/// Writes into this node's lock how the task ended (how it failed, or that it did not); its service runs nothing any more.
+/// Returns whether there is such a lock. What it says already stays.
 ///
 /// # Errors
 /// [`Kind::Engine`].
-pub(crate) async fn close(api: &Api, me: &str, task_lock: &TaskLock, failure: Option<&Failure>) -> Result<(), Failure> {
-    retry_on_conflict(&format!("tell the other managers how task {} ended", task_lock.task), async || {
-        let found = find(api, task_lock).await?;
-        let Some(found) = found.filter(|found| found.node() == me && found.outcome(task_lock).is_none()) else {
-            return Ok(Some(()));
-        };
-        let mut spec = found.0["Spec"].clone();
-        spec["Labels"][LABEL_OUTCOME] = if failure.is_none() { "done" } else { "failed" }.into();
-        if let Some(failure) = failure {
-            spec["Labels"][LABEL_SAID] = said(failure).into();
+pub(crate) async fn close(api: &Api, me: &str, lock: &TaskLock, failure: Option<&Failure>) -> Result<bool, Failure> {
+    let what = format!("save in the swarm how task {} ended", lock.task);
+    retry_on_conflict(&what, async || {
+        let Some(found) = find(api, lock).await?.filter(|found| found.node() == me) else { return Ok(Some(false)) };
+        if found.ended(lock).is_some() {
+            return Ok(Some(true));
         }
-        let path = format!("/configs/{}/update?version={}", found.id(), found.0["Version"]["Index"]);
-        match api.call(Method::POST, &path, Some(&spec), None).await {
-            Ok(_) => Ok(Some(())),
+        let path = format!("/services/{}/update?version={}", text(&found.0["ID"]), found.0["Version"]["Index"]);
+        match api.call(Method::POST, &path, Some(&found.closed(failure)), None).await {
+            Ok(_) => Ok(Some(true)),
             Err(error) if error.is_stale() => Ok(None),
-            Err(error) => Err(cannot(task_lock, &error)),
+            Err(error) => Err(error.failure(&what)),
         }
     })
     .await
 }
 
-/// A claim as the swarm has it.
+/// Removes a lock with whatever it still runs. Nothing to do when it is gone.
+///
+/// # Errors
+/// [`Kind::Engine`].
+pub(crate) async fn remove(api: &Api, service: &str, id: &str) -> Result<(), Failure> {
+    let removed = api.remove(&format!("/services/{id}")).await;
+    removed.map_err(|error| error.failure(&format!("remove service {service}")))
+}
+
+/// The service of a task that is a command of the host of this node, `me`.
+pub(crate) fn without_container(lock: &TaskLock, me: &str) -> Value {
+    let labels = json!({
+        LABEL_NAME: lock.owner,
+        LABEL_DEPLOYMENT: lock.deployment,
+        LABEL_TASK: lock.task,
+        LABEL_NODE: me,
+    });
+    runs_nothing(&lock.service, labels, NO_IMAGE)
+}
+
+/// A service without tasks: it holds no network, secret or config either.
+fn runs_nothing(name: &str, labels: Value, image: &str) -> Value {
+    json!({
+        "Name": name,
+        "Labels": labels,
+        "Mode": { "Replicated": { "Replicas": 0 } },
+        "TaskTemplate": { "ContainerSpec": { "Image": image }, "RestartPolicy": { "Condition": "none" } },
+    })
+}
+
+/// A lock as the swarm has it.
 struct Found(Value);
 
 impl Found {
-    fn id(&self) -> String {
-        text(&self.0["ID"])
-    }
-
     fn label(&self, name: &str) -> Option<&str> {
         self.0["Spec"]["Labels"][name].as_str()
     }
@@ -107,52 +129,33 @@ impl Found {
     }
 
     /// How the task ended; `None` while it runs.
-    fn outcome(&self, task_lock: &TaskLock) -> Option<Result<(), Failure>> {
+    fn ended(&self, lock: &TaskLock) -> Option<Result<(), Failure>> {
         if self.label(LABEL_OUTCOME)? == "done" {
             return Some(Ok(()));
         }
-        let mut lines = self.label(LABEL_SAID).unwrap_or_default().lines();
-        let message = lines.next().map_or_else(|| format!("task {} failed", task_lock.task), str::to_owned);
+        let mut lines = self.label(LABEL_MESSAGE).unwrap_or_default().lines();
+        let message = lines.next().map_or_else(|| format!("task {} failed", lock.task), str::to_owned);
         let next = "correct it and deploy again; balehook.log on that node has all of its output";
         Some(Err(Failure::new(Kind::Task, message).evidence(lines.map(str::to_owned).collect()).next(next)))
     }
-}
 
-/// How it failed, and as many of its last lines as there is room for.
-fn said(failure: &Failure) -> String {
-    let mut room = LINES;
-    let fits = |line: &&String| {
-        room = room.saturating_sub(line.len() + 1);
-        room > 0
-    };
-    let mut lines: Vec<&str> = failure.evidence.iter().rev().take_while(fits).map(String::as_str).collect();
-    lines.push(&failure.message);
-    lines.reverse();
-    lines.join("\n")
-}
-
-/// Whether it was taken; `false` where there is one.
-async fn create(api: &Api, task_lock: &TaskLock, node: &str) -> Result<bool, Failure> {
-    let body = json!({
-        "Name": task_lock.object,
-        "Labels": {
-            LABEL_NAME: task_lock.owner,
-            LABEL_DEPLOYMENT: task_lock.deployment,
-            LABEL_TASK: task_lock.task,
-            LABEL_NODE: node,
-        },
-        "Data": base64::engine::general_purpose::STANDARD.encode(CONTENT),
-    });
-    match api.call(Method::POST, "/configs/create", Some(&body), None).await {
-        Ok(_) => Ok(true),
-        Err(error) if error.status == Some(409) => Ok(false),
-        Err(error) => Err(cannot(task_lock, &error)),
+    /// The spec that says how the task ended.
+    fn closed(&self, failure: Option<&Failure>) -> Value {
+        let spec = &self.0["Spec"];
+        let mut labels = spec["Labels"].clone();
+        labels[LABEL_OUTCOME] = if failure.is_none() { "done" } else { "failed" }.into();
+        if let Some(failure) = failure {
+            let lines = std::iter::once(&failure.message).chain(&failure.evidence);
+            labels[LABEL_MESSAGE] = lines.map(String::as_str).collect::<Vec<_>>().join("\n").into();
+        }
+        let image = &spec["TaskTemplate"]["ContainerSpec"]["Image"];
+        runs_nothing(&text(&spec["Name"]), labels, image.as_str().unwrap_or(NO_IMAGE))
     }
 }
 
-async fn find(api: &Api, task_lock: &TaskLock) -> Result<Option<Found>, Failure> {
-    let found = api.find(&format!("/configs/{}", task_lock.object)).await;
-    found.map(|found| found.map(Found)).map_err(|error| cannot(task_lock, &error))
+async fn find(api: &Api, lock: &TaskLock) -> Result<Option<Found>, Failure> {
+    let found = api.find(&format!("/services/{}", lock.service)).await;
+    found.map(|found| found.map(Found)).map_err(|error| error.failure(&format!("look at service {}", lock.service)))
 }
 
 async fn node_name(api: &Api, id: &str) -> String {
@@ -161,45 +164,70 @@ async fn node_name(api: &Api, id: &str) -> String {
     if name.is_empty() { format!("node {id}") } else { name }
 }
 
-fn cannot(task_lock: &TaskLock, error: &ApiError) -> Failure {
-    error.failure(&format!("agree with the other managers on task {}", task_lock.task))
+fn refused(lock: &TaskLock, error: &ApiError) -> Failure {
+    match error.status.is_some() && !error.is_leaderless() {
+        true => Failure::new(Kind::Task, format!("task {}: cannot create its service: {}", lock.task, error.message))
+            .next("correct it and deploy again"),
+        false => error.failure(&format!("create the service of task {}", lock.task)),
+    }
 }
 
-fn silent(task_lock: &TaskLock, node: &str, patience: Duration) -> Failure {
-    let TaskLock { task, object, .. } = task_lock;
-    Failure::new(Kind::Task, format!("task {task}: {node} began it, and has not said within {patience:?} how it ended"))
-        .next(format!(
-            "look at {node}; where no balehook runs there any more: docker config rm {object}, and deploy again"
-        ))
+fn no_end(lock: &TaskLock, node: &str, patience: Duration) -> Failure {
+    let TaskLock { task, service, .. } = lock;
+    Failure::new(Kind::Task, format!("task {task}: {node} started it, and it has no end after {patience:?}")).next(
+        format!("look at {node}; where no balehook runs there any more: docker service rm {service}, and deploy again"),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn task_lock() -> TaskLock {
-        TaskLock { object: "balehook-task-a-1".into(), task: "a".into(), owner: "web".into(), deployment: "d-1".into() }
+    fn lock() -> TaskLock {
+        TaskLock {
+            service: "balehook-task-a-1".into(),
+            task: "a".into(),
+            owner: "web".into(),
+            deployment: "d-1".into(),
+        }
     }
 
-    fn found(labels: &Value) -> Found {
-        Found(json!({ "ID": "id", "Spec": { "Labels": labels } }))
+    fn running() -> Found {
+        let mut spec = without_container(&lock(), "n1");
+        spec["Mode"]["Replicated"]["Replicas"] = 1.into();
+        spec["TaskTemplate"]["Networks"] = json!([{ "Target": "front" }]);
+        spec["TaskTemplate"]["ContainerSpec"] = json!({ "Image": "web@sha256:1", "Secrets": [{ "SecretName": "db" }] });
+        Found(json!({ "ID": "id", "Spec": spec }))
+    }
+
+    fn closed(failure: Option<&Failure>) -> Found {
+        Found(json!({ "ID": "id", "Spec": running().closed(failure) }))
     }
 
     #[test]
-    fn how_a_task_failed_is_read_as_it_was_written_and_the_last_lines_are_those_that_stay() {
-        let lines: Vec<String> = (0..200).map(|line| format!("line {line} of what it said")).collect();
+    fn how_a_task_failed_is_read_as_it_was_written_with_all_of_its_last_lines() {
+        let lines: Vec<String> = (0..20).map(|line| format!("line {line} of its output")).collect();
         let failure = Failure::new(Kind::Task, "task a ended with exit code 3").evidence(lines.clone());
-        let read = found(&json!({ LABEL_OUTCOME: "failed", LABEL_SAID: said(&failure) })).outcome(&task_lock());
-        let nothing = || Failure::new(Kind::Unexpected, "no failure was read");
-        let read = read.and_then(Result::err).unwrap_or_else(nothing);
-        assert_eq!((read.kind, read.message), (Kind::Task, failure.message));
-        assert!(read.evidence.len() > 20 && read.evidence.len() < 200, "{}", read.evidence.len());
-        assert!(lines.ends_with(&read.evidence));
+        let read = closed(Some(&failure)).ended(&lock()).and_then(Result::err);
+        let read = read.map(|read| (read.kind, read.message, read.evidence));
+        assert_eq!(read, Some((Kind::Task, failure.message, lines)));
     }
 
     #[test]
-    fn a_claim_without_an_outcome_is_of_a_task_that_runs() {
-        assert!(found(&json!({ LABEL_NODE: "n" })).outcome(&task_lock()).is_none());
-        assert_eq!(found(&json!({ LABEL_OUTCOME: "done" })).outcome(&task_lock()), Some(Ok(())));
+    fn a_lock_without_an_outcome_is_of_a_task_that_runs() {
+        assert_eq!(running().ended(&lock()), None);
+        assert_eq!(closed(None).ended(&lock()), Some(Ok(())));
+    }
+
+    #[test]
+    fn a_closed_lock_says_whose_task_it_was_and_holds_nothing_that_somebody_may_want_to_remove() {
+        let spec = closed(None).0["Spec"].clone();
+        assert_eq!(spec["Mode"], json!({ "Replicated": { "Replicas": 0 } }));
+        let template =
+            json!({ "ContainerSpec": { "Image": "web@sha256:1" }, "RestartPolicy": { "Condition": "none" } });
+        assert_eq!(spec["TaskTemplate"], template);
+        for (label, value) in [(LABEL_NAME, "web"), (LABEL_DEPLOYMENT, "d-1"), (LABEL_TASK, "a"), (LABEL_NODE, "n1")] {
+            assert_eq!(spec["Labels"][label], value);
+        }
     }
 }

@@ -105,6 +105,18 @@ impl Bundle {
         &self.state
     }
 
+    /// Whether something is on record that was begun and neither finished nor undone.
+    pub fn has_journal(&self, name: &str) -> bool {
+        self.state.join(name).join("journal.json").exists()
+    }
+
+    /// Every hook has this `timeout:`, in seconds.
+    pub fn timeout(&self, seconds: u32) -> &Self {
+        let text = std::fs::read_to_string(self.path().join("appspec.yml")).unwrap();
+        self.appspec(&text.replace("timeout: 60}", &format!("timeout: {seconds}}}")));
+        self
+    }
+
     /// Replaces `appspec.yml`.
     pub fn appspec(&self, text: &str) {
         std::fs::write(self.path().join("appspec.yml"), text).unwrap();
@@ -197,9 +209,14 @@ impl Bundle {
 
     /// Runs the binary by hand with a command that takes no bundle.
     pub fn run_bare(&self, args: &[&str]) -> Outcome {
+        self.start_bare(args).wait()
+    }
+
+    /// Starts the binary by hand with a command that takes no bundle.
+    pub fn start_bare(&self, args: &[&str]) -> Running {
         let mut command = self.command(world(), std::ffi::OsStr::new(BINARY));
         command.args(args);
-        Running::start(command).wait()
+        Running::start(command)
     }
 
     fn command(&self, world: &World, program: &std::ffi::OsStr) -> Command {
@@ -294,6 +311,11 @@ impl Running {
         nix::sys::signal::killpg(self.pid(), signal).unwrap();
     }
 
+    /// Its standard output, for whoever reads it in another way than the methods below.
+    pub fn take_stdout(&mut self) -> std::process::ChildStdout {
+        self.child.stdout.take().unwrap()
+    }
+
     /// Waits until a line with `text` is printed; returns the time since the start.
     pub fn wait_until_said(&mut self, text: &str) -> Vec<String> {
         use std::io::BufRead as _;
@@ -308,6 +330,20 @@ impl Running {
             }
         }
         panic!("{text:?} was never said: {seen:#?}");
+    }
+
+    /// Waits for its end as an agent does: SIGTERM when the time of its `timeout:` is up, SIGKILL 5 s later.
+    pub fn wait_as_agent(mut self, timeout: Duration) -> Outcome {
+        use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
+        for (signal, due) in [(SIGTERM, timeout), (SIGKILL, timeout + Duration::from_secs(5))] {
+            while self.child.try_wait().unwrap().is_none() && self.began.elapsed() < due {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            if self.child.try_wait().unwrap().is_none() {
+                self.signal(signal);
+            }
+        }
+        self.wait()
     }
 
     /// Closes its standard output at once, and waits for its end.

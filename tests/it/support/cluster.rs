@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::bundle::Bundle;
-use super::world::{command_in, keeper, wait_until, world};
+use super::world::{command_in, inside, keeper, wait_until, world};
 
 /// Several engines.
 pub struct Cluster {
@@ -131,6 +131,11 @@ impl Cluster {
         found.unwrap_or_else(|| panic!("no engine of node {node} runs"))
     }
 
+    /// A listener on a free port of a node's loopback.
+    pub fn listen(&self, node: usize) -> std::net::TcpListener {
+        inside(self.inner(node), || std::net::TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
     /// What a client on the bridge gets from a node's port.
     pub fn get(&self, node: usize, port: u16) -> Result<String, String> {
         let bridge = *children(self.keeper.id()).first().unwrap();
@@ -150,6 +155,26 @@ impl Cluster {
         let engine = self.inner(node);
         let _ =
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(engine.try_into().unwrap()), nix::sys::signal::SIGKILL);
+    }
+
+    /// Restarts a node's engine as systemd does: it is asked to end, and ends its containers first. Returns when it has
+    /// ended, with everything on the node.
+    pub fn restart_engine(&self, node: usize) {
+        let engine = self.inner(node);
+        self.restart(node);
+        let _ =
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(engine.try_into().unwrap()), nix::sys::signal::SIGTERM);
+        let is_gone = || !Path::new("/proc").join(engine.to_string()).exists();
+        wait_until(Duration::from_secs(30), is_gone, || format!("the engine of node {node} does not end"));
+    }
+
+    /// The process that starts a node's engine, again when that ended: its namespaces stay.
+    pub fn init(&self, node: usize) -> u32 {
+        let wanted = format!("bash\0-c\0engine {node}\0");
+        let found = descendants(self.keeper.id())
+            .into_iter()
+            .find(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted));
+        found.unwrap_or_else(|| panic!("node {node} is not there"))
     }
 
     /// Starts a killed node again.

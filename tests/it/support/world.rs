@@ -177,14 +177,7 @@ impl World {
 
     /// Runs `work` on a thread inside the world's network.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let namespace = std::fs::File::open(format!("/proc/{}/ns/net", self.pid)).unwrap();
-        std::thread::scope(|scope| {
-            let entered = scope.spawn(|| {
-                nix::sched::setns(namespace.as_fd(), nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-                work()
-            });
-            entered.join().unwrap()
-        })
+        inside(self.pid, work)
     }
 
     /// The first line that `http://127.0.0.1:port/path` answers with, where it answers 200.
@@ -354,6 +347,18 @@ pub fn command_in(process: u32, program: impl AsRef<std::ffi::OsStr>) -> Command
     let mut command = Command::new("nsenter");
     command.arg(format!("--net=/proc/{process}/ns/net")).arg("--").arg(program);
     command
+}
+
+/// Runs `work` on a thread in the network of a process.
+pub fn inside<T: Send>(process: u32, work: impl FnOnce() -> T + Send) -> T {
+    let namespace = std::fs::File::open(format!("/proc/{process}/ns/net")).unwrap();
+    std::thread::scope(|scope| {
+        let entered = scope.spawn(|| {
+            nix::sched::setns(namespace.as_fd(), nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            work()
+        });
+        entered.join().unwrap()
+    })
 }
 
 /// A key in a URL.

@@ -2,38 +2,30 @@
 
 pub mod wanted;
 
-use std::time::Duration;
-
+use crate::config::Deployment;
 use crate::config::compose::Compose;
-use crate::config::{Deployment, Probe};
 use crate::deploy::origin::Origin;
-use crate::modes::compose::release::ComposeRelease;
-use crate::modes::container::operation::ContainerOperation;
-use crate::modes::operation::{Action, Plan};
-
 use crate::deploy::plan::Old;
-use crate::deploy::state::{JournalV1, Left};
 use crate::engine::facts::ContainerFacts;
 use crate::engine::request::Target;
 use crate::error::{Failure, Kind};
 use crate::modes;
-use crate::modes::compose::operation::{Change, ComposeOperation, Copy, ProjectHealth, ServiceChange};
+use crate::modes::compose::operation::ComposeOperation;
 use crate::modes::compose::plan::wanted::Wanted;
-use crate::modes::compose::project::Project;
+use crate::modes::compose::project::SNAPSHOTS;
+use crate::modes::compose::recover::{back, begun, recover};
+use crate::modes::compose::release::ComposeRelease;
+use crate::modes::compose::service_change::{Change, ServiceChange};
+use crate::modes::compose::snapshot::Snapshot;
 use crate::modes::compose::task;
+use crate::modes::container::operation::ContainerOperation;
 use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
-use crate::modes::operation::Operation;
+use crate::modes::operation::{Action, Operation, Plan};
 use crate::modes::tasks::TaskActions;
-use crate::tasks::operation::TaskOperation;
+use crate::values::known::Known;
 use crate::values::pin::ImagePin;
 use crate::values::types::{LifecycleEvent, Name};
-
-/// Containers of an unproven release have so many seconds to stop when the previous one comes back.
-const AT_ONCE: u64 = 1;
-
-/// The longest that the previous project is waited for when it comes back.
-const BACK: Duration = Duration::from_secs(30);
 
 /// What `event` does in Compose mode.
 ///
@@ -77,115 +69,25 @@ pub fn plan(
 /// What reports call that which served before.
 pub const SUBJECT: &str = "previous project";
 
-/// The same for a recorded project: its own checks alone, and not for long.
-fn proof_of(release: &ComposeRelease) -> ProjectHealth {
-    ProjectHealth {
-        services: release.health_check.services.clone(),
-        probe: Probe::Auto,
-        timeout: Duration::from_millis(release.health_check.timeout_ms).min(BACK),
-        interval: Duration::from_millis(100),
-        stable_for: Duration::ZERO,
-    }
-}
-
-/// The previous release's project, as it was.
-pub fn back(previous: &ComposeRelease) -> Vec<Operation> {
-    back_but(previous, &[])
-}
-
-/// The same but for services that stay as they are.
-pub fn back_but(previous: &ComposeRelease, left: &[&str]) -> Vec<Operation> {
-    let project = previous.project.clone();
-    let mut health_check = proof_of(previous);
-    health_check.services.retain(|(service, _)| !left.contains(&service.as_str()));
-    if health_check.services.is_empty() {
-        return Vec::new();
-    }
-    let names = health_check.services.iter().map(|(service, _)| service.clone());
-    let only = if left.is_empty() { Vec::new() } else { names.collect() };
-    let up = ComposeOperation::Up { project: project.clone(), within: Some(AT_ONCE), services: Vec::new(), only };
-    let wait = ComposeOperation::Wait { name: project.name.clone(), health_check };
-    vec![Operation::Compose(ComposeOperation::Place { project }), Operation::Compose(up), Operation::Compose(wait)]
-}
-
-/// What an interrupted event left is undone: the saved project comes back; where there is none, what was begun goes.
-/// Returns whether there was anything. In an event that goes on with a new release a failure is said and ends nothing.
-pub fn recover(plan: &mut Plan, facts: &Facts, is_best_effort: bool) -> bool {
-    plan.recover(modes::tasks::remove_left(facts));
-    let (operations, note) = match &facts.left {
-        None => return false,
-        Some(Left::Plan(left)) if left.is_saved => (left.operations(), None),
-        Some(Left::Plan(left)) => {
-            let note = match left.journal.old {
-                Old::Nothing => "what it had begun goes",
-                Old::NotObserved | Old::Stopped(_) | Old::Running(_) => "the project before comes back first",
-            };
-            (left.operations(), Some(format!("deployment {} was interrupted; {note}", left.journal.deployment)))
-        }
-        Some(Left::Format1(journal)) => format1(facts, journal),
-    };
-    if operations.is_empty() {
-        return false;
-    }
-    plan.notes.extend(note);
-    let is_saved = matches!(&facts.left, Some(Left::Plan(left)) if left.is_saved);
-    let action = if is_best_effort || is_saved { Action::best_effort } else { Action::required };
-    plan.recover(operations.into_iter().map(action));
-    true
-}
-
-/// A journal of format 1 names the project that was begun alone.
-fn format1(facts: &Facts, journal: &JournalV1) -> (Vec<Operation>, Option<String>) {
-    let begun = journal.compose.clone().and_then(|begun| serde_json::from_value::<Project>(begun).ok());
-    let saved = facts.releases.first().and_then(|release| release.part.compose.as_ref());
-    match (begun, saved) {
-        (None, _) => (Vec::new(), None),
-        (Some(begun), Some(saved)) if saved.project.id == begun.id => (Vec::new(), None),
-        (Some(begun), Some(saved)) => {
-            let note = format!(
-                "an interrupted deployment had begun to change project {}; the saved one comes back first",
-                begun.name
-            );
-            (back(saved), Some(note))
-        }
-        (Some(project), None) => {
-            let note = format!("project {} was never healthy: its deployment was interrupted; it goes", project.name);
-            (vec![Operation::Compose(ComposeOperation::Down { project })], Some(note))
-        }
-    }
-}
-
-/// The project that an interrupted event had begun.
-fn begun(left: &Left<Operation>) -> Option<Project> {
-    match left {
-        Left::Plan(left) => {
-            left.journal.steps.iter().flat_map(|step| &step.undo).find_map(|undo| match &undo.operation {
-                Operation::Compose(ComposeOperation::Down { project }) => Some(project.clone()),
-                Operation::Compose(_)
-                | Operation::Image(_)
-                | Operation::Container(_)
-                | Operation::Ports(_)
-                | Operation::Swarm(_)
-                | Operation::Task(_) => None,
-            })
-        }
-        Left::Format1(journal) => serde_json::from_value(journal.compose.clone()?).ok(),
-    }
-}
-
-/// Containers go, whatever state they are in. Nothing here can fail the event.
+/// Containers go, whatever state they are in. Nothing here can fail the event: without Compose the engine removes them.
 fn stop(plan: &mut Plan, facts: &Facts) {
     plan.recover(modes::tasks::remove_left(facts));
     if facts.containers.is_empty() {
         return;
     }
-    let recorded =
+    let saved =
         facts.releases.first().and_then(|release| release.part.compose.as_ref()).map(|release| &release.project);
     let begun = facts.left.as_ref().and_then(begun);
-    if let Some(project) = recorded.cloned().or(begun) {
-        plan.actions.push(Action::best_effort(ComposeOperation::Stop { project }));
+    match (saved.cloned().or(begun), &facts.compose_tool) {
+        (Some(project), tool @ Known::Yes(_)) => {
+            plan.actions.push(Action::best_effort(ComposeOperation::Stop { project }.run_by(tool)));
+        }
+        (Some(_), Known::No(why)) => {
+            plan.notes.push(format!("{why}: the containers of {} are removed one by one", plan.name));
+        }
+        (None, _) => {}
     }
-    // What Compose did not know of, or could not remove, goes one by one.
+    // What Compose does not know of, or cannot remove, goes one by one.
     for container in facts.containers.iter().filter(|container| container.ours) {
         let container = crate::modes::container::recover::target(container);
         plan.actions.push(Action::best_effort(ContainerOperation::Remove { container, volumes: false }));
@@ -209,9 +111,10 @@ fn start(
     if !is_same {
         wanted.check(plan, facts)?;
         let imports = wanted.import(plan, deployment, facts)?;
-        around = task::around(deployment, origin, wanted.facts, &wanted.project, &imports)?;
+        around = task::around(deployment, origin, &wanted, &imports)?;
+        let undo = undo(&wanted, previous.map(|(_, previous)| previous), facts);
         let before = std::mem::take(&mut around.before);
-        up(plan, &wanted, previous.map(|(_, previous)| previous), changes, before, &imports);
+        up(plan, &wanted, undo, changes, before, &imports);
     }
     plan.actions.push(Action::required(ComposeOperation::Wait {
         name: plan.name.clone(),
@@ -223,14 +126,14 @@ fn start(
     });
     if !(is_same && is_recorded) {
         if is_same {
-            plan.actions.insert(plan.actions.len() - 1, Action::required(keep(&wanted)));
+            plan.actions.insert(plan.actions.len() - 1, Action::required(snapshot(&wanted)));
         }
         let release = Box::new(wanted.release(origin)?);
         plan.actions.push(Action::required(ComposeOperation::SaveRelease(release)));
     }
     plan.actions.append(&mut around.recorded);
     modes::images::prune(plan, deployment, facts, &wanted.pins());
-    forget(plan, deployment, facts, &wanted);
+    delete_snapshots(plan, deployment, facts, &wanted);
     Ok(())
 }
 
@@ -249,38 +152,41 @@ pub fn old(name: &Name, facts: &Facts) -> Old {
     }
 }
 
-fn keep(wanted: &Wanted<'_>) -> Operation {
-    Operation::Compose(ComposeOperation::Retain(Box::new(Copy {
+fn snapshot(wanted: &Wanted<'_>) -> ComposeOperation {
+    ComposeOperation::Snapshot(Box::new(Snapshot {
         project: wanted.project.clone(),
-        tree: wanted.facts.tree.clone(),
-        overlay: wanted.overlay.clone(),
+        folder: wanted.facts.folder.clone(),
+        override_file: wanted.override_file.clone(),
         variables: wanted.facts.variables.clone(),
-    })))
+    }))
+}
+
+/// The previous project comes back by the Compose that this host has now; a first one goes.
+fn undo(wanted: &Wanted<'_>, previous: Option<&ComposeRelease>, facts: &Facts) -> Vec<Operation> {
+    let down = || vec![ComposeOperation::Down { project: wanted.project.clone() }];
+    let undo = previous.map_or_else(down, back).into_iter();
+    undo.map(|operation| Operation::Compose(operation.run_by(&facts.compose_tool))).collect()
 }
 
 fn up(
     plan: &mut Plan,
     wanted: &Wanted<'_>,
-    previous: Option<&ComposeRelease>,
+    undo: Vec<Operation>,
     services: Vec<ServiceChange>,
     before: Vec<Action>,
     imports: &Imports,
 ) {
     let project = wanted.project.clone();
-    let down = || vec![Operation::Compose(ComposeOperation::Down { project: project.clone() })];
-    let undo = previous.map_or_else(down, back);
     // A service's own folders are where Compose works; a command of the host needs nothing of the new release there.
-    let is_of_a_service = |action: &Action| matches!(action.operation, Operation::Task(TaskOperation::Compose(_)));
+    let is_of_a_service =
+        |action: &Action| matches!(action.operation, Operation::Compose(ComposeOperation::RunTask(_)));
     let (early, late) = if before.iter().any(is_of_a_service) { (Vec::new(), before) } else { (before, Vec::new()) };
     plan.actions.extend(early);
-    plan.actions.push(Action::required(keep(wanted)));
-    plan.actions.push(Action::undone_by(ComposeOperation::Place { project: project.clone() }, undo));
+    plan.actions.push(Action::required(snapshot(wanted)));
+    plan.actions.push(Action::undone_by(ComposeOperation::CheckOut { project: project.clone() }, undo));
     plan.actions.extend(late);
-    let touched: Vec<&str> = services
-        .iter()
-        .filter(|change| matches!(change.change, Change::Recreated(_) | Change::Removed))
-        .map(|change| change.service.as_str())
-        .collect();
+    let touched = services.iter().filter(|service| service.change.interrupts());
+    let touched: Vec<&str> = touched.map(|service| service.service.as_str()).collect();
     if !touched.is_empty() {
         plan.interruption = format!("{} while Compose replaces what runs", touched.join(", "));
     }
@@ -289,18 +195,18 @@ fn up(
     plan.actions.push(up.repaired_by(&[Kind::Container, Kind::Health, Kind::Image], imports.if_lost()));
 }
 
-/// Copies of releases that are kept no longer.
-fn forget(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &Wanted<'_>) {
+/// Snapshots of releases that are retained no longer.
+fn delete_snapshots(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &Wanted<'_>) {
     let earlier = deployment.keep - usize::from(plan.saves());
-    let kept: Vec<&str> = facts
+    let retained: Vec<&str> = facts
         .releases
         .iter()
         .take(earlier)
         .filter_map(|release| Some(release.part.compose.as_ref()?.project.id.as_str()))
         .chain([wanted.project.id.as_str()])
         .collect();
-    for id in wanted.facts.copies.iter().filter(|id| !kept.contains(&id.as_str())) {
-        let step = ComposeOperation::Forget { project: plan.name.clone(), id: id.clone() };
+    for id in wanted.facts.snapshots.iter().filter(|id| !retained.contains(&id.as_str())) {
+        let step = ComposeOperation::DeleteSnapshot { snapshot: wanted.facts.state.join(SNAPSHOTS).join(id) };
         plan.actions.push(Action::best_effort(step));
     }
 }

@@ -8,11 +8,13 @@ use crate::config::{Deployment, Health};
 use crate::deploy::origin::Origin;
 use crate::deploy::state::{FORMAT, Observed};
 use crate::error::{Failure, Kind};
+use crate::health::check::HealthCheck;
 use crate::images::facts::ImageFacts;
 use crate::modes;
-use crate::modes::compose::operation::{Change, ProjectHealth, ServiceChange};
-use crate::modes::compose::project::{ComposeFacts, Generation, Project, ServiceFacts, pinned};
+use crate::modes::compose::operation::ProjectHealth;
+use crate::modes::compose::project::{ComposeFacts, Project, ServiceFacts, pinned};
 use crate::modes::compose::release::ComposeRelease;
+use crate::modes::compose::service_change::{Change, ServiceChange};
 use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
 use crate::modes::operation::Plan;
@@ -26,39 +28,46 @@ pub(crate) struct Wanted<'a> {
     pub(crate) facts: &'a ComposeFacts,
     pub(crate) services: Vec<(&'a ServiceFacts, &'a ImageFacts, ContentDigest)>,
     pub(crate) project: Project,
-    pub(crate) overlay: String,
+    pub(crate) override_file: String,
     pub(crate) health_check: ProjectHealth,
 }
 
 impl<'a> Wanted<'a> {
     pub(crate) fn of(deployment: &Deployment, compose: &Compose, facts: &'a Facts) -> Result<Self, Failure> {
-        let seen = facts.compose.as_ref().ok_or_else(|| Failure::new(Kind::Unexpected, "Compose was not asked"))?;
+        let (Some(observed), Some(tool)) = (facts.compose.as_ref(), facts.compose_tool.yes()) else {
+            return Err(Failure::new(Kind::Unexpected, "the project was not observed for this event"));
+        };
         let mut services = Vec::new();
-        for service in &seen.services {
+        for service in &observed.services {
             let image = facts.image(&service.need.key(&deployment.bundle_root))?;
             services.push((service, image, service.spec(&image.pin)));
         }
-        let overlay = overlay(&deployment.name, seen, &services);
+        let override_file = override_file(&deployment.name, &services);
         let variables: Vec<_> =
-            seen.variables.iter().map(|var| (&var.name, var.value.as_ref().map(|value| value.reveal()))).collect();
-        let told = (&compose.files, &compose.env_file, &compose.profiles);
-        let whole = format!("{}\n{overlay}\n{variables:?}\n{told:?}", seen.tree.digest);
+            observed.variables.iter().map(|var| (&var.name, var.value.as_ref().map(|value| value.reveal()))).collect();
+        let arguments = (&compose.files, &compose.env_file, &compose.profiles);
+        let whole = format!("{}\n{override_file}\n{variables:?}\n{arguments:?}", observed.folder.digest);
         let project = Project {
             name: deployment.name.to_string(),
-            tool: seen.tool.clone(),
-            state: seen.state.clone(),
+            tool: tool.clone(),
+            state: observed.state.clone(),
             id: ContentDigest::of(whole.as_bytes()).short().to_owned(),
             files: compose.files.clone(),
             env_files: compose.env_file.clone(),
             profiles: compose.profiles.clone(),
         };
-        let names = seen.services.iter().map(|service| (service.name.clone(), service.replicas));
+        let names = observed.services.iter().map(|service| (service.name.clone(), service.replicas));
         let health_check = health_check(names.collect(), compose.wait_timeout, &deployment.health);
-        Ok(Self { facts: seen, services, project, overlay, health_check })
+        Ok(Self { facts: observed, services, project, override_file, health_check })
     }
 
     pub(crate) fn pins(&self) -> Vec<&'a ImagePin> {
         self.services.iter().map(|(_, image, _)| &image.pin).collect()
+    }
+
+    /// The image of an active service.
+    pub(crate) fn image(&self, service: &str) -> Option<&'a ImageFacts> {
+        self.services.iter().find(|(found, _, _)| found.name == service).map(|(_, image, _)| *image)
     }
 
     /// What is known to fail is refused before anything is touched.
@@ -70,7 +79,7 @@ impl<'a> Wanted<'a> {
             }
         }
         plan.assumptions.dedup();
-        self.note_strangers(plan);
+        self.note_unmanaged(plan);
         match facts.ports_taken.first() {
             Some(taken) => {
                 Err(Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
@@ -80,12 +89,12 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    fn note_strangers(&self, plan: &mut Plan) {
-        let strangers = self.facts.containers.iter().filter(|container| !container.ours);
-        let names: Vec<&str> = strangers.map(|container| container.name.as_str()).collect();
+    fn note_unmanaged(&self, plan: &mut Plan) {
+        let unmanaged = self.facts.containers.iter().filter(|container| !container.ours);
+        let names: Vec<&str> = unmanaged.map(|container| container.name.as_str()).collect();
         if !names.is_empty() {
             let note = format!(
-                "a project {} is there already and was not made by us: its containers {} are replaced or removed",
+                "a project {} is there already and is not managed by balehook: its containers {} are replaced or removed",
                 plan.name,
                 names.join(", ")
             );
@@ -182,7 +191,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Options of a service that differ from the recorded release's.
+/// Options of a service that differ from the saved release's.
 fn changed_options(facts: &Facts, service: &ServiceFacts) -> Vec<String> {
     let Some(last) = facts.releases.first().filter(|release| release.part.compose.is_some()) else { return Vec::new() };
     let before: Vec<(&str, &str)> = last
@@ -203,18 +212,12 @@ fn changed_options(facts: &Facts, service: &ServiceFacts) -> Vec<String> {
 }
 
 /// Images, our labels, and nothing to be pulled: what a release adds to its own files.
-fn overlay(name: &Name, facts: &ComposeFacts, services: &[(&ServiceFacts, &ImageFacts, ContentDigest)]) -> String {
+fn override_file(name: &Name, services: &[(&ServiceFacts, &ImageFacts, ContentDigest)]) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let mut out = String::new();
-    if let (Generation::V1, Some(version)) = (facts.tool.generation, &facts.version_key) {
-        let _ = writeln!(out, "version: {}", quoted(version));
-    }
-    out.push_str("services:\n");
+    let mut out = String::from("services:\n");
     for (service, image, spec) in services {
         let _ = writeln!(out, "  {}:\n    image: {}", quoted(&service.name), quoted(&pinned(&image.pin, name)));
-        if facts.tool.generation == Generation::V2 {
-            out.push_str("    pull_policy: never\n");
-        }
+        out.push_str("    pull_policy: never\n");
         let _ = writeln!(out, "    labels:\n      {}: {}", LABEL_NAME, quoted(name.as_str()));
         let _ = writeln!(out, "      {}: {}", LABEL_DIGEST, quoted(image.pin.identity().as_str()));
         let _ = writeln!(out, "      {}: {}", LABEL_SPEC, quoted(spec.as_str()));
@@ -223,11 +226,5 @@ fn overlay(name: &Name, facts: &ComposeFacts, services: &[(&ServiceFacts, &Image
 }
 
 fn health_check(services: Vec<(String, usize)>, timeout: Duration, health: &Health) -> ProjectHealth {
-    ProjectHealth {
-        services,
-        probe: health.probe.clone(),
-        timeout,
-        interval: health.interval,
-        stable_for: health.stable_for,
-    }
+    ProjectHealth { services, check: HealthCheck { timeout, ..HealthCheck::of(health, health.probe.clone(), true) } }
 }

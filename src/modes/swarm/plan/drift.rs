@@ -1,4 +1,4 @@
-//! Whether a service is what is wanted: the digest of a request, and what was changed by hand.
+//! Whether a service is as wanted: the digest of a request, and what was changed by hand.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::values::options::{ChangedOption, SetOption, changes};
 use crate::values::pin::ImagePin;
 use crate::values::types::{EnvVar, Secret};
 
-/// What the engine fills in, counts itself, or has another value for on every node.
+/// What the engine fills in or counts itself, and what differs from node to node.
 const PASSED_OVER: &[&str] = &[
     "TaskTemplate.ForceUpdate",
     "TaskTemplate.Runtime",
@@ -25,7 +25,7 @@ const PASSED_OVER: &[&str] = &[
     "TaskTemplate.ContainerSpec.Env",
 ];
 
-/// The digest of a request: the same on every manager. How many tasks run counts only where the file says it.
+/// The digest of a request, the same on every manager. The number of replicas counts only where the file sets it.
 pub fn digest(image: &ImagePin, spec: &Value, environment: &[EnvVar], says_replicas: bool) -> String {
     let mut leaves = canonical(spec, &BTreeMap::new());
     if !says_replicas {
@@ -35,7 +35,7 @@ pub fn digest(image: &ImagePin, spec: &Value, environment: &[EnvVar], says_repli
     modes::facts::spec_digest(&text).to_string()
 }
 
-/// Whether a service is exactly what was asked for: nothing is sent then.
+/// Whether a service is exactly what the request wants: nothing is sent then.
 pub fn is_same(request: &ServiceRequest, seen: &SwarmFacts) -> bool {
     let Some(service) = &seen.service else { return false };
     let live = service.spec.reveal();

@@ -31,7 +31,7 @@ impl Planner<'_> {
     }
 
     /// Secrets and configs that were made for this name and that neither this spec nor the one before needs.
-    pub(crate) fn forget(&mut self, request: &ServiceRequest) {
+    pub(crate) fn remove_files(&mut self, request: &ServiceRequest) {
         let needed = |spec: &Value, kind: FileKind, name: &str| {
             let (list, key) = match kind {
                 FileKind::Secret => ("Secrets", "SecretName"),
@@ -43,7 +43,7 @@ impl Planner<'_> {
         let live = self.seen.service.as_ref().map(|service| service.spec.reveal());
         for (kind, name) in &self.seen.made {
             if !needed(&request.spec, *kind, name) && !live.is_some_and(|live| needed(live, *kind, name)) {
-                let forget = SwarmOperation::Forget { kind: *kind, name: name.clone() };
+                let forget = SwarmOperation::RemoveFile { kind: *kind, name: name.clone() };
                 self.plan.actions.push(Action::best_effort(forget));
             }
         }

@@ -25,12 +25,12 @@ use crate::modes::operation::Operation;
 use crate::modes::operation::{Action, Plan};
 use crate::modes::release::{Part, Release};
 use crate::modes::swarm::facts::{Role, SwarmFacts};
-use crate::modes::swarm::operation::{Ask, ServiceRequest, SwarmOperation};
+use crate::modes::swarm::operation::{NodeCheck, ServiceRequest, SwarmOperation};
 use crate::modes::swarm::plan::service_spec::TaskActions;
 use crate::modes::swarm::plan::tasks::pins;
 use crate::values::known::Known;
 use crate::values::labels::{
-    LABEL_ASKS, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REGISTRY, LABEL_REVISION, LABEL_SPEC,
+    LABEL_CHECKS, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REGISTRY, LABEL_REVISION, LABEL_SPEC,
 };
 use crate::values::types::{LifecycleEvent, Name};
 
@@ -173,21 +173,21 @@ impl Planner<'_> {
         let of_tasks = self.task_images()?;
         let imports = self.import_images(&image, &of_tasks)?;
         match self.seen.role {
-            Role::Worker => self.tasks_of_this_node(&image),
+            Role::Worker => self.local_tasks(&image),
             Role::Manager | Role::Outside | Role::Unusable(_) => self.manage(&image, &imports)?,
         }
         modes::images::prune(&mut self.plan, self.deployment, self.facts, &pins(&image, &of_tasks));
         Ok(self.plan)
     }
 
-    fn tasks_of_this_node(&mut self, image: &ImageFacts) {
+    fn local_tasks(&mut self, image: &ImageFacts) {
         self.plan
             .notes
             .push("this node is a worker: a manager updates the service, its own tasks are waited for".into());
         if self.deployment.tasks.all().next().is_some() {
             self.plan.notes.push("`before` and `after` are run by a manager".into());
         }
-        self.push(SwarmOperation::Tasks {
+        self.push(SwarmOperation::LocalTasks {
             service: self.name(),
             image: image.pin.clone(),
             patience: self.deployment.health.timeout,
@@ -203,17 +203,17 @@ impl Planner<'_> {
     fn manage(&mut self, image: &ImageFacts, imports: &Imports) -> Result<(), Failure> {
         let request = self.request(image);
         let same = drift::is_same(&request, &self.seen);
-        let mut tasks = self.tasks(image, &request, same)?;
+        let mut tasks = self.tasks(image, imports, &request, same)?;
         if !same {
-            // What this node has lost of an image meanwhile, a task could only fail for.
+            // A task would only fail where this node has lost a layer of the image meanwhile.
             self.plan.actions.extend(imports.if_lost_before().into_iter().map(Action::required));
-            self.change(image, &request, std::mem::take(&mut tasks.before));
+            self.change(image, imports, &request, std::mem::take(&mut tasks.before));
         }
         self.push(SwarmOperation::RolloutCheck(self.wait_for_rollout(&request.digest)));
-        // The other manager that has just updated it has brought a token, and may yet have to roll back: a write would
-        // make the spec in force the one to go back to.
+        // Another manager that has just updated it gave the swarm a token, and may yet have to roll back: a write now would
+        // make the spec in force the one to roll back to.
         if same && !self.is_late(&request) {
-            self.refresh(&request);
+            self.renew_token(&request);
         }
         self.probe()?;
         self.plan.actions.append(&mut tasks.proven);
@@ -224,48 +224,49 @@ impl Planner<'_> {
         }
         self.plan.actions.append(&mut tasks.recorded);
         if !same {
-            self.forget(&request);
+            self.remove_files(&request);
         }
         Ok(())
     }
 
     /// The spec stays; the registry's token in the swarm is renewed.
-    fn refresh(&mut self, request: &ServiceRequest) {
+    fn renew_token(&mut self, request: &ServiceRequest) {
         if let Some(registry) = &request.registry {
-            self.push(SwarmOperation::Refresh { service: self.name(), registry: registry.clone() });
+            self.push(SwarmOperation::RenewToken { service: self.name(), registry: registry.clone() });
         }
     }
 
-    fn change(&mut self, image: &ImageFacts, request: &ServiceRequest, before: Vec<Action>) {
+    fn change(&mut self, image: &ImageFacts, imports: &Imports, request: &ServiceRequest, before: Vec<Action>) {
         for network in self.swarm.networks.iter().filter(|network| network.create) {
             if !self.has_network(&network.name) {
                 self.push(SwarmOperation::Network { name: network.name.clone() });
             }
         }
         self.make_files();
-        self.ask_nodes(image, &request.digest);
+        self.check_nodes(image, &request.digest);
         self.plan.actions.extend(before);
         let (service, spec) = (self.name(), request.digest.clone());
         let (step, undo) = match &self.seen.service {
             None => (SwarmOperation::Create(Box::new(request.clone())), SwarmOperation::Remove { service, spec }),
             Some(_) => (SwarmOperation::Update(Box::new(request.clone())), SwarmOperation::Rollback { service, spec }),
         };
-        self.say_what_changes(request);
-        self.plan.actions.push(Action::undone_by(step, vec![Operation::Swarm(undo)]));
+        self.note_changes(request);
+        let written = Action::undone_by(step, vec![Operation::Swarm(undo)]);
+        self.plan.actions.push(written.repaired_by(&[Kind::Image], imports.if_lost_of(&image.pin)));
     }
 
     /// An archive's image is in no registry: a node that lacks it could not run the task.
-    fn ask_nodes(&mut self, image: &ImageFacts, digest: &str) {
-        // A drained node has it for nobody: the only one that takes tasks is another.
+    fn check_nodes(&mut self, image: &ImageFacts, digest: &str) {
+        // Where this node is drained, the only node that takes tasks is another one.
         let is_here_alone = self.seen.nodes.len() < 2 && !self.seen.is_drained;
         if !matches!(self.swarm.image, ImageSource::Archive { .. }) || is_here_alone {
             return;
         }
-        let name = format!("balehook-asks-{}-{}", self.deployment.name, short_id(&self.seen.node));
+        let name = format!("balehook-check-{}-{}", self.deployment.name, short_id(&self.seen.node));
         // A command that no image has: the container is created, which needs the image, and nothing runs.
         let spec = json!({
             "Name": name,
-            "Labels": { LABEL_ASKS: self.name(), LABEL_SPEC: digest },
+            "Labels": { LABEL_CHECKS: self.name(), LABEL_SPEC: digest },
             "Mode": { "Global": {} },
             "TaskTemplate": {
                 "ContainerSpec": { "Command": ["/balehook-never-runs"] },
@@ -275,17 +276,15 @@ impl Planner<'_> {
         });
         let patience = self.deployment.health.timeout;
         let undo = SwarmOperation::Remove { service: name.clone(), spec: digest.to_owned() };
-        let ask = SwarmOperation::Ask(Box::new(Ask { name, image: image.pin.clone(), spec, patience }));
-        self.plan.actions.push(Action::undone_by(ask, vec![Operation::Swarm(undo)]));
+        let check = SwarmOperation::CheckNodes(Box::new(NodeCheck { name, image: image.pin.clone(), spec, patience }));
+        self.plan.actions.push(Action::undone_by(check, vec![Operation::Swarm(undo)]));
     }
 
-    fn say_what_changes(&mut self, request: &ServiceRequest) {
+    fn note_changes(&mut self, request: &ServiceRequest) {
         let Some(service) = &self.seen.service else { return };
         let name = &self.deployment.name;
         if service.spec.label(LABEL_NAME) != Some(name.as_str()) {
-            self.plan
-                .notes
-                .push(format!("service {name} bears no label of ours: somebody else made it; it is taken over"));
+            self.plan.notes.push(format!("service {name} is not managed by balehook: it is taken over"));
         }
         for set in drift::by_hand(request, &self.seen, &self.facts.releases) {
             self.plan.notes.push(format!("{} {}: set by hand, is overwritten", set.name, set.value));
@@ -344,7 +343,7 @@ impl Planner<'_> {
     }
 }
 
-/// What serves: a worker may not ask.
+/// What serves. A worker gets no answer.
 pub fn old(name: &Name, facts: &Facts, seen: &SwarmFacts) -> Old {
     match (facts.engine.yes(), &seen.role) {
         (None, _) | (Some(_), Role::Worker | Role::Unusable(_)) => Old::NotObserved,

@@ -17,7 +17,7 @@ pub struct TaskActions<'a> {
     pub name: &'a str,
     /// Tasks, where the file does not say how many.
     pub replicas: u64,
-    /// `ForceUpdate` as it is: it counts up, and means nothing.
+    /// `ForceUpdate` as the service has it: a counter whose value means nothing.
     pub force: u64,
     /// The name of a secret or a config in the swarm.
     pub file_name: &'a dyn Fn(&MountedFile) -> String,
@@ -86,7 +86,7 @@ fn mode(deploy: &Deploy, replicas: u64) -> Value {
 }
 
 fn rollout(rollout: &Rollout) -> Value {
-    // Parallelism is always said: 0 means all at once, which is not the default.
+    // Always sent: 0 means all at once, which is not the default.
     let mut config = object([
         ("Delay", nanoseconds(rollout.delay)),
         ("Monitor", nanoseconds(rollout.monitor)),
@@ -133,7 +133,7 @@ fn task(swarm: &Swarm, around: &TaskActions<'_>) -> Value {
     ])
 }
 
-/// Where tasks may run: what the service asks for, for the service that asks the nodes too.
+/// Where tasks may run, of the service and of the one that checks the nodes.
 pub fn placement(swarm: &Swarm) -> Value {
     let deploy = &swarm.deploy;
     let preferences = deploy.preferences.iter().map(|spread| json!({ "Spread": { "SpreadDescriptor": spread.0 } }));

@@ -38,7 +38,7 @@ impl Planner<'_> {
         Ok(imports)
     }
 
-    /// Whether another manager has made the service what is wanted for this very deployment, whose end is not known here.
+    /// Whether another manager has updated the service for this very deployment, and this node does not know how it ended.
     pub(crate) fn is_late(&self, request: &ServiceRequest) -> bool {
         let by_us = |service: &ServiceFacts| {
             service.spec.label(LABEL_SPEC) == Some(&request.digest)
@@ -53,11 +53,12 @@ impl Planner<'_> {
         last.is_some_and(|last| last.deployment == self.origin.deployment && last.spec == request.digest)
     }
 
-    /// The tasks around the deployment, after what earlier ones have left is gone. Where another manager has updated the
-    /// service for this very deployment, its required `after` still decide how that ends.
+    /// The tasks around the deployment; earlier locks are removed first. Where another manager has updated the service for
+    /// this very deployment, the required `after` still decide how it ends.
     pub(crate) fn tasks(
         &mut self,
         image: &ImageFacts,
+        imports: &Imports,
         request: &ServiceRequest,
         same: bool,
     ) -> Result<TaskActions, Failure> {
@@ -69,9 +70,10 @@ impl Planner<'_> {
             seen: &self.seen,
             service: request,
             image,
+            imports,
         };
-        let cleared = planner.clear(same);
-        self.plan.actions.splice(0..0, cleared);
+        let removed = planner.remove_locks(same);
+        self.plan.actions.splice(0..0, removed);
         if same && !self.is_late(request) {
             return Ok(TaskActions::default());
         }

@@ -29,9 +29,8 @@ impl Planner<'_> {
             Probe::Http(address) => Probe::Http(address.clone()),
             Probe::Tcp(address) => Probe::Tcp(address.clone()),
         };
-        let (timeout, interval, stable_for) = (health.timeout, health.interval, health.stable_for);
-        let health_check =
-            HealthCheck { probe, timeout, interval, stable_for, successes: health.successes.unwrap_or(1) };
+        // The swarm runs the HEALTHCHECK itself, on whichever node a task is.
+        let health_check = HealthCheck::of(health, probe, false);
         self.push(SwarmOperation::Probe { service: self.name(), health_check });
         Ok(())
     }
@@ -52,7 +51,7 @@ impl Planner<'_> {
     pub(crate) fn validate(mut self) -> Result<Plan, Failure> {
         let image = self.checked()?;
         if self.seen.role == Role::Worker {
-            self.push(SwarmOperation::Tasks {
+            self.push(SwarmOperation::LocalTasks {
                 service: self.name(),
                 image: image.pin.clone(),
                 patience: Duration::ZERO,

@@ -1,0 +1,135 @@
+//! Why S3 did not give what was wanted.
+
+use std::time::Duration;
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+use crate::aws::config;
+use crate::aws::config::causes;
+use crate::error::{Failure, Kind, ObserveFailure};
+use crate::values::text::seconds;
+use crate::values::types::S3Uri;
+
+type Answer = aws_sdk_s3::config::http::HttpResponse;
+
+/// Why S3 did not give what was wanted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum S3Error {
+    /// No such bucket.
+    #[error("bucket {0} does not exist")]
+    NoSuchBucket(String),
+    /// No such key, or no such version of it.
+    #[error("{0} does not exist")]
+    NoSuchKey(String),
+    /// The credentials may not read it.
+    #[error("access to {uri} is denied: {why}")]
+    Denied {
+        /// The object.
+        uri: String,
+        /// S3's words.
+        why: String,
+    },
+    /// No credentials, or no region.
+    #[error("no AWS credentials for {uri}: {why}")]
+    NoCredentials {
+        /// The object.
+        uri: String,
+        /// The chain's words.
+        why: String,
+    },
+    /// It was replaced since it was looked at.
+    #[error("{0} was replaced while it was read")]
+    Changed(String),
+    /// It was asked, or read, and nothing came.
+    #[error("{uri} has not {what} for {}", seconds(*time))]
+    Silent {
+        /// The object.
+        uri: String,
+        /// `answered`, or `sent a byte`.
+        what: &'static str,
+        /// For so long.
+        time: Duration,
+    },
+    /// S3 cannot be reached.
+    #[error("S3 cannot be reached for {uri}: {why}")]
+    Unreachable {
+        /// The object.
+        uri: String,
+        /// The cause.
+        why: String,
+    },
+    /// Anything else.
+    #[error("cannot read {uri}: {why}")]
+    Other {
+        /// The object.
+        uri: String,
+        /// The cause.
+        why: String,
+    },
+}
+
+impl S3Error {
+    /// What to do next.
+    pub(crate) const fn next(&self) -> &'static str {
+        match self {
+            Self::NoSuchBucket(_) => "correct the bucket's name in x-balehook.container.image.archive",
+            Self::NoSuchKey(_) => "upload the archive first, or correct the key or the versionId",
+            Self::Denied { .. } => "let the instance role s3:GetObject (and kms:Decrypt) on that object",
+            Self::NoCredentials { .. } => "attach an instance profile, or set AWS_PROFILE or a region for this host",
+            Self::Changed(_) => "deploy again; upload archives under a new key, or name a versionId",
+            Self::Unreachable { .. } | Self::Silent { .. } => {
+                "can this host reach S3 (DNS, route, VPC endpoint, proxy)?"
+            }
+            Self::Other { .. } => "deploy again; if it happens again, read the object with `aws s3 cp` on this host",
+        }
+    }
+
+    /// S3 was asked and said no.
+    pub(crate) const fn is_definite(&self) -> bool {
+        !matches!(self, Self::NoCredentials { .. } | Self::Unreachable { .. } | Self::Silent { .. })
+    }
+}
+
+impl From<&S3Error> for Failure {
+    fn from(error: &S3Error) -> Self {
+        Self::new(Kind::Image, error.to_string()).next(error.next())
+    }
+}
+
+impl From<&S3Error> for ObserveFailure {
+    fn from(error: &S3Error) -> Self {
+        Self { failure: Failure::from(error), definite: error.is_definite() }
+    }
+}
+
+/// The region that S3 names when it was asked in another one.
+pub(super) fn region_of<E>(error: &SdkError<E, Answer>) -> Option<String> {
+    let response = error.raw_response()?;
+    let moved = matches!(response.status().as_u16(), 301 | 307 | 400);
+    response.headers().get("x-amz-bucket-region").filter(|_| moved).map(str::to_owned)
+}
+
+pub(super) fn explain<E>(uri: &S3Uri, error: &SdkError<E, Answer>, is_head: bool) -> S3Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    SdkError<E, Answer>: std::error::Error,
+{
+    let (name, why) = (uri.to_string(), causes(error));
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
+    if matches!(error, SdkError::TimeoutError(_)) {
+        return S3Error::Silent { uri: name, what: "answered", time: config::ANSWER };
+    }
+    match (error.raw_response().map(|response| response.status().as_u16()), code) {
+        (_, "NoSuchBucket") => S3Error::NoSuchBucket(uri.bucket().to_owned()),
+        (Some(404), _) if is_head => S3Error::NoSuchKey(name),
+        (_, "NoSuchKey" | "NoSuchVersion") => S3Error::NoSuchKey(name),
+        (Some(412), _) => S3Error::Changed(name),
+        (Some(401 | 403), _) => {
+            let words = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or("403 Forbidden");
+            S3Error::Denied { uri: name, why: words.to_owned() }
+        }
+        (Some(status), _) => S3Error::Other { uri: name, why: format!("HTTP {status}: {why}") },
+        (None, _) if why.contains("credentials") => S3Error::NoCredentials { uri: name, why },
+        (None, _) => S3Error::Unreachable { uri: name, why },
+    }
+}

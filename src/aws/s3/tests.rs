@@ -1,0 +1,85 @@
+//! The client against servers that hang, at each place. The clock is tokio's: it leaps when nothing else can happen.
+#![allow(clippy::unwrap_used)]
+
+use aws_sdk_s3::config::Credentials;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use super::*;
+
+/// The answer to a HEAD; the headers of one to a GET, with the first of ten bytes.
+const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nETag: \"e\"\r\n\r\n";
+const BEGUN: &str = "HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\nETag: \"e\"\r\n\
+                     Content-Range: bytes 0-9/10\r\n\r\n";
+
+/// A server that answers a HEAD, and a GET as far as this goes; the connection stays open.
+async fn server(head: &'static str, get: &'static str) -> S3 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 8192];
+                while let Ok(count @ 1..) = stream.read(&mut request).await {
+                    let answer = if request[..count].starts_with(b"HEAD") { head } else { get };
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    let s3 = S3 { path_style: Some(true), has_endpoint: true, home: None, client: Arc::default() };
+    let shared = config::defaults(None)
+        .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
+        .region(Region::from_static("eu-west-1"))
+        .endpoint_url(endpoint);
+    s3.client.set(s3.with(&shared.load().await)).unwrap();
+    s3
+}
+
+fn uri() -> S3Uri {
+    "s3://releases/web.tar".parse().unwrap()
+}
+
+/// What was said, and after how many seconds.
+async fn ended<T>(work: impl Future<Output = Result<T, S3Error>>) -> (String, u64) {
+    let began = Instant::now();
+    let error = work.await.err().unwrap();
+    assert!(!error.is_definite(), "nobody said no");
+    (error.to_string(), began.elapsed().as_secs())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_answers_is_named_after_30_seconds() {
+    let s3 = server("", "").await;
+    let said = "s3://releases/web.tar has not answered for 30 s".to_owned();
+    assert_eq!(ended(s3.head(&uri())).await, (said, 30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_is_found_and_never_sent_is_named_after_30_seconds() {
+    let s3 = server(HEAD, "").await;
+    let object = s3.head(&uri()).await.unwrap();
+    let said = "s3://releases/web.tar has not answered for 30 s".to_owned();
+    assert_eq!(ended(s3.read_range(&object, 0, 10)).await, (said, 30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stalls_on_each_connection_is_named_after_30_seconds_without_a_byte() {
+    let s3 = server(HEAD, BEGUN).await;
+    let object = s3.head(&uri()).await.unwrap();
+    let (said, after) = ended(s3.read_range(&object, 0, 10)).await;
+    assert_eq!(said, "s3://releases/web.tar has not sent a byte for 30 s");
+    assert!((30..=31).contains(&after), "{after}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_takes_no_connection_is_named() {
+    let s3 = server("", "").await;
+    let uri = uri();
+    let config = s3.client().await.config().to_builder().endpoint_url("http://127.0.0.1:1").build();
+    let gone = S3 { client: Arc::new(OnceCell::new_with(Some(Client::from_conf(config)))), ..s3 };
+    let (said, _) = ended(gone.head(&uri)).await;
+    assert!(said.starts_with("S3 cannot be reached for s3://releases/web.tar: "), "{said}");
+    assert!(said.contains("Connection refused"), "{said}");
+}

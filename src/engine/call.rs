@@ -1,0 +1,244 @@
+//! How long a call to the engine may take, and why one failed.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bollard::errors::Error;
+use futures_util::{Stream, StreamExt as _};
+use tokio::time::Instant;
+
+use crate::engine::Engine;
+use crate::error::{Failure, Kind, chain};
+use crate::values::text::seconds;
+
+/// How long the engine may take to answer a call, by what is asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// Something is looked at.
+    Question,
+    /// Something is changed.
+    Change,
+    /// A container is stopped: the engine itself gives it so long.
+    Stop(Duration),
+    /// Something is asked of the swarm: its managers wait up to 20 s for a leader before they answer.
+    /// Source: moby, daemon/cluster, `swarmRequestTimeout`.
+    Swarm,
+    /// The engine asks a registry.
+    Registry,
+    /// The caller knows.
+    Within(Duration),
+}
+
+/// How long a load or a pull may go on without a byte or an answer.
+pub(crate) const IDLE: Duration = Duration::from_secs(60);
+
+/// How long ago a call may have been given up that is the reason for a failure of this moment.
+const JUST_NOW: Duration = Duration::from_millis(250);
+
+/// What was waited for no longer than this explains nothing.
+const NOTEWORTHY: Duration = Duration::from_secs(1);
+
+impl Limit {
+    const fn time(self) -> Duration {
+        match self {
+            Self::Question => Duration::from_secs(10),
+            Self::Swarm | Self::Registry => Duration::from_secs(30),
+            Self::Change => Duration::from_secs(60),
+            Self::Stop(grace) => grace.saturating_add(Duration::from_secs(10)),
+            Self::Within(time) => time,
+        }
+    }
+}
+
+/// Why a call to the engine failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CallError {
+    /// The HTTP status of its answer; `None` where there was none, or where the error came later, in the answer's body.
+    pub status: Option<u16>,
+    /// The engine's own words, or why there are none, in one line.
+    pub message: String,
+    reason: Reason,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// The engine says no.
+    Refused,
+    /// Its answer is not what the API promises.
+    Unreadable,
+    /// It cannot be reached, or the connection broke.
+    Unreachable,
+    /// It did not answer in time.
+    Silent(Duration),
+}
+
+impl CallError {
+    pub(super) fn of(address: &str, error: &Error) -> Self {
+        let new = |status, message: String, reason| Self { status, message, reason };
+        match error {
+            Error::DockerResponseServerError { status_code, message } => Self::refused(Some(*status_code), message),
+            Error::DockerStreamError { error } | Error::DockerContainerWaitError { error, .. } => {
+                Self::refused(None, error)
+            }
+            Error::JsonDataError { .. } | Error::JsonSerdeError { .. } => new(None, chain(error), Reason::Unreadable),
+            // Only dialling fails with an error of the operating system itself.
+            Error::IOError { err } if err.raw_os_error().is_some() => {
+                new(None, format!("the engine at {address} cannot be reached: {err}"), Reason::Unreachable)
+            }
+            other => {
+                let message = format!("the connection to the engine at {address} broke: {}", chain(other));
+                new(None, message, Reason::Unreachable)
+            }
+        }
+    }
+
+    pub(super) fn refused(status: Option<u16>, words: &str) -> Self {
+        Self { status, message: one_line(words), reason: Reason::Refused }
+    }
+
+    pub(super) fn unreadable(why: &dyn std::error::Error) -> Self {
+        Self { status: None, message: chain(why), reason: Reason::Unreadable }
+    }
+
+    /// The engine was asked for `call`, and said nothing for so long.
+    pub(super) fn silent(address: &str, call: &str, limit: Duration) -> Self {
+        let message = match limit.is_zero() {
+            true => format!("no time was left to ask the engine at {address} for `{call}`"),
+            false => format!("the engine at {address} has not answered `{call}` for {}", seconds(limit)),
+        };
+        Self { status: None, message, reason: Reason::Silent(limit) }
+    }
+
+    /// Whether the engine itself says no; otherwise it is not known what it did.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.reason == Reason::Refused
+    }
+
+    /// Whether the engine did not answer in time.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self.reason, Reason::Silent(_))
+    }
+
+    /// How long an answer was waited for that did not come.
+    pub(crate) const fn waited(&self) -> Duration {
+        match self.reason {
+            Reason::Silent(limit) => limit,
+            Reason::Refused | Reason::Unreadable | Reason::Unreachable => Duration::ZERO,
+        }
+    }
+
+    /// Whether the answer could not be read.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.reason == Reason::Unreadable
+    }
+
+    /// As a failure to do `what`: of `kind` where the engine says no, of the engine otherwise.
+    pub(crate) fn failure_of(&self, kind: Kind, what: &str) -> Failure {
+        let message = &self.message;
+        match self.reason {
+            Reason::Refused => Failure::new(kind, format!("cannot {what}: {message}")),
+            Reason::Unreadable => {
+                Failure::new(Kind::Engine, format!("cannot {what}: its answer is not understood: {message}"))
+            }
+            Reason::Unreachable => Failure::new(Kind::Engine, message)
+                .next("is it running (systemctl status docker), and may this user open the socket?"),
+            Reason::Silent(_) => Failure::new(Kind::Engine, message)
+                .next("does it answer `docker ps`? its own log: journalctl --unit docker; systemctl restart docker"),
+        }
+    }
+}
+
+/// The call that was given up last, of an engine and everything cloned from it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct GivenUp {
+    last: Arc<Mutex<Option<Last>>>,
+}
+
+#[derive(Debug)]
+struct Last {
+    call: String,
+    waited: Duration,
+    at: Instant,
+}
+
+/// A call under way: dropped where it is given up, forgotten where it has ended.
+struct Waiting<'a> {
+    call: &'a str,
+    since: Instant,
+    given_up: &'a GivenUp,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let last = Last { call: self.call.to_owned(), waited: self.since.elapsed(), at: Instant::now() };
+        if let Ok(mut known) = self.given_up.last.lock() {
+            *known = Some(last);
+        }
+    }
+}
+
+impl Engine {
+    /// The same engine, of which nothing is asked for longer than until `deadline`.
+    #[must_use]
+    pub fn until(&self, deadline: std::time::Instant) -> Self {
+        let deadline = Instant::from_std(deadline);
+        let until = self.until.map_or(deadline, |known| known.min(deadline));
+        Self { until: Some(until), ..self.clone() }
+    }
+
+    /// What the engine had not answered when somebody stopped waiting for it in this moment: a deadline or a signal
+    /// drops a call before its own limit is over. `None` where that was no call, or one that had just begun.
+    pub fn given_up(&self) -> Option<String> {
+        let last = self.given_up.last.lock().ok()?.take()?;
+        let is_now = last.at.elapsed() < JUST_NOW;
+        (is_now && last.waited >= NOTEWORTHY).then(|| CallError::silent(&self.address, &last.call, last.waited).message)
+    }
+
+    /// So long a call may take now.
+    pub(super) fn time_for(&self, limit: Limit) -> Duration {
+        let left = self.until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+        limit.time().min(left)
+    }
+
+    /// Waits for the answer to `call` (as docker's command line has it: `docker start web`), no longer than its limit.
+    pub(super) async fn answer<T>(
+        &self,
+        limit: Limit,
+        call: &str,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, CallError> {
+        let limit = self.time_for(limit);
+        let waiting = Waiting { call, since: Instant::now(), given_up: &self.given_up };
+        let answer = tokio::time::timeout(limit, answer).await;
+        std::mem::forget(waiting);
+        match answer {
+            Ok(answer) => answer.map_err(|error| CallError::of(&self.address, &error)),
+            Err(_) => Err(CallError::silent(&self.address, call, limit)),
+        }
+    }
+
+    /// The items of a stream, each no later than `idle` after the one before; the last one is the error that ended it.
+    pub(super) fn items<T, S>(
+        &self,
+        idle: Duration,
+        call: String,
+        stream: S,
+    ) -> impl Stream<Item = Result<T, CallError>> + use<T, S>
+    where
+        S: Stream<Item = Result<T, Error>>,
+    {
+        let state = Some((self.clone(), call, Box::pin(stream)));
+        futures_util::stream::unfold(state, move |state| async move {
+            let (engine, call, mut stream) = state?;
+            let next = async { stream.next().await.transpose() };
+            match engine.answer(Limit::Within(idle), &call, next).await {
+                Ok(item) => Some((Ok(item?), Some((engine, call, stream)))),
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,72 @@
+//! What a list of containers says of each, and an inspection of one.
+
+use std::time::Duration;
+
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
+
+use crate::engine::facts::{ContainerFacts, short_id};
+use crate::values::forward::SwitchedPorts;
+use crate::values::labels::{COMPOSE_SERVICE, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_SPEC, LABEL_TASK};
+use crate::values::types::{Name, STOP_GRACE};
+
+/// The container's own name, without the slash.
+pub(crate) fn name_of(summary: &ContainerSummary) -> String {
+    let names = summary.names.iter().flatten();
+    // A linked container is listed with `/other/alias` too: its own name has one slash only.
+    let own = names.filter_map(|name| name.strip_prefix('/')).find(|name| !name.contains('/'));
+    own.unwrap_or_default().to_owned()
+}
+
+/// A container's label.
+pub(crate) fn label(summary: &ContainerSummary, key: &str) -> Option<String> {
+    summary.labels.as_ref()?.get(key).cloned()
+}
+
+/// Whether it bears our label with this name.
+pub(super) fn is_labelled(summary: &ContainerSummary, name: &Name) -> bool {
+    label(summary, LABEL_NAME).as_deref() == Some(name.as_str())
+}
+
+/// Whether it is the container of a task of this deployment's name: never the service's own.
+pub(super) fn is_of_a_task(summary: &ContainerSummary, name: &Name) -> bool {
+    label(summary, LABEL_TASK).is_some() && is_labelled(summary, name)
+}
+
+/// The names of those of `all` that are containers of tasks of this deployment's name.
+pub(crate) fn task_containers(all: &[ContainerSummary], name: &Name) -> Vec<String> {
+    all.iter().filter(|summary| is_of_a_task(summary, name)).map(name_of).collect()
+}
+
+/// Whether a container of this summary is one of `containers`.
+pub(crate) fn is_one_of(summary: &ContainerSummary, containers: &[ContainerFacts]) -> bool {
+    containers.iter().any(|container| summary.id.as_deref() == Some(container.id.as_str()))
+}
+
+/// As a person reads it: `container db (0123456789ab)`.
+pub(crate) fn describe(summary: &ContainerSummary) -> String {
+    let id = summary.id.as_deref().unwrap_or_default();
+    format!("container {} ({})", name_of(summary), short_id(id))
+}
+
+/// What an inspection says of a container; `name` is the deployment's.
+pub(super) fn container_facts(inspected: ContainerInspectResponse, name: &Name) -> ContainerFacts {
+    let config = inspected.config.unwrap_or_default();
+    let labels = config.labels.unwrap_or_default();
+    let label = |key: &str| labels.get(key).cloned();
+    let seconds = config.stop_timeout.and_then(|seconds| u64::try_from(seconds).ok());
+    let state = inspected.state.and_then(|state| state.status).map(|state| state.to_string());
+    ContainerFacts {
+        id: inspected.id.unwrap_or_default(),
+        name: inspected.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        ours: label(LABEL_NAME).as_deref() == Some(name.as_str()),
+        state: state.unwrap_or_default(),
+        spec: label(LABEL_SPEC),
+        digest: label(LABEL_DIGEST),
+        deployment: label(LABEL_DEPLOYMENT),
+        stop_grace: seconds.map_or(STOP_GRACE, Duration::from_secs),
+        switched: SwitchedPorts::from_labels(label),
+        image: config.image.unwrap_or_default(),
+        service: label(COMPOSE_SERVICE),
+        stopped_by_hand: false,
+    }
+}

@@ -1,0 +1,186 @@
+//! The client against engines of every bad kind: they refuse, say nothing, break off, dribble. The clock is tokio's: it
+//! leaps when nothing else can happen.
+#![allow(clippy::unwrap_used)]
+
+use futures_util::StreamExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixListener;
+
+use super::*;
+use crate::engine::request::Target;
+
+/// An engine on a socket of its own.
+struct FakeEngine {
+    _folder: tempfile::TempDir,
+    engine: Engine,
+}
+
+/// A connection after the answer.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    Closed,
+    Open,
+}
+
+impl FakeEngine {
+    /// Answers a request, which begins with its method and path, with these bytes.
+    fn answering(then: Then, answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("docker.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let count = stream.read(&mut request).await.unwrap_or(0);
+                let answer = answer(&String::from_utf8_lossy(&request[..count]));
+                let _ = stream.write_all(answer.as_bytes()).await;
+                if then == Then::Open {
+                    open.push(stream);
+                }
+            }
+        });
+        Self { engine: Engine::connect(Some(&format!("unix://{}", path.display()))).unwrap(), _folder: folder }
+    }
+
+    fn silent() -> Self {
+        Self::answering(Then::Open, |_| String::new())
+    }
+
+    fn said(&self, call: &str, time: &str) -> (Kind, String) {
+        (Kind::Engine, format!("the engine at {} has not answered `{call}` for {time}", self.engine.address))
+    }
+}
+
+fn http(status: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+fn web() -> Target {
+    Target { name: "web".into(), id: Some("0123".into()) }
+}
+
+fn message<T: std::fmt::Debug>(result: Result<T, Failure>) -> (Kind, String) {
+    let failure = result.unwrap_err();
+    (failure.kind, failure.message)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_accepts_and_says_nothing_is_named_with_what_was_asked_and_for_how_long() {
+    let fake = FakeEngine::silent();
+    let engine = &fake.engine;
+    assert_eq!(message(engine.hello().await), fake.said("docker version", "10 s"));
+    assert_eq!(message(engine.inspect("web").await), fake.said("docker inspect web", "10 s"));
+    assert_eq!(message(engine.start(&web()).await), fake.said("docker start web", "60 s"));
+    let stopped = engine.stop(&web(), Duration::from_secs(30)).await;
+    assert_eq!(message(stopped), fake.said("docker stop web", "40 s"));
+    let updated = api::Api::of(engine).call(http::Method::POST, "/services/0123/update?version=7", None, None).await;
+    let said = fake.said("docker service update 0123", "30 s");
+    assert_eq!(message(updated.map_err(|error| error.failure("update service web"))), said);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_is_nearer_than_a_calls_own_limit_ends_it() {
+    let fake = FakeEngine::silent();
+    let soon = fake.engine.until((Instant::now() + Duration::from_secs(9)).into_std());
+    let not_later = soon.until((Instant::now() + Duration::from_secs(60)).into_std());
+    assert_eq!(message(not_later.start(&web()).await), fake.said("docker start web", "9 s"));
+    let address = &fake.engine.address;
+    let none_left = format!("no time was left to ask the engine at {address} for `docker rm --force web`");
+    assert_eq!(message(not_later.remove("web").await), (Kind::Engine, none_left));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_somebody_else_gives_up_can_be_named_in_that_moment_and_not_later() {
+    let fake = FakeEngine::silent();
+    let clone = fake.engine.clone();
+    let start = async |time| assert!(tokio::time::timeout(time, clone.start(&web())).await.is_err());
+    start(Duration::from_secs(9)).await;
+    let (_, said) = fake.said("docker start web", "9 s");
+    assert_eq!((fake.engine.given_up(), fake.engine.given_up()), (Some(said), None));
+    start(Duration::from_millis(10)).await;
+    assert_eq!(fake.engine.given_up(), None, "it had just begun");
+    start(Duration::from_secs(9)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(fake.engine.given_up(), None, "it is no reason for what happens now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stops_in_the_middle_counts_as_no_answer() {
+    let fake = FakeEngine::answering(Then::Open, |_| "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"Id\":".into());
+    assert_eq!(message(fake.engine.inspect("web").await), fake.said("docker inspect web", "10 s"));
+}
+
+#[tokio::test]
+async fn an_engine_that_is_not_there_cannot_be_reached_and_one_that_breaks_off_is_said_to() {
+    let nowhere = Engine::connect(Some("unix:///nowhere/docker.sock")).unwrap();
+    let (kind, said) = message(nowhere.hello().await);
+    assert_eq!(kind, Kind::Engine);
+    let reached = "the engine at unix:///nowhere/docker.sock cannot be reached: No such file or directory";
+    assert!(said.starts_with(reached), "{said}");
+    let fake = FakeEngine::answering(Then::Closed, |_| "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".into());
+    let (kind, said) = message(fake.engine.inspect("web").await);
+    assert_eq!(kind, Kind::Engine);
+    assert!(said.starts_with(&format!("the connection to the engine at {} broke: ", fake.engine.address)), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_that_goes_silent_ends_with_that_after_what_was_said() {
+    let line = "{\"status\":\"Downloading\",\"id\":\"a\"}\r\n";
+    let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{line}\r\n", line.len());
+    let fake = FakeEngine::answering(Then::Open, move |_| answer.clone());
+    let items: Vec<_> = fake.engine.pull("r.example/web@sha256:0", None, None).collect().await;
+    let [Ok(first), Err(last)] = items.as_slice() else { panic!("{items:?}") };
+    assert_eq!(first.status.as_deref(), Some("Downloading"));
+    assert!(last.is_silence(), "{last:?}");
+    assert_eq!(last.message, fake.said("docker pull r.example/web@sha256:0", "60 s").1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_whose_body_is_not_taken_is_given_up() {
+    let fake = FakeEngine::silent();
+    let loading = fake.engine.load();
+    let chunk = bytes::Bytes::from(vec![0; 1024 * 1024]);
+    let error = loop {
+        match loading.body().unwrap().send(chunk.clone()).await {
+            Ok(()) => {}
+            Err(load::NotTaken::Silent(error)) => break error,
+            Err(load::NotTaken::Ended) => panic!("the engine has ended nothing"),
+        }
+    };
+    assert_eq!(error.message, fake.said("docker load", "60 s").1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_without_an_answer_is_given_up_at_once_where_the_engine_answers_nothing_else_either() {
+    let fake = FakeEngine::silent();
+    let error = fake.engine.load().end().await.unwrap_err();
+    assert_eq!(error.message, fake.said("docker load", "60 s").1);
+    let works = FakeEngine::answering(Then::Open, |request| match request.contains("/version") {
+        true => http("200 OK", "{}"),
+        false => String::new(),
+    });
+    let error = works.engine.load().end().await.unwrap_err();
+    assert_eq!(error.message, works.said("docker load", "600 s").1, "it may be unpacking");
+}
+
+#[tokio::test]
+async fn what_is_done_already_is_no_failure() {
+    let gone = FakeEngine::answering(Then::Closed, |_| http("404 Not Found", ""));
+    assert_eq!(gone.engine.stop(&web(), Duration::ZERO).await, Ok(()));
+    assert_eq!(gone.engine.kill(&web()).await, Ok(()));
+    assert_eq!(gone.engine.remove("web").await, Ok(()));
+    assert_eq!(gone.engine.inspect("web").await, Ok(None));
+    let (kind, _) = message(gone.engine.start(&web()).await);
+    assert_eq!(kind, Kind::Container, "a container that is gone cannot be started");
+    let runs = FakeEngine::answering(Then::Closed, |_| "HTTP/1.1 304 Not Modified\r\n\r\n".into());
+    assert_eq!(runs.engine.start(&web()).await, Ok(()));
+}
+
+#[tokio::test]
+async fn the_engines_own_words_are_passed_on() {
+    let body = r#"{"message":"driver  failed:\nport"}"#;
+    let fake = FakeEngine::answering(Then::Closed, move |_| http("500 Internal Server Error", body));
+    let said = "cannot start web: driver failed: port".to_owned();
+    assert_eq!(message(fake.engine.start(&web()).await), (Kind::Container, said));
+}

@@ -1,0 +1,143 @@
+//! Registry credentials, found as the docker CLI finds them.
+//!
+//! `config.json` of `DOCKER_CONFIG`, or of the home folder's `.docker`: `credHelpers` for the host, then `credsStore`,
+//! then `auths`. For a host of ECR that none of these knows: `GetAuthorizationToken`.
+
+mod docker_config;
+mod helper;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+
+use crate::aws::ecr::EcrHost;
+use crate::aws::{config, ecr};
+use crate::error::{Failure, Kind};
+use crate::images::credentials::docker_config::{DockerConfig, keys};
+use crate::values::types::Secret;
+
+/// Where credentials are looked for.
+#[derive(Debug, Clone)]
+pub struct CredentialSettings {
+    /// The folder with `config.json`.
+    pub docker_config: PathBuf,
+    /// Given to a helper as HOME: the agent sets none.
+    pub home: PathBuf,
+    /// The home folder for the AWS SDK, where HOME is unset.
+    pub aws_home: Option<PathBuf>,
+    /// Where helpers are looked for.
+    pub path: OsString,
+}
+
+/// A user and a password, or an identity token (the user is `<token>` then).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The user.
+    pub username: String,
+    /// The password or the token.
+    pub secret: Secret,
+    /// The registry.
+    pub server: String,
+}
+
+/// Why no credential could be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    /// `config.json` cannot be read.
+    #[error("cannot read {path}: {why}")]
+    Config {
+        /// The file.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// The helper ran and gave none.
+    #[error("docker-credential-{helper} gave no credentials for {server}: {why}")]
+    Helper {
+        /// The helper's name, without its prefix.
+        helper: String,
+        /// The registry.
+        server: String,
+        /// Its words.
+        why: String,
+    },
+    /// ECR gave no token.
+    #[error("ECR gave no token for {server}: {why}")]
+    Ecr {
+        /// The registry.
+        server: String,
+        /// The cause.
+        why: String,
+    },
+}
+
+impl From<&CredentialError> for Failure {
+    fn from(error: &CredentialError) -> Self {
+        let next = match error {
+            CredentialError::Config { .. } => "repair that file, or point DOCKER_CONFIG at another folder",
+            CredentialError::Helper { helper, .. } if helper == "ecr-login" => {
+                "check the instance role's ecr:GetAuthorizationToken; the helper's own reason is in ~/.ecr/log/ecr-login.log"
+            }
+            CredentialError::Helper { .. } => "run the helper by hand: echo HOST | docker-credential-NAME get",
+            CredentialError::Ecr { .. } => {
+                "let the instance role ecr:GetAuthorizationToken, ecr:BatchGetImage and ecr:GetDownloadUrlForLayer"
+            }
+        };
+        Self::new(Kind::Image, error.to_string()).next(next)
+    }
+}
+
+impl CredentialSettings {
+    /// From `DOCKER_CONFIG`, `HOME` (the password file's home where it is unset) and `PATH`.
+    pub fn from_env(variable: &dyn Fn(&str) -> Option<String>) -> Self {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let aws_home = config::home_if_unset(variable);
+        let home = set("HOME").map(PathBuf::from).or_else(|| aws_home.clone());
+        let home = home.unwrap_or_else(|| PathBuf::from("/root"));
+        Self {
+            docker_config: set("DOCKER_CONFIG").map_or_else(|| home.join(".docker"), PathBuf::from),
+            home,
+            aws_home,
+            path: set("PATH")
+                .unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into())
+                .into(),
+        }
+    }
+}
+
+impl Credential {
+    /// The value of `X-Registry-Auth`: padded base64url of a JSON object.
+    ///
+    /// Source: Docker Engine API, "Authentication".
+    pub fn to_registry_auth(&self) -> String {
+        let secret = self.secret.reveal();
+        let object = match self.username.as_str() {
+            "<token>" => serde_json::json!({ "identitytoken": secret, "serveraddress": self.server }),
+            user => serde_json::json!({ "username": user, "password": secret, "serveraddress": self.server }),
+        };
+        base64::engine::general_purpose::URL_SAFE.encode(object.to_string())
+    }
+}
+
+/// The credential for a registry; `None` where nobody knows one: then it is asked anonymously.
+///
+/// # Errors
+/// See [`CredentialError`].
+pub async fn for_registry(host: &str, settings: &CredentialSettings) -> Result<Option<Credential>, CredentialError> {
+    let config = DockerConfig::read(&settings.docker_config)?;
+    let keys = keys(host);
+    if let Some((helper, is_for_host)) = config.helper(&keys)
+        && let Some(found) = helper::get(helper, &keys[0], settings, is_for_host).await?
+    {
+        return Ok(Some(found));
+    }
+    if let Some(found) = config.auth(&keys, host) {
+        return Ok(Some(found));
+    }
+    let Some(ecr_host) = EcrHost::parse(host) else { return Ok(None) };
+    let token = ecr::authorization_token(&ecr_host, host, settings.aws_home.as_deref()).await;
+    token.map(Some).map_err(|why| CredentialError::Ecr { server: host.to_owned(), why })
+}

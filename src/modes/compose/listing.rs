@@ -1,0 +1,111 @@
+//! What a folder holds: every path with its mode and the digest of its content.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::modes::compose::project::ProjectFolder;
+use crate::values::types::ContentDigest;
+
+/// One entry of a folder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Entry {
+    /// A folder.
+    Folder {
+        /// Permission bits.
+        mode: u32,
+    },
+    /// A file.
+    File {
+        /// Permission bits.
+        mode: u32,
+        /// Of its content.
+        digest: ContentDigest,
+        /// Its length in bytes.
+        size: u64,
+    },
+    /// A symbolic link.
+    Link {
+        /// What it points to.
+        target: PathBuf,
+    },
+}
+
+/// A folder's entries by their paths in it.
+pub type Listing = BTreeMap<PathBuf, Entry>;
+
+/// Everything below a folder but `excluded`. Sockets, pipes and devices are passed over.
+///
+/// # Errors
+/// Something cannot be read.
+pub fn list(folder: &Path, excluded: &[PathBuf]) -> io::Result<Listing> {
+    let mut found = Listing::new();
+    let mut open = vec![PathBuf::new()];
+    while let Some(inner) = open.pop() {
+        for entry in fs::read_dir(folder.join(&inner))? {
+            let entry = entry?;
+            let path = inner.join(entry.file_name());
+            if excluded.contains(&path) {
+                continue;
+            }
+            let meta = entry.metadata()?;
+            let mode = meta.permissions().mode() & 0o7777;
+            if meta.is_dir() {
+                found.insert(path.clone(), Entry::Folder { mode });
+                open.push(path);
+            } else if meta.is_file() {
+                let digest = digest(&entry.path())?;
+                found.insert(path, Entry::File { mode, digest, size: meta.len() });
+            } else if meta.is_symlink() {
+                found.insert(path, Entry::Link { target: fs::read_link(entry.path())? });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The digest of everything at `path` and below it; `None` where there is nothing.
+pub fn digest_below(listing: &Listing, path: &Path) -> Option<ContentDigest> {
+    let below: Vec<_> = listing.iter().filter(|(entry, _)| entry.starts_with(path)).collect();
+    (!below.is_empty()).then(|| ContentDigest::of(format!("{below:?}").as_bytes()))
+}
+
+/// The files alone, each with the digest of its content.
+pub(crate) fn files(listing: &Listing) -> impl Iterator<Item = (&PathBuf, &ContentDigest)> {
+    listing.iter().filter_map(|(path, entry)| match entry {
+        Entry::File { digest, .. } => Some((path, digest)),
+        Entry::Folder { .. } | Entry::Link { .. } => None,
+    })
+}
+
+/// A listing in short: one digest, and how much it is.
+pub fn summary(folder: &Path, excluded: Vec<PathBuf>, listing: &Listing) -> ProjectFolder {
+    let sizes = listing.values().filter_map(|entry| match entry {
+        Entry::File { size, .. } => Some(*size),
+        Entry::Folder { .. } | Entry::Link { .. } => None,
+    });
+    ProjectFolder {
+        path: folder.to_owned(),
+        excluded,
+        digest: ContentDigest::of(format!("{listing:?}").as_bytes()),
+        files: sizes.clone().count(),
+        bytes: sizes.sum(),
+    }
+}
+
+/// The digest of a file's content.
+pub(crate) fn digest(path: &Path) -> io::Result<ContentDigest> {
+    use sha2::Digest as _;
+    let (mut file, mut hasher) = (File::open(path)?, sha2::Sha256::new());
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(ContentDigest::finish(hasher)),
+            got => hasher.update(&buffer[..got]),
+        }
+    }
+}
