@@ -35,6 +35,7 @@ test: setup lint ## Format, clippy, every test, docs, licences
 lint: ## Format and clippy
 	@cargo fmt --check
 	@cargo clippy --quiet --all-targets -- -D warnings
+	@cargo clippy --quiet --manifest-path tests/fuzz/Cargo.toml --target-dir target --bins -- -D warnings
 
 fmt: ## Format
 	@cargo fmt
