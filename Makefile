@@ -41,7 +41,7 @@ fmt: ## Format
 	@cargo fmt
 
 unit: ## The tests that need no engine
-	@cargo test --lib --test plans --test shim --test cli
+	@cargo test --lib --test plans --test layers --test shim --test cli
 
 engine-test: setup ## The tests on real things; BALEHOOK_ENGINE=26.1, 28.5 or 28.5-containerd names another engine
 	@cargo test --test it

@@ -20,6 +20,7 @@ use crate::modes;
 use crate::modes::facts::Facts;
 use crate::modes::host::Host;
 use crate::modes::operation::{Operation, Plan};
+use crate::ui::progress;
 use crate::ui::text::Console;
 use crate::ui::{log, text};
 use crate::values::pin::ImagePin;
@@ -166,7 +167,7 @@ async fn planned(context: &Context, prepared: &Prepared, event: LifecycleEvent) 
 fn host(context: &Context, prepared: &Prepared, store: LockedStore) -> Result<Host, Failure> {
     let engine = prepared.engine.clone()?;
     let name = prepared.deployment.name.clone();
-    let images = Importer::new(name.clone(), prepared.archives.clone(), prepared.credentials.clone());
+    let images = Importer::new(name.clone(), prepared.archives.clone(), prepared.credentials.clone(), progress::follow);
     Ok(Host::new(engine, images, context.env.clone(), store, name, prepared.deployment.keep))
 }
 

@@ -16,6 +16,7 @@ use crate::images::load::{Load, LoadError};
 use crate::images::source::{Archives, Opened};
 use crate::values::names::new_name;
 use crate::values::pin::{ImagePin, retention_repository};
+use crate::values::progress::FollowTransfer;
 use crate::values::reference::ImageReference;
 use crate::values::types::{ContentDigest, Name};
 
@@ -40,6 +41,8 @@ pub(crate) struct FromArchive<'a> {
     pub(crate) name: &'a Name,
     /// The wanted image.
     pub(crate) pin: &'a ImagePin,
+    /// Follows the bytes.
+    pub(crate) follow: FollowTransfer,
 }
 
 impl FromArchive<'_> {
@@ -103,7 +106,13 @@ impl FromArchive<'_> {
     /// One load of all parcels; the ID of the wanted image, verified.
     async fn attempt(&self, opened: &Opened, delta: &Delta<'_>, store: &StoreFacts) -> Result<String, LoadError> {
         let label = opened.location.to_string();
-        let load = Load { engine: self.engine, store: store.store, archive: &opened.archive, label: &label };
+        let load = Load {
+            engine: self.engine,
+            store: store.store,
+            archive: &opened.archive,
+            label: &label,
+            follow: self.follow,
+        };
         let repository = retention_repository(self.name);
         let tag = |number: usize| format!("{repository}:{PART}{number}");
         let batches = match load.delta(delta, Sizes::Claimed, tag).await {
@@ -167,7 +176,13 @@ impl FromArchive<'_> {
         store: &StoreFacts,
     ) -> Result<Loaded, Failure> {
         let label = opened.location.to_string();
-        let load = Load { engine: self.engine, store: store.store, archive: &opened.archive, label: &label };
+        let load = Load {
+            engine: self.engine,
+            store: store.store,
+            archive: &opened.archive,
+            label: &label,
+            follow: self.follow,
+        };
         let mut known = layers.diff_ids;
         loop {
             let may_leave_out = !known.is_empty();

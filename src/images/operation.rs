@@ -15,6 +15,7 @@ use crate::images::source::Archives;
 use crate::values::names::new_name;
 use crate::values::operation::{Outcome, Role};
 use crate::values::pin::ImagePin;
+use crate::values::progress::FollowTransfer;
 use crate::values::text::megabytes;
 use crate::values::types::Name;
 
@@ -109,6 +110,7 @@ pub(crate) struct Importer {
     archives: Archives,
     /// Where registry credentials are looked for.
     pub(crate) credentials: CredentialSettings,
+    follow: FollowTransfer,
     loaded: Vec<(ImagePin, String)>,
     /// What was imported, each with the references that this gave it.
     pub(crate) imported: Vec<(ImagePin, Vec<String>)>,
@@ -116,20 +118,26 @@ pub(crate) struct Importer {
 
 impl Importer {
     /// Nothing is imported yet.
-    pub(crate) const fn new(name: Name, archives: Archives, credentials: CredentialSettings) -> Self {
-        Self { name, archives, credentials, loaded: Vec::new(), imported: Vec::new() }
+    pub(crate) const fn new(
+        name: Name,
+        archives: Archives,
+        credentials: CredentialSettings,
+        follow: FollowTransfer,
+    ) -> Self {
+        Self { name, archives, credentials, follow, loaded: Vec::new(), imported: Vec::new() }
     }
 
     async fn import(&mut self, engine: &Engine, import: &Import) -> Result<(), Failure> {
         let references = match import {
             Import::Pull { image, registry, platform } => {
                 let pinned = image.argument();
-                pull::pull(engine, registry, &pinned, platform.as_deref(), &self.credentials).await?;
+                pull::pull(engine, registry, &pinned, platform.as_deref(), &self.credentials, self.follow).await?;
                 self.id(engine, image).await?;
                 vec![pinned]
             }
             Import::Load { image, archive, platform, .. } => {
-                let from = FromArchive { engine, archives: &self.archives, name: &self.name, pin: image };
+                let from =
+                    FromArchive { engine, archives: &self.archives, name: &self.name, pin: image, follow: self.follow };
                 let Loaded { id, references } = from.load(archive, platform.as_deref()).await?;
                 tracing::info!(%archive, id, "loaded");
                 self.loaded.retain(|(loaded, _)| loaded != image);
