@@ -8,6 +8,7 @@ pub mod config; // appspec.yml and the hook environment → Deployment; every pr
 pub mod deploy; // runs any plan, blind to modes; releases, journal and lock on disk
 pub mod engine; // the Docker API
 pub mod error; // errors by stage, exit codes
+mod files; // files that are whole or not there
 pub mod health; // the health checks of all modes
 pub mod images; // archives, the layers that are missing, load and pull
 pub mod modes; // container, Compose and swarm: observe, plan, recover, operate

@@ -28,10 +28,8 @@ const AGENTS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the program does not do yet: cells by a part of their name, the word for what is wrong, and why. They are printed as
 /// they are, and do not fail the test.
-const WAITS: &[(&str, &str, &str)] = &[
-    ("", "image", "what an import brought is written down when the event ends, not before the engine is asked"),
-    ("/state lost/", "serves", "without a journal nobody knows that the old container is to be started again"),
-];
+const WAITS: &[(&str, &str, &str)] =
+    &[("/state lost/", "serves", "without a journal nobody knows that the old container is to be started again")];
 
 /// What the deployment finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
