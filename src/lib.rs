@@ -1,8 +1,6 @@
 //! balehook: what AWS CodeDeploy's hooks run on an instance to deploy Docker containers.
 //!
-//! The modules from the top of the house to its ground floor: each may use those below it, and none above.
-//!
-//! The modules from the top down: each knows only those below it (`tests/layers.rs`).
+//! The modules from the top down: each may use those below it, and none above (`tests/layers.rs`).
 
 pub mod app; // one file per command: the only place that knows what a dry run is
 
@@ -27,6 +25,8 @@ pub mod engine; // the Docker API
 pub mod aws; // S3 and ECR
 
 mod process; // the one child runner
+
+mod files; // files that are whole or not there
 
 mod poll; // the one polling loop
 

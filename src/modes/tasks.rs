@@ -124,7 +124,7 @@ impl TaskActions {
     }
 }
 
-/// What killed deployments left of their tasks goes first: whoever holds the lock knows that nobody waits for it.
+/// What killed deployments left of their tasks, and of tried images, goes first: whoever holds the lock knows that nobody waits for it.
 pub fn remove_left(facts: &Facts) -> Vec<Action> {
     let each = facts.task_containers.iter();
     each.map(|left| Action::best_effort(TaskOperation::Remove { container: left.clone() })).collect()

@@ -212,8 +212,20 @@ fn settle(name: &Name, facts: &Facts, serving: ContainerFacts, journal: Option<O
             recovery.note = Some("an interrupted deployment had stopped the old container; it is started first".into());
             recovery
         }
+        // The new one is created before the old one is stopped: beside it, the stop was ours.
+        None if !serving.is_running() && has_new(name, facts) => {
+            let mut recovery = restart(serving, Vec::new(), true);
+            recovery.note = Some(
+                "a deployment of which no record is left had stopped the old container; it is started first".into(),
+            );
+            recovery
+        }
         None | Some(_) => Recovery { serving: Some(serving), ..Recovery::default() },
     }
+}
+
+fn has_new(name: &Name, facts: &Facts) -> bool {
+    facts.containers.iter().any(|container| container.ours && container.name == new_name(name))
 }
 
 fn restart(mut back: ContainerFacts, mut operations: Vec<ContainerOperation>, ran: bool) -> Recovery {
