@@ -17,3 +17,4 @@ mod process; // the one child runner
 pub mod tasks; // tasks before and after a deployment
 pub mod ui; // what a person sees: text, JSON, progress, log
 pub mod values; // plain values that refuse what is wrong
+pub mod waits; // what is waited for outside, for who gives up
