@@ -20,6 +20,7 @@ use crate::modes;
 use crate::modes::facts::Facts;
 use crate::modes::host::Host;
 use crate::modes::operation::{Operation, Plan};
+use crate::ui::progress;
 use crate::ui::text::Console;
 use crate::ui::{log, text};
 use crate::values::pin::ImagePin;
@@ -166,7 +167,7 @@ fn host(context: &Context, prepared: &Prepared, store: LockedStore) -> Result<Ho
     let engine = prepared.engine.clone()?;
     let name = prepared.deployment.name.clone();
     let (archives, credentials) = (prepared.archives.clone(), prepared.credentials.clone());
-    let images = Importer::new(name.clone(), archives, credentials, store.import_record());
+    let images = Importer::new(name.clone(), archives, credentials, store.import_record(), progress::follow);
     Ok(Host::new(engine, images, context.env.clone(), store, name, prepared.deployment.keep))
 }
 

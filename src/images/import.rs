@@ -16,6 +16,7 @@ use crate::images::load::{Load, LoadError};
 use crate::images::record::ImportRecord;
 use crate::images::source::{Archives, Opened};
 use crate::values::pin::{ImagePin, retention_repository};
+use crate::values::progress::FollowTransfer;
 use crate::values::reference::ImageReference;
 use crate::values::types::{ContentDigest, Name};
 
@@ -32,6 +33,8 @@ pub(crate) struct FromArchive<'a> {
     pub(crate) name: &'a Name,
     /// The wanted image.
     pub(crate) pin: &'a ImagePin,
+    /// Follows the bytes.
+    pub(crate) follow: FollowTransfer,
     /// Where references are written down before the image gets them.
     pub(crate) record: &'a ImportRecord,
 }
@@ -98,7 +101,13 @@ impl FromArchive<'_> {
     /// One load of all parcels; the ID of the wanted image, verified.
     async fn attempt(&self, opened: &Opened, delta: &Delta<'_>, store: &StoreFacts) -> Result<String, LoadError> {
         let label = opened.location.to_string();
-        let load = Load { engine: self.engine, store: store.store, archive: &opened.archive, label: &label };
+        let load = Load {
+            engine: self.engine,
+            store: store.store,
+            archive: &opened.archive,
+            label: &label,
+            follow: self.follow,
+        };
         let repository = retention_repository(self.name);
         let tag = |number: usize| format!("{repository}:{PART}{number}");
         let batches = match load.delta(delta, Sizes::Claimed, tag).await {
@@ -166,7 +175,13 @@ impl FromArchive<'_> {
         store: &StoreFacts,
     ) -> Result<String, Failure> {
         let label = opened.location.to_string();
-        let load = Load { engine: self.engine, store: store.store, archive: &opened.archive, label: &label };
+        let load = Load {
+            engine: self.engine,
+            store: store.store,
+            archive: &opened.archive,
+            label: &label,
+            follow: self.follow,
+        };
         let mut known = layers.diff_ids;
         loop {
             let may_leave_out = !known.is_empty();

@@ -15,6 +15,7 @@ use crate::images::record::ImportRecord;
 use crate::images::source::Archives;
 use crate::values::operation::{Outcome, Role};
 use crate::values::pin::ImagePin;
+use crate::values::progress::FollowTransfer;
 use crate::values::text::megabytes;
 use crate::values::types::Name;
 
@@ -112,6 +113,7 @@ pub(crate) struct Importer {
     archives: Archives,
     /// Where registry credentials are looked for.
     pub(crate) credentials: CredentialSettings,
+    follow: FollowTransfer,
     record: ImportRecord,
     loaded: Vec<(ImagePin, String)>,
 }
@@ -123,8 +125,9 @@ impl Importer {
         archives: Archives,
         credentials: CredentialSettings,
         record: ImportRecord,
+        follow: FollowTransfer,
     ) -> Self {
-        Self { name, archives, credentials, record, loaded: Vec::new() }
+        Self { name, archives, credentials, record, follow, loaded: Vec::new() }
     }
 
     async fn import(&mut self, engine: &Engine, import: &Import) -> Result<(), Failure> {
@@ -132,12 +135,12 @@ impl Importer {
             Import::Pull { image, registry, platform } => {
                 let pinned = image.argument();
                 self.record.add(&image.retention_tag(&self.name), [pinned.clone()])?;
-                pull::pull(engine, registry, &pinned, platform.as_deref(), &self.credentials).await?;
+                pull::pull(engine, registry, &pinned, platform.as_deref(), &self.credentials, self.follow).await?;
                 self.id(engine, image).await?;
             }
             Import::Load { image, archive, platform, .. } => {
                 let (archives, name, record) = (&self.archives, &self.name, &self.record);
-                let from = FromArchive { engine, archives, name, pin: image, record };
+                let from = FromArchive { engine, archives, name, pin: image, record, follow: self.follow };
                 let id = from.load(archive, platform.as_deref()).await?;
                 tracing::info!(%archive, id, "loaded");
                 self.loaded.retain(|(loaded, _)| loaded != image);

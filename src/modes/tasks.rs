@@ -14,7 +14,7 @@ use crate::engine::request::{ContainerOptions, ContainerSpec};
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
 use crate::modes;
-use crate::modes::container::create;
+use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::modes::host::Host;
 use crate::modes::images::Imports;
@@ -31,7 +31,7 @@ use crate::values::types::{EnvVar, Name};
 pub struct TaskActions {
     /// Before the old release is touched.
     pub before: Vec<Action>,
-    /// When the new release is proven and not on record yet: up to the last that is required.
+    /// When the new release is healthy and not saved yet: up to the last that is required.
     pub proven: Vec<Action>,
     /// When it is on record.
     pub recorded: Vec<Action>,

@@ -18,7 +18,7 @@ use crate::engine::request::Target;
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
 use crate::modes;
-use crate::modes::container::create;
+use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
 use crate::modes::operation::Operation;
