@@ -74,7 +74,10 @@ fn the_revision_that_users_copy_lacks_its_image_alone_and_its_shim_is_ours() {
     let output = balehook(&["check", "--appspec", bundle.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
     assert!(text(&output.stdout).ends_with("appspec.yml: no problems\n"), "{}", text(&output.stdout));
-    assert_eq!(include_str!("../appspec/container/hooks/balehook"), include_str!("../hooks/balehook"));
+    for mode in ["container", "compose", "swarm"] {
+        let copied = format!("{}/appspec/{mode}/hooks/balehook", env!("CARGO_MANIFEST_DIR"));
+        assert_eq!(std::fs::read_to_string(copied).unwrap(), include_str!("../hooks/balehook"), "{mode}");
+    }
 }
 
 #[test]
