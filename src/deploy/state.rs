@@ -1,9 +1,8 @@
 //! Records and the lock: only the lock's guard can write.
 //!
 //! `<state>/<name>/`: `lock` (flock: the kernel frees it), `releases/<number>.json`, `journal.json` while an event
-//! changes something, `resolved.json` (what the images of this deployment and of recorded ones were resolved to) and
-//! `balehook.log`. Folders are 0700, files 0600. Every write is a temporary file in the same folder, fsync, rename, fsync
-//! of the folder.
+//! changes something, `resolved.json` (what the images of this deployment and of recorded ones were resolved to),
+//! `images.json` (what imports gave the engine) and `balehook.log`. Folders are 0700, files 0600, each whole or not there.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use crate::deploy::journal::{Interrupted, Journal, Step};
 use crate::deploy::plan::{Operation, Plan, Undo};
 use crate::error::{Failure, Kind};
+use crate::files;
+use crate::images::record::{ImportRecord, ImportedReferences};
 use crate::poll;
 use crate::values::pin::ImagePin;
 use crate::values::types::Name;
@@ -121,15 +122,6 @@ struct Resolved {
     deployments: BTreeMap<String, Vec<(String, ImagePin)>>,
 }
 
-/// References that a pull or a load brought into the engine, for the image that a tag of ours keeps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImportedReferences {
-    /// `balehook/<name>:<digits>`.
-    pub tag: String,
-    /// The references.
-    pub references: Vec<String>,
-}
-
 /// The state folder of one name, for reading.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -196,9 +188,9 @@ impl Store {
         resolved.map(|resolved| resolved.deployments).unwrap_or_default()
     }
 
-    /// What was brought into the engine and is not pruned yet.
+    /// What imports gave the engine, and is not pruned yet.
     pub fn imported(&self) -> Vec<ImportedReferences> {
-        read(&self.folder.join("images.json")).unwrap_or_default()
+        ImportRecord::new(&self.folder).read()
     }
 
     /// Takes the lock; waits for another holder until `give_up`. `waiting` is called once, when it has to wait.
@@ -295,12 +287,9 @@ impl LockedStore {
         }
     }
 
-    /// Keeps what was brought into the engine, to be pruned with its image.
-    ///
-    /// # Errors
-    /// [`Kind::State`].
-    pub fn save_imported(&self, imported: &[ImportedReferences]) -> Result<(), Failure> {
-        write(&self.store.folder.join("images.json"), &imported)
+    /// Where imports write down what they give the engine.
+    pub(crate) fn import_record(&self) -> ImportRecord {
+        ImportRecord::new(&self.store.folder)
     }
 
     /// Keeps what tags and archives of a deployment were resolved to, beside those of recorded deployments.
@@ -402,17 +391,8 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
 }
 
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
-    try_write(path, value).map_err(|error| unwritable(path, &error))
-}
-
-fn try_write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
-    serde_json::to_writer_pretty(&mut file, value)?;
-    file.write_all(b"\n")?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()
+    let text = serde_json::to_vec_pretty(value).map_err(io::Error::from);
+    text.and_then(|text| files::replace(path, &text)).map_err(|error| unwritable(path, &error))
 }
 
 #[cfg(test)]

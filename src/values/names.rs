@@ -15,6 +15,11 @@ pub fn new_name(name: &Name) -> String {
     format!("{name}{NEW}")
 }
 
+/// The name of a container that is only created, to see whether its image is whole.
+pub fn try_name(name: &Name) -> String {
+    format!("{name}.balehook-try")
+}
+
 /// The name the old container has during a swap.
 pub fn old_name(name: &Name) -> String {
     format!("{name}{OLD}")

@@ -138,6 +138,7 @@ pub async fn for_registry(host: &str, settings: &CredentialSettings) -> Result<O
         return Ok(Some(found));
     }
     let Some(ecr_host) = EcrHost::parse(host) else { return Ok(None) };
-    let token = ecr::authorization_token(&ecr_host, host, settings.aws_home.as_deref()).await;
-    token.map(Some).map_err(|why| CredentialError::Ecr { server: host.to_owned(), why })
+    let token = ecr::authorization_token(&ecr_host, settings.aws_home.as_deref()).await;
+    let (username, secret) = token.map_err(|why| CredentialError::Ecr { server: host.to_owned(), why })?;
+    Ok(Some(Credential { username, secret, server: host.to_owned() }))
 }
