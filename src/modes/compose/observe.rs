@@ -95,7 +95,9 @@ impl Observer<'_> {
     ) -> Result<(Tool, ComposeFacts, Vec<Service>), Failure> {
         let Read { tool, excluded, listing, variables, config } = read;
         let state = std::path::absolute(self.store.folder()).unwrap_or_else(|_| self.store.folder().to_owned());
-        let services = Resolved::read(&config, compose, &self.deployment.bundle_root, &state, &listing)?.services()?;
+        let resolved = Resolved::read(&config, compose, &self.deployment.bundle_root, &state, &listing)?;
+        let services = resolved.services()?;
+        resolved.answers(&self.deployment.health.probe)?;
         let observed = ComposeFacts {
             folder: summary(&compose.directory, excluded, &listing),
             services: services.iter().map(|service| service.facts.clone()).collect(),
