@@ -35,12 +35,13 @@ test: setup lint ## Format, clippy, every test, docs, licences
 lint: ## Format and clippy
 	@cargo fmt --check
 	@cargo clippy --quiet --all-targets -- -D warnings
+	@cargo clippy --quiet --manifest-path tests/fuzz/Cargo.toml --target-dir target --bins -- -D warnings
 
 fmt: ## Format
 	@cargo fmt
 
 unit: ## The tests that need no engine
-	@cargo test --lib --test plans --test shim --test cli
+	@cargo test --lib --test plans --test layers --test shim --test cli
 
 engine-test: setup ## The tests on real things; BALEHOOK_ENGINE=26.1, 28.5 or 28.5-containerd names another engine
 	@cargo test --test it

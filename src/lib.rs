@@ -1,20 +1,39 @@
 //! balehook: what AWS CodeDeploy's hooks run on an instance to deploy Docker containers.
 //!
-//! The modules from the top of the house to its ground floor: each may use those below it, and none above.
+//! The modules from the top down: each may use those below it, and none above (`tests/layers.rs`).
+
 pub mod app; // one file per command: the only place that knows what a dry run is
-pub mod aws; // S3 and ECR
-pub mod cli; // the command line, definitions only
-pub mod config; // appspec.yml and the hook environment → Deployment; every problem at once, with its place
-pub mod deploy; // runs any plan, blind to modes; releases, journal and lock on disk
-pub mod engine; // the Docker API
-pub mod error; // errors by stage, exit codes
-pub mod health; // the health checks of all modes
-pub mod images; // archives, the layers that are missing, load and pull
-pub mod modes; // container, Compose and swarm: observe, plan, recover, operate
-mod poll; // the one polling loop
-pub mod ports; // host ports that the kernel switches from one container to the next
-mod process; // the one child runner
-pub mod tasks; // tasks before and after a deployment
+
 pub mod ui; // what a person sees: text, JSON, progress, log
+
+pub mod modes; // container, Compose and swarm: observe, plan, recover, operate
+
+pub mod deploy; // runs any plan, blind to modes; releases, journal and lock on disk
+
+pub mod tasks; // tasks before and after a deployment
+
+pub mod health; // the health checks of all modes
+
+pub mod ports; // host ports that the kernel switches from one container to the next
+
+pub mod images; // archives, the layers that are missing, load and pull
+
+pub mod config; // appspec.yml and the hook environment → Deployment; every problem at once, with its place
+
+pub mod engine; // the Docker API
+
+pub mod aws; // S3 and ECR
+
+mod process; // the one child runner
+
+mod files; // files that are whole or not there
+
+mod poll; // the one polling loop
+
+pub mod cli; // the command line, definitions only
+
 pub mod values; // plain values that refuse what is wrong
+
 pub mod waits; // what is waited for outside, for who gives up
+
+pub mod error; // errors by stage, exit codes

@@ -18,6 +18,7 @@ use crate::modes::observe;
 use crate::modes::operation::Plan;
 use crate::modes::resume::{self, Only};
 use crate::ui::log;
+use crate::ui::progress;
 use crate::ui::text::{self, Console};
 use crate::values::types::Name;
 
@@ -139,6 +140,7 @@ async fn lock(
 fn host(context: &Context, engine: Engine, store: LockedStore, name: &Name) -> Host {
     let variable = |key: &str| context.env.lookup(key).map(str::to_owned);
     let archives = Archives::new(S3::from_env(&variable, &context.waits));
-    let images = Importer::new(name.clone(), archives, CredentialSettings::from_env(&variable, &context.waits));
+    let credentials = CredentialSettings::from_env(&variable, &context.waits);
+    let images = Importer::new(name.clone(), archives, credentials, store.import_record(), progress::follow);
     Host::new(engine, images, context.env.clone(), store, name.clone(), usize::MAX)
 }

@@ -12,7 +12,7 @@ use crate::config::appspec;
 use crate::deploy::execute::{self, Done, Failed, Progress, Stop, UndoLimit};
 use crate::deploy::origin::MANUAL;
 use crate::deploy::plan::Operation as _;
-use crate::deploy::state::{Holder, ImportedReferences, LockedStore};
+use crate::deploy::state::{Holder, LockedStore};
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
 use crate::images::operation::Importer;
@@ -20,6 +20,7 @@ use crate::modes;
 use crate::modes::facts::Facts;
 use crate::modes::host::Host;
 use crate::modes::operation::{Operation, Plan};
+use crate::ui::progress;
 use crate::ui::text::Console;
 use crate::ui::{log, text};
 use crate::values::pin::ImagePin;
@@ -107,7 +108,7 @@ async fn run(
     let undo = undo_limit(began + limit.saturating_sub(MARGIN));
     let mut stop = std::pin::pin!(stop_signal(deadline, limit)?);
     let before = before(context, &prepared, event, deadline, console);
-    let (store, mut facts, mut plan) = tokio::select! {
+    let (store, mut plan) = tokio::select! {
         biased;
         why = &mut stop => return Err(stopped_early(context, event, &why)),
         ready = before => ready?,
@@ -122,18 +123,13 @@ async fn run(
         let Some(why) = overtaken.filter(|_| !is_anew) else { break outcome };
         console.line(&format!("{why}: planned anew"));
         is_anew = true;
-        (facts, plan) = tokio::select! {
+        (_, plan) = tokio::select! {
             biased;
             why = &mut stop => return Err(stopped_early(context, event, &why)),
             ready = planned(context, &prepared, event) => ready?,
         };
     };
-    let ended = report(event, &plan, &host.store, outcome, console);
-    // What cannot be written down beside a deployment makes none of another end.
-    if let Err(failure) = remember(&host, &prepared, &facts) {
-        console.line(&format!("warning: {failure}"));
-    }
-    ended
+    report(event, &plan, &host.store, outcome, console)
 }
 
 /// Lock, look, plan.
@@ -143,7 +139,7 @@ async fn before(
     event: LifecycleEvent,
     deadline: Instant,
     console: &mut Console<'_>,
-) -> Result<(LockedStore, Facts, Plan), Failure> {
+) -> Result<(LockedStore, Plan), Failure> {
     let deployment = prepared.origin.deployment.clone();
     let me = Holder { pid: std::process::id(), deployment, event: event.to_string() };
     let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {} too", prepared.deployment.name));
@@ -152,7 +148,11 @@ async fn before(
     log::start(&context.settings, Some(prepared.store.folder()));
     tracing::info!(%event, deployment = prepared.origin.deployment, "begins");
     let (facts, plan) = planned(context, prepared, event).await?;
-    Ok((store, facts, plan))
+    // What cannot be written down beside a deployment makes none of another end.
+    if let Err(failure) = save_resolved(&store, prepared, &facts) {
+        console.line(&format!("warning: {failure}"));
+    }
+    Ok((store, plan))
 }
 
 async fn planned(context: &Context, prepared: &Prepared, event: LifecycleEvent) -> Result<(Facts, Plan), Failure> {
@@ -168,26 +168,14 @@ async fn planned(context: &Context, prepared: &Prepared, event: LifecycleEvent) 
 fn host(context: &Context, prepared: &Prepared, store: LockedStore) -> Result<Host, Failure> {
     let engine = prepared.engine.clone()?;
     let name = prepared.deployment.name.clone();
-    let images = Importer::new(name.clone(), prepared.archives.clone(), prepared.credentials.clone());
+    let (archives, credentials) = (prepared.archives.clone(), prepared.credentials.clone());
+    let images = Importer::new(name.clone(), archives, credentials, store.import_record(), progress::follow);
     Ok(Host::new(engine, images, context.env.clone(), store, name, prepared.deployment.keep))
 }
 
-/// Keeps what tags and archives were resolved to, so that every later event of this deployment takes the same, and what
-/// was brought into the engine.
-fn remember(host: &Host, prepared: &Prepared, facts: &Facts) -> Result<(), Failure> {
-    let store = &host.store;
-    let tag = |image: &ImagePin| image.retention_tag(&prepared.deployment.name);
-    let wanted: Vec<String> = facts.images.iter().map(|image| tag(&image.pin)).collect();
-    let mut all = facts.imported.clone();
-    all.retain(|known| wanted.contains(&known.tag) || facts.retention_tags.contains(&known.tag));
-    for (image, references) in &host.images.imported {
-        let tag = tag(image);
-        all.retain(|known| known.tag != tag);
-        all.push(ImportedReferences { tag, references: references.clone() });
-    }
-    if !facts.images.is_empty() && all != facts.imported {
-        store.save_imported(&all)?;
-    }
+/// Keeps what tags and archives were resolved to before anything is done with it: every later event of this deployment
+/// takes the same, whatever becomes of this one.
+fn save_resolved(store: &LockedStore, prepared: &Prepared, facts: &Facts) -> Result<(), Failure> {
     let is_known = |image: &&ImageFacts| !matches!(image.pin, ImagePin::Unknown { .. });
     let images: Vec<_> =
         facts.images.iter().filter(is_known).map(|image| (image.key.clone(), image.pin.clone())).collect();

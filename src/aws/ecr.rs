@@ -8,7 +8,6 @@ use aws_sdk_ecr::error::SdkError;
 use base64::Engine as _;
 
 use crate::aws::config;
-use crate::images::credentials::Credential;
 use crate::values::text::seconds;
 use crate::values::types::Secret;
 
@@ -63,15 +62,11 @@ pub(crate) fn silent(waited: Duration) -> String {
     format!("it has not answered for {}", seconds(waited))
 }
 
-/// Asks ECR for a token: the user `AWS` and a password that is valid for 12 hours.
+/// Asks ECR for a user (`AWS`) and a password, which is valid for 12 hours.
 ///
 /// # Errors
 /// The chain of causes, in one line.
-pub(crate) async fn authorization_token(
-    host: &EcrHost,
-    server: &str,
-    home: Option<&Path>,
-) -> Result<Credential, String> {
+pub(crate) async fn authorization_token(host: &EcrHost, home: Option<&Path>) -> Result<(String, Secret), String> {
     let shared = config::defaults(home)
         .region(Region::new(host.region.clone()))
         .use_fips(host.fips)
@@ -88,7 +83,7 @@ pub(crate) async fn authorization_token(
     let pair = base64::engine::general_purpose::STANDARD.decode(token).map_err(|_| "the token is not base64")?;
     let pair = String::from_utf8(pair).map_err(|_| "the token is not text")?;
     let (username, password) = pair.split_once(':').ok_or("the token is not `user:password`")?;
-    Ok(Credential { username: username.to_owned(), secret: Secret::new(password), server: server.to_owned() })
+    Ok((username.to_owned(), Secret::new(password)))
 }
 
 #[cfg(test)]

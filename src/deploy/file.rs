@@ -1,14 +1,14 @@
-//! Files of the state directory: JSON with its format, written as a whole or not at all.
+//! Files of the state directory: JSON with its format.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
 use std::path::Path;
+use std::{fs, io};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::deploy::release::FORMAT;
 use crate::error::{Failure, Kind};
+use crate::files;
 
 /// Why the state directory cannot be used.
 pub(super) fn unwritable(path: &Path, error: &io::Error) -> Failure {
@@ -28,20 +28,11 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     value.inspect_err(|error| tracing::warn!(path = %path.display(), %error, "a record is passed over")).ok()
 }
 
-/// Writes a file as a whole: a temporary one in the same folder, fsync, rename, fsync of the folder.
+/// Writes a file as a whole.
 ///
 /// # Errors
 /// [`Kind::State`].
 pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
-    try_write(path, value).map_err(|error| unwritable(path, &error))
-}
-
-fn try_write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
-    serde_json::to_writer_pretty(&mut file, value)?;
-    file.write_all(b"\n")?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()
+    let text = serde_json::to_vec_pretty(value).map_err(io::Error::from);
+    text.and_then(|text| files::replace(path, &text)).map_err(|error| unwritable(path, &error))
 }

@@ -1,8 +1,8 @@
 //! Records and the lock: only the lock's guard can write.
 //!
 //! `<state>/<name>/`: `lock` (flock: the kernel frees it), `releases/<number>.json`, `journal.json` while an event
-//! changes something, `resolved.json` (what the images of this deployment and of recorded ones were resolved to) and
-//! `balehook.log`. Folders are 0700, files 0600.
+//! changes something, `resolved.json` (what the images of this deployment and of recorded ones were resolved to),
+//! `images.json` (what imports gave the engine) and `balehook.log`. Folders are 0700, files 0600.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -19,6 +19,7 @@ use crate::deploy::journal::{self, JournalFile, Left};
 use crate::deploy::plan::Operation;
 use crate::deploy::release::{FORMAT, Release};
 use crate::error::{Failure, Kind};
+use crate::images::record::{ImportRecord, ImportedReferences};
 use crate::poll;
 use crate::values::pin::ImagePin;
 use crate::values::types::Name;
@@ -32,15 +33,6 @@ struct Resolved {
     format: u32,
     /// By deployment: the results, each with the key of the image that was needed.
     deployments: BTreeMap<String, Vec<(String, ImagePin)>>,
-}
-
-/// References that a pull or a load brought into the engine, for the image that a tag of ours keeps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImportedReferences {
-    /// `balehook/<name>:<digits>`.
-    pub tag: String,
-    /// The references.
-    pub references: Vec<String>,
 }
 
 /// The state folder of one name, for reading.
@@ -100,9 +92,9 @@ impl Store {
         resolved.map(|resolved| resolved.deployments).unwrap_or_default()
     }
 
-    /// What was brought into the engine and is not pruned yet.
+    /// What imports gave the engine, and is not pruned yet.
     pub fn imported(&self) -> Vec<ImportedReferences> {
-        read(&self.folder.join("images.json")).unwrap_or_default()
+        ImportRecord::new(&self.folder).read()
     }
 
     /// Takes the lock; waits for another holder until `give_up`. `waiting` is called once, when it has to wait.
@@ -194,12 +186,9 @@ impl LockedStore {
         JournalFile::new(&self.store.folder, deployment, release)
     }
 
-    /// Keeps what was brought into the engine, to be pruned with its image.
-    ///
-    /// # Errors
-    /// [`Kind::State`].
-    pub fn save_imported(&self, imported: &[ImportedReferences]) -> Result<(), Failure> {
-        write(&self.store.folder.join("images.json"), &imported)
+    /// Where imports write down what they give the engine.
+    pub(crate) fn import_record(&self) -> ImportRecord {
+        ImportRecord::new(&self.store.folder)
     }
 
     /// Keeps what tags and archives of a deployment were resolved to, beside those of recorded deployments.

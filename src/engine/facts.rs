@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::request::Target;
 use crate::values::forward::SwitchedPorts;
 
 /// The engine.
@@ -48,6 +49,11 @@ pub struct ContainerFacts {
 }
 
 impl ContainerFacts {
+    /// This very container: another one may bear its name by the time that it is changed.
+    pub fn target(&self) -> Target {
+        Target { name: self.name.clone(), id: Some(self.id.clone()) }
+    }
+
     /// Whether it serves, or is about to.
     pub fn is_running(&self) -> bool {
         matches!(self.state.as_str(), "running" | "restarting" | "paused")

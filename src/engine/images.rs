@@ -13,6 +13,8 @@ use crate::engine::Engine;
 use crate::engine::call::{CallError, Limit};
 use crate::engine::containers::{found, unless};
 use crate::error::{Failure, Kind};
+use crate::values::labels::{LABEL_NAME, LABEL_TASK};
+use crate::values::names::try_name;
 use crate::values::pin::{ImagePin, retention_repository};
 use crate::values::types::{ContentDigest, Name, chain_ids};
 
@@ -163,17 +165,22 @@ impl Engine {
     }
 
     /// Whether a container can be created of an image: on the containerd store an image may be there without its
-    /// layers. The container is removed again.
+    /// layers. The container is removed again; one that is left by a kill is found by its labels, as a task's is.
     ///
     /// # Errors
     /// The engine's words.
-    pub(crate) async fn try_image(&self, image: &str, name: &str) -> Result<(), CallError> {
+    pub(crate) async fn try_image(&self, image: &str, name: &Name) -> Result<(), CallError> {
         let body = bollard::models::ContainerCreateBody {
             image: Some(image.to_owned()),
             entrypoint: Some(vec!["/balehook-never-runs".into()]),
+            labels: Some(
+                [(LABEL_NAME, name.as_str()), (LABEL_TASK, "try")]
+                    .map(|(key, value)| (key.into(), value.into()))
+                    .into(),
+            ),
             ..Default::default()
         };
-        let options = query::CreateContainerOptionsBuilder::default().name(name).build();
+        let options = query::CreateContainerOptionsBuilder::default().name(&try_name(name)).build();
         let asked = self.docker.create_container(Some(options), body);
         let created = self.answer(Limit::Change, &format!("docker create {image}"), asked).await?;
         self.remove_call(&created.id, true).await

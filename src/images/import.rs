@@ -13,22 +13,15 @@ use crate::images::decompress::Sizes;
 use crate::images::delta::Delta;
 use crate::images::facts::Room;
 use crate::images::load::{Load, LoadError};
+use crate::images::record::ImportRecord;
 use crate::images::source::{Archives, Opened};
-use crate::values::names::new_name;
 use crate::values::pin::{ImagePin, retention_repository};
+use crate::values::progress::FollowTransfer;
 use crate::values::reference::ImageReference;
 use crate::values::types::{ContentDigest, Name};
 
 /// Tags of ours on images that are being loaded, with a number: nobody's `docker image prune` takes them away.
 const PART: &str = "part-";
-
-/// What was brought in.
-pub(crate) struct Loaded {
-    /// The engine's ID of the wanted image.
-    pub(crate) id: String,
-    /// The references that it has now.
-    pub(crate) references: Vec<String>,
-}
 
 /// One image on its way from an archive.
 pub(crate) struct FromArchive<'a> {
@@ -40,14 +33,19 @@ pub(crate) struct FromArchive<'a> {
     pub(crate) name: &'a Name,
     /// The wanted image.
     pub(crate) pin: &'a ImagePin,
+    /// Follows the bytes.
+    pub(crate) follow: FollowTransfer,
+    /// Where references are written down before the image gets them.
+    pub(crate) record: &'a ImportRecord,
 }
 
 impl FromArchive<'_> {
-    /// Loads it and makes sure that it is the wanted one, and whole. No tag but of a proven image is left behind.
+    /// Loads it and makes sure that it is the wanted one, and whole. No tag but of such an image is left behind. Returns
+    /// the engine's ID of it.
     ///
     /// # Errors
     /// [`Kind::Image`]; [`Kind::Engine`] when it cannot be asked.
-    pub(crate) async fn load(&self, location: &ArchiveLocation, platform: Option<&str>) -> Result<Loaded, Failure> {
+    pub(crate) async fn load(&self, location: &ArchiveLocation, platform: Option<&str>) -> Result<String, Failure> {
         let hello = self.engine.hello().await?;
         let wanted = platform.map(|platform| platform.split('/').nth(1).unwrap_or(platform));
         let architecture = wanted.unwrap_or(&hello.architecture);
@@ -80,7 +78,7 @@ impl FromArchive<'_> {
         image: &ArchivedImage,
         layers: Layers,
         store: &StoreFacts,
-    ) -> Result<Loaded, Failure> {
+    ) -> Result<String, Failure> {
         let delta = Delta::new(image, &layers.chain_ids);
         self.check_room(&delta, store)?;
         let first = self.attempt(opened, &delta, store).await;
@@ -95,15 +93,21 @@ impl FromArchive<'_> {
             other => other,
         };
         let id = id.map_err(|error| error.failure(&opened.location.to_string()))?;
-        let references = self.name_it(image, &id).await?;
+        self.name_it(image, &id).await?;
         self.remove_parts().await?;
-        Ok(Loaded { id, references })
+        Ok(id)
     }
 
     /// One load of all parcels; the ID of the wanted image, verified.
     async fn attempt(&self, opened: &Opened, delta: &Delta<'_>, store: &StoreFacts) -> Result<String, LoadError> {
         let label = opened.location.to_string();
-        let load = Load { engine: self.engine, store: store.store, archive: &opened.archive, label: &label };
+        let load = Load {
+            engine: self.engine,
+            store: store.store,
+            archive: &opened.archive,
+            label: &label,
+            follow: self.follow,
+        };
         let repository = retention_repository(self.name);
         let tag = |number: usize| format!("{repository}:{PART}{number}");
         let batches = match load.delta(delta, Sizes::Claimed, tag).await {
@@ -130,7 +134,7 @@ impl FromArchive<'_> {
             if is_wanted(&image, candidate, self.pin, candidates.len()) {
                 // On graph drivers every image that can be inspected has its layers.
                 if store == ImageStore::Containerd {
-                    let tried = self.engine.try_image(&id, &new_name(self.name)).await;
+                    let tried = self.engine.try_image(&id, self.name).await;
                     tried.map_err(LoadError::from)?;
                 }
                 return Ok(id);
@@ -144,18 +148,14 @@ impl FromArchive<'_> {
 
     /// Gives the image the references that it has in the archive, and the tag of ours that keeps it: an archive need not
     /// name its image.
-    async fn name_it(&self, image: &ArchivedImage, id: &str) -> Result<Vec<String>, Failure> {
-        self.engine.tag(id, &self.pin.retention_tag(self.name)).await?;
-        let mut references = Vec::new();
-        for reference in &image.references {
-            // An OCI layout may have a tag alone: that names nothing here.
-            let has_tag = reference.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/'));
-            if has_tag && reference.parse::<ImageReference>().is_ok() {
-                self.engine.tag(id, reference).await?;
-                references.push(reference.clone());
-            }
+    async fn name_it(&self, image: &ArchivedImage, id: &str) -> Result<(), Failure> {
+        let tag = self.pin.retention_tag(self.name);
+        self.record.add(&tag, references(image).cloned())?;
+        self.engine.tag(id, &tag).await?;
+        for reference in references(image) {
+            self.engine.tag(id, reference).await?;
         }
-        Ok(references)
+        Ok(())
     }
 
     /// A compressed archive: it travels whole, and known layers are left out of what the engine gets.
@@ -165,9 +165,15 @@ impl FromArchive<'_> {
         compression: Compression,
         layers: Layers,
         store: &StoreFacts,
-    ) -> Result<Loaded, Failure> {
+    ) -> Result<String, Failure> {
         let label = opened.location.to_string();
-        let load = Load { engine: self.engine, store: store.store, archive: &opened.archive, label: &label };
+        let load = Load {
+            engine: self.engine,
+            store: store.store,
+            archive: &opened.archive,
+            label: &label,
+            follow: self.follow,
+        };
         let mut known = layers.diff_ids;
         loop {
             let may_leave_out = !known.is_empty();
@@ -178,16 +184,15 @@ impl FromArchive<'_> {
                 Err(LoadError::Engine(words)) => (Err(LoadError::Engine(words)), may_leave_out),
                 Err(error) => (Err(error), false),
             };
-            let references = loaded.as_ref().cloned().unwrap_or_default();
+            let mut references = loaded.as_ref().cloned().unwrap_or_default();
+            references.retain(|reference| !reference.starts_with("sha256:"));
+            self.record.add(&self.pin.retention_tag(self.name), references.iter().cloned())?;
             let id = match loaded {
                 Ok(loaded) => self.verified(&loaded, store.store).await,
                 Err(error) => Err(error),
             };
             match id {
-                Ok(id) => {
-                    let references = references.into_iter().filter(|reference| !reference.starts_with("sha256:"));
-                    return Ok(Loaded { id, references: references.collect() });
-                }
+                Ok(id) => return Ok(id),
                 Err(error) => {
                     self.untag_broken(&references, store.store).await;
                     if !left_out {
@@ -202,8 +207,7 @@ impl FromArchive<'_> {
     /// The engine tags what it loaded before it unpacks it.
     async fn untag_broken(&self, references: &[String], store: ImageStore) {
         for reference in references {
-            let is_good =
-                store != ImageStore::Containerd || self.engine.try_image(reference, &new_name(self.name)).await.is_ok();
+            let is_good = store != ImageStore::Containerd || self.engine.try_image(reference, self.name).await.is_ok();
             if !is_good {
                 let _ = self.engine.untag(reference).await;
             }
@@ -237,6 +241,12 @@ fn is_wanted(image: &ImageInspect, candidate: &str, pin: &ImagePin, loaded: usiz
         }
         ImagePin::Registry { .. } | ImagePin::Unknown { .. } => false,
     }
+}
+
+/// The references of an archive's image that name one: an OCI layout may have a tag alone.
+fn references(image: &ArchivedImage) -> impl Iterator<Item = &String> {
+    let has_tag = |reference: &str| reference.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/'));
+    image.references.iter().filter(move |name| has_tag(name) && name.parse::<ImageReference>().is_ok())
 }
 
 fn bad(location: &ArchiveLocation, why: &str) -> Failure {

@@ -22,7 +22,7 @@ use crate::images::delta::{Batch, BatchLayer, Delta, must_decompress};
 use crate::images::filter::Filter;
 use crate::images::source::{Archive, ByteStream};
 use crate::images::transfer::Transfer;
-use crate::ui::progress::Progress;
+use crate::values::progress::{FollowTransfer, TransferProgress};
 use crate::values::types::ContentDigest;
 
 /// A run of zeros that is long enough for any padding.
@@ -72,6 +72,8 @@ pub(crate) struct Load<'a> {
     pub(crate) archive: &'a Archive,
     /// The archive, as a person reads it.
     pub(crate) label: &'a str,
+    /// Follows the bytes.
+    pub(crate) follow: FollowTransfer,
 }
 
 impl Load<'_> {
@@ -98,7 +100,7 @@ impl Load<'_> {
         let mut sender = Sender {
             archive: self.archive,
             transfer: Transfer::new(self.archive.clone(), ranges.collect::<Vec<_>>()),
-            progress: Progress::new(format!("load {}", self.label), Some(total)),
+            progress: (self.follow)(format!("load {}", self.label), Some(total)),
         };
         let mut under_way: Vec<Loading> = Vec::new();
         for batch in &batches {
@@ -129,7 +131,7 @@ impl Load<'_> {
         compression: Compression,
         known: HashSet<ContentDigest>,
     ) -> Result<(Vec<String>, bool), LoadError> {
-        let mut progress = Progress::new(format!("load {}", self.label), Some(self.archive.len()));
+        let mut progress = (self.follow)(format!("load {}", self.label), Some(self.archive.len()));
         let read = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
         let counter = read.clone();
         let raw: ByteStream = Box::pin(self.archive.stream(0..self.archive.len()).inspect(move |chunk| {
@@ -220,7 +222,7 @@ async fn registered(loading: &mut Loading, store: ImageStore) -> Result<(), Load
 struct Sender<'a> {
     archive: &'a Archive,
     transfer: Transfer,
-    progress: Progress,
+    progress: Box<dyn TransferProgress>,
 }
 
 impl Sender<'_> {

@@ -11,5 +11,6 @@ pub mod import;
 pub mod load;
 pub mod operation;
 pub mod pull;
+pub mod record;
 pub mod source;
 pub mod transfer;

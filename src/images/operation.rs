@@ -9,12 +9,13 @@ use crate::engine::Engine;
 use crate::error::{Failure, Kind};
 use crate::images::credentials::CredentialSettings;
 use crate::images::delta::Missing;
-use crate::images::import::{FromArchive, Loaded};
+use crate::images::import::FromArchive;
 use crate::images::pull;
+use crate::images::record::ImportRecord;
 use crate::images::source::Archives;
-use crate::values::names::new_name;
 use crate::values::operation::{Outcome, Role};
 use crate::values::pin::ImagePin;
+use crate::values::progress::FollowTransfer;
 use crate::values::text::megabytes;
 use crate::values::types::Name;
 
@@ -83,7 +84,10 @@ impl ImageOperation {
                 let id = importer.id(engine, image).await?;
                 engine.tag(&id, tag).await?;
             }
-            Self::Untag { reference } => engine.untag(reference).await?,
+            Self::Untag { reference } => {
+                engine.untag(reference).await?;
+                importer.record.remove(reference)?;
+            }
         }
         Ok(Outcome::changed())
     }
@@ -109,35 +113,40 @@ pub(crate) struct Importer {
     archives: Archives,
     /// Where registry credentials are looked for.
     pub(crate) credentials: CredentialSettings,
+    follow: FollowTransfer,
+    record: ImportRecord,
     loaded: Vec<(ImagePin, String)>,
-    /// What was imported, each with the references that this gave it.
-    pub(crate) imported: Vec<(ImagePin, Vec<String>)>,
 }
 
 impl Importer {
     /// Nothing is imported yet.
-    pub(crate) const fn new(name: Name, archives: Archives, credentials: CredentialSettings) -> Self {
-        Self { name, archives, credentials, loaded: Vec::new(), imported: Vec::new() }
+    pub(crate) const fn new(
+        name: Name,
+        archives: Archives,
+        credentials: CredentialSettings,
+        record: ImportRecord,
+        follow: FollowTransfer,
+    ) -> Self {
+        Self { name, archives, credentials, record, follow, loaded: Vec::new() }
     }
 
     async fn import(&mut self, engine: &Engine, import: &Import) -> Result<(), Failure> {
-        let references = match import {
+        match import {
             Import::Pull { image, registry, platform } => {
                 let pinned = image.argument();
-                pull::pull(engine, registry, &pinned, platform.as_deref(), &self.credentials).await?;
+                self.record.add(&image.retention_tag(&self.name), [pinned.clone()])?;
+                pull::pull(engine, registry, &pinned, platform.as_deref(), &self.credentials, self.follow).await?;
                 self.id(engine, image).await?;
-                vec![pinned]
             }
             Import::Load { image, archive, platform, .. } => {
-                let from = FromArchive { engine, archives: &self.archives, name: &self.name, pin: image };
-                let Loaded { id, references } = from.load(archive, platform.as_deref()).await?;
+                let (archives, name, record) = (&self.archives, &self.name, &self.record);
+                let from = FromArchive { engine, archives, name, pin: image, record, follow: self.follow };
+                let id = from.load(archive, platform.as_deref()).await?;
                 tracing::info!(%archive, id, "loaded");
                 self.loaded.retain(|(loaded, _)| loaded != image);
                 self.loaded.push((image.clone(), id));
-                references
             }
-        };
-        self.imported.push((import.image().clone(), references));
+        }
         Ok(())
     }
 
@@ -146,7 +155,7 @@ impl Importer {
         let Some(id) = engine.find(image, &self.name).await?.and_then(|image| image.id) else {
             return Ok(Some("it is gone".into()));
         };
-        match engine.try_image(&id, &new_name(&self.name)).await {
+        match engine.try_image(&id, &self.name).await {
             Ok(()) => Ok(None),
             Err(error) if error.is_refusal() => Ok(Some(error.message)),
             Err(error) => Err(error.failure_of(Kind::Image, "create a container of it")),

@@ -10,7 +10,7 @@ use crate::engine::call::CallError;
 use crate::error::{Failure, Kind};
 use crate::images::credentials;
 use crate::images::credentials::CredentialSettings;
-use crate::ui::progress::Progress;
+use crate::values::progress::{FollowTransfer, TransferProgress};
 use crate::values::reference::ImageReference;
 use crate::values::text::seconds;
 use crate::values::types::ContentDigest;
@@ -59,10 +59,11 @@ pub(crate) async fn pull(
     pinned: &str,
     platform: Option<&str>,
     settings: &CredentialSettings,
+    follow: FollowTransfer,
 ) -> Result<(), Failure> {
     let auth = auth_header(registry, settings).await?;
     let mut stream = std::pin::pin!(engine.pull(pinned, platform, auth));
-    let mut progress = Layers::new(pinned);
+    let mut progress = Layers::new(follow(format!("pull {pinned}"), None));
     loop {
         let next = stream.next();
         // What the engine unpacks needs no registry.
@@ -142,15 +143,14 @@ fn refusal(image: &str, error: &CallError) -> Refusal {
 
 /// Sums the layers' bytes of a pull.
 struct Layers {
-    progress: Progress,
+    progress: Box<dyn TransferProgress>,
     seen: std::collections::HashMap<String, u64>,
     /// The engine works on what it has; nothing needs to come.
     is_unpacking: bool,
 }
 
 impl Layers {
-    fn new(pinned: &str) -> Self {
-        let progress = Progress::new(format!("pull {pinned}"), None);
+    fn new(progress: Box<dyn TransferProgress>) -> Self {
         Self { progress, seen: std::collections::HashMap::new(), is_unpacking: false }
     }
 

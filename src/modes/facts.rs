@@ -1,10 +1,11 @@
 //! What the host looks like now: values only, so that plans can be made from a file in tests.
 
 use crate::deploy::journal::Left;
-use crate::deploy::state::{ImportedReferences, Store};
+use crate::deploy::state::Store;
 use crate::engine::facts::{ContainerFacts, EngineFacts};
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::facts::{ImageFacts, Room};
+use crate::images::record::ImportedReferences;
 use crate::modes::compose::project::{ComposeFacts, Tool};
 use crate::modes::operation::Operation;
 use crate::modes::release::Release;
@@ -20,7 +21,7 @@ pub struct Facts {
     pub engine: Known<EngineFacts>,
     /// Our containers, and those that bear a name that we are going to use.
     pub containers: Vec<ContainerFacts>,
-    /// Containers of tasks, by name: the lock is ours, so that a killed deployment left them.
+    /// Containers of tasks, or that an image was tried with, by name: the lock is ours, so that a killed deployment left them.
     pub task_containers: Vec<String>,
     /// The wanted images; none where the event does not need them.
     pub images: Vec<ImageFacts>,
@@ -38,7 +39,7 @@ pub struct Facts {
     pub left: Option<Left<Operation>>,
     /// Our own tags in the engine (`balehook/<name>:…`).
     pub retention_tags: Vec<String>,
-    /// What we brought into the engine for each of them.
+    /// What imports gave the engine, also where an event was killed before it gave the tag.
     pub imported: Vec<ImportedReferences>,
     /// What handing ports over needs to know; `None` where nothing is handed over.
     pub ports: Option<PortsFacts>,

@@ -88,7 +88,7 @@ pub fn make_room(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted
     Ok(())
 }
 
-/// Our tags that no kept release holds, and what was brought in for them.
+/// Our tags that no kept release holds, and what imports gave their images.
 pub fn prune(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&ImagePin]) {
     prune_to(plan, deployment, facts, wanted, deployment.keep - usize::from(plan.saves()));
 }
@@ -99,7 +99,10 @@ fn prune_to(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&
     let kept: Vec<String> =
         kept.chain(wanted.iter().copied()).map(|image| image.retention_tag(&deployment.name)).collect();
     let needed: Vec<&String> = kept.iter().flat_map(|tag| imported_for(facts, tag)).collect();
-    for tag in facts.retention_tags.iter().filter(|tag| !kept.contains(tag)) {
+    // A kill after a pull leaves the image without its tag.
+    let imported = facts.imported.iter().map(|imported| &imported.tag);
+    let imported = imported.filter(|tag| !facts.retention_tags.contains(tag));
+    for tag in facts.retention_tags.iter().chain(imported).filter(|tag| !kept.contains(tag)) {
         let references = imported_for(facts, tag)
             .filter(|reference| !needed.contains(reference) && !wanted.iter().any(|image| is_of(image, reference)));
         for reference in references.chain([tag]) {

@@ -5,6 +5,7 @@
 
 pub mod compose;
 pub mod container;
+pub mod create;
 pub mod facts;
 pub(crate) mod host;
 pub mod images;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::{execute, plan};
+use crate::engine::request::Target;
 use crate::error::Failure;
 use crate::images::operation::ImageOperation;
 use crate::modes::compose::operation::ComposeOperation;
@@ -44,6 +45,11 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Removes a container, in whatever mode it was made. Its volumes stay.
+    pub(crate) const fn remove_container(container: Target) -> Self {
+        Self::Container(ContainerOperation::Remove { container, volumes: false })
+    }
+
     /// The options of what it creates or updates; its line has none of them.
     pub fn options(&self) -> Vec<SetOption> {
         match self {

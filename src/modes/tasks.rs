@@ -14,7 +14,7 @@ use crate::engine::request::{ContainerOptions, ContainerSpec};
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
 use crate::modes;
-use crate::modes::container::create;
+use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::modes::host::Host;
 use crate::modes::images::Imports;
@@ -31,7 +31,7 @@ use crate::values::types::{EnvVar, Name};
 pub struct TaskActions {
     /// Before the old release is touched.
     pub before: Vec<Action>,
-    /// When the new release is proven and not on record yet: up to the last that is required.
+    /// When the new release is healthy and not saved yet: up to the last that is required.
     pub proven: Vec<Action>,
     /// When it is on record.
     pub recorded: Vec<Action>,
@@ -124,7 +124,7 @@ impl TaskActions {
     }
 }
 
-/// What killed deployments left of their tasks goes first: whoever holds the lock knows that nobody waits for it.
+/// What killed deployments left of their tasks, and of tried images, goes first: whoever holds the lock knows that nobody waits for it.
 pub fn remove_left(facts: &Facts) -> Vec<Action> {
     let each = facts.task_containers.iter();
     each.map(|left| Action::best_effort(TaskOperation::Remove { container: left.clone() })).collect()

@@ -1,4 +1,4 @@
-//! What a person sees.
+//! What a person sees: text, JSON, progress and the log. Only `app` and `main` use it; it does nothing to a host.
 
 pub mod excerpt;
 pub mod json;

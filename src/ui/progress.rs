@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::values::progress::TransferProgress;
 use crate::values::text::megabytes;
 
 /// Without a terminal a line is printed at least this often.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Follows one transfer; prints on stderr.
+/// Prints on stderr.
 pub struct Progress {
     label: String,
     total: Option<u64>,
@@ -20,36 +21,16 @@ pub struct Progress {
     began: Instant,
 }
 
+/// Follows a transfer of `total` bytes, where that is known.
+pub fn follow(label: String, total: Option<u64>) -> Box<dyn TransferProgress> {
+    Box::new(Progress::new(label, total))
+}
+
 impl Progress {
-    /// A transfer of `total` bytes, where that is known.
-    pub fn new(label: impl Into<String>, total: Option<u64>) -> Self {
-        let label = label.into();
+    fn new(label: String, total: Option<u64>) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| bar(&label, total));
         let now = Instant::now();
         Self { label, total, seen: 0, bar, said: (now, 0), began: now }
-    }
-
-    /// So many bytes altogether.
-    pub fn at(&mut self, seen: u64) {
-        self.seen = seen;
-        match &self.bar {
-            Some(bar) => bar.set_position(seen),
-            None => self.say(),
-        }
-    }
-
-    /// So many more bytes.
-    pub fn more(&mut self, bytes: usize) {
-        self.at(self.seen + bytes as u64);
-    }
-
-    /// The end: the bar goes.
-    pub fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-        let seconds = self.began.elapsed().as_secs_f64();
-        tracing::info!(label = self.label, bytes = self.seen, seconds, "transferred");
     }
 
     fn say(&mut self) {
@@ -63,6 +44,28 @@ impl Progress {
             let line = format!("  {}: {}{}", self.label, megabytes(self.seen), percent.unwrap_or_default());
             let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
         }
+    }
+}
+
+impl TransferProgress for Progress {
+    fn at(&mut self, seen: u64) {
+        self.seen = seen;
+        match &self.bar {
+            Some(bar) => bar.set_position(seen),
+            None => self.say(),
+        }
+    }
+
+    fn more(&mut self, bytes: usize) {
+        self.at(self.seen + bytes as u64);
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        let seconds = self.began.elapsed().as_secs_f64();
+        tracing::info!(label = self.label, bytes = self.seen, seconds, "transferred");
     }
 }
 

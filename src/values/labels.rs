@@ -21,7 +21,7 @@ pub const LABEL_PORTS: &str = "balehook.ports";
 /// Label: its fixed address on our network; behind a comma the IPv6 one.
 pub const LABEL_ADDRESS: &str = "balehook.address";
 
-/// Label: the name of the task that a container was made for; none on the service's own.
+/// Label: the name of the task that a container was made for, or `try` for one that never runs; none on the service's own.
 pub const LABEL_TASK: &str = "balehook.task";
 
 /// Every label of ours.

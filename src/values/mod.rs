@@ -9,6 +9,7 @@ pub mod names;
 pub mod operation;
 pub mod options;
 pub mod pin;
+pub mod progress;
 pub mod reference;
 pub mod text;
 pub mod types;

@@ -35,7 +35,7 @@ impl Deployed {
 /// Creates a container with these lines without starting it.
 fn created(stem: &str, lines: &str) -> Deployed {
     use balehook::engine::request::ContainerSpec;
-    use balehook::modes::container::create;
+    use balehook::modes::create;
     let (world, name) = (world(), world().name(stem));
     let bundle = Bundle::container(&name, &format!("image: {{archive: image.tar}}\n{lines}"), "");
     let (archive, id) = web(&format!("{name}:1"), "one").write_into(&bundle.path());
@@ -353,7 +353,7 @@ fn env_files_of_the_bundle_and_of_s3_are_read_and_environment_wins() {
 #[test]
 fn a_container_that_the_engine_finished_after_its_deployment_was_killed_makes_room_and_a_strangers_does_not() {
     use balehook::engine::request::ContainerSpec;
-    use balehook::modes::container::create;
+    use balehook::modes::create;
     let (world, name) = (world(), world().name("late"));
     let bundle = Bundle::container(&name, "image: {archive: image.tar}", "");
     let (archive, _) = web(&format!("{name}:1"), "one").write_into(&bundle.path());

@@ -75,8 +75,9 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
     let arm = refused(&|facts| facts.images[0].architecture = Some("arm64".into()));
     assert_eq!((arm.kind, arm.message.contains("is built for arm64")), (Kind::Image, true));
     let network = refused(&|facts| facts.networks_missing = vec!["front".into()]);
-    let full =
-        refused(&|facts| *facts = balehook::modes::facts::Facts { retention_tags: Vec::new(), ..scenes::full() });
+    let full = refused(&|facts| {
+        *facts = balehook::modes::facts::Facts { retention_tags: vec![], imported: vec![], ..scenes::full() }
+    });
     assert_eq!(full.message, "loading needs 10.2 MB in /var/lib/docker, 1.0 MB are free");
     assert_eq!((network.kind, network.message.as_str()), (Kind::Container, "network front does not exist"));
 }

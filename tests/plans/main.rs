@@ -4,6 +4,7 @@
 mod compose;
 mod drift;
 mod golden;
+mod images;
 mod ports;
 mod request;
 mod resume;

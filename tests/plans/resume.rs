@@ -129,3 +129,26 @@ fn after_a_kill_at_any_action_exactly_one_container_runs_under_the_name_when_res
         }
     }
 }
+
+#[test]
+fn after_a_kill_at_any_action_exactly_one_container_runs_under_the_name_where_the_state_is_lost_too() {
+    use balehook::values::types::LifecycleEvent::BeforeInstall;
+    let as_it_is = |text: String| text;
+    for (facts, change) in
+        [(scenes::serving(), as_it_is as fn(String) -> String), (scenes::handing(), scenes::start_first)]
+    {
+        let plan = scenes::planned_with(ApplicationStart, &facts, change);
+        for begun in 0..=plan.actions.len() {
+            let mut host = Facts { left: None, releases: Vec::new(), ..killed(&facts, &plan, begun) };
+            let next = scenes::planned_with(BeforeInstall, &host, change);
+            for action in next.all() {
+                if let Operation::Container(operation) = &action.operation {
+                    apply(operation, &mut host);
+                }
+            }
+            let left: Vec<_> =
+                host.containers.iter().map(|found| (found.name.as_str(), found.state.as_str())).collect();
+            assert_eq!(left, [("web", "running")], "begun {begun}: {next:?}");
+        }
+    }
+}

@@ -12,7 +12,6 @@ use balehook::config::validate;
 use balehook::deploy::journal::{JournalV1, Left};
 use balehook::deploy::origin::Origin;
 use balehook::deploy::release::Observed;
-use balehook::deploy::state::ImportedReferences;
 use balehook::deploy::state::Store;
 use balehook::engine::facts::ContainerFacts;
 use balehook::engine::facts::EngineFacts;
@@ -21,6 +20,7 @@ use balehook::health::check::HealthCheck;
 use balehook::images::delta::Missing;
 use balehook::images::facts::ImageFacts;
 use balehook::images::facts::Room;
+use balehook::images::record::ImportedReferences;
 use balehook::modes::facts::Facts;
 use balehook::modes::operation::Plan;
 use balehook::modes::plan;
@@ -207,7 +207,7 @@ pub fn serving() -> Facts {
         containers: vec![container("web", "a1", "running")],
         releases: vec![kept(release("1.4.1", "d-3", "a1")), release("1.4.0", "d-2", "b2")],
         retention_tags: vec![tag("1.4.1"), tag("1.4.0"), tag("1.3.9")],
-        imported: vec![ImportedReferences { tag: tag("1.3.9"), references: vec![pin("1.3.9").argument()] }],
+        imported: vec![ImportedReferences { tag: tag("1.3.9"), references: [pin("1.3.9").argument()].into() }],
         ..empty()
     }
 }

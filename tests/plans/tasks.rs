@@ -104,6 +104,7 @@ fn unchanged() -> Facts {
     let mut facts = scenes::serving();
     facts.containers[0].spec = wanted;
     facts.retention_tags.clear();
+    facts.imported.clear();
     facts
 }
 

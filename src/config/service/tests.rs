@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::engine::request::{ContainerOptions, ContainerSpec};
-use crate::modes::container::create::container_options;
+use crate::modes::create::container_options;
 use crate::modes::options::of_container;
 use crate::values::pin::ImagePin;
 

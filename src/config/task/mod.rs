@@ -34,7 +34,7 @@ const SHELL: [&str; 10] = ["&&", "||", "|", ";", ">", ">>", "<", "2>", "2>&1", "
 pub struct Tasks {
     /// `x-balehook.before`: run when the new release is ready and the old one still serves.
     pub before: Vec<Task>,
-    /// `x-balehook.after`: run when the new release is proven.
+    /// `x-balehook.after`: run when the new release is healthy.
     pub after: Vec<Task>,
 }
 

@@ -143,7 +143,8 @@ pub async fn for_registry(host: &str, settings: &CredentialSettings) -> Result<O
     }
     let Some(ecr_host) = EcrHost::parse(host) else { return Ok(None) };
     let failed = |why| CredentialError::Ecr { server: host.to_owned(), why };
-    let token = ecr::authorization_token(&ecr_host, host, settings.aws_home.as_deref());
+    let token = ecr::authorization_token(&ecr_host, settings.aws_home.as_deref());
     let token = settings.waits.on(|waited| failed(ecr::silent(waited)).to_string(), token).await;
-    token.map(Some).map_err(failed)
+    let (username, secret) = token.map_err(failed)?;
+    Ok(Some(Credential { username, secret, server: host.to_owned() }))
 }

@@ -7,12 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::replace;
 use crate::modes::compose::listing::{Entry, Listing, digest, files, list, summary};
 use crate::modes::compose::project::{OVERRIDE, Project, ProjectFolder};
 use crate::values::types::{ContentDigest, EnvVar, Secret};
@@ -66,9 +67,9 @@ pub fn take(snapshot: &Snapshot) -> io::Result<()> {
     }
     let value = |var: &EnvVar| var.value.as_ref().map(|value| value.reveal().to_owned());
     let variables: Vec<_> = snapshot.variables.iter().map(|var| (&var.name, value(var))).collect();
-    write(&new.path().join(LISTING), &serde_json::to_vec(&listing.iter().collect::<Vec<_>>())?)?;
-    write(&new.path().join(VARIABLES), &serde_json::to_vec(&variables)?)?;
-    write(&new.path().join(OVERRIDE), snapshot.override_file.as_bytes())?;
+    replace(&new.path().join(LISTING), &serde_json::to_vec(&listing.iter().collect::<Vec<_>>())?)?;
+    replace(&new.path().join(VARIABLES), &serde_json::to_vec(&variables)?)?;
+    replace(&new.path().join(OVERRIDE), snapshot.override_file.as_bytes())?;
     File::open(new.path())?.sync_all()?;
     fs::rename(new.keep(), &target)?;
     File::open(parent)?.sync_all()
@@ -149,7 +150,7 @@ fn read_digests(path: &Path) -> Digests {
 }
 
 fn write_digests(path: &Path, digests: &Digests) -> io::Result<()> {
-    write(path, &serde_json::to_vec(&digests.iter().collect::<Vec<_>>())?)
+    replace(path, &serde_json::to_vec(&digests.iter().collect::<Vec<_>>())?)
 }
 
 /// The digest of the file at `path`; `None` where no file is. An empty folder there, which the engine makes for a bind
@@ -199,15 +200,6 @@ fn put(from: &Path, to: &Path, entry: &Entry) -> io::Result<()> {
             symlink(target, to)
         }
     }
-}
-
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
-    file.write_all(content)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

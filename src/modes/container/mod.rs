@@ -1,6 +1,5 @@
 //! Container mode: one container replaces the one before it, stop-first or start-first.
 
-pub mod create;
 pub mod operation;
 pub mod plan;
 pub mod recover;

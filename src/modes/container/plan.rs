@@ -13,8 +13,9 @@ use crate::health::check::HealthCheck;
 use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
-use crate::modes::container::recover::{Recovery, recover, remove, target};
-use crate::modes::container::{create, start_first};
+use crate::modes::container::recover::{Recovery, recover, remove};
+use crate::modes::container::start_first;
+use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
 use crate::modes::operation::Operation;
@@ -62,8 +63,8 @@ fn stop(plan: &mut Plan, deployment: &Deployment, facts: &Facts) {
         note_unmanaged(plan, deployment, container);
         if container.is_running() {
             let grace = container.stop_grace;
-            plan.actions.push(Action::best_effort(ContainerOperation::Stop { container: target(container), grace }));
-            plan.interruption = format!("{} is down until ApplicationStart has proven the new container", plan.name);
+            plan.actions.push(Action::best_effort(ContainerOperation::Stop { container: container.target(), grace }));
+            plan.interruption = format!("{} is down until the new container of ApplicationStart is healthy", plan.name);
         }
         plan.actions.push(Action::best_effort(remove(container)));
     }
@@ -85,7 +86,7 @@ fn begin(plan: &mut Plan, deployment: &Deployment, facts: &Facts) -> Option<Cont
 pub fn old(serving: Option<&ContainerFacts>, facts: &Facts) -> Old {
     match facts.engine.yes() {
         None => Old::NotObserved,
-        Some(_) => Old::of(serving.map(target), serving.is_some_and(ContainerFacts::is_running)),
+        Some(_) => Old::of(serving.map(ContainerFacts::target), serving.is_some_and(ContainerFacts::is_running)),
     }
 }
 
@@ -172,13 +173,13 @@ fn start(
 /// The same image with the same options runs already.
 fn keep_serving(plan: &mut Plan, same: &ContainerFacts, health_check: HealthCheck, facts: &Facts, release: Release) {
     if !same.is_running() {
-        plan.actions.push(Action::required(ContainerOperation::Start { container: target(same) }));
+        plan.actions.push(Action::required(ContainerOperation::Start { container: same.target() }));
     }
-    plan.actions.push(Action::required(ContainerOperation::CheckHealth { container: target(same), health_check }));
+    plan.actions.push(Action::required(ContainerOperation::CheckHealth { container: same.target(), health_check }));
     let recorded = facts.releases.first();
     if recorded.is_none_or(|last| last.observed.container != same.id || last.deployment != release.deployment) {
         plan.actions.push(Action::required(ContainerOperation::SaveRelease {
-            container: target(same),
+            container: same.target(),
             release: Box::new(release),
         }));
     }
@@ -273,20 +274,20 @@ fn swap(plan: &mut Plan, deployment: &Deployment, facts: &Facts, old: Option<&Co
 fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str, switch_back: Option<Operation>) {
     if old.is_running() {
         let undo = vec![
-            Operation::Container(ContainerOperation::Kill { container: target(old) }),
-            Operation::Container(ContainerOperation::Start { container: target(old) }),
+            Operation::Container(ContainerOperation::Kill { container: old.target() }),
+            Operation::Container(ContainerOperation::Start { container: old.target() }),
         ];
-        let stop = Operation::Container(ContainerOperation::Stop { container: target(old), grace: old.stop_grace });
+        let stop = Operation::Container(ContainerOperation::Stop { container: old.target(), grace: old.stop_grace });
         plan.actions.push(Action::undone_by(stop, undo));
         plan.interruption = format!(
-            "{} is down from `docker stop` (at most {} s) until the new container is proven",
+            "{} is down from `docker stop` (at most {} s) until the new container is healthy",
             plan.name,
             old.stop_grace.as_secs()
         );
     }
     let set_aside = Target { name: aside.to_owned(), id: Some(old.id.clone()) };
     plan.actions.push(Action::undone_by(
-        ContainerOperation::Rename { container: target(old), to: aside.to_owned() },
+        ContainerOperation::Rename { container: old.target(), to: aside.to_owned() },
         [Operation::Container(ContainerOperation::Rename { container: set_aside, to: old.name.clone() })]
             .into_iter()
             .chain(switch_back)
@@ -310,7 +311,7 @@ fn validate(plan: &mut Plan, deployment: &Deployment, container: &Container, fac
             .next("run ApplicationStart again"));
     }
     let health_check = health_check(deployment, container, None);
-    plan.actions.push(Action::required(ContainerOperation::CheckHealth { container: target(serving), health_check }));
+    plan.actions.push(Action::required(ContainerOperation::CheckHealth { container: serving.target(), health_check }));
     Ok(())
 }
 

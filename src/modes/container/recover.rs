@@ -1,7 +1,7 @@
 //! What an interrupted event left: finish it or undo it, before anything else.
 //!
 //! The names tell how far a swap went: the new container is created as `<name>.balehook-new`, the old one is renamed
-//! to `<name>.balehook-old`, and the new one takes over the name. A release is proven only once it is on record.
+//! to `<name>.balehook-old`, and the new one takes over the name. A release is good only once it is saved.
 
 use crate::deploy::journal::Interrupted;
 use crate::deploy::journal::{JournalV1, Left};
@@ -158,7 +158,7 @@ fn switch_to_serving(name: &Name, facts: &Facts, recovery: &mut Recovery) {
 fn finish(serving: ContainerFacts, old: &ContainerFacts) -> Recovery {
     // Only where the ports were switched it still runs.
     let grace = old.stop_grace;
-    let stop = old.is_running().then(|| ContainerOperation::Stop { container: target(old), grace });
+    let stop = old.is_running().then(|| ContainerOperation::Stop { container: old.target(), grace });
     Recovery {
         actions: stop.into_iter().chain([remove(old)]).map(Action::best_effort).collect(),
         note: Some(format!("the release of {} is saved; the old container it replaced is removed", serving.name)),
@@ -172,13 +172,13 @@ fn undo(name: &Name, facts: &Facts, old: ContainerFacts, unchecked: Option<&Cont
     let beside = unchecked.filter(|unchecked| unchecked.switched.is_some());
     match (unchecked, beside) {
         (Some(unchecked), Some(_)) => {
-            operations.push(ContainerOperation::Rename { container: target(unchecked), to: new_name(name) });
+            operations.push(ContainerOperation::Rename { container: unchecked.target(), to: new_name(name) });
         }
         (Some(unchecked), None) => operations.push(remove(unchecked)),
         (None, _) => {}
     }
     let back = ContainerFacts { name: name.to_string(), ..old.clone() };
-    operations.push(ContainerOperation::Rename { container: target(&old), to: name.to_string() });
+    operations.push(ContainerOperation::Rename { container: old.target(), to: name.to_string() });
     let mut recovery = restart(back, operations, ran);
     let switch = start_first::switch_to(facts, name, recovery.serving.as_ref());
     recovery.actions.extend(switch.map(Action::required));
@@ -212,13 +212,25 @@ fn settle(name: &Name, facts: &Facts, serving: ContainerFacts, journal: Option<O
             recovery.note = Some("an interrupted deployment had stopped the old container; it is started first".into());
             recovery
         }
+        // The new one is created before the old one is stopped: beside it, the stop was ours.
+        None if !serving.is_running() && has_new(name, facts) => {
+            let mut recovery = restart(serving, Vec::new(), true);
+            recovery.note = Some(
+                "a deployment of which no record is left had stopped the old container; it is started first".into(),
+            );
+            recovery
+        }
         None | Some(_) => Recovery { serving: Some(serving), ..Recovery::default() },
     }
 }
 
+fn has_new(name: &Name, facts: &Facts) -> bool {
+    facts.containers.iter().any(|container| container.ours && container.name == new_name(name))
+}
+
 fn restart(mut back: ContainerFacts, mut operations: Vec<ContainerOperation>, ran: bool) -> Recovery {
     if ran {
-        operations.push(ContainerOperation::Start { container: target(&back) });
+        operations.push(ContainerOperation::Start { container: back.target() });
         back.state = "running".into();
     }
     let actions = operations.into_iter().map(Action::required).collect();
@@ -227,12 +239,7 @@ fn restart(mut back: ContainerFacts, mut operations: Vec<ContainerOperation>, ra
 
 /// Removes a container; its anonymous volumes go with it only where it is ours.
 pub fn remove(container: &ContainerFacts) -> ContainerOperation {
-    ContainerOperation::Remove { container: target(container), volumes: container.ours }
-}
-
-/// The container as an operation names it.
-pub fn target(container: &ContainerFacts) -> Target {
-    Target { name: container.name.clone(), id: Some(container.id.clone()) }
+    ContainerOperation::Remove { container: container.target(), volumes: container.ours }
 }
 
 fn short(container: &ContainerFacts) -> String {

@@ -1,4 +1,4 @@
-//! `order: start-first`: the new container starts beside the old one, is proven at its own address, and the kernel
+//! `order: start-first`: the new container starts beside the old one, passes its health check at its own address, and the kernel
 //! hands the host's ports over to it in one transaction.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -12,10 +12,10 @@ use crate::engine::facts::{ContainerFacts, EngineFacts};
 use crate::engine::request::{ContainerSpec, Target};
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
-use crate::modes::container::create;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::plan::Incoming;
-use crate::modes::container::recover::{remove, target};
+use crate::modes::container::recover::remove;
+use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::modes::operation::Operation;
 use crate::modes::operation::{Action, Plan};
@@ -63,7 +63,7 @@ pub fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
     }
 }
 
-/// How a container is proven: at its own address before the ports lead to it, through the host's port afterwards.
+/// How a container's health is checked: at its own address before the ports lead to it, through the host's port afterwards.
 pub fn health_check(
     deployment: &Deployment,
     container: &Container,
@@ -178,7 +178,7 @@ pub(crate) fn start(
         let put_aside = Target { name: old_name(&deployment.name), id: Some(old.id.clone()) };
         let undo = Operation::Container(ContainerOperation::Rename { container: put_aside, to: old.name.clone() });
         plan.actions.push(Action::undone_by(
-            ContainerOperation::Rename { container: target(old), to: old_name(&deployment.name) },
+            ContainerOperation::Rename { container: old.target(), to: old_name(&deployment.name) },
             [undo].into_iter().chain(back.clone()).collect(),
         ));
     }
@@ -223,11 +223,11 @@ pub(crate) fn beside(plan: &mut Plan, old: &ContainerFacts, order: StartFirst) {
 fn retire(plan: &mut Plan, old: &ContainerFacts, order: StartFirst) {
     if old.is_running() {
         if !order.drain.is_zero() {
-            let drain = PortsOperation::Drain { container: target(old), time: order.drain };
+            let drain = PortsOperation::Drain { container: old.target(), time: order.drain };
             plan.actions.push(Action::best_effort(drain));
         }
         plan.actions
-            .push(Action::best_effort(ContainerOperation::Stop { container: target(old), grace: old.stop_grace }));
+            .push(Action::best_effort(ContainerOperation::Stop { container: old.target(), grace: old.stop_grace }));
     }
     plan.actions.push(Action::best_effort(remove(old)));
 }

@@ -18,7 +18,7 @@ use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::credentials::CredentialSettings;
 use crate::images::source::Archives;
 use crate::modes::compose;
-use crate::modes::container::create;
+use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::ports::taken;
 use crate::values::known::Known;

@@ -80,7 +80,7 @@ fuzz_target!(|data: &[u8]| {
         }
         for store in [ImageStore::Graph { zstd: true }, ImageStore::Containerd] {
             let delta = Delta::whole(image);
-            let _ = (delta.missing(store), delta.parcels(store, &[], |number| format!("balehook/x:part-{number}")));
+            let _ = (delta.missing(store), delta.batches(store, &[], |number| format!("balehook/x:part-{number}")));
         }
     }
 });

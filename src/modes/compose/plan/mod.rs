@@ -18,7 +18,6 @@ use crate::modes::compose::release::ComposeRelease;
 use crate::modes::compose::service_change::{Change, ServiceChange};
 use crate::modes::compose::snapshot::Snapshot;
 use crate::modes::compose::task;
-use crate::modes::container::operation::ContainerOperation;
 use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
 use crate::modes::operation::{Action, Operation, Plan};
@@ -89,10 +88,9 @@ fn stop(plan: &mut Plan, facts: &Facts) {
     }
     // What Compose does not know of, or cannot remove, goes one by one.
     for container in facts.containers.iter().filter(|container| container.ours) {
-        let container = crate::modes::container::recover::target(container);
-        plan.actions.push(Action::best_effort(ContainerOperation::Remove { container, volumes: false }));
+        plan.actions.push(Action::best_effort(Operation::remove_container(container.target())));
     }
-    plan.interruption = format!("{} is down until ApplicationStart has proven the new project", plan.name);
+    plan.interruption = format!("{} is down until the new containers of ApplicationStart are healthy", plan.name);
 }
 
 fn start(

@@ -18,7 +18,7 @@ use crate::engine::request::Target;
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
 use crate::modes;
-use crate::modes::container::create;
+use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
 use crate::modes::operation::Operation;
@@ -59,7 +59,7 @@ pub fn plan(
     let mut plan = Plan::new(event.to_string(), &deployment.name);
     plan.subject = "old service".into();
     plan.old = old(&deployment.name, facts, &seen);
-    plan.recovery = Some(Vec::new());
+    plan.recover(modes::tasks::remove_left(facts));
     let planner = Planner { deployment, swarm, origin, facts, seen, plan };
     match event {
         LifecycleEvent::BeforeInstall => planner.before_install(),
