@@ -77,8 +77,7 @@ impl Observer<'_> {
     /// Which Compose this host has, where containers are to be stopped with it.
     pub(crate) async fn compose_tool(&self, facts: &mut Facts) {
         if !facts.containers.is_empty() {
-            let found = self.processes().find().await;
-            facts.compose_tool = found.map_or_else(|failure| Known::No(failure.message), Known::Yes);
+            facts.compose_tool = self.processes().known().await;
         }
     }
 
