@@ -2,7 +2,7 @@
 //!
 //! `<state>/<name>/`: `lock` (flock: the kernel frees it), `releases/<number>.json`, `journal.json` while an event
 //! changes something, `resolved.json` (what the images of this deployment and of recorded ones were resolved to),
-//! `images.json` (what imports gave the engine) and `balehook.log`. Folders are 0700, files 0600.
+//! `images.json` (what imports gave the engine) and `balehook.log`. Folders are 0700, files 0600, each whole or not there.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
