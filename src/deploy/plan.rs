@@ -5,10 +5,10 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::request::Target;
 use crate::error::Kind;
 use crate::values::operation::Role;
 use crate::values::options::ChangedOption;
+use crate::values::target::Target;
 use crate::values::types::Name;
 
 /// What a mode can do to a host, as far as plans and their execution need to know it. `Display` is its one rendering;

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::deploy::execute::{Host, Progress, Run, Stop, evidence};
+use crate::deploy::execute::{Host, Progress, Run, evidence};
+use crate::deploy::outcome::Stop;
 use crate::deploy::plan::{Action, Operation as _, Undo};
 use crate::error::{Failure, Kind};
 use crate::values::operation::Moment;

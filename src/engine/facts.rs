@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::request::Target;
 use crate::values::forward::SwitchedPorts;
+use crate::values::target::Target;
 
 /// The engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

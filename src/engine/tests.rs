@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 
 use super::*;
-use crate::engine::request::Target;
+use crate::values::target::Target;
 
 /// An engine on a socket of its own.
 struct FakeEngine {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::{execute, plan};
-use crate::engine::request::Target;
 use crate::error::Failure;
 use crate::images::operation::ImageOperation;
 use crate::modes::compose::operation::ComposeOperation;
@@ -18,6 +17,7 @@ use crate::ports::operation::PortsOperation;
 use crate::tasks::operation::TaskOperation;
 use crate::values::operation::{Moment, Outcome, Role};
 use crate::values::options::SetOption;
+use crate::values::target::Target;
 
 /// A plan of any mode.
 pub type Plan = plan::Plan<Operation>;

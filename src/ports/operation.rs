@@ -8,12 +8,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
-use crate::engine::request::Target;
 use crate::error::Failure;
 use crate::ports;
 use crate::ports::facts::NetworkFacts;
 use crate::values::forward::{SwitchedPorts, join};
 use crate::values::operation::{Outcome, Role};
+use crate::values::target::Target;
 
 /// The name of our network.
 pub const NETWORK: &str = "balehook";

@@ -12,8 +12,9 @@ use futures_util::StreamExt as _;
 
 use crate::engine::Engine;
 use crate::engine::creation::Creation;
-use crate::engine::request::{ContainerSpec, Target};
+use crate::engine::request::ContainerSpec;
 use crate::error::{Failure, Kind};
+use crate::values::target::Target;
 use crate::values::text::printable;
 
 /// Lines of a task's output that a report shows.

@@ -7,15 +7,15 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use crate::deploy::execute::{Done, Failed, OldRelease};
+use crate::deploy::outcome::{Done, Failed, OldRelease};
 use crate::deploy::plan::Operation as _;
 use crate::engine::facts::short_id;
-use crate::engine::request::Target;
 use crate::error::Failure;
 use crate::modes::operation::Plan;
 use crate::modes::release::Release;
 use crate::values::operation::Role;
 use crate::values::options::table;
+use crate::values::target::Target;
 use crate::values::text::{printable, shorten};
 use crate::values::types::LifecycleEvent;
 

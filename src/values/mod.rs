@@ -11,5 +11,6 @@ pub mod options;
 pub mod pin;
 pub mod progress;
 pub mod reference;
+pub mod target;
 pub mod text;
 pub mod types;

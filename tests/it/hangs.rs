@@ -19,8 +19,8 @@ use crate::support::{Bundle, Outcome, world};
 
 /// The hooks' `timeout:`, in seconds, where the deadline is to strike: after 10 s.
 const SHORT: u32 = 12;
-/// The same where a call's own limit may come first: after 25 s.
-const LONG: u32 = 30;
+/// The same where a call's own limit may come first: after 20 s.
+const LONG: u32 = 24;
 const HEALTH: &str = "health: {http: /healthz, timeout: 5s}";
 
 /// After its SIGTERM, which comes when the hook's time is up, the agent gives it so long.
@@ -168,16 +168,16 @@ fn an_engine_that_accepts_and_never_answers_is_named_after_ten_seconds_and_only_
 
 /// Each call of a replacement: the request, the docker command that the console names, and for how long it is waited.
 const CALLS: [(&str, &str, RangeInclusive<u64>); 4] = [
-    ("POST /containers/create*", "docker create", 8..=25),
+    ("POST /containers/create*", "docker create", 8..=20),
     // The grace period of 1 s and 10 s more.
     ("POST /containers/*/stop*", "docker stop", 10..=12),
-    ("POST /containers/*/rename*", "docker rename", 8..=25),
-    ("POST /containers/*/start", "docker start", 8..=25),
+    ("POST /containers/*/rename*", "docker rename", 8..=20),
+    ("POST /containers/*/start", "docker start", 8..=20),
 ];
 
 #[test]
 fn one_call_of_a_replacement_that_hangs_is_named_and_the_old_container_serves_before_the_hooks_time_is_up() {
-    let held = CALLS.into_iter().chain([("POST /images/load*", "load", 8..=25)]).map(|call| (call, Fault::Hold));
+    let held = CALLS.into_iter().chain([("POST /images/load*", "load", 8..=20)]).map(|call| (call, Fault::Hold));
     // The engine has done it, and nobody learns that.
     let done = CALLS.into_iter().map(|call| (call, Fault::HoldAnswer));
     std::thread::scope(|scope| {
@@ -221,12 +221,12 @@ fn an_engine_that_does_not_say_whether_the_new_container_runs_is_named_and_the_o
 fn a_manager_that_does_not_answer_an_update_is_named_and_the_service_is_as_before() {
     let service = Service::serving("shang");
     service.engine.on("POST /services/*/update?*", Which::Only(1), Fault::Hold);
-    service.bundle.timeout(LONG);
+    service.bundle.timeout(SHORT);
 
-    let outcome = ends_in_time(service.bundle.start("ApplicationStart"), LONG);
+    let outcome = ends_in_time(service.bundle.start("ApplicationStart"), SHORT);
 
     outcome.exits(9);
-    names(&outcome, &[&service.engine.docker_host(), "has not answered", "docker service update"], 8..=25);
+    names(&outcome, &[&service.engine.docker_host(), "has not answered", "docker service update"], 4..=10);
     service.engine.release();
     service.is_rolled_back();
 }

@@ -1,9 +1,9 @@
 //! Tasks around a swarm's service: which manager runs them, as what, and what they leave.
 
-use balehook::deploy::execute::OldRelease;
-use balehook::deploy::execute::Stop;
 use balehook::deploy::origin::MANUAL;
 use balehook::deploy::origin::Origin;
+use balehook::deploy::outcome::OldRelease;
+use balehook::deploy::outcome::Stop;
 use balehook::error::Failure;
 use balehook::error::Kind;
 use balehook::modes::facts::Facts;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::deploy::release::Observed;
 use crate::engine::logs;
-use crate::engine::request::{ContainerSpec, Target};
+use crate::engine::request::ContainerSpec;
 use crate::error::Failure;
 use crate::health;
 use crate::health::check::HealthCheck;
@@ -18,6 +18,7 @@ use crate::ports;
 use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::values::operation::{Moment, Outcome, Role};
 use crate::values::options::SetOption;
+use crate::values::target::Target;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use crate::deploy::origin::Origin;
 use crate::deploy::plan::Old;
 use crate::deploy::release::{FORMAT, Observed};
 use crate::engine::facts::{ContainerFacts, short_id};
-use crate::engine::request::{ContainerSpec, Target};
+use crate::engine::request::ContainerSpec;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::images::facts::ImageFacts;
@@ -28,6 +28,7 @@ use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_RE
 use crate::values::names::{new_name, old_name};
 use crate::values::options::changes;
 use crate::values::pin::ImagePin;
+use crate::values::target::Target;
 use crate::values::types::LifecycleEvent;
 
 /// What `event` does in container mode.

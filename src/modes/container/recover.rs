@@ -7,7 +7,6 @@ use crate::deploy::journal::Interrupted;
 use crate::deploy::journal::{JournalV1, Left};
 use crate::deploy::plan::Old;
 use crate::engine::facts::{ContainerFacts, short_id};
-use crate::engine::request::Target;
 use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::start_first;
@@ -15,6 +14,7 @@ use crate::modes::facts::Facts;
 use crate::modes::operation::Action;
 use crate::modes::operation::Operation;
 use crate::values::names::{new_name, old_name};
+use crate::values::target::Target;
 use crate::values::types::Name;
 
 /// What to do first, and what serves after it.

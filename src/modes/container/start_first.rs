@@ -9,7 +9,7 @@ use crate::config::service::Service;
 use crate::config::start_first::{StartFirst, forwards, probe_at};
 use crate::config::{Container, Deployment};
 use crate::engine::facts::{ContainerFacts, EngineFacts};
-use crate::engine::request::{ContainerSpec, Target};
+use crate::engine::request::ContainerSpec;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::modes::container::operation::ContainerOperation;
@@ -24,6 +24,7 @@ use crate::ports::operation::{GATEWAY_PRIORITY, NETWORK, PortsOperation, size};
 use crate::values::forward::{SwitchedPorts, join};
 use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::values::names::{new_name, old_name};
+use crate::values::target::Target;
 use crate::values::types::{ContentDigest, Name};
 
 /// The step after which the ports of `name` lead to `container`, or nowhere; none where nothing is handed over.

@@ -7,7 +7,6 @@ use crate::config::compose::Compose;
 use crate::deploy::origin::Origin;
 use crate::deploy::plan::Old;
 use crate::engine::facts::ContainerFacts;
-use crate::engine::request::Target;
 use crate::error::{Failure, Kind};
 use crate::modes;
 use crate::modes::compose::operation::ComposeOperation;
@@ -24,6 +23,7 @@ use crate::modes::operation::{Action, Operation, Plan};
 use crate::modes::tasks::TaskActions;
 use crate::values::known::Known;
 use crate::values::pin::ImagePin;
+use crate::values::target::Target;
 use crate::values::types::{LifecycleEvent, Name};
 
 /// What `event` does in Compose mode.

@@ -14,7 +14,6 @@ use crate::deploy::origin::Origin;
 use crate::deploy::plan::Old;
 use crate::deploy::release::{FORMAT, Observed};
 use crate::engine::facts::short_id;
-use crate::engine::request::Target;
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
 use crate::modes;
@@ -32,6 +31,7 @@ use crate::values::known::Known;
 use crate::values::labels::{
     LABEL_CHECKS, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REGISTRY, LABEL_REVISION, LABEL_SPEC,
 };
+use crate::values::target::Target;
 use crate::values::types::{LifecycleEvent, Name};
 
 /// What one event in a swarm is planned from.
