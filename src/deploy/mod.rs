@@ -2,7 +2,12 @@
 //! parameter, and what it means is its role.
 
 pub mod execute;
+mod file;
 pub mod journal;
 pub mod origin;
 pub mod plan;
+pub mod release;
 pub mod state;
+#[cfg(test)]
+mod tests;
+mod undo;

@@ -1,6 +1,7 @@
 //! What the host looks like now: values only, so that plans can be made from a file in tests.
 
-use crate::deploy::state::{Left, Store};
+use crate::deploy::journal::Left;
+use crate::deploy::state::Store;
 use crate::engine::facts::{ContainerFacts, EngineFacts};
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::facts::{ImageFacts, Room};

@@ -154,6 +154,10 @@ impl execute::Host for Host {
         });
         evidence
     }
+
+    fn given_up(&mut self) -> Option<String> {
+        self.engine.waits.given_up()
+    }
 }
 
 impl fmt::Display for Operation {

@@ -1,6 +1,6 @@
 //! `resume`: what a reboot, a crash or a killed event left, brought in order. Values in, a plan out.
 
-use crate::deploy::state::Left;
+use crate::deploy::journal::Left;
 use crate::engine::facts::ContainerFacts;
 use crate::modes::compose::release::ComposeRelease;
 use crate::modes::container::operation::ContainerOperation;

@@ -128,7 +128,7 @@ impl Observer<'_> {
         }
         compose.env_file.iter().for_each(|file| option("--env-file", text(&compose.directory.join(file))));
         compose.profiles.iter().for_each(|profile| option("--profile", profile.clone()));
-        let ended = processes.run(&argv, &["config"], variables, CONFIG_LIMIT).await?;
+        let ended = processes.run("config", &argv, &["config"], variables, CONFIG_LIMIT).await?;
         match ended.status.success() {
             true => {
                 let printed = ended.stdout().map_err(|error| cannot_run(&error))?;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::config::Probe;
+use crate::deploy::journal::{JournalV1, Left};
 use crate::deploy::plan::Old;
-use crate::deploy::state::{JournalV1, Left};
 use crate::health::check::HealthCheck;
 use crate::modes;
 use crate::modes::compose::operation::{ComposeOperation, ProjectHealth};
