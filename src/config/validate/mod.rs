@@ -4,8 +4,9 @@ mod agent;
 pub mod compose;
 #[cfg(test)]
 mod edge_tests;
+mod health;
 pub mod official;
-pub mod section;
+pub(crate) mod section;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@
 //! (`docker save`) or `index.json` (OCI layout) and the image configs are read. Everything in an archive is untrusted:
 //! counts, sizes and depths are bounded, and an error names the entry and its offset.
 
+mod documents;
 pub mod header;
 #[cfg(test)]
 mod hostile_tests;

@@ -3,4 +3,6 @@
 pub mod operation;
 pub mod plan;
 pub mod recover;
+mod replace;
+mod spec;
 pub mod start_first;

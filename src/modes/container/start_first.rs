@@ -13,7 +13,8 @@ use crate::engine::request::ContainerSpec;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::modes::container::operation::ContainerOperation;
-use crate::modes::container::plan::Incoming;
+use crate::modes::container::replace::Incoming;
+
 use crate::modes::container::recover::remove;
 use crate::modes::create;
 use crate::modes::facts::Facts;
