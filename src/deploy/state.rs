@@ -12,6 +12,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::unistd::{User, geteuid};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -229,6 +230,11 @@ impl Store {
     }
 
     fn open_lock(&self, path: &Path) -> io::Result<File> {
+        if let Some(all) = self.folder.parent().filter(|all| !all.exists()) {
+            fs::DirBuilder::new().recursive(true).create(all)?;
+            // A hook with `runas` must get through to the folder of its own name; what is in a folder is 0700.
+            fs::set_permissions(all, fs::Permissions::from_mode(0o711))?;
+        }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(self.folder.join("releases"))?;
         fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))?;
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
@@ -375,8 +381,33 @@ fn describe_holder(file: &mut File) -> String {
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Kind::State, format!("cannot write {}: {error}", path.display()))
-        .next("make the state directory writable (BALEHOOK_STATE_DIR names another one)")
+    Failure::new(Kind::State, format!("cannot write {}: {error}", path.display())).next(remedy(path, error))
+}
+
+/// What to do about it: a user other than root needs a folder that only root can give.
+fn remedy(path: &Path, error: &io::Error) -> String {
+    let folder = path.ancestors().skip(1).find(|folder| !folder.ends_with("releases")).unwrap_or(path);
+    match error.kind() {
+        io::ErrorKind::PermissionDenied if !geteuid().is_root() => {
+            format!("once, as root: `{}`; or leave `runas` out of the hook", give(folder))
+        }
+        io::ErrorKind::StorageFull => format!("make room on the disk of {}", folder.display()),
+        _ => "make the state directory writable (BALEHOOK_STATE_DIR names another one)".into(),
+    }
+}
+
+/// The command by which root gives this user a state folder.
+fn give(folder: &Path) -> String {
+    let id = geteuid();
+    let user = User::from_uid(id).ok().flatten().map_or_else(|| id.to_string(), |user| user.name);
+    let shown = folder.display();
+    match (fs::metadata(folder), folder.parent()) {
+        (Ok(_), _) => format!("chown -R {user} {shown}"),
+        (Err(error), Some(all)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            format!("chmod 711 {} && install -d -o {user} -m 700 {shown}", all.display())
+        }
+        (Err(_), _) => format!("install -d -o {user} -m 700 {shown}"),
+    }
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {

@@ -5,6 +5,7 @@ pub mod compose;
 #[cfg(test)]
 mod edge_tests;
 pub mod official;
+mod pending;
 pub mod section;
 #[cfg(test)]
 mod tests;
@@ -160,6 +161,7 @@ fn ours(
     problems: &mut Problems,
 ) -> Option<Deployment> {
     let place = root.place;
+    let pending = pending::read(root, file.bundle_root());
     let Value::Mapping(entries) = &mut root.value else { return None };
     let Some((_, section)) = entries.iter_mut().find(|(key, _)| key.as_text() == Some(SECTION)) else {
         problems.error(
@@ -173,7 +175,7 @@ fn ours(
     portable(section, SECTION, problems);
     let lookup = |name: &str| env.lookup(name).map(str::to_owned);
     interpolate(section, SECTION, &lookup, problems);
-    let around = ParseContext { bundle_root: file.bundle_root(), lookup: &lookup };
+    let around = ParseContext { bundle_root: file.bundle_root(), lookup: &lookup, pending: &pending };
     section::read(section, &around, timeouts, problems)
 }
 

@@ -43,8 +43,8 @@ pub(crate) fn read(
         path_has_a_port(section, path, mode, health, problems);
     }
     let tasks = task::read(section, path, around, &timeouts, problems);
-    let bundle_root = around.bundle_root.to_owned();
-    Some(Deployment { name: name?, bundle_root, mode: mode?, health: health?, keep: keep?, tasks, timeouts })
+    let (bundle_root, pending) = (around.bundle_root.to_owned(), around.pending.clone());
+    Some(Deployment { name: name?, bundle_root, mode: mode?, health: health?, keep: keep?, tasks, timeouts, pending })
 }
 
 pub(crate) fn unknown_keys(node: &Node, path: &str, known: &[&str], problems: &mut Problems) {

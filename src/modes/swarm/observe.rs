@@ -44,6 +44,9 @@ impl Observer<'_> {
         let mut contents = BTreeMap::new();
         for file in &swarm.files {
             let FileSource::File { path, .. } = &file.source else { continue };
+            if facts.put_off(path).is_some() {
+                continue;
+            }
             match read(path) {
                 Ok(bytes) => drop(contents.insert(path.clone(), ContentDigest::of(&bytes))),
                 Err(failure) => facts.failures.push(ObserveFailure { failure, definite: true }),
