@@ -6,3 +6,4 @@ pub mod journal;
 pub mod origin;
 pub mod plan;
 pub mod state;
+mod unwritable;

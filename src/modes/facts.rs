@@ -101,6 +101,16 @@ impl Facts {
         }
     }
 
+    /// Whether a script of another hook may still make what the engine lacks: then that is said.
+    pub(crate) fn put_off_object(&mut self, lacks: &str) -> bool {
+        let may_come = !self.pending.scripts.is_empty();
+        if may_come {
+            let line = format!("{lacks}: a script of another hook may make it, and ApplicationStart needs it");
+            self.not_yet.push(line);
+        }
+        may_come
+    }
+
     fn put_off_for(&mut self, path: &Path, what: &str) -> Option<String> {
         let who = self.pending.brings(path)?;
         let line = format!("{} {what}: {who}, and ApplicationStart needs it", path.display());

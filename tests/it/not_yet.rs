@@ -157,6 +157,40 @@ fn a_config_that_a_script_writes_is_said_until_application_start() {
 }
 
 #[test]
+fn a_network_that_a_script_makes_is_said_until_application_start() {
+    let (world, name) = (world(), world().name("later-network"));
+    let service = format!("image: {{archive: image.tar}}\nnetworks: [{name}-front]\nstop_grace_period: 1s");
+    let bundle = Bundle::new(&fetched(&appspec(&name, &service, "")));
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    write(&bundle, "fetch.sh", "#!/bin/sh\n");
+    let lacks = format!("network {name}-front does not exist");
+    for event in ["BeforeInstall", "AfterInstall"] {
+        bundle.hook(event).exits(0).says(&format!("{lacks}: a script of another hook may make it"));
+    }
+    bundle.hook("ApplicationStart").exits(7).says(&lacks);
+    assert!(world.containers(&name).is_empty());
+    bundle.appspec(&appspec(&name, &service, ""));
+    bundle.hook("BeforeInstall").exits(7).says(&lacks);
+}
+
+#[test]
+fn a_secret_that_a_script_makes_is_said_until_application_start() {
+    let name = world().name("later-secret");
+    let service = format!("image: {{archive: image.tar}}\nstop_grace_period: 1s\nsecrets: [{name}-key]");
+    let text = cluster::appspec(&name, &service, "health: {timeout: 30s}");
+    let bundle = alone().bundle(1, &fetched(&text));
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    write(&bundle, "fetch.sh", "#!/bin/sh\n");
+    let lacks = format!("the swarm has no secret {name}-key");
+    for event in ["BeforeInstall", "AfterInstall"] {
+        bundle.hook(event).exits(0).says(&format!("{lacks}: a script of another hook may make it"));
+    }
+    bundle.hook("ApplicationStart").exits(7).says(&lacks);
+    bundle.appspec(&text);
+    bundle.hook("BeforeInstall").exits(7).says(&lacks);
+}
+
+#[test]
 fn a_path_for_a_health_check_that_nobody_can_be_asked_for_is_refused_by_every_event_while_the_old_one_serves() {
     let (world, name) = (world(), world().name("no-port"));
     let port = world.port();

@@ -4,6 +4,7 @@ mod agent;
 pub mod compose;
 #[cfg(test)]
 mod edge_tests;
+mod health;
 pub mod official;
 mod pending;
 pub mod section;

@@ -237,7 +237,9 @@ impl Observer<'_> {
         let extra = options.extra_networks.iter().map(|(network, _)| network.clone());
         for network in networks(&options.body).into_iter().chain(extra) {
             if engine.network(&network).await == Ok(None) {
-                facts.networks_missing.push(network);
+                if !facts.put_off_object(&format!("network {network} does not exist")) {
+                    facts.networks_missing.push(network);
+                }
             }
         }
     }

@@ -28,6 +28,9 @@ impl Observer<'_> {
         match look(&Api::of(engine), &self.deployment.name).await {
             Ok(mut seen) => {
                 seen.contents = contents;
+                if let Some(missing) = seen.missing(swarm).filter(|_| seen.role == Role::Manager) {
+                    facts.put_off_object(&missing.message);
+                }
                 if let Ok(image) = facts.image(&swarm.need().key(&self.deployment.bundle_root)) {
                     seen.image_id =
                         engine.find(&image.pin, &self.deployment.name).await.ok().flatten().and_then(|i| i.id);
