@@ -34,4 +34,6 @@ pub mod cli; // the command line, definitions only
 
 pub mod values; // plain values that refuse what is wrong
 
+mod waits; // what is waited for outside, for who gives up
+
 pub mod error; // errors by stage, exit codes

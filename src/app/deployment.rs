@@ -43,14 +43,14 @@ pub(crate) fn prepare(context: &Context, path: &Path) -> Result<Prepared, Failur
         return Err(invalid(&text, &problems));
     };
     let variable = |name: &str| context.env.lookup(name).map(str::to_owned);
-    let s3 = S3::from_env(&variable);
+    let s3 = S3::from_env(&variable, &context.waits);
     Ok(Prepared {
         archives: Archives::new(s3.clone()),
         origin: origin(context, &deployment),
         store: Store::new(&context.settings.state_dir, &deployment.name),
         s3,
-        credentials: CredentialSettings::from_env(&variable),
-        engine: Engine::connect(context.env.lookup("DOCKER_HOST")),
+        credentials: CredentialSettings::from_env(&variable, &context.waits),
+        engine: context.engine(),
         warnings: rendered,
         deployment,
     })

@@ -17,11 +17,13 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::cli::{Cli, Command, Settings};
 use crate::config::hook_env::HookEnv;
+use crate::engine::Engine;
 use crate::error::{Failure, Kind};
 use crate::modes::resume::Only;
 use crate::ui::text;
 use crate::ui::text::Console;
 use crate::values::types::LifecycleEvent;
+use crate::waits::Waits;
 
 /// What every command gets.
 pub(crate) struct Context {
@@ -31,6 +33,18 @@ pub(crate) struct Context {
     pub env: HookEnv,
     /// When we were started: the hook's time runs from here.
     pub started: Instant,
+    /// What is waited for outside.
+    pub waits: Waits,
+}
+
+impl Context {
+    /// The engine of the hook environment.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`]: its address is none.
+    pub(crate) fn engine(&self) -> Result<Engine, Failure> {
+        Ok(Engine::connect(self.env.lookup("DOCKER_HOST"))?.with_waits(&self.waits))
+    }
 }
 
 /// Runs the program.
@@ -42,7 +56,7 @@ pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let context = Context { settings: cli.settings, env: HookEnv::from_vars(vars), started };
+    let context = Context { settings: cli.settings, env: HookEnv::from_vars(vars), started, waits: Waits::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
         Ok(runtime) => runtime.block_on(dispatch(&context, cli.command, &argv0)),

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use crate::app::{Context, run};
 use crate::aws::s3::S3;
-use crate::deploy::execute::{self, UndoLimit};
+use crate::deploy::execute;
 use crate::deploy::state::{Holder, LockedStore, Store};
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
 use crate::images::credentials::CredentialSettings;
 use crate::images::operation::Importer;
 use crate::images::source::Archives;
+use crate::modes::compose::tool::Processes;
 use crate::modes::host::Host;
 use crate::modes::observe;
 use crate::modes::operation::Plan;
@@ -33,9 +34,9 @@ pub(crate) async fn resume(context: &Context, only: Only, wanted: Option<&Name>)
 /// Prints what `resume` would do for every name, or for one, and changes nothing.
 pub(crate) async fn dry_run(context: &Context, wanted: Option<&Name>) -> u8 {
     each(context, wanted, async |name, console| {
-        let engine = Engine::connect(context.env.lookup("DOCKER_HOST"))?;
+        let engine = context.engine()?;
         let store = Store::new(&context.settings.state_dir, name);
-        let plan = planned(&engine, &store, name, Only::Everything).await?;
+        let plan = planned(context, &engine, &store, name, Only::Everything).await?;
         console.whole(&text::plan(&plan));
         Ok(())
     })
@@ -76,12 +77,16 @@ fn names(state_dir: &Path) -> Vec<Name> {
     names
 }
 
-async fn planned(engine: &Engine, store: &Store, name: &Name, only: Only) -> Result<Plan, Failure> {
+async fn planned(context: &Context, engine: &Engine, store: &Store, name: &Name, only: Only) -> Result<Plan, Failure> {
     let registry = match only {
         Only::Everything | Only::Tokens => observe::resume::registry(engine, name).await,
         Only::Ports => None,
     };
-    let facts = observe::resume::facts(engine, store, name).await?;
+    let mut facts = observe::resume::facts(engine, store, name).await?;
+    if only == Only::Everything && resume::is_compose(&facts) {
+        let settings = &credentials(context);
+        facts.compose_tool = Processes { settings, docker_host: &engine.address }.known().await;
+    }
     Ok(resume::plan(name, &facts, registry.as_deref(), only))
 }
 
@@ -90,8 +95,8 @@ async fn one(context: &Context, name: &Name, only: Only, console: &mut Console<'
     let deadline = if only == Only::Ports { Instant::now() } else { context.started } + LIMIT;
     let store = lock(context, name, only, deadline, console).await?;
     log::start(&context.settings, Some(store.store().folder()));
-    let engine = Engine::connect(context.env.lookup("DOCKER_HOST"))?;
-    let plan = planned(&engine, store.store(), name, only).await?;
+    let engine = context.engine()?;
+    let plan = planned(context, &engine, store.store(), name, only).await?;
     if only == Only::Ports && plan.actions.is_empty() {
         // It is asked often, and then there is nothing to say.
         return Ok(());
@@ -100,7 +105,7 @@ async fn one(context: &Context, name: &Name, only: Only, console: &mut Console<'
     let mut journal = store.journal("resume");
     let mut host = host(context, engine, store, name);
     let stop = run::stop_signal(deadline, LIMIT)?;
-    let undo = UndoLimit { end: deadline + LIMIT, after_signal: run::AFTER_SIGNAL };
+    let undo = run::undo_limit(deadline + LIMIT);
     let mut progress = run::ConsoleProgress { console: &mut *console };
     let outcome = execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop).await;
     if let Err(failed) = outcome {
@@ -137,10 +142,13 @@ async fn lock(
     locked.map_err(|failure| if only == Only::Ports { failure.reported() } else { failure })
 }
 
+fn credentials(context: &Context) -> CredentialSettings {
+    CredentialSettings::from_env(&|key| context.env.lookup(key).map(str::to_owned), &context.waits)
+}
+
 fn host(context: &Context, engine: Engine, store: LockedStore, name: &Name) -> Host {
     let variable = |key: &str| context.env.lookup(key).map(str::to_owned);
-    let archives = Archives::new(S3::from_env(&variable));
-    let credentials = CredentialSettings::from_env(&variable);
-    let images = Importer::new(name.clone(), archives, credentials, store.import_record(), progress::follow);
+    let archives = Archives::new(S3::from_env(&variable, &context.waits));
+    let images = Importer::new(name.clone(), archives, credentials(context), store.import_record(), progress::follow);
     Host::new(engine, images, context.env.clone(), store, name.clone(), usize::MAX)
 }

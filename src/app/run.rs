@@ -30,8 +30,10 @@ use crate::values::types::LifecycleEvent;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// So long before the hook's own end an undo ends, for the report to be read.
 const MARGIN: Duration = Duration::from_millis(500);
-/// The agent kills 5 s after its SIGTERM.
-pub(super) const AFTER_SIGNAL: Duration = Duration::from_millis(4500);
+/// The agent kills 5 s after its SIGTERM, which it sends at the hook's end.
+const AFTER_SIGNAL: Duration = Duration::from_millis(4500);
+/// So much of that what served before may take after the hook's own end: nobody reads the report any more.
+const OVERTIME: Duration = Duration::from_secs(3);
 
 /// Runs the event of `LIFECYCLE_EVENT`; the bundle is above `location`.
 pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
@@ -103,12 +105,12 @@ async fn run(
     }
     let limit = prepared.deployment.timeout(event);
     let deadline = began + limit.saturating_sub(reserve(limit));
-    let undo = UndoLimit { end: began + limit.saturating_sub(MARGIN), after_signal: AFTER_SIGNAL };
+    let undo = undo_limit(began + limit.saturating_sub(MARGIN));
     let mut stop = std::pin::pin!(stop_signal(deadline, limit)?);
     let before = before(context, &prepared, event, deadline, console);
     let (store, mut plan) = tokio::select! {
         biased;
-        why = &mut stop => return Err(stopped_early(event, &why)),
+        why = &mut stop => return Err(stopped_early(context, event, &why)),
         ready = before => ready?,
     };
     let mut journal = store.journal(&prepared.origin.deployment);
@@ -123,7 +125,7 @@ async fn run(
         is_anew = true;
         (_, plan) = tokio::select! {
             biased;
-            why = &mut stop => return Err(stopped_early(event, &why)),
+            why = &mut stop => return Err(stopped_early(context, event, &why)),
             ready = planned(context, &prepared, event) => ready?,
         };
     };
@@ -215,6 +217,11 @@ fn report(
     }
 }
 
+/// For an undo that is to end at `end`.
+pub(super) const fn undo_limit(end: Instant) -> UndoLimit {
+    UndoLimit { end, overtime: OVERTIME, after_signal: AFTER_SIGNAL }
+}
+
 /// Kept back from the hook's time for putting the old container back.
 fn reserve(limit: Duration) -> Duration {
     (limit / 6).clamp(Duration::from_secs(2), Duration::from_secs(15))
@@ -235,13 +242,13 @@ pub(crate) fn stop_signal(deadline: Instant, limit: Duration) -> Result<impl Fut
     })
 }
 
-fn stopped_early(event: LifecycleEvent, why: &Stop) -> Failure {
+fn stopped_early(context: &Context, event: LifecycleEvent, why: &Stop) -> Failure {
+    let waited = context.waits.given_up().map(|waited| format!(": {waited}")).unwrap_or_default();
+    let before = format!("before anything was changed{waited}");
     match why {
-        Stop::Signal(name) => {
-            Failure::new(Kind::Interrupted, format!("{name} was received before anything was changed"))
-        }
+        Stop::Signal(name) => Failure::new(Kind::Interrupted, format!("{name} was received {before}")),
         Stop::Deadline(limit) => {
-            Failure::new(Kind::Deadline, format!("the time for {event} ({limit:?}) was up before anything was changed"))
+            Failure::new(Kind::Deadline, format!("the time for {event} ({limit:?}) was up {before}"))
                 .next(format!("raise the `timeout:` of the {event} hook, or find out what took so long"))
         }
     }

@@ -59,8 +59,12 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     match text.split_once(NO_IMDS) {
         // What was asked before it says only that it is not set up.
         Some((_, how)) => {
-            let how = shorten(how.trim_start_matches("dispatch failure: "), 120);
-            format!("none are set, and the instance metadata service (IMDS) has not answered: {how}")
+            let silent = how.split_once("timeout occurred after ").and_then(|(_, rest)| rest.split_once('s'));
+            let how = match silent {
+                Some((time, _)) => format!(" for {time} s, as often as it was asked"),
+                None => format!(": {}", shorten(how.trim_start_matches("dispatch failure: "), 120)),
+            };
+            format!("no credentials are set, and the instance metadata service (IMDS) has not answered{how}")
         }
         None => shorten(&text, 300),
     }
@@ -84,13 +88,14 @@ mod tests {
     fn of_providers_that_have_no_credentials_the_last_one_that_was_asked_is_named() {
         let imds = "ECS provider not configured Ec2InstanceMetadata: the credential provider was not enabled: \
                     could not communicate with IMDS: dispatch failure: timeout: HTTP read timeout occurred after 1s";
-        let error =
-            std::io::Error::other(format!("no credentials found in chain. Attempted: {}{imds}", "x".repeat(300)));
-        assert_eq!(
-            causes(&error),
-            "none are set, and the instance metadata service (IMDS) has not answered: \
-             timeout: HTTP read timeout occurred after 1s"
-        );
+        let said = |imds: &str| {
+            let chain = format!("no credentials found in chain. Attempted: {}{imds}", "x".repeat(300));
+            causes(&std::io::Error::other(chain))
+        };
+        let words = "no credentials are set, and the instance metadata service (IMDS) has not answered";
+        assert_eq!(said(imds), format!("{words} for 1 s, as often as it was asked"));
+        let refused = imds.replace("timeout: HTTP read timeout occurred after 1s", "io error: refused");
+        assert_eq!(said(&refused), format!("{words}: io error: refused"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! ECR: its host names, and a token where no credential helper is configured.
 
 use std::path::Path;
+use std::time::Duration;
 
 use aws_config::Region;
 use aws_sdk_ecr::error::SdkError;
@@ -56,6 +57,11 @@ impl EcrHost {
     }
 }
 
+/// Why there is no token where ECR says nothing for so long.
+pub(crate) fn silent(waited: Duration) -> String {
+    format!("it has not answered for {}", seconds(waited))
+}
+
 /// Asks ECR for a user (`AWS`) and a password, which is valid for 12 hours.
 ///
 /// # Errors
@@ -69,7 +75,7 @@ pub(crate) async fn authorization_token(host: &EcrHost, home: Option<&Path>) -> 
         .await;
     let answer = aws_sdk_ecr::Client::new(&shared).get_authorization_token().send().await;
     let answer = answer.map_err(|error| match error {
-        SdkError::TimeoutError(_) => format!("it has not answered for {}", seconds(config::ANSWER)),
+        SdkError::TimeoutError(_) => silent(config::ANSWER),
         error => config::causes(&error),
     })?;
     let token = answer.authorization_data().first().and_then(|data| data.authorization_token());

@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 
-use crate::deploy::plan::{Action, Old, Operation, Plan, Undo};
-use crate::deploy::state::JournalFile;
+use crate::deploy::journal::JournalFile;
+use crate::deploy::plan::{Action, Old, Operation, Plan};
+use crate::deploy::undo::Budget;
+pub use crate::deploy::undo::UndoLimit;
 use crate::engine::request::Target;
 use crate::error::{Failure, Kind};
 use crate::values::operation::{Moment, Outcome, Role};
+use crate::values::text::seconds;
 
 /// Performs the operations of one mode. Every one is idempotent: what is done already is no error.
 #[allow(async_fn_in_trait)] // one implementation, one thread: the futures need no Send bound
@@ -21,6 +24,9 @@ pub trait Host {
     async fn perform(&mut self, operation: &Self::Operation, down: Option<Duration>) -> Result<Outcome, Failure>;
     /// What can be seen of an operation's object, quickly, for the report.
     async fn evidence(&mut self, operation: &Self::Operation, moment: Moment) -> Vec<String>;
+    /// Who had not answered, and for how long, where an operation was dropped in this moment; `None` where nobody was
+    /// waited for.
+    fn given_up(&mut self) -> Option<String>;
 }
 
 /// Why a plan must end before its last action.
@@ -89,35 +95,23 @@ pub trait Progress<O> {
     fn not_undone(&mut self, why: &str);
 }
 
-/// Until when an undo must have ended.
-#[derive(Debug, Clone, Copy)]
-pub struct UndoLimit {
-    /// The hook's own end.
-    pub end: Instant,
-    /// So long after a signal the agent kills.
-    pub after_signal: Duration,
-}
-
-struct Run<'a, H: Host, P> {
-    plan: &'a Plan<H::Operation>,
-    of: usize,
-    host: &'a mut H,
-    progress: &'a mut P,
-    journal: &'a mut JournalFile,
-    undo_until: Instant,
-    interrupted_at: Option<Instant>,
-    saved: bool,
-    done: Done,
+pub(super) struct Run<'a, H: Host, P> {
+    pub(super) plan: &'a Plan<H::Operation>,
+    pub(super) of: usize,
+    pub(super) host: &'a mut H,
+    pub(super) progress: &'a mut P,
+    pub(super) journal: &'a mut JournalFile,
+    pub(super) budget: Budget,
+    pub(super) interrupted_at: Option<Instant>,
+    pub(super) saved: bool,
+    pub(super) done: Done,
 }
 
 /// How long a brief operation that was under way when the plan must stop may still take, for its outcome to be known.
 const OUTCOME: Duration = Duration::from_secs(1);
 
-/// The least that an undo step is given, also where little time is left.
-const LEAST: Duration = Duration::from_millis(500);
-
-/// How much longer what served before may take to come back: the agent kills 5 s after its SIGTERM.
-const OVERTIME: Duration = Duration::from_secs(3);
+/// How long collecting evidence may take: the old release waits.
+const EVIDENCE: Duration = Duration::from_secs(1);
 
 /// Lines of evidence that a warning shows.
 const LAST_LINES: usize = 5;
@@ -136,20 +130,15 @@ pub async fn run<H: Host, P: Progress<H::Operation>>(
 ) -> Result<Done, Box<Failed>> {
     let mut stop = std::pin::pin!(stop);
     let (of, done) = (plan.all().count(), Done::default());
-    let mut run =
-        Run { plan, of, host, progress, journal, undo_until: limit.end, interrupted_at: None, saved: false, done };
+    let budget = Budget::new(limit);
+    let mut run = Run { plan, of, host, progress, journal, budget, interrupted_at: None, saved: false, done };
     run.recover(stop.as_mut()).await?;
     let first = of - plan.actions.len();
     run.journal.open(plan).map_err(|failure| Box::new(run.unchanged(first, failure)))?;
     for (index, action) in plan.actions.iter().enumerate() {
-        let step = match run.action(first + index, action, Some(index), stop.as_mut()).await {
-            Ok(()) => continue,
-            Err(step) => step,
-        };
-        if let Ended::Stopped(Stop::Signal(_)) = step.why {
-            run.undo_until = limit.end.min(Instant::now() + limit.after_signal);
+        if let Err(step) = run.action(first + index, action, Some(index), stop.as_mut()).await {
+            return run.end(index, step).await;
         }
-        return run.end(index, step).await;
     }
     run.journal.finish();
     Ok(run.done)
@@ -158,13 +147,7 @@ pub async fn run<H: Host, P: Progress<H::Operation>>(
 /// How an action ended that did not end well.
 struct Unfinished {
     begun: bool,
-    why: Ended,
-    took: Duration,
-}
-
-enum Ended {
-    Failed(Failure),
-    Stopped(Stop),
+    why: Failure,
 }
 
 impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
@@ -173,11 +156,19 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         let Some(recovery) = &self.plan.recovery else { return Ok(()) };
         let warnings = self.done.warnings.len();
         for (index, action) in recovery.iter().enumerate() {
-            let Err(ended) = self.action(index, action, None, stop.as_mut()).await else { continue };
-            let failure = match ended.why {
-                Ended::Failed(failure) => Failure { kind: Kind::Undo, ..failure },
-                Ended::Stopped(why) => why_stopped(self.plan, &why, action, ended.took),
+            written(self.journal.recovers(&action.operation));
+            let warned = self.done.warnings.len();
+            let Err(ended) = self.action(index, action, None, stop.as_mut()).await else {
+                if self.done.warnings.len() == warned {
+                    written(self.journal.recovered(&action.operation));
+                }
+                continue;
             };
+            let kind = match ended.why.kind {
+                stopped @ (Kind::Deadline | Kind::Interrupted) => stopped,
+                _ => Kind::Undo,
+            };
+            let failure = Failure { kind, ..ended.why };
             self.progress.fails(index + 1, self.of, &failure);
             return Err(Box::new(self.unchanged(index, failure)));
         }
@@ -195,12 +186,13 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         journalled: Option<usize>,
         mut stop: Pin<&mut impl Future<Output = Stop>>,
     ) -> Result<(), Unfinished> {
-        let unbegun = |why| Unfinished { begun: false, why, took: Duration::ZERO };
+        let unbegun = |why| Unfinished { begun: false, why };
         if let Some(why) = stop.as_mut().now_or_never() {
-            return Err(unbegun(Ended::Stopped(why)));
+            self.budget.stopped(&why, Instant::now());
+            return Err(unbegun(why_stopped(&self.plan.event, &why, None)));
         }
         if let Some(index) = journalled {
-            self.journal.begin(index).map_err(|failure| unbegun(Ended::Failed(failure)))?;
+            self.journal.begin(index).map_err(unbegun)?;
         }
         self.progress.begins(number + 1, self.of, &action.operation);
         if action.role == Role::Interrupts {
@@ -208,14 +200,18 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         }
         let began = Instant::now();
         let (result, stopped) = attempt(self.host, action, self.done.down, stop).await;
-        let ended = |why| Unfinished { begun: true, why, took: began.elapsed() };
+        let ended = |why| Err(Unfinished { begun: true, why });
         match result {
             Some(Ok(outcome)) => self.succeeded(action, outcome),
             Some(Err(failure)) if action.best_effort || self.saved => self.warn(&action.operation, &failure),
-            Some(Err(failure)) => return Err(ended(Ended::Failed(failure))),
+            Some(Err(failure)) => return ended(failure),
             None => {}
         }
-        stopped.map_or(Ok(()), |why| Err(ended(Ended::Stopped(why))))
+        let Some((why, at)) = stopped else { return Ok(()) };
+        self.budget.stopped(&why, at);
+        let took = || format!("{} has not ended for {}", action.operation.title(), seconds(began.elapsed()));
+        let waited = self.host.given_up().unwrap_or_else(took);
+        ended(why_stopped(&self.plan.event, &why, Some(waited)))
     }
 
     fn succeeded(&mut self, action: &Action<H::Operation>, outcome: Outcome) {
@@ -237,39 +233,28 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
     /// The plan ends at the action `index`. What is saved stays: only what is under way ends.
     async fn end(mut self, index: usize, step: Unfinished) -> Result<Done, Box<Failed>> {
         let action = &self.plan.actions[index];
-        let failure = match step.why {
-            Ended::Failed(failure) => failure,
-            Ended::Stopped(why) => why_stopped(self.plan, &why, action, step.took),
-        };
         if self.saved {
             if step.begun && !action.undo.is_empty() {
-                self.warn(&action.operation, &failure);
+                self.warn(&action.operation, &step.why);
                 self.undo(std::slice::from_ref(action), &mut Vec::new()).await;
             }
             self.journal.finish();
             return Ok(self.done);
         }
-        Err(Box::new(self.fail(index, step.begun, failure).await))
+        Err(Box::new(self.fail(index, step.begun, step.why).await))
     }
 
     async fn fail(mut self, index: usize, is_begun: bool, mut failure: Failure) -> Failed {
         let (action, first) = (&self.plan.actions[index], self.of - self.plan.actions.len());
         tracing::error!(step = %action.operation, %failure, "failed");
         self.progress.fails(first + index + 1, self.of, &failure);
-        if action.role == Role::ChecksHealth {
-            let seen = self.host.evidence(&action.operation, Moment::Failed(failure.kind)).await;
-            failure.evidence.extend(seen);
-        }
+        failure.evidence.extend(evidence(self.host, &action.operation, Moment::Failed(failure.kind)).await);
         let plan = self.plan;
         let undone = self.undo(&plan.actions[..index + usize::from(is_begun)], &mut failure.evidence).await;
         let old = self.old(undone.lost);
-        if undone.failures.is_empty() {
-            self.journal.finish();
-        } else {
-            failure.kind = Kind::Undo;
-            if let Err(error) = self.journal.keep(plan, undone.left) {
-                tracing::error!(%error, "the whole undo is kept instead of what is left of it");
-            }
+        match undone.failures.is_empty() {
+            true => self.journal.finish(),
+            false => failure.kind = Kind::Undo,
         }
         Failed { old, not_undone: undone.failures, ..self.unchanged(first + index, failure) }
     }
@@ -287,48 +272,6 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         }
     }
 
-    /// Undoes what was begun, the last first. A step that fails is said, and the rest still runs.
-    async fn undo(&mut self, begun: &[Action<H::Operation>], evidence: &mut Vec<String>) -> Undone<H::Operation> {
-        let mut undone = Undone { lost: None, failures: Vec::new(), left: Vec::new() };
-        let steps: Vec<&Undo<H::Operation>> = begun.iter().rev().flat_map(|action| &action.undo).collect();
-        for (index, step) in steps.iter().enumerate() {
-            self.progress.undoes(&step.operation);
-            // The old release is back by now: there is time to ask what the new one has said. What a failed task has
-            // said comes last: it is the cause.
-            let seen = self.host.evidence(&step.operation, Moment::BeforeUndo).await;
-            evidence.splice(0..0, seen);
-            let is_last = !steps[index + 1..].iter().any(|later| later.restores);
-            let limit = self.share(step.restores, is_last);
-            let performed = tokio::time::timeout(limit, self.host.perform(&step.operation, None)).await;
-            match performed.unwrap_or_else(|_| Err(not_ended(limit))) {
-                Ok(outcome) => evidence.extend(outcome.messages),
-                Err(failure) => {
-                    tracing::error!(step = %step.operation, %failure, "could not undo");
-                    let why = format!("{}: {failure}", step.operation.title());
-                    self.progress.not_undone(&why);
-                    if step.restores {
-                        undone.lost.get_or_insert_with(|| why.clone());
-                    }
-                    undone.failures.push(why);
-                    undone.left.push((*step).clone());
-                }
-            }
-        }
-        undone
-    }
-
-    /// What one undo step may take of the time that is left: what served before comes first, and no step takes all of it.
-    fn share(&self, restores: bool, is_last: bool) -> Duration {
-        let left = self.undo_until.saturating_duration_since(Instant::now());
-        match (restores, is_last) {
-            (true, true) => left.saturating_add(OVERTIME),
-            (true, false) => left.saturating_add(OVERTIME) * 3 / 4,
-            (false, true) => left * 3 / 4,
-            (false, false) => left / 3,
-        }
-        .max(LEAST)
-    }
-
     fn old(&self, lost: Option<String>) -> OldRelease {
         match (&self.plan.old, lost, self.interrupted_at) {
             (Old::NotObserved, _, _) => OldRelease::NotObserved,
@@ -342,38 +285,25 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
     }
 }
 
-/// What an undo came to.
-struct Undone<O> {
-    /// Why what served before is not back.
-    lost: Option<String>,
-    /// Each step that failed, with its reason.
-    failures: Vec<String>,
-    /// Those steps, in this order.
-    left: Vec<Undo<O>>,
-}
-
-fn not_ended(limit: Duration) -> Failure {
-    Failure::new(Kind::Undo, format!("it has not ended for {:.1} s", limit.as_secs_f64()))
-}
-
-/// One action, unless the plan must stop: then a long one is dropped, a brief one is let end.
+/// One action, unless the plan must stop, and when it had to: then a long one is dropped, a brief one is let end.
 async fn attempt<H: Host>(
     host: &mut H,
     action: &Action<H::Operation>,
     down: Option<Duration>,
     mut stop: Pin<&mut impl Future<Output = Stop>>,
-) -> (Option<Result<Outcome, Failure>>, Option<Stop>) {
+) -> (Option<Result<Outcome, Failure>>, Option<(Stop, Instant)>) {
     let mut work = std::pin::pin!(perform(host, action, down));
     let why = tokio::select! {
         biased;
         why = &mut stop => why,
         result = &mut work => return (Some(result), None),
     };
+    let at = Instant::now();
     let outcome = match action.is_long {
         true => None,
         false => tokio::time::timeout(OUTCOME, work).await.ok(),
     };
-    (outcome, Some(why))
+    (outcome, Some((why, at)))
 }
 
 /// One action; once more where its repair changed anything.
@@ -401,19 +331,28 @@ async fn perform<H: Host>(
     host.perform(&action.operation, down).await
 }
 
-fn why_stopped<O: Operation>(plan: &Plan<O>, why: &Stop, action: &Action<O>, took: Duration) -> Failure {
-    let event = &plan.event;
+/// Should a recovery be cut off, the next one does not begin anew: what serves by then is not stopped again. Where that
+/// cannot be written down, it does.
+fn written(result: Result<(), Failure>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "the next recovery does more again");
+    }
+}
+
+/// What is seen of an operation's object, where that does not take long.
+pub(super) async fn evidence<H: Host>(host: &mut H, operation: &H::Operation, moment: Moment) -> Vec<String> {
+    tokio::time::timeout(EVIDENCE, host.evidence(operation, moment)).await.unwrap_or_default()
+}
+
+/// `waited`: who or what had not ended, where anything was under way.
+fn why_stopped(event: &str, why: &Stop, waited: Option<String>) -> Failure {
+    let waited = waited.map(|waited| format!(": {waited}")).unwrap_or_default();
     match why {
         Stop::Deadline(limit) => {
-            let waited = match took.is_zero() {
-                true => String::new(),
-                false => format!(": {} has not ended for {:.1} s", action.operation.title(), took.as_secs_f64()),
-            };
             Failure::new(Kind::Deadline, format!("the time for {event} was up after {limit:?}{waited}"))
                 .next(format!("raise the `timeout:` of the {event} hook, or find out what took so long"))
         }
-        Stop::Signal(name) => {
-            Failure::new(Kind::Interrupted, format!("{name} was received")).next("deploy again when the host is ready")
-        }
+        Stop::Signal(name) => Failure::new(Kind::Interrupted, format!("{name} was received{waited}"))
+            .next("deploy again when the host is ready"),
     }
 }

@@ -2,8 +2,12 @@
 //! parameter, and what it means is its role.
 
 pub mod execute;
+mod file;
 pub mod journal;
 pub mod origin;
 pub mod plan;
+pub mod release;
 pub mod state;
-mod unwritable;
+#[cfg(test)]
+mod tests;
+mod undo;

@@ -5,7 +5,6 @@
 //! `images.json` (what imports gave the engine) and `balehook.log`. Folders are 0700, files 0600, each whole or not there.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -15,111 +14,24 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::deploy::journal::{Interrupted, Journal, Step};
-use crate::deploy::plan::{Operation, Plan, Undo};
-use crate::deploy::unwritable::unwritable;
+use crate::deploy::file::{read, unwritable, write};
+use crate::deploy::journal::{self, JournalFile, Left};
+use crate::deploy::plan::Operation;
+use crate::deploy::release::{FORMAT, Release};
 use crate::error::{Failure, Kind};
-use crate::files;
 use crate::images::record::{ImportRecord, ImportedReferences};
 use crate::poll;
 use crate::values::pin::ImagePin;
 use crate::values::types::Name;
 
-/// The version of the releases' form. A newer one is refused, not guessed at.
-pub const FORMAT: u32 = 2;
-
-/// The journal of the plan under way.
-const JOURNAL: &str = "journal.json";
-/// Which of its actions were begun: one number in each line.
-const BEGUN: &str = "journal.begun";
-
 /// How often a lock that another holds is tried.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
-
-/// What one deployment put in place.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Release<P> {
-    /// [`FORMAT`] of the writer.
-    pub format: u32,
-    /// CodeDeploy's deployment ID, or `manual`.
-    pub deployment: String,
-    /// Where the revision came from.
-    pub revision: String,
-    /// The image source as written.
-    pub source: String,
-    /// The image that runs; of several the first.
-    pub image: ImagePin,
-    /// The others, where several run.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub more_images: Vec<ImagePin>,
-    /// The digest of all options.
-    pub spec: String,
-    /// What its mode needs to bring it back.
-    #[serde(flatten)]
-    pub part: P,
-    /// What was seen once it ran.
-    pub observed: Observed,
-}
-
-impl<P> Release<P> {
-    /// Every image of it.
-    pub fn images(&self) -> impl Iterator<Item = &ImagePin> {
-        std::iter::once(&self.image).chain(&self.more_images)
-    }
-}
-
-impl<P> fmt::Display for Release<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let more = match self.more_images.len() {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        write!(f, "{}{more} of {}", self.image.describe(), self.deployment)
-    }
-}
-
-/// What was seen of a release once it ran.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Observed {
-    /// When it was proven, RFC 3339.
-    pub at: String,
-    /// The container's ID.
-    pub container: String,
-    /// The image's ID in the engine.
-    pub image_id: String,
-    /// Published ports: `0.0.0.0:49153->80/tcp`.
-    pub ports: Vec<String>,
-    /// In Compose mode: containers that ran.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub running: Vec<String>,
-    /// Milliseconds from stopping the old container until the new one was proven.
-    pub down_ms: Option<u64>,
-}
-
-/// What an interrupted event left on disk.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Left<O> {
-    /// A plan with its undo steps.
-    Plan(Interrupted<O>),
-    /// A journal of format 1: it says what served, and nothing of how it comes back.
-    Format1(JournalV1),
-}
-
-/// A journal of format 1.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct JournalV1 {
-    /// The container that served when it began: its ID, and whether it ran.
-    pub old: Option<(String, bool)>,
-    /// In Compose mode: the project that was begun.
-    #[serde(default)]
-    pub compose: Option<serde_json::Value>,
-}
 
 /// What tags and archives were resolved to, once for each deployment.
 #[derive(Debug, Serialize, Deserialize)]
 struct Resolved {
     format: u32,
-    /// By deployment: the results, each with its [`ImageNeed::key`](crate::config::ImageNeed::key).
+    /// By deployment: the results, each with the key of the image that was needed.
     deployments: BTreeMap<String, Vec<(String, ImagePin)>>,
 }
 
@@ -167,16 +79,7 @@ impl Store {
 
     /// What an event left that did not end.
     pub fn left<O: Operation>(&self) -> Option<Left<O>> {
-        let path = self.folder.join(JOURNAL);
-        let value: serde_json::Value = read(&path)?;
-        if value["format"] == 1 {
-            return serde_json::from_value(value).ok().map(Left::Format1);
-        }
-        let journal: Journal<O> = read(&path)?;
-        let begun = fs::read_to_string(self.folder.join(BEGUN)).unwrap_or_default();
-        let begun = begun.lines().filter_map(|line| line.parse::<usize>().ok()).max().map_or(0, |last| last + 1);
-        let is_saved = self.numbers().contains(&journal.release);
-        Some(Left::Plan(Interrupted { journal, begun, is_saved }))
+        journal::left(&self.folder, |release| self.numbers().contains(&release))
     }
 
     /// What the images of a deployment were resolved to, each with its key: of the last one, or of a recorded one.
@@ -284,13 +187,8 @@ impl LockedStore {
 
     /// The journal of a deployment's plan; nothing is written yet.
     pub fn journal(&self, deployment: &str) -> JournalFile {
-        JournalFile {
-            folder: self.store.folder.clone(),
-            deployment: deployment.to_owned(),
-            release: self.store.numbers().into_iter().max().map_or(1, |last| last + 1),
-            steps: Vec::new(),
-            begun: None,
-        }
+        let release = self.store.numbers().into_iter().max().map_or(1, |last| last + 1);
+        JournalFile::new(&self.store.folder, deployment, release)
     }
 
     /// Where imports write down what they give the engine.
@@ -312,65 +210,6 @@ impl LockedStore {
     }
 }
 
-/// The journal of one plan, written by the lock's holder alone.
-#[derive(Debug)]
-pub struct JournalFile {
-    folder: PathBuf,
-    deployment: String,
-    release: u64,
-    /// Whether each action's begin is written down: those that need no undoing, and nothing afterwards, are not.
-    steps: Vec<bool>,
-    begun: Option<File>,
-}
-
-impl JournalFile {
-    /// Writes what undoes a plan. A plan that needs no undoing leaves what is there.
-    ///
-    /// # Errors
-    /// [`Kind::State`].
-    pub fn open<O: Operation>(&mut self, plan: &Plan<O>) -> Result<(), Failure> {
-        let Some(journal) = Journal::of(plan, &self.deployment, self.release) else { return Ok(()) };
-        self.steps = journal.steps.iter().map(|step| !step.undo.is_empty() || step.then.is_some()).collect();
-        let path = self.folder.join(BEGUN);
-        let begun = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        self.begun = Some(begun.map_err(|error| unwritable(&path, &error))?);
-        write(&self.folder.join(JOURNAL), &journal)
-    }
-
-    /// Writes down that an action is about to begin.
-    ///
-    /// # Errors
-    /// [`Kind::State`].
-    pub fn begin(&mut self, index: usize) -> Result<(), Failure> {
-        let Some(begun) = self.begun.as_mut().filter(|_| self.steps.get(index) == Some(&true)) else { return Ok(()) };
-        let written = writeln!(begun, "{index}").and_then(|()| begun.sync_data());
-        written.map_err(|error| unwritable(&self.folder.join(BEGUN), &error))
-    }
-
-    /// Keeps the undo steps that failed, for the next event to do.
-    ///
-    /// # Errors
-    /// [`Kind::State`].
-    pub fn keep<O: Operation>(&mut self, plan: &Plan<O>, failed: Vec<Undo<O>>) -> Result<(), Failure> {
-        let Some(journal) = Journal::of(plan, &self.deployment, self.release) else { return Ok(()) };
-        let steps = vec![Step { undo: failed, then: None }];
-        write(&self.folder.join(JOURNAL), &Journal { steps, ..journal })
-    }
-
-    /// Everything that this plan's journal promised was done or undone.
-    pub fn finish(&mut self) {
-        if self.begun.take().is_some() {
-            self.close();
-        }
-    }
-
-    /// Everything that the journal on disk promised was done or undone, whoever wrote it.
-    pub fn close(&self) {
-        let _ = fs::remove_file(self.folder.join(JOURNAL));
-        let _ = fs::remove_file(self.folder.join(BEGUN));
-    }
-}
-
 fn describe_holder(file: &mut File) -> String {
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
@@ -378,22 +217,6 @@ fn describe_holder(file: &mut File) -> String {
         Some(holder) => format!("deployment {} ({}, pid {})", holder.deployment, holder.event, holder.pid),
         None => "another deployment".into(),
     }
-}
-
-fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    let text = fs::read(path).ok()?;
-    let value = serde_json::from_slice::<serde_json::Value>(&text).and_then(|value| match value["format"].as_u64() {
-        Some(format) if format > u64::from(FORMAT) => {
-            Err(serde::de::Error::custom(format!("its format {format} is newer than {FORMAT}")))
-        }
-        _ => serde_json::from_value(value),
-    });
-    value.inspect_err(|error| tracing::warn!(path = %path.display(), %error, "a record is passed over")).ok()
-}
-
-fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
-    let text = serde_json::to_vec_pretty(value).map_err(io::Error::from);
-    text.and_then(|text| files::replace(path, &text)).map_err(|error| unwritable(path, &error))
 }
 
 #[cfg(test)]
@@ -410,22 +233,19 @@ mod tests {
         store(folder).lock(&me, Instant::now(), |_| {}).await.unwrap()
     }
 
-    type Release = super::Release<crate::modes::release::Part>;
+    /// What some mode needs of it.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Part {
+        options: Vec<Vec<String>>,
+    }
 
-    fn release(deployment: &str) -> Release {
+    fn release(deployment: &str) -> Release<Part> {
         let text = include_str!("../../tests/golden/release-1.json");
         Release { deployment: deployment.into(), ..serde_json::from_str(text).unwrap() }
     }
 
     fn deployments(store: &Store) -> Vec<String> {
-        store.releases::<crate::modes::release::Part>().into_iter().map(|release| release.deployment).collect()
-    }
-
-    #[test]
-    fn a_record_of_format_1_is_read_and_written_as_it_is() {
-        let text = include_str!("../../tests/golden/release-1.json");
-        let value: serde_json::Value = serde_json::from_str(text).unwrap();
-        assert_eq!(serde_json::to_value(release("d-ABCDEFGHI")).unwrap(), value);
+        store.releases::<Part>().into_iter().map(|release| release.deployment).collect()
     }
 
     #[tokio::test]

@@ -1,6 +1,5 @@
 //! How long a call to the engine may take, and why one failed.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bollard::errors::Error;
@@ -32,11 +31,8 @@ pub(crate) enum Limit {
 /// How long a load or a pull may go on without a byte or an answer.
 pub(crate) const IDLE: Duration = Duration::from_secs(60);
 
-/// How long ago a call may have been given up that is the reason for a failure of this moment.
-const JUST_NOW: Duration = Duration::from_millis(250);
-
-/// What was waited for no longer than this explains nothing.
-const NOTEWORTHY: Duration = Duration::from_secs(1);
+/// What to do about an engine that is not there.
+const RUNNING: &str = "is it running (systemctl status docker), and may this user open the socket?";
 
 impl Limit {
     const fn time(self) -> Duration {
@@ -66,8 +62,10 @@ enum Reason {
     Refused,
     /// Its answer is not what the API promises.
     Unreadable,
-    /// It cannot be reached, or the connection broke.
+    /// It cannot be reached.
     Unreachable,
+    /// The connection broke: what it did is not known.
+    Broken,
     /// It did not answer in time.
     Silent(Duration),
 }
@@ -87,7 +85,7 @@ impl CallError {
             }
             other => {
                 let message = format!("the connection to the engine at {address} broke: {}", chain(other));
-                new(None, message, Reason::Unreachable)
+                new(None, message, Reason::Broken)
             }
         }
     }
@@ -123,7 +121,7 @@ impl CallError {
     pub(crate) const fn waited(&self) -> Duration {
         match self.reason {
             Reason::Silent(limit) => limit,
-            Reason::Refused | Reason::Unreadable | Reason::Unreachable => Duration::ZERO,
+            Reason::Refused | Reason::Unreadable | Reason::Unreachable | Reason::Broken => Duration::ZERO,
         }
     }
 
@@ -140,39 +138,10 @@ impl CallError {
             Reason::Unreadable => {
                 Failure::new(Kind::Engine, format!("cannot {what}: its answer is not understood: {message}"))
             }
-            Reason::Unreachable => Failure::new(Kind::Engine, message)
-                .next("is it running (systemctl status docker), and may this user open the socket?"),
+            Reason::Broken => Failure::new(Kind::Engine, format!("cannot {what}: {message}")).next(RUNNING),
+            Reason::Unreachable => Failure::new(Kind::Engine, message).next(RUNNING),
             Reason::Silent(_) => Failure::new(Kind::Engine, message)
                 .next("does it answer `docker ps`? its own log: journalctl --unit docker; systemctl restart docker"),
-        }
-    }
-}
-
-/// The call that was given up last, of an engine and everything cloned from it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct GivenUp {
-    last: Arc<Mutex<Option<Last>>>,
-}
-
-#[derive(Debug)]
-struct Last {
-    call: String,
-    waited: Duration,
-    at: Instant,
-}
-
-/// A call under way: dropped where it is given up, forgotten where it has ended.
-struct Waiting<'a> {
-    call: &'a str,
-    since: Instant,
-    given_up: &'a GivenUp,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let last = Last { call: self.call.to_owned(), waited: self.since.elapsed(), at: Instant::now() };
-        if let Ok(mut known) = self.given_up.last.lock() {
-            *known = Some(last);
         }
     }
 }
@@ -184,14 +153,6 @@ impl Engine {
         let deadline = Instant::from_std(deadline);
         let until = self.until.map_or(deadline, |known| known.min(deadline));
         Self { until: Some(until), ..self.clone() }
-    }
-
-    /// What the engine had not answered when somebody stopped waiting for it in this moment: a deadline or a signal
-    /// drops a call before its own limit is over. `None` where that was no call, or one that had just begun.
-    pub fn given_up(&self) -> Option<String> {
-        let last = self.given_up.last.lock().ok()?.take()?;
-        let is_now = last.at.elapsed() < JUST_NOW;
-        (is_now && last.waited >= NOTEWORTHY).then(|| CallError::silent(&self.address, &last.call, last.waited).message)
     }
 
     /// So long a call may take now.
@@ -208,12 +169,11 @@ impl Engine {
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, CallError> {
         let limit = self.time_for(limit);
-        let waiting = Waiting { call, since: Instant::now(), given_up: &self.given_up };
-        let answer = tokio::time::timeout(limit, answer).await;
-        std::mem::forget(waiting);
+        let silent = |waited| CallError::silent(&self.address, call, waited);
+        let answer = self.waits.on(|waited| silent(waited).message, tokio::time::timeout(limit, answer)).await;
         match answer {
             Ok(answer) => answer.map_err(|error| CallError::of(&self.address, &error)),
-            Err(_) => Err(CallError::silent(&self.address, call, limit)),
+            Err(_) => Err(silent(limit)),
         }
     }
 

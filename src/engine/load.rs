@@ -42,9 +42,11 @@ impl Body {
     /// Sends one more chunk.
     pub(crate) async fn send(&self, chunk: Bytes) -> Result<(), NotTaken> {
         let limit = self.engine.time_for(Limit::Within(IDLE));
-        match tokio::time::timeout(limit, self.chunks.send(Ok(chunk))).await {
+        let silent = |waited| CallError::silent(&self.engine.address, CALL, waited);
+        let sending = tokio::time::timeout(limit, self.chunks.send(Ok(chunk)));
+        match self.engine.waits.on(|waited| silent(waited).message, sending).await {
             Ok(sent) => sent.map_err(|_| NotTaken::Ended),
-            Err(_) => Err(NotTaken::Silent(CallError::silent(&self.engine.address, CALL, limit))),
+            Err(_) => Err(NotTaken::Silent(silent(limit))),
         }
     }
 
@@ -102,23 +104,36 @@ async fn not_silent<T>(
     let began = Instant::now();
     loop {
         let limit = engine.time_for(Limit::Within(IDLE));
-        let more = async {
-            if heard.changed().await.is_err() {
-                std::future::pending().await
-            }
-        };
-        tokio::select! {
-            biased;
-            ended = &mut end => return Ok(ended),
-            () = more => {}
-            () = tokio::time::sleep(limit) => {
-                let silent = began.max(*heard.borrow()).elapsed();
-                let is_busy = limit == IDLE && silent < UNPACKING && engine.hello().await.is_ok();
+        let silent = |waited| CallError::silent(&engine.address, CALL, waited);
+        let round = tokio::time::timeout(limit, more_or_end(heard, end.as_mut()));
+        match engine.waits.on(|waited| silent(waited).message, round).await {
+            Ok(Some(ended)) => return Ok(ended),
+            Ok(None) => {}
+            Err(_) => {
+                let waited = began.max(*heard.borrow()).elapsed();
+                let is_busy = limit == IDLE && waited < UNPACKING && engine.hello().await.is_ok();
                 if !is_busy {
-                    return Err(CallError::silent(&engine.address, CALL, silent));
+                    return Err(silent(waited));
                 }
             }
         }
+    }
+}
+
+/// Waits for the end, or, with `None`, for the engine to say something.
+async fn more_or_end<T>(
+    heard: &mut watch::Receiver<Instant>,
+    end: std::pin::Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    let more = async {
+        if heard.changed().await.is_err() {
+            std::future::pending().await
+        }
+    };
+    tokio::select! {
+        biased;
+        ended = end => Some(ended),
+        () = more => None,
     }
 }
 

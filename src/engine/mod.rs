@@ -27,12 +27,13 @@ use bollard::Docker;
 use bollard::models::SystemInfo;
 use tokio::time::Instant;
 
-use crate::engine::call::{CallError, GivenUp, Limit};
+use crate::engine::call::{CallError, Limit};
 use crate::engine::dial::Dial;
 use crate::engine::facts::EngineFacts;
 pub(crate) use crate::engine::images::{Layers, StoreFacts, layers_are};
 pub(crate) use crate::engine::summary::{describe, is_one_of, label, name_of, task_containers};
 use crate::error::{Failure, Kind};
+use crate::waits::Waits;
 
 /// The engine's socket where `DOCKER_HOST` names none.
 pub(crate) const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -52,7 +53,8 @@ pub struct Engine {
     dial: Dial,
     /// No call goes on for longer, whatever its own limit.
     until: Option<Instant>,
-    given_up: GivenUp,
+    /// What is waited for, for who gives it up.
+    pub(crate) waits: Waits,
 }
 
 impl Engine {
@@ -75,7 +77,13 @@ impl Engine {
             bollard::API_DEFAULT_VERSION,
         );
         let docker = docker.map_err(|_| unsupported())?;
-        Ok(Self { address, docker, dial, until: None, given_up: GivenUp::default() })
+        Ok(Self { address, docker, dial, until: None, waits: Waits::default() })
+    }
+
+    /// The same; what it waits for is known to `waits`.
+    #[must_use]
+    pub fn with_waits(self, waits: &Waits) -> Self {
+        Self { waits: waits.clone(), ..self }
     }
 
     /// Who the engine is.

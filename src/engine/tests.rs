@@ -91,18 +91,13 @@ async fn a_deadline_that_is_nearer_than_a_calls_own_limit_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_somebody_else_gives_up_can_be_named_in_that_moment_and_not_later() {
+async fn a_call_that_somebody_else_gives_up_can_be_named_in_that_moment() {
     let fake = FakeEngine::silent();
-    let clone = fake.engine.clone();
-    let start = async |time| assert!(tokio::time::timeout(time, clone.start(&web())).await.is_err());
-    start(Duration::from_secs(9)).await;
-    let (_, said) = fake.said("docker start web", "9 s");
-    assert_eq!((fake.engine.given_up(), fake.engine.given_up()), (Some(said), None));
-    start(Duration::from_millis(10)).await;
-    assert_eq!(fake.engine.given_up(), None, "it had just begun");
-    start(Duration::from_secs(9)).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(fake.engine.given_up(), None, "it is no reason for what happens now");
+    let nine = Duration::from_secs(9);
+    assert!(tokio::time::timeout(nine, fake.engine.clone().start(&web())).await.is_err());
+    assert_eq!(fake.engine.waits.given_up(), Some(fake.said("docker start web", "9 s").1));
+    assert!(tokio::time::timeout(nine, fake.engine.load().end()).await.is_err());
+    assert_eq!(fake.engine.waits.given_up(), Some(fake.said("docker load", "9 s").1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +116,8 @@ async fn an_engine_that_is_not_there_cannot_be_reached_and_one_that_breaks_off_i
     let fake = FakeEngine::answering(Then::Closed, |_| "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".into());
     let (kind, said) = message(fake.engine.inspect("web").await);
     assert_eq!(kind, Kind::Engine);
-    assert!(said.starts_with(&format!("the connection to the engine at {} broke: ", fake.engine.address)), "{said}");
+    let broke = format!("cannot inspect web: the connection to the engine at {} broke: ", fake.engine.address);
+    assert!(said.starts_with(&broke), "{said}");
 }
 
 #[tokio::test(start_paused = true)]

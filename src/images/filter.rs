@@ -2,11 +2,12 @@
 //!
 //! A compressed archive cannot be looked at before it is loaded. What its entries' names say is enough to leave known
 //! layers out: `blobs/sha256/<digest>` holds what has that digest. Whether the rest is complete is only known when the
-//! engine has taken it.
+//! engine has taken it. The references that `manifest.json` names are known before the engine has read it.
 
 use std::collections::HashSet;
 
 use bytes::{Bytes, BytesMut};
+use serde::Deserialize;
 
 use crate::images::archive::ArchiveError;
 use crate::images::archive::header::{BLOCK, Extends, Headers, Kind};
@@ -18,6 +19,16 @@ const WORTH: u64 = 4096;
 /// Names and pax records of one entry, in bytes.
 const MAX_HELD: usize = 4 * 1024 * 1024;
 
+/// What `docker save` says of its images.
+const MANIFEST: &str = "manifest.json";
+
+/// One of them, as far as it is wanted here.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Named {
+    repo_tags: Option<Vec<String>>,
+}
+
 /// The state between two chunks.
 pub struct Filter {
     known: HashSet<ContentDigest>,
@@ -26,17 +37,21 @@ pub struct Filter {
     at: u64,
     block: BytesMut,
     /// What is done with the current entry's bytes, and how many are still to come, its padding among them.
-    entry: (OldRelease, u64),
+    entry: (Passage, u64),
     /// Headers that say something of the entry that follows, and their contents: they go where it goes.
     held: Vec<Bytes>,
     left_out: bool,
+    /// What has passed of `manifest.json`.
+    manifest: Vec<u8>,
     /// The archive has ended: everything passes.
     ended: bool,
 }
 
 #[derive(Clone, Copy)]
-enum OldRelease {
+enum Passage {
     Passes,
+    /// It passes, and is read.
+    Manifest,
     LeftOut,
     /// It says something of the next entry: so many bytes of it, without the padding.
     Held(Extends, u64),
@@ -50,9 +65,10 @@ impl Filter {
             headers: Headers::default(),
             at: 0,
             block: BytesMut::with_capacity(BLOCK as usize),
-            entry: (OldRelease::Passes, 0),
+            entry: (Passage::Passes, 0),
             held: Vec::new(),
             left_out: false,
+            manifest: Vec::new(),
             ended: false,
         }
     }
@@ -60,6 +76,18 @@ impl Filter {
     /// Whether anything was left out so far.
     pub const fn has_left_out(&self) -> bool {
         self.left_out
+    }
+
+    /// The references of the archive's images, once: as soon as `manifest.json` is fed, and before it is passed on.
+    pub fn references(&mut self) -> Vec<String> {
+        if self.entry.1 > 0 || self.manifest.is_empty() {
+            return Vec::new();
+        }
+        let manifest = std::mem::take(&mut self.manifest);
+        // Behind it is the padding.
+        let mut read = serde_json::Deserializer::from_slice(&manifest).into_iter::<Vec<Named>>();
+        let images = read.next().and_then(Result::ok).unwrap_or_default();
+        images.into_iter().flat_map(|image| image.repo_tags.unwrap_or_default()).collect()
     }
 
     /// What is to be passed on of the next bytes.
@@ -93,11 +121,15 @@ impl Filter {
         Ok(out)
     }
 
-    fn content(&mut self, fate: OldRelease, piece: Bytes, out: &mut Vec<Bytes>) -> Result<(), ArchiveError> {
+    fn content(&mut self, fate: Passage, piece: Bytes, out: &mut Vec<Bytes>) -> Result<(), ArchiveError> {
         match fate {
-            OldRelease::Passes => out.push(piece),
-            OldRelease::LeftOut => {}
-            OldRelease::Held(about, size) => {
+            Passage::Passes => out.push(piece),
+            Passage::Manifest => {
+                self.manifest.extend_from_slice(&piece);
+                out.push(piece);
+            }
+            Passage::LeftOut => {}
+            Passage::Held(about, size) => {
                 self.block.extend_from_slice(&piece);
                 if self.entry.1 == 0 {
                     let data = self.block.split().freeze();
@@ -124,17 +156,18 @@ impl Filter {
         let is_known = announced.kind == Kind::File && announced.size >= WORTH && self.is_known(&announced.name);
         self.left_out |= is_known;
         if let Kind::Extension(about) = announced.kind {
-            self.entry = (OldRelease::Held(about, announced.size), padded);
+            self.entry = (Passage::Held(about, announced.size), padded);
             return match padded {
                 0 => self.headers.extension(about, &[], offset).and_then(|()| self.hold(block)),
                 _ => self.hold(block),
             };
         }
         if is_known {
-            self.entry = (OldRelease::LeftOut, padded);
+            self.entry = (Passage::LeftOut, padded);
             self.held.clear();
         } else {
-            self.entry = (OldRelease::Passes, padded);
+            let is_manifest = announced.name == MANIFEST && announced.size <= MAX_HELD as u64;
+            self.entry = (if is_manifest { Passage::Manifest } else { Passage::Passes }, padded);
             out.append(&mut self.held);
             out.push(block);
         }
@@ -188,6 +221,29 @@ mod tests {
             filter.feed(Bytes::copy_from_slice(piece)).unwrap().iter().for_each(|piece| out.extend_from_slice(piece));
         }
         (out, filter.has_left_out())
+    }
+
+    #[test]
+    fn the_references_of_the_images_are_known_once_and_before_the_manifest_is_passed_on() {
+        let manifest = br#"[{"Config": "c", "RepoTags": ["web:1", "web:2"], "Layers": []}, {"RepoTags": null}]"#;
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(manifest.len() as u64);
+        tar.append_data(&mut header, "./manifest.json", &manifest[..]).unwrap();
+        let mut filter = Filter::new(HashSet::new());
+        let mut found = Vec::new();
+        for (at, byte) in tar.into_inner().unwrap().into_iter().enumerate() {
+            filter.feed(vec![byte].into()).unwrap();
+            found.extend(filter.references().into_iter().map(|name| (at, name)));
+        }
+        assert_eq!(found, [(1023, "web:1".to_owned()), (1023, "web:2".to_owned())]);
+    }
+
+    #[test]
+    fn a_manifest_that_says_nothing_names_none() {
+        let mut filter = Filter::new(HashSet::new());
+        filter.feed(archive(&[]).into()).unwrap();
+        assert!(filter.references().is_empty());
     }
 
     #[test]

@@ -119,7 +119,11 @@ impl FromArchive<'_> {
         };
         let candidates: Vec<String> = match batches {
             Some(batches) => batches.last().into_iter().map(|last| last.tag.clone()).collect(),
-            None => load.whole(Compression::None, HashSet::new()).await?.0,
+            None => {
+                let images = opened.index.iter().flat_map(|index| &index.images);
+                self.record(images.flat_map(references).cloned()).map_err(LoadError::State)?;
+                load.whole(Compression::None, HashSet::new(), |_| Ok(())).await?.0
+            }
         };
         self.verified(&candidates, store.store).await
     }
@@ -146,12 +150,16 @@ impl FromArchive<'_> {
         Err(LoadError::Engine(format!("{} is not in it: it held {found}", self.pin.describe())))
     }
 
+    /// Writes references down that the image is about to get.
+    fn record(&self, references: impl IntoIterator<Item = String>) -> Result<(), Failure> {
+        self.record.add(&self.pin.retention_tag(self.name), references)
+    }
+
     /// Gives the image the references that it has in the archive, and the tag of ours that keeps it: an archive need not
     /// name its image.
     async fn name_it(&self, image: &ArchivedImage, id: &str) -> Result<(), Failure> {
-        let tag = self.pin.retention_tag(self.name);
-        self.record.add(&tag, references(image).cloned())?;
-        self.engine.tag(id, &tag).await?;
+        self.record(references(image).cloned())?;
+        self.engine.tag(id, &self.pin.retention_tag(self.name)).await?;
         for reference in references(image) {
             self.engine.tag(id, reference).await?;
         }
@@ -177,7 +185,7 @@ impl FromArchive<'_> {
         let mut known = layers.diff_ids;
         loop {
             let may_leave_out = !known.is_empty();
-            let result = load.whole(compression, std::mem::take(&mut known)).await;
+            let result = load.whole(compression, std::mem::take(&mut known), |names| self.record(names)).await;
             let (loaded, left_out) = match result {
                 Ok((loaded, left_out)) => (Ok(loaded), left_out),
                 // What was left out may be why: only without that the engine's word is final.
@@ -186,7 +194,8 @@ impl FromArchive<'_> {
             };
             let mut references = loaded.as_ref().cloned().unwrap_or_default();
             references.retain(|reference| !reference.starts_with("sha256:"));
-            self.record.add(&self.pin.retention_tag(self.name), references.iter().cloned())?;
+            // Of an archive that the engine itself decompresses this is the first that is known.
+            self.record(references.iter().cloned())?;
             let id = match loaded {
                 Ok(loaded) => self.verified(&loaded, store.store).await,
                 Err(error) => Err(error),

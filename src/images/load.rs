@@ -39,6 +39,8 @@ pub(crate) enum LoadError {
     Engine(String),
     /// It has not answered in time: to ask it again is no use.
     Silent(CallError),
+    /// What the engine is about to be given cannot be written down.
+    State(Failure),
 }
 
 impl From<CallError> for LoadError {
@@ -58,6 +60,7 @@ impl LoadError {
             Self::Engine(words) => Failure::new(Kind::Image, format!("the engine cannot load {label}: {words}"))
                 .next("is it a complete archive of `docker save`? load it by hand to see: docker load --input …"),
             Self::Silent(error) => error.failure_of(Kind::Image, &format!("load {label}")),
+            Self::State(failure) => failure.clone(),
         }
     }
 }
@@ -121,8 +124,8 @@ impl Load<'_> {
     }
 
     /// Sends the whole archive, but for the blobs in `known`; a compressed one is decompressed on the way, as far as it
-    /// must be read. Returns what the engine says it loaded: references, and IDs of images without one; and whether
-    /// anything was left out.
+    /// must be read. `names` is given the references that a compressed archive is about to give. Returns what the engine
+    /// says it loaded: references, and IDs of images without one; and whether anything was left out.
     ///
     /// # Errors
     /// See [`LoadError`]. HTTP 200 proves nothing: the caller must verify the image.
@@ -130,6 +133,7 @@ impl Load<'_> {
         &self,
         compression: Compression,
         known: HashSet<ContentDigest>,
+        names: impl Fn(Vec<String>) -> Result<(), Failure>,
     ) -> Result<(Vec<String>, bool), LoadError> {
         let mut progress = (self.follow)(format!("load {}", self.label), Some(self.archive.len()));
         let read = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
@@ -150,7 +154,10 @@ impl Load<'_> {
                 match (chunk, &mut filter) {
                     (Ok(chunk), None) => send(body, chunk).await,
                     (Ok(chunk), Some(filter)) => match filter.feed(chunk) {
-                        Ok(pieces) => send_all(body, pieces).await,
+                        Ok(pieces) => match names(filter.references()) {
+                            Ok(()) => send_all(body, pieces).await,
+                            Err(failure) => abort(body, failure.to_string()).await.or(Err(Broken::State(failure))),
+                        },
                         Err(error) => abort(body, error.to_string()).await,
                     },
                     (Err(error), _) => abort(body, error.to_string()).await,
@@ -171,6 +178,7 @@ enum Broken {
     NotTaken(NotTaken),
     Source(String),
     SizeMismatch(String),
+    State(Failure),
 }
 
 async fn send(body: &Body, chunk: Bytes) -> Result<(), Broken> {
@@ -200,6 +208,7 @@ async fn feed(loading: &mut Loading, work: impl AsyncFnOnce(&Body) -> Result<(),
         Ok(()) => Ok(()),
         Err(Broken::Source(why)) => Err(LoadError::Source(why)),
         Err(Broken::SizeMismatch(why)) => Err(LoadError::SizeMismatch(why)),
+        Err(Broken::State(failure)) => Err(LoadError::State(failure)),
         Err(Broken::NotTaken(NotTaken::Silent(error))) => Err(error.into()),
         Err(Broken::NotTaken(NotTaken::Ended)) => match loading.end().await {
             Err(error) => Err(error.into()),

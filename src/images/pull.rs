@@ -1,5 +1,7 @@
 //! Registries through the engine: credentials in the form that it takes, digests of tags, pulls.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use http::HeaderValue;
 
@@ -36,7 +38,8 @@ pub(crate) async fn resolve(
 ) -> Result<ContentDigest, Refusal> {
     let (registry, image) = (reference.registry(), reference.to_string());
     let auth = auth_header(registry, settings).await.map_err(|failure| Refusal { failure, definite: true })?;
-    let digest = match engine.registry_digest(&image, auth).await {
+    let asked = engine.registry_digest(&image, auth);
+    let digest = match engine.waits.on(|waited| not_yet(engine, registry, &image, waited), asked).await {
         Err(error) if error.is_silence() => return Err(silent(engine, registry, &image, &error).await),
         digest => digest.map_err(|error| refusal(&image, &error))?,
     };
@@ -61,7 +64,14 @@ pub(crate) async fn pull(
     let auth = auth_header(registry, settings).await?;
     let mut stream = std::pin::pin!(engine.pull(pinned, platform, auth));
     let mut progress = Layers::new(follow(format!("pull {pinned}"), None));
-    while let Some(info) = stream.next().await {
+    loop {
+        let next = stream.next();
+        // What the engine unpacks needs no registry.
+        let info = match progress.is_unpacking {
+            true => next.await,
+            false => engine.waits.on(|waited| not_yet(engine, registry, pinned, waited), next).await,
+        };
+        let Some(info) = info else { break };
         match info {
             Ok(info) => progress.take(&info),
             Err(error) if error.is_silence() && !progress.is_unpacking => {
@@ -81,6 +91,12 @@ async fn silent(engine: &Engine, registry: &str, image: &str, error: &CallError)
     }
     let message = format!("registry {registry} has not answered for {}: {image}", seconds(error.waited()));
     Refusal { failure: Failure::new(Kind::Image, message).next(UNREACHABLE), definite: false }
+}
+
+/// The same before it is known whether the engine is alive.
+fn not_yet(engine: &Engine, registry: &str, image: &str, waited: Duration) -> String {
+    let address = &engine.address;
+    format!("registry {registry} has not answered the engine at {address} for {}: {image}", seconds(waited))
 }
 
 /// The `X-Registry-Auth` header of a registry; `None` where no credentials are configured.

@@ -42,11 +42,14 @@ impl ImportRecord {
     /// # Errors
     /// [`Kind::State`].
     pub(crate) fn add(&self, tag: &str, references: impl IntoIterator<Item = String>) -> Result<(), Failure> {
+        let references: Vec<String> = references.into_iter().collect();
+        if references.is_empty() {
+            return Ok(());
+        }
         self.change(|all| match all.iter_mut().find(|known| known.tag == tag) {
             Some(known) => known.references.extend(references),
             None => {
-                let references = references.into_iter().collect();
-                all.push(ImportedReferences { tag: tag.to_owned(), references });
+                all.push(ImportedReferences { tag: tag.to_owned(), references: references.into_iter().collect() });
             }
         })
     }
@@ -98,6 +101,7 @@ mod tests {
         record.add("balehook/web:1", ["web:1".to_owned()]).unwrap();
         record.add("balehook/web:2", ["web:2".to_owned()]).unwrap();
         record.add("balehook/web:1", ["web:1".to_owned(), "web:latest".to_owned()]).unwrap();
+        record.add("balehook/web:3", []).unwrap();
         let both = [entry("balehook/web:1", &["web:1", "web:latest"]), entry("balehook/web:2", &["web:2"])];
         assert_eq!(record.read(), both);
         record.remove("balehook/web:1").unwrap();
@@ -113,7 +117,7 @@ mod tests {
         std::fs::write(&path, r#"[{"tag": "balehook/web:1", "references": ["web:1"]}]"#).unwrap();
         assert_eq!(record.read(), [entry("balehook/web:1", &["web:1"])]);
         std::fs::write(&path, "[{").unwrap();
-        record.add("balehook/web:2", []).unwrap();
-        assert_eq!(record.read(), [entry("balehook/web:2", &[])]);
+        record.add("balehook/web:2", ["web:2".to_owned()]).unwrap();
+        assert_eq!(record.read(), [entry("balehook/web:2", &["web:2"])]);
     }
 }

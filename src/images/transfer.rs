@@ -111,7 +111,9 @@ impl Transfer {
             if !part.bytes.is_finished() && self.connections < MOST_CONNECTIONS {
                 self.connections += 1;
             }
-            let chunks = part.bytes.await.map_err(ReadError::new)?.map_err(ReadError::new)?;
+            let range = part.start..part.start + part.length;
+            let chunks = s3.wait_for(object, &range, part.bytes).await;
+            let chunks = chunks.map_err(ReadError::new)?.map_err(ReadError::new)?;
             self.held = part.length;
             self.fetched = Fetched { at: part.start, chunks: chunks.into() };
         }

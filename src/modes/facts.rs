@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::config::pending::Pending;
-use crate::deploy::state::{Left, Store};
+use crate::deploy::journal::Left;
+use crate::deploy::state::Store;
 use crate::engine::facts::{ContainerFacts, EngineFacts};
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::facts::{ImageFacts, Room};

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::config::hook_env::HookEnv;
-use crate::deploy::state::{LockedStore, Observed};
+use crate::deploy::release::Observed;
+use crate::deploy::state::LockedStore;
 use crate::engine::Engine;
 use crate::engine::creation::Creation;
 use crate::error::Failure;

@@ -10,7 +10,7 @@ use crate::modes::compose::release::ComposeRelease;
 use crate::modes::swarm::operation::ServiceRequest;
 
 /// A saved release.
-pub type Release = deploy::state::Release<Part>;
+pub type Release = deploy::release::Release<Part>;
 
 /// The part of a release that only its mode understands; of the three at most one is there. Format 1 has `options`, and
 /// `compose` alone.

@@ -51,7 +51,7 @@ pub(crate) async fn switch(
     routes.retain(|route| route.name != name);
     routes.extend(to.map(|to| Route { name: name.to_owned(), to: to.clone() }));
     routes.sort_by(|a, b| a.name.cmp(&b.name));
-    let iptables = match tables::find().await {
+    let iptables = match tables::find(&engine.waits).await {
         Ok(iptables) => iptables,
         // Without tables there is nothing of ours in them.
         Err(_) if routes.is_empty() => return Ok(()),

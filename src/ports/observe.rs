@@ -70,7 +70,8 @@ impl Observer<'_> {
         if let Some(engine) = self.engine {
             obstacle = obstacle.or(elsewhere(engine).await);
         }
-        let (behind, is_open) = match tables::find_within(self.patience).await {
+        let waits = self.engine.map(|engine| engine.waits.clone()).unwrap_or_default();
+        let (behind, is_open) = match tables::find_within(self.patience, &waits).await {
             Ok(iptables) => self.behind(&iptables, &network).await,
             Err(why) => {
                 obstacle = obstacle.or(Some(why).filter(|_| self.engine.is_some()));

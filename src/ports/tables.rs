@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::error::{Failure, Kind};
 use crate::poll;
 use crate::ports::rules::{Family, Tables};
-use crate::process::{self, Program};
+use crate::process::{self, ProcessError, Program};
+use crate::waits::Waits;
 
 /// The variants in the order in which they are tried: the engine runs the first.
 const VARIANTS: [&str; 3] = ["", "-nft", "-legacy"];
@@ -26,19 +27,20 @@ const MOST: usize = 32 * 1024 * 1024;
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// One variant of iptables.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Iptables {
     variant: &'static str,
+    waits: Waits,
 }
 
 /// The variant that holds the engine's rules.
 ///
 /// # Errors
 /// Why no port can be handed over, and what to do.
-pub async fn find() -> Result<Iptables, (String, String)> {
+pub async fn find(waits: &Waits) -> Result<Iptables, (String, String)> {
     let mut why = ("iptables is not installed".to_owned(), "install the package iptables".to_owned());
     for variant in VARIANTS {
-        let iptables = Iptables { variant };
+        let iptables = Iptables { variant, waits: waits.clone() };
         match iptables.tables(Family::V4).await {
             Ok(tables) if tables.has_docker_user() => return Ok(iptables),
             Ok(_) => {
@@ -60,11 +62,11 @@ pub async fn find() -> Result<Iptables, (String, String)> {
 ///
 /// # Errors
 /// Those of [`find`], when the time is up.
-pub async fn find_within(limit: Duration) -> Result<Iptables, (String, String)> {
-    let found = poll::until(limit, INTERVAL, async || Ok::<_, Infallible>(find().await.ok()));
+pub async fn find_within(limit: Duration, waits: &Waits) -> Result<Iptables, (String, String)> {
+    let found = poll::until(limit, INTERVAL, async || Ok::<_, Infallible>(find(waits).await.ok()));
     match found.await {
         Ok(Some(found)) => Ok(found),
-        Ok(None) => find().await,
+        Ok(None) => find(waits).await,
     }
 }
 
@@ -75,7 +77,7 @@ impl Iptables {
     /// What iptables said; `None` where there is no such program.
     pub async fn tables(&self, family: Family) -> Result<Tables, Option<String>> {
         let program = self.program(family, "save").ok_or(None)?;
-        output(program).await.map(|text| Tables::parse(&text)).map_err(Some)
+        self.output(program).await.map(|text| Tables::parse(&text)).map_err(Some)
     }
 
     /// Writes a transaction; nothing else changes.
@@ -89,7 +91,7 @@ impl Iptables {
         };
         let program = self.program(family, "restore").ok_or_else(|| failed("iptables-restore is missing".into()))?;
         tracing::debug!(?family, text, "iptables-restore");
-        output(program.args(["--noflush", "--wait"]).input(text)).await.map(drop).map_err(failed)
+        self.output(program.args(["--noflush", "--wait"]).input(text)).await.map(drop).map_err(failed)
     }
 
     fn program(&self, family: Family, verb: &str) -> Option<Program> {
@@ -101,6 +103,16 @@ impl Iptables {
         let file = process::find(&format!("{stem}{}-{verb}", self.variant), &path)?;
         Some(Program::new(file).env("PATH", path))
     }
+
+    async fn output(&self, program: Program) -> Result<String, String> {
+        let name = program.name();
+        let silent = |limit| ProcessError::TimeUp { program: name.clone(), limit }.to_string();
+        let ended = self.waits.on(silent, program.run(LIMIT, MOST)).await.map_err(|error| error.to_string())?;
+        match ended.status.success() {
+            true => Ok(String::from_utf8_lossy(ended.stdout().map_err(|error| error.to_string())?).into_owned()),
+            false => Err(String::from_utf8_lossy(ended.stderr()).split_whitespace().collect::<Vec<_>>().join(" ")),
+        }
+    }
 }
 
 /// Our own PATH and where else iptables may be.
@@ -108,12 +120,4 @@ fn path() -> OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from));
     std::env::join_paths(folders).unwrap_or(path)
-}
-
-async fn output(program: Program) -> Result<String, String> {
-    let ended = program.run(LIMIT, MOST).await.map_err(|error| error.to_string())?;
-    match ended.status.success() {
-        true => Ok(String::from_utf8_lossy(ended.stdout().map_err(|error| error.to_string())?).into_owned()),
-        false => Err(String::from_utf8_lossy(ended.stderr()).split_whitespace().collect::<Vec<_>>().join(" ")),
-    }
 }

@@ -56,6 +56,11 @@ impl Program {
         Self { path, command, folder: PathBuf::new(), input: None }
     }
 
+    /// Its file's name, as failures have it.
+    pub(crate) fn name(&self) -> String {
+        error::name(&self.path)
+    }
+
     pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.command.args(args);
         self

@@ -362,7 +362,6 @@ fn recovery_fails(bundle: &Bundle, name: &str, events: &[&str]) {
 }
 
 #[test]
-#[ignore = "waits for undo steps that take no other container for the new one"]
 fn a_recovery_that_cannot_rename_or_start_the_old_container_fails_each_event_until_the_engine_does_it() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -392,7 +391,6 @@ fn a_recovery_that_cannot_rename_or_start_the_old_container_fails_each_event_unt
 }
 
 #[test]
-#[ignore = "waits for undo steps that take no other container for the new one"]
 fn a_recovery_that_is_killed_at_any_of_its_calls_is_finished_by_the_next_and_never_stops_the_old_container_again() {
     let calls = ["*balehook-new", "*?name=NAME", "POST /containers/OLD/start", "DELETE *"];
     // Before the engine did it, and after.
@@ -474,7 +472,6 @@ fn a_recovery_whose_compose_up_fails_fails_each_event_until_it_succeeds() {
 }
 
 #[test]
-#[ignore = "waits for `resume` to know the old service"]
 fn a_recovery_that_cannot_roll_a_service_back_fails_until_the_swarm_does_it() {
     let service = Service::serving("srec");
     let running = service.bundle.start("ApplicationStart");

@@ -1,6 +1,13 @@
 //! Archives: from the bundle and from S3, and what is wrong with some.
 
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::support::bundle::appspec;
+use crate::support::engine_proxy::{EngineProxy, Fault, Which};
 use crate::support::images::web;
+use crate::support::world::{OTHER, OTHER_PASSWORD, base64};
 use crate::support::{Bundle, Image, world};
 
 const HEALTH: &str = "health: {http: /healthz, timeout: 20s}";
@@ -198,4 +205,50 @@ fn an_archive_that_the_disk_has_no_room_for_is_refused_with_both_numbers() {
     web(&format!("{name}:1"), "one").write_sparse(&bundle.path().join("image.tar"), 1 << 42);
 
     refused(&bundle, &name).says("loading needs 8796093.0 MB in ").says(" are free").says("docker system df");
+}
+
+/// AfterInstall is killed as soon as the engine has `given`, before it can say so; then `NAME:3` is deployed.
+fn killed_when_it_had(request: &str, given: &str, bundle: &mut Bundle, name: &str, port: u16) {
+    let engine = EngineProxy::start(&world().docker_host());
+    engine.on(request, Which::Only(1), Fault::HoldAnswer);
+    bundle.env("DOCKER_HOST", &engine.docker_host());
+    let is_there = || world().docker_may_fail(&["image", "inspect", given]).is_ok();
+    let running = bundle.start("AfterInstall");
+    world().wait_for("the image", is_there);
+    running.signal(Signal::SIGKILL);
+    assert_eq!(running.wait().code, None, "it was killed");
+    engine.release();
+    assert!(is_there());
+
+    let service = format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
+    bundle.appspec(&appspec(name, &service, &format!("{HEALTH}\nkeep: 1")));
+    web(&format!("{name}:3"), "three").write_into(&bundle.path());
+    bundle.deployment("d-TEST00003").hook("BeforeInstall").exits(0);
+    bundle.hook("ApplicationStart").exits(0);
+
+    assert_eq!(world().get(port, "/").as_deref(), Some("three"));
+    assert!(!is_there(), "{given} stays for ever");
+}
+
+#[test]
+fn what_a_killed_load_of_a_compressed_archive_gave_goes_with_the_next_deployment() {
+    let (mut bundle, name, port) = bundle("kgz", "{archive: image.tar.gz}");
+    let (archive, _) = web(&format!("{name}:2"), "two").write_into(&bundle.path());
+    assert!(Command::new("gzip").arg(archive).status().unwrap().success());
+    killed_when_it_had("POST /images/load*", &format!("{name}:2"), &mut bundle, &name, port);
+}
+
+#[test]
+fn what_a_killed_pull_gave_goes_with_the_next_deployment() {
+    let (mut bundle, name, port) = bundle("kpull", "none");
+    let scratch = tempfile::tempdir_in(world().folder()).unwrap();
+    let (local, target) = (format!("push-{name}:2"), format!("team/{name}:2"));
+    let (archive, _) = web(&local, "two").write_into(scratch.path());
+    world().docker(&["load", "--input", archive.to_str().unwrap()]);
+    let digest = world().push(OTHER, &local, &target);
+    world().docker(&["rmi", "--force", &local]);
+    bundle.appspec(&appspec(&name, &format!("image: {OTHER}/{target}"), HEALTH));
+    let auth = base64(&format!("team:{OTHER_PASSWORD}"));
+    bundle.docker_config(&format!(r#"{{"auths":{{"{OTHER}":{{"auth":"{auth}"}}}}}}"#));
+    killed_when_it_had("POST /images/create*", &format!("{OTHER}/team/{name}@{digest}"), &mut bundle, &name, port);
 }

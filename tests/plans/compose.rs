@@ -6,7 +6,7 @@ use balehook::config::ArchiveLocation;
 use balehook::config::Deployment;
 use balehook::config::ImageNeed;
 use balehook::config::ImageSource;
-use balehook::deploy::state::{JournalV1, Left};
+use balehook::deploy::journal::{JournalV1, Left};
 use balehook::images::facts::ImageFacts;
 use balehook::modes::compose::project::ComposeFacts;
 use balehook::modes::compose::project::Project;

@@ -31,6 +31,8 @@ pub struct Scribe {
     pub fails_at: Option<&'static str>,
     pub then_at: Option<&'static str>,
     pub hangs_at: Option<&'static str>,
+    /// What that waits for.
+    pub waits_for: Option<&'static str>,
     /// Whether what is done changes anything.
     pub repairs: bool,
 }
@@ -58,6 +60,10 @@ pub fn argument(pin: &ImagePin) -> String {
 
 impl Host for Scribe {
     type Operation = Operation;
+
+    fn given_up(&mut self) -> Option<String> {
+        self.waits_for.map(str::to_owned)
+    }
 
     async fn perform(&mut self, operation: &Operation, _: Option<Duration>) -> Result<Outcome, Failure> {
         let line = received(operation);
@@ -335,7 +341,8 @@ pub fn run_until(
         let store = Store::new(folder.path(), &"web".parse().unwrap());
         let store = store.lock(&me, Instant::now(), |_| {}).await.unwrap();
         let mut journal = store.journal("d-NEW");
-        let limit = UndoLimit { end: Instant::now() + Duration::from_secs(60), after_signal: Duration::from_secs(60) };
+        let minute = Duration::from_secs(60);
+        let limit = UndoLimit { end: Instant::now() + minute, overtime: Duration::ZERO, after_signal: minute };
         execute::run(plan, host, &mut progress, &mut journal, limit, stop).await
     });
     (progress, outcome)

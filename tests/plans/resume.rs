@@ -1,9 +1,9 @@
 //! `resume` after an event that was killed at each of its actions, in all modes: what it prints, and that what it prints is
 //! what a host receives.
 
+use balehook::deploy::journal::Left;
 use balehook::deploy::journal::{Interrupted, Journal};
 use balehook::deploy::plan::Operation as _;
-use balehook::deploy::state::Left;
 use balehook::engine::facts::ContainerFacts;
 use balehook::modes::container::operation::ContainerOperation;
 use balehook::modes::facts::Facts;

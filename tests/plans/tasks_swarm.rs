@@ -139,9 +139,12 @@ fn a_required_after_that_fails_rolls_the_service_back_and_one_that_is_not_is_sai
 
 #[test]
 fn a_signal_during_a_task_ends_it_and_leaves_the_service_untouched() {
-    let mut host = Scribe { hangs_at: Some(MIGRATE), ..Scribe::default() };
+    let waits_for = Some("the manager has not answered for 9 s");
+    let mut host = Scribe { hangs_at: Some(MIGRATE), waits_for, ..Scribe::default() };
     let (told, outcome) = run_until(&start(&serving(older)), &mut host, Stop::Signal("SIGTERM"));
-    assert_eq!(outcome.unwrap_err().failure.kind, Kind::Interrupted);
+    let failure = outcome.unwrap_err().failure;
+    let said = "SIGTERM was received: the manager has not answered for 9 s";
+    assert_eq!((failure.kind, failure.message.as_str()), (Kind::Interrupted, said));
     assert_eq!(told.undone, ["end task migrate where this node runs it"]);
 }
 

@@ -6,7 +6,6 @@ use std::io;
 
 use crate::app::{Context, say};
 use crate::cli::Format;
-use crate::engine::Engine;
 use crate::error::Failure;
 use crate::ui::status;
 use crate::ui::status::Status;
@@ -28,5 +27,5 @@ pub(crate) async fn status(context: &Context, format: Format) -> u8 {
 }
 
 async fn look(context: &Context) -> Result<Vec<Status>, Failure> {
-    Engine::connect(context.env.lookup("DOCKER_HOST"))?.status().await
+    context.engine()?.status().await
 }

@@ -42,7 +42,7 @@ impl Engine {
         let ports = to.forwards.iter().map(ToString::to_string).collect();
         let address = to.addresses();
         let network = ports::observe::network(self).await?.and_then(|(network, _)| network.ok());
-        let (Some(network), Ok(iptables)) = (network, tables::find().await) else {
+        let (Some(network), Ok(iptables)) = (network, tables::find(&self.waits).await) else {
             return Ok(Ports::SwitchedPorts { ports, address, open: None });
         };
         let tables = iptables.tables(Family::V4).await.ok();

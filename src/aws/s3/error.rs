@@ -41,7 +41,7 @@ pub(crate) enum S3Error {
     #[error("{0} was replaced while it was read")]
     Changed(String),
     /// It was asked, or read, and nothing came.
-    #[error("{uri} has not {what} for {}", seconds(*time))]
+    #[error("S3 has not {what} for {}: {uri}", seconds(*time))]
     Silent {
         /// The object.
         uri: String,

@@ -21,7 +21,9 @@ use tokio::sync::OnceCell;
 use crate::aws::config;
 use crate::aws::s3::body::Body;
 use crate::aws::s3::error::{explain, region_of};
+use crate::values::text::seconds;
 use crate::values::types::S3Uri;
+use crate::waits::Waits;
 
 pub(crate) use crate::aws::s3::error::S3Error;
 
@@ -41,6 +43,7 @@ pub(crate) struct S3 {
     has_endpoint: bool,
     home: Option<PathBuf>,
     client: Arc<OnceCell<Client>>,
+    waits: Waits,
 }
 
 /// An object as it was when it was looked at.
@@ -59,10 +62,16 @@ impl S3 {
     /// Settings from the environment: `BALEHOOK_S3_PATH_STYLE=true|false`; the rest is the AWS SDK's own
     /// (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, …). Path style is the default
     /// where an endpoint is set: few S3-compatible servers answer to a host name for each bucket.
-    pub(crate) fn from_env(variable: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn from_env(variable: &dyn Fn(&str) -> Option<String>, waits: &Waits) -> Self {
         let path_style = variable("BALEHOOK_S3_PATH_STYLE").and_then(|text| text.parse().ok());
         let has_endpoint = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| variable(name).is_some());
-        Self { path_style, has_endpoint, home: config::home_if_unset(variable), client: Arc::new(OnceCell::new()) }
+        Self {
+            path_style,
+            has_endpoint,
+            home: config::home_if_unset(variable),
+            client: Arc::new(OnceCell::new()),
+            waits: waits.clone(),
+        }
     }
 
     /// Looks at an object; a bucket in another region is followed.
@@ -70,6 +79,11 @@ impl S3 {
     /// # Errors
     /// See [`S3Error`].
     pub(crate) async fn head(&self, uri: &S3Uri) -> Result<S3Object, S3Error> {
+        let silent = |time| S3Error::Silent { uri: uri.to_string(), what: "answered", time }.to_string();
+        self.waits.on(silent, self.find(uri)).await
+    }
+
+    async fn find(&self, uri: &S3Uri) -> Result<S3Object, S3Error> {
         let client = self.client().await;
         match head(&client, uri).await {
             Err((_, Some(region))) => {
@@ -100,11 +114,21 @@ impl S3 {
     /// See [`S3Error`].
     pub(crate) async fn read_range(&self, object: &S3Object, offset: u64, len: usize) -> Result<Bytes, S3Error> {
         let end = object.size.min(offset + len as u64);
-        let mut pieces = self.part(object, offset..end, Arc::default()).await?;
+        let part = self.part(object, offset..end, Arc::default());
+        let mut pieces = self.wait_for(object, &(offset..end), part).await?;
         Ok(match pieces.len() {
             0 | 1 => pieces.pop().unwrap_or_default(),
             _ => pieces.concat().into(),
         })
+    }
+
+    /// Waits for a range of the object, wherever it is read.
+    pub(crate) async fn wait_for<T>(&self, object: &S3Object, range: &Range<u64>, part: impl Future<Output = T>) -> T {
+        let late = |waited| {
+            let (first, last, uri) = (range.start, range.end.saturating_sub(1), &object.uri);
+            format!("S3 has not sent bytes {first} to {last} of {uri} for {}", seconds(waited))
+        };
+        self.waits.on(late, part).await
     }
 
     /// A range of the object in pieces of at most [`PIECE`]: one GET, gone on with at the byte where it breaks. `breaks`

@@ -28,7 +28,8 @@ async fn server(head: &'static str, get: &'static str) -> S3 {
             });
         }
     });
-    let s3 = S3 { path_style: Some(true), has_endpoint: true, home: None, client: Arc::default() };
+    let s3 =
+        S3 { path_style: Some(true), has_endpoint: true, home: None, client: Arc::default(), waits: Waits::default() };
     let shared = config::defaults(None)
         .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
         .region(Region::from_static("eu-west-1"))
@@ -52,7 +53,7 @@ async fn ended<T>(work: impl Future<Output = Result<T, S3Error>>) -> (String, u6
 #[tokio::test(start_paused = true)]
 async fn a_server_that_never_answers_is_named_after_30_seconds() {
     let s3 = server("", "").await;
-    let said = "s3://releases/web.tar has not answered for 30 s".to_owned();
+    let said = "S3 has not answered for 30 s: s3://releases/web.tar".to_owned();
     assert_eq!(ended(s3.head(&uri())).await, (said, 30));
 }
 
@@ -60,7 +61,7 @@ async fn a_server_that_never_answers_is_named_after_30_seconds() {
 async fn an_object_that_is_found_and_never_sent_is_named_after_30_seconds() {
     let s3 = server(HEAD, "").await;
     let object = s3.head(&uri()).await.unwrap();
-    let said = "s3://releases/web.tar has not answered for 30 s".to_owned();
+    let said = "S3 has not answered for 30 s: s3://releases/web.tar".to_owned();
     assert_eq!(ended(s3.read_range(&object, 0, 10)).await, (said, 30));
 }
 
@@ -69,7 +70,7 @@ async fn a_body_that_stalls_on_each_connection_is_named_after_30_seconds_without
     let s3 = server(HEAD, BEGUN).await;
     let object = s3.head(&uri()).await.unwrap();
     let (said, after) = ended(s3.read_range(&object, 0, 10)).await;
-    assert_eq!(said, "s3://releases/web.tar has not sent a byte for 30 s");
+    assert_eq!(said, "S3 has not sent a byte for 30 s: s3://releases/web.tar");
     assert!((30..=31).contains(&after), "{after}");
 }
 

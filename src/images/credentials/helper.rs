@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::images::credentials::{Credential, CredentialError, CredentialSettings};
-use crate::process::{self, Program};
+use crate::process::{self, ProcessError, Program};
 use crate::values::types::Secret;
 
 /// How long a helper may take; it is killed then.
@@ -31,7 +31,10 @@ pub(super) async fn get(
 ) -> Result<Option<Credential>, CredentialError> {
     let failed = |why: String| CredentialError::Helper { helper: helper.to_owned(), server: server.to_owned(), why };
     let Some(program) = program(helper, settings) else { return Ok(None) };
-    let ended = program.input(server).run(LIMIT, MOST).await.map_err(|error| failed(error.to_string()))?;
+    let name = program.name();
+    let silent = |limit| failed(ProcessError::TimeUp { program: name.clone(), limit }.to_string()).to_string();
+    let ended = settings.waits.on(silent, program.input(server).run(LIMIT, MOST)).await;
+    let ended = ended.map_err(|error| failed(error.to_string()))?;
     if ended.status.success() {
         let answer = ended.stdout().map_err(|error| failed(error.to_string()))?;
         return match serde_json::from_slice(answer) {

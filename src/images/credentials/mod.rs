@@ -18,6 +18,7 @@ use crate::aws::{config, ecr};
 use crate::error::{Failure, Kind};
 use crate::images::credentials::docker_config::{DockerConfig, keys};
 use crate::values::types::Secret;
+use crate::waits::Waits;
 
 /// Where credentials are looked for.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct CredentialSettings {
     pub aws_home: Option<PathBuf>,
     /// Where helpers are looked for.
     pub path: OsString,
+    /// What is waited for, for who gives it up.
+    pub(crate) waits: Waits,
 }
 
 /// A user and a password, or an identity token (the user is `<token>` then).
@@ -92,7 +95,7 @@ impl From<&CredentialError> for Failure {
 
 impl CredentialSettings {
     /// From `DOCKER_CONFIG`, `HOME` (the password file's home where it is unset) and `PATH`.
-    pub fn from_env(variable: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub fn from_env(variable: &dyn Fn(&str) -> Option<String>, waits: &Waits) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let aws_home = config::home_if_unset(variable);
         let home = set("HOME").map(PathBuf::from).or_else(|| aws_home.clone());
@@ -104,6 +107,7 @@ impl CredentialSettings {
             path: set("PATH")
                 .unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into())
                 .into(),
+            waits: waits.clone(),
         }
     }
 }
@@ -138,7 +142,9 @@ pub async fn for_registry(host: &str, settings: &CredentialSettings) -> Result<O
         return Ok(Some(found));
     }
     let Some(ecr_host) = EcrHost::parse(host) else { return Ok(None) };
-    let token = ecr::authorization_token(&ecr_host, settings.aws_home.as_deref()).await;
-    let (username, secret) = token.map_err(|why| CredentialError::Ecr { server: host.to_owned(), why })?;
+    let failed = |why| CredentialError::Ecr { server: host.to_owned(), why };
+    let token = ecr::authorization_token(&ecr_host, settings.aws_home.as_deref());
+    let token = settings.waits.on(|waited| failed(ecr::silent(waited)).to_string(), token).await;
+    let (username, secret) = token.map_err(failed)?;
     Ok(Some(Credential { username, secret, server: host.to_owned() }))
 }

@@ -27,6 +27,7 @@ impl Home {
             home: self.0.path().into(),
             aws_home: None,
             path,
+            waits: Waits::default(),
         };
         for_registry(host, &settings).await
     }

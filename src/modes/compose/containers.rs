@@ -2,7 +2,7 @@
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 
-use crate::deploy::state::Observed;
+use crate::deploy::release::Observed;
 use crate::engine::{Engine, label, name_of};
 use crate::error::Failure;
 use crate::values::labels::{COMPOSE_ONE_OFF, COMPOSE_PROJECT, COMPOSE_SERVICE};

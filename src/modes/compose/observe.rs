@@ -81,8 +81,7 @@ impl Observer<'_> {
     /// Which Compose this host has, where containers are to be stopped with it.
     pub(crate) async fn compose_tool(&self, facts: &mut Facts) {
         if !facts.containers.is_empty() {
-            let found = self.processes().find().await;
-            facts.compose_tool = found.map_or_else(|failure| Known::No(failure.message), Known::Yes);
+            facts.compose_tool = self.processes().known().await;
         }
     }
 
@@ -134,7 +133,7 @@ impl Observer<'_> {
         }
         compose.env_file.iter().for_each(|file| option("--env-file", text(&compose.directory.join(file))));
         compose.profiles.iter().for_each(|profile| option("--profile", profile.clone()));
-        let ended = processes.run(&argv, &["config"], variables, CONFIG_LIMIT).await?;
+        let ended = processes.run("config", &argv, &["config"], variables, CONFIG_LIMIT).await?;
         match ended.status.success() {
             true => {
                 let printed = ended.stdout().map_err(|error| cannot_run(&error))?;

@@ -20,7 +20,7 @@ use crate::modes::compose::wait;
 use crate::modes::host::Host;
 use crate::modes::release::Release;
 use crate::values::known::Known;
-use crate::values::operation::{Outcome, Role};
+use crate::values::operation::{Moment, Outcome, Role};
 use crate::values::text::{command_line, megabytes};
 
 /// The longest that Compose may take; the hook's deadline comes first.
@@ -247,6 +247,21 @@ impl ComposeOperation {
     }
 }
 
+impl ComposeOperation {
+    /// What was not healthy, where the plan had to stop: with the last log lines.
+    pub(crate) async fn evidence(&self, host: &Host, moment: Moment) -> Vec<String> {
+        match (self, moment) {
+            (Self::Wait { .. }, Moment::Failed(Kind::Deadline | Kind::Interrupted)) => {
+                wait::cut_off(&host.health, &host.engine).await
+            }
+            (Self::Up { project, .. }, Moment::Failed(Kind::Deadline | Kind::Interrupted)) => {
+                wait::up_cut_off(&host.engine, &project.name).await
+            }
+            (_, Moment::Failed(_) | Moment::BeforeUndo) => Vec::new(),
+        }
+    }
+}
+
 /// A dependency that is unhealthy or ended with an error is why `up` fails, and its log says more than Compose.
 async fn up(host: &Host, project: &Project, operation: &ComposeOperation) -> Result<(), Failure> {
     let Err(failure) = run(host, project, operation, "up").await else { return Ok(()) };
@@ -260,7 +275,7 @@ async fn up(host: &Host, project: &Project, operation: &ComposeOperation) -> Res
 async fn run(host: &Host, project: &Project, operation: &ComposeOperation, command: &str) -> Result<(), Failure> {
     let variables = snapshot::variables(project).map_err(|error| unwritable(project, &error))?;
     let processes = Processes { settings: &host.images.credentials, docker_host: &host.engine.address };
-    let ended = processes.run(&operation.argv().unwrap_or_default(), &[], &variables, LIMIT).await?;
+    let ended = processes.run(command, &operation.argv().unwrap_or_default(), &[], &variables, LIMIT).await?;
     match ended.status.success() {
         true => Ok(()),
         false => {

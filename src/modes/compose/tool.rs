@@ -8,7 +8,8 @@ use crate::error::{Failure, Kind};
 use crate::images::credentials::CredentialSettings;
 use crate::modes::compose::project::{INSTALL, Tool};
 use crate::process::{self, Ended, ProcessError, Program};
-use crate::values::text::{printable, shorten};
+use crate::values::known::Known;
+use crate::values::text::{printable, seconds, shorten};
 use crate::values::types::EnvVar;
 
 /// Where the docker CLI looks for plugins after the `cli-plugins` beside its `config.json`.
@@ -55,9 +56,14 @@ impl Processes<'_> {
         Err(refused.unwrap_or_else(|| Failure::new(Kind::Container, "there is no Compose on this host").next(INSTALL)))
     }
 
+    /// The same as a fact: where there is none, why.
+    pub(crate) async fn known(&self) -> Known<Tool> {
+        self.find().await.map_or_else(|failure| Known::No(failure.message), Known::Yes)
+    }
+
     /// Which Compose that is; `None` where it is none.
     async fn ask(&self, argv: Vec<String>) -> Result<Option<Tool>, Failure> {
-        let ended = self.run(&argv, &["version", "--short"], &[], VERSION_LIMIT).await?;
+        let ended = self.run("version", &argv, &["version", "--short"], &[], VERSION_LIMIT).await?;
         let printed = String::from_utf8_lossy(ended.stdout().unwrap_or_default()).into_owned();
         let version = read_version(printed.trim()).filter(|_| ended.status.success());
         let tool = version.map(|version| Tool { argv, version });
@@ -81,19 +87,25 @@ impl Processes<'_> {
         process::find(name, &self.settings.path).map(|path| path.display().to_string())
     }
 
-    /// Runs it to its end.
+    /// Runs it to its end; `command` is what failures call it.
     ///
     /// # Errors
     /// [`Kind::Container`]: it cannot be started, or has not ended in time.
     pub(crate) async fn run(
         &self,
+        command: &str,
         argv: &[String],
         more: &[&str],
         variables: &[EnvVar],
         limit: Duration,
     ) -> Result<Ended, Failure> {
-        let ended = self.program(argv, variables).args(more).run(limit, PRINTED).await;
-        ended.map_err(|error| cannot_run(&error))
+        let program = self.program(argv, variables).args(more);
+        let silent = |waited| format!("compose {command} has not ended for {}", seconds(waited));
+        let ended = self.settings.waits.on(silent, program.run(limit, PRINTED)).await;
+        ended.map_err(|error| match error {
+            ProcessError::TimeUp { limit, .. } => Failure::new(Kind::Container, silent(limit)),
+            error => cannot_run(&error),
+        })
     }
 
     /// Compose as it is always started.

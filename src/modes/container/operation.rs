@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::deploy::state::Observed;
+use crate::deploy::release::Observed;
 use crate::engine::logs;
 use crate::engine::request::{ContainerSpec, Target};
 use crate::error::Failure;
@@ -149,9 +149,10 @@ impl ContainerOperation {
     pub(crate) async fn evidence(&self, host: &Host, moment: Moment) -> Vec<String> {
         match (self, moment) {
             (Self::CheckHealth { container: container @ Target { id: Some(_), .. }, .. }, Moment::Failed(_))
-            | (Self::Remove { container, .. }, Moment::BeforeUndo) => {
-                logs::log_tail(&host.engine, host.containers.id(container)).await
-            }
+            | (Self::Remove { container, .. }, Moment::BeforeUndo) => match host.containers.target(container).id {
+                Some(id) => logs::log_tail(&host.engine, &id).await,
+                None => logs::log_tail_if_made(&host.engine, &container.name).await,
+            },
             (Self::CheckHealth { .. } | Self::Remove { .. }, Moment::Failed(_) | Moment::BeforeUndo) => Vec::new(),
             (
                 Self::Create(_)

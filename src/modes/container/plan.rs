@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use crate::config::{Container, Deployment, ImageNeed};
 use crate::deploy::origin::Origin;
 use crate::deploy::plan::Old;
-use crate::deploy::state::{FORMAT, Observed};
+use crate::deploy::release::{FORMAT, Observed};
 use crate::engine::facts::{ContainerFacts, short_id};
 use crate::engine::request::{ContainerSpec, Target};
 use crate::error::{Failure, Kind};

@@ -4,8 +4,8 @@
 //! to `<name>.balehook-old`, and the new one takes over the name. A release is good only once it is saved.
 
 use crate::deploy::journal::Interrupted;
+use crate::deploy::journal::{JournalV1, Left};
 use crate::deploy::plan::Old;
-use crate::deploy::state::{JournalV1, Left};
 use crate::engine::facts::{ContainerFacts, short_id};
 use crate::engine::request::Target;
 use crate::modes;

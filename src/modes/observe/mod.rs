@@ -236,10 +236,10 @@ impl Observer<'_> {
         facts.ports_taken = taken::taken(&options.body, all, &facts.containers, local);
         let extra = options.extra_networks.iter().map(|(network, _)| network.clone());
         for network in networks(&options.body).into_iter().chain(extra) {
-            if engine.network(&network).await == Ok(None) {
-                if !facts.put_off_object(&format!("network {network} does not exist")) {
-                    facts.networks_missing.push(network);
-                }
+            if engine.network(&network).await == Ok(None)
+                && !facts.put_off_object(&format!("network {network} does not exist"))
+            {
+                facts.networks_missing.push(network);
             }
         }
     }

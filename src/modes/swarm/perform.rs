@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::config::swarm::FileKind;
-use crate::deploy::state::Observed;
+use crate::deploy::release::Observed;
 use crate::engine::Engine;
 use crate::engine::api::Api;
 use crate::error::{Failure, Kind};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::compose::Compose;
 use crate::config::{Deployment, Health};
 use crate::deploy::origin::Origin;
-use crate::deploy::state::{FORMAT, Observed};
+use crate::deploy::release::{FORMAT, Observed};
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::images::facts::ImageFacts;

@@ -12,7 +12,7 @@ use crate::config::swarm::{MountedFile, Order, Swarm};
 use crate::config::{Deployment, ImageSource};
 use crate::deploy::origin::Origin;
 use crate::deploy::plan::Old;
-use crate::deploy::state::{FORMAT, Observed};
+use crate::deploy::release::{FORMAT, Observed};
 use crate::engine::facts::short_id;
 use crate::engine::request::Target;
 use crate::error::{Failure, Kind};

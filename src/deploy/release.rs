@@ -1,0 +1,70 @@
+//! What one deployment put in place, as it is saved. What its mode needs of it is a type parameter.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::values::pin::ImagePin;
+
+/// The version of the releases' form. A newer one is refused, not guessed at.
+pub const FORMAT: u32 = 2;
+
+/// What one deployment put in place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Release<P> {
+    /// [`FORMAT`] of the writer.
+    pub format: u32,
+    /// CodeDeploy's deployment ID, or `manual`.
+    pub deployment: String,
+    /// Where the revision came from.
+    pub revision: String,
+    /// The image source as written.
+    pub source: String,
+    /// The image that runs; of several the first.
+    pub image: ImagePin,
+    /// The others, where several run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_images: Vec<ImagePin>,
+    /// The digest of all options.
+    pub spec: String,
+    /// What its mode needs to bring it back.
+    #[serde(flatten)]
+    pub part: P,
+    /// What was seen once it ran.
+    pub observed: Observed,
+}
+
+impl<P> Release<P> {
+    /// Every image of it.
+    pub fn images(&self) -> impl Iterator<Item = &ImagePin> {
+        std::iter::once(&self.image).chain(&self.more_images)
+    }
+}
+
+impl<P> fmt::Display for Release<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more = match self.more_images.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        write!(f, "{}{more} of {}", self.image.describe(), self.deployment)
+    }
+}
+
+/// What was seen of a release once it ran.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// When it was proven, RFC 3339.
+    pub at: String,
+    /// The container's ID.
+    pub container: String,
+    /// The image's ID in the engine.
+    pub image_id: String,
+    /// Published ports: `0.0.0.0:49153->80/tcp`.
+    pub ports: Vec<String>,
+    /// In Compose mode: containers that ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub running: Vec<String>,
+    /// Milliseconds from stopping the old container until the new one was proven.
+    pub down_ms: Option<u64>,
+}

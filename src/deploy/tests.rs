@@ -1,0 +1,201 @@
+//! The execution of plans of a host without a mode: its operations succeed, fail or hang, and it writes down what it did.
+//! The clock is tokio's: it leaps when nothing else can happen.
+#![allow(clippy::unwrap_used)]
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::deploy::execute::{self, Failed, Host, Progress, Stop, UndoLimit};
+use crate::deploy::journal::Left;
+use crate::deploy::plan::{self, Action, Plan};
+use crate::deploy::state::{Holder, LockedStore, Store};
+use crate::error::{Failure, Kind};
+use crate::values::operation::{Moment, Outcome, Role};
+use crate::values::types::Name;
+
+/// An operation by its name. `back …` is what the old release depends on to come back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Step(String);
+
+fn step(name: &str) -> Step {
+    Step(name.to_owned())
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl plan::Operation for Step {
+    fn title(&self) -> String {
+        self.to_string()
+    }
+
+    fn details(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn role(&self) -> Role {
+        Role::Interrupts
+    }
+
+    fn is_long(&self) -> bool {
+        self.0.contains("slowly")
+    }
+
+    fn restores(&self) -> bool {
+        self.0.starts_with("back")
+    }
+}
+
+#[derive(Default)]
+struct Machine {
+    done: Vec<String>,
+    fails: &'static [&'static str],
+    hangs: &'static [&'static str],
+    /// From the first step that hangs everything does.
+    is_gone: bool,
+}
+
+impl Host for Machine {
+    type Operation = Step;
+
+    async fn perform(&mut self, Step(name): &Step, _: Option<Duration>) -> Result<Outcome, Failure> {
+        if self.is_gone || self.hangs.contains(&name.as_str()) {
+            self.is_gone = true;
+            std::future::pending().await
+        }
+        if self.fails.contains(&name.as_str()) {
+            return Err(Failure::new(Kind::Container, format!("no {name}")));
+        }
+        self.done.push(name.clone());
+        Ok(Outcome::changed())
+    }
+
+    async fn evidence(&mut self, _: &Step, _: Moment) -> Vec<String> {
+        if self.is_gone { std::future::pending().await } else { Vec::new() }
+    }
+
+    fn given_up(&mut self) -> Option<String> {
+        self.is_gone.then(|| "the machine has not answered".to_owned())
+    }
+}
+
+struct Silent;
+
+impl Progress<Step> for Silent {
+    fn begins(&mut self, _: usize, _: usize, _: &Step) {}
+    fn fails(&mut self, _: usize, _: usize, _: &Failure) {}
+    fn undoes(&mut self, _: &Step) {}
+    fn not_undone(&mut self, _: &str) {}
+}
+
+const LIMIT: Duration = Duration::from_secs(30);
+const OVERTIME: Duration = Duration::from_secs(3);
+const AFTER_SIGNAL: Duration = Duration::from_secs(4);
+
+async fn locked(folder: &Path) -> LockedStore {
+    let me = Holder { pid: 1, deployment: "d-1".into(), event: "ApplicationStart".into() };
+    let name: Name = "web".parse().unwrap();
+    Store::new(folder, &name).lock(&me, std::time::Instant::now(), |_| {}).await.unwrap()
+}
+
+/// Two actions, each with what undoes it, of which the second may fail or hang.
+fn replacement() -> Plan<Step> {
+    let mut plan = Plan::new("ApplicationStart", &"web".parse().unwrap());
+    plan.actions = vec![
+        Action::undone_by(step("stop"), vec![step("back kill"), step("back start")]),
+        Action::undone_by(step("start"), vec![step("kill new"), step("remove new")]),
+    ];
+    plan
+}
+
+/// Runs a plan, which must stop after so long; how it failed, and how long that took.
+async fn run(
+    plan: &Plan<Step>,
+    machine: &mut Machine,
+    store: &LockedStore,
+    stop: (Duration, Stop),
+) -> (Failed, Duration) {
+    let began = Instant::now();
+    let mut journal = store.journal("d-1");
+    let limit = UndoLimit { end: (began + LIMIT).into_std(), overtime: OVERTIME, after_signal: AFTER_SIGNAL };
+    let (after, why) = stop;
+    let stop = async move {
+        tokio::time::sleep(after).await;
+        why
+    };
+    let failed = execute::run(plan, machine, &mut Silent, &mut journal, limit, stop).await.unwrap_err();
+    (*failed, began.elapsed())
+}
+
+fn deadline() -> (Duration, Stop) {
+    (Duration::from_secs(25), Stop::Deadline(LIMIT))
+}
+
+/// What the journal says is left to do.
+fn left(store: &LockedStore) -> Option<Vec<String>> {
+    match store.store().left::<Step>()? {
+        Left::Plan(left) => Some(left.operations().iter().map(ToString::to_string).collect()),
+        Left::Format1(_) => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_answers_any_more_a_deadline_names_that_and_all_has_ended_before_the_agent_kills() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = locked(folder.path()).await;
+    let mut machine = Machine { hangs: &["start"], ..Machine::default() };
+    let (failed, took) = run(&replacement(), &mut machine, &store, deadline()).await;
+    assert_eq!(failed.failure.kind, Kind::Undo);
+    let said = "the time for ApplicationStart was up after 30s: the machine has not answered";
+    assert_eq!(failed.failure.message, said);
+    assert_eq!(failed.not_undone.len(), 4);
+    assert_eq!(failed.not_undone[0], "kill new: the machine has not answered");
+    assert!(took < LIMIT + OVERTIME, "{took:?}");
+    assert_eq!(left(&store).unwrap(), ["kill new", "remove new", "back kill", "back start"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_answers_any_more_all_has_ended_within_its_time_after_a_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = locked(folder.path()).await;
+    let mut machine = Machine { hangs: &["start"], ..Machine::default() };
+    let at = Duration::from_secs(2);
+    let (failed, took) = run(&replacement(), &mut machine, &store, (at, Stop::Signal("SIGTERM"))).await;
+    assert_eq!(failed.failure.message, "SIGTERM was received: the machine has not answered");
+    assert!(took <= at + AFTER_SIGNAL, "{took:?}");
+    assert_eq!(left(&store).unwrap().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_undone_before_an_undo_is_cut_off_is_not_left_in_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = locked(folder.path()).await;
+    let mut machine = Machine { fails: &["start", "remove new"], hangs: &["back start"], ..Machine::default() };
+    let plan = replacement();
+    let cut_off = run(&plan, &mut machine, &store, deadline());
+    assert!(tokio::time::timeout(Duration::from_secs(1), cut_off).await.is_err());
+    assert_eq!(machine.done, ["stop", "kill new", "back kill"]);
+    assert_eq!(left(&store).unwrap(), ["remove new", "back start"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recovery_that_fails_leaves_in_the_journal_what_it_has_not_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = locked(folder.path()).await;
+    let mut first = Machine { fails: &["start", "back kill", "back start", "remove new"], ..Machine::default() };
+    run(&replacement(), &mut first, &store, deadline()).await;
+    let mut next = replacement();
+    next.recover(left(&store).unwrap().iter().map(|name| Action::required(step(name))));
+    let mut machine = Machine { fails: &["back start"], ..Machine::default() };
+    let (failed, _) = run(&next, &mut machine, &store, deadline()).await;
+    assert_eq!((failed.failure.kind, failed.failure.message.as_str()), (Kind::Undo, "no back start"));
+    assert_eq!(machine.done, ["remove new", "back kill"]);
+    assert_eq!(left(&store).unwrap(), ["back start"]);
+}

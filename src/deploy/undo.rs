@@ -1,0 +1,128 @@
+//! Undoing what was begun, within the time that is left for it.
+
+use std::time::{Duration, Instant};
+
+use crate::deploy::execute::{Host, Progress, Run, Stop, evidence};
+use crate::deploy::plan::{Action, Operation as _, Undo};
+use crate::error::{Failure, Kind};
+use crate::values::operation::Moment;
+use crate::values::text::seconds;
+
+/// The least that an undo step is given, also where little time is left.
+const LEAST: Duration = Duration::from_millis(500);
+
+/// Until when an undo must have ended.
+#[derive(Debug, Clone, Copy)]
+pub struct UndoLimit {
+    /// The hook's own end: whoever reads the report stops reading then.
+    pub end: Instant,
+    /// So much longer what served before may take to come back.
+    pub overtime: Duration,
+    /// So long after a signal everything has ended.
+    pub after_signal: Duration,
+}
+
+/// The time of an undo, and how it is shared out.
+pub(super) struct Budget {
+    limit: UndoLimit,
+    /// The last step had no answer: the next one may have none either.
+    is_hanging: bool,
+}
+
+impl Budget {
+    pub(super) const fn new(limit: UndoLimit) -> Self {
+        Self { limit, is_hanging: false }
+    }
+
+    /// The plan must stop, since `at`: after a signal there is less time.
+    pub(super) fn stopped(&mut self, why: &Stop, at: Instant) {
+        if let Stop::Signal(_) = why {
+            let UndoLimit { end, overtime, after_signal } = self.limit;
+            self.limit.end = end.min(at + after_signal.saturating_sub(overtime));
+        }
+    }
+
+    /// What one step may take, `left` of them being left with this one: what served before comes first, and no step takes
+    /// all of it.
+    fn share(&self, restores: bool, is_last: bool, left: usize) -> Duration {
+        let now = tokio::time::Instant::now().into_std();
+        let until = |end: Instant| end.saturating_duration_since(now);
+        let (time, all) = (until(self.limit.end), until(self.limit.end + self.limit.overtime));
+        let share = match (self.is_hanging, restores, is_last) {
+            (true, _, _) => time / u32::try_from(left).unwrap_or(1).max(1),
+            (false, true, true) => all,
+            (false, true, false) => all * 3 / 4,
+            (false, false, true) => time * 3 / 4,
+            (false, false, false) => time / 3,
+        };
+        share.max(LEAST).min(all)
+    }
+}
+
+/// What an undo came to.
+#[derive(Default)]
+pub(super) struct Undone {
+    /// Why what served before is not back.
+    pub(super) lost: Option<String>,
+    /// Each step that failed, with its reason.
+    pub(super) failures: Vec<String>,
+}
+
+impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
+    /// Undoes what was begun, the last first. A step that fails is said, and the rest still runs. What is left of it at any
+    /// moment is in the journal.
+    pub(super) async fn undo(&mut self, begun: &[Action<H::Operation>], seen: &mut Vec<String>) -> Undone {
+        let steps: Vec<&Undo<H::Operation>> = begun.iter().rev().flat_map(|action| &action.undo).collect();
+        let (mut undone, mut failed) = (Undone::default(), Vec::new());
+        for (index, step) in steps.iter().enumerate() {
+            self.progress.undoes(&step.operation);
+            if !self.budget.is_hanging {
+                // The old release is back by now: there is time to ask what the new one has said. What a failed task has
+                // said comes last: it is the cause.
+                seen.splice(0..0, evidence(self.host, &step.operation, Moment::BeforeUndo).await);
+            }
+            let rest = &steps[index + 1..];
+            let is_last = !rest.iter().any(|later| later.restores);
+            let limit = self.budget.share(step.restores, is_last, rest.len() + 1);
+            match self.undo_step(step, limit).await {
+                Ok(messages) => seen.extend(messages),
+                Err(failure) => {
+                    tracing::error!(step = %step.operation, %failure, "could not undo");
+                    let why = format!("{}: {failure}", step.operation.title());
+                    self.progress.not_undone(&why);
+                    if step.restores {
+                        undone.lost.get_or_insert_with(|| why.clone());
+                    }
+                    undone.failures.push(why);
+                    failed.push((*step).clone());
+                }
+            }
+            self.keep(&failed, rest);
+        }
+        undone
+    }
+
+    /// One step; what it says.
+    async fn undo_step(&mut self, step: &Undo<H::Operation>, limit: Duration) -> Result<Vec<String>, Failure> {
+        let performed = tokio::time::timeout(limit, self.host.perform(&step.operation, None)).await;
+        self.budget.is_hanging = performed.is_err();
+        match performed {
+            Ok(performed) => performed.map(|outcome| outcome.messages),
+            Err(_) => {
+                let long = || format!("it has not ended for {}", seconds(limit));
+                Err(Failure::new(Kind::Undo, self.host.given_up().unwrap_or_else(long)))
+            }
+        }
+    }
+
+    /// Once the release is saved its journal says how it is finished.
+    fn keep(&self, failed: &[Undo<H::Operation>], rest: &[&Undo<H::Operation>]) {
+        let left = failed.iter().chain(rest.iter().copied()).cloned().collect::<Vec<_>>();
+        if self.saved || left.is_empty() {
+            return;
+        }
+        if let Err(error) = self.journal.keep(self.plan, left) {
+            tracing::error!(%error, "more of the undo is kept than what is left of it");
+        }
+    }
+}
