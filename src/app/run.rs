@@ -151,7 +151,8 @@ async fn before(
     tracing::info!(%event, deployment = prepared.origin.deployment, "begins");
     let (facts, plan) = planned(context, prepared, event).await?;
     // What cannot be written down beside a deployment makes none of another end.
-    if let Err(failure) = save_resolved(&store, prepared, &facts) {
+    facts.not_yet.iter().for_each(|line| console.line(line));
+    if let Err(failure) = save_resolved(&store, prepared, event, &facts) {
         console.line(&format!("warning: {failure}"));
     }
     Ok((store, plan))
@@ -163,7 +164,8 @@ async fn planned(context: &Context, prepared: &Prepared, event: LifecycleEvent) 
     if let Some(failed) = facts.failures.first() {
         return Err(failed.failure.clone());
     }
-    let plan = modes::plan(event, &prepared.deployment, &prepared.origin, &facts)?;
+    let mut plan = modes::plan(event, &prepared.deployment, &prepared.origin, &facts)?;
+    plan.notes.extend(facts.not_yet.iter().cloned());
     Ok((facts, plan))
 }
 
@@ -177,8 +179,15 @@ fn host(context: &Context, prepared: &Prepared, store: LockedStore) -> Result<Ho
 
 /// Keeps what tags and archives were resolved to before anything is done with it: every later event of this deployment
 /// takes the same, whatever becomes of this one.
-fn save_resolved(store: &LockedStore, prepared: &Prepared, facts: &Facts) -> Result<(), Failure> {
-    let is_known = |image: &&ImageFacts| !matches!(image.pin, ImagePin::Unknown { .. });
+fn save_resolved(
+    store: &LockedStore,
+    prepared: &Prepared,
+    event: LifecycleEvent,
+    facts: &Facts,
+) -> Result<(), Failure> {
+    // An archive outside the bundle may be replaced until ApplicationStart.
+    let is_final = |image: &ImageFacts| !image.key.starts_with('/') || event >= LifecycleEvent::ApplicationStart;
+    let is_known = |image: &&ImageFacts| !matches!(image.pin, ImagePin::Unknown { .. }) && is_final(image);
     let images: Vec<_> =
         facts.images.iter().filter(is_known).map(|image| (image.key.clone(), image.pin.clone())).collect();
     let deployment = &prepared.origin.deployment;

@@ -5,6 +5,7 @@ pub mod compose;
 pub mod env_file;
 pub mod hook_env;
 pub mod interpolate;
+pub mod pending;
 pub mod problem;
 pub mod service;
 pub mod start_first;
@@ -40,6 +41,8 @@ pub struct Deployment {
     pub tasks: task::Tasks,
     /// The `timeout:` of our own hook of each event that has one.
     pub timeouts: BTreeMap<LifecycleEvent, Duration>,
+    /// What Install and scripts of other hooks may still bring.
+    pub pending: pending::Pending,
 }
 
 impl Deployment {

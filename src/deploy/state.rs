@@ -133,6 +133,11 @@ impl Store {
     }
 
     fn open_lock(&self, path: &Path) -> io::Result<File> {
+        if let Some(all) = self.folder.parent().filter(|all| !all.exists()) {
+            fs::DirBuilder::new().recursive(true).create(all)?;
+            // A hook with `runas` must get through to the folder of its own name; what is in a folder is 0700.
+            fs::set_permissions(all, fs::Permissions::from_mode(0o711))?;
+        }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(self.folder.join("releases"))?;
         fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))?;
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)

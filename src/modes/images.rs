@@ -19,7 +19,8 @@ pub struct Imports(Vec<(Import, bool)>);
 impl Imports {
     /// Imports an image where the engine lacks it, and gives it the tag of ours that retains it.
     pub fn add(&mut self, plan: &mut Plan, name: &Name, need: &ImageNeed, facts: &Facts, image: &ImageFacts) {
-        if self.0.iter().any(|(known, _)| *known.image() == image.pin) {
+        let is_put_off = image.unknown.as_ref().is_some_and(|why| facts.not_yet.contains(why));
+        if is_put_off || self.0.iter().any(|(known, _)| *known.image() == image.pin) {
             return;
         }
         let import = import(need, image);

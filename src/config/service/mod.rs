@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, EndpointSettings, HostConfig};
 
+use crate::config::pending::Pending;
 use crate::config::problem::Problems;
 pub(crate) use crate::config::service::options::command;
 pub(crate) use crate::config::service::options::environment;
@@ -65,6 +66,8 @@ pub struct ParseContext<'a> {
     pub bundle_root: &'a Path,
     /// The hook environment.
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
+    /// What may still come before ApplicationStart.
+    pub pending: &'a Pending,
 }
 
 /// Every key of `container:` that is read here (`image` is read beside it).

@@ -1,4 +1,7 @@
-//! `health:` of the section, and whether its address can be reached at all.
+//! `x-balehook.health`: what makes a release healthy, and whether it can be asked for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::config::problem::Problems;
 use crate::config::validate::section::{parsed, unknown_keys};
@@ -6,10 +9,8 @@ use crate::config::yaml::Node;
 use crate::config::{Container, Health, Mode, Probe, service, start_first, whole_address};
 use crate::values::duration;
 use crate::values::types::{LifecycleEvent, Refused};
-use std::collections::BTreeMap;
-use std::time::Duration;
 
-pub(super) fn health(
+pub(crate) fn read(
     section: &Node,
     path: &str,
     timeouts: &BTreeMap<LifecycleEvent, Duration>,
@@ -47,7 +48,7 @@ pub(super) fn health(
     Some(health)
 }
 
-pub(super) fn successes(health: &Node, path: &str, problems: &mut Problems) -> Option<u32> {
+fn successes(health: &Node, path: &str, problems: &mut Problems) -> Option<u32> {
     let (_, value) = health.get("successes")?;
     let count = value.as_i64().filter(|count| (1..=1000).contains(count)).and_then(|count| u32::try_from(count).ok());
     if count.is_none() {
@@ -58,9 +59,17 @@ pub(super) fn successes(health: &Node, path: &str, problems: &mut Problems) -> O
     count
 }
 
+/// Whether what the check asks is there to be asked.
+pub(crate) fn can_be_asked(section: &Node, path: &str, mode: &Mode, health: &Health, problems: &mut Problems) {
+    if let Mode::Container(container) = mode {
+        checked_at_its_own_address(section, path, container, health, problems);
+    }
+    path_has_a_port(section, path, mode, health, problems);
+}
+
 /// A path is asked of the first published TCP port: without one there is nobody to ask, which must not be found out once
 /// the old container is stopped.
-pub(super) fn path_has_a_port(section: &Node, path: &str, mode: &Mode, health: &Health, problems: &mut Problems) {
+fn path_has_a_port(section: &Node, path: &str, mode: &Mode, health: &Health, problems: &mut Problems) {
     let Probe::Http(asked) = &health.probe else { return };
     let why = match mode {
         Mode::Container(container) if container.service.start_first.is_none() => no_port(&container.service),
@@ -78,7 +87,7 @@ pub(super) fn path_has_a_port(section: &Node, path: &str, mode: &Mode, health: &
     problems.error(place, &path, format!("`{asked}` is a path, and {why}"), whole_address(asked));
 }
 
-pub(super) fn no_port(service: &service::Service) -> Option<String> {
+fn no_port(service: &service::Service) -> Option<String> {
     let host = service.body.host_config.as_ref();
     let bindings = host.and_then(|host| host.port_bindings.as_ref());
     let mode = host.and_then(|host| host.network_mode.as_deref()).filter(|mode| !mode.is_empty());
@@ -90,7 +99,7 @@ pub(super) fn no_port(service: &service::Service) -> Option<String> {
 }
 
 /// With `order: start-first` the host's port still belongs to the old container while the new one is checked.
-pub(super) fn checked_at_its_own_address(
+fn checked_at_its_own_address(
     section: &Node,
     path: &str,
     container: &Container,
@@ -110,7 +119,7 @@ pub(super) fn checked_at_its_own_address(
     }
 }
 
-pub(super) fn enough_time(
+fn enough_time(
     node: &Node,
     path: &str,
     health: &Health,
@@ -129,7 +138,7 @@ pub(super) fn enough_time(
     }
 }
 
-pub(super) fn probe(node: &Node, path: &str, problems: &mut Problems) -> Option<Probe> {
+fn probe(node: &Node, path: &str, problems: &mut Problems) -> Option<Probe> {
     match (node.get("http"), node.get("tcp")) {
         (Some((key, _)), Some(_)) => {
             problems.error(
@@ -146,7 +155,7 @@ pub(super) fn probe(node: &Node, path: &str, problems: &mut Problems) -> Option<
     }
 }
 
-pub(super) fn http(text: &str) -> Result<String, Refused> {
+fn http(text: &str) -> Result<String, Refused> {
     if text.starts_with("https://") {
         return Err(Refused("is https, which is not probed: use `tcp:`, or a HEALTHCHECK inside the image".into()));
     }
@@ -161,7 +170,7 @@ pub(super) fn http(text: &str) -> Result<String, Refused> {
     }
 }
 
-pub(super) fn tcp(text: &str) -> Result<String, Refused> {
+fn tcp(text: &str) -> Result<String, Refused> {
     let bad = || Refused("is no address: write `127.0.0.1:5432`, `[::1]:5432` or `:5432`".into());
     let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
     let is_name = host.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_'));

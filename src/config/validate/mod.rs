@@ -6,7 +6,8 @@ pub mod compose;
 mod edge_tests;
 mod health;
 pub mod official;
-pub(crate) mod section;
+mod pending;
+pub mod section;
 #[cfg(test)]
 mod tests;
 
@@ -161,6 +162,7 @@ fn ours(
     problems: &mut Problems,
 ) -> Option<Deployment> {
     let place = root.place;
+    let pending = pending::read(root, file.bundle_root());
     let Value::Mapping(entries) = &mut root.value else { return None };
     let Some((_, section)) = entries.iter_mut().find(|(key, _)| key.as_text() == Some(SECTION)) else {
         problems.error(
@@ -174,7 +176,7 @@ fn ours(
     portable(section, SECTION, problems);
     let lookup = |name: &str| env.lookup(name).map(str::to_owned);
     interpolate(section, SECTION, &lookup, problems);
-    let around = ParseContext { bundle_root: file.bundle_root(), lookup: &lookup };
+    let around = ParseContext { bundle_root: file.bundle_root(), lookup: &lookup, pending: &pending };
     section::read(section, &around, timeouts, problems)
 }
 

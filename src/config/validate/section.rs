@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::problem::{Problems, nearest};
 use crate::config::service::{ParseContext, location};
-use crate::config::validate::health::{checked_at_its_own_address, health, path_has_a_port};
+use crate::config::validate::health;
 use crate::config::yaml::{Node, Value};
 use crate::config::{ArchiveLocation, Container, Deployment, ImageSource, Mode, service, swarm, task};
 use crate::values::names::is_reserved;
@@ -30,18 +30,15 @@ pub(crate) fn read(
     section.as_mapping()?;
     let name = name(section, path, problems);
     let keep = keep(section, path, problems);
-    let health = health(section, path, &timeouts, problems);
+    let health = health::read(section, path, &timeouts, problems);
     let wait = health.as_ref().map_or(Duration::from_secs(60), |health| health.timeout);
     let mode = mode(section, path, wait, around, problems);
-    if let (Some(Mode::Container(container)), Some(health)) = (&mode, &health) {
-        checked_at_its_own_address(section, path, container, health, problems);
-    }
     if let (Some(mode), Some(health)) = (&mode, &health) {
-        path_has_a_port(section, path, mode, health, problems);
+        health::can_be_asked(section, path, mode, health, problems);
     }
     let tasks = task::read(section, path, around, &timeouts, problems);
-    let bundle_root = around.bundle_root.to_owned();
-    Some(Deployment { name: name?, bundle_root, mode: mode?, health: health?, keep: keep?, tasks, timeouts })
+    let (bundle_root, pending) = (around.bundle_root.to_owned(), around.pending.clone());
+    Some(Deployment { name: name?, bundle_root, mode: mode?, health: health?, keep: keep?, tasks, timeouts, pending })
 }
 
 pub(crate) fn unknown_keys(node: &Node, path: &str, known: &[&str], problems: &mut Problems) {

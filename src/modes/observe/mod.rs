@@ -54,7 +54,7 @@ pub struct Observer<'a> {
 impl Observer<'_> {
     /// What `event` needs to know.
     pub async fn facts(&self, event: LifecycleEvent) -> Facts {
-        let mut facts = Facts::unseen(self.store);
+        let mut facts = Facts { pending: self.deployment.pending.at(event), ..Facts::unseen(self.store) };
         if !touches_engine(event) {
             return facts;
         }
@@ -164,7 +164,14 @@ impl Observer<'_> {
 
     pub(crate) async fn environment(&self, service: &Service, facts: &mut Facts) {
         let mut all: Vec<EnvVar> = Vec::new();
+        let mut not_yet: Option<String> = None;
         for file in &service.env_file {
+            if let ArchiveLocation::File(path) = &file.location
+                && let Some(line) = facts.put_off(path)
+            {
+                not_yet = Some(line);
+                continue;
+            }
             match self.env_file(file).await {
                 Ok(vars) => vars.into_iter().for_each(|var| set(&mut all, var)),
                 Err(failed) => {
@@ -175,7 +182,7 @@ impl Observer<'_> {
             }
         }
         service.environment.iter().for_each(|var| set(&mut all, var.clone()));
-        facts.environment = Known::Yes(all);
+        facts.environment = not_yet.map_or(Known::Yes(all), Known::No);
     }
 
     async fn env_file(&self, file: &EnvFile) -> Result<Vec<EnvVar>, ObserveFailure> {
@@ -229,7 +236,9 @@ impl Observer<'_> {
         facts.ports_taken = taken::taken(&options.body, all, &facts.containers, local);
         let extra = options.extra_networks.iter().map(|(network, _)| network.clone());
         for network in networks(&options.body).into_iter().chain(extra) {
-            if engine.network(&network).await == Ok(None) {
+            if engine.network(&network).await == Ok(None)
+                && !facts.put_off_object(&format!("network {network} does not exist"))
+            {
                 facts.networks_missing.push(network);
             }
         }

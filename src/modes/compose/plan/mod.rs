@@ -40,6 +40,9 @@ pub fn plan(
     let mut plan = Plan::new(event.to_string(), &deployment.name);
     plan.subject = SUBJECT.into();
     plan.old = old(&deployment.name, facts);
+    if facts.compose.is_none() && !facts.not_yet.is_empty() {
+        return Ok(plan);
+    }
     match event {
         LifecycleEvent::ApplicationStop => stop(&mut plan, facts),
         LifecycleEvent::BeforeInstall => {

@@ -8,7 +8,7 @@ pub mod tasks;
 pub mod validate;
 
 use crate::config::Deployment;
-use crate::config::swarm::{FileSource, Swarm};
+use crate::config::swarm::Swarm;
 use crate::deploy::origin::Origin;
 use crate::deploy::plan::Old;
 use crate::error::{Failure, Kind};
@@ -112,20 +112,10 @@ impl Planner<'_> {
 
     /// Networks, secrets and configs that must exist.
     fn check_names(&self) -> Result<(), Failure> {
-        let missing = self.swarm.networks.iter().find(|network| !network.create && !self.has_network(&network.name));
-        if let Some(network) = missing {
-            let name = &network.name;
-            return Err(Failure::new(Kind::Container, format!("the swarm has no network {name}")).next(format!(
-                "docker network create --driver overlay {name}, or write `{name}: {{attachable: true}}`"
-            )));
-        }
-        for file in &self.swarm.files {
-            let FileSource::Existing(name) = &file.source else { continue };
-            if !self.seen.files.contains(&(file.kind, name.clone())) {
-                let word = file.kind.as_str();
-                return Err(Failure::new(Kind::Container, format!("the swarm has no {word} {name}"))
-                    .next(format!("docker {word} create {name} FILE, or write `file:` beside `source: {name}`")));
-            }
+        if self.facts.pending.scripts.is_empty()
+            && let Some(missing) = self.seen.missing(self.swarm)
+        {
+            return Err(missing);
         }
         let was_global = self.seen.service.as_ref().map(|service| service.spec.reveal()["Mode"]["Global"].is_object());
         if was_global.is_some_and(|global| global != self.swarm.deploy.global) {
@@ -136,10 +126,6 @@ impl Planner<'_> {
                 )));
         }
         Ok(())
-    }
-
-    fn has_network(&self, name: &str) -> bool {
-        name == "host" || self.seen.networks.contains_key(name)
     }
 
     fn before_install(mut self) -> Result<Plan, Failure> {
@@ -231,7 +217,7 @@ impl Planner<'_> {
 
     fn change(&mut self, image: &ImageFacts, imports: &Imports, request: &ServiceRequest, before: Vec<Action>) {
         for network in self.swarm.networks.iter().filter(|network| network.create) {
-            if !self.has_network(&network.name) {
+            if !self.seen.has_network(&network.name) {
                 self.push(SwarmOperation::Network { name: network.name.clone() });
             }
         }
