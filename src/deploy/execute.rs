@@ -153,8 +153,8 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         let Some((why, at)) = stopped else { return Ok(()) };
         self.budget.stopped(&why, at);
         let took = || format!("{} has not ended for {}", action.operation.title(), seconds(began.elapsed()));
-        let waited = self.host.given_up().unwrap_or_else(took);
-        ended(why_stopped(&self.plan.event, &why, Some(waited)))
+        let waited = self.host.given_up().or_else(|| matches!(why, Stop::Deadline(_)).then(took));
+        ended(why_stopped(&self.plan.event, &why, waited))
     }
 
     fn succeeded(&mut self, action: &Action<H::Operation>, outcome: Outcome) {
@@ -286,7 +286,7 @@ pub(super) async fn evidence<H: Host>(host: &mut H, operation: &H::Operation, mo
     tokio::time::timeout(EVIDENCE, host.evidence(operation, moment)).await.unwrap_or_default()
 }
 
-/// `waited`: who or what had not ended, where anything was under way.
+/// `waited`: who or what had not ended, where that is the reason.
 fn why_stopped(event: &str, why: &Stop, waited: Option<String>) -> Failure {
     let waited = waited.map(|waited| format!(": {waited}")).unwrap_or_default();
     match why {
