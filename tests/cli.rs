@@ -20,7 +20,7 @@ fn text(bytes: &[u8]) -> String {
 fn bundle(appspec: &str) -> tempfile::TempDir {
     let bundle = tempfile::tempdir().unwrap();
     std::fs::create_dir(bundle.path().join("hooks")).unwrap();
-    std::fs::write(bundle.path().join("hooks/balehook"), "").unwrap();
+    std::fs::write(bundle.path().join("hooks/balehook"), include_str!("../hooks/balehook")).unwrap();
     std::fs::write(bundle.path().join("appspec.yml"), appspec).unwrap();
     bundle
 }
@@ -65,12 +65,19 @@ fn the_readme_names_every_option_of_a_container() {
 }
 
 #[test]
-fn the_revision_that_users_copy_has_no_problem_and_its_shim_is_ours() {
+fn the_revision_that_users_copy_lacks_its_image_alone_and_its_shim_is_ours() {
     let bundle = bundle(APPSPEC);
+    let output = balehook(&["check", "--appspec", bundle.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("`image.tar` is not in the bundle"), "{}", text(&output.stdout));
+    std::fs::write(bundle.path().join("image.tar"), "").unwrap();
     let output = balehook(&["check", "--appspec", bundle.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
     assert!(text(&output.stdout).ends_with("appspec.yml: no problems\n"), "{}", text(&output.stdout));
-    assert_eq!(include_str!("../appspec/container/hooks/balehook"), include_str!("../hooks/balehook"));
+    for mode in ["container", "compose", "swarm"] {
+        let copied = format!("{}/appspec/{mode}/hooks/balehook", env!("CARGO_MANIFEST_DIR"));
+        assert_eq!(std::fs::read_to_string(copied).unwrap(), include_str!("../hooks/balehook"), "{mode}");
+    }
 }
 
 #[test]

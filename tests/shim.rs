@@ -1,7 +1,9 @@
 //! `hooks/balehook` under every shell that a host may have as `/bin/sh`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -36,10 +38,14 @@ impl Bundle {
 
     /// Runs the shim with a shell, as the agent does.
     fn run(&self, shell: &[&str], event: &str, env: &[(&str, &str)]) -> Output {
+        self.command(shell, &self.path("hooks/balehook"), event).envs(env.iter().copied()).output().unwrap()
+    }
+
+    fn command(&self, shell: &[&str], shim: &Path, event: &str) -> Command {
         let mut command = Command::new(shell[0]);
-        command.args(&shell[1..]).arg(self.path("hooks/balehook")).current_dir("/").env_clear();
-        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LIFECYCLE_EVENT", event).envs(env.iter().copied());
-        command.output().unwrap()
+        command.args(&shell[1..]).arg(shim).current_dir("/").env_clear();
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LIFECYCLE_EVENT", event);
+        command
     }
 }
 
@@ -77,6 +83,79 @@ fn a_program_that_cannot_run_here_is_said_so_and_application_stop_passes() {
             assert_eq!(start.status.code(), Some(127), "{shell:?}: {}", said(&start));
             assert!(said(&start).contains("bin/balehook cannot be run on this"), "{shell:?}: {}", said(&start));
             assert_eq!(bundle.run(&shell, "ApplicationStop", &[]).status.code(), Some(0), "{shell:?}");
+        }
+    }
+}
+
+/// The v1 agent's reader dies of one bad byte at the end of a line: the event then fails whatever the exit code is.
+#[test]
+fn no_byte_that_is_not_utf_8_leaves_it_whatever_a_program_prints_before_ours() {
+    let bundle = Bundle::new();
+    let program = bundle.program("bin/balehook", 0o755);
+    // The second is an escape that `echo` of dash makes a byte of; the third is cut in the middle of a letter.
+    let long = format!("{}é", "x".repeat(299));
+    for bytes in [&b"\xff\xfe"[..], br"\0377", long.as_bytes()] {
+        std::fs::write(bundle.path("printed"), bytes).unwrap();
+        let printed = bundle.path("printed").display().to_string().replace('\'', "'\\''");
+        std::fs::write(&program, format!("#!/bin/sh\ncat '{printed}' >&2\nexit 1\n")).unwrap();
+        for shell in shells() {
+            let stop = bundle.run(&shell, "ApplicationStop", &[]);
+            let all = [stop.stdout.as_slice(), &stop.stderr].concat();
+            assert!(std::str::from_utf8(&all).is_ok(), "{shell:?} {bytes:?}: {all:?}");
+            assert!(said(&stop).contains("bin/balehook cannot be run on this"), "{shell:?}: {}", said(&stop));
+            assert_eq!(stop.status.code(), Some(0), "{shell:?}");
+        }
+    }
+}
+
+#[test]
+fn a_path_that_is_not_utf_8_is_printed_without_its_bad_bytes() {
+    let bundle = Bundle::new();
+    let named = bundle.0.path().join(std::ffi::OsStr::from_bytes(b"b\xffale"));
+    std::fs::write(&named, "#!/bin/sh\nexit 1\n").unwrap();
+    for shell in shells() {
+        let mut command = bundle.command(&shell, &bundle.path("hooks/balehook"), "ApplicationStop");
+        let stop = command.env("BALEHOOK_BIN", &named).output().unwrap();
+        assert!(std::str::from_utf8(&stop.stdout).is_ok_and(|text| text.contains("bale cannot be run")), "{stop:?}");
+        assert_eq!((stop.status.code(), stop.stderr.as_slice()), (Some(0), &b""[..]), "{shell:?}");
+    }
+}
+
+#[test]
+fn with_runas_a_program_without_its_x_bit_is_named_and_not_called_missing() {
+    const NOBODY: u32 = 65534;
+    let bundle = Bundle::new();
+    bundle.program("bin/balehook", 0o644);
+    std::fs::set_permissions(bundle.0.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    for shell in shells() {
+        let mut start = bundle.command(&shell, &bundle.path("hooks/balehook"), "ApplicationStart");
+        let start = start.uid(NOBODY).gid(NOBODY).output().unwrap();
+        let text = said(&start);
+        assert!(
+            text.contains("bin/balehook is not executable, and with `runas` this user may not change that"),
+            "{text}"
+        );
+        assert!(!text.contains("not found") && text.contains("no balehook that was found can be run"), "{text}");
+        assert_eq!(start.status.code(), Some(127), "{shell:?}");
+        let mut stop = bundle.command(&shell, &bundle.path("hooks/balehook"), "ApplicationStop");
+        assert_eq!(stop.uid(NOBODY).gid(NOBODY).output().unwrap().status.code(), Some(0), "{shell:?}");
+    }
+}
+
+#[test]
+fn started_by_a_relative_path_it_finds_the_bundle_and_hands_over_the_absolute_one() {
+    let bundle = Bundle::new();
+    bundle.program("bin/balehook", 0o755);
+    let folder = bundle.0.path().canonicalize().unwrap();
+    for (from, path) in
+        [(".", "hooks/balehook"), (".", "./hooks/balehook"), ("hooks", "balehook"), ("bin", "../hooks/balehook")]
+    {
+        for shell in shells() {
+            let mut command = bundle.command(&shell, Path::new(path), "AfterInstall");
+            let output = command.current_dir(bundle.path(from)).output().unwrap();
+            let begins = format!("called|hook|{}", folder.display());
+            assert!(said(&output).starts_with(&begins), "{shell:?} {from} {path}: {}", said(&output));
+            assert_eq!(output.status.code(), Some(9), "{shell:?} {from} {path}");
         }
     }
 }

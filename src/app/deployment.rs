@@ -36,7 +36,8 @@ pub(crate) struct Prepared {
 /// # Errors
 /// [`Kind::Appspec`], with every problem as evidence.
 pub(crate) fn prepare(context: &Context, path: &Path) -> Result<Prepared, Failure> {
-    let (deployment, problems, text) = read(context, path)?;
+    let text = text(path)?;
+    let (deployment, problems) = validate::validate(&text, &context.env);
     let rendered = problems::render(&text, &problems);
     let Some(deployment) = deployment.filter(|_| !problems.has_errors()) else {
         return Err(invalid(&text, &problems));
@@ -55,18 +56,13 @@ pub(crate) fn prepare(context: &Context, path: &Path) -> Result<Prepared, Failur
     })
 }
 
-/// Reads and validates.
+/// The file's text.
 ///
 /// # Errors
-/// [`Kind::Appspec`] where the file cannot be read at all.
-pub(crate) fn read(
-    context: &Context,
-    path: &Path,
-) -> Result<(Option<Deployment>, Problems, appspec::AppSpecText), Failure> {
+/// [`Kind::Appspec`] where it cannot be read at all.
+pub(crate) fn text(path: &Path) -> Result<appspec::AppSpecText, Failure> {
     let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
-    let text = appspec::read(&path).map_err(|why| Failure::new(Kind::Appspec, why.to_string()))?;
-    let (deployment, problems) = validate::validate(&text, &context.env);
-    Ok((deployment, problems, text))
+    appspec::read(&path).map_err(|why| Failure::new(Kind::Appspec, why.to_string()))
 }
 
 fn invalid(text: &appspec::AppSpecText, problems: &Problems) -> Failure {

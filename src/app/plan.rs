@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::app::{Context, deployment, say};
 use crate::cli::Format;
+use crate::config::validate;
 use crate::error::{CHANGES, Failure, Kind};
 use crate::ui::text::Console;
 use crate::ui::{json, log, problems, text};
@@ -46,19 +47,19 @@ async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<c
     }
 }
 
-/// Prints every problem of the file.
+/// Prints every problem of the file and of the bundle around it.
 pub(crate) fn check(context: &Context, path: &Path, format: Format) -> u8 {
-    match deployment::read(context, path) {
-        Ok((_, problems, text)) => {
-            let mut stdout = io::stdout();
-            let mut console = Console::new(&mut stdout);
-            match format {
-                Format::Text if problems.is_empty() => console.line(&format!("{}: no problems", text.path.display())),
-                Format::Text => console.whole(&problems::render(&text, &problems)),
-                Format::Json => console.whole(&format!("{:#}\n", problems::json(&text, &problems))),
-            }
-            if problems.has_errors() { Kind::Appspec.exit_code() } else { 0 }
-        }
-        Err(failure) => say(&failure),
+    let text = match deployment::text(path) {
+        Ok(text) => text,
+        Err(failure) => return say(&failure),
+    };
+    let problems = validate::check(&text, &context.env);
+    let mut stdout = io::stdout();
+    let mut console = Console::new(&mut stdout);
+    match format {
+        Format::Text if problems.is_empty() => console.line(&format!("{}: no problems", text.path.display())),
+        Format::Text => console.whole(&problems::render(&text, &problems)),
+        Format::Json => console.whole(&format!("{:#}\n", problems::json(&text, &problems))),
     }
+    if problems.has_errors() { Kind::Appspec.exit_code() } else { 0 }
 }

@@ -13,6 +13,7 @@ use crate::error::{Failure, Kind};
 use crate::images::credentials::CredentialSettings;
 use crate::images::operation::Importer;
 use crate::images::source::Archives;
+use crate::modes::compose::tool::Processes;
 use crate::modes::host::Host;
 use crate::modes::observe;
 use crate::modes::operation::Plan;
@@ -35,7 +36,7 @@ pub(crate) async fn dry_run(context: &Context, wanted: Option<&Name>) -> u8 {
     each(context, wanted, async |name, console| {
         let engine = context.engine()?;
         let store = Store::new(&context.settings.state_dir, name);
-        let plan = planned(&engine, &store, name, Only::Everything).await?;
+        let plan = planned(context, &engine, &store, name, Only::Everything).await?;
         console.whole(&text::plan(&plan));
         Ok(())
     })
@@ -76,12 +77,16 @@ fn names(state_dir: &Path) -> Vec<Name> {
     names
 }
 
-async fn planned(engine: &Engine, store: &Store, name: &Name, only: Only) -> Result<Plan, Failure> {
+async fn planned(context: &Context, engine: &Engine, store: &Store, name: &Name, only: Only) -> Result<Plan, Failure> {
     let registry = match only {
         Only::Everything | Only::Tokens => observe::resume::registry(engine, name).await,
         Only::Ports => None,
     };
-    let facts = observe::resume::facts(engine, store, name).await?;
+    let mut facts = observe::resume::facts(engine, store, name).await?;
+    if only == Only::Everything && resume::is_compose(&facts) {
+        let settings = &credentials(context);
+        facts.compose_tool = Processes { settings, docker_host: &engine.address }.known().await;
+    }
     Ok(resume::plan(name, &facts, registry.as_deref(), only))
 }
 
@@ -91,7 +96,7 @@ async fn one(context: &Context, name: &Name, only: Only, console: &mut Console<'
     let store = lock(context, name, only, deadline, console).await?;
     log::start(&context.settings, Some(store.store().folder()));
     let engine = context.engine()?;
-    let plan = planned(&engine, store.store(), name, only).await?;
+    let plan = planned(context, &engine, store.store(), name, only).await?;
     if only == Only::Ports && plan.actions.is_empty() {
         // It is asked often, and then there is nothing to say.
         return Ok(());
@@ -137,10 +142,13 @@ async fn lock(
     locked.map_err(|failure| if only == Only::Ports { failure.reported() } else { failure })
 }
 
+fn credentials(context: &Context) -> CredentialSettings {
+    CredentialSettings::from_env(&|key| context.env.lookup(key).map(str::to_owned), &context.waits)
+}
+
 fn host(context: &Context, engine: Engine, store: LockedStore, name: &Name) -> Host {
     let variable = |key: &str| context.env.lookup(key).map(str::to_owned);
     let archives = Archives::new(S3::from_env(&variable, &context.waits));
-    let credentials = CredentialSettings::from_env(&variable, &context.waits);
-    let images = Importer::new(name.clone(), archives, credentials, store.import_record(), progress::follow);
+    let images = Importer::new(name.clone(), archives, credentials(context), store.import_record(), progress::follow);
     Host::new(engine, images, context.env.clone(), store, name.clone(), usize::MAX)
 }

@@ -31,7 +31,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// So long before the hook's own end an undo ends, for the report to be read.
 const MARGIN: Duration = Duration::from_millis(500);
 /// The agent kills 5 s after its SIGTERM, which it sends at the hook's end.
-const AFTER_SIGNAL: Duration = Duration::from_secs(4);
+const AFTER_SIGNAL: Duration = Duration::from_millis(4500);
 /// So much of that what served before may take after the hook's own end: nobody reads the report any more.
 const OVERTIME: Duration = Duration::from_secs(3);
 

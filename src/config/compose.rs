@@ -41,6 +41,14 @@ impl Compose {
         let files: Vec<String> = self.files.iter().map(|file| folder.join(file).display().to_string()).collect();
         files.join(" ")
     }
+
+    /// Whether the files' text alone tells that no service publishes a port. Other files may be included or extended.
+    pub(crate) fn publishes_nothing(&self) -> bool {
+        let texts: Vec<String> =
+            self.files.iter().filter_map(|file| std::fs::read_to_string(self.directory.join(file)).ok()).collect();
+        let has = |word: &str| texts.iter().any(|text| text.contains(word));
+        has("services") && !["ports", "include", "extends"].into_iter().any(has)
+    }
 }
 
 /// A project's name, which Compose wants in lower case.

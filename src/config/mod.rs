@@ -178,6 +178,13 @@ pub enum Probe {
     Tcp(String),
 }
 
+/// What to write in place of a path that nobody can be asked for.
+pub(crate) fn whole_address(path: &str) -> String {
+    format!(
+        "write `http: \"http://127.0.0.1:8080{path}\"` with the port that answers on this host, or publish one with `ports:`"
+    )
+}
+
 /// How long a container without any check must run without a restart.
 pub const SETTLE: Duration = Duration::from_secs(3);
 

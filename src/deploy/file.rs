@@ -1,4 +1,4 @@
-//! Files of the state directory: JSON with its format, written as a whole or not at all.
+//! Files of the state directory: JSON with its format.
 
 use std::path::Path;
 use std::{fs, io};

@@ -83,6 +83,11 @@ impl HealthChecker {
         (!open.is_empty()).then(|| format!("{} is not healthy yet: {}", self.subject, open.join("; ")))
     }
 
+    /// The same as IDs and names of the containers whose logs may say why.
+    pub(crate) fn cut_off(&self) -> Vec<(String, String)> {
+        self.wanted.as_ref().map(|wanted| self.open_containers(wanted)).unwrap_or_default()
+    }
+
     async fn rounds(
         &mut self,
         engine: &Engine,
@@ -241,6 +246,16 @@ impl HealthChecker {
             open if open.is_empty() => format!("it was healthy, but not for {:?}", wanted.stable_for),
             open => open.join("; "),
         };
+        let message = format!("{} was not healthy within {:?}: {open}", self.subject, wanted.timeout);
+        Unhealthy {
+            failure: Failure::new(Kind::Health, message),
+            containers: self.open_containers(wanted),
+            is_late: true,
+        }
+    }
+
+    /// IDs and names of the containers whose logs may say what is not healthy.
+    fn open_containers(&self, wanted: &HealthCheck) -> Vec<(String, String)> {
         let is_open = |id: &String| {
             self.waiting.iter().any(|(of, _)| of.as_ref() == Some(id))
                 || self.questions.get(id).is_some_and(|question| !question.is_stable(wanted))
@@ -248,12 +263,7 @@ impl HealthChecker {
         // Where only the address is unhealthy, any of them may say why.
         let is_any_open = self.containers.keys().any(is_open);
         let containers = self.containers.iter().filter(|(id, _)| !is_any_open || is_open(id));
-        let message = format!("{} was not healthy within {:?}: {open}", self.subject, wanted.timeout);
-        Unhealthy {
-            failure: Failure::new(Kind::Health, message),
-            containers: containers.map(|(id, (_, name))| (id.clone(), name.clone())).collect(),
-            is_late: true,
-        }
+        containers.map(|(id, (_, name))| (id.clone(), name.clone())).collect()
     }
 }
 

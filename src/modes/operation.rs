@@ -150,7 +150,8 @@ impl execute::Host for Host {
         evidence.extend(match operation {
             Operation::Container(operation) => operation.evidence(self, moment).await,
             Operation::Swarm(operation) => operation.evidence(&self.engine, moment).await,
-            Operation::Image(_) | Operation::Ports(_) | Operation::Compose(_) | Operation::Task(_) => Vec::new(),
+            Operation::Compose(operation) => operation.evidence(self, moment).await,
+            Operation::Image(_) | Operation::Ports(_) | Operation::Task(_) => Vec::new(),
         });
         evidence
     }

@@ -58,7 +58,8 @@ fn everything(plan: &mut Plan, name: &Name, facts: &Facts) {
     }
 }
 
-fn is_compose(facts: &Facts) -> bool {
+/// Whether it is a project that is brought back: then this host's Compose is needed.
+pub(crate) fn is_compose(facts: &Facts) -> bool {
     let is_begun = match &facts.left {
         None => false,
         Some(Left::Format1(journal)) => journal.compose.is_some(),

@@ -2,9 +2,17 @@
 
 use crate::values::types::Name;
 
+const NEW: &str = ".balehook-new";
+const OLD: &str = ".balehook-old";
+
+/// Whether a deployment of that name would take what a replacement of another one is called.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    name.ends_with(NEW) || name.ends_with(OLD)
+}
+
 /// The name a new container is created under.
 pub fn new_name(name: &Name) -> String {
-    format!("{name}.balehook-new")
+    format!("{name}{NEW}")
 }
 
 /// The name of a container that is only created, to see whether its image is whole.
@@ -14,5 +22,5 @@ pub fn try_name(name: &Name) -> String {
 
 /// The name the old container has during a swap.
 pub fn old_name(name: &Name) -> String {
-    format!("{name}.balehook-old")
+    format!("{name}{OLD}")
 }

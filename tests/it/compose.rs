@@ -238,8 +238,14 @@ fn a_release_that_compose_1_deployed_comes_back_by_compose_2_and_never_by_compos
     assert!(level.contains("LEVEL=info"), "{level}");
     assert!(!calls.exists(), "Compose 1 was only asked for its version");
 
-    // At boot it is refused: its `up` could destroy what Compose 2 made.
+    // At boot too.
     let web_id = project.running("web");
+    world().docker(&["rm", "--force", &project.running("db")]);
+    project.bundle.resume().exits(0).says("brought back");
+    assert_ne!(project.running("db"), "");
+
+    // Compose 1 alone is refused: its `up` could destroy what Compose 2 made.
+    project.no_compose();
     world().docker(&["rm", "--force", &project.running("db")]);
     let resumed = project.bundle.resume();
     assert_ne!(resumed.code, Some(0), "{}", resumed.stdout);
@@ -472,6 +478,19 @@ fn sigterm_at_every_step_brings_the_previous_project_back() {
         assert!(level.contains("LEVEL=info"), "{step}: {level}");
         project.bundle.resume().exits(0).says("nothing to recover");
     }
+}
+
+#[test]
+fn a_deadline_shows_what_was_not_healthy_with_its_last_words_and_the_previous_project_is_back() {
+    let project = Project::serving("clate");
+    let command = "  web:\n    command: [/bin/busybox, sh, -c, \"echo no database yet; exec sleep 600\"]\n";
+    project.file("compose.yml", &TWO.replace("  web:\n", command));
+    project.bundle.timeout(15);
+
+    let outcome = project.bundle.start("ApplicationStart").wait();
+
+    outcome.exits(9).says("is not healthy yet: GET http").says("  | web: no database yet").says("is back after");
+    assert_eq!(project.page().as_deref(), Some("one"));
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub fn read(text: &str) -> Deployment {
     let bundle = tempfile::tempdir().unwrap();
     for (folder, file) in [("hooks", "balehook"), ("scripts", "smoke.sh"), ("app", "compose.yml")] {
         std::fs::create_dir_all(bundle.path().join(folder)).unwrap();
-        std::fs::write(bundle.path().join(folder).join(file), "services: {}").unwrap();
+        std::fs::write(bundle.path().join(folder).join(file), "services: {web: {ports: [80]}}").unwrap();
     }
     let text = AppSpecText { path: bundle.path().join("appspec.yml"), text: text.trim_start().into(), had_mark: false };
     let (deployment, problems) = validate::validate(&text, &HookEnv::default());

@@ -128,7 +128,7 @@ fn a_date_is_a_warning_outside_and_an_error_inside_our_section() {
     );
     warned(
         "name: web",
-        "name: web\n  x-built: \"2020-01-01\"\n  health: {http: /}\n  keep: 3\n  x-b: ${NO}",
+        "name: web\n  x-built: \"2020-01-01\"\n  health: {http: 'http://127.0.0.1/'}\n  keep: 3\n  x-b: ${NO}",
         "NO is not set",
     );
 }
@@ -209,7 +209,7 @@ proptest! {
 
     #[test]
     fn a_good_document_ends_in_the_very_values_it_was_made_of(
-        name in "[a-z][a-z0-9_.-]{0,30}",
+        name in "[a-z][a-z0-9_.-]{1,30}",
         tag in "[a-z0-9][a-z0-9_]{0,20}",
         keep in 1usize..=1000,
         timeout in 1u64..=300,

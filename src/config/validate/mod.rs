@@ -1,5 +1,6 @@
 //! From the file's text to the validated deployment: every problem at once, each with its place.
 
+mod agent;
 pub mod compose;
 #[cfg(test)]
 mod edge_tests;
@@ -32,29 +33,40 @@ const LONGEST_KEY: usize = 64;
 /// Reads the whole file. The deployment is `None` where anything forbids one.
 pub fn validate(file: &AppSpecText, env: &HookEnv) -> (Option<Deployment>, Problems) {
     let mut problems = Problems::new();
+    let deployment = read(file, env, &mut problems).and_then(|(_, deployment)| deployment);
+    (deployment.filter(|_| !problems.has_errors()), problems)
+}
+
+/// Reads the whole file and looks at the bundle around it: also what an agent refuses before it runs any hook of ours.
+pub fn check(file: &AppSpecText, env: &HookEnv) -> Problems {
+    let mut problems = Problems::new();
+    if let Some((root, _)) = read(file, env, &mut problems) {
+        agent::check(file, &root, &mut problems);
+    }
+    problems
+}
+
+/// The file's tree, with our section's variables filled in, and the deployment.
+fn read(file: &AppSpecText, env: &HookEnv, problems: &mut Problems) -> Option<(Node, Option<Deployment>)> {
+    portable_file(file, problems);
+    let mut root = parse(file, problems)?;
+    duplicates(&root, "", problems);
+    let timeouts = official::check(file, &root, problems);
+    unknown_top_level(&root, problems);
+    let deployment = ours(file, &mut root, env, timeouts, problems);
+    Some((root, deployment))
+}
+
+fn portable_file(file: &AppSpecText, problems: &mut Problems) {
     let start = Place { line: 1, column: 1 };
     if file.had_mark {
-        problems.warning(
-            start,
-            "",
-            "the file begins with a byte-order mark: the v1 agent then sees only `version`",
-            "save it without one".to_owned(),
-        );
+        let message = "the file begins with a byte-order mark: the v1 agent then sees only `version`";
+        problems.warning(start, "", message, "save it without one".to_owned());
     }
     if file.file_name() == "appspec.yaml" {
-        problems.warning(
-            start,
-            "",
-            "the v1 agent runs no hooks of an `appspec.yaml`",
-            "name it appspec.yml".to_owned(),
-        );
+        let message = "the v1 agent runs no hooks of an `appspec.yaml`";
+        problems.warning(start, "", message, "name it appspec.yml".to_owned());
     }
-    let Some(mut root) = parse(file, &mut problems) else { return (None, problems) };
-    duplicates(&root, "", &mut problems);
-    let timeouts = official::check(file, &root, &mut problems);
-    unknown_top_level(&root, &mut problems);
-    let deployment = ours(file, &mut root, env, timeouts, &mut problems);
-    (deployment.filter(|_| !problems.has_errors()), problems)
 }
 
 /// The document's tree; a depth bomb is refused before any recursive reader sees it.

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::config::appspec::{AppSpec, AppSpecText, FilesPart, PermissionsPart};
 use crate::config::problem::{Problems, nearest};
+use crate::config::validate::agent::is_ours;
 use crate::config::validate::{is_date, join};
 use crate::config::yaml::{Node, Place, Value};
 use crate::values::types::{LifecycleEvent, Refused};
@@ -209,14 +210,26 @@ fn event_hooks(list: &Node, path: &str, bundle: &Path, problems: &mut Problems) 
         sum = sum.saturating_add(timeout);
         times.push((is_ours, timeout));
     }
-    let explicit = entries.iter().any(|entry| entry.get("timeout").is_some());
-    if sum > EVENT_LIMIT && (explicit || entries.len() == 1) {
-        let message = format!("the timeouts of this event add up to {sum} s; CodeDeploy allows {EVENT_LIMIT} s");
-        problems.error(list.place, path, message, "lower them".to_owned());
-    }
+    together(list, path, entries, sum, problems);
     let any_ours = times.iter().any(|(is_ours, _)| *is_ours);
     let shortest = times.iter().filter(|(is_ours, _)| *is_ours || !any_ours).map(|(_, timeout)| *timeout).min()?;
     u64::try_from(shortest).ok().map(Duration::from_secs)
+}
+
+/// CodeDeploy ends an event after an hour; an entry without a timeout has that hour to itself.
+fn together(list: &Node, path: &str, entries: &[Node], sum: i64, problems: &mut Problems) {
+    let unsaid = entries.iter().filter(|entry| entry.get("timeout").is_none()).count();
+    let said = sum.saturating_sub(DEFAULT_TIMEOUT.saturating_mul(i64::try_from(unsaid).unwrap_or(i64::MAX)));
+    if said > EVENT_LIMIT {
+        let message = format!("the timeouts of this event add up to {said} s; CodeDeploy allows {EVENT_LIMIT} s");
+        problems.error(list.place, path, message, "lower them".to_owned());
+    } else if said > 0 && unsaid > 0 {
+        let message = format!(
+            "an entry without `timeout` has {DEFAULT_TIMEOUT} s, with the others {sum} s; CodeDeploy ends the event \
+             after {EVENT_LIMIT} s"
+        );
+        problems.warning(list.place, path, message, "write a `timeout:` for each".to_owned());
+    }
 }
 
 /// Keys that were probably meant to be known ones: the agents ignore them.
@@ -238,7 +251,7 @@ fn location(entry: &Node, path: &str, bundle: &Path, problems: &mut Problems) ->
     };
     let sudo_path = format!("{path}.sudo");
     let path = format!("{path}.location");
-    let Some(text) = value.as_text() else {
+    let Some(text) = value.as_text().map(str::trim) else {
         problems.error(value.place, &path, format!("a path in the bundle is expected, not {}", value.describe()), None);
         return false;
     };
@@ -250,7 +263,7 @@ fn location(entry: &Node, path: &str, bundle: &Path, problems: &mut Problems) ->
             "the path is relative to appspec.yml".to_owned(),
         );
     }
-    let is_ours = text.rsplit('/').next().is_some_and(|name| name.contains("balehook"));
+    let is_ours = is_ours(text);
     let sudo = entry.get("sudo").filter(|(_, sudo)| sudo.as_bool() == Some(true));
     if let Some((_, sudo)) = sudo.filter(|_| is_ours) {
         problems.error(

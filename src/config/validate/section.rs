@@ -9,8 +9,10 @@ use crate::config::service::{ParseContext, location};
 use crate::config::yaml::{Node, Value};
 use crate::config::{
     ArchiveLocation, Container, Deployment, Health, ImageSource, Mode, Probe, service, start_first, swarm, task,
+    whole_address,
 };
 use crate::values::duration;
+use crate::values::names::is_reserved;
 use crate::values::reference::ImageReference;
 use crate::values::types::{ContentDigest, LifecycleEvent, Name, Refused};
 
@@ -36,6 +38,9 @@ pub(crate) fn read(
     let mode = mode(section, path, wait, around, problems);
     if let (Some(Mode::Container(container)), Some(health)) = (&mode, &health) {
         checked_at_its_own_address(section, path, container, health, problems);
+    }
+    if let (Some(mode), Some(health)) = (&mode, &health) {
+        path_has_a_port(section, path, mode, health, problems);
     }
     let tasks = task::read(section, path, around, &timeouts, problems);
     let bundle_root = around.bundle_root.to_owned();
@@ -80,18 +85,25 @@ pub(crate) fn parsed<T>(
 }
 
 fn name(section: &Node, path: &str, problems: &mut Problems) -> Option<Name> {
-    match section.get("name") {
-        Some((_, value)) => parsed(value, &format!("{path}.name"), problems, str::parse),
-        None => {
-            problems.error(
-                section.place,
-                path,
-                "`name` is missing",
-                "write `name: web`: the container's name".to_owned(),
-            );
-            None
+    let Some((_, value)) = section.get("name") else {
+        let help = "write `name: web`: the container's name".to_owned();
+        problems.error(section.place, path, "`name` is missing", help);
+        return None;
+    };
+    let is_container = section.get("container").is_some();
+    parsed(value, &format!("{path}.name"), problems, |text| {
+        let name: Name = text.parse()?;
+        match () {
+            // Source: the engine's own rule for names of containers; Compose and swarm take one letter.
+            () if is_container && text.len() == 1 => {
+                Err(Refused("has one letter: the engine wants two for a container".into()))
+            }
+            () if is_reserved(text) => {
+                Err(Refused("is a name that balehook gives while it replaces a container: leave its ending out".into()))
+            }
+            () => Ok(name),
         }
-    }
+    })
 }
 
 fn keep(section: &Node, path: &str, problems: &mut Problems) -> Option<usize> {
@@ -272,6 +284,37 @@ fn successes(health: &Node, path: &str, problems: &mut Problems) -> Option<u32> 
         problems.error(value.place, &format!("{path}.successes"), message, help);
     }
     count
+}
+
+/// A path is asked of the first published TCP port: without one there is nobody to ask, which must not be found out once
+/// the old container is stopped.
+fn path_has_a_port(section: &Node, path: &str, mode: &Mode, health: &Health, problems: &mut Problems) {
+    let Probe::Http(asked) = &health.probe else { return };
+    let why = match mode {
+        Mode::Container(container) if container.service.start_first.is_none() => no_port(&container.service),
+        Mode::Swarm(swarm) => {
+            let is_asked = swarm.ports.iter().any(|port| port.protocol == "tcp" && port.published > 0);
+            (!is_asked).then(|| "no TCP port is published under a number".to_owned())
+        }
+        Mode::Compose(compose) => {
+            compose.publishes_nothing().then(|| "no service of the Compose files publishes a port".to_owned())
+        }
+        Mode::Container(_) => None,
+    };
+    let Some(((_, node), why)) = section.get("health").zip(why).filter(|_| asked.starts_with('/')) else { return };
+    let (place, path) = (node.get("http").map_or(node.place, |(_, http)| http.place), format!("{path}.health.http"));
+    problems.error(place, &path, format!("`{asked}` is a path, and {why}"), whole_address(asked));
+}
+
+fn no_port(service: &service::Service) -> Option<String> {
+    let host = service.body.host_config.as_ref();
+    let bindings = host.and_then(|host| host.port_bindings.as_ref());
+    let mode = host.and_then(|host| host.network_mode.as_deref()).filter(|mode| !mode.is_empty());
+    match (bindings.is_some_and(|all| all.keys().any(|port| port.ends_with("/tcp") || !port.contains('/'))), mode) {
+        (true, _) => None,
+        (false, Some(mode)) => Some(format!("with `network_mode: {mode}` no port is published")),
+        (false, None) => Some("no TCP port is published".to_owned()),
+    }
 }
 
 /// With `order: start-first` the host's port still belongs to the old container while the new one is checked.

@@ -161,7 +161,7 @@ fn a_file_that_is_no_mapping_or_too_deep_is_refused_quickly() {
 fn a_good_file_is_read_with_every_value() {
     let text = GOOD.replace(
         "image: host.test/web:1",
-        "image: {archive: image/web.tar, reference: 'web:${VERSION:-1}'}\n  health: {http: /healthz, timeout: 90s, stable_for: 2s, interval: 250ms}\n  keep: 5",
+        "image: {archive: image/web.tar, reference: 'web:${VERSION:-1}'}\n    ports: ['80:80']\n  health: {http: /healthz, timeout: 90s, stable_for: 2s, interval: 250ms}\n  keep: 5",
     );
     let checked = check_with(&text, &[("VERSION", "1.4.2")]);
     let deployment = checked.deployment.unwrap_or_else(|| panic!("{:?}", checked.problems));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::config::compose::Compose;
-use crate::config::{ImageNeed, ImageSource};
+use crate::config::{ImageNeed, ImageSource, Probe, whole_address};
 use crate::error::{Failure, Kind};
 use crate::modes::compose::listing::{Listing, digest_below};
 use crate::modes::compose::project::{DIRECTORY, ServiceFacts};
@@ -51,6 +51,22 @@ impl<'a> Resolved<'a> {
         let config = serde_yaml::from_str(text)
             .map_err(|error| Failure::new(Kind::Unexpected, format!("`compose config` printed no YAML: {error}")))?;
         Ok(Self { compose, bundle_root, state, listing, config })
+    }
+
+    /// Whether a path can be asked of anybody.
+    ///
+    /// # Errors
+    /// [`Kind::Appspec`]: no active service publishes a TCP port.
+    pub fn answers(&self, probe: &Probe) -> Result<(), Failure> {
+        let Probe::Http(path) = probe else { return Ok(()) };
+        let is_tcp = |port: &Value| port["protocol"].as_str().is_none_or(|protocol| protocol == "tcp");
+        let publishes = |service: &Value| service["ports"].as_array().is_some_and(|ports| ports.iter().any(is_tcp));
+        let services = self.config["services"].as_object();
+        match path.starts_with('/') && !services.into_iter().flatten().any(|(_, service)| publishes(service)) {
+            true => Err(wrong(format!("health.http `{path}` is a path, and no active service publishes a TCP port"))
+                .next(whole_address(path))),
+            false => Ok(()),
+        }
     }
 
     /// The active services, sorted by name.

@@ -77,8 +77,7 @@ impl Observer<'_> {
     /// Which Compose this host has, where containers are to be stopped with it.
     pub(crate) async fn compose_tool(&self, facts: &mut Facts) {
         if !facts.containers.is_empty() {
-            let found = self.processes().find().await;
-            facts.compose_tool = found.map_or_else(|failure| Known::No(failure.message), Known::Yes);
+            facts.compose_tool = self.processes().known().await;
         }
     }
 
@@ -95,7 +94,9 @@ impl Observer<'_> {
     ) -> Result<(Tool, ComposeFacts, Vec<Service>), Failure> {
         let Read { tool, excluded, listing, variables, config } = read;
         let state = std::path::absolute(self.store.folder()).unwrap_or_else(|_| self.store.folder().to_owned());
-        let services = Resolved::read(&config, compose, &self.deployment.bundle_root, &state, &listing)?.services()?;
+        let resolved = Resolved::read(&config, compose, &self.deployment.bundle_root, &state, &listing)?;
+        let services = resolved.services()?;
+        resolved.answers(&self.deployment.health.probe)?;
         let observed = ComposeFacts {
             folder: summary(&compose.directory, excluded, &listing),
             services: services.iter().map(|service| service.facts.clone()).collect(),

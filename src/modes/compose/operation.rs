@@ -20,7 +20,7 @@ use crate::modes::compose::wait;
 use crate::modes::host::Host;
 use crate::modes::release::Release;
 use crate::values::known::Known;
-use crate::values::operation::{Outcome, Role};
+use crate::values::operation::{Moment, Outcome, Role};
 use crate::values::text::{command_line, megabytes};
 
 /// The longest that Compose may take; the hook's deadline comes first.
@@ -244,6 +244,21 @@ impl ComposeOperation {
                 .map_err(|error| Failure::new(Kind::State, format!("cannot remove {}: {error}", snapshot.display())))?,
         }
         Ok(Outcome::changed())
+    }
+}
+
+impl ComposeOperation {
+    /// What was not healthy, where the plan had to stop: with the last log lines.
+    pub(crate) async fn evidence(&self, host: &Host, moment: Moment) -> Vec<String> {
+        match (self, moment) {
+            (Self::Wait { .. }, Moment::Failed(Kind::Deadline | Kind::Interrupted)) => {
+                wait::cut_off(&host.health, &host.engine).await
+            }
+            (Self::Up { project, .. }, Moment::Failed(Kind::Deadline | Kind::Interrupted)) => {
+                wait::up_cut_off(&host.engine, &project.name).await
+            }
+            (_, Moment::Failed(_) | Moment::BeforeUndo) => Vec::new(),
+        }
     }
 }
 

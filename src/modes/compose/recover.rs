@@ -69,6 +69,7 @@ pub(crate) fn recover(plan: &mut Plan, facts: &Facts, is_best_effort: bool) -> b
         }
         Some(Left::Format1(journal)) => format1(facts, journal),
     };
+    let operations = up_again(operations, facts);
     if operations.is_empty() {
         return false;
     }
@@ -77,6 +78,17 @@ pub(crate) fn recover(plan: &mut Plan, facts: &Facts, is_best_effort: bool) -> b
     let action = if is_best_effort || is_saved { Action::best_effort } else { Action::required };
     plan.recover(operations.into_iter().map(|operation| action(run_by(operation, facts))));
     true
+}
+
+/// A project that came up and was not healthy comes up again before it is waited for: it may have ended since.
+fn up_again(operations: Vec<Operation>, facts: &Facts) -> Vec<Operation> {
+    let saved = facts.releases.first().and_then(|release| release.part.compose.as_ref());
+    match (operations.as_slice(), saved) {
+        ([Operation::Compose(ComposeOperation::Wait { .. })], Some(saved)) => {
+            back(saved).into_iter().map(Operation::Compose).collect()
+        }
+        _ => operations,
+    }
 }
 
 fn run_by(operation: Operation, facts: &Facts) -> Operation {

@@ -8,6 +8,7 @@ use crate::error::{Failure, Kind};
 use crate::images::credentials::CredentialSettings;
 use crate::modes::compose::project::{INSTALL, Tool};
 use crate::process::{self, Ended, ProcessError, Program};
+use crate::values::known::Known;
 use crate::values::text::{printable, seconds, shorten};
 use crate::values::types::EnvVar;
 
@@ -53,6 +54,11 @@ impl Processes<'_> {
             }
         }
         Err(refused.unwrap_or_else(|| Failure::new(Kind::Container, "there is no Compose on this host").next(INSTALL)))
+    }
+
+    /// The same as a fact: where there is none, why.
+    pub(crate) async fn known(&self) -> Known<Tool> {
+        self.find().await.map_or_else(|failure| Known::No(failure.message), Known::Yes)
     }
 
     /// Which Compose that is; `None` where it is none.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bollard::models::{ContainerStateStatusEnum, HealthStatusEnum};
+use futures_util::future::join_all;
 
 use crate::engine::Engine;
 use crate::engine::logs::log_tail_within;
@@ -17,8 +18,15 @@ use crate::values::text::shorten;
 /// Log lines that a report shows of all failing services together, and at least of each.
 const LOG_LINES: (usize, usize) = (16, 3);
 
+/// What to do where there are log lines, and where there are none.
+const LOGS: &str = "the last log lines are above";
+const NO_LOG: &str = "no log was written";
+
 /// How long reading one log may take.
 const LOG_LIMIT: Duration = Duration::from_secs(3);
+
+/// The same where the plan must stop: what served before waits.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The longest log line where several services fail, in characters.
 const LOG_LINE: usize = 110;
@@ -59,16 +67,27 @@ async fn observe(engine: &Engine, project: &str, wanted: &ProjectHealth) -> Resu
 
 /// The failure with the last log lines of containers, given by ID and name.
 async fn with_logs(engine: &Engine, failure: Failure, containers: &[(String, String)], more: &str) -> Failure {
-    let evidence = evidence(engine, containers).await;
-    let logs = if evidence.is_empty() { "no log was written" } else { "the last log lines are above" };
+    let evidence = evidence(engine, containers, LOG_LIMIT).await;
+    let logs = if evidence.is_empty() { NO_LOG } else { LOGS };
     failure.evidence(evidence).next(format!("{logs}{more}"))
 }
 
-async fn evidence(engine: &Engine, containers: &[(String, String)]) -> Vec<String> {
+/// The last log lines of the containers that a check which was cut off waited for.
+pub(crate) async fn cut_off(checker: &HealthChecker, engine: &Engine) -> Vec<String> {
+    evidence(engine, &checker.cut_off(), LAST_WORDS).await
+}
+
+/// What is broken of a project at this moment, where `up` was cut off.
+pub(crate) async fn up_cut_off(engine: &Engine, project: &str) -> Vec<String> {
+    let broken = broken(engine, project, LAST_WORDS).await;
+    broken.map(|broken| [vec![broken.message], broken.evidence].concat()).unwrap_or_default()
+}
+
+async fn evidence(engine: &Engine, containers: &[(String, String)], limit: Duration) -> Vec<String> {
     let each = (LOG_LINES.0 / containers.len().max(1)).max(LOG_LINES.1);
     let mut lines = Vec::new();
-    for (id, name) in containers {
-        let log = log_tail_within(engine, id, LOG_LIMIT).await;
+    let logs = join_all(containers.iter().map(|(id, _)| log_tail_within(engine, id, limit))).await;
+    for ((_, name), log) in containers.iter().zip(logs) {
         let last = &log[log.len().saturating_sub(each)..];
         let limit = if containers.len() > 1 { LOG_LINE } else { usize::MAX };
         let name = name.trim_start_matches("service ");
@@ -79,6 +98,12 @@ async fn evidence(engine: &Engine, containers: &[(String, String)]) -> Vec<Strin
 
 /// What is broken of a project at this moment, with log lines: for a failure of Compose itself.
 pub async fn broken_now(engine: &Engine, project: &str) -> Option<Failure> {
+    let broken = broken(engine, project, LOG_LIMIT).await?;
+    let logs = if broken.evidence.is_empty() { NO_LOG } else { LOGS };
+    Some(broken.next(logs))
+}
+
+async fn broken(engine: &Engine, project: &str, limit: Duration) -> Option<Failure> {
     let all = engine.list().await.ok()?;
     let (mut failed, mut words) = (Vec::new(), Vec::new());
     for (container, service) in of_project(&all, project) {
@@ -99,5 +124,6 @@ pub async fn broken_now(engine: &Engine, project: &str) -> Option<Failure> {
     if failed.is_empty() {
         return None;
     }
-    Some(with_logs(engine, Failure::new(Kind::Health, words.join("; ")), &failed, "").await)
+    let evidence = evidence(engine, &failed, limit).await;
+    Some(Failure::new(Kind::Health, words.join("; ")).evidence(evidence))
 }
