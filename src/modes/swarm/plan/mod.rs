@@ -9,6 +9,7 @@ pub mod validate;
 
 use crate::config::Deployment;
 use crate::config::swarm::Swarm;
+use crate::deploy::journal::Left;
 use crate::deploy::origin::Origin;
 use crate::deploy::plan::Old;
 use crate::error::{Failure, Kind};
@@ -53,6 +54,7 @@ pub fn plan(
     plan.subject = "old service".into();
     plan.old = old(&deployment.name, facts, &seen);
     plan.recover(modes::tasks::remove_left(facts));
+    plan.recover(end_tasks(facts));
     let planner = Planner { deployment, swarm, origin, facts, seen, plan };
     match event {
         LifecycleEvent::BeforeInstall => planner.before_install(),
@@ -65,6 +67,14 @@ pub fn plan(
         | LifecycleEvent::BeforeAllowTraffic
         | LifecycleEvent::AfterAllowTraffic => Ok(planner.plan),
     }
+}
+
+/// Tasks of a killed event end where this node runs them. Its update of the service stays: another manager may have found the
+/// same spec healthy.
+fn end_tasks(facts: &Facts) -> Vec<Action> {
+    let Some(Left::Plan(left)) = &facts.left else { return Vec::new() };
+    let of_tasks = |operation: &Operation| matches!(operation, Operation::Swarm(SwarmOperation::EndTask(_)));
+    left.operations().into_iter().filter(of_tasks).map(Action::best_effort).collect()
 }
 
 impl Planner<'_> {
