@@ -397,8 +397,8 @@ fn a_recovery_that_is_killed_at_any_of_its_calls_is_finished_by_the_next_and_nev
     let faults = [Fault::Hold, Fault::HoldAnswer];
     std::thread::scope(|scope| {
         for (call, fault) in calls.into_iter().flat_map(|call| faults.map(|fault| (call, fault))) {
+            let served = Served::killed("again");
             scope.spawn(move || {
-                let served = Served::killed("again");
                 let call = call.replace("NAME", &served.name).replace("OLD", &served.id);
                 served.engine.on(&call, Which::Only(1), fault);
                 let running = served.bundle.start_bare(&["resume"]);

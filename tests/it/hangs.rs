@@ -14,7 +14,7 @@ use crate::handover::{Handed, shared};
 use crate::support::bundle::{Running, appspec};
 use crate::support::engine_proxy::{EngineProxy, Fault, Which};
 use crate::support::images::web;
-use crate::support::world::{ECR, OTHER_PASSWORD, base64};
+use crate::support::world::{ECR, OTHER_PASSWORD, base64, wait_until};
 use crate::support::{Bundle, Outcome, world};
 
 /// The hooks' `timeout:`, in seconds, where the deadline is to strike: after 10 s.
@@ -311,11 +311,17 @@ fn rules_that_cannot_be_written_for_a_hanging_iptables_are_named_and_the_ports_l
     assert_eq!(web.answer().as_deref(), Ok("old"));
 }
 
-/// Whether a sleep of so many seconds runs anywhere; nobody else takes just as many.
-fn is_asleep(seconds: &str) -> bool {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+/// No sleep of so many seconds runs anywhere, as soon as the kernel has ended what was killed; nobody else takes just as
+/// many, and by itself each lasts longer than it is waited for here.
+#[track_caller]
+fn no_process_is_left(seconds: &str) {
     let wanted = format!("sleep\0{seconds}\0");
-    processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok()).any(|line| line == wanted.as_bytes())
+    let is_over = || {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+        !lines.any(|line| line == wanted.as_bytes())
+    };
+    wait_until(Duration::from_secs(5), is_over, || format!("sleep {seconds} still runs"));
 }
 
 /// A script that is deaf to SIGTERM, and whose child holds its output open. Left behind, it ends by itself in a minute.
@@ -353,7 +359,7 @@ fn a_compose_that_hangs_at_up_is_named_ended_with_its_children_and_the_project_i
 
     outcome.exits(13);
     names(&outcome, &["compose", " up"], 3..=10);
-    assert!(!is_asleep("61.017"), "no process of it is left");
+    no_process_is_left("61.017");
     assert!(project.bundle.has_journal(&project.name));
     project.compose("2.40");
     project.bundle.resume().exits(0);
@@ -378,7 +384,7 @@ fn a_compose_that_hangs_before_anything_is_touched_is_named_and_the_project_serv
                 assert_ne!(outcome.code, Some(0), "{command}: {}", outcome.stdout);
                 outcome.says("nothing was touched");
                 names(&outcome, &["compose", command], 3..=10);
-                assert!(!is_asleep(seconds), "{command}: no process of it is left");
+                no_process_is_left(seconds);
                 assert_eq!((project.running("web"), project.running("db")), before, "{command}");
                 assert_eq!(project.page().as_deref(), Some("one"), "{command}");
             });
@@ -497,5 +503,5 @@ fn a_helper_a_registry_s3_ecr_and_the_metadata_service_that_never_answer_are_nam
             });
         }
     });
-    assert!(!is_asleep("61.020"), "no process of the helper is left");
+    no_process_is_left("61.020");
 }
