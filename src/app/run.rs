@@ -258,7 +258,7 @@ fn stopped_early(context: &Context, event: LifecycleEvent, why: &Stop) -> Failur
 
 /// What the console shows while a plan runs.
 pub(crate) struct ConsoleProgress<'a, 'b> {
-    pub console: &'a mut Console<'b>,
+    pub(crate) console: &'a mut Console<'b>,
 }
 
 impl Progress<Operation> for ConsoleProgress<'_, '_> {

@@ -11,7 +11,13 @@ use crate::values::types::{EnvVar, Secret};
 ///
 /// # Errors
 /// [`Kind::Appspec`] with every bad line as evidence; values are never shown.
-pub fn variables(file: &str, text: &str, raw: bool, hidden: bool, lookup: Lookup<'_>) -> Result<Vec<EnvVar>, Failure> {
+pub(crate) fn variables(
+    file: &str,
+    text: &str,
+    raw: bool,
+    hidden: bool,
+    lookup: Lookup<'_>,
+) -> Result<Vec<EnvVar>, Failure> {
     let mut found = Vec::new();
     let mut bad = Vec::new();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);

@@ -18,9 +18,9 @@ pub enum Stop {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Done {
     /// From the first interruption until the new release was healthy.
-    pub down: Option<Duration>,
+    pub(crate) down: Option<Duration>,
     /// What an operation saw that a person should know.
-    pub messages: Vec<String>,
+    pub(crate) messages: Vec<String>,
     /// What went wrong where it could not fail the event.
     pub warnings: Vec<String>,
 }
@@ -33,15 +33,15 @@ pub struct Failed {
     /// Its number, from 1.
     pub number: usize,
     /// Of so many.
-    pub of: usize,
+    pub(crate) of: usize,
     /// Why.
     pub failure: Failure,
     /// What reports call that which served before.
-    pub subject: String,
+    pub(crate) subject: String,
     /// What became of it.
     pub old: OldRelease,
     /// Undo steps that failed, each with its reason: the journal keeps them.
-    pub not_undone: Vec<String>,
+    pub(crate) not_undone: Vec<String>,
 }
 
 /// What became of that which served before.

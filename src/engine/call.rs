@@ -50,9 +50,9 @@ impl Limit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CallError {
     /// The HTTP status of its answer; `None` where there was none, or where the error came later, in the answer's body.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// The engine's own words, or why there are none, in one line.
-    pub message: String,
+    pub(crate) message: String,
     reason: Reason,
 }
 
@@ -149,7 +149,7 @@ impl CallError {
 impl Engine {
     /// The same engine, of which nothing is asked for longer than until `deadline`.
     #[must_use]
-    pub fn until(&self, deadline: std::time::Instant) -> Self {
+    pub(crate) fn until(&self, deadline: std::time::Instant) -> Self {
         let deadline = Instant::from_std(deadline);
         let until = self.until.map_or(deadline, |known| known.min(deadline));
         Self { until: Some(until), ..self.clone() }

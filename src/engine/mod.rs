@@ -48,7 +48,7 @@ const NO_LIMIT_SECONDS: u64 = u32::MAX as u64;
 #[derive(Debug, Clone)]
 pub struct Engine {
     /// As `unix:///var/run/docker.sock`.
-    pub address: String,
+    pub(crate) address: String,
     docker: Docker,
     dial: Dial,
     /// No call goes on for longer, whatever its own limit.
@@ -82,7 +82,7 @@ impl Engine {
 
     /// The same; what it waits for is known to `waits`.
     #[must_use]
-    pub fn with_waits(self, waits: &Waits) -> Self {
+    pub(crate) fn with_waits(self, waits: &Waits) -> Self {
         Self { waits: waits.clone(), ..self }
     }
 

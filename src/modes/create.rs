@@ -29,7 +29,7 @@ pub fn container_options(service: &Service, api: Option<(u32, u32)>) -> Containe
 ///
 /// # Errors
 /// [`Kind::Container`]: the engine is too old for one of them.
-pub fn check_needs(service: &Service, engine: &EngineFacts) -> Result<(), Failure> {
+pub(crate) fn check_needs(service: &Service, engine: &EngineFacts) -> Result<(), Failure> {
     match service.needs.iter().find(|(_, needs)| engine.api < *needs) {
         None => Ok(()),
         Some((option, (major, minor))) => {

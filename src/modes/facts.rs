@@ -125,13 +125,13 @@ impl Facts {
     ///
     /// # Errors
     /// [`Kind::Unexpected`]: it was not looked up for this event.
-    pub fn image(&self, key: &str) -> Result<&ImageFacts, Failure> {
+    pub(crate) fn image(&self, key: &str) -> Result<&ImageFacts, Failure> {
         let found = self.images.iter().find(|image| image.key == key);
         found.ok_or_else(|| Failure::new(Kind::Unexpected, format!("{key} was not looked up for this event")))
     }
 }
 
 /// The digest of a text that stands for all options of a container.
-pub fn spec_digest(text: &str) -> ContentDigest {
+pub(crate) fn spec_digest(text: &str) -> ContentDigest {
     ContentDigest::of(text.as_bytes())
 }

@@ -8,14 +8,14 @@ pub mod container;
 pub mod create;
 pub mod facts;
 pub(crate) mod host;
-pub mod images;
-pub mod observe;
+pub(crate) mod images;
+pub(crate) mod observe;
 pub mod operation;
-pub mod options;
+pub(crate) mod options;
 pub mod release;
 pub mod resume;
 pub mod swarm;
-pub mod tasks;
+pub(crate) mod tasks;
 
 use crate::config::{Deployment, Mode};
 use crate::deploy::origin::Origin;
@@ -29,7 +29,12 @@ use crate::values::types::LifecycleEvent;
 /// # Errors
 /// What can be known to fail before anything is touched: an image for another processor, a host port that somebody
 /// else has, a network that is missing, an option that the engine is too old for.
-pub fn plan(event: LifecycleEvent, deployment: &Deployment, origin: &Origin, facts: &Facts) -> Result<Plan, Failure> {
+pub fn plan(
+    event: LifecycleEvent,
+    deployment: &Deployment,
+    origin: &Origin,
+    facts: &Facts,
+) -> Result<Plan, Failure> {
     match &deployment.mode {
         Mode::Container(container) => container::plan::plan(event, deployment, container, origin, facts),
         Mode::Swarm(swarm) => swarm::plan::plan(event, deployment, swarm, origin, facts),

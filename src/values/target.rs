@@ -15,7 +15,7 @@ pub struct Target {
 
 impl Target {
     /// What the engine knows it by: its ID, or its name.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         self.id.as_deref().unwrap_or(&self.name)
     }
 }

@@ -1,13 +1,13 @@
 //! From the file's text to the validated deployment: every problem at once, each with its place.
 
 mod agent;
-pub mod compose;
+pub(crate) mod compose;
 #[cfg(test)]
 mod edge_tests;
 mod health;
-pub mod official;
+pub(crate) mod official;
 mod pending;
-pub mod section;
+pub(crate) mod section;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +24,7 @@ use crate::config::yaml::{MAX_DEPTH, Node, Place, Value};
 use crate::values::types::LifecycleEvent;
 
 /// Our section's key.
-pub const SECTION: &str = "x-balehook";
+pub(crate) const SECTION: &str = "x-balehook";
 
 /// The keys that the agents read.
 const OFFICIAL: [&str; 6] = ["version", "os", "hooks", "files", "permissions", "file_exists_behavior"];
@@ -40,7 +40,7 @@ pub fn validate(file: &AppSpecText, env: &HookEnv) -> (Option<Deployment>, Probl
 }
 
 /// Reads the whole file and looks at the bundle around it: also what an agent refuses before it runs any hook of ours.
-pub fn check(file: &AppSpecText, env: &HookEnv) -> Problems {
+pub(crate) fn check(file: &AppSpecText, env: &HookEnv) -> Problems {
     let mut problems = Problems::new();
     if let Some((root, _)) = read(file, env, &mut problems) {
         agent::check(file, &root, &mut problems);

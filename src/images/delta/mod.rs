@@ -65,7 +65,7 @@ pub struct Delta<'a> {
 
 impl<'a> Delta<'a> {
     /// Of an engine that has the layers with these chain IDs.
-    pub fn new(image: &'a ArchivedImage, has: &HashSet<ContentDigest>) -> Self {
+    pub(crate) fn new(image: &'a ArchivedImage, has: &HashSet<ContentDigest>) -> Self {
         let known = chain_ids(&image.diff_ids).iter().rposition(|chain| has.contains(chain)).map_or(0, |at| at + 1);
         Self { image, known }
     }
@@ -76,12 +76,12 @@ impl<'a> Delta<'a> {
     }
 
     /// Whether any layer is left out.
-    pub const fn leaves_out(&self) -> bool {
+    pub(crate) const fn leaves_out(&self) -> bool {
         self.known > 0
     }
 
     /// The missing layers, by their places in the image.
-    pub fn missing_layers(&self) -> impl Iterator<Item = (usize, &'a LayerEntry)> + use<'a> {
+    pub(crate) fn missing_layers(&self) -> impl Iterator<Item = (usize, &'a LayerEntry)> + use<'a> {
         self.image.layers.iter().enumerate().skip(self.known)
     }
 
@@ -156,7 +156,7 @@ const fn unpacked(layer: &LayerEntry) -> u64 {
 }
 
 /// Whether a layer must be decompressed before this engine takes it.
-pub const fn must_decompress(layer: &LayerEntry, store: ImageStore) -> bool {
+pub(crate) const fn must_decompress(layer: &LayerEntry, store: ImageStore) -> bool {
     matches!((layer.compression, store), (Compression::Zstd, ImageStore::Graph { zstd: false }))
 }
 
@@ -164,30 +164,30 @@ pub const fn must_decompress(layer: &LayerEntry, store: ImageStore) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// What the image it makes is tagged with.
-    pub tag: String,
+    pub(crate) tag: String,
     /// The digest of that image's config.
-    pub config: ContentDigest,
+    pub(crate) config: ContentDigest,
     /// The layers' entries, in order.
-    pub layers: Vec<BatchLayer>,
+    pub(crate) layers: Vec<BatchLayer>,
     /// Config, manifests and the archive's end: whatever comes after the layers.
-    pub tail: Bytes,
+    pub(crate) tail: Bytes,
 }
 
 /// One layer's entry in a parcel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BatchLayer {
+pub(crate) struct BatchLayer {
     /// Its place in the image.
-    pub place: usize,
+    pub(crate) place: usize,
     /// The tar header.
-    pub header: Bytes,
+    pub(crate) header: Bytes,
     /// Where its bytes are in the source.
-    pub range: Range<u64>,
+    pub(crate) range: Range<u64>,
     /// Decompress them on the way.
-    pub decompress: bool,
+    pub(crate) decompress: bool,
     /// How many bytes are passed on.
-    pub size: u64,
+    pub(crate) size: u64,
     /// The digest that what is passed on must have, where it is known.
-    pub digest: Option<ContentDigest>,
+    pub(crate) digest: Option<ContentDigest>,
     /// Zeros after its bytes.
-    pub padding: usize,
+    pub(crate) padding: usize,
 }

@@ -1,8 +1,8 @@
 //! Container mode: one container replaces the one before it, stop-first or start-first.
 
 pub mod operation;
-pub mod plan;
+pub(crate) mod plan;
 pub mod recover;
 mod replace;
 mod spec;
-pub mod start_first;
+pub(crate) mod start_first;

@@ -75,7 +75,7 @@ pub enum ContainerOperation {
 
 impl ContainerOperation {
     /// The options of the container that it creates.
-    pub fn options(&self) -> Vec<SetOption> {
+    pub(crate) fn options(&self) -> Vec<SetOption> {
         match self {
             Self::Create(spec) => of_container(spec),
             Self::Stop { .. }
@@ -89,7 +89,7 @@ impl ContainerOperation {
     }
 
     /// What it means to the execution.
-    pub const fn role(&self) -> Role {
+    pub(crate) const fn role(&self) -> Role {
         match self {
             Self::Create(_) | Self::Kill { .. } | Self::Rename { .. } | Self::Start { .. } | Self::Remove { .. } => {
                 Role::Prepares
@@ -101,7 +101,7 @@ impl ContainerOperation {
     }
 
     /// Whether it may take long.
-    pub const fn is_long(&self) -> bool {
+    pub(crate) const fn is_long(&self) -> bool {
         match self {
             Self::Stop { .. } | Self::CheckHealth { .. } => true,
             Self::Create(_)
@@ -114,7 +114,7 @@ impl ContainerOperation {
     }
 
     /// Whether, in an undo, what served before depends on it.
-    pub const fn restores(&self) -> bool {
+    pub(crate) const fn restores(&self) -> bool {
         match self {
             Self::Rename { .. } | Self::Start { .. } | Self::CheckHealth { .. } | Self::Create(_) => true,
             Self::Stop { .. } | Self::Kill { .. } | Self::SaveRelease { .. } | Self::Remove { .. } => false,

@@ -27,7 +27,7 @@ use crate::values::types::LifecycleEvent;
 ///
 /// # Errors
 /// See [`crate::modes::plan`].
-pub fn plan(
+pub(crate) fn plan(
     event: LifecycleEvent,
     deployment: &Deployment,
     container: &Container,
@@ -76,7 +76,7 @@ fn begin(plan: &mut Plan, deployment: &Deployment, facts: &Facts) -> Option<Cont
 }
 
 /// What serves once the recovery is done.
-pub fn old(serving: Option<&ContainerFacts>, facts: &Facts) -> Old {
+pub(crate) fn old(serving: Option<&ContainerFacts>, facts: &Facts) -> Old {
     match facts.engine.yes() {
         None => Old::NotObserved,
         Some(_) => Old::of(serving.map(ContainerFacts::target), serving.is_some_and(ContainerFacts::is_running)),

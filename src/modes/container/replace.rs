@@ -21,15 +21,15 @@ use crate::values::target::Target;
 /// A release that is put in place.
 pub(crate) struct Incoming {
     /// Its container.
-    pub spec: ContainerSpec,
+    pub(crate) spec: ContainerSpec,
     /// What makes it healthy.
-    pub health_check: HealthCheck,
+    pub(crate) health_check: HealthCheck,
     /// Its record.
-    pub release: Release,
+    pub(crate) release: Release,
     /// The tasks before and after it.
-    pub around: TaskActions,
+    pub(crate) around: TaskActions,
     /// What imports its image again, should it be lost.
-    pub if_lost: Vec<Operation>,
+    pub(crate) if_lost: Vec<Operation>,
 }
 
 /// One container after the other, or the new one beside the old one until the ports are handed over.

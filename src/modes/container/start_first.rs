@@ -29,7 +29,7 @@ use crate::values::target::Target;
 use crate::values::types::{ContentDigest, Name};
 
 /// The step after which the ports of `name` lead to `container`, or nowhere; none where nothing is handed over.
-pub fn switch_to(facts: &Facts, name: &Name, container: Option<&ContainerFacts>) -> Option<Operation> {
+pub(crate) fn switch_to(facts: &Facts, name: &Name, container: Option<&ContainerFacts>) -> Option<Operation> {
     let (network, name) = (facts.ports.as_ref()?.network.clone(), name.to_string());
     Some(Operation::Ports(match container.and_then(|container| container.switched.clone()) {
         Some(to) => PortsOperation::Switch { name, to, network },
@@ -41,7 +41,7 @@ pub fn switch_to(facts: &Facts, name: &Name, container: Option<&ContainerFacts>)
 ///
 /// # Errors
 /// [`Kind::Container`]: why the kernel cannot hand the ports over here.
-pub fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
+pub(crate) fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
     let (Some(_), Some(seen)) = (service.start_first, &facts.ports) else { return Ok(()) };
     let refuse = |message: String, next: &str| {
         let message = format!("`order: start-first` is not possible here: {message}");
@@ -66,7 +66,7 @@ pub fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
 }
 
 /// How a container's health is checked: at its own address before the ports lead to it, through the host's port afterwards.
-pub fn health_check(
+pub(crate) fn health_check(
     deployment: &Deployment,
     container: &Container,
     health_check: HealthCheck,
@@ -87,7 +87,7 @@ pub fn health_check(
 ///
 /// # Errors
 /// [`Kind::Container`]: no address is left.
-pub fn place(
+pub(crate) fn place(
     name: &Name,
     service: &Service,
     seen: &PortsFacts,
@@ -117,7 +117,7 @@ pub fn place(
 }
 
 /// The container as it is created: on our network at its own address, its ports not published by the engine.
-pub fn dressed(
+pub(crate) fn dressed(
     spec: ContainerSpec,
     service: &Service,
     engine: Option<&EngineFacts>,

@@ -1,6 +1,6 @@
 //! Looking at the host: reading only. What cannot be seen is said, and never stops the rest.
 
-pub mod images;
+pub(crate) mod images;
 pub(crate) mod resume;
 
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ use crate::{engine, ports};
 const ENV_FILE_LIMIT: u64 = 1024 * 1024;
 
 /// What is looked at, and with what.
-pub struct Observer<'a> {
+pub(crate) struct Observer<'a> {
     /// The engine, or why there is none.
     pub(crate) engine: Result<&'a Engine, &'a Failure>,
     /// The object store.
@@ -53,7 +53,7 @@ pub struct Observer<'a> {
 
 impl Observer<'_> {
     /// What `event` needs to know.
-    pub async fn facts(&self, event: LifecycleEvent) -> Facts {
+    pub(crate) async fn facts(&self, event: LifecycleEvent) -> Facts {
         let mut facts = Facts { pending: self.deployment.pending.at(event), ..Facts::unseen(self.store) };
         if !touches_engine(event) {
             return facts;
@@ -246,7 +246,7 @@ impl Observer<'_> {
 }
 
 /// Whether an event has anything to do with the engine.
-pub const fn touches_engine(event: LifecycleEvent) -> bool {
+pub(crate) const fn touches_engine(event: LifecycleEvent) -> bool {
     match event {
         LifecycleEvent::ApplicationStop
         | LifecycleEvent::BeforeInstall
@@ -292,6 +292,6 @@ fn set(all: &mut Vec<EnvVar>, var: EnvVar) {
 }
 
 /// A variable of a file.
-pub fn file_var(name: String, value: Option<String>, hidden: bool) -> EnvVar {
+pub(crate) fn file_var(name: String, value: Option<String>, hidden: bool) -> EnvVar {
     EnvVar { name, value: value.map(Secret::new), hidden }
 }

@@ -87,7 +87,7 @@ impl LiveSpec {
     }
 
     /// The spec itself, for comparing and for sending it back.
-    pub const fn reveal(&self) -> &Value {
+    pub(crate) const fn reveal(&self) -> &Value {
         &self.0
     }
 

@@ -1,6 +1,6 @@
 //! Compose mode: event × facts → steps.
 
-pub mod wanted;
+pub(crate) mod wanted;
 
 use crate::config::Deployment;
 use crate::config::compose::Compose;
@@ -30,7 +30,7 @@ use crate::values::types::{LifecycleEvent, Name};
 ///
 /// # Errors
 /// See [`crate::modes::plan`].
-pub fn plan(
+pub(crate) fn plan(
     event: LifecycleEvent,
     deployment: &Deployment,
     compose: &Compose,
@@ -69,7 +69,7 @@ pub fn plan(
 }
 
 /// What reports call that which served before.
-pub const SUBJECT: &str = "previous project";
+pub(crate) const SUBJECT: &str = "previous project";
 
 /// Containers go, whatever state they are in. Nothing here can fail the event: without Compose the engine removes them.
 fn stop(plan: &mut Plan, facts: &Facts) {
@@ -139,7 +139,7 @@ fn start(
 }
 
 /// What serves. A project of which no release is saved cannot be told from what a deployment has begun.
-pub fn old(name: &Name, facts: &Facts) -> Old {
+pub(crate) fn old(name: &Name, facts: &Facts) -> Old {
     let saved = facts.releases.first().filter(|release| release.part.compose.is_some());
     match (facts.engine.yes(), saved) {
         (None, _) => Old::NotObserved,

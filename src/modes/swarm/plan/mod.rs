@@ -1,11 +1,11 @@
 //! Swarm mode: event × what this node is × facts → steps.
 
-pub mod drift;
-pub mod files;
+pub(crate) mod drift;
+pub(crate) mod files;
 mod request;
-pub mod service_spec;
-pub mod tasks;
-pub mod validate;
+pub(crate) mod service_spec;
+pub(crate) mod tasks;
+pub(crate) mod validate;
 
 use crate::config::Deployment;
 use crate::config::swarm::Swarm;
@@ -42,7 +42,7 @@ pub(crate) struct Planner<'a> {
 ///
 /// # Errors
 /// See [`crate::modes::plan`]; and that this host is in no swarm, or cannot use it.
-pub fn plan(
+pub(crate) fn plan(
     event: LifecycleEvent,
     deployment: &Deployment,
     swarm: &Swarm,
@@ -246,7 +246,7 @@ impl Planner<'_> {
 }
 
 /// What serves. A worker gets no answer.
-pub fn old(name: &Name, facts: &Facts, seen: &SwarmFacts) -> Old {
+pub(crate) fn old(name: &Name, facts: &Facts, seen: &SwarmFacts) -> Old {
     match (facts.engine.yes(), &seen.role) {
         (None, _) | (Some(_), Role::Worker | Role::Unusable(_)) => Old::NotObserved,
         (Some(_), Role::Manager | Role::Outside) => {
