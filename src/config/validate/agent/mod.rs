@@ -1,7 +1,7 @@
 //! What an agent refuses or does otherwise than meant, in the file and in the bundle around it. Only `check` looks: an
 //! agent reads the file before it runs any hook, so that no event of ours sees such a file.
 //!
-//! Source: both agents' own readers and installers (aws/aws-codedeploy-agent), as read in October; the AppSpec reference.
+//! Source: both agents' own readers and installers (aws/aws-codedeploy-agent: 1.x in Ruby, 2.x in Rust); the AppSpec reference.
 
 mod bundle;
 mod files;
