@@ -49,7 +49,7 @@ pub enum ReadError {
 
 /// The official keys. Unknown top-level keys are ignored by both agents.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)] // the file's own names
+#[expect(dead_code, reason = "serde checks names and types; the values are read with their places")]
 pub(crate) struct AppSpec {
     pub(crate) version: f64,
     pub(crate) os: String,
@@ -65,7 +65,7 @@ pub(crate) struct AppSpec {
 
 /// `files` alone, of a file that is wrong elsewhere.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)]
+#[expect(dead_code, reason = "as above")]
 pub(crate) struct FilesPart {
     #[serde(default)]
     pub(crate) files: Option<Vec<FileEntry>>,
@@ -75,7 +75,7 @@ pub(crate) struct FilesPart {
 
 /// `permissions` alone, of a file that is wrong elsewhere.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)]
+#[expect(dead_code, reason = "as above")]
 pub(crate) struct PermissionsPart {
     #[serde(default)]
     pub(crate) permissions: Option<Vec<Permission>>,
@@ -83,7 +83,7 @@ pub(crate) struct PermissionsPart {
 
 /// `files`.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)]
+#[expect(dead_code, reason = "as above")]
 pub(crate) struct FileEntry {
     pub(crate) source: String,
     pub(crate) destination: String,
@@ -93,7 +93,7 @@ pub(crate) struct FileEntry {
 
 /// `permissions`.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)]
+#[expect(dead_code, reason = "as above")]
 pub(crate) struct Permission {
     pub(crate) object: String,
     #[serde(default)]
@@ -116,7 +116,7 @@ pub(crate) struct Permission {
 
 /// One entry of an event under `hooks`.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)]
+#[expect(dead_code, reason = "as above")]
 pub(crate) struct Hook {
     pub(crate) location: String,
     #[serde(default)]

@@ -53,11 +53,6 @@ impl HookEnv {
         Self(text.collect())
     }
 
-    /// No variable at all.
-    pub(crate) const fn none() -> Self {
-        Self(BTreeMap::new())
-    }
-
     /// Every variable, by name.
     pub(crate) fn vars(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))

@@ -59,7 +59,7 @@ pub(crate) fn forwards(body: &ContainerCreateBody) -> Result<Vec<Forward>, Refus
 pub(crate) fn probe_at(probe: &Probe, forwards: &[Forward], address: Option<IpAddr>) -> Result<Probe, Refused> {
     let at = |forward: &Forward| match address {
         Some(address) => SocketAddr::new(address, forward.target).to_string(),
-        None => forward.from_host(),
+        None => forward.on_host(),
     };
     let published = |authority: &str, default: u16| {
         let (host, port) =
@@ -167,13 +167,5 @@ mod tests {
         ] {
             assert!(text.parse::<Forward>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn the_same_port_clashes_on_every_address_and_not_with_another_protocol() {
-        let one = |text: &str| text.parse::<Forward>().unwrap();
-        assert!(one("80->1/tcp").clashes(&one("127.0.0.1:80->2/tcp")));
-        assert!(!one("10.0.0.1:80->1/tcp").clashes(&one("127.0.0.1:80->2/tcp")));
-        assert!(!one("80->1/tcp").clashes(&one("80->1/udp")));
     }
 }

@@ -13,9 +13,7 @@ use crate::values::types::Name;
 
 /// What a mode can do to a host, as far as plans and their execution need to know it. `Display` is its one rendering;
 /// serde is its form in the journal, which is for the state directory alone.
-pub trait Operation:
-    Clone + fmt::Debug + fmt::Display + PartialEq + Serialize + DeserializeOwned
-{
+pub trait Operation: Clone + fmt::Debug + fmt::Display + PartialEq + Serialize + DeserializeOwned {
     /// One short line for the console.
     fn title(&self) -> String;
     /// Lines that a printed plan shows below it.

@@ -29,12 +29,7 @@ use crate::values::types::LifecycleEvent;
 /// # Errors
 /// What can be known to fail before anything is touched: an image for another processor, a host port that somebody
 /// else has, a network that is missing, an option that the engine is too old for.
-pub fn plan(
-    event: LifecycleEvent,
-    deployment: &Deployment,
-    origin: &Origin,
-    facts: &Facts,
-) -> Result<Plan, Failure> {
+pub fn plan(event: LifecycleEvent, deployment: &Deployment, origin: &Origin, facts: &Facts) -> Result<Plan, Failure> {
     match &deployment.mode {
         Mode::Container(container) => container::plan::plan(event, deployment, container, origin, facts),
         Mode::Swarm(swarm) => swarm::plan::plan(event, deployment, swarm, origin, facts),

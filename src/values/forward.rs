@@ -64,16 +64,8 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// Whether somebody who asks for `address` and port is asking for this one.
-    pub(crate) fn clashes(&self, other: &Self) -> bool {
-        let any = |address: &Option<IpAddr>| address.is_none_or(|address| address.is_unspecified());
-        self.host == other.host
-            && self.protocol == other.protocol
-            && (any(&self.address) || any(&other.address) || self.address == other.address)
-    }
-
     /// Where the host itself reaches it: `127.0.0.1:80`, or the address that it is bound to.
-    pub(crate) fn from_host(&self) -> String {
+    pub(crate) fn on_host(&self) -> String {
         match self.address.filter(|address| !address.is_unspecified()) {
             Some(IpAddr::V6(address)) => format!("[{address}]:{}", self.host),
             Some(IpAddr::V4(address)) => format!("{address}:{}", self.host),

@@ -49,11 +49,6 @@ impl ImageReference {
         self.digest.as_ref()
     }
 
-    /// `repository@digest`.
-    pub(crate) fn pinned(&self, digest: &ContentDigest) -> String {
-        format!("{}@{digest}", self.repository())
-    }
-
     /// No digest, and no tag but `latest`: it means another image every other day.
     pub(crate) fn is_floating(&self) -> bool {
         self.digest.is_none() && matches!(self.tag.as_deref(), None | Some("latest"))

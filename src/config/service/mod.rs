@@ -12,7 +12,6 @@ mod tests;
 pub(crate) mod volumes;
 
 use std::path::Path;
-use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, EndpointSettings, HostConfig};
 
@@ -28,7 +27,7 @@ pub(crate) use crate::config::service::read::words;
 use crate::config::start_first::StartFirst;
 use crate::config::yaml::Node;
 use crate::config::{ArchiveLocation, start_first};
-use crate::values::types::{EnvVar, STOP_GRACE};
+use crate::values::types::EnvVar;
 
 /// A validated service.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -286,13 +285,5 @@ fn can_be_handed_over(field: &mut Field<'_, '_>, service: &Service) {
         Err(why) => {
             field.refuse::<()>(format!("`order: start-first` {why}"), SWAP);
         }
-    }
-}
-
-impl Service {
-    /// `stop_grace_period`, or [`STOP_GRACE`].
-    pub(crate) fn stop_grace(&self) -> Duration {
-        let seconds = self.body.stop_timeout.and_then(|seconds| u64::try_from(seconds).ok());
-        seconds.map_or(STOP_GRACE, Duration::from_secs)
     }
 }

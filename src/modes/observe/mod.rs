@@ -23,7 +23,7 @@ use crate::modes::facts::Facts;
 use crate::ports::taken;
 use crate::values::known::Known;
 use crate::values::names::{new_name, old_name};
-use crate::values::types::{EnvVar, LifecycleEvent, Secret};
+use crate::values::types::{EnvVar, LifecycleEvent};
 use crate::{engine, ports};
 
 /// Largest env file that is read, in bytes.
@@ -289,9 +289,4 @@ fn set(all: &mut Vec<EnvVar>, var: EnvVar) {
         Some(known) => *known = var,
         None => all.push(var),
     }
-}
-
-/// A variable of a file.
-pub(crate) fn file_var(name: String, value: Option<String>, hidden: bool) -> EnvVar {
-    EnvVar { name, value: value.map(Secret::new), hidden }
 }
