@@ -454,7 +454,7 @@ fn a_first_release_that_is_killed_or_fails_leaves_no_port_open() {
     let _shared = shared();
     let mut web = Handed::new("newborn", "");
     web.image("v1", 0);
-    let mut running = web.bundle.deployment("d-1").start("ApplicationStart");
+    let mut running = web.bundle.deployment("d-killed").start("ApplicationStart");
     running.wait_until_said("] switch ");
     running.signal(Signal::SIGKILL);
     running.wait();

@@ -156,7 +156,7 @@ fn an_engine_that_accepts_and_never_answers_is_named_after_ten_seconds_and_only_
         for (event, code) in events {
             let host = &host;
             scope.spawn(move || {
-                let mut bundle = Bundle::container(&world().name("mute"), "image: web:1", HEALTH);
+                let mut bundle = Bundle::container(&world().name("mute"), &service("web:1", 80), HEALTH);
                 bundle.env("DOCKER_HOST", host).timeout(LONG);
                 let outcome = ends_in_time(bundle.start(event), LONG);
                 outcome.exits(code);
