@@ -12,6 +12,10 @@ use crate::values::text::seconds;
 /// The least that an undo step is given, also where little time is left.
 const LEAST: Duration = Duration::from_millis(500);
 
+/// What cleaning up is given after a signal: an engine may take two seconds to remove a container that runs. Nobody reads a
+/// report that is late then, as at the hook's own end, so that it may be.
+const CLEANING: Duration = Duration::from_secs(3);
+
 /// Until when an undo must have ended.
 #[derive(Debug, Clone, Copy)]
 pub struct UndoLimit {
@@ -26,13 +30,15 @@ pub struct UndoLimit {
 /// The time of an undo, and how it is shared out.
 pub(super) struct Budget {
     limit: UndoLimit,
+    /// The least that cleaning up is given.
+    cleaning: Duration,
     /// The last step had no answer: the next one may have none either.
     is_hanging: bool,
 }
 
 impl Budget {
     pub(super) const fn new(limit: UndoLimit) -> Self {
-        Self { limit, is_hanging: false }
+        Self { limit, cleaning: LEAST, is_hanging: false }
     }
 
     /// The plan must stop, since `at`: after a signal there is less time.
@@ -40,6 +46,7 @@ impl Budget {
         if let Stop::Signal(_) = why {
             let UndoLimit { end, overtime, after_signal } = self.limit;
             self.limit.end = end.min(at + after_signal.saturating_sub(overtime));
+            self.cleaning = CLEANING;
         }
     }
 
@@ -53,7 +60,7 @@ impl Budget {
         let share = match (self.is_hanging, restores, is_last) {
             (true, _, _) => time / (rest + 1),
             (false, true, _) => all.saturating_sub(LEAST * rest),
-            (false, false, true) => time * 3 / 4,
+            (false, false, true) => (time * 3 / 4).max(self.cleaning),
             (false, false, false) => time / 3,
         };
         share.max(LEAST).min(all)
