@@ -58,7 +58,7 @@ test-engines: ## The tests on real things, on all four engines
 		echo "make: Docker $$engine"; BALEHOOK_ENGINE=$$engine cargo test --test it; done
 
 docs: ## Build the documentation
-	@RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps
+	@RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet --no-deps --document-private-items
 
 deny: ## Licences, bans and sources of all dependencies; advisories where their database can be fetched
 	@packaging/dev/deny

@@ -33,7 +33,7 @@ impl Engine {
     /// The image that a reference or an ID names; `None` where the engine has none.
     ///
     /// # Errors
-    /// [`Kind::Engine`](crate::error::Kind::Engine).
+    /// [`Kind::Engine`].
     pub(crate) async fn image(&self, reference: &str) -> Result<Option<ImageInspect>, Failure> {
         let asked = self.docker.inspect_image(reference);
         match found(self.answer(Limit::Question, &format!("docker image inspect {reference}"), asked).await) {
@@ -52,7 +52,7 @@ impl Engine {
     /// it after it was verified; its layers must be the wanted ones.
     ///
     /// # Errors
-    /// [`Kind::Engine`](crate::error::Kind::Engine).
+    /// [`Kind::Engine`].
     pub(crate) async fn find(&self, pin: &ImagePin, name: &Name) -> Result<Option<ImageInspect>, Failure> {
         let candidates = match pin {
             ImagePin::Registry { .. } => vec![pin.argument()],
@@ -73,7 +73,7 @@ impl Engine {
     /// Our own tags for the images of one name.
     ///
     /// # Errors
-    /// [`Kind::Engine`](crate::error::Kind::Engine).
+    /// [`Kind::Engine`].
     pub(crate) async fn retention_tags(&self, name: &Name) -> Result<Vec<String>, Failure> {
         let filters = std::collections::HashMap::from([("reference".to_owned(), vec![retention_repository(name)])]);
         let options = query::ListImagesOptionsBuilder::default().filters(&filters).build();
@@ -101,7 +101,7 @@ impl Engine {
     /// How and where the engine keeps images.
     ///
     /// # Errors
-    /// [`Kind::Engine`](crate::error::Kind::Engine).
+    /// [`Kind::Engine`].
     pub(crate) async fn image_store(&self, api: (u32, u32)) -> Result<StoreFacts, Failure> {
         let info = self.info().await;
         let info = info.map_err(|error| error.failure_of(Kind::Engine, "ask the engine for its settings"))?;
@@ -118,7 +118,7 @@ impl Engine {
     /// Gives an image a reference with a tag.
     ///
     /// # Errors
-    /// [`Kind::Engine`](crate::error::Kind::Engine).
+    /// [`Kind::Engine`].
     pub(crate) async fn tag(&self, image: &str, reference: &str) -> Result<(), Failure> {
         let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
         let options = query::TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
@@ -130,7 +130,7 @@ impl Engine {
     /// Takes a reference off an image; the engine drops the image with the last one.
     ///
     /// # Errors
-    /// [`Kind::Engine`](crate::error::Kind::Engine); none where there is no such reference.
+    /// [`Kind::Engine`]; none where there is no such reference.
     pub(crate) async fn untag(&self, reference: &str) -> Result<(), Failure> {
         let asked = self.docker.remove_image(reference, None::<query::RemoveImageOptions>, None);
         let removed = self.answer(Limit::Change, &format!("docker rmi {reference}"), asked).await.map(drop);
@@ -146,7 +146,7 @@ impl Engine {
     /// Every layer of every image that the engine has.
     ///
     /// # Errors
-    /// [`Kind::Engine`](crate::error::Kind::Engine).
+    /// [`Kind::Engine`].
     pub(crate) async fn layers(&self) -> Result<Layers, Failure> {
         let options = query::ListImagesOptionsBuilder::default().all(true).build();
         let images = self.list_images(options).await?;
