@@ -3,7 +3,7 @@ SHELL := /bin/bash
 TOOLS := target/tools
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help setup build release demo test lint fmt unit engine-test test-crash test-engines docs deny golden bench fuzz bundle clean
+.PHONY: help setup build release demo test lint lint-fuzz fmt unit engine-test test-crash test-engines docs deny golden bench fuzz bundle clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,8 @@ test: setup lint ## Format, clippy, every test, docs, licences
 lint: ## Format and clippy
 	@cargo fmt --check
 	@cargo clippy --quiet --all-targets -- -D warnings
+
+lint-fuzz: ## Clippy on the fuzz targets, which need a C++ compiler
 	@cargo clippy --quiet --manifest-path tests/fuzz/Cargo.toml --target-dir target --bins -- -D warnings
 
 fmt: ## Format
