@@ -5,6 +5,11 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use nix::unistd::{User, geteuid};
+use serde::Serialize;
+
+use crate::error::{Failure, Kind};
+
 /// Replaces a file, or makes it, with mode 0600: a new one in the same folder, fsync, rename, fsync of the folder. Nobody
 /// else may write it meanwhile: the new one always has the same name, so that what a kill leaves does not stay.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -16,6 +21,46 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&new, path)?;
     File::open(folder)?.sync_all()
+}
+
+/// Writes a file of the state directory, as JSON.
+///
+/// # Errors
+/// [`Kind::State`].
+pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
+    let text = serde_json::to_vec_pretty(value).map_err(io::Error::from);
+    text.and_then(|text| replace(path, &text)).map_err(|error| unwritable(path, &error))
+}
+
+/// Why the state directory cannot be used.
+pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Kind::State, format!("cannot write {}: {error}", path.display())).next(remedy(path, error))
+}
+
+/// What to do about it: a user other than root needs a folder that only root can give.
+fn remedy(path: &Path, error: &io::Error) -> String {
+    let folder = path.ancestors().skip(1).find(|folder| !folder.ends_with("releases")).unwrap_or(path);
+    match error.kind() {
+        io::ErrorKind::PermissionDenied if !geteuid().is_root() => {
+            format!("once, as root: `{}`; or leave `runas` out of the hook", give(folder))
+        }
+        io::ErrorKind::StorageFull => format!("make room on the disk of {}", folder.display()),
+        _ => "make the state directory writable (BALEHOOK_STATE_DIR names another one)".into(),
+    }
+}
+
+/// The command by which root gives this user a state folder.
+fn give(folder: &Path) -> String {
+    let id = geteuid();
+    let user = User::from_uid(id).ok().flatten().map_or_else(|| id.to_string(), |user| user.name);
+    let shown = folder.display();
+    match (fs::metadata(folder), folder.parent()) {
+        (Ok(_), _) => format!("chown -R {user} {shown}"),
+        (Err(error), Some(all)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            format!("chmod 711 {} && install -d -o {user} -m 700 {shown}", all.display())
+        }
+        (Err(_), _) => format!("install -d -o {user} -m 700 {shown}"),
+    }
 }
 
 #[cfg(test)]

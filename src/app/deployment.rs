@@ -11,6 +11,7 @@ use crate::deploy::state::Store;
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
 use crate::images::credentials::CredentialSettings;
+
 use crate::images::source::Archives;
 use crate::modes::observe::Observer;
 use crate::ui::problems;
@@ -49,7 +50,7 @@ pub(crate) fn prepare(context: &Context, path: &Path) -> Result<Prepared, Failur
         origin: origin(context, &deployment),
         store: Store::new(&context.settings.state_dir, &deployment.name),
         s3,
-        credentials: CredentialSettings::from_env(&variable, &context.waits),
+        credentials: context.credentials(),
         engine: context.engine(),
         warnings: rendered,
         deployment,

@@ -19,6 +19,7 @@ use crate::cli::{Cli, Command, Settings};
 use crate::config::hook_env::HookEnv;
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
+use crate::images::credentials::CredentialSettings;
 use crate::modes::resume::Only;
 use crate::ui::text;
 use crate::ui::text::Console;
@@ -44,6 +45,11 @@ impl Context {
     /// [`Kind::Engine`]: its address is none.
     pub(crate) fn engine(&self) -> Result<Engine, Failure> {
         Ok(Engine::connect(self.env.lookup("DOCKER_HOST"))?.with_waits(&self.waits))
+    }
+
+    /// Where registry credentials are looked for.
+    pub(crate) fn credentials(&self) -> CredentialSettings {
+        CredentialSettings::from_env(&|key| self.env.lookup(key).map(str::to_owned), &self.waits)
     }
 }
 

@@ -10,7 +10,6 @@ use crate::deploy::execute;
 use crate::deploy::state::{Holder, LockedStore, Store};
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
-use crate::images::credentials::CredentialSettings;
 use crate::images::operation::Importer;
 use crate::images::source::Archives;
 use crate::modes::compose::tool::Processes;
@@ -84,7 +83,7 @@ async fn planned(context: &Context, engine: &Engine, store: &Store, name: &Name,
     };
     let mut facts = observe::resume::facts(engine, store, name).await?;
     if only == Only::Everything && resume::is_compose(&facts) {
-        let settings = &credentials(context);
+        let settings = &context.credentials();
         facts.compose_tool = Processes { settings, docker_host: &engine.address }.known().await;
     }
     Ok(resume::plan(name, &facts, registry.as_deref(), only))
@@ -142,13 +141,9 @@ async fn lock(
     locked.map_err(|failure| if only == Only::Ports { failure.reported() } else { failure })
 }
 
-fn credentials(context: &Context) -> CredentialSettings {
-    CredentialSettings::from_env(&|key| context.env.lookup(key).map(str::to_owned), &context.waits)
-}
-
 fn host(context: &Context, engine: Engine, store: LockedStore, name: &Name) -> Host {
     let variable = |key: &str| context.env.lookup(key).map(str::to_owned);
     let archives = Archives::new(S3::from_env(&variable, &context.waits));
-    let images = Importer::new(name.clone(), archives, credentials(context), store.import_record(), progress::follow);
+    let images = Importer::new(name.clone(), archives, context.credentials(), store.import_record(), progress::follow);
     Host::new(engine, images, context.env.clone(), store, name.clone(), usize::MAX)
 }

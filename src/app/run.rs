@@ -164,8 +164,7 @@ async fn planned(context: &Context, prepared: &Prepared, event: LifecycleEvent) 
     if let Some(failed) = facts.failures.first() {
         return Err(failed.failure.clone());
     }
-    let mut plan = modes::plan(event, &prepared.deployment, &prepared.origin, &facts)?;
-    plan.notes.extend(facts.not_yet.iter().cloned());
+    let plan = modes::plan(event, &prepared.deployment, &prepared.origin, &facts)?;
     Ok((facts, plan))
 }
 

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::deploy::file::{read, unwritable, write};
+use crate::deploy::file::read;
 use crate::deploy::plan::{Action, Old, Operation, Plan, Undo};
 use crate::error::Failure;
+use crate::files::{unwritable, write};
 use crate::values::operation::Role;
 
 /// The version of the file's form. A newer one is refused, not guessed at.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::deploy::origin::Origin;
 use crate::values::pin::ImagePin;
 
 /// The version of the releases' form. A newer one is refused, not guessed at.
@@ -35,6 +36,21 @@ pub struct Release<P> {
 }
 
 impl<P> Release<P> {
+    /// A release of one image, before it runs. `spec` is the digest of all options.
+    pub(crate) fn new(origin: &Origin, image: ImagePin, spec: String, part: P) -> Self {
+        Self {
+            format: FORMAT,
+            deployment: origin.deployment.clone(),
+            revision: origin.revision.clone(),
+            source: origin.source.clone(),
+            image,
+            more_images: Vec::new(),
+            spec,
+            part,
+            observed: Observed::default(),
+        }
+    }
+
     /// Every image of it.
     pub(crate) fn images(&self) -> impl Iterator<Item = &ImagePin> {
         std::iter::once(&self.image).chain(&self.more_images)

@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::deploy::file::{read, unwritable, write};
+use crate::deploy::file::read;
 use crate::deploy::journal::{self, JournalFile, Left};
 use crate::deploy::plan::Operation;
 use crate::deploy::release::{FORMAT, Release};
 use crate::error::{Failure, Kind};
+use crate::files::{unwritable, write};
 use crate::images::record::{ImportRecord, ImportedReferences};
 use crate::poll;
 use crate::values::pin::ImagePin;

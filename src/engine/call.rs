@@ -150,13 +150,19 @@ impl Engine {
         call: &str,
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, CallError> {
-        let limit = limit.time();
+        self.within(limit.time(), call, answer).await?.map_err(|error| CallError::of(&self.address, &error))
+    }
+
+    /// Waits for anything of `call`, no longer than `limit`; it can be named while it is waited for.
+    pub(super) async fn within<T>(
+        &self,
+        limit: Duration,
+        call: &str,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, CallError> {
         let silent = |waited| CallError::silent(&self.address, call, waited);
-        let answer = self.waits.on(|waited| silent(waited).message, tokio::time::timeout(limit, answer)).await;
-        match answer {
-            Ok(answer) => answer.map_err(|error| CallError::of(&self.address, &error)),
-            Err(_) => Err(silent(limit)),
-        }
+        let answer = tokio::time::timeout(limit, answer);
+        self.waits.on(|waited| silent(waited).message, answer).await.map_err(|_| silent(limit))
     }
 
     /// The items of a stream, each no later than `idle` after the one before; the last one is the error that ended it.

@@ -41,13 +41,8 @@ pub(crate) enum NotTaken {
 impl Body {
     /// Sends one more chunk.
     pub(crate) async fn send(&self, chunk: Bytes) -> Result<(), NotTaken> {
-        let limit = IDLE;
-        let silent = |waited| CallError::silent(&self.engine.address, CALL, waited);
-        let sending = tokio::time::timeout(limit, self.chunks.send(Ok(chunk)));
-        match self.engine.waits.on(|waited| silent(waited).message, sending).await {
-            Ok(sent) => sent.map_err(|_| NotTaken::Ended),
-            Err(_) => Err(NotTaken::Silent(silent(limit))),
-        }
+        let sent = self.engine.within(IDLE, CALL, self.chunks.send(Ok(chunk))).await;
+        sent.map_err(NotTaken::Silent)?.map_err(|_| NotTaken::Ended)
     }
 
     /// Ends the body with an error: the engine must not take what it has for the whole.
@@ -103,17 +98,14 @@ async fn not_silent<T>(
     let mut end = std::pin::pin!(end);
     let began = Instant::now();
     loop {
-        let limit = IDLE;
-        let silent = |waited| CallError::silent(&engine.address, CALL, waited);
-        let round = tokio::time::timeout(limit, more_or_end(heard, end.as_mut()));
-        match engine.waits.on(|waited| silent(waited).message, round).await {
+        match engine.within(IDLE, CALL, more_or_end(heard, end.as_mut())).await {
             Ok(Some(ended)) => return Ok(ended),
             Ok(None) => {}
             Err(_) => {
                 let waited = began.max(*heard.borrow()).elapsed();
-                let is_busy = limit == IDLE && waited < UNPACKING && engine.hello().await.is_ok();
+                let is_busy = waited < UNPACKING && engine.hello().await.is_ok();
                 if !is_busy {
-                    return Err(silent(waited));
+                    return Err(CallError::silent(&engine.address, CALL, waited));
                 }
             }
         }

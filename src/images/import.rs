@@ -98,16 +98,14 @@ impl FromArchive<'_> {
         Ok(id)
     }
 
+    fn load_of<'a>(&'a self, opened: &'a Opened, label: &'a str, store: &StoreFacts) -> Load<'a> {
+        Load { engine: self.engine, store: store.store, archive: &opened.archive, label, follow: self.follow }
+    }
+
     /// One load of all parcels; the ID of the wanted image, verified.
     async fn attempt(&self, opened: &Opened, delta: &Delta<'_>, store: &StoreFacts) -> Result<String, LoadError> {
         let label = opened.location.to_string();
-        let load = Load {
-            engine: self.engine,
-            store: store.store,
-            archive: &opened.archive,
-            label: &label,
-            follow: self.follow,
-        };
+        let load = self.load_of(opened, &label, store);
         let repository = retention_repository(self.name);
         let tag = |number: usize| format!("{repository}:{PART}{number}");
         let batches = match load.delta(delta, Sizes::Claimed, tag).await {
@@ -175,13 +173,7 @@ impl FromArchive<'_> {
         store: &StoreFacts,
     ) -> Result<String, Failure> {
         let label = opened.location.to_string();
-        let load = Load {
-            engine: self.engine,
-            store: store.store,
-            archive: &opened.archive,
-            label: &label,
-            follow: self.follow,
-        };
+        let load = self.load_of(opened, &label, store);
         let mut known = layers.diff_ids;
         loop {
             let may_leave_out = !known.is_empty();

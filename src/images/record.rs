@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Failure, Kind};
+use crate::error::Failure;
 use crate::files;
 
 /// References that a pull or a load gave the image of a retention tag.
@@ -40,7 +40,7 @@ impl ImportRecord {
     /// Adds references that an image is about to get.
     ///
     /// # Errors
-    /// [`Kind::State`].
+    /// [`Kind::State`](crate::error::Kind::State).
     pub(crate) fn add(&self, tag: &str, references: impl IntoIterator<Item = String>) -> Result<(), Failure> {
         let references: Vec<String> = references.into_iter().collect();
         if references.is_empty() {
@@ -57,7 +57,7 @@ impl ImportRecord {
     /// Drops an image whose retention tag is gone.
     ///
     /// # Errors
-    /// [`Kind::State`].
+    /// [`Kind::State`](crate::error::Kind::State).
     pub(crate) fn remove(&self, tag: &str) -> Result<(), Failure> {
         self.change(|all| all.retain(|known| known.tag != tag))
     }
@@ -69,11 +69,7 @@ impl ImportRecord {
         if all == before {
             return Ok(());
         }
-        let written = serde_json::to_vec_pretty(&all).map_err(std::io::Error::from);
-        written.and_then(|text| files::replace(&self.path, &text)).map_err(|error| {
-            Failure::new(Kind::State, format!("cannot write {}: {error}", self.path.display()))
-                .next("make the state directory writable (BALEHOOK_STATE_DIR names another one)")
-        })
+        files::write(&self.path, &all)
     }
 }
 
@@ -81,6 +77,7 @@ impl ImportRecord {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::error::Kind;
 
     fn entry(tag: &str, references: &[&str]) -> ImportedReferences {
         ImportedReferences { tag: tag.into(), references: references.iter().map(|name| (*name).to_owned()).collect() }

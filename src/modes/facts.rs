@@ -15,7 +15,7 @@ use crate::modes::release::Release;
 use crate::modes::swarm;
 use crate::ports::facts::{PortTaken, PortsFacts};
 use crate::values::known::Known;
-use crate::values::types::{ContentDigest, EnvVar};
+use crate::values::types::EnvVar;
 
 /// The host as a plan sees it.
 #[derive(Debug, Clone)]
@@ -129,9 +129,4 @@ impl Facts {
         let found = self.images.iter().find(|image| image.key == key);
         found.ok_or_else(|| Failure::new(Kind::Unexpected, format!("{key} was not looked up for this event")))
     }
-}
-
-/// The digest of a text that stands for all options of a container.
-pub(crate) fn spec_digest(text: &str) -> ContentDigest {
-    ContentDigest::of(text.as_bytes())
 }

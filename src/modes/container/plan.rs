@@ -13,7 +13,7 @@ use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::recover::{Recovery, recover, remove};
 use crate::modes::container::replace::{Incoming, replace};
-use crate::modes::container::spec::{check, container_spec, labelled, release, spec_digest};
+use crate::modes::container::spec::{check, container_spec, labelled, spec_digest};
 use crate::modes::container::start_first;
 use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
@@ -148,7 +148,8 @@ fn start(
         health_check: health_check.clone(),
         start_first: container.service.start_first,
     };
-    let release = release(origin, image, &digest, Part { container: Some(Box::new(kept)), ..Part::default() });
+    let part = Part { container: Some(Box::new(kept)), ..Part::default() };
+    let release = Release::new(origin, image.pin.clone(), digest.clone(), part);
     match same {
         Some(same) => keep_serving(plan, same, health_check, facts, release),
         None => {

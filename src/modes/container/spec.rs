@@ -2,7 +2,6 @@
 
 use crate::config::{Container, Deployment};
 use crate::deploy::origin::Origin;
-use crate::deploy::release::{FORMAT, Observed};
 use crate::engine::request::ContainerSpec;
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
@@ -12,10 +11,10 @@ use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::modes::operation::Plan;
 use crate::modes::options::of_container;
-use crate::modes::release::{Part, Release};
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_SPEC};
 use crate::values::names::new_name;
 use crate::values::options::changes;
+use crate::values::types::ContentDigest;
 
 /// What is known to fail is refused before anything is touched.
 pub(super) fn check(container: &Container, facts: &Facts, image: &ImageFacts) -> Result<(), Failure> {
@@ -60,7 +59,7 @@ pub(super) fn spec_digest(spec: &ContainerSpec, container: &Container) -> Result
         .map_err(|error| Failure::new(Kind::Unexpected, format!("the options cannot be written down: {error}")))?;
     let order = if container.service.start_first.is_some() { "\nstart-first" } else { "" };
     let text = format!("{}\n{options}\n{environment:?}{order}", spec.image.identity());
-    Ok(modes::facts::spec_digest(&text).to_string())
+    Ok(ContentDigest::of(text.as_bytes()).to_string())
 }
 
 pub(super) fn labelled(
@@ -77,20 +76,6 @@ pub(super) fn labelled(
     labels.insert(LABEL_DIGEST.into(), image.pin.identity().to_string());
     labels.insert(LABEL_SPEC.into(), digest.to_owned());
     spec
-}
-
-pub(super) fn release(origin: &Origin, image: &ImageFacts, digest: &str, part: Part) -> Release {
-    Release {
-        format: FORMAT,
-        deployment: origin.deployment.clone(),
-        revision: origin.revision.clone(),
-        source: origin.source.clone(),
-        image: image.pin.clone(),
-        more_images: Vec::new(),
-        spec: digest.to_owned(),
-        part,
-        observed: Observed::default(),
-    }
 }
 
 /// What changes since the last release; one of format 1 did not keep the request.

@@ -1,5 +1,5 @@
-//! `order: start-first`: the new container starts beside the old one, passes its health check at its own address, and the kernel
-//! hands the host's ports over to it in one transaction.
+//! `order: start-first`: the new container starts beside the old one, passes its health check at its own address, and
+//! the kernel switches the host's ports to it in one transaction.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -13,9 +13,8 @@ use crate::engine::request::ContainerSpec;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::modes::container::operation::ContainerOperation;
-use crate::modes::container::replace::Incoming;
-
 use crate::modes::container::recover::remove;
+use crate::modes::container::replace::Incoming;
 use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::modes::operation::Operation;

@@ -27,7 +27,7 @@ use crate::modes::tasks::{TaskActions, environment, host_command};
 use crate::tasks::operation::HostCommand;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_NODE, LABEL_REVISION, LABEL_TASK};
 use crate::values::options::SetOption;
-use crate::values::types::Name;
+use crate::values::types::{ContentDigest, Name};
 
 /// Letters of a task's name in its service's, which may have 63.
 const LETTERS: usize = 36;
@@ -113,7 +113,8 @@ impl Planner<'_> {
 
     fn task_lock(&self, task: &Task) -> TaskLock {
         let (owner, deployment) = (self.deployment.name.to_string(), self.origin.deployment.clone());
-        let key = modes::facts::spec_digest(&format!("{owner}\n{deployment}\n{}\n{}", task.name, self.service.digest));
+        let key = format!("{owner}\n{deployment}\n{}\n{}", task.name, self.service.digest);
+        let key = ContentDigest::of(key.as_bytes());
         TaskLock { service: service_name(&task.name, key.short()), task: task.name.to_string(), owner, deployment }
     }
 

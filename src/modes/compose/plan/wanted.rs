@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::config::compose::Compose;
 use crate::config::{Deployment, Health};
 use crate::deploy::origin::Origin;
-use crate::deploy::release::{FORMAT, Observed};
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::images::facts::ImageFacts;
@@ -170,24 +169,13 @@ impl<'a> Wanted<'a> {
             let of = |(option, value): (&String, &String)| vec![service.name.clone(), option.clone(), value.clone()];
             service.options.iter().map(of)
         });
-        Ok(Release {
-            format: FORMAT,
-            deployment: origin.deployment.clone(),
-            revision: origin.revision.clone(),
-            source: origin.source.clone(),
-            image,
-            more_images: pins.collect(),
-            spec: ContentDigest::of(specs.join("\n").as_bytes()).to_string(),
-            part: Part {
-                options: options.collect(),
-                compose: Some(ComposeRelease {
-                    project: self.project.clone(),
-                    health_check: (&self.health_check).into(),
-                }),
-                ..Part::default()
-            },
-            observed: Observed::default(),
-        })
+        let spec = ContentDigest::of(specs.join("\n").as_bytes()).to_string();
+        let part = Part {
+            options: options.collect(),
+            compose: Some(ComposeRelease { project: self.project.clone(), health_check: (&self.health_check).into() }),
+            ..Part::default()
+        };
+        Ok(Release { more_images: pins.collect(), ..Release::new(origin, image, spec, part) })
     }
 }
 

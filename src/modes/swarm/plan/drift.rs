@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::config::service::is_secret;
-use crate::modes;
 use crate::modes::options::of_service;
 use crate::modes::release::Release;
 use crate::modes::swarm::facts::SwarmFacts;
@@ -14,7 +13,7 @@ use crate::modes::swarm::plan::service_spec::is_nothing;
 use crate::values::labels::LABEL_SPEC;
 use crate::values::options::{ChangedOption, SetOption, changes};
 use crate::values::pin::ImagePin;
-use crate::values::types::{EnvVar, Secret};
+use crate::values::types::{ContentDigest, EnvVar, Secret};
 
 /// What the engine fills in or counts itself, and what differs from node to node.
 const PASSED_OVER: &[&str] = &[
@@ -32,7 +31,7 @@ pub(crate) fn digest(image: &ImagePin, spec: &Value, environment: &[EnvVar], say
         leaves.remove("Mode.Replicated.Replicas");
     }
     let text = format!("{}\n{leaves:?}\n{:?}", image.identity(), texts(environment));
-    modes::facts::spec_digest(&text).to_string()
+    ContentDigest::of(text.as_bytes()).to_string()
 }
 
 /// Whether a service is exactly what the request wants: nothing is sent then.

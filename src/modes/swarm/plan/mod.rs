@@ -20,7 +20,7 @@ use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
 use crate::modes::operation::Operation;
 use crate::modes::operation::{Action, Plan};
-use crate::modes::release::Part;
+use crate::modes::release::{Part, Release};
 use crate::modes::swarm::facts::{Role, SwarmFacts};
 use crate::modes::swarm::operation::{ServiceRequest, SwarmOperation};
 use crate::modes::swarm::plan::tasks::pins;
@@ -184,7 +184,7 @@ impl Planner<'_> {
         });
         let is_recorded = self.facts.releases.first().is_some_and(|last| last.deployment == self.origin.deployment);
         if !is_recorded {
-            let release = self.release(image, "", Part::default());
+            let release = Release::new(self.origin, image.pin.clone(), String::new(), Part::default());
             self.push(SwarmOperation::SaveRelease { service: self.name(), release: Box::new(release) });
         }
     }
@@ -208,7 +208,7 @@ impl Planner<'_> {
         self.plan.actions.append(&mut tasks.proven);
         if !same || !self.is_recorded(&request) {
             let part = Part { swarm: Some(Box::new(request.clone())), ..Part::default() };
-            let release = self.release(image, &request.digest, part);
+            let release = Release::new(self.origin, image.pin.clone(), request.digest.clone(), part);
             self.push(SwarmOperation::SaveRelease { service: self.name(), release: Box::new(release) });
         }
         self.plan.actions.append(&mut tasks.recorded);

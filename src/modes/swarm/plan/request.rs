@@ -2,12 +2,10 @@
 
 use crate::config::ImageSource;
 use crate::config::swarm::{MountedFile, Order};
-use crate::deploy::release::{FORMAT, Observed};
 use crate::engine::facts::short_id;
 use crate::images::facts::ImageFacts;
 use crate::modes::operation::Action;
 use crate::modes::operation::Operation;
-use crate::modes::release::{Part, Release};
 use crate::modes::swarm::operation::{NodeCheck, ServiceRequest, SwarmOperation};
 use crate::modes::swarm::plan::service_spec::TaskActions;
 use crate::modes::swarm::plan::{Planner, drift, service_spec};
@@ -88,19 +86,5 @@ impl Planner<'_> {
         let before = before.map(str::to_owned);
         let began = self.seen.service.as_ref().and_then(|service| service.began.clone());
         ServiceRequest { name, image: image.pin.clone(), spec, environment, registry, digest, before, began }
-    }
-
-    pub(super) fn release(&self, image: &ImageFacts, digest: &str, part: Part) -> Release {
-        Release {
-            format: FORMAT,
-            deployment: self.origin.deployment.clone(),
-            revision: self.origin.revision.clone(),
-            source: self.origin.source.clone(),
-            image: image.pin.clone(),
-            more_images: Vec::new(),
-            spec: digest.to_owned(),
-            part,
-            observed: Observed::default(),
-        }
     }
 }
