@@ -246,7 +246,7 @@ impl JournalFile {
         }
     }
 
-    /// Everything that the journal on disk promised was done or undone, whoever wrote it.
+    /// Everything that the journal on disk promised was done or undone, also that of another event.
     pub(crate) fn close(&self) {
         let _ = fs::remove_file(self.folder.join(JOURNAL));
         let _ = fs::remove_file(self.folder.join(BEGUN));

@@ -70,7 +70,7 @@ impl<P> fmt::Display for Release<P> {
 /// What was seen of a release once it ran.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
-    /// When it was proven, RFC 3339.
+    /// When it was healthy, RFC 3339.
     pub at: String,
     /// The container's ID.
     pub container: String,
@@ -81,6 +81,6 @@ pub struct Observed {
     /// In Compose mode: containers that ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub running: Vec<String>,
-    /// Milliseconds from stopping the old container until the new one was proven.
+    /// Milliseconds from stopping the old container until the new one was healthy.
     pub down_ms: Option<u64>,
 }

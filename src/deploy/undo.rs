@@ -19,7 +19,7 @@ const CLEANING: Duration = Duration::from_secs(3);
 /// Until when an undo must have ended.
 #[derive(Debug, Clone, Copy)]
 pub struct UndoLimit {
-    /// The hook's own end: whoever reads the report stops reading then.
+    /// The hook's own end: the agent stops reading the report then.
     pub end: Instant,
     /// So much longer what served before may take to come back.
     pub overtime: Duration,

@@ -97,7 +97,7 @@ impl Filter {
     pub fn feed(&mut self, mut chunk: Bytes) -> Result<Vec<Bytes>, ArchiveError> {
         let mut out = Vec::new();
         while !chunk.is_empty() {
-            let (fate, left) = self.entry;
+            let (passage, left) = self.entry;
             let wanted = match left {
                 _ if self.ended => chunk.len(),
                 0 => BLOCK as usize - self.block.len(),
@@ -109,7 +109,7 @@ impl Filter {
                 out.push(piece);
             } else if left > 0 {
                 self.entry.1 -= piece.len() as u64;
-                self.content(fate, piece, &mut out)?;
+                self.content(passage, piece, &mut out)?;
             } else {
                 self.block.extend_from_slice(&piece);
                 if self.block.len() == BLOCK as usize {
@@ -121,8 +121,8 @@ impl Filter {
         Ok(out)
     }
 
-    fn content(&mut self, fate: Passage, piece: Bytes, out: &mut Vec<Bytes>) -> Result<(), ArchiveError> {
-        match fate {
+    fn content(&mut self, passage: Passage, piece: Bytes, out: &mut Vec<Bytes>) -> Result<(), ArchiveError> {
+        match passage {
             Passage::Passes => out.push(piece),
             Passage::Manifest => {
                 self.manifest.extend_from_slice(&piece);

@@ -102,7 +102,7 @@ impl FromArchive<'_> {
         Load { engine: self.engine, store: store.store, archive: &opened.archive, label, follow: self.follow }
     }
 
-    /// One load of all parcels; the ID of the wanted image, verified.
+    /// One load of all batches; the ID of the wanted image, verified.
     async fn attempt(&self, opened: &Opened, delta: &Delta<'_>, store: &StoreFacts) -> Result<String, LoadError> {
         let label = opened.location.to_string();
         let load = self.load_of(opened, &label, store);
@@ -215,7 +215,7 @@ impl FromArchive<'_> {
         }
     }
 
-    /// Removes the images of the parcels, also of a load that was killed.
+    /// Removes the images of the batches, also of a load that was killed.
     async fn remove_parts(&self) -> Result<(), Failure> {
         let prefix = format!("{}:{PART}", retention_repository(self.name));
         for tag in self.engine.retention_tags(self.name).await?.iter().filter(|tag| tag.starts_with(&prefix)) {

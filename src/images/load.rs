@@ -1,8 +1,8 @@
 //! Bringing an archive's image into the engine: only what is missing travels.
 //!
-//! An engine takes in a whole archive before it registers the first layer. It is given the layers in several parcels
-//! therefore, one after another: while it registers one, the next travels. What ties a parcel
-//! together, `manifest.json`, is held back until the parcel below is in.
+//! An engine takes in a whole archive before it registers the first layer. It is given the layers in several batches
+//! therefore, one after another: while it registers one, the next travels. What ties a batch
+//! together, `manifest.json`, is held back until the batch below is in.
 
 use std::collections::HashSet;
 
@@ -80,7 +80,7 @@ pub(crate) struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Sends what is missing. The image of the last parcel is the wanted one; every parcel's image has the tag that
+    /// Sends what is missing. The image of the last batch is the wanted one; every batch's image has the tag that
     /// `tag` gives it, from 1. `None` where the engine can only be given the whole archive.
     ///
     /// # Errors
@@ -227,7 +227,7 @@ async fn registered(loading: &mut Loading, store: ImageStore) -> Result<(), Load
     Ok(())
 }
 
-/// The layers of all parcels, one after another.
+/// The layers of all batches, one after another.
 struct Sender<'a> {
     archive: &'a Archive,
     transfer: Transfer,

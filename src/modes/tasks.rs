@@ -32,7 +32,7 @@ pub(crate) struct TaskActions {
     /// Before the old release is touched.
     pub(crate) before: Vec<Action>,
     /// When the new release is healthy and not saved yet: up to the last that is required.
-    pub(crate) proven: Vec<Action>,
+    pub(crate) healthy: Vec<Action>,
     /// When it is on record.
     pub(crate) recorded: Vec<Action>,
 }
@@ -119,12 +119,13 @@ impl TaskActions {
     pub(crate) fn each(tasks: &Tasks, action: impl Fn(&Task) -> Result<Action, Failure>) -> Result<Self, Failure> {
         let actions = |tasks: &[Task]| tasks.iter().map(&action).collect::<Result<Vec<_>, Failure>>();
         let required = tasks.after.iter().rposition(|task| task.required).map_or(0, |last| last + 1);
-        let (proven, recorded) = tasks.after.split_at(required);
-        Ok(Self { before: actions(&tasks.before)?, proven: actions(proven)?, recorded: actions(recorded)? })
+        let (healthy, recorded) = tasks.after.split_at(required);
+        Ok(Self { before: actions(&tasks.before)?, healthy: actions(healthy)?, recorded: actions(recorded)? })
     }
 }
 
-/// What killed deployments left of their tasks, and of tried images, goes first: whoever holds the lock knows that nobody waits for it.
+/// What killed deployments left of their tasks, and of tried images, goes first: the lock is ours, so that no
+/// event waits for it.
 pub(crate) fn remove_left(facts: &Facts) -> Vec<Action> {
     let each = facts.task_containers.iter();
     each.map(|left| Action::best_effort(TaskOperation::Remove { container: left.clone() })).collect()

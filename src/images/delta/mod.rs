@@ -21,16 +21,16 @@ use crate::images::delta::build::{build, leading};
 use crate::values::text::megabytes;
 use crate::values::types::{ContentDigest, chain_ids};
 
-/// The first parcel is closed as soon as it has so many bytes of layers: the engine has nothing to do before.
-const FIRST_PARCEL: u64 = 16 * 1024 * 1024;
+/// The first batch is closed as soon as it has so many bytes of layers: the engine has nothing to do before.
+const FIRST_BATCH: u64 = 16 * 1024 * 1024;
 
-/// Each parcel costs the engine a process and an image of its own, so a later one has as much as all before it, up to so
+/// Each batch costs the engine a process and an image of its own, so a later one has as much as all before it, up to so
 /// many bytes: while the engine registers one, the next has just the time to travel. Measured with `benches/images`
-/// on 20.10: parcels of 96 MiB throughout, and a fetch for each layer, took 1.05 of the time.
-const LARGEST_PARCEL: u64 = 384 * 1024 * 1024;
+/// on 20.10: batches of 96 MiB throughout, and a fetch for each layer, took 1.05 of the time.
+const LARGEST_BATCH: u64 = 384 * 1024 * 1024;
 
 /// Nothing travels while the last one is registered, so they become smaller towards the end, down to so many bytes.
-const LAST_PARCEL: u64 = 96 * 1024 * 1024;
+const LAST_BATCH: u64 = 96 * 1024 * 1024;
 
 /// What must travel of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +92,7 @@ impl<'a> Delta<'a> {
         let mut batches: Vec<u64> = self.split().into_iter().map(|range| bytes(&self.image.layers[range])).collect();
         batches.sort_unstable();
         let copies = match store {
-            // A parcel is unpacked while the next one arrives.
+            // A batch is unpacked while the next one arrives.
             ImageStore::Graph { .. } => batches.iter().rev().take(2).sum(),
             // The layers are kept as they arrived, too.
             ImageStore::Containerd => bytes(missing),
@@ -109,7 +109,7 @@ impl<'a> Delta<'a> {
 
     /// The archives that bring the missing layers in, in the order in which they must be loaded: each makes an image
     /// of all layers up to its own, the last makes the wanted one. `inflated` has the uncompressed size of each layer
-    /// that must be decompressed on the way; `tag` names the image of each parcel.
+    /// that must be decompressed on the way; `tag` names the image of each batch.
     ///
     /// `None` where this engine cannot be told what the layers are: their digests are not known before they are read.
     pub fn batches(
@@ -127,15 +127,15 @@ impl<'a> Delta<'a> {
         ranges.into_iter().enumerate().map(batch).collect()
     }
 
-    /// Places of the layers of each parcel.
+    /// Places of the layers of each batch.
     fn split(&self) -> Vec<Range<usize>> {
         let all = self.known..self.image.layers.len();
         let total: u64 = self.missing_layers().map(|(_, layer)| layer.size).sum();
         let (mut ranges, mut start, mut closed, mut bytes) = (Vec::new(), all.start, 0, 0);
         for (at, layer) in self.missing_layers() {
             bytes += layer.size;
-            let as_much_as_before = closed.clamp(FIRST_PARCEL, LARGEST_PARCEL);
-            let half_of_the_rest = ((total - closed) / 2).max(LAST_PARCEL);
+            let as_much_as_before = closed.clamp(FIRST_BATCH, LARGEST_BATCH);
+            let half_of_the_rest = ((total - closed) / 2).max(LAST_BATCH);
             if bytes >= as_much_as_before.min(half_of_the_rest) && at + 1 < all.end {
                 ranges.push(start..at + 1);
                 closed += bytes;
@@ -173,7 +173,7 @@ pub struct Batch {
     pub(crate) tail: Bytes,
 }
 
-/// One layer's entry in a parcel.
+/// One layer's entry in a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BatchLayer {
     /// Its place in the image.

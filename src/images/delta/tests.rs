@@ -1,4 +1,4 @@
-//! Which layers travel, and in which parcels.
+//! Which layers travel, and in which batches.
 #![allow(clippy::unwrap_used)]
 
 use std::io::Read as _;
@@ -75,11 +75,11 @@ fn an_image_of_known_layers_travels_as_its_config_alone() {
 
 #[test]
 fn large_layers_travel_in_parcels_of_their_own_and_small_ones_together() {
-    let image = image(&[FIRST_PARCEL, 5, LARGEST_PARCEL, 7, 8]);
+    let image = image(&[FIRST_BATCH, 5, LARGEST_BATCH, 7, 8]);
     let delta = Delta::whole(&image);
     assert_eq!(places(&batches(&delta, GRAPH)), [vec![0], vec![1, 2], vec![3, 4]]);
-    let copies = FIRST_PARCEL + LARGEST_PARCEL + 5;
-    assert_eq!(delta.missing(GRAPH).copies, copies, "two parcels are in the engine at one time");
+    let copies = FIRST_BATCH + LARGEST_BATCH + 5;
+    assert_eq!(delta.missing(GRAPH).copies, copies, "two batches are in the engine at one time");
     assert_eq!(delta.missing(ImageStore::Containerd).copies, copies + 15, "it keeps what arrived");
 }
 
@@ -117,7 +117,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn every_parcel_is_an_archive_that_lists_all_layers_below_and_holds_the_missing_ones(
-        sizes in proptest::collection::vec(prop_oneof![1u64..5000, FIRST_PARCEL - 10..FIRST_PARCEL + 10], 1..12),
+        sizes in proptest::collection::vec(prop_oneof![1u64..5000, FIRST_BATCH - 10..FIRST_BATCH + 10], 1..12),
         known in 0usize..12,
         containerd: bool,
     ) {

@@ -32,7 +32,7 @@ pub(crate) struct Incoming {
     pub(crate) if_lost: Vec<Operation>,
 }
 
-/// One container after the other, or the new one beside the old one until the ports are handed over.
+/// One container after the other, or the new one beside the old one until the ports are switched.
 pub(super) fn replace(
     plan: &mut Plan,
     deployment: &Deployment,
@@ -97,7 +97,7 @@ pub(super) fn swap(
         vec![Operation::Container(ContainerOperation::Kill { container: created(&name) })],
     ));
     plan.actions.push(Action::required(ContainerOperation::CheckHealth { container: created(&name), health_check }));
-    plan.actions.extend(around.proven);
+    plan.actions.extend(around.healthy);
     plan.actions.push(Action::required(ContainerOperation::SaveRelease {
         container: created(&name),
         release: Box::new(release),

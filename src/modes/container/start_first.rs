@@ -172,7 +172,7 @@ pub(crate) fn start(
         container: created(&aside),
         health_check: new.health_check,
     }));
-    plan.actions.extend(new.around.proven);
+    plan.actions.extend(new.around.healthy);
     let back = switch_to(facts, &deployment.name, old);
     if let Some(old) = old {
         beside(plan, old, order);

@@ -11,7 +11,7 @@ pub(super) enum Form {
     Plain,
     /// An object whose keys are the user's own.
     Keys,
-    /// A list of objects, told apart by that member.
+    /// A list of objects, distinguished by that member.
     By(&'static str),
     /// One value.
     Text(fn(&Value) -> String),

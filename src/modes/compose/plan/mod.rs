@@ -121,7 +121,7 @@ fn start(
         name: plan.name.clone(),
         health_check: wanted.health_check.clone(),
     }));
-    plan.actions.append(&mut around.proven);
+    plan.actions.append(&mut around.healthy);
     let is_recorded = previous.is_some_and(|(release, previous)| {
         release.deployment == origin.deployment && previous.project.id == wanted.project.id
     });

@@ -205,7 +205,7 @@ impl Planner<'_> {
             self.renew_token(&request);
         }
         self.probe()?;
-        self.plan.actions.append(&mut tasks.proven);
+        self.plan.actions.append(&mut tasks.healthy);
         if !same || !self.is_recorded(&request) {
             let part = Part { swarm: Some(Box::new(request.clone())), ..Part::default() };
             let release = Release::new(self.origin, image.pin.clone(), request.digest.clone(), part);

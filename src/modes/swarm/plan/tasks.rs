@@ -81,9 +81,9 @@ impl Planner<'_> {
         if same {
             let (service, spec) = (self.name(), request.digest.clone());
             let back = Operation::Swarm(SwarmOperation::Rollback { service, spec });
-            tasks.proven.retain(|action| !action.best_effort);
-            tasks.proven.iter_mut().for_each(|action| action.undo.push(Undo::from(back.clone())));
-            return Ok(TaskActions { proven: tasks.proven, ..TaskActions::default() });
+            tasks.healthy.retain(|action| !action.best_effort);
+            tasks.healthy.iter_mut().for_each(|action| action.undo.push(Undo::from(back.clone())));
+            return Ok(TaskActions { healthy: tasks.healthy, ..TaskActions::default() });
         }
         if self.deployment.tasks.all().next().is_some() && self.seen.nodes.len() > 1 {
             self.plan.notes.push("each task is run by one manager, the others wait for the same end".into());
