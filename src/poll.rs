@@ -1,4 +1,4 @@
-//! The one polling loop. Whatever waits for something that cannot call back waits here.
+//! The one polling loop. Whatever waits for something that cannot call back waits here; nothing else sleeps.
 //!
 //! It never cuts an attempt short: each call inside has a limit of its own.
 
@@ -14,20 +14,48 @@ use tokio::time::Instant;
 pub(crate) async fn until<T, E>(
     limit: Duration,
     interval: Duration,
-    mut attempt: impl AsyncFnMut() -> Result<Option<T>, E>,
+    attempt: impl AsyncFnMut() -> Result<Option<T>, E>,
 ) -> Result<Option<T>, E> {
+    while_open(limit, interval, |found| matches!(found, Ok(None)), attempt).await
+}
+
+/// The same for any answer: the first that is not `is_open`, or the one to the last attempt.
+pub(crate) async fn while_open<A>(
+    limit: Duration,
+    interval: Duration,
+    is_open: impl Fn(&A) -> bool,
+    mut attempt: impl AsyncFnMut() -> A,
+) -> A {
     let began = Instant::now();
     loop {
         let is_last = began.elapsed() >= limit;
-        let found = attempt().await?;
-        if found.is_some() || is_last {
-            return Ok(found);
+        let answer = attempt().await;
+        if is_last || !is_open(&answer) {
+            return answer;
         }
-        tokio::time::sleep(interval.min(limit.saturating_sub(began.elapsed()))).await;
+        pause(interval.min(limit.saturating_sub(began.elapsed()))).await;
     }
 }
 
-/// The same without a limit: `attempt` itself decides when it is over, or the hook's deadline does from outside.
+/// The same by count: at most `attempts`, with the pause `after` the first, the second, ….
+pub(crate) async fn at_most<A>(
+    attempts: u32,
+    after: impl Fn(u32) -> Duration,
+    is_open: impl Fn(&A) -> bool,
+    mut attempt: impl AsyncFnMut() -> A,
+) -> A {
+    let mut made = 1;
+    loop {
+        let answer = attempt().await;
+        if made >= attempts || !is_open(&answer) {
+            return answer;
+        }
+        pause(after(made)).await;
+        made += 1;
+    }
+}
+
+/// [`until`] without a limit: `attempt` itself decides when it is over, or the hook's deadline does from outside.
 ///
 /// # Errors
 /// The first error of `attempt`.
@@ -39,8 +67,13 @@ pub(crate) async fn without_limit<T, E>(
         if let Some(found) = attempt().await? {
             return Ok(found);
         }
-        tokio::time::sleep(interval).await;
+        pause(interval).await;
     }
+}
+
+/// Waits for time alone to pass: a drain, or a pause in a loop that decides more than whether to go on.
+pub(crate) async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
 }
 
 #[cfg(test)]
@@ -104,5 +137,41 @@ mod tests {
         });
         assert_eq!(ended.await, Ok("there"));
         assert_eq!(without_limit(LONG, async || Err::<Option<()>, _>("refused")).await, Err("refused"));
+    }
+
+    #[tokio::test]
+    async fn by_count_the_pause_may_grow_and_the_last_answer_stands() {
+        let (mut attempts, began) = (0, Instant::now());
+        let after = |made: u32| Duration::from_millis(20 * u64::from(made));
+        let last = at_most(
+            3,
+            after,
+            |answer: &u32| *answer < 9,
+            async || {
+                attempts += 1;
+                attempts
+            },
+        );
+        assert_eq!(last.await, 3);
+        assert!(began.elapsed() >= Duration::from_millis(60), "20 ms after the first, 40 ms after the second");
+        assert_eq!(at_most(3, |_| LONG, |answer: &u32| *answer < 9, async || 9).await, 9);
+        assert_eq!(at_most(1, |_| LONG, |_| true, async || "refused").await, "refused");
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_any_kind_may_be_waited_for() {
+        let mut attempts = 0;
+        let answer = while_open(
+            LONG,
+            SHORT,
+            |answer: &Result<u32, &str>| answer.is_err(),
+            async || {
+                attempts += 1;
+                if attempts == 3 { Ok(attempts) } else { Err("no leader") }
+            },
+        );
+        assert_eq!(answer.await, Ok(3));
+        let last = while_open(Duration::ZERO, LONG, |answer: &Result<u32, &str>| answer.is_err(), async || Err("gone"));
+        assert_eq!(last.await, Err("gone"));
     }
 }

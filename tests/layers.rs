@@ -1,4 +1,5 @@
-//! The modules of `src` know only what is below them, and the modes do not know one another.
+//! The modules of `src` know only what is below them, the modes do not know one another, and what one module is for no
+//! other does.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -107,6 +108,64 @@ fn only_the_commands_print_for_a_person() {
     let files = sources().into_iter().filter(|(file, _)| !["app", "ui", "lib"].contains(&module(file)));
     let users: Vec<String> = files.filter(|(_, text)| text.contains("crate::ui")).map(|(file, _)| file).collect();
     assert_eq!(users, Vec::<String>::new());
+}
+
+/// The lines that hold one of `words`, outside the module that may have them.
+fn outside(owner: &str, words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (file, text) in sources().iter().filter(|(file, _)| module(file) != owner) {
+        let lines = text.lines().filter(|line| words.iter().any(|word| line.contains(word)));
+        found.extend(lines.map(|line| format!("{file}: {}", line.trim())));
+    }
+    found
+}
+
+/// Whether a module holds each of `words`: a rule about words that nobody writes any more would forbid nothing.
+fn holds(owner: &str, words: &[&str]) -> bool {
+    let of_owner: Vec<String> =
+        sources().into_iter().filter(|(file, _)| module(file) == owner).map(|(_, text)| text).collect();
+    words.iter().all(|word| of_owner.iter().any(|text| text.contains(word)))
+}
+
+#[test]
+fn only_the_process_module_starts_a_process() {
+    assert_eq!(outside("process", &["process::Command", "Command::new("]), Vec::<String>::new());
+    assert!(holds("process", &["process::Command", "Command::new("]));
+}
+
+#[test]
+fn only_the_poll_module_sleeps() {
+    assert_eq!(outside("poll", &["sleep(", "time::interval("]), Vec::<String>::new());
+    assert!(holds("poll", &["sleep("]));
+}
+
+/// What an operation does, is and renders stands in these files; a new operation must not fall through any of them.
+#[test]
+fn no_match_over_operations_has_an_arm_for_the_rest() {
+    let of_operations = |file: &str| file.ends_with("operation.rs") || file.ends_with("perform.rs");
+    let mut seen = 0;
+    for (file, text) in sources().iter().filter(|(file, _)| of_operations(file)) {
+        let blocks = text.match_indices("match ").map(|(at, word)| &text[at + word.len()..]);
+        for block in blocks.filter(|block| is_of_operations(block)) {
+            seen += 1;
+            let rest = own_arms(block).into_iter().find(|arm| arm.starts_with("_ ") || arm.starts_with("(_, "));
+            assert_eq!(rest, None, "{file}");
+        }
+    }
+    assert!(seen > 20, "only {seen} matches over operations were found");
+}
+
+fn is_of_operations(block: &str) -> bool {
+    ["self {", "(self, moment) {", "operation {", "&operation {"].iter().any(|head| block.starts_with(head))
+}
+
+/// The arms of the match that `block` begins with, from its brace to the one that closes it: the lines indented once.
+fn own_arms(block: &str) -> Vec<&str> {
+    let lines = block.lines().skip(1);
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let depth = block.lines().nth(1).map_or(0, indent);
+    let body = lines.take_while(|line| line.is_empty() || indent(line) >= depth);
+    body.filter(|line| indent(line) == depth).map(str::trim).collect()
 }
 
 #[test]

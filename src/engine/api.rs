@@ -1,6 +1,6 @@
 //! The swarm part of the engine's API as plain JSON: a typed service loses what its type does not know.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bollard::BollardRequest;
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use crate::engine::Engine;
 pub(crate) use crate::engine::call::CallError as ApiError;
 use crate::engine::call::{CallError, Limit};
 use crate::error::{Failure, Kind};
+use crate::poll;
 
 /// How long a swarm may be without a leader before that is a failure. One round of an election takes 10 to 20 s, and
 /// comes to nothing where two managers stand at once or are slow. Source: swarmkit, `DefaultRaftConfig`.
@@ -74,19 +75,17 @@ impl Api {
         body: Option<&Value>,
         auth: Option<&HeaderValue>,
     ) -> Result<Value, ApiError> {
-        let mut since: Option<Instant> = None;
-        loop {
+        let mut is_first = true;
+        let is_open = |answer: &Result<Value, ApiError>| answer.as_ref().is_err_and(ApiError::is_leaderless);
+        poll::while_open(LEADERLESS, ELECTION, is_open, async || {
             let answer = self.once(method.clone(), path, body, auth).await;
-            let Some(error) = answer.as_ref().err().filter(|error| error.is_leaderless()) else { return answer };
-            let since = since.get_or_insert_with(|| {
+            if let Some(error) = answer.as_ref().err().filter(|error| is_first && error.is_leaderless()) {
                 tracing::warn!(path, said = error.message, "waiting for the swarm to elect a leader");
-                Instant::now()
-            });
-            if since.elapsed() >= LEADERLESS {
-                return answer;
+                is_first = false;
             }
-            tokio::time::sleep(ELECTION).await;
-        }
+            answer
+        })
+        .await
     }
 
     /// A call that is made once.

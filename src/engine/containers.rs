@@ -10,11 +10,12 @@ use bollard::query_parameters as query;
 
 use crate::engine::Engine;
 use crate::engine::call::{CallError, Limit};
-use crate::engine::creation::until;
+use crate::engine::creation::PAUSE;
 use crate::engine::facts::ContainerFacts;
 use crate::engine::request::ContainerSpec;
 use crate::engine::summary::{container_facts, is_labelled, is_of_a_task, name_of};
 use crate::error::{Failure, Kind};
+use crate::poll;
 use crate::values::labels::LABEL_NAME;
 use crate::values::target::Target;
 use crate::values::types::{EnvVar, Name};
@@ -85,17 +86,17 @@ impl Engine {
         body.env = Some(spec.environment.iter().map(env_text).collect());
         let mut created = self.create_once(spec, &body).await;
         // The name is taken: by what a deployment that was killed had begun to create, or by somebody's container.
-        until(LEFT_BEHIND, async || {
+        poll::until(LEFT_BEHIND, PAUSE, async || {
             if created.as_ref().err().and_then(|error| error.status) != Some(409) {
-                return Ok(true);
+                return Ok::<_, Failure>(Some(()));
             }
             match self.inspect(&spec.name).await? {
                 Some(found) if has_label_of(&found, &body) => self.remove(&spec.name).await?,
-                Some(_) => return Ok(true),
+                Some(_) => return Ok(Some(())),
                 None => {}
             }
             created = self.create_once(spec, &body).await;
-            Ok(created.is_ok())
+            Ok(created.is_ok().then_some(()))
         })
         .await?;
         let id = created.map_err(|error| not_created(&spec.name, &error))?;

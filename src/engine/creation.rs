@@ -1,14 +1,15 @@
 //! What the engine or the swarm goes on creating although nobody waits for it any more.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::Failure;
+use crate::poll;
 
 /// How long it may take to appear: the agent kills us 5 s after its SIGTERM.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Between two requests.
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// Whether something is being created for us.
 #[derive(Debug, Default)]
@@ -29,25 +30,10 @@ impl Creation {
     ///
     /// # Errors
     /// Those of `look`.
-    pub(crate) async fn settle(&mut self, look: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
+    pub(crate) async fn settle(&mut self, mut look: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
         let limit = if std::mem::take(&mut self.is_under_way) { LIMIT } else { Duration::ZERO };
-        until(limit, look).await
+        poll::until(limit, PAUSE, async || Ok(look().await?.then_some(()))).await.map(drop)
     }
-}
-
-/// Looks until `look` finds what it looks for, or the time is up.
-///
-/// # Errors
-/// Those of `look`.
-pub(crate) async fn until(
-    limit: Duration,
-    mut look: impl AsyncFnMut() -> Result<bool, Failure>,
-) -> Result<(), Failure> {
-    let began = Instant::now();
-    while !look().await? && began.elapsed() < limit {
-        tokio::time::sleep(PAUSE).await;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

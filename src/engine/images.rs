@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::engine::call::{CallError, Limit};
 use crate::engine::containers::{found, unless};
 use crate::error::{Failure, Kind};
+use crate::poll;
 use crate::values::labels::{LABEL_NAME, LABEL_TASK};
 use crate::values::names::try_name;
 use crate::values::pin::{ImagePin, retention_repository};
@@ -24,8 +25,8 @@ const ZSTD_SINCE: (u32, u32) = (1, 42);
 /// Images that are inspected at once.
 const INSPECTIONS: usize = 8;
 
-/// How often a list of images is asked for again that another process's removal broke, and how long after.
-const LISTS: usize = 20;
+/// How often a list of images is asked for that another process's removal breaks, and how long after.
+const LISTS: u32 = 20;
 
 const LIST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -87,15 +88,17 @@ impl Engine {
 
     /// The images, asked for again where the containerd store fails the whole list because one was removed meanwhile.
     async fn list_images(&self, options: query::ListImagesOptions) -> Result<Vec<ImageSummary>, Failure> {
-        let mut left = LISTS;
-        loop {
-            let asked = self.docker.list_images(Some(options.clone()));
-            match self.answer(Limit::Question, "docker images", asked).await {
-                Err(error) if left > 0 && error.message.contains("not found") => tokio::time::sleep(LIST_PAUSE).await,
-                listed => return listed.map_err(|error| error.failure_of(Kind::Engine, "list images")),
-            }
-            left -= 1;
-        }
+        let is_open =
+            |listed: &Result<_, CallError>| listed.as_ref().is_err_and(|error| error.message.contains("not found"));
+        let listed = poll::at_most(
+            LISTS,
+            |_| LIST_PAUSE,
+            is_open,
+            async || {
+                self.answer(Limit::Question, "docker images", self.docker.list_images(Some(options.clone()))).await
+            },
+        );
+        listed.await.map_err(|error| error.failure_of(Kind::Engine, "list images"))
     }
 
     /// How and where the engine keeps images.

@@ -12,6 +12,7 @@ use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::health::container::{First, Lifecycle, Member, State, published};
 use crate::health::question::{Ask, Question};
+use crate::poll;
 
 /// A HEALTHCHECK that has passed is run again after so long while others have not passed yet: it costs the host a process.
 const PASSED: Duration = Duration::from_secs(5);
@@ -94,12 +95,11 @@ impl HealthChecker {
         wanted: &HealthCheck,
         mut observe: impl AsyncFnMut() -> Result<Members, Failure>,
     ) -> Result<(), Unhealthy> {
-        let (began, mut answers) = (Instant::now(), FuturesUnordered::new());
-        loop {
-            let left = wanted.timeout.saturating_sub(began.elapsed());
+        let mut answers = FuturesUnordered::new();
+        let healthy = poll::until(wanted.timeout, wanted.interval, async || {
             self.observed(wanted, &observe().await?)?;
             if self.is_healthy(wanted) {
-                return Ok(());
+                return Ok(Some(()));
             }
             answers.extend(self.due(wanted).into_iter().map(async |(key, ask)| {
                 let answer = ask.put(engine).await;
@@ -107,13 +107,12 @@ impl HealthChecker {
             }));
             self.listen(wanted, &mut answers).await;
             // Where all is healthy now, the containers are observed once more at once: one may have ended meanwhile.
-            if !self.is_healthy(wanted) {
-                if left.is_zero() {
-                    return Err(self.late(wanted));
-                }
-                tokio::time::sleep(wanted.interval.min(left)).await;
+            if self.is_healthy(wanted) {
+                self.observed(wanted, &observe().await?)?;
             }
-        }
+            Ok::<_, Unhealthy>(self.is_healthy(wanted).then_some(()))
+        });
+        healthy.await?.ok_or_else(|| self.late(wanted))
     }
 
     /// Takes answers while there are any to come, for one interval at most: then the containers are observed again.

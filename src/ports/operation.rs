@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::error::Failure;
+use crate::poll;
 use crate::ports;
 use crate::ports::facts::NetworkFacts;
 use crate::values::forward::{SwitchedPorts, join};
@@ -81,7 +82,7 @@ impl PortsOperation {
             Self::Network(network) => ports::create_network(engine, state_dir, network).await?,
             Self::Switch { name, to, network } => ports::switch(engine, state_dir, network, name, Some(to)).await?,
             Self::Close { name, network } => ports::switch(engine, state_dir, network, name, None).await?,
-            Self::Drain { time, .. } => tokio::time::sleep(*time).await,
+            Self::Drain { time, .. } => poll::pause(*time).await,
         }
         Ok(Outcome::changed())
     }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::aws::config::causes;
 use crate::aws::s3::S3Object;
 use crate::aws::s3::error::{S3Error, explain};
+use crate::poll;
 use crate::values::text::{printable, seconds};
 
 /// A connection that is silent for so long is replaced.
@@ -89,7 +90,7 @@ impl Body {
             let why = format!("it broke off at byte {} of {} {ATTEMPTS} times: {why}", self.at, self.object.size);
             return Err(S3Error::Unreachable { uri: self.object.uri.to_string(), why });
         }
-        tokio::time::sleep(Duration::from_millis(100 << self.failures)).await;
+        poll::pause(Duration::from_millis(100 << self.failures)).await;
         Ok(())
     }
 }

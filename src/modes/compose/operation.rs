@@ -257,7 +257,18 @@ impl ComposeOperation {
             (Self::Up { project, .. }, Moment::Failed(Kind::Deadline | Kind::Interrupted)) => {
                 wait::up_cut_off(&host.engine, &project.name).await
             }
-            (_, Moment::Failed(_) | Moment::BeforeUndo) => Vec::new(),
+            (
+                Self::Snapshot(_)
+                | Self::CheckOut { .. }
+                | Self::Up { .. }
+                | Self::Wait { .. }
+                | Self::SaveRelease(_)
+                | Self::Stop { .. }
+                | Self::Down { .. }
+                | Self::RunTask(_)
+                | Self::DeleteSnapshot { .. },
+                Moment::Failed(_) | Moment::BeforeUndo,
+            ) => Vec::new(),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::error::Failure;
 use crate::modes::swarm::service_tasks::{Patience, Task, Tasks};
 use crate::modes::swarm::task::TaskLock;
 use crate::modes::swarm::task_log::log;
+use crate::poll;
 use crate::tasks::{Output, failed, too_long};
 
 /// Between two requests.
@@ -31,7 +32,7 @@ const QUICK_LOG: Duration = Duration::from_millis(250);
 /// longer than `limit`.
 pub(crate) async fn to_its_end(api: &Api, lock: &TaskLock, limit: Duration) -> Result<(), Failure> {
     let mut waiting = Waiting { since: Instant::now(), running: None, unplaced: Patience::default() };
-    loop {
+    let ended = poll::without_limit(PAUSE, async || {
         let seen = Tasks::of(api, &lock.service).await;
         let seen = seen.map_err(|error| error.failure(&format!("look at the service of task {}", lock.task)))?;
         let mut output = Output::new(&lock.task);
@@ -41,21 +42,19 @@ pub(crate) async fn to_its_end(api: &Api, lock: &TaskLock, limit: Duration) -> R
         if seen.every().next().is_some_and(|task| task.has_ended()) {
             seen.name_nodes(api).await;
         }
-        let Some((how, patience)) = waiting.end(api, &seen, limit).await else {
-            tokio::time::sleep(PAUSE).await;
-            continue;
-        };
+        let Some((how, patience)) = waiting.end(api, &seen, limit).await else { return Ok(None) };
         if let Some(task) = seen.every().next() {
             output.take(&log(api, &task.id(), patience).await);
         }
-        return match how {
+        match how {
             Some(how) => Err(failed(&lock.task, &how, output)),
             None => {
                 drop(output.last_lines());
-                Ok(())
+                Ok(Some(()))
             }
-        };
-    }
+        }
+    });
+    ended.await
 }
 
 /// Reads what a task has written until now, for the log, quickly.

@@ -68,7 +68,26 @@ impl SwarmOperation {
     pub(crate) async fn evidence(&self, engine: &Engine, moment: Moment) -> Vec<String> {
         match (self, moment) {
             (Self::RolloutCheck(wanted), Moment::Failed(Kind::Deadline)) => rollout::waiting(engine, wanted).await,
-            (_, Moment::Failed(_) | Moment::BeforeUndo) => Vec::new(),
+            (
+                Self::Init
+                | Self::Network { .. }
+                | Self::File { .. }
+                | Self::CheckNodes(_)
+                | Self::Create(_)
+                | Self::Update(_)
+                | Self::RenewToken { .. }
+                | Self::RolloutCheck(_)
+                | Self::Probe { .. }
+                | Self::LocalTasks { .. }
+                | Self::SaveRelease { .. }
+                | Self::Rollback { .. }
+                | Self::Remove { .. }
+                | Self::RunTask(_)
+                | Self::EndTask(_)
+                | Self::RemoveTaskLock { .. }
+                | Self::RemoveFile { .. },
+                Moment::Failed(_) | Moment::BeforeUndo,
+            ) => Vec::new(),
         }
     }
 }

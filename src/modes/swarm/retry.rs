@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::error::{Failure, Kind};
+use crate::poll;
 
 /// How often it is tried.
-pub(crate) const TRIES: u32 = 40;
+const TRIES: u32 = 40;
 
 /// Between two tries, and between two requests for what other managers do.
 pub(crate) const PAUSE: Duration = Duration::from_millis(250);
@@ -18,32 +19,21 @@ pub(crate) async fn retry_on_conflict<T>(
     what: &str,
     once: impl AsyncFnMut() -> Result<Option<T>, Failure>,
 ) -> Result<T, Failure> {
-    with_pauses(PAUSE, what, once).await
-}
-
-async fn with_pauses<T>(
-    pause: Duration,
-    what: &str,
-    mut once: impl AsyncFnMut() -> Result<Option<T>, Failure>,
-) -> Result<T, Failure> {
-    for _ in 0..TRIES {
-        if let Some(done) = once().await? {
-            return Ok(done);
-        }
-        tokio::time::sleep(pause).await;
-    }
-    Err(Failure::new(Kind::Engine, format!("cannot {what}: another manager wrote first, each time"))
-        .next("let the other deployments end, then deploy again"))
+    let done = poll::at_most(TRIES, |_| PAUSE, |done| matches!(done, Ok(None)), once).await?;
+    done.ok_or_else(|| {
+        Failure::new(Kind::Engine, format!("cannot {what}: another manager wrote first, each time"))
+            .next("let the other deployments end, then deploy again")
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_stale_write_is_tried_again_until_it_is_taken() {
         let mut calls = 0;
-        let done = with_pauses(Duration::ZERO, "update service web", async || {
+        let done = retry_on_conflict("update service web", async || {
             calls += 1;
             Ok((calls == 3).then_some("written"))
         });
@@ -51,17 +41,17 @@ mod tests {
         assert_eq!(calls, 3);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn writes_that_are_all_stale_end_with_what_could_not_be_done() {
-        let ended = with_pauses(Duration::ZERO, "update service web", async || Ok(None::<()>)).await;
+        let ended = retry_on_conflict("update service web", async || Ok(None::<()>)).await;
         let message = ended.err().map(|failure| failure.message);
         assert_eq!(message.as_deref(), Some("cannot update service web: another manager wrote first, each time"));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_refusal_is_not_tried_again() {
         let mut calls = 0;
-        let ended = with_pauses(Duration::ZERO, "update service web", async || {
+        let ended = retry_on_conflict("update service web", async || {
             calls += 1;
             Err::<Option<()>, _>(Failure::new(Kind::Container, "bad spec"))
         });

@@ -13,6 +13,7 @@ use crate::error::{Failure, Kind};
 use crate::modes::swarm::observe::text;
 use crate::modes::swarm::retry::{PAUSE, retry_on_conflict};
 use crate::modes::swarm::task::TaskLock;
+use crate::poll;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_MESSAGE, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_TASK};
 
 /// The image of a service that runs nothing; nobody pulls it.
@@ -39,29 +40,30 @@ pub(crate) async fn take(
     creation: &mut Creation,
 ) -> Result<Taken, Failure> {
     let began = Instant::now();
-    loop {
-        match creation.of(api.call(Method::POST, "/services/create", Some(service), auth)).await {
-            Ok(_) => return Ok(Taken::Here),
-            Err(error) if error.status == Some(409) => {}
-            Err(error) => return Err(refused(lock, &error)),
+    let taken = poll::without_limit(PAUSE, async || {
+        let Some(found) = find(api, lock).await? else {
+            return match creation.of(api.call(Method::POST, "/services/create", Some(service), auth)).await {
+                Ok(_) => Ok(Some(Taken::Here)),
+                Err(error) if error.status == Some(409) => Ok(None),
+                Err(error) => Err(refused(lock, &error)),
+            };
+        };
+        if let Some(ended) = found.ended(lock) {
+            let node = node_name(api, found.node()).await;
+            let ended =
+                ended.map_err(|failure| Failure { message: format!("{} ({node} ran it)", failure.message), ..failure });
+            return Ok(Some(Taken::There(node, ended)));
         }
-        while let Some(found) = find(api, lock).await? {
-            if let Some(ended) = found.ended(lock) {
-                let node = node_name(api, found.node()).await;
-                let ended = ended
-                    .map_err(|failure| Failure { message: format!("{} ({node} ran it)", failure.message), ..failure });
-                return Ok(Taken::There(node, ended));
-            }
-            // The swarm took it from us, and its leader was lost before it could answer.
-            if found.node() == me {
-                return Ok(Taken::Here);
-            }
-            if began.elapsed() >= patience {
-                return Err(no_end(lock, &node_name(api, found.node()).await, patience));
-            }
-            tokio::time::sleep(PAUSE).await;
+        // The swarm took it from us, and its leader was lost before it could answer.
+        if found.node() == me {
+            return Ok(Some(Taken::Here));
         }
-    }
+        match began.elapsed() >= patience {
+            true => Err(no_end(lock, &node_name(api, found.node()).await, patience)),
+            false => Ok(None),
+        }
+    });
+    taken.await
 }
 
 /// Writes into this node's lock how the task ended (how it failed, or that it did not); its service runs nothing any more.
