@@ -148,7 +148,7 @@ fn credentials(context: &Context) -> CredentialSettings {
 
 fn host(context: &Context, engine: Engine, store: LockedStore, name: &Name) -> Host {
     let variable = |key: &str| context.env.lookup(key).map(str::to_owned);
-    let archives = Archives::new(S3::from_env(&variable, &context.waits));
+    let archives = Archives::new(S3::from_env(&variable, &context.waits), None);
     let images = Importer::new(name.clone(), archives, credentials(context), store.import_record(), progress::follow);
     Host::new(engine, images, context.env.clone(), store, name.clone(), usize::MAX)
 }
