@@ -21,6 +21,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::values::reference::ImageReference;
+use crate::values::secret::masked;
 use crate::values::types::{ContentDigest, LifecycleEvent, Name, S3Uri};
 
 /// What one `appspec.yml` asks for.
@@ -192,7 +193,7 @@ impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Auto => write!(f, "its HEALTHCHECK, or {SETTLE:?} without a restart where it has none"),
-            Self::Http(address) => write!(f, "GET {address} answers 2xx or 3xx"),
+            Self::Http(address) => write!(f, "GET {} answers 2xx or 3xx", masked(address)),
             Self::Tcp(address) => write!(f, "{address} accepts a connection"),
         }
     }

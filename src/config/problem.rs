@@ -1,6 +1,7 @@
 //! Problems of a file: collected, never thrown one by one.
 
 use crate::config::yaml::Place;
+use crate::values::secret::masked;
 
 /// How bad a [`Problem`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -63,7 +64,7 @@ impl Problems {
             Severity::Warning => self.warnings += 1,
         }
         if self.kept.len() < MOST {
-            let (path, message) = (shortened(path), shortened(&message));
+            let (path, message) = (shortened(path), masked(&shortened(&message)));
             self.kept.push(Problem { severity, place, path, message, help: help.map(|help| shortened(&help)) });
         }
     }

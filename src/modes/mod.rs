@@ -30,9 +30,11 @@ use crate::values::types::LifecycleEvent;
 /// What can be known to fail before anything is touched: an image for another processor, a host port that somebody
 /// else has, a network that is missing, an option that the engine is too old for.
 pub fn plan(event: LifecycleEvent, deployment: &Deployment, origin: &Origin, facts: &Facts) -> Result<Plan, Failure> {
-    match &deployment.mode {
+    let mut plan = match &deployment.mode {
         Mode::Container(container) => container::plan::plan(event, deployment, container, origin, facts),
         Mode::Swarm(swarm) => swarm::plan::plan(event, deployment, swarm, origin, facts),
         Mode::Compose(compose) => compose::plan::plan(event, deployment, compose, origin, facts),
-    }
+    }?;
+    plan.notes.extend(facts.warnings.iter().cloned());
+    Ok(plan)
 }

@@ -11,5 +11,6 @@ pub mod options;
 pub mod pin;
 pub mod progress;
 pub mod reference;
+pub mod secret;
 pub mod text;
 pub mod types;

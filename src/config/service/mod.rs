@@ -19,7 +19,6 @@ use bollard::models::{ContainerCreateBody, EndpointSettings, HostConfig};
 use crate::config::problem::Problems;
 pub(crate) use crate::config::service::options::command;
 pub(crate) use crate::config::service::options::environment;
-pub(crate) use crate::config::service::options::is_secret;
 pub(crate) use crate::config::service::options::labels;
 pub(crate) use crate::config::service::options::location;
 pub(crate) use crate::config::service::read::Field;
@@ -38,7 +37,7 @@ pub struct Service {
     pub environment: Vec<EnvVar>,
     /// `env_file`, in the file's order; `environment` wins over it.
     pub env_file: Vec<EnvFile>,
-    /// `networks` with each one's settings, in the file's order.
+    /// `networks` with each one's settings: by falling `priority`, else in the file's order.
     pub networks: Vec<(String, EndpointSettings)>,
     /// `platform`, as `linux/arm64`.
     pub platform: Option<String>,
@@ -205,6 +204,9 @@ pub fn parse_as(
             || volumes::read(name, field, &mut host, &mut service)
             || network::read(name, field, &mut service, &mut host)
     });
+    if words.known.contains(&"mac_address") {
+        network::mac_address(&mut field, &mut service, host.network_mode.as_deref());
+    }
     conflicts(&mut field, &service, &host);
     service.body.host_config = Some(host);
     if service.start_first.is_some() {

@@ -368,7 +368,7 @@ fn container_spec(deployment: &Deployment, container: &Container, facts: &Facts,
     ContainerSpec {
         name: new_name(&deployment.name),
         image: image.pin.clone(),
-        options: create::container_options(&container.service, facts.engine.yes().map(|engine| engine.api)),
+        options: create::options(&container.service, facts),
         environment: facts.environment.yes().cloned().unwrap_or_default(),
     }
 }
