@@ -11,35 +11,35 @@ use crate::values::types::{LifecycleEvent, Name};
 /// As a hook it takes no arguments: CodeDeploy's LIFECYCLE_EVENT says what to do, and appspec.yml is found beside it.
 #[derive(Debug, Parser)]
 #[command(name = "balehook", version, max_term_width = 100, after_help = after_help())]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do; none: the hook of LIFECYCLE_EVENT
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub(crate) command: Option<Command>,
 
     /// Settings for every command
     #[command(flatten)]
-    pub settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 /// Settings for every command.
 #[derive(Debug, Clone, Args)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Where records, locks and logs are kept
     #[arg(long, global = true, env = "BALEHOOK_STATE_DIR", default_value = "/var/lib/balehook", value_name = "DIR")]
-    pub state_dir: PathBuf,
+    pub(crate) state_dir: PathBuf,
 
     /// Log more to stderr (-vv: everything)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
 
     /// The form of log lines, on stderr and in the log file
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORM")]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
 }
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people
     Text,
     /// One JSON object a line
@@ -48,7 +48,7 @@ pub enum LogFormat {
 
 /// The form of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// For people
     Text,
     /// One JSON document
@@ -57,7 +57,7 @@ pub enum Format {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run as a hook; the shim calls this with its own path
     #[command(hide = true)]
     Hook {
@@ -133,10 +133,10 @@ pub enum Command {
 
 /// Which appspec.yml.
 #[derive(Debug, Clone, Args)]
-pub struct AppspecArg {
+pub(crate) struct AppspecArg {
     /// The file, or the bundle's folder
     #[arg(long, default_value = ".", value_name = "PATH")]
-    pub appspec: PathBuf,
+    pub(crate) appspec: PathBuf,
 }
 
 fn after_help() -> String {

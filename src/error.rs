@@ -37,7 +37,7 @@ pub enum Kind {
 }
 
 /// Exit code of `plan --detailed-exitcode` where a deployment would change something.
-pub const CHANGES: u8 = 2;
+pub(crate) const CHANGES: u8 = 2;
 
 impl Kind {
     /// Every kind, in the order of its exit code.
@@ -100,7 +100,7 @@ impl Kind {
 }
 
 /// The exit codes as a table for `--help`.
-pub fn exit_code_table() -> String {
+pub(crate) fn exit_code_table() -> String {
     let mut rows = vec![
         (0, "success, or nothing to do"),
         (CHANGES, "plan --detailed-exitcode: a deployment would change something"),
@@ -118,15 +118,15 @@ pub struct Failure {
     /// The object and the cause, one line.
     pub message: String,
     /// Lines that prove it: the container's last log lines, the probe's last answer.
-    pub evidence: Vec<String>,
+    pub(crate) evidence: Vec<String>,
     /// What to do next.
     pub next: Option<String>,
     /// Its report was printed already.
     #[serde(skip)]
-    pub reported: bool,
+    pub(crate) reported: bool,
     /// What was found free was taken by somebody before it was used: a new plan finds another.
     #[serde(skip)]
-    pub overtaken: bool,
+    pub(crate) overtaken: bool,
 }
 
 impl Failure {
@@ -137,28 +137,28 @@ impl Failure {
 
     /// Adds what to do next.
     #[must_use]
-    pub fn next(mut self, next: impl Into<String>) -> Self {
+    pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
         self.next = Some(next.into());
         self
     }
 
     /// Adds evidence.
     #[must_use]
-    pub fn evidence(mut self, lines: Vec<String>) -> Self {
+    pub(crate) fn evidence(mut self, lines: Vec<String>) -> Self {
         self.evidence = lines;
         self
     }
 
     /// Its report was printed.
     #[must_use]
-    pub const fn reported(mut self) -> Self {
+    pub(crate) const fn reported(mut self) -> Self {
         self.reported = true;
         self
     }
 
     /// A new plan would not meet it.
     #[must_use]
-    pub const fn overtaken(mut self) -> Self {
+    pub(crate) const fn overtaken(mut self) -> Self {
         self.overtaken = true;
         self
     }
@@ -173,7 +173,7 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// An error with its causes, in one line: what a cause's own text says already is not said twice.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
@@ -204,7 +204,7 @@ mod tests {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObserveFailure {
     /// Why.
-    pub failure: Failure,
+    pub(crate) failure: Failure,
     /// Somebody was asked and said no; otherwise nobody could be asked, and a dry run may assume.
-    pub definite: bool,
+    pub(crate) definite: bool,
 }

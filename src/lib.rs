@@ -22,7 +22,7 @@ pub mod config; // appspec.yml and the hook environment → Deployment; every pr
 
 pub mod engine; // the Docker API
 
-pub mod aws; // S3 and ECR
+pub(crate) mod aws; // S3 and ECR
 
 mod process; // the one child runner
 
@@ -32,7 +32,7 @@ mod files; // files that are whole or not there
 
 mod poll; // the one polling loop
 
-pub mod cli; // the command line, definitions only
+pub(crate) mod cli; // the command line, definitions only
 
 pub mod values; // plain values that refuse what is wrong
 

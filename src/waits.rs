@@ -13,7 +13,7 @@ const NOTEWORTHY: Duration = Duration::from_secs(1);
 
 /// What was given up last; all clones know the same.
 #[derive(Debug, Clone, Default)]
-pub struct Waits {
+pub(crate) struct Waits {
     last: Arc<Mutex<Option<GivenUp>>>,
 }
 

@@ -129,3 +129,83 @@ fn log_lines_are_json_on_request() {
         serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
 }
+
+/// Runs the shim of a bundle as the agent does with `runas: nobody`: `su nobody -c …`.
+fn hook_of_nobody(bundle: &std::path::Path, event: &str, state: &std::path::Path) -> Output {
+    use std::os::unix::process::CommandExt as _;
+    let mut command = Command::new("/bin/sh");
+    command.arg(bundle.join("hooks/balehook")).env_clear().current_dir("/").uid(65534).gid(65534);
+    command.env("PATH", "/usr/bin:/bin").env("LIFECYCLE_EVENT", event).env("BALEHOOK_STATE_DIR", state);
+    command.env("DOCKER_HOST", "unix:///nowhere/docker.sock").output().unwrap()
+}
+
+fn open_to_all(folder: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn with_runas_the_event_says_the_one_command_that_gives_the_user_its_state_and_then_goes_on() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (bundle, host) = (bundle(APPSPEC), tempfile::tempdir().unwrap());
+    [bundle.path(), host.path()].into_iter().for_each(open_to_all);
+    std::fs::create_dir(bundle.path().join("bin")).unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_balehook"), bundle.path().join("bin/balehook")).unwrap();
+    let state = host.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let give = format!("install -d -o nobody -m 700 {}/web", state.display());
+
+    // What systemd-tmpfiles makes, what an older balehook made, and what root's own deployment left there.
+    for (mode, wanted) in [
+        (0o711, give.clone()),
+        (0o700, format!("chmod 711 {} && {give}", state.display())),
+        (0o711, format!("chown -R nobody {}/web", state.display())),
+    ] {
+        std::fs::set_permissions(&state, std::fs::Permissions::from_mode(mode)).unwrap();
+        if wanted.starts_with("chown") {
+            std::fs::create_dir_all(state.join("web/releases")).unwrap();
+            std::fs::write(state.join("web/lock"), "").unwrap();
+        }
+        let output = hook_of_nobody(bundle.path(), "ApplicationStart", &state);
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(11), "{said}");
+        assert!(said.contains(&format!("once, as root: `{wanted}`; or leave `runas` out of the hook")), "{said}");
+        assert!(Command::new("/bin/sh").args(["-c", &wanted]).status().unwrap().success());
+        let output = hook_of_nobody(bundle.path(), "ApplicationStart", &state);
+        assert_eq!(output.status.code(), Some(5), "the engine is next: {}", text(&output.stdout));
+        std::fs::remove_dir_all(state.join("web")).unwrap();
+    }
+}
+
+#[test]
+fn a_state_directory_that_is_made_lets_other_users_through_to_their_own_folder_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (bundle, host) = (bundle(APPSPEC), tempfile::tempdir().unwrap());
+    let state = host.path().join("state");
+    let (path, folder) = (bundle.path().to_str().unwrap(), state.to_str().unwrap());
+    balehook(&["run", "ApplicationStart", "--appspec", path, "--state-dir", folder]);
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&state), mode(&state.join("web"))), (0o711, 0o700));
+}
+
+#[test]
+fn a_plan_says_what_files_has_still_to_install_and_what_would_be_demanded_then() {
+    let later =
+        "x-balehook: {name: web, container: {image: 'a.test/web@sha256:DIGEST', env_file: [/nowhere/opt/prod.env]}}\n";
+    let later = later.replace("DIGEST", &"0".repeat(64));
+    let files = "files: [{source: conf, destination: /nowhere/opt}]\n";
+    let hooks = "hooks: {ApplicationStart: [{location: hooks/balehook}]}\n";
+    let bundle = bundle(&format!("version: 0.0\nos: linux\n{files}{hooks}{later}"));
+    std::fs::create_dir(bundle.path().join("conf")).unwrap();
+    std::fs::write(bundle.path().join("conf/prod.env"), "A=1\n").unwrap();
+    let path = bundle.path().to_str().unwrap();
+    let before = balehook(&["plan", "BeforeInstall", "--appspec", path]);
+    let said = text(&before.stdout);
+    assert_eq!(before.status.code(), Some(0), "{said}{}", text(&before.stderr));
+    assert!(
+        said.contains("/nowhere/opt/prod.env is not there yet: `files:` installs it, and ApplicationStart needs it")
+    );
+    let start = balehook(&["plan", "ApplicationStart", "--appspec", path]);
+    assert_eq!(start.status.code(), Some(3), "{}", text(&start.stdout));
+    assert!(text(&start.stderr).contains("cannot read env_file /nowhere/opt/prod.env"), "{}", text(&start.stderr));
+}

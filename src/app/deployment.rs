@@ -20,15 +20,15 @@ const PROBLEMS_TAIL: usize = 1300;
 
 /// One deployment and the means to look at the host for it.
 pub(crate) struct Prepared {
-    pub deployment: Deployment,
-    pub origin: Origin,
-    pub store: Store,
+    pub(crate) deployment: Deployment,
+    pub(crate) origin: Origin,
+    pub(crate) store: Store,
     pub s3: S3,
-    pub archives: Archives,
-    pub credentials: CredentialSettings,
-    pub engine: Result<Engine, Failure>,
+    pub(crate) archives: Archives,
+    pub(crate) credentials: CredentialSettings,
+    pub(crate) engine: Result<Engine, Failure>,
     /// Warnings of the file, rendered.
-    pub warnings: String,
+    pub(crate) warnings: String,
 }
 
 /// Reads and validates the file; touches nothing else.

@@ -1,11 +1,11 @@
 //! The pipe from arguments to the exit code, and the only place that knows what a dry run is.
 
-pub mod deployment;
-pub mod plan;
-pub mod ports;
-pub mod resume;
-pub mod run;
-pub mod status;
+pub(crate) mod deployment;
+pub(crate) mod plan;
+pub(crate) mod ports;
+pub(crate) mod resume;
+pub(crate) mod run;
+pub(crate) mod status;
 
 use std::ffi::OsString;
 use std::io;
@@ -28,13 +28,13 @@ use crate::waits::Waits;
 /// What every command gets.
 pub(crate) struct Context {
     /// The command line's settings.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
     /// The hook environment.
-    pub env: HookEnv,
+    pub(crate) env: HookEnv,
     /// When we were started: the hook's time runs from here.
-    pub started: Instant,
+    pub(crate) started: Instant,
     /// What is waited for outside.
-    pub waits: Waits,
+    pub(crate) waits: Waits,
 }
 
 impl Context {

@@ -53,7 +53,11 @@ async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<c
     let facts = prepared.look(&lookup).facts(event).await;
     match facts.failures.iter().find(|failed| failed.definite) {
         Some(failed) => Err(failed.failure.clone()),
-        None => crate::modes::plan(event, &prepared.deployment, &prepared.origin, &facts),
+        None => {
+            let mut plan = crate::modes::plan(event, &prepared.deployment, &prepared.origin, &facts)?;
+            plan.notes.extend(facts.not_yet);
+            Ok(plan)
+        }
     }
 }
 

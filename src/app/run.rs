@@ -9,10 +9,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::deployment::Prepared;
 use crate::app::{Context, deployment, exit_code};
 use crate::config::appspec;
-use crate::deploy::execute::{self, Done, Failed, Progress, Stop, UndoLimit};
+use crate::deploy::execute::{self, Progress};
 use crate::deploy::origin::MANUAL;
+use crate::deploy::outcome::{Done, Failed, Stop};
 use crate::deploy::plan::Operation as _;
 use crate::deploy::state::{Holder, LockedStore};
+use crate::deploy::undo::UndoLimit;
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
 use crate::images::operation::Importer;
@@ -31,7 +33,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// So long before the hook's own end an undo ends, for the report to be read.
 const MARGIN: Duration = Duration::from_millis(500);
 /// The agent kills 5 s after its SIGTERM, which it sends at the hook's end.
-const AFTER_SIGNAL: Duration = Duration::from_millis(4500);
+const AFTER_SIGNAL: Duration = Duration::from_millis(4750);
 /// So much of that what served before may take after the hook's own end: nobody reads the report any more.
 const OVERTIME: Duration = Duration::from_secs(3);
 
@@ -150,7 +152,8 @@ async fn before(
     let (facts, plan) = planned(context, prepared, event).await?;
     facts.warnings.iter().for_each(|warning| console.line(&format!("warning: {warning}")));
     // What cannot be written down beside a deployment makes none of another end.
-    if let Err(failure) = save_resolved(&store, prepared, &facts) {
+    facts.not_yet.iter().for_each(|line| console.line(line));
+    if let Err(failure) = save_resolved(&store, prepared, event, &facts) {
         console.line(&format!("warning: {failure}"));
     }
     Ok((store, plan))
@@ -162,7 +165,8 @@ async fn planned(context: &Context, prepared: &Prepared, event: LifecycleEvent) 
     if let Some(failed) = facts.failures.first() {
         return Err(failed.failure.clone());
     }
-    let plan = modes::plan(event, &prepared.deployment, &prepared.origin, &facts)?;
+    let mut plan = modes::plan(event, &prepared.deployment, &prepared.origin, &facts)?;
+    plan.notes.extend(facts.not_yet.iter().cloned());
     Ok((facts, plan))
 }
 
@@ -176,8 +180,15 @@ fn host(context: &Context, prepared: &Prepared, store: LockedStore) -> Result<Ho
 
 /// Keeps what tags and archives were resolved to before anything is done with it: every later event of this deployment
 /// takes the same, whatever becomes of this one.
-fn save_resolved(store: &LockedStore, prepared: &Prepared, facts: &Facts) -> Result<(), Failure> {
-    let is_known = |image: &&ImageFacts| !matches!(image.pin, ImagePin::Unknown { .. });
+fn save_resolved(
+    store: &LockedStore,
+    prepared: &Prepared,
+    event: LifecycleEvent,
+    facts: &Facts,
+) -> Result<(), Failure> {
+    // An archive outside the bundle may be replaced until ApplicationStart.
+    let is_final = |image: &ImageFacts| !image.key.starts_with('/') || event >= LifecycleEvent::ApplicationStart;
+    let is_known = |image: &&ImageFacts| !matches!(image.pin, ImagePin::Unknown { .. }) && is_final(image);
     let images: Vec<_> =
         facts.images.iter().filter(is_known).map(|image| (image.key.clone(), image.pin.clone())).collect();
     let deployment = &prepared.origin.deployment;
@@ -248,7 +259,7 @@ fn stopped_early(context: &Context, event: LifecycleEvent, why: &Stop) -> Failur
 
 /// What the console shows while a plan runs.
 pub(crate) struct ConsoleProgress<'a, 'b> {
-    pub console: &'a mut Console<'b>,
+    pub(crate) console: &'a mut Console<'b>,
 }
 
 impl Progress<Operation> for ConsoleProgress<'_, '_> {

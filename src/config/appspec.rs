@@ -12,7 +12,7 @@ use crate::config::yaml::MAX_BYTES;
 use crate::inputs;
 
 /// The file's names, the portable one first.
-pub const NAMES: [&str; 2] = ["appspec.yml", "appspec.yaml"];
+pub(crate) const NAMES: [&str; 2] = ["appspec.yml", "appspec.yaml"];
 
 /// The text of the file and where it is.
 #[derive(Debug, Clone)]
@@ -50,92 +50,92 @@ pub enum ReadError {
 
 /// The official keys. Unknown top-level keys are ignored by both agents.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)] // the file's own names
-pub struct AppSpec {
-    pub version: f64,
-    pub os: String,
+#[expect(dead_code, reason = "serde checks names and types; the values are read with their places")]
+pub(crate) struct AppSpec {
+    pub(crate) version: f64,
+    pub(crate) os: String,
     #[serde(default)]
-    pub files: Option<Vec<FileEntry>>,
+    pub(crate) files: Option<Vec<FileEntry>>,
     #[serde(default)]
-    pub file_exists_behavior: Option<String>,
+    pub(crate) file_exists_behavior: Option<String>,
     #[serde(default)]
-    pub permissions: Option<Vec<Permission>>,
+    pub(crate) permissions: Option<Vec<Permission>>,
     #[serde(default)]
-    pub hooks: Option<BTreeMap<String, Option<Vec<Hook>>>>,
+    pub(crate) hooks: Option<BTreeMap<String, Option<Vec<Hook>>>>,
 }
 
 /// `files` alone, of a file that is wrong elsewhere.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)]
-pub struct FilesPart {
+#[expect(dead_code, reason = "as above")]
+pub(crate) struct FilesPart {
     #[serde(default)]
-    pub files: Option<Vec<FileEntry>>,
+    pub(crate) files: Option<Vec<FileEntry>>,
     #[serde(default)]
-    pub file_exists_behavior: Option<String>,
+    pub(crate) file_exists_behavior: Option<String>,
 }
 
 /// `permissions` alone, of a file that is wrong elsewhere.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)]
-pub struct PermissionsPart {
+#[expect(dead_code, reason = "as above")]
+pub(crate) struct PermissionsPart {
     #[serde(default)]
-    pub permissions: Option<Vec<Permission>>,
+    pub(crate) permissions: Option<Vec<Permission>>,
 }
 
 /// `files`.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)]
-pub struct FileEntry {
-    pub source: String,
-    pub destination: String,
+#[expect(dead_code, reason = "as above")]
+pub(crate) struct FileEntry {
+    pub(crate) source: String,
+    pub(crate) destination: String,
     #[serde(default)]
-    pub file_exists_behavior: Option<String>,
+    pub(crate) file_exists_behavior: Option<String>,
 }
 
 /// `permissions`.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)]
-pub struct Permission {
-    pub object: String,
+#[expect(dead_code, reason = "as above")]
+pub(crate) struct Permission {
+    pub(crate) object: String,
     #[serde(default)]
-    pub pattern: Option<String>,
+    pub(crate) pattern: Option<String>,
     #[serde(default)]
-    pub except: Option<Vec<String>>,
+    pub(crate) except: Option<Vec<String>>,
     #[serde(default)]
-    pub owner: Option<String>,
+    pub(crate) owner: Option<String>,
     #[serde(default)]
-    pub group: Option<String>,
+    pub(crate) group: Option<String>,
     #[serde(default)]
-    pub mode: Option<serde_yaml::Value>,
+    pub(crate) mode: Option<serde_yaml::Value>,
     #[serde(default)]
-    pub acls: Option<Vec<String>>,
+    pub(crate) acls: Option<Vec<String>>,
     #[serde(default)]
-    pub context: Option<serde_yaml::Value>,
+    pub(crate) context: Option<serde_yaml::Value>,
     #[serde(default, rename = "type")]
-    pub kinds: Option<Vec<String>>,
+    pub(crate) kinds: Option<Vec<String>>,
 }
 
 /// One entry of an event under `hooks`.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)]
-pub struct Hook {
-    pub location: String,
+#[expect(dead_code, reason = "as above")]
+pub(crate) struct Hook {
+    pub(crate) location: String,
     #[serde(default)]
-    pub timeout: Option<i64>,
+    pub(crate) timeout: Option<i64>,
     #[serde(default)]
-    pub runas: Option<String>,
+    pub(crate) runas: Option<String>,
     #[serde(default)]
-    pub sudo: Option<bool>,
+    pub(crate) sudo: Option<bool>,
 }
 
 impl AppSpecText {
     /// The bundle's folder.
-    pub fn bundle_root(&self) -> &Path {
+    pub(crate) fn bundle_root(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
     /// The file's name, for messages.
-    pub fn file_name(&self) -> String {
+    pub(crate) fn file_name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
@@ -180,7 +180,7 @@ fn in_folder(folder: &Path) -> Option<PathBuf> {
 ///
 /// # Errors
 /// [`ReadError::NotAbove`].
-pub fn find_above(location: &Path) -> Result<PathBuf, ReadError> {
+pub(crate) fn find_above(location: &Path) -> Result<PathBuf, ReadError> {
     let location = std::path::absolute(location).unwrap_or_else(|_| location.to_owned());
     let found = location.ancestors().skip(1).find_map(in_folder);
     found.ok_or(ReadError::NotAbove(location))

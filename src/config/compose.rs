@@ -10,7 +10,7 @@ use crate::values::types::Refused;
 /// The files that Compose looks for where none is named, in its order; the second of a pair is merged onto the first.
 ///
 /// Source: Compose file specification, "The Compose file"; `docker compose` for the override files.
-pub const DEFAULT_FILES: [(&str, &str); 4] = [
+pub(crate) const DEFAULT_FILES: [(&str, &str); 4] = [
     ("compose.yaml", "compose.override.yaml"),
     ("compose.yml", "compose.override.yml"),
     ("docker-compose.yml", "docker-compose.override.yml"),
@@ -21,22 +21,22 @@ pub const DEFAULT_FILES: [(&str, &str); 4] = [
 #[derive(Debug, Clone, PartialEq)]
 pub struct Compose {
     /// The project's folder in the bundle, absolute: what is copied, and what relative paths are relative to.
-    pub directory: PathBuf,
+    pub(crate) directory: PathBuf,
     /// The Compose files, relative to the folder, in order.
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// Profiles that are active.
-    pub profiles: Vec<String>,
+    pub(crate) profiles: Vec<String>,
     /// Files with variables for the Compose files, relative to the folder; none: `.env` of the folder, as in Compose.
-    pub env_file: Vec<PathBuf>,
+    pub(crate) env_file: Vec<PathBuf>,
     /// Where the image of a service comes from, where its own `image:` does not say.
-    pub images: BTreeMap<String, ImageSource>,
+    pub(crate) images: BTreeMap<String, ImageSource>,
     /// How long all services may take to become healthy.
-    pub wait_timeout: Duration,
+    pub(crate) wait_timeout: Duration,
 }
 
 impl Compose {
     /// As written, in one line.
-    pub fn written(&self, bundle_root: &Path) -> String {
+    pub(crate) fn written(&self, bundle_root: &Path) -> String {
         let folder = self.directory.strip_prefix(bundle_root).unwrap_or(&self.directory);
         let files: Vec<String> = self.files.iter().map(|file| folder.join(file).display().to_string()).collect();
         files.join(" ")
@@ -57,7 +57,7 @@ impl Compose {
 /// Why Compose refuses it.
 ///
 /// Source: Compose file specification, "Name top-level element".
-pub fn project_name(text: &str) -> Result<(), Refused> {
+pub(crate) fn project_name(text: &str) -> Result<(), Refused> {
     let good = text.bytes().all(|letter| matches!(letter, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
     match good {
         true => Ok(()),
@@ -69,7 +69,7 @@ pub fn project_name(text: &str) -> Result<(), Refused> {
 ///
 /// # Errors
 /// Why Compose refuses it.
-pub fn profile(text: &str) -> Result<String, Refused> {
+pub(crate) fn profile(text: &str) -> Result<String, Refused> {
     let first = text.bytes().next().is_some_and(|letter| letter.is_ascii_alphanumeric());
     let rest = text.bytes().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, b'_' | b'.' | b'-'));
     match first && rest {

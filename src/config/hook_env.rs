@@ -22,7 +22,7 @@ impl std::fmt::Debug for HookEnv {
 
 /// Why there is no event to run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoEvent {
+pub(crate) enum NoEvent {
     /// `sudo: true` resets the environment.
     #[error("LIFECYCLE_EVENT is not set: `sudo: true` on the hook drops all of CodeDeploy's variables")]
     DroppedBySudo,
@@ -47,24 +47,19 @@ impl From<&NoEvent> for Failure {
 
 impl HookEnv {
     /// From the process's variables; names and values that are no UTF-8 are passed over.
-    pub fn from_vars(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+    pub(crate) fn from_vars(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let text =
             vars.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self(text.collect())
     }
 
-    /// No variable at all.
-    pub const fn none() -> Self {
-        Self(BTreeMap::new())
-    }
-
     /// Every variable, by name.
-    pub fn vars(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn vars(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Any variable.
-    pub fn lookup(&self, name: &str) -> Option<&str> {
+    pub(crate) fn lookup(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
@@ -76,7 +71,7 @@ impl HookEnv {
     ///
     /// # Errors
     /// See [`NoEvent`].
-    pub fn event(&self) -> Result<LifecycleEvent, NoEvent> {
+    pub(crate) fn event(&self) -> Result<LifecycleEvent, NoEvent> {
         match self.set("LIFECYCLE_EVENT") {
             Some(name) => name.parse().map_err(|Refused(why)| NoEvent::Unknown(name.to_owned(), why)),
             None if self.set("SUDO_USER").or(self.set("SUDO_COMMAND")).is_some() => Err(NoEvent::DroppedBySudo),
@@ -85,12 +80,12 @@ impl HookEnv {
     }
 
     /// CodeDeploy's deployment ID, as `d-ABCDEFGHI`.
-    pub fn deployment_id(&self) -> Option<&str> {
+    pub(crate) fn deployment_id(&self) -> Option<&str> {
         self.set("DEPLOYMENT_ID")
     }
 
     /// Where the revision came from: `s3://bucket/key?versionId=…`, `commit …` or `local`.
-    pub fn revision(&self) -> String {
+    pub(crate) fn revision(&self) -> String {
         match (self.set("BUNDLE_BUCKET"), self.set("BUNDLE_KEY"), self.set("BUNDLE_COMMIT")) {
             (Some(bucket), Some(key), _) => {
                 let version = self.set("BUNDLE_VERSION").map(|version| format!("?versionId={version}"));
@@ -104,7 +99,7 @@ impl HookEnv {
 
 impl LifecycleEvent {
     /// Every event that runs scripts, in CodeDeploy's order.
-    pub const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::BeforeBlockTraffic,
         Self::AfterBlockTraffic,
         Self::ApplicationStop,
@@ -116,10 +111,10 @@ impl LifecycleEvent {
         Self::AfterAllowTraffic,
     ];
     /// Events that CodeDeploy runs itself, without scripts.
-    pub const RESERVED: [&'static str; 4] = ["DownloadBundle", "Install", "BlockTraffic", "AllowTraffic"];
+    pub(crate) const RESERVED: [&'static str; 4] = ["DownloadBundle", "Install", "BlockTraffic", "AllowTraffic"];
 
     /// Its name.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::BeforeBlockTraffic => "BeforeBlockTraffic",
             Self::AfterBlockTraffic => "AfterBlockTraffic",

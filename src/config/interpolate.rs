@@ -16,7 +16,7 @@ const MAX_RESULT: usize = 256 * 1024;
 const HELP: &str = "write `$$` for a dollar sign, `${NAME}` for a variable";
 
 /// Looks a variable up.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Replaces the variables in every scalar value under `node`; keys stay as they are.
 pub fn interpolate(node: &mut Node, path: &str, lookup: Lookup<'_>, problems: &mut Problems) {
@@ -81,7 +81,7 @@ fn warn_unset(place: Place, path: &str, mut unset: Vec<String>, secret: bool, pr
 ///
 /// # Errors
 /// Bad syntax, a `:?message` that applies, or a result that is too long.
-pub fn expand(text: &str, lookup: Lookup<'_>, unset: &mut Vec<String>) -> Result<String, String> {
+pub(crate) fn expand(text: &str, lookup: Lookup<'_>, unset: &mut Vec<String>) -> Result<String, String> {
     expand_at(text, lookup, unset, 0)
 }
 

@@ -1,15 +1,16 @@
 //! `appspec.yml` and the hook environment, read, and the validated deployment: a wrong one cannot be built. It knows no host.
 
 pub mod appspec;
-pub mod compose;
+pub(crate) mod compose;
 pub mod env_file;
 pub mod hook_env;
 pub mod interpolate;
+pub(crate) mod pending;
 pub mod problem;
 pub mod service;
-pub mod start_first;
+pub(crate) mod start_first;
 pub mod swarm;
-pub mod task;
+pub(crate) mod task;
 pub mod validate;
 pub mod yaml;
 
@@ -28,34 +29,36 @@ use crate::values::types::{ContentDigest, LifecycleEvent, Name, S3Uri};
 #[derive(Debug, Clone)]
 pub struct Deployment {
     /// `x-balehook.name`: the container's name.
-    pub name: Name,
+    pub(crate) name: Name,
     /// The bundle's folder: the one with `appspec.yml`.
     pub bundle_root: PathBuf,
     /// Which of the three ways.
     pub mode: Mode,
     /// `x-balehook.health`.
-    pub health: Health,
+    pub(crate) health: Health,
     /// `x-balehook.keep`: releases whose images stay for a rollback, at least 1. Default 3.
-    pub keep: usize,
+    pub(crate) keep: usize,
     /// `x-balehook.before` and `x-balehook.after`.
-    pub tasks: task::Tasks,
+    pub(crate) tasks: task::Tasks,
     /// The `timeout:` of our own hook of each event that has one.
-    pub timeouts: BTreeMap<LifecycleEvent, Duration>,
+    pub(crate) timeouts: BTreeMap<LifecycleEvent, Duration>,
+    /// What Install and scripts of other hooks may still bring.
+    pub(crate) pending: pending::Pending,
 }
 
 impl Deployment {
     /// The time that our hook of an event has; CodeDeploy's default is 3600 s.
-    pub fn timeout(&self, event: LifecycleEvent) -> Duration {
+    pub(crate) fn timeout(&self, event: LifecycleEvent) -> Duration {
         self.timeouts.get(&event).copied().unwrap_or(Duration::from_secs(3600))
     }
 
     /// The images that tasks have of their own.
-    pub fn task_images(&self) -> Vec<ImageNeed> {
+    pub(crate) fn task_images(&self) -> Vec<ImageNeed> {
         self.tasks.all().filter_map(task::Task::need).collect()
     }
 
     /// What is deployed, as written: for the record.
-    pub fn source(&self) -> String {
+    pub(crate) fn source(&self) -> String {
         match &self.mode {
             Mode::Container(container) => container.image.written(&self.bundle_root),
             Mode::Swarm(swarm) => swarm.image.written(&self.bundle_root),
@@ -86,7 +89,7 @@ pub struct Container {
 
 impl Container {
     /// Its image.
-    pub fn need(&self) -> ImageNeed {
+    pub(crate) fn need(&self) -> ImageNeed {
         ImageNeed { source: self.image.clone(), platform: self.service.platform.clone() }
     }
 }
@@ -110,7 +113,7 @@ impl ImageNeed {
 
 impl ImageSource {
     /// As written in `appspec.yml`, in one line: the same on whichever host and in whichever folder the bundle lies.
-    pub fn written(&self, bundle_root: &Path) -> String {
+    pub(crate) fn written(&self, bundle_root: &Path) -> String {
         match self {
             Self::Registry(reference) => reference.to_string(),
             Self::Archive { location, reference, id } => {
@@ -153,17 +156,17 @@ pub enum ArchiveLocation {
 
 /// `x-balehook.health`: what makes the new container healthy.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Health {
+pub(crate) struct Health {
     /// What is asked; `Auto` where the section names nothing.
-    pub probe: Probe,
+    pub(crate) probe: Probe,
     /// How long it may take to become healthy. Default 60 s.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Between two probes, 100 ms to 250 ms. Default 100 ms.
-    pub interval: Duration,
+    pub(crate) interval: Duration,
     /// How long it must stay healthy. Default 0.
-    pub stable_for: Duration,
+    pub(crate) stable_for: Duration,
     /// Good answers in a row to each question. Default 1, and 3 with `order: start-first`.
-    pub successes: Option<u32>,
+    pub(crate) successes: Option<u32>,
 }
 
 /// What is asked from outside. The HEALTHCHECK of the service or the image must pass too, where there is one.
@@ -187,7 +190,7 @@ pub(crate) fn whole_address(path: &str) -> String {
 }
 
 /// How long a container without any check must run without a restart.
-pub const SETTLE: Duration = Duration::from_secs(3);
+pub(crate) const SETTLE: Duration = Duration::from_secs(3);
 
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

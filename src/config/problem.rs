@@ -6,7 +6,7 @@ use crate::values::secret::masked;
 /// How bad a [`Problem`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+pub(crate) enum Severity {
     /// Nothing can be deployed.
     Error,
     /// It works here; it will surprise somebody, or another agent.
@@ -15,17 +15,17 @@ pub enum Severity {
 
 /// One thing that is wrong in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// How bad it is.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// Where the offending key or value starts.
-    pub place: Place,
+    pub(crate) place: Place,
     /// The path of keys, as `x-balehook.container.ports[0]`.
-    pub path: String,
+    pub(crate) path: String,
     /// What is wrong, with the offending value.
-    pub message: String,
+    pub(crate) message: String,
     /// What to write instead.
-    pub help: Option<String>,
+    pub(crate) help: Option<String>,
 }
 
 /// Most problems that are kept: a file that is garbage must not fill the memory.
@@ -49,12 +49,24 @@ impl Problems {
     }
 
     /// Adds an error.
-    pub fn error(&mut self, place: Place, path: &str, message: impl Into<String>, help: impl Into<Option<String>>) {
+    pub(crate) fn error(
+        &mut self,
+        place: Place,
+        path: &str,
+        message: impl Into<String>,
+        help: impl Into<Option<String>>,
+    ) {
         self.push(Severity::Error, place, path, message.into(), help.into());
     }
 
     /// Adds a warning.
-    pub fn warning(&mut self, place: Place, path: &str, message: impl Into<String>, help: impl Into<Option<String>>) {
+    pub(crate) fn warning(
+        &mut self,
+        place: Place,
+        path: &str,
+        message: impl Into<String>,
+        help: impl Into<Option<String>>,
+    ) {
         self.push(Severity::Warning, place, path, message.into(), help.into());
     }
 
@@ -75,22 +87,22 @@ impl Problems {
     }
 
     /// How many forbid a deployment.
-    pub fn errors(&self) -> usize {
+    pub(crate) fn errors(&self) -> usize {
         self.errors
     }
 
     /// How many forbid nothing.
-    pub fn warnings(&self) -> usize {
+    pub(crate) fn warnings(&self) -> usize {
         self.warnings
     }
 
     /// Nothing was found.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.errors + self.warnings == 0
     }
 
     /// Those that were kept, in the file's order.
-    pub fn sorted(&self) -> Vec<&Problem> {
+    pub(crate) fn sorted(&self) -> Vec<&Problem> {
         let mut all: Vec<&Problem> = self.kept.iter().collect();
         all.sort_by_key(|problem| problem.place);
         all
@@ -105,7 +117,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// The known name nearest to `given`, where one is near enough to be meant.
-pub fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     let reach = |name: &str| 1.max(name.chars().count() / 3);
     known
         .iter()

@@ -8,18 +8,18 @@ use std::fmt;
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
 /// Largest `appspec.yml` that is read, in bytes.
-pub const MAX_BYTES: usize = 1024 * 1024;
+pub(crate) const MAX_BYTES: usize = 1024 * 1024;
 
 /// Deepest nesting that is read.
-pub const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 
 /// Where a node starts; both count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Place {
+pub(crate) struct Place {
     /// Line, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// Column in characters, from 1.
-    pub column: usize,
+    pub(crate) column: usize,
 }
 
 impl fmt::Display for Place {
@@ -32,14 +32,14 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     /// What it holds.
-    pub value: Value,
+    pub(crate) value: Value,
     /// Where it starts.
-    pub place: Place,
+    pub(crate) place: Place,
 }
 
 /// What a [`Node`] holds.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     /// A scalar and whether it was written plain (unquoted): only plain ones can be numbers, booleans or null.
     Scalar {
         /// The text, unescaped.
@@ -60,9 +60,9 @@ pub enum Value {
 #[error("{message}")]
 pub struct SyntaxError {
     /// Where.
-    pub place: Place,
+    pub(crate) place: Place,
     /// What, in one clause.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl Node {
@@ -83,7 +83,7 @@ impl Node {
     }
 
     /// The text of a scalar, also of a plain number or boolean; `None` for null, sequences, mappings and aliases.
-    pub fn as_text(&self) -> Option<&str> {
+    pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar { text, .. } if !self.is_null() => Some(text),
             _ => None,
@@ -91,12 +91,12 @@ impl Node {
     }
 
     /// Plain `null`, `~` or nothing at all.
-    pub fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
     /// A plain `true` or `false` (YAML 1.2: `yes` and `on` are strings), or the same quoted, as Compose accepts it.
-    pub fn as_bool(&self) -> Option<bool> {
+    pub(crate) fn as_bool(&self) -> Option<bool> {
         match self.as_text()? {
             "true" | "True" | "TRUE" => Some(true),
             "false" | "False" | "FALSE" => Some(false),
@@ -105,17 +105,17 @@ impl Node {
     }
 
     /// A whole number, also quoted.
-    pub fn as_i64(&self) -> Option<i64> {
+    pub(crate) fn as_i64(&self) -> Option<i64> {
         self.as_text()?.parse().ok()
     }
 
     /// A finite number, also quoted.
-    pub fn as_f64(&self) -> Option<f64> {
+    pub(crate) fn as_f64(&self) -> Option<f64> {
         self.as_text()?.parse().ok().filter(|number: &f64| number.is_finite())
     }
 
     /// The items of a sequence.
-    pub fn as_sequence(&self) -> Option<&[Node]> {
+    pub(crate) fn as_sequence(&self) -> Option<&[Node]> {
         match &self.value {
             Value::Sequence(items) => Some(items),
             _ => None,
@@ -123,7 +123,7 @@ impl Node {
     }
 
     /// The entries of a mapping, in the file's order.
-    pub fn as_mapping(&self) -> Option<&[(Node, Node)]> {
+    pub(crate) fn as_mapping(&self) -> Option<&[(Node, Node)]> {
         match &self.value {
             Value::Mapping(entries) => Some(entries),
             _ => None,
@@ -131,12 +131,12 @@ impl Node {
     }
 
     /// The key and the value of a mapping's entry.
-    pub fn get(&self, key: &str) -> Option<(&Node, &Node)> {
+    pub(crate) fn get(&self, key: &str) -> Option<(&Node, &Node)> {
         self.as_mapping()?.iter().find(|(name, _)| name.as_text() == Some(key)).map(|(name, value)| (name, value))
     }
 
     /// What it is, for messages: "the text `x`", "a list", "a mapping", "nothing", "an alias".
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match &self.value {
             Value::Scalar { .. } if self.is_null() => "nothing".into(),
             Value::Scalar { text, .. } => format!("`{text}`"),

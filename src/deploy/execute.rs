@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 
 use crate::deploy::journal::JournalFile;
+use crate::deploy::outcome::{Done, Failed, OldRelease, Stop};
 use crate::deploy::plan::{Action, Old, Operation, Plan};
-use crate::deploy::undo::Budget;
-pub use crate::deploy::undo::UndoLimit;
-use crate::engine::request::Target;
+use crate::deploy::undo::{Budget, UndoLimit};
 use crate::error::{Failure, Kind};
 use crate::values::operation::{Moment, Outcome, Role};
 use crate::values::text::seconds;
@@ -27,60 +26,6 @@ pub trait Host {
     /// Who had not answered, and for how long, where an operation was dropped in this moment; `None` where nobody was
     /// waited for.
     fn given_up(&mut self) -> Option<String>;
-}
-
-/// Why a plan must end before its last action.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stop {
-    /// The hook's time, less the reserve for undoing, is up.
-    Deadline(Duration),
-    /// A signal, by its name.
-    Signal(&'static str),
-}
-
-/// How a plan ended well.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Done {
-    /// From the first interruption until the new release was healthy.
-    pub down: Option<Duration>,
-    /// What an operation saw that a person should know.
-    pub messages: Vec<String>,
-    /// What went wrong where it could not fail the event.
-    pub warnings: Vec<String>,
-}
-
-/// How a plan failed.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Failed {
-    /// The action that failed, as printed.
-    pub step: String,
-    /// Its number, from 1.
-    pub number: usize,
-    /// Of so many.
-    pub of: usize,
-    /// Why.
-    pub failure: Failure,
-    /// What reports call that which served before.
-    pub subject: String,
-    /// What became of it.
-    pub old: OldRelease,
-    /// Undo steps that failed, each with its reason: the journal keeps them.
-    pub not_undone: Vec<String>,
-}
-
-/// What became of that which served before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OldRelease {
-    /// Nobody looked at it.
-    NotObserved,
-    /// There was none.
-    None,
-    /// Nobody touched it.
-    Untouched(Target),
-    /// It was stopped, and is back after so long.
-    Back(Target, Duration),
-    /// It could not be put back: why.
-    Lost(Target, String),
 }
 
 /// What is shown while a plan runs.
@@ -129,8 +74,7 @@ pub async fn run<H: Host, P: Progress<H::Operation>>(
     stop: impl Future<Output = Stop>,
 ) -> Result<Done, Box<Failed>> {
     let mut stop = std::pin::pin!(stop);
-    let (of, done) = (plan.all().count(), Done::default());
-    let budget = Budget::new(limit);
+    let (of, done, budget) = (plan.all().count(), Done::default(), Budget::new(limit));
     let mut run = Run { plan, of, host, progress, journal, budget, interrupted_at: None, saved: false, done };
     run.recover(stop.as_mut()).await?;
     let first = of - plan.actions.len();
@@ -158,12 +102,11 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         for (index, action) in recovery.iter().enumerate() {
             written(self.journal.recovers(&action.operation));
             let warned = self.done.warnings.len();
-            let Err(ended) = self.action(index, action, None, stop.as_mut()).await else {
-                if self.done.warnings.len() == warned {
-                    written(self.journal.recovered(&action.operation));
-                }
-                continue;
-            };
+            let ended = self.action(index, action, None, stop.as_mut()).await;
+            if ended.is_ok() && self.done.warnings.len() == warned {
+                written(self.journal.recovered(&action.operation));
+            }
+            let Err(ended) = ended else { continue };
             let kind = match ended.why.kind {
                 stopped @ (Kind::Deadline | Kind::Interrupted) => stopped,
                 _ => Kind::Undo,
@@ -210,8 +153,8 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         let Some((why, at)) = stopped else { return Ok(()) };
         self.budget.stopped(&why, at);
         let took = || format!("{} has not ended for {}", action.operation.title(), seconds(began.elapsed()));
-        let waited = self.host.given_up().unwrap_or_else(took);
-        ended(why_stopped(&self.plan.event, &why, Some(waited)))
+        let waited = self.host.given_up().or_else(|| matches!(why, Stop::Deadline(_)).then(took));
+        ended(why_stopped(&self.plan.event, &why, waited))
     }
 
     fn succeeded(&mut self, action: &Action<H::Operation>, outcome: Outcome) {
@@ -331,8 +274,7 @@ async fn perform<H: Host>(
     host.perform(&action.operation, down).await
 }
 
-/// Should a recovery be cut off, the next one does not begin anew: what serves by then is not stopped again. Where that
-/// cannot be written down, it does.
+/// A recovery that is cut off is gone on with, not begun anew: what serves by then is not stopped again.
 fn written(result: Result<(), Failure>) {
     if let Err(error) = result {
         tracing::warn!(%error, "the next recovery does more again");
@@ -344,7 +286,7 @@ pub(super) async fn evidence<H: Host>(host: &mut H, operation: &H::Operation, mo
     tokio::time::timeout(EVIDENCE, host.evidence(operation, moment)).await.unwrap_or_default()
 }
 
-/// `waited`: who or what had not ended, where anything was under way.
+/// `waited`: who or what had not ended, where that is the reason.
 fn why_stopped(event: &str, why: &Stop, waited: Option<String>) -> Failure {
     let waited = waited.map(|waited| format!(": {waited}")).unwrap_or_default();
     match why {

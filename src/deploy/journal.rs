@@ -16,7 +16,7 @@ use crate::error::Failure;
 use crate::values::operation::Role;
 
 /// The version of the file's form. A newer one is refused, not guessed at.
-pub const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 2;
 
 /// The journal of the plan under way.
 const JOURNAL: &str = "journal.json";
@@ -28,29 +28,29 @@ const BEGUN: &str = "journal.begun";
 #[serde(bound = "O: Operation")]
 pub struct Journal<O> {
     /// [`FORMAT`] of the writer.
-    pub format: u32,
+    pub(crate) format: u32,
     /// The event.
-    pub event: String,
+    pub(crate) event: String,
     /// The deployment.
-    pub deployment: String,
+    pub(crate) deployment: String,
     /// What served when it began.
-    pub old: Old,
+    pub(crate) old: Old,
     /// The number that its release gets: where there is such a release, it was saved.
-    pub release: u64,
+    pub(crate) release: u64,
     /// One for each action.
-    pub steps: Vec<Step<O>>,
+    pub(crate) steps: Vec<Step<O>>,
 }
 
 /// What is left of one action.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "O: Operation")]
-pub struct Step<O> {
+pub(crate) struct Step<O> {
     /// What undoes it, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub undo: Vec<Undo<O>>,
+    pub(crate) undo: Vec<Undo<O>>,
     /// What is to be done yet once the release is saved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub then: Option<O>,
+    pub(crate) then: Option<O>,
 }
 
 impl<O: Operation> Journal<O> {
@@ -99,13 +99,13 @@ impl<O: Operation> Journal<O> {
     }
 
     /// What undoes the first `begun` actions, the last first.
-    pub fn undo(&self, begun: usize) -> Vec<O> {
+    pub(crate) fn undo(&self, begun: usize) -> Vec<O> {
         let begun = &self.steps[..begun.min(self.steps.len())];
         begun.iter().rev().flat_map(|step| &step.undo).map(|undo| undo.operation.clone()).collect()
     }
 
     /// What finishes a plan whose release was saved: an action that was begun may not have ended.
-    pub fn finish(&self, begun: usize) -> Vec<O> {
+    pub(crate) fn finish(&self, begun: usize) -> Vec<O> {
         self.steps.iter().skip(begun.saturating_sub(1)).filter_map(|step| step.then.clone()).collect()
     }
 }
@@ -186,7 +186,7 @@ impl JournalFile {
     ///
     /// # Errors
     /// [`Kind::State`](crate::error::Kind::State).
-    pub fn open<O: Operation>(&mut self, plan: &Plan<O>) -> Result<(), Failure> {
+    pub(crate) fn open<O: Operation>(&mut self, plan: &Plan<O>) -> Result<(), Failure> {
         let Some(journal) = Journal::of(plan, &self.deployment, self.release) else { return Ok(()) };
         self.steps = journal.steps.iter().map(|step| !step.undo.is_empty() || step.then.is_some()).collect();
         let path = self.folder.join(BEGUN);
@@ -199,7 +199,7 @@ impl JournalFile {
     ///
     /// # Errors
     /// [`Kind::State`](crate::error::Kind::State).
-    pub fn begin(&mut self, index: usize) -> Result<(), Failure> {
+    pub(crate) fn begin(&mut self, index: usize) -> Result<(), Failure> {
         let Some(begun) = self.begun.as_mut().filter(|_| self.steps.get(index) == Some(&true)) else { return Ok(()) };
         let written = writeln!(begun, "{index}").and_then(|()| begun.sync_data());
         written.map_err(|error| unwritable(&self.folder.join(BEGUN), &error))
@@ -209,7 +209,7 @@ impl JournalFile {
     ///
     /// # Errors
     /// [`Kind::State`](crate::error::Kind::State).
-    pub fn keep<O: Operation>(&self, plan: &Plan<O>, left: Vec<Undo<O>>) -> Result<(), Failure> {
+    pub(crate) fn keep<O: Operation>(&self, plan: &Plan<O>, left: Vec<Undo<O>>) -> Result<(), Failure> {
         let Some(journal) = Journal::of(plan, &self.deployment, self.release) else { return Ok(()) };
         write(&self.folder.join(JOURNAL), &Journal { steps: vec![Step { undo: left, then: None }], ..journal })
     }
@@ -218,7 +218,7 @@ impl JournalFile {
     ///
     /// # Errors
     /// [`Kind::State`](crate::error::Kind::State).
-    pub fn recovers<O: Operation>(&self, next: &O) -> Result<(), Failure> {
+    pub(crate) fn recovers<O: Operation>(&self, next: &O) -> Result<(), Failure> {
         self.rewrite(|journal, begun| journal.reach(next, begun))
     }
 
@@ -226,7 +226,7 @@ impl JournalFile {
     ///
     /// # Errors
     /// [`Kind::State`](crate::error::Kind::State).
-    pub fn recovered<O: Operation>(&self, done: &O) -> Result<(), Failure> {
+    pub(crate) fn recovered<O: Operation>(&self, done: &O) -> Result<(), Failure> {
         self.rewrite(|journal, _| journal.finished(done))
     }
 
@@ -239,14 +239,14 @@ impl JournalFile {
     }
 
     /// Everything that this plan's journal promised was done or undone.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         if self.begun.take().is_some() {
             self.close();
         }
     }
 
     /// Everything that the journal on disk promised was done or undone, whoever wrote it.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         let _ = fs::remove_file(self.folder.join(JOURNAL));
         let _ = fs::remove_file(self.folder.join(BEGUN));
     }

@@ -5,9 +5,10 @@ pub mod execute;
 mod file;
 pub mod journal;
 pub mod origin;
+pub mod outcome;
 pub mod plan;
 pub mod release;
 pub mod state;
 #[cfg(test)]
 mod tests;
-mod undo;
+pub mod undo;

@@ -5,10 +5,10 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::request::Target;
 use crate::error::Kind;
 use crate::values::operation::Role;
 use crate::values::options::ChangedOption;
+use crate::values::target::Target;
 use crate::values::types::Name;
 
 /// What a mode can do to a host, as far as plans and their execution need to know it. `Display` is its one rendering;
@@ -30,11 +30,11 @@ pub trait Operation: Clone + fmt::Debug + fmt::Display + PartialEq + Serialize +
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan<O> {
     /// The event, or `resume`.
-    pub event: String,
+    pub(crate) event: String,
     /// The deployment's name.
-    pub name: String,
+    pub(crate) name: String,
     /// What was taken for granted because it could not be looked up.
-    pub assumptions: Vec<String>,
+    pub(crate) assumptions: Vec<String>,
     /// What a person should know before it runs.
     pub notes: Vec<String>,
     /// What finishes or undoes what an interrupted event left, in this order, before anything else. `None` in a plan that
@@ -43,19 +43,19 @@ pub struct Plan<O> {
     /// In this order.
     pub actions: Vec<Action<O>>,
     /// Expected interruption of the service, one sentence.
-    pub interruption: String,
+    pub(crate) interruption: String,
     /// What serves when the plan begins.
-    pub old: Old,
+    pub(crate) old: Old,
     /// What reports call it.
-    pub subject: String,
+    pub(crate) subject: String,
     /// Options that differ from those of what serves now.
-    pub changed_options: Vec<ChangedOption>,
+    pub(crate) changed_options: Vec<ChangedOption>,
 }
 
 /// What serves when a plan begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Old {
+pub(crate) enum Old {
     /// Nobody looked, or nobody could.
     NotObserved,
     /// Nothing.
@@ -74,31 +74,31 @@ pub struct Action<O> {
     /// What it means to the execution.
     pub role: Role,
     /// It is dropped when the plan must stop.
-    pub is_long: bool,
+    pub(crate) is_long: bool,
     /// What undoes it, in this order, should it or a later action fail before the release is saved.
-    pub undo: Vec<Undo<O>>,
+    pub(crate) undo: Vec<Undo<O>>,
     /// What may put right why it failed.
-    pub repair: Option<Repair<O>>,
+    pub(crate) repair: Option<Repair<O>>,
     /// A failure is said, and ends nothing.
     pub best_effort: bool,
 }
 
 /// What may put right why an operation failed. Where it changed anything, the operation is done once more.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Repair<O> {
+pub(crate) struct Repair<O> {
     /// After failures of these kinds alone.
-    pub after: Vec<Kind>,
+    pub(crate) after: Vec<Kind>,
     /// In this order.
-    pub operations: Vec<O>,
+    pub(crate) operations: Vec<O>,
 }
 
 /// One step of an undo.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Undo<O> {
+pub(crate) struct Undo<O> {
     /// What is done.
-    pub operation: O,
+    pub(crate) operation: O,
     /// What served before depends on it to come back.
-    pub restores: bool,
+    pub(crate) restores: bool,
 }
 
 impl<O: Operation> From<O> for Undo<O> {
@@ -109,25 +109,25 @@ impl<O: Operation> From<O> for Undo<O> {
 
 impl<O: Operation> Action<O> {
     /// An operation that needs no undoing.
-    pub fn required(operation: impl Into<O>) -> Self {
+    pub(crate) fn required(operation: impl Into<O>) -> Self {
         let operation = operation.into();
         let (role, is_long) = (operation.role(), operation.is_long());
         Self { operation, role, is_long, undo: Vec::new(), repair: None, best_effort: false }
     }
 
     /// An operation with what undoes it.
-    pub fn undone_by(operation: impl Into<O>, undo: Vec<O>) -> Self {
+    pub(crate) fn undone_by(operation: impl Into<O>, undo: Vec<O>) -> Self {
         Self { undo: undo.into_iter().map(Undo::from).collect(), ..Self::required(operation) }
     }
 
     /// An operation whose failure is said and ends nothing.
-    pub fn best_effort(operation: impl Into<O>) -> Self {
+    pub(crate) fn best_effort(operation: impl Into<O>) -> Self {
         Self { best_effort: true, ..Self::required(operation) }
     }
 
     /// With what may put right why it failed with one of these kinds.
     #[must_use]
-    pub fn repaired_by(mut self, after: &[Kind], operations: Vec<O>) -> Self {
+    pub(crate) fn repaired_by(mut self, after: &[Kind], operations: Vec<O>) -> Self {
         self.repair = (!operations.is_empty()).then(|| Repair { after: after.to_vec(), operations });
         self
     }
@@ -135,7 +135,7 @@ impl<O: Operation> Action<O> {
 
 impl<O: Operation> Plan<O> {
     /// A plan that does nothing.
-    pub fn new(event: impl Into<String>, name: &Name) -> Self {
+    pub(crate) fn new(event: impl Into<String>, name: &Name) -> Self {
         Self {
             event: event.into(),
             name: name.to_string(),
@@ -161,19 +161,19 @@ impl<O: Operation> Plan<O> {
     }
 
     /// Whether it saves a release.
-    pub fn saves(&self) -> bool {
+    pub(crate) fn saves(&self) -> bool {
         self.actions.iter().any(|action| action.role == Role::Saves)
     }
 
     /// Adds to the recovery.
-    pub fn recover(&mut self, actions: impl IntoIterator<Item = Action<O>>) {
+    pub(crate) fn recover(&mut self, actions: impl IntoIterator<Item = Action<O>>) {
         self.recovery.get_or_insert_default().extend(actions);
     }
 }
 
 impl Old {
     /// The one that there is.
-    pub fn of(target: Option<Target>, is_running: bool) -> Self {
+    pub(crate) fn of(target: Option<Target>, is_running: bool) -> Self {
         match (target, is_running) {
             (None, _) => Self::Nothing,
             (Some(target), true) => Self::Running(target),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::values::pin::ImagePin;
 
 /// The version of the releases' form. A newer one is refused, not guessed at.
-pub const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 2;
 
 /// What one deployment put in place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub struct Release<P> {
 
 impl<P> Release<P> {
     /// Every image of it.
-    pub fn images(&self) -> impl Iterator<Item = &ImagePin> {
+    pub(crate) fn images(&self) -> impl Iterator<Item = &ImagePin> {
         std::iter::once(&self.image).chain(&self.more_images)
     }
 }

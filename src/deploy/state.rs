@@ -66,24 +66,24 @@ impl Store {
     }
 
     /// The folder.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// The saved releases, the newest first. One that cannot be read is left out: the engine's labels are the truth.
-    pub fn releases<P: DeserializeOwned>(&self) -> Vec<Release<P>> {
+    pub(crate) fn releases<P: DeserializeOwned>(&self) -> Vec<Release<P>> {
         let mut numbers = self.numbers();
         numbers.sort_unstable_by(|a, b| b.cmp(a));
         numbers.iter().filter_map(|number| read(&self.release_path(*number))).collect()
     }
 
     /// What an event left that did not end.
-    pub fn left<O: Operation>(&self) -> Option<Left<O>> {
+    pub(crate) fn left<O: Operation>(&self) -> Option<Left<O>> {
         journal::left(&self.folder, |release| self.numbers().contains(&release))
     }
 
     /// What the images of a deployment were resolved to, each with its key: of the last one, or of a recorded one.
-    pub fn resolved(&self, deployment: &str) -> Vec<(String, ImagePin)> {
+    pub(crate) fn resolved(&self, deployment: &str) -> Vec<(String, ImagePin)> {
         self.all_resolved().remove(deployment).unwrap_or_default()
     }
 
@@ -93,7 +93,7 @@ impl Store {
     }
 
     /// What imports gave the engine, and is not pruned yet.
-    pub fn imported(&self) -> Vec<ImportedReferences> {
+    pub(crate) fn imported(&self) -> Vec<ImportedReferences> {
         ImportRecord::new(&self.folder).read()
     }
 
@@ -133,6 +133,11 @@ impl Store {
     }
 
     fn open_lock(&self, path: &Path) -> io::Result<File> {
+        if let Some(all) = self.folder.parent().filter(|all| !all.exists()) {
+            fs::DirBuilder::new().recursive(true).create(all)?;
+            // A hook with `runas` must get through to the folder of its own name; what is in a folder is 0700.
+            fs::set_permissions(all, fs::Permissions::from_mode(0o711))?;
+        }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(self.folder.join("releases"))?;
         fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))?;
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
@@ -160,7 +165,7 @@ impl Store {
 
 impl LockedStore {
     /// The same folder, for reading.
-    pub const fn store(&self) -> &Store {
+    pub(crate) const fn store(&self) -> &Store {
         &self.store
     }
 
@@ -168,7 +173,7 @@ impl LockedStore {
     ///
     /// # Errors
     /// [`Kind::State`].
-    pub fn save_release<P: Serialize>(&self, release: &Release<P>, keep: usize) -> Result<(), Failure> {
+    pub(crate) fn save_release<P: Serialize>(&self, release: &Release<P>, keep: usize) -> Result<(), Failure> {
         let mut numbers = self.store.numbers();
         numbers.sort_unstable();
         let number = numbers.last().map_or(1, |last| last + 1);
@@ -195,7 +200,7 @@ impl LockedStore {
     ///
     /// # Errors
     /// [`Kind::State`].
-    pub fn save_resolved(&self, deployment: &str, images: Vec<(String, ImagePin)>) -> Result<(), Failure> {
+    pub(crate) fn save_resolved(&self, deployment: &str, images: Vec<(String, ImagePin)>) -> Result<(), Failure> {
         let recorded: Vec<String> =
             self.store.releases::<serde::de::IgnoredAny>().into_iter().map(|release| release.deployment).collect();
         let mut deployments = self.store.all_resolved();

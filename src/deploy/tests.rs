@@ -9,10 +9,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::deploy::execute::{self, Failed, Host, Progress, Stop, UndoLimit};
+use crate::deploy::execute::{self, Host, Progress};
 use crate::deploy::journal::Left;
+use crate::deploy::outcome::{Failed, Stop};
 use crate::deploy::plan::{self, Action, Plan};
 use crate::deploy::state::{Holder, LockedStore, Store};
+use crate::deploy::undo::UndoLimit;
 use crate::error::{Failure, Kind};
 use crate::values::operation::{Moment, Outcome, Role};
 use crate::values::types::Name;

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::deploy::execute::{Host, Progress, Run, Stop, evidence};
+use crate::deploy::execute::{Host, Progress, Run, evidence};
+use crate::deploy::outcome::Stop;
 use crate::deploy::plan::{Action, Operation as _, Undo};
 use crate::error::{Failure, Kind};
 use crate::values::operation::Moment;
@@ -42,16 +43,16 @@ impl Budget {
         }
     }
 
-    /// What one step may take, `left` of them being left with this one: what served before comes first, and no step takes
-    /// all of it.
+    /// What one step may take, `left` of them being left with this one: what served before comes first, and what comes
+    /// after it has the least.
     fn share(&self, restores: bool, is_last: bool, left: usize) -> Duration {
         let now = tokio::time::Instant::now().into_std();
         let until = |end: Instant| end.saturating_duration_since(now);
         let (time, all) = (until(self.limit.end), until(self.limit.end + self.limit.overtime));
+        let rest = u32::try_from(left.saturating_sub(1)).unwrap_or_default();
         let share = match (self.is_hanging, restores, is_last) {
-            (true, _, _) => time / u32::try_from(left).unwrap_or(1).max(1),
-            (false, true, true) => all,
-            (false, true, false) => all * 3 / 4,
+            (true, _, _) => time / (rest + 1),
+            (false, true, _) => all.saturating_sub(LEAST * rest),
             (false, false, true) => time * 3 / 4,
             (false, false, false) => time / 3,
         };

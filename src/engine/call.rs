@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bollard::errors::Error;
 use futures_util::{Stream, StreamExt as _};
-use tokio::time::Instant;
 
 use crate::engine::Engine;
 use crate::error::{Failure, Kind, chain};
@@ -50,9 +49,9 @@ impl Limit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CallError {
     /// The HTTP status of its answer; `None` where there was none, or where the error came later, in the answer's body.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// The engine's own words, or why there are none, in one line.
-    pub message: String,
+    pub(crate) message: String,
     reason: Reason,
 }
 
@@ -100,10 +99,7 @@ impl CallError {
 
     /// The engine was asked for `call`, and said nothing for so long.
     pub(super) fn silent(address: &str, call: &str, limit: Duration) -> Self {
-        let message = match limit.is_zero() {
-            true => format!("no time was left to ask the engine at {address} for `{call}`"),
-            false => format!("the engine at {address} has not answered `{call}` for {}", seconds(limit)),
-        };
+        let message = format!("the engine at {address} has not answered `{call}` for {}", seconds(limit));
         Self { status: None, message, reason: Reason::Silent(limit) }
     }
 
@@ -147,20 +143,6 @@ impl CallError {
 }
 
 impl Engine {
-    /// The same engine, of which nothing is asked for longer than until `deadline`.
-    #[must_use]
-    pub fn until(&self, deadline: std::time::Instant) -> Self {
-        let deadline = Instant::from_std(deadline);
-        let until = self.until.map_or(deadline, |known| known.min(deadline));
-        Self { until: Some(until), ..self.clone() }
-    }
-
-    /// So long a call may take now.
-    pub(super) fn time_for(&self, limit: Limit) -> Duration {
-        let left = self.until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-        limit.time().min(left)
-    }
-
     /// Waits for the answer to `call` (as docker's command line has it: `docker start web`), no longer than its limit.
     pub(super) async fn answer<T>(
         &self,
@@ -168,7 +150,7 @@ impl Engine {
         call: &str,
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, CallError> {
-        let limit = self.time_for(limit);
+        let limit = limit.time();
         let silent = |waited| CallError::silent(&self.address, call, waited);
         let answer = self.waits.on(|waited| silent(waited).message, tokio::time::timeout(limit, answer)).await;
         match answer {

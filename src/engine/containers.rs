@@ -12,10 +12,11 @@ use crate::engine::Engine;
 use crate::engine::call::{CallError, Limit};
 use crate::engine::creation::until;
 use crate::engine::facts::ContainerFacts;
-use crate::engine::request::{ContainerSpec, Target};
+use crate::engine::request::ContainerSpec;
 use crate::engine::summary::{container_facts, is_labelled, is_of_a_task, name_of};
 use crate::error::{Failure, Kind};
 use crate::values::labels::LABEL_NAME;
+use crate::values::target::Target;
 use crate::values::types::{EnvVar, Name};
 
 /// How long a container may take to appear that a killed deployment asked for.

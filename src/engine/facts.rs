@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::request::Target;
 use crate::values::forward::SwitchedPorts;
+use crate::values::target::Target;
 
 /// The engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,17 +50,17 @@ pub struct ContainerFacts {
 
 impl ContainerFacts {
     /// This very container: another one may bear its name by the time that it is changed.
-    pub fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> Target {
         Target { name: self.name.clone(), id: Some(self.id.clone()) }
     }
 
     /// Whether it serves, or is about to.
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         matches!(self.state.as_str(), "running" | "restarting" | "paused")
     }
 }
 
 /// The short form of a container's ID.
-pub fn short_id(id: &str) -> &str {
+pub(crate) fn short_id(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }

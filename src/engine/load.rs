@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::engine::Engine;
-use crate::engine::call::{CallError, IDLE, Limit};
+use crate::engine::call::{CallError, IDLE};
 
 /// Chunks that wait for the engine to take them.
 const WAITING: usize = 4;
@@ -41,7 +41,7 @@ pub(crate) enum NotTaken {
 impl Body {
     /// Sends one more chunk.
     pub(crate) async fn send(&self, chunk: Bytes) -> Result<(), NotTaken> {
-        let limit = self.engine.time_for(Limit::Within(IDLE));
+        let limit = IDLE;
         let silent = |waited| CallError::silent(&self.engine.address, CALL, waited);
         let sending = tokio::time::timeout(limit, self.chunks.send(Ok(chunk)));
         match self.engine.waits.on(|waited| silent(waited).message, sending).await {
@@ -53,7 +53,7 @@ impl Body {
     /// Ends the body with an error: the engine must not take what it has for the whole.
     pub(crate) async fn abort(&self, why: &str) {
         let error = io::Error::other(why.to_owned());
-        let _ = tokio::time::timeout(self.engine.time_for(Limit::Within(IDLE)), self.chunks.send(Err(error))).await;
+        let _ = tokio::time::timeout(IDLE, self.chunks.send(Err(error))).await;
     }
 }
 
@@ -103,7 +103,7 @@ async fn not_silent<T>(
     let mut end = std::pin::pin!(end);
     let began = Instant::now();
     loop {
-        let limit = engine.time_for(Limit::Within(IDLE));
+        let limit = IDLE;
         let silent = |waited| CallError::silent(&engine.address, CALL, waited);
         let round = tokio::time::timeout(limit, more_or_end(heard, end.as_mut()));
         match engine.waits.on(|waited| silent(waited).message, round).await {

@@ -8,7 +8,7 @@ use bollard::query_parameters as query;
 use futures_util::{Stream, StreamExt as _};
 
 use crate::engine::Engine;
-use crate::engine::call::{CallError, Limit};
+use crate::engine::call::CallError;
 use crate::values::text::printable;
 
 /// Lines of a container's log that a report shows.
@@ -96,6 +96,6 @@ async fn last_bytes(
             text.drain(..text.len().saturating_sub(most));
         }
     };
-    let _ = tokio::time::timeout(engine.time_for(Limit::Within(limit)), read).await;
+    let _ = tokio::time::timeout(limit, read).await;
     text
 }

@@ -25,7 +25,6 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::SystemInfo;
-use tokio::time::Instant;
 
 use crate::engine::call::{CallError, Limit};
 use crate::engine::dial::Dial;
@@ -48,11 +47,9 @@ const NO_LIMIT_SECONDS: u64 = u32::MAX as u64;
 #[derive(Debug, Clone)]
 pub struct Engine {
     /// As `unix:///var/run/docker.sock`.
-    pub address: String,
+    pub(crate) address: String,
     docker: Docker,
     dial: Dial,
-    /// No call goes on for longer, whatever its own limit.
-    until: Option<Instant>,
     /// What is waited for, for who gives it up.
     pub(crate) waits: Waits,
 }
@@ -77,12 +74,12 @@ impl Engine {
             bollard::API_DEFAULT_VERSION,
         );
         let docker = docker.map_err(|_| unsupported())?;
-        Ok(Self { address, docker, dial, until: None, waits: Waits::default() })
+        Ok(Self { address, docker, dial, waits: Waits::default() })
     }
 
     /// The same; what it waits for is known to `waits`.
     #[must_use]
-    pub fn with_waits(self, waits: &Waits) -> Self {
+    pub(crate) fn with_waits(self, waits: &Waits) -> Self {
         Self { waits: waits.clone(), ..self }
     }
 

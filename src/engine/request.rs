@@ -1,7 +1,5 @@
 //! What the engine is given to create a container, and how a plan names one.
 
-use std::fmt;
-
 use bollard::models::{ContainerCreateBody, EndpointSettings};
 use serde::{Deserialize, Serialize};
 
@@ -30,26 +28,4 @@ pub struct ContainerSpec {
     pub options: ContainerOptions,
     /// The environment; values are hidden in every printed form where they look secret.
     pub environment: Vec<EnvVar>,
-}
-
-/// A container, by the name it bears at that point of the plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
-    /// The name.
-    pub name: String,
-    /// The ID, where the container exists already; the one that this plan creates otherwise.
-    pub id: Option<String>,
-}
-
-impl Target {
-    /// What the engine knows it by: its ID, or its name.
-    pub fn address(&self) -> &str {
-        self.id.as_deref().unwrap_or(&self.name)
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
-    }
 }

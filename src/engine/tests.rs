@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 
 use super::*;
-use crate::engine::request::Target;
+use crate::values::target::Target;
 
 /// An engine on a socket of its own.
 struct FakeEngine {
@@ -77,17 +77,6 @@ async fn an_engine_that_accepts_and_says_nothing_is_named_with_what_was_asked_an
     let updated = api::Api::of(engine).call(http::Method::POST, "/services/0123/update?version=7", None, None).await;
     let said = fake.said("docker service update 0123", "30 s");
     assert_eq!(message(updated.map_err(|error| error.failure("update service web"))), said);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_deadline_that_is_nearer_than_a_calls_own_limit_ends_it() {
-    let fake = FakeEngine::silent();
-    let soon = fake.engine.until((Instant::now() + Duration::from_secs(9)).into_std());
-    let not_later = soon.until((Instant::now() + Duration::from_secs(60)).into_std());
-    assert_eq!(message(not_later.start(&web()).await), fake.said("docker start web", "9 s"));
-    let address = &fake.engine.address;
-    let none_left = format!("no time was left to ask the engine at {address} for `docker rm --force web`");
-    assert_eq!(message(not_later.remove("web").await), (Kind::Engine, none_left));
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Why not, in one clause.
-pub async fn http(url: &str) -> Result<(), String> {
+pub(crate) async fn http(url: &str) -> Result<(), String> {
     timeout(LIMIT, get(url)).await.unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}")))
 }
 
@@ -64,7 +64,7 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
 ///
 /// # Errors
 /// Why not, in one clause.
-pub async fn tcp(address: &str) -> Result<(), String> {
+pub(crate) async fn tcp(address: &str) -> Result<(), String> {
     let (host, port) = address.rsplit_once(':').ok_or("it names no port")?;
     let port = port.parse().map_err(|_| format!("`{port}` is no port"))?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -76,7 +76,7 @@ pub async fn tcp(address: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// Why not, with the first line that the command printed.
-pub async fn command(engine: &Engine, id: &str, command: &[String], limit: Duration) -> Result<(), String> {
+pub(crate) async fn command(engine: &Engine, id: &str, command: &[String], limit: Duration) -> Result<(), String> {
     let run = run_command(engine, id, command);
     timeout(limit, run).await.unwrap_or_else(|_| Err(format!("it did not end within {limit:?}")))
 }

@@ -32,7 +32,7 @@ pub(crate) fn stream(compressed: ByteStream, compression: Compression) -> ByteSt
 
 /// How the size of a layer is found out that must be decompressed on the way: its tar header comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sizes {
+pub(crate) enum Sizes {
     /// What its first frame says: wrong where it has several.
     Claimed,
     /// By decompressing it once more than it is sent.

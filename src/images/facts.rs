@@ -39,7 +39,7 @@ pub struct Room {
 
 impl Room {
     /// Why nothing is loaded, where there is too little of it.
-    pub fn refusal(&self) -> Option<Failure> {
+    pub(crate) fn refusal(&self) -> Option<Failure> {
         let (needed, free) = (megabytes(self.needed), megabytes(self.free));
         (self.free < self.needed).then(|| {
             Failure::new(Kind::Image, format!("loading needs {needed} in {}, {free} are free", self.folder))

@@ -74,12 +74,12 @@ impl Filter {
     }
 
     /// Whether anything was left out so far.
-    pub const fn has_left_out(&self) -> bool {
+    pub(crate) const fn has_left_out(&self) -> bool {
         self.left_out
     }
 
     /// The references of the archive's images, once: as soon as `manifest.json` is fed, and before it is passed on.
-    pub fn references(&mut self) -> Vec<String> {
+    pub(crate) fn references(&mut self) -> Vec<String> {
         if self.entry.1 > 0 || self.manifest.is_empty() {
             return Vec::new();
         }

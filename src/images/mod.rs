@@ -2,15 +2,15 @@
 //! pulled. It knows no plan and no mode.
 
 pub mod archive;
-pub mod credentials;
-pub mod decompress;
+pub(crate) mod credentials;
+pub(crate) mod decompress;
 pub mod delta;
 pub mod facts;
 pub mod filter;
-pub mod import;
-pub mod load;
+pub(crate) mod import;
+pub(crate) mod load;
 pub mod operation;
-pub mod pull;
+pub(crate) mod pull;
 pub mod record;
-pub mod source;
-pub mod transfer;
+pub(crate) mod source;
+pub(crate) mod transfer;

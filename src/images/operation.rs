@@ -45,7 +45,7 @@ pub enum ImageOperation {
 
 impl ImageOperation {
     /// One short line for the console.
-    pub fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         match self {
             Self::ImportIfLost(import) => format!("import {} again if it is lost", import.image().describe()),
             Self::Import(_) | Self::Retain { .. } | Self::Untag { .. } => self.to_string(),
@@ -53,7 +53,7 @@ impl ImageOperation {
     }
 
     /// What it means to the execution.
-    pub const fn role(&self) -> Role {
+    pub(crate) const fn role(&self) -> Role {
         match self {
             Self::Import(_) | Self::Untag { .. } => Role::Prepares,
             Self::ImportIfLost(_) | Self::Retain { .. } => Role::Passive,
@@ -61,7 +61,7 @@ impl ImageOperation {
     }
 
     /// Whether it may take long.
-    pub const fn is_long(&self) -> bool {
+    pub(crate) const fn is_long(&self) -> bool {
         match self {
             Self::Import(_) | Self::ImportIfLost(_) => true,
             Self::Retain { .. } | Self::Untag { .. } => false,

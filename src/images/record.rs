@@ -20,7 +20,7 @@ pub struct ImportedReferences {
 
 /// The file of one name; only the holder of the state's lock writes it.
 #[derive(Debug)]
-pub struct ImportRecord {
+pub(crate) struct ImportRecord {
     path: PathBuf,
 }
 

@@ -40,7 +40,7 @@ pub(crate) enum Archive {
 }
 
 /// The archive's bytes in order.
-pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+pub(crate) type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 impl Archive {
     /// Opens it: one `stat` or one HEAD request.

@@ -50,7 +50,7 @@ pub(crate) fn seccomp_profiles(service: &Service) -> impl Iterator<Item = &str> 
 ///
 /// # Errors
 /// [`Kind::Container`]: the engine is too old for one of them.
-pub fn check_needs(service: &Service, engine: &EngineFacts) -> Result<(), Failure> {
+pub(crate) fn check_needs(service: &Service, engine: &EngineFacts) -> Result<(), Failure> {
     match service.needs.iter().find(|(_, needs)| engine.api < *needs) {
         None => Ok(()),
         Some((option, (major, minor))) => {

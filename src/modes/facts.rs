@@ -1,5 +1,8 @@
 //! What the host looks like now: values only, so that plans can be made from a file in tests.
 
+use std::path::Path;
+
+use crate::config::pending::Pending;
 use crate::deploy::journal::Left;
 use crate::deploy::state::Store;
 use crate::engine::facts::{ContainerFacts, EngineFacts};
@@ -53,6 +56,10 @@ pub struct Facts {
     pub compose: Option<ComposeFacts>,
     /// Compose on this host, where it is called.
     pub compose_tool: Known<Tool>,
+    /// What need not be there yet.
+    pub pending: Pending,
+    /// What is not there yet, and who brings it.
+    pub not_yet: Vec<String>,
     /// What could not be looked up. A run ends here; a dry run goes on where it may be assumed.
     pub failures: Vec<ObserveFailure>,
 }
@@ -79,21 +86,58 @@ impl Facts {
             swarm: None,
             compose: None,
             compose_tool: Known::No("Compose was not looked for".into()),
+            pending: Pending::default(),
+            not_yet: Vec::new(),
             failures: Vec::new(),
         }
+    }
+
+    /// Whether a file is not there yet and need not be: then that is said, in the result too.
+    pub(crate) fn put_off(&mut self, path: &Path) -> Option<String> {
+        match path.exists() {
+            true => None,
+            false => self.put_off_for(path, "is not there yet"),
+        }
+    }
+
+    /// The same where another one may lie there: that of the revision before.
+    pub(crate) fn put_off_replaced(&mut self, path: &Path) -> Option<String> {
+        match path.exists() && self.pending.installs(path) {
+            true => self.put_off_for(path, "may be that of the revision before"),
+            false => self.put_off(path),
+        }
+    }
+
+    /// Whether a script of another hook may still make what the engine lacks: then that is said.
+    pub(crate) fn put_off_object(&mut self, lacks: &str) -> bool {
+        let may_come = !self.pending.scripts.is_empty();
+        if may_come {
+            let line = format!("{lacks}: a script of another hook may make it, and ApplicationStart needs it");
+            self.not_yet.push(line);
+        }
+        may_come
+    }
+
+    fn put_off_for(&mut self, path: &Path, what: &str) -> Option<String> {
+        let who = self.pending.brings(path)?;
+        let line = format!("{} {what}: {who}, and ApplicationStart needs it", path.display());
+        if !self.not_yet.contains(&line) {
+            self.not_yet.push(line.clone());
+        }
+        Some(line)
     }
 
     /// What was seen of an image, by its [`ImageNeed::key`](crate::config::ImageNeed::key).
     ///
     /// # Errors
     /// [`Kind::Unexpected`]: it was not looked up for this event.
-    pub fn image(&self, key: &str) -> Result<&ImageFacts, Failure> {
+    pub(crate) fn image(&self, key: &str) -> Result<&ImageFacts, Failure> {
         let found = self.images.iter().find(|image| image.key == key);
         found.ok_or_else(|| Failure::new(Kind::Unexpected, format!("{key} was not looked up for this event")))
     }
 }
 
 /// The digest of a text that stands for all options of a container.
-pub fn spec_digest(text: &str) -> ContentDigest {
+pub(crate) fn spec_digest(text: &str) -> ContentDigest {
     ContentDigest::of(text.as_bytes())
 }

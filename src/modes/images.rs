@@ -14,12 +14,13 @@ use crate::values::types::Name;
 
 /// How each image of a deployment is imported, also where the engine says that it has it.
 #[derive(Debug, Default)]
-pub struct Imports(Vec<(Import, bool)>);
+pub(crate) struct Imports(Vec<(Import, bool)>);
 
 impl Imports {
     /// Imports an image where the engine lacks it, and gives it the tag of ours that retains it.
-    pub fn add(&mut self, plan: &mut Plan, name: &Name, need: &ImageNeed, facts: &Facts, image: &ImageFacts) {
-        if self.0.iter().any(|(known, _)| *known.image() == image.pin) {
+    pub(crate) fn add(&mut self, plan: &mut Plan, name: &Name, need: &ImageNeed, facts: &Facts, image: &ImageFacts) {
+        let is_put_off = image.unknown.as_ref().is_some_and(|why| facts.not_yet.contains(why));
+        if is_put_off || self.0.iter().any(|(known, _)| *known.image() == image.pin) {
             return;
         }
         let import = import(need, image);
@@ -35,17 +36,17 @@ impl Imports {
     }
 
     /// What imports each of them again that is lost.
-    pub fn if_lost(&self) -> Vec<Operation> {
+    pub(crate) fn if_lost(&self) -> Vec<Operation> {
         self.each(|_, _| true)
     }
 
     /// The same for those that the engine had before.
-    pub fn if_lost_before(&self) -> Vec<Operation> {
+    pub(crate) fn if_lost_before(&self) -> Vec<Operation> {
         self.each(|_, was_present| was_present)
     }
 
     /// The same for one of them.
-    pub fn if_lost_of(&self, pin: &ImagePin) -> Vec<Operation> {
+    pub(crate) fn if_lost_of(&self, pin: &ImagePin) -> Vec<Operation> {
         self.each(|import, _| import.image() == pin)
     }
 
@@ -77,7 +78,12 @@ fn import(need: &ImageNeed, image: &ImageFacts) -> Import {
 ///
 /// # Errors
 /// [`Kind::Image`]: there is too little room, and nothing that could go.
-pub fn make_room(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&ImagePin]) -> Result<(), Failure> {
+pub(crate) fn make_room(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    facts: &Facts,
+    wanted: &[&ImagePin],
+) -> Result<(), Failure> {
     let Some(refusal) = facts.room.as_ref().and_then(Room::refusal) else { return Ok(()) };
     let before = plan.actions.len();
     prune_to(plan, deployment, facts, wanted, 1);
@@ -89,7 +95,7 @@ pub fn make_room(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted
 }
 
 /// Our tags that no kept release holds, and what imports gave their images.
-pub fn prune(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&ImagePin]) {
+pub(crate) fn prune(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&ImagePin]) {
     prune_to(plan, deployment, facts, wanted, deployment.keep - usize::from(plan.saves()));
 }
 
@@ -128,7 +134,7 @@ fn is_of(pin: &ImagePin, reference: &str) -> bool {
 }
 
 /// What was not looked up of an image is said.
-pub fn assume(plan: &mut Plan, image: &ImageFacts) {
+pub(crate) fn assume(plan: &mut Plan, image: &ImageFacts) {
     if let Some(why) = &image.unknown {
         plan.assumptions.push(format!("{} was not looked up ({why}): assumed that it exists", image.pin.argument()));
     }
@@ -138,7 +144,11 @@ pub fn assume(plan: &mut Plan, image: &ImageFacts) {
 ///
 /// # Errors
 /// [`Kind::Image`].
-pub fn check_architecture(platform: Option<&str>, engine: &EngineFacts, image: &ImageFacts) -> Result<(), Failure> {
+pub(crate) fn check_architecture(
+    platform: Option<&str>,
+    engine: &EngineFacts,
+    image: &ImageFacts,
+) -> Result<(), Failure> {
     match &image.architecture {
         Some(built) if *built != engine.architecture && platform.is_none() => Err(Failure::new(
             Kind::Image,

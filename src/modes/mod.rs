@@ -8,14 +8,14 @@ pub mod container;
 pub mod create;
 pub mod facts;
 pub(crate) mod host;
-pub mod images;
-pub mod observe;
+pub(crate) mod images;
+pub(crate) mod observe;
 pub mod operation;
-pub mod options;
+pub(crate) mod options;
 pub mod release;
 pub mod resume;
 pub mod swarm;
-pub mod tasks;
+pub(crate) mod tasks;
 
 use crate::config::{Deployment, Mode};
 use crate::deploy::origin::Origin;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::{execute, plan};
-use crate::engine::request::Target;
 use crate::error::Failure;
 use crate::images::operation::ImageOperation;
 use crate::modes::compose::operation::ComposeOperation;
@@ -18,13 +17,14 @@ use crate::ports::operation::PortsOperation;
 use crate::tasks::operation::TaskOperation;
 use crate::values::operation::{Moment, Outcome, Role};
 use crate::values::options::SetOption;
+use crate::values::target::Target;
 
 /// A plan of any mode.
 pub type Plan = plan::Plan<Operation>;
 /// An action of any mode.
-pub type Action = plan::Action<Operation>;
+pub(crate) type Action = plan::Action<Operation>;
 /// An undo step of any mode.
-pub type Undo = plan::Undo<Operation>;
+pub(crate) type Undo = plan::Undo<Operation>;
 
 /// One operation. Its `Display` is what is printed; the same values are what the host is given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ impl Operation {
     }
 
     /// The options of what it creates or updates; its line has none of them.
-    pub fn options(&self) -> Vec<SetOption> {
+    pub(crate) fn options(&self) -> Vec<SetOption> {
         match self {
             Self::Container(operation) => operation.options(),
             Self::Swarm(operation) => operation.options(),
@@ -61,7 +61,7 @@ impl Operation {
     }
 
     /// Whether the plan's changed options are among its own: those of a task and of a question to the nodes are not.
-    pub const fn has_changed_options(&self) -> bool {
+    pub(crate) const fn has_changed_options(&self) -> bool {
         match self {
             Self::Container(ContainerOperation::Create(_))
             | Self::Swarm(SwarmOperation::Create(_) | SwarmOperation::Update(_)) => true,

@@ -28,17 +28,17 @@ use crate::values::types::{EnvVar, Name};
 
 /// The tasks of a deployment as steps.
 #[derive(Debug, Default)]
-pub struct TaskActions {
+pub(crate) struct TaskActions {
     /// Before the old release is touched.
-    pub before: Vec<Action>,
+    pub(crate) before: Vec<Action>,
     /// When the new release is healthy and not saved yet: up to the last that is required.
-    pub proven: Vec<Action>,
+    pub(crate) proven: Vec<Action>,
     /// When it is on record.
-    pub recorded: Vec<Action>,
+    pub(crate) recorded: Vec<Action>,
 }
 
 /// The name of a task's container.
-pub fn container_name(name: &Name, task: &Name) -> String {
+pub(crate) fn container_name(name: &Name, task: &Name) -> String {
     format!("{name}.balehook-task-{task}")
 }
 
@@ -46,7 +46,7 @@ pub fn container_name(name: &Name, task: &Name) -> String {
 ///
 /// # Errors
 /// The image of a task was not looked up.
-pub fn around(
+pub(crate) fn around(
     deployment: &Deployment,
     container: &Container,
     origin: &Origin,
@@ -80,7 +80,7 @@ pub fn around(
 ///
 /// # Errors
 /// One is built for another processor.
-pub fn images<'a>(
+pub(crate) fn images<'a>(
     plan: &mut Plan,
     deployment: &Deployment,
     facts: &'a Facts,
@@ -105,7 +105,7 @@ impl TaskActions {
     ///
     /// # Errors
     /// Those of `container`.
-    pub fn of(
+    pub(crate) fn of(
         tasks: &Tasks,
         container: impl Fn(&Task, &InContainer) -> Result<Action, Failure>,
     ) -> Result<Self, Failure> {
@@ -125,20 +125,20 @@ impl TaskActions {
 }
 
 /// What killed deployments left of their tasks, and of tried images, goes first: whoever holds the lock knows that nobody waits for it.
-pub fn remove_left(facts: &Facts) -> Vec<Action> {
+pub(crate) fn remove_left(facts: &Facts) -> Vec<Action> {
     let each = facts.task_containers.iter();
     each.map(|left| Action::best_effort(TaskOperation::Remove { container: left.clone() })).collect()
 }
 
 /// A task in a container, and what undoes it while it runs.
-pub fn in_container(task: &Task, spec: ContainerSpec) -> Action {
+pub(crate) fn in_container(task: &Task, spec: ContainerSpec) -> Action {
     let undo = Operation::Task(TaskOperation::Remove { container: spec.name.clone() });
     let (name, timeout) = (task.name.to_string(), task.timeout);
     action(task, TaskOperation::Container { name, spec: Box::new(spec), timeout }, undo)
 }
 
 /// A command on the host, and what undoes it while it runs.
-pub fn on_host(task: &Task, command: &OnHost) -> Action {
+pub(crate) fn on_host(task: &Task, command: &OnHost) -> Action {
     let name = task.name.to_string();
     let command = host_command(task, command);
     let step = TaskOperation::Command { name: name.clone(), command, timeout: task.timeout };

@@ -38,7 +38,7 @@ pub struct NetworkFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortTaken {
     /// As `0.0.0.0:80/tcp`.
-    pub port: String,
+    pub(crate) port: String,
     /// Who: `container db (0123456789ab)` or `a process: nginx (pid 812)`.
-    pub owner: String,
+    pub(crate) owner: String,
 }

@@ -4,11 +4,11 @@
 //! `resume`, write the same rules, and nothing but the engine can be lost.
 
 pub mod facts;
-pub mod observe;
+pub(crate) mod observe;
 pub mod operation;
-pub mod rules;
-pub mod tables;
-pub mod taken;
+pub(crate) mod rules;
+pub(crate) mod tables;
+pub(crate) mod taken;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
@@ -29,7 +29,7 @@ use crate::values::names::old_name;
 use crate::values::types::Name;
 
 /// The lock of the rules, in the state directory; it is there once a port was handed over.
-pub const LOCK: &str = ".ports.lock";
+pub(crate) const LOCK: &str = ".ports.lock";
 
 /// How long another writer of the rules may take.
 const LOCK_LIMIT: Duration = Duration::from_secs(20);
@@ -100,7 +100,7 @@ fn answer_loopback(bridge: &str) -> Result<(), Failure> {
 
 /// Where the ports of every name lead, by the engine's record: to the container that bears the name, or to the one
 /// that is set aside while two change names.
-pub fn recorded(all: &[ContainerSummary]) -> Vec<Route> {
+pub(crate) fn recorded(all: &[ContainerSummary]) -> Vec<Route> {
     let mut routes: Vec<Route> = Vec::new();
     for wanted in [|name: &Name| name.to_string(), |name: &Name| old_name(name)] {
         for container in all {
@@ -123,7 +123,7 @@ pub fn recorded(all: &[ContainerSummary]) -> Vec<Route> {
 ///
 /// # Errors
 /// [`Kind::Container`], overtaken: another name has it by now. Then none is created. Else those of `create`.
-pub async fn create_alone(
+pub(crate) async fn create_alone(
     engine: &Engine,
     state_dir: &Path,
     at: &str,
@@ -152,7 +152,7 @@ fn others(all: &[ContainerSummary], name: &str) -> impl Iterator<Item = (String,
 ///
 /// # Errors
 /// [`Kind::Container`] with the engine's words.
-pub async fn create_network(engine: &Engine, state_dir: &Path, wanted: &NetworkFacts) -> Result<(), Failure> {
+pub(crate) async fn create_network(engine: &Engine, state_dir: &Path, wanted: &NetworkFacts) -> Result<(), Failure> {
     // Of two names at once one finds what the other has created: while that is being done, its subnet is only taken.
     let _alone = lock(state_dir).await?;
     let (address, prefix) = wanted.subnet;

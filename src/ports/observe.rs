@@ -16,7 +16,7 @@ use crate::ports::rules::{Family, Route};
 use crate::ports::tables;
 
 /// The variable that names the subnet of our network, before it is created.
-pub const SUBNET: &str = "BALEHOOK_SUBNET";
+pub(crate) const SUBNET: &str = "BALEHOOK_SUBNET";
 
 /// Tried in this order. The first are for benchmarks and never routed (RFC 2544), the others are private.
 const CANDIDATES: [[u8; 4]; 6] =
@@ -29,23 +29,23 @@ const BAD_SUBNET: &str = "write an IPv4 subnet from /16 to /27, and behind a com
 type Subnet = (Ipv4Addr, u8);
 
 /// What is looked at.
-pub struct Observer<'a> {
+pub(crate) struct Observer<'a> {
     /// The engine, where it answers.
-    pub engine: Option<&'a Engine>,
+    pub(crate) engine: Option<&'a Engine>,
     /// The engine's API version.
-    pub api: Option<(u32, u32)>,
+    pub(crate) api: Option<(u32, u32)>,
     /// The deployment's name.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// Its service, where the event needs it.
-    pub service: Option<&'a Service>,
+    pub(crate) service: Option<&'a Service>,
     /// Every container.
-    pub all: &'a [ContainerSummary],
+    pub(crate) all: &'a [ContainerSummary],
     /// Those of this name.
-    pub ours: &'a [ContainerFacts],
+    pub(crate) ours: &'a [ContainerFacts],
     /// [`SUBNET`].
-    pub subnet: Option<String>,
+    pub(crate) subnet: Option<String>,
     /// How long the engine may take to write its chain.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
 }
 
 impl Observer<'_> {
@@ -53,7 +53,7 @@ impl Observer<'_> {
     ///
     /// # Errors
     /// [`crate::error::Kind::Engine`].
-    pub async fn facts(&self) -> Result<PortsFacts, Failure> {
+    pub(crate) async fn facts(&self) -> Result<PortsFacts, Failure> {
         let found = match self.engine {
             Some(engine) => network(engine).await?,
             None => None,
@@ -184,7 +184,7 @@ type Found = (Result<NetworkFacts, (String, String)>, NetworkInspect);
 ///
 /// # Errors
 /// [`crate::error::Kind::Engine`].
-pub async fn network(engine: &Engine) -> Result<Option<Found>, Failure> {
+pub(crate) async fn network(engine: &Engine) -> Result<Option<Found>, Failure> {
     let found = engine.network(NETWORK).await;
     let found = found.map_err(|error| error.failure_of(Kind::Engine, &format!("inspect network {NETWORK}")))?;
     Ok(found.map(|found| (read(&found), found)))
@@ -267,12 +267,12 @@ fn parse(text: &str) -> Option<NetworkFacts> {
 }
 
 /// The kernel's switch for answers to 127.0.0.1 from an interface.
-pub fn route_localnet(bridge: &str) -> PathBuf {
+pub(crate) fn route_localnet(bridge: &str) -> PathBuf {
     PathBuf::from("/proc/sys/net/ipv4/conf").join(bridge).join("route_localnet")
 }
 
 /// Whether it is on.
-pub fn answers_loopback(bridge: &str) -> bool {
+pub(crate) fn answers_loopback(bridge: &str) -> bool {
     std::fs::read_to_string(route_localnet(bridge)).is_ok_and(|text| text.trim() == "1")
 }
 

@@ -8,21 +8,21 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
-use crate::engine::request::Target;
 use crate::error::Failure;
 use crate::ports;
 use crate::ports::facts::NetworkFacts;
 use crate::values::forward::{SwitchedPorts, join};
 use crate::values::operation::{Outcome, Role};
+use crate::values::target::Target;
 
 /// The name of our network.
-pub const NETWORK: &str = "balehook";
+pub(crate) const NETWORK: &str = "balehook";
 
 /// The interface of our network, where we create it.
-pub const BRIDGE: &str = "balehook0";
+pub(crate) const BRIDGE: &str = "balehook0";
 
 /// Since this API version (Docker 28) a container can be told which network its default route takes.
-pub const GATEWAY_PRIORITY: (u32, u32) = (1, 48);
+pub(crate) const GATEWAY_PRIORITY: (u32, u32) = (1, 48);
 
 /// What handing ports over does to a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ pub enum PortsOperation {
 
 impl PortsOperation {
     /// What it means to the execution.
-    pub const fn role(&self) -> Role {
+    pub(crate) const fn role(&self) -> Role {
         match self {
             Self::Network(_) | Self::Switch { .. } | Self::Close { .. } => Role::Prepares,
             Self::Drain { .. } => Role::Passive,
@@ -65,7 +65,7 @@ impl PortsOperation {
     }
 
     /// Whether it may take long.
-    pub const fn is_long(&self) -> bool {
+    pub(crate) const fn is_long(&self) -> bool {
         match self {
             Self::Drain { .. } => true,
             Self::Network(_) | Self::Switch { .. } | Self::Close { .. } => false,

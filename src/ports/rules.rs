@@ -22,20 +22,20 @@ const CHAIN: &str = "BALEHOOK";
 const SOURCE: &str = "BALEHOOK-SOURCE";
 
 /// Where the engine lets its users decide before it does.
-pub const DOCKER_USER: &str = "DOCKER-USER";
+pub(crate) const DOCKER_USER: &str = "DOCKER-USER";
 
 /// Where the ports of one name lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
+pub(crate) struct Route {
     /// The deployment's name.
-    pub name: String,
+    pub(crate) name: String,
     /// To where.
-    pub to: SwitchedPorts,
+    pub(crate) to: SwitchedPorts,
 }
 
 /// Which of the kernel's two sets of tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
+pub(crate) enum Family {
     /// `iptables`.
     V4,
     /// `ip6tables`.
@@ -44,14 +44,14 @@ pub enum Family {
 
 /// One table as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Table {
+pub(crate) struct Table {
     chains: BTreeSet<String>,
     rules: Vec<String>,
 }
 
 /// The two tables that we write into, as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tables {
+pub(crate) struct Tables {
     filter: Table,
     nat: Table,
 }
@@ -79,7 +79,7 @@ struct Wanted {
 
 impl Tables {
     /// Reads what `iptables-save` prints.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut tables = Self::default();
         let mut other = Table::default();
         let mut now = "";
@@ -101,12 +101,12 @@ impl Tables {
     }
 
     /// Whether the engine's chain for its users is there.
-    pub fn has_docker_user(&self) -> bool {
+    pub(crate) fn has_docker_user(&self) -> bool {
         self.filter.chains.contains(DOCKER_USER)
     }
 
     /// Whether the rules lead the ports of `route` to where it says, and no other of its name are there.
-    pub fn switch_to(&self, family: Family, network: &NetworkFacts, route: &Route) -> bool {
+    pub(crate) fn switch_to(&self, family: Family, network: &NetworkFacts, route: &Route) -> bool {
         let wanted = wanted(family, network, std::slice::from_ref(route), self);
         let [filter, nat] = &wanted;
         let own = nat.chains.iter().find(|chain| chain.name == CHAIN).map(|chain| &chain.rules[..]).unwrap_or_default();
@@ -121,14 +121,14 @@ impl Tables {
     }
 
     /// Whether there are rules of a name.
-    pub fn has_name(&self, name: &str) -> bool {
+    pub(crate) fn has_name(&self, name: &str) -> bool {
         let mark = mark(name);
         self.nat.of(CHAIN).any(|rule| unquoted(rule).contains(&mark))
     }
 
     /// The text for `iptables-restore --noflush` after which the rules are those of `routes`; empty where nothing is of
     /// ours and nothing shall be.
-    pub fn transaction(&self, family: Family, network: &NetworkFacts, routes: &[Route]) -> String {
+    pub(crate) fn transaction(&self, family: Family, network: &NetworkFacts, routes: &[Route]) -> String {
         let wanted = wanted(family, network, routes, self);
         let tables = [&self.filter, &self.nat];
         let write = if routes.is_empty() { Table::removal } else { Table::writing };

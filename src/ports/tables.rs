@@ -28,7 +28,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 
 /// One variant of iptables.
 #[derive(Debug)]
-pub struct Iptables {
+pub(crate) struct Iptables {
     variant: &'static str,
     waits: Waits,
 }
@@ -37,7 +37,7 @@ pub struct Iptables {
 ///
 /// # Errors
 /// Why no port can be handed over, and what to do.
-pub async fn find(waits: &Waits) -> Result<Iptables, (String, String)> {
+pub(crate) async fn find(waits: &Waits) -> Result<Iptables, (String, String)> {
     let mut why = ("iptables is not installed".to_owned(), "install the package iptables".to_owned());
     for variant in VARIANTS {
         let iptables = Iptables { variant, waits: waits.clone() };
@@ -62,7 +62,7 @@ pub async fn find(waits: &Waits) -> Result<Iptables, (String, String)> {
 ///
 /// # Errors
 /// Those of [`find`], when the time is up.
-pub async fn find_within(limit: Duration, waits: &Waits) -> Result<Iptables, (String, String)> {
+pub(crate) async fn find_within(limit: Duration, waits: &Waits) -> Result<Iptables, (String, String)> {
     let found = poll::until(limit, INTERVAL, async || Ok::<_, Infallible>(find(waits).await.ok()));
     match found.await {
         Ok(Some(found)) => Ok(found),
@@ -75,7 +75,7 @@ impl Iptables {
     ///
     /// # Errors
     /// What iptables said; `None` where there is no such program.
-    pub async fn tables(&self, family: Family) -> Result<Tables, Option<String>> {
+    pub(crate) async fn tables(&self, family: Family) -> Result<Tables, Option<String>> {
         let program = self.program(family, "save").ok_or(None)?;
         self.output(program).await.map(|text| Tables::parse(&text)).map_err(Some)
     }
@@ -84,7 +84,7 @@ impl Iptables {
     ///
     /// # Errors
     /// [`Kind::Container`] with what iptables said.
-    pub async fn restore(&self, family: Family, text: &str) -> Result<(), Failure> {
+    pub(crate) async fn restore(&self, family: Family, text: &str) -> Result<(), Failure> {
         let failed = |why: String| {
             Failure::new(Kind::Container, format!("the rules cannot be written: {why}"))
                 .next("`iptables-save` shows the tables as they are")

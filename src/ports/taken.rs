@@ -43,7 +43,7 @@ impl std::fmt::Display for HostPort {
 
 /// The host ports of `body` that somebody else has. `ours` are the containers that the plan replaces; `proc` is
 /// `/proc` where the engine runs on this host, `None` elsewhere.
-pub fn taken(
+pub(crate) fn taken(
     body: &ContainerCreateBody,
     all: &[ContainerSummary],
     ours: &[ContainerFacts],

@@ -12,11 +12,11 @@ use crate::tasks::operation::HostCommand;
 use crate::tasks::{Output, failed, too_long};
 
 /// A command under way, with everything that it started in its process group. Dropped, all of that is killed.
-pub struct Group(Running);
+pub(crate) struct Group(Running);
 
 impl Group {
     /// SIGTERM, and SIGKILL half a second later to what is left.
-    pub async fn end(self, output: &mut Output<'_>) {
+    pub(crate) async fn end(self, output: &mut Output<'_>) {
         self.0.end(&mut |_, bytes| output.take(bytes)).await;
     }
 }
@@ -25,7 +25,7 @@ impl Group {
 ///
 /// # Errors
 /// [`Kind::Task`]: it cannot be started, ends with another exit code than 0, or takes too long.
-pub async fn command(
+pub(crate) async fn command(
     under_way: &mut Option<Group>,
     task: &str,
     command: &HostCommand,

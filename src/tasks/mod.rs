@@ -1,6 +1,6 @@
 //! Running tasks: a container or a command of the host to its end, its output to the log, its last lines for the report.
 
-pub mod command;
+pub(crate) mod command;
 pub mod operation;
 #[cfg(test)]
 mod tests;
@@ -12,8 +12,9 @@ use futures_util::StreamExt as _;
 
 use crate::engine::Engine;
 use crate::engine::creation::Creation;
-use crate::engine::request::{ContainerSpec, Target};
+use crate::engine::request::ContainerSpec;
 use crate::error::{Failure, Kind};
+use crate::values::target::Target;
 use crate::values::text::printable;
 
 /// Lines of a task's output that a report shows.
@@ -26,7 +27,7 @@ const LONGEST_LINE: usize = 4096;
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// What a task has said: every line goes to the log, the last ones are kept.
-pub struct Output<'a> {
+pub(crate) struct Output<'a> {
     task: &'a str,
     line: Vec<u8>,
     last: VecDeque<String>,
@@ -34,12 +35,12 @@ pub struct Output<'a> {
 
 impl<'a> Output<'a> {
     /// Nothing yet.
-    pub const fn new(task: &'a str) -> Self {
+    pub(crate) const fn new(task: &'a str) -> Self {
         Self { task, line: Vec::new(), last: VecDeque::new() }
     }
 
     /// Takes what was read, in any portions.
-    pub fn take(&mut self, bytes: &[u8]) {
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
         for byte in bytes {
             match byte {
                 b'\n' => self.end_of_line(),
@@ -64,7 +65,7 @@ impl<'a> Output<'a> {
     }
 
     /// The last lines.
-    pub fn last_lines(mut self) -> Vec<String> {
+    pub(crate) fn last_lines(mut self) -> Vec<String> {
         if !self.line.is_empty() {
             self.end_of_line();
         }

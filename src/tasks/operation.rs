@@ -57,7 +57,7 @@ pub struct HostCommand {
 
 impl TaskOperation {
     /// One short line for the console.
-    pub fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         match self {
             Self::Command { name, command, .. } => format!("task {name}: {command}"),
             Self::Container { .. } | Self::Remove { .. } | Self::End { .. } => self.to_string(),

@@ -12,8 +12,8 @@ const ABOVE: usize = 2000;
 /// A line and where in it the caret stands, in columns from 0.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Excerpt {
-    pub line: String,
-    pub caret: usize,
+    pub(crate) line: String,
+    pub(crate) caret: usize,
 }
 
 /// The lines as YAML counts them: ended by `\n`, `\r\n` or `\r`.

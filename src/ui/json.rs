@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::modes::operation::Plan;
 
 /// The version of the plan's JSON form.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// A plan: `{format, event, name, changes, assumptions, notes, interruption, changed_options: [{name, old, new}], steps:
 /// [{run, changes, role, best_effort, undo, options: [{name, value}], details}]}`. `run` is the very text that the plan
@@ -54,7 +54,7 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> Value {
 }
 
 /// A failure: `{error: {kind, exit_code, message, evidence, next}}`.
-pub fn failure(failure: &Failure) -> Value {
+pub(crate) fn failure(failure: &Failure) -> Value {
     json!({ "error": {
         "kind": failure.kind,
         "exit_code": failure.kind.exit_code(),

@@ -14,13 +14,13 @@ use tracing_subscriber::{Layer, fmt};
 use crate::cli::{LogFormat, Settings};
 
 /// The log file's name in the state folder of a deployment.
-pub const FILE: &str = "balehook.log";
+pub(crate) const FILE: &str = "balehook.log";
 
 /// A log file larger than this is moved to `balehook.log.1` first.
 const ROTATE_AT: u64 = 1024 * 1024;
 
 /// Starts logging; `folder` is the deployment's state folder. A second call changes nothing.
-pub fn start(settings: &Settings, folder: Option<&Path>) {
+pub(crate) fn start(settings: &Settings, folder: Option<&Path>) {
     let file = folder.and_then(|folder| open(folder).ok()).map(|file| {
         let layer = fmt::layer().with_writer(Mutex::new(file)).with_ansi(false);
         in_form(layer, settings.log_format).with_filter(levels(settings.verbose.max(1)))

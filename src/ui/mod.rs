@@ -1,9 +1,9 @@
 //! What a person sees: text, JSON, progress and the log. Only `app` and `main` use it; it does nothing to a host.
 
-pub mod excerpt;
+pub(crate) mod excerpt;
 pub mod json;
-pub mod log;
-pub mod problems;
-pub mod progress;
-pub mod status;
+pub(crate) mod log;
+pub(crate) mod problems;
+pub(crate) mod progress;
+pub(crate) mod status;
 pub mod text;

@@ -14,13 +14,13 @@ const MOST: usize = 100;
 const RESERVE: usize = 80;
 
 /// The problems, at most a hundred, and a line that counts them all.
-pub fn render(file: &AppSpecText, problems: &Problems) -> String {
+pub(crate) fn render(file: &AppSpecText, problems: &Problems) -> String {
     render_within(file, problems, usize::MAX)
 }
 
 /// The same in at most `limit` bytes: the first problems and how many more there are. Of the first one at least what is
 /// wrong is always said.
-pub fn render_within(file: &AppSpecText, problems: &Problems, limit: usize) -> String {
+pub(crate) fn render_within(file: &AppSpecText, problems: &Problems, limit: usize) -> String {
     let lines = lines(&file.text);
     let mut text = String::new();
     let mut shown = 0;
@@ -47,7 +47,7 @@ pub fn render_within(file: &AppSpecText, problems: &Problems, limit: usize) -> S
 }
 
 /// `[{file, line, column, severity, path, message, help}]`.
-pub fn json(file: &AppSpecText, problems: &Problems) -> Value {
+pub(crate) fn json(file: &AppSpecText, problems: &Problems) -> Value {
     let each = problems.sorted().into_iter().map(|problem| {
         json!({
             "file": file.path,

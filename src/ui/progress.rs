@@ -12,7 +12,7 @@ use crate::values::text::megabytes;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Prints on stderr.
-pub struct Progress {
+pub(crate) struct Progress {
     label: String,
     total: Option<u64>,
     seen: u64,
@@ -22,7 +22,7 @@ pub struct Progress {
 }
 
 /// Follows a transfer of `total` bytes, where that is known.
-pub fn follow(label: String, total: Option<u64>) -> Box<dyn TransferProgress> {
+pub(crate) fn follow(label: String, total: Option<u64>) -> Box<dyn TransferProgress> {
     Box::new(Progress::new(label, total))
 }
 

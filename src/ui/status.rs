@@ -8,35 +8,35 @@ use crate::engine::facts::short_id;
 
 /// One container of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// The deployment's name.
-    pub name: String,
+    pub(crate) name: String,
     /// The container's name.
-    pub container: String,
+    pub(crate) container: String,
     /// Its ID.
-    pub id: String,
+    pub(crate) id: String,
     /// The image as it was created from.
-    pub image: String,
+    pub(crate) image: String,
     /// The image's digest.
-    pub digest: Option<String>,
+    pub(crate) digest: Option<String>,
     /// `running`, `exited`, …
-    pub state: String,
+    pub(crate) state: String,
     /// `healthy`, `unhealthy`, `starting`; none without a HEALTHCHECK.
-    pub health: Option<String>,
+    pub(crate) health: Option<String>,
     /// When it was started, RFC 3339.
-    pub started: String,
+    pub(crate) started: String,
     /// CodeDeploy's deployment.
-    pub deployment: Option<String>,
+    pub(crate) deployment: Option<String>,
     /// Where the revision came from.
-    pub revision: Option<String>,
+    pub(crate) revision: Option<String>,
     /// Its ports on the host.
-    pub ports: Ports,
+    pub(crate) ports: Ports,
 }
 
 /// Ports on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "by", rename_all = "kebab-case")]
-pub enum Ports {
+pub(crate) enum Ports {
     /// By the engine: `docker ps` shows them too.
     #[serde(rename = "engine")]
     Published(#[serde(serialize_with = "as_ports")] Vec<String>),
@@ -60,7 +60,7 @@ fn as_ports<S: serde::Serializer>(ports: &[String], serializer: S) -> Result<S::
 }
 
 /// One paragraph of a container.
-pub fn text(all: &[Status]) -> String {
+pub(crate) fn text(all: &[Status]) -> String {
     if all.is_empty() {
         return "nothing is deployed\n".into();
     }
@@ -101,7 +101,7 @@ fn ports(ports: &Ports) -> String {
 }
 
 /// `{format, containers: […]}`.
-pub fn json(all: &[Status]) -> serde_json::Value {
+pub(crate) fn json(all: &[Status]) -> serde_json::Value {
     serde_json::json!({ "format": crate::ui::json::FORMAT, "containers": all })
 }
 

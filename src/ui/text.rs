@@ -7,52 +7,52 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use crate::deploy::execute::{Done, Failed, OldRelease};
+use crate::deploy::outcome::{Done, Failed, OldRelease};
 use crate::deploy::plan::Operation as _;
 use crate::engine::facts::short_id;
-use crate::engine::request::Target;
 use crate::error::Failure;
 use crate::modes::operation::Plan;
 use crate::modes::release::Release;
 use crate::values::operation::Role;
 use crate::values::options::table;
+use crate::values::target::Target;
 use crate::values::text::{printable, shorten};
 use crate::values::types::LifecycleEvent;
 
 /// The longest line, in characters.
-pub const LINE: usize = 400;
+pub(crate) const LINE: usize = 400;
 
 /// The longest failure report, in bytes: the v2 agent adds 20 bytes to each line of the 2048 that it keeps.
-pub const TAIL: usize = 1500;
+pub(crate) const TAIL: usize = 1500;
 
 /// The longest line of evidence, in characters.
 const EVIDENCE_LINE: usize = 200;
 
 /// Where lines go. A reader that went away is no error: 2 ms after its SIGTERM the agent closes the pipe.
-pub struct Console<'a> {
+pub(crate) struct Console<'a> {
     out: &'a mut dyn Write,
 }
 
 impl<'a> Console<'a> {
     /// Writes to `out`.
-    pub fn new(out: &'a mut dyn Write) -> Self {
+    pub(crate) fn new(out: &'a mut dyn Write) -> Self {
         Self { out }
     }
 
     /// One line, cleaned and cut.
-    pub fn line(&mut self, text: &str) {
+    pub(crate) fn line(&mut self, text: &str) {
         let text = shorten(&printable(text), LINE);
         let _ = writeln!(self.out, "{text}").and_then(|()| self.out.flush());
     }
 
     /// A document of our own making: cleaned, but not cut.
-    pub fn whole(&mut self, text: &str) {
+    pub(crate) fn whole(&mut self, text: &str) {
         let clean: String = text.lines().map(|line| printable(line) + "\n").collect();
         let _ = self.out.write_all(clean.as_bytes()).and_then(|()| self.out.flush());
     }
 
     /// Several lines.
-    pub fn lines(&mut self, text: &str) {
+    pub(crate) fn lines(&mut self, text: &str) {
         text.lines().for_each(|line| self.line(line));
     }
 }
@@ -101,7 +101,7 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> String {
 }
 
 /// The last line of an event that succeeded.
-pub fn succeeded(event: LifecycleEvent, plan: &Plan, release: Option<&Release>, done: &Done) -> String {
+pub(crate) fn succeeded(event: LifecycleEvent, plan: &Plan, release: Option<&Release>, done: &Done) -> String {
     let is_checked = plan.actions.iter().any(|action| action.role == Role::ChecksHealth);
     let Some(release) = release.filter(|_| is_checked) else {
         let what = if plan.actions.is_empty() { "nothing to do" } else { "done" };
@@ -122,19 +122,19 @@ pub fn succeeded(event: LifecycleEvent, plan: &Plan, release: Option<&Release>, 
 }
 
 /// The last lines of a failed event, at most [`TAIL`] bytes, the most important one last.
-pub fn failed(event: &str, name: &str, failed: &Failed) -> String {
+pub(crate) fn failed(event: &str, name: &str, failed: &Failed) -> String {
     let place =
         format!("{event} of {name} failed at step {} of {}: {}", failed.number, failed.of, shorten(&failed.step, 200));
     failure_tail(Some(place), old(name, failed), &failed.failure)
 }
 
 /// The same for a failure before any step.
-pub fn refused(event: &str, failure: &Failure) -> String {
+pub(crate) fn refused(event: &str, failure: &Failure) -> String {
     failure_tail(None, Some(format!("{event} was refused: nothing was touched")), failure)
 }
 
 /// A failure of a command by hand.
-pub fn failure(failure: &Failure) -> String {
+pub(crate) fn failure(failure: &Failure) -> String {
     failure_tail(None, None, failure)
 }
 

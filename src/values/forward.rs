@@ -22,7 +22,7 @@ pub struct SwitchedPorts {
 
 impl SwitchedPorts {
     /// From the container's labels.
-    pub fn from_labels(label: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    pub(crate) fn from_labels(label: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let (addresses, ports) = (label(LABEL_ADDRESS)?, label(LABEL_PORTS)?);
         let (address, address6) =
             addresses.split_once(',').map_or((addresses.as_str(), None), |(v4, v6)| (v4, Some(v6)));
@@ -34,7 +34,7 @@ impl SwitchedPorts {
     }
 
     /// The label that says the addresses.
-    pub fn addresses(&self) -> String {
+    pub(crate) fn addresses(&self) -> String {
         let more = self.address6.map(|address| format!(",{address}")).unwrap_or_default();
         format!("{}{more}", self.address)
     }
@@ -42,7 +42,7 @@ impl SwitchedPorts {
 
 /// TCP or UDP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// TCP.
     Tcp,
     /// UDP.
@@ -54,26 +54,18 @@ pub enum Protocol {
 #[serde(try_from = "String", into = "String")]
 pub struct Forward {
     /// The host's address; `None`: all. `0.0.0.0` and `::` are all of their family.
-    pub address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// The host's port.
-    pub host: u16,
+    pub(crate) host: u16,
     /// The container's port.
-    pub target: u16,
+    pub(crate) target: u16,
     /// The protocol.
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
 }
 
 impl Forward {
-    /// Whether somebody who asks for `address` and port is asking for this one.
-    pub fn clashes(&self, other: &Self) -> bool {
-        let any = |address: &Option<IpAddr>| address.is_none_or(|address| address.is_unspecified());
-        self.host == other.host
-            && self.protocol == other.protocol
-            && (any(&self.address) || any(&other.address) || self.address == other.address)
-    }
-
     /// Where the host itself reaches it: `127.0.0.1:80`, or the address that it is bound to.
-    pub fn from_host(&self) -> String {
+    pub(crate) fn on_host(&self) -> String {
         match self.address.filter(|address| !address.is_unspecified()) {
             Some(IpAddr::V6(address)) => format!("[{address}]:{}", self.host),
             Some(IpAddr::V4(address)) => format!("{address}:{}", self.host),
@@ -83,12 +75,12 @@ impl Forward {
 }
 
 /// Several as one label: separated by spaces.
-pub fn join(forwards: &[Forward]) -> String {
+pub(crate) fn join(forwards: &[Forward]) -> String {
     forwards.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// The label's ports; what cannot be read is left out.
-pub fn split(text: &str) -> Vec<Forward> {
+pub(crate) fn split(text: &str) -> Vec<Forward> {
     text.split_whitespace().filter_map(|text| text.parse().ok()).collect()
 }
 

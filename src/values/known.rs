@@ -14,7 +14,7 @@ pub enum Known<T> {
 
 impl<T> Known<T> {
     /// The value, where it is known.
-    pub const fn yes(&self) -> Option<&T> {
+    pub(crate) const fn yes(&self) -> Option<&T> {
         match self {
             Self::Yes(value) => Some(value),
             Self::No(_) => None,

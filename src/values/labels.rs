@@ -4,28 +4,28 @@
 pub const LABEL_NAME: &str = "balehook.name";
 
 /// Label: CodeDeploy's deployment ID.
-pub const LABEL_DEPLOYMENT: &str = "balehook.deployment";
+pub(crate) const LABEL_DEPLOYMENT: &str = "balehook.deployment";
 
 /// Label: where the revision came from.
-pub const LABEL_REVISION: &str = "balehook.revision";
+pub(crate) const LABEL_REVISION: &str = "balehook.revision";
 
 /// Label: the digest of the image that runs.
-pub const LABEL_DIGEST: &str = "balehook.digest";
+pub(crate) const LABEL_DIGEST: &str = "balehook.digest";
 
 /// Label: a digest of all options, so that an unchanged release is recognised.
-pub const LABEL_SPEC: &str = "balehook.spec";
+pub(crate) const LABEL_SPEC: &str = "balehook.spec";
 
 /// Label: the host ports that the kernel hands to the container, as `80->8080/tcp`, separated by spaces.
-pub const LABEL_PORTS: &str = "balehook.ports";
+pub(crate) const LABEL_PORTS: &str = "balehook.ports";
 
 /// Label: its fixed address on our network; behind a comma the IPv6 one.
-pub const LABEL_ADDRESS: &str = "balehook.address";
+pub(crate) const LABEL_ADDRESS: &str = "balehook.address";
 
 /// Label: the name of the task that a container was made for, or `try` for one that never runs; none on the service's own.
-pub const LABEL_TASK: &str = "balehook.task";
+pub(crate) const LABEL_TASK: &str = "balehook.task";
 
 /// Every label of ours.
-pub const LABELS: [&str; 13] = [
+pub(crate) const LABELS: [&str; 13] = [
     LABEL_NAME,
     LABEL_DEPLOYMENT,
     LABEL_REVISION,
@@ -42,25 +42,25 @@ pub const LABELS: [&str; 13] = [
 ];
 
 /// Compose's label: the project's name.
-pub const COMPOSE_PROJECT: &str = "com.docker.compose.project";
+pub(crate) const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 
 /// Compose's label: the service's name.
-pub const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+pub(crate) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 
 /// Compose's label: `True` on what `run` made.
-pub const COMPOSE_ONE_OFF: &str = "com.docker.compose.oneoff";
+pub(crate) const COMPOSE_ONE_OFF: &str = "com.docker.compose.oneoff";
 
 /// Label of a service: the registry whose token its nodes need.
-pub const LABEL_REGISTRY: &str = "balehook.registry";
+pub(crate) const LABEL_REGISTRY: &str = "balehook.registry";
 
 /// Label of a service that only checks which nodes have an image: the name of the service it is for.
-pub const LABEL_CHECKS: &str = "balehook.checks";
+pub(crate) const LABEL_CHECKS: &str = "balehook.checks";
 
 /// Label of a task's service in a swarm: the ID of the node whose hook runs the task.
-pub const LABEL_NODE: &str = "balehook.node";
+pub(crate) const LABEL_NODE: &str = "balehook.node";
 
 /// Label of a task's service: `done` or `failed`, once the task has ended.
-pub const LABEL_OUTCOME: &str = "balehook.outcome";
+pub(crate) const LABEL_OUTCOME: &str = "balehook.outcome";
 
 /// Label of a task's service: how the task failed, and below that its last lines.
-pub const LABEL_MESSAGE: &str = "balehook.message";
+pub(crate) const LABEL_MESSAGE: &str = "balehook.message";

@@ -11,16 +11,16 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 }
 
 /// The name a new container is created under.
-pub fn new_name(name: &Name) -> String {
+pub(crate) fn new_name(name: &Name) -> String {
     format!("{name}{NEW}")
 }
 
 /// The name of a container that is only created, to see whether its image is whole.
-pub fn try_name(name: &Name) -> String {
+pub(crate) fn try_name(name: &Name) -> String {
     format!("{name}.balehook-try")
 }
 
 /// The name the old container has during a swap.
-pub fn old_name(name: &Name) -> String {
+pub(crate) fn old_name(name: &Name) -> String {
     format!("{name}{OLD}")
 }

@@ -22,7 +22,7 @@ pub enum Role {
 
 impl Role {
     /// Whether anything that runs, or that the engine holds, is another afterwards.
-    pub const fn changes(self) -> bool {
+    pub(crate) const fn changes(self) -> bool {
         match self {
             Self::Prepares | Self::Interrupts => true,
             Self::ChecksHealth | Self::Saves | Self::Passive => false,
@@ -50,17 +50,17 @@ pub enum Moment {
 
 impl Outcome {
     /// It is done.
-    pub const fn changed() -> Self {
+    pub(crate) const fn changed() -> Self {
         Self { messages: Vec::new(), changed: true }
     }
 
     /// It is done, and a person should know this of it.
-    pub const fn with(messages: Vec<String>) -> Self {
+    pub(crate) const fn with(messages: Vec<String>) -> Self {
         Self { messages, changed: true }
     }
 
     /// There was nothing to do.
-    pub const fn unchanged() -> Self {
+    pub(crate) const fn unchanged() -> Self {
         Self { messages: Vec::new(), changed: false }
     }
 }

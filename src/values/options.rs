@@ -8,9 +8,9 @@ use crate::values::types::Secret;
 
 /// An option that is set; an option with several values comes several times.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SetOption {
+pub(crate) struct SetOption {
     /// As in the Compose specification: `mem_limit`, `environment.LOG_LEVEL`, `deploy.replicas`.
-    pub name: String,
+    pub(crate) name: String,
     /// The value; `***` where it is hidden.
     pub value: String,
     /// What the hidden value is: it counts where options are compared.
@@ -39,17 +39,17 @@ impl SetOption {
 
 /// An option whose value is another one than before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ChangedOption {
+pub(crate) struct ChangedOption {
     /// The option's name.
-    pub name: String,
+    pub(crate) name: String,
     /// The value before; `None` where it was not set.
-    pub old: Option<String>,
+    pub(crate) old: Option<String>,
     /// The value now; `None` where it is not set any more.
-    pub new: Option<String>,
+    pub(crate) new: Option<String>,
 }
 
 /// What differs, by name. Labels of balehook's own are left out: they differ in every deployment.
-pub fn changes(old: &[SetOption], new: &[SetOption]) -> Vec<ChangedOption> {
+pub(crate) fn changes(old: &[SetOption], new: &[SetOption]) -> Vec<ChangedOption> {
     let is_own = |name: &str| name.contains("labels.balehook.");
     let names: BTreeSet<&str> = old.iter().chain(new).map(|option| option.name.as_str()).collect();
     names.into_iter().filter(|name| !is_own(name)).flat_map(|name| changes_of(name, old, new)).collect()

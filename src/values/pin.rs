@@ -44,7 +44,7 @@ pub enum ImagePin {
 
 impl ImagePin {
     /// What tells this image from any other, for labels and for the tag of ours that keeps it.
-    pub fn identity(&self) -> ContentDigest {
+    pub(crate) fn identity(&self) -> ContentDigest {
         match self {
             Self::Registry { digest, .. } => digest.clone(),
             Self::Content { config, .. } => config.clone(),
@@ -56,7 +56,7 @@ impl ImagePin {
     }
 
     /// As a person reads it: `web:1.4.2 (sha256:0123456789ab)`.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::Registry { repository, tag, digest } => {
                 let tag = tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
@@ -94,7 +94,7 @@ fn short(digest: &ContentDigest) -> String {
 
 /// The repository of our own tags for the images of one name. A repository must be lower case and may not repeat
 /// separators, so that other names are hashed.
-pub fn retention_repository(name: &Name) -> String {
+pub(crate) fn retention_repository(name: &Name) -> String {
     let text = name.as_str();
     let plain = text.split(['.', '_', '-']).all(|part| {
         !part.is_empty() && part.bytes().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())

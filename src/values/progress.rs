@@ -1,7 +1,7 @@
 //! What a transfer reports on its way. `app` hands down who listens.
 
 /// Follows one transfer.
-pub trait TransferProgress: Send {
+pub(crate) trait TransferProgress: Send {
     /// So many bytes altogether.
     fn at(&mut self, bytes: u64);
 
@@ -13,4 +13,4 @@ pub trait TransferProgress: Send {
 }
 
 /// Begins to follow a transfer: its label, and its bytes where they are known.
-pub type FollowTransfer = fn(String, Option<u64>) -> Box<dyn TransferProgress>;
+pub(crate) type FollowTransfer = fn(String, Option<u64>) -> Box<dyn TransferProgress>;

@@ -27,12 +27,12 @@ pub struct ImageReference {
 
 impl ImageReference {
     /// The registry's host with its port; `docker.io` where the reference names none.
-    pub fn registry(&self) -> &str {
+    pub(crate) fn registry(&self) -> &str {
         self.host.as_deref().unwrap_or("docker.io")
     }
 
     /// `host/path`, without tag and digest, as it was written.
-    pub fn repository(&self) -> String {
+    pub(crate) fn repository(&self) -> String {
         match &self.host {
             Some(host) => format!("{host}/{}", self.path),
             None => self.path.clone(),
@@ -40,22 +40,17 @@ impl ImageReference {
     }
 
     /// The tag.
-    pub fn tag(&self) -> Option<&str> {
+    pub(crate) fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
     /// The digest.
-    pub const fn digest(&self) -> Option<&ContentDigest> {
+    pub(crate) const fn digest(&self) -> Option<&ContentDigest> {
         self.digest.as_ref()
     }
 
-    /// `repository@digest`.
-    pub fn pinned(&self, digest: &ContentDigest) -> String {
-        format!("{}@{digest}", self.repository())
-    }
-
     /// No digest, and no tag but `latest`: it means another image every other day.
-    pub fn is_floating(&self) -> bool {
+    pub(crate) fn is_floating(&self) -> bool {
         self.digest.is_none() && matches!(self.tag.as_deref(), None | Some("latest"))
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// As `12.3 MB` (10^6 bytes), as Docker prints sizes.
-pub fn megabytes(bytes: u64) -> String {
+pub(crate) fn megabytes(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
@@ -24,7 +24,7 @@ pub(crate) fn seconds(time: Duration) -> String {
 }
 
 /// A text without control characters: those become a space, runs of them one space.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
@@ -55,17 +55,17 @@ fn skip_escape(letters: &mut std::iter::Peekable<std::str::Chars<'_>>) {
 }
 
 /// A word as a POSIX shell takes it.
-pub fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     shlex::Quoter::new().allow_nul(true).quote(word).map_or_else(|_| word.to_owned(), Into::into)
 }
 
 /// Words as a POSIX shell takes them.
-pub fn command_line(words: &[String]) -> String {
+pub(crate) fn command_line(words: &[String]) -> String {
     words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// At most `limit` characters, with an ellipsis where something was cut.
-pub fn shorten(text: &str, limit: usize) -> String {
+pub(crate) fn shorten(text: &str, limit: usize) -> String {
     if text.chars().count() <= limit {
         return text.to_owned();
     }

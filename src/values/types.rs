@@ -36,7 +36,7 @@ pub struct Refused(pub String);
 
 impl Name {
     /// The text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -78,7 +78,7 @@ impl ContentDigest {
     }
 
     /// The digest of what a hasher was given.
-    pub fn finish(hasher: sha2::Sha256) -> Self {
+    pub(crate) fn finish(hasher: sha2::Sha256) -> Self {
         use sha2::Digest as _;
         use std::fmt::Write as _;
         let mut text = String::from("sha256:");
@@ -110,17 +110,17 @@ impl FromStr for ContentDigest {
 
 impl S3Uri {
     /// The bucket's name.
-    pub fn bucket(&self) -> &str {
+    pub(crate) fn bucket(&self) -> &str {
         &self.bucket
     }
 
     /// The object's key.
-    pub fn key(&self) -> &str {
+    pub(crate) fn key(&self) -> &str {
         &self.key
     }
 
     /// The object's version, where the URI names one.
-    pub fn version(&self) -> Option<&str> {
+    pub(crate) fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 }
@@ -157,7 +157,7 @@ impl fmt::Display for Name {
 }
 
 /// The chain IDs of an image's layers, bottom first.
-pub fn chain_ids<T: AsRef<str>>(diff_ids: &[T]) -> Vec<ContentDigest> {
+pub(crate) fn chain_ids<T: AsRef<str>>(diff_ids: &[T]) -> Vec<ContentDigest> {
     let mut chain: Vec<ContentDigest> = Vec::with_capacity(diff_ids.len());
     for diff_id in diff_ids.iter().map(AsRef::as_ref) {
         let next = match chain.last() {
@@ -287,4 +287,4 @@ pub enum LifecycleEvent {
 
 /// How long the engine, or the swarm, lets a container without `stop_grace_period` take to stop.
 /// Source: docker stop, `--time`; docker service create, `--stop-grace-period`.
-pub const STOP_GRACE: Duration = Duration::from_secs(10);
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(10);

@@ -489,7 +489,11 @@ fn a_deadline_shows_what_was_not_healthy_with_its_last_words_and_the_previous_pr
 
     let outcome = project.bundle.start("ApplicationStart").wait();
 
-    outcome.exits(9).says("is not healthy yet: GET http").says("  | web: no database yet").says("is back after");
+    outcome
+        .exits(9)
+        .says("is not healthy yet: service web: HEALTHCHECK")
+        .says("  | web: no database yet")
+        .says("is back after");
     assert_eq!(project.page().as_deref(), Some("one"));
 }
 

@@ -14,13 +14,13 @@ use crate::handover::{Handed, shared};
 use crate::support::bundle::{Running, appspec};
 use crate::support::engine_proxy::{EngineProxy, Fault, Which};
 use crate::support::images::web;
-use crate::support::world::{ECR, OTHER_PASSWORD, base64};
+use crate::support::world::{ECR, OTHER_PASSWORD, base64, wait_until};
 use crate::support::{Bundle, Outcome, world};
 
 /// The hooks' `timeout:`, in seconds, where the deadline is to strike: after 10 s.
 const SHORT: u32 = 12;
-/// The same where a call's own limit may come first: after 25 s.
-const LONG: u32 = 30;
+/// The same where a call's own limit may come first: after 20 s.
+const LONG: u32 = 24;
 const HEALTH: &str = "health: {http: /healthz, timeout: 5s}";
 
 /// After its SIGTERM, which comes when the hook's time is up, the agent gives it so long.
@@ -168,16 +168,16 @@ fn an_engine_that_accepts_and_never_answers_is_named_after_ten_seconds_and_only_
 
 /// Each call of a replacement: the request, the docker command that the console names, and for how long it is waited.
 const CALLS: [(&str, &str, RangeInclusive<u64>); 4] = [
-    ("POST /containers/create*", "docker create", 8..=25),
+    ("POST /containers/create*", "docker create", 8..=20),
     // The grace period of 1 s and 10 s more.
     ("POST /containers/*/stop*", "docker stop", 10..=12),
-    ("POST /containers/*/rename*", "docker rename", 8..=25),
-    ("POST /containers/*/start", "docker start", 8..=25),
+    ("POST /containers/*/rename*", "docker rename", 8..=20),
+    ("POST /containers/*/start", "docker start", 8..=20),
 ];
 
 #[test]
 fn one_call_of_a_replacement_that_hangs_is_named_and_the_old_container_serves_before_the_hooks_time_is_up() {
-    let held = CALLS.into_iter().chain([("POST /images/load*", "load", 8..=25)]).map(|call| (call, Fault::Hold));
+    let held = CALLS.into_iter().chain([("POST /images/load*", "load", 8..=20)]).map(|call| (call, Fault::Hold));
     // The engine has done it, and nobody learns that.
     let done = CALLS.into_iter().map(|call| (call, Fault::HoldAnswer));
     std::thread::scope(|scope| {
@@ -221,12 +221,12 @@ fn an_engine_that_does_not_say_whether_the_new_container_runs_is_named_and_the_o
 fn a_manager_that_does_not_answer_an_update_is_named_and_the_service_is_as_before() {
     let service = Service::serving("shang");
     service.engine.on("POST /services/*/update?*", Which::Only(1), Fault::Hold);
-    service.bundle.timeout(LONG);
+    service.bundle.timeout(SHORT);
 
-    let outcome = ends_in_time(service.bundle.start("ApplicationStart"), LONG);
+    let outcome = ends_in_time(service.bundle.start("ApplicationStart"), SHORT);
 
     outcome.exits(9);
-    names(&outcome, &[&service.engine.docker_host(), "has not answered", "docker service update"], 8..=25);
+    names(&outcome, &[&service.engine.docker_host(), "has not answered", "docker service update"], 4..=10);
     service.engine.release();
     service.is_rolled_back();
 }
@@ -311,11 +311,17 @@ fn rules_that_cannot_be_written_for_a_hanging_iptables_are_named_and_the_ports_l
     assert_eq!(web.answer().as_deref(), Ok("old"));
 }
 
-/// Whether a sleep of so many seconds runs anywhere; nobody else takes just as many.
-fn is_asleep(seconds: &str) -> bool {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+/// No sleep of so many seconds runs anywhere, as soon as the kernel has ended what was killed; nobody else takes just as
+/// many, and by itself each lasts longer than it is waited for here.
+#[track_caller]
+fn no_process_is_left(seconds: &str) {
     let wanted = format!("sleep\0{seconds}\0");
-    processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok()).any(|line| line == wanted.as_bytes())
+    let is_over = || {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+        !lines.any(|line| line == wanted.as_bytes())
+    };
+    wait_until(Duration::from_secs(5), is_over, || format!("sleep {seconds} still runs"));
 }
 
 /// A script that is deaf to SIGTERM, and whose child holds its output open. Left behind, it ends by itself in a minute.
@@ -353,7 +359,7 @@ fn a_compose_that_hangs_at_up_is_named_ended_with_its_children_and_the_project_i
 
     outcome.exits(13);
     names(&outcome, &["compose", " up"], 3..=10);
-    assert!(!is_asleep("61.017"), "no process of it is left");
+    no_process_is_left("61.017");
     assert!(project.bundle.has_journal(&project.name));
     project.compose("2.40");
     project.bundle.resume().exits(0);
@@ -378,7 +384,7 @@ fn a_compose_that_hangs_before_anything_is_touched_is_named_and_the_project_serv
                 assert_ne!(outcome.code, Some(0), "{command}: {}", outcome.stdout);
                 outcome.says("nothing was touched");
                 names(&outcome, &["compose", command], 3..=10);
-                assert!(!is_asleep(seconds), "{command}: no process of it is left");
+                no_process_is_left(seconds);
                 assert_eq!((project.running("web"), project.running("db")), before, "{command}");
                 assert_eq!(project.page().as_deref(), Some("one"), "{command}");
             });
@@ -497,5 +503,5 @@ fn a_helper_a_registry_s3_ecr_and_the_metadata_service_that_never_answer_are_nam
             });
         }
     });
-    assert!(!is_asleep("61.020"), "no process of the helper is left");
+    no_process_is_left("61.020");
 }

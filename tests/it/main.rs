@@ -16,6 +16,7 @@ mod hangs;
 mod images;
 mod interrupt;
 mod kill_matrix;
+mod not_yet;
 mod options;
 mod race;
 mod registry;

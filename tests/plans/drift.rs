@@ -4,8 +4,10 @@
 use std::time::{Duration, Instant};
 
 use balehook::config::Probe;
-use balehook::deploy::execute::{self, Host, OldRelease, Progress, Stop, UndoLimit};
+use balehook::deploy::execute::{self, Host, Progress};
+use balehook::deploy::outcome::{Done, Failed, OldRelease, Stop};
 use balehook::deploy::state::{Holder, Store};
+use balehook::deploy::undo::UndoLimit;
 use balehook::error::{Failure, Kind};
 use balehook::health::check::HealthCheck;
 use balehook::images::operation::{ImageOperation, Import};
@@ -323,7 +325,7 @@ impl Progress<Operation> for ConsoleProgress {
     }
 }
 
-pub fn run(plan: &Plan, host: &mut Scribe) -> (ConsoleProgress, Result<execute::Done, Box<execute::Failed>>) {
+pub fn run(plan: &Plan, host: &mut Scribe) -> (ConsoleProgress, Result<Done, Box<Failed>>) {
     run_until(plan, host, std::future::pending())
 }
 
@@ -332,7 +334,7 @@ pub fn run_until(
     plan: &Plan,
     host: &mut Scribe,
     stop: impl Future<Output = Stop>,
-) -> (ConsoleProgress, Result<execute::Done, Box<execute::Failed>>) {
+) -> (ConsoleProgress, Result<Done, Box<Failed>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut progress = ConsoleProgress::default();
     let folder = tempfile::tempdir().unwrap();
@@ -424,7 +426,7 @@ fn no_two_health_checks_are_printed_alike() {
         check(|check| check.successes = 3),
     ];
     for printed in &all {
-        let container = balehook::engine::request::Target { name: "web".into(), id: None };
+        let container = balehook::values::target::Target { name: "web".into(), id: None };
         let line = ContainerOperation::CheckHealth { container, health_check: printed.clone() }.to_string();
         for received in &all {
             let received_line = format!("check health of web: {}", health(received));

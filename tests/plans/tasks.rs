@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use balehook::config::Deployment;
-use balehook::deploy::execute;
-use balehook::deploy::execute::OldRelease;
-use balehook::deploy::execute::Stop;
+use balehook::deploy::outcome::Stop;
+use balehook::deploy::outcome::{Done, Failed, OldRelease};
 use balehook::error::Failure;
 use balehook::error::Kind;
 use balehook::images::facts::ImageFacts;
@@ -108,11 +107,7 @@ fn unchanged() -> Facts {
     facts
 }
 
-pub fn run_until(
-    plan: &Plan,
-    host: &mut Scribe,
-    stop: Stop,
-) -> (ConsoleProgress, Result<execute::Done, Box<execute::Failed>>) {
+pub fn run_until(plan: &Plan, host: &mut Scribe, stop: Stop) -> (ConsoleProgress, Result<Done, Box<Failed>>) {
     crate::drift::run_until(plan, host, async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         stop

@@ -1,9 +1,10 @@
 //! Tasks around a swarm's service: which manager runs them, as what, and what they leave.
 
-use balehook::deploy::execute::OldRelease;
-use balehook::deploy::execute::Stop;
+use balehook::deploy::journal::{Interrupted, Journal, Left};
 use balehook::deploy::origin::MANUAL;
 use balehook::deploy::origin::Origin;
+use balehook::deploy::outcome::OldRelease;
+use balehook::deploy::outcome::Stop;
 use balehook::error::Failure;
 use balehook::error::Kind;
 use balehook::modes::facts::Facts;
@@ -248,6 +249,22 @@ fn on_a_drained_node_a_job_runs_where_the_services_tasks_may() {
 fn no_other_event_runs_a_task() {
     for event in [BeforeInstall, AfterInstall, LifecycleEvent::ApplicationStop, LifecycleEvent::ValidateService] {
         assert!(names(&planned(event, &serving(|_| ()))).is_empty(), "{event}");
+    }
+}
+
+#[test]
+fn what_a_killed_event_runs_on_this_node_ends_with_the_next_event_and_the_service_stays_as_it_is() {
+    let plan = start(&serving(older));
+    let journal = Journal::of(&plan, "d-KILLED", 3).unwrap();
+    let killed = Interrupted { journal, begun: plan.actions.len(), is_saved: false };
+    assert!(killed.operations().iter().any(|operation| operation.to_string().contains("rollback")));
+    let facts = Facts { left: Some(Left::Plan(killed)), ..serving(older) };
+    for event in [BeforeInstall, AfterInstall, ApplicationStart] {
+        let recovery = planned(event, &facts).recovery.unwrap();
+        let ended: Vec<String> = recovery.iter().map(|action| action.operation.to_string()).collect();
+        let each =
+            ["tell", "smoke", "warm", "dump", "migrate"].map(|task| format!("end task {task} where this node runs it"));
+        assert_eq!(ended, each, "{event}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! `status`: what was deployed on this host, as the engine and the kernel have it now.
 
-pub mod observe;
+pub(crate) mod observe;
 
 use std::io;
 

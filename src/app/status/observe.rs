@@ -17,7 +17,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`crate::error::Kind::Engine`].
-    pub async fn status(&self) -> Result<Vec<Status>, Failure> {
+    pub(crate) async fn status(&self) -> Result<Vec<Status>, Failure> {
         let mut all = Vec::new();
         for summary in self.list().await? {
             let Some(name) = label(&summary, LABEL_NAME) else { continue };

@@ -3,19 +3,19 @@
 //! What comes out is what the engine is given: the very structure of its create request. So there is one translation,
 //! and the plan prints the structure that the client sends.
 
-pub mod network;
-pub mod options;
-pub mod read;
-pub mod resources;
+pub(crate) mod network;
+pub(crate) mod options;
+pub(crate) mod read;
+pub(crate) mod resources;
 #[cfg(test)]
 mod tests;
-pub mod volumes;
+pub(crate) mod volumes;
 
 use std::path::Path;
-use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, EndpointSettings, HostConfig};
 
+use crate::config::pending::Pending;
 use crate::config::problem::Problems;
 pub(crate) use crate::config::service::options::command;
 pub(crate) use crate::config::service::options::environment;
@@ -26,36 +26,36 @@ pub(crate) use crate::config::service::read::words;
 use crate::config::start_first::StartFirst;
 use crate::config::yaml::Node;
 use crate::config::{ArchiveLocation, start_first};
-use crate::values::types::{EnvVar, STOP_GRACE};
+use crate::values::types::EnvVar;
 
 /// A validated service.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Service {
     /// The engine's create request, without image, environment and networks.
-    pub body: ContainerCreateBody,
+    pub(crate) body: ContainerCreateBody,
     /// `environment`, in the file's order.
     pub environment: Vec<EnvVar>,
     /// `env_file`, in the file's order; `environment` wins over it.
-    pub env_file: Vec<EnvFile>,
+    pub(crate) env_file: Vec<EnvFile>,
     /// `networks` with each one's settings: by falling `priority`, else in the file's order.
-    pub networks: Vec<(String, EndpointSettings)>,
+    pub(crate) networks: Vec<(String, EndpointSettings)>,
     /// `platform`, as `linux/arm64`.
-    pub platform: Option<String>,
+    pub(crate) platform: Option<String>,
     /// Options that only newer engines know, with the lowest API version.
     pub needs: Vec<(&'static str, (u32, u32))>,
     /// `update_config.order: start-first`; `None` is the swap.
-    pub start_first: Option<StartFirst>,
+    pub(crate) start_first: Option<StartFirst>,
 }
 
 /// One entry of `env_file`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EnvFile {
+pub(crate) struct EnvFile {
     /// A file, or an object in S3 (whose values are hidden).
-    pub location: ArchiveLocation,
+    pub(crate) location: ArchiveLocation,
     /// It may be missing.
-    pub required: bool,
+    pub(crate) required: bool,
     /// `format: raw`: no quotes, no variables.
-    pub raw: bool,
+    pub(crate) raw: bool,
 }
 
 /// What reading a service needs beside its node.
@@ -64,6 +64,8 @@ pub struct ParseContext<'a> {
     pub bundle_root: &'a Path,
     /// The hook environment.
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
+    /// What may still come before ApplicationStart.
+    pub pending: &'a Pending,
 }
 
 /// Every key of `container:` that is read here (`image` is read beside it).
@@ -163,13 +165,13 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// Which keys a mode reads as a service's options, and those that it cannot honour with what to do instead.
-pub struct Vocabulary<'a> {
+pub(crate) struct Vocabulary<'a> {
     /// Keys that are read.
-    pub known: &'a [&'a str],
+    pub(crate) known: &'a [&'a str],
     /// Keys of Compose that mean nothing there.
-    pub elsewhere: &'a [(&'a str, &'a str)],
+    pub(crate) elsewhere: &'a [(&'a str, &'a str)],
     /// Keys that the mode reads itself.
-    pub own: &'a [&'a str],
+    pub(crate) own: &'a [&'a str],
 }
 
 /// Reads `container:`; every problem is reported, and what could not be read is left out of the result.
@@ -179,7 +181,7 @@ pub fn parse(node: &Node, path: &str, around: &ParseContext<'_>, problems: &mut 
 }
 
 /// The same for a mode with a vocabulary of its own.
-pub fn parse_as(
+pub(crate) fn parse_as(
     words: &Vocabulary<'_>,
     node: &Node,
     path: &str,
@@ -285,13 +287,5 @@ fn can_be_handed_over(field: &mut Field<'_, '_>, service: &Service) {
         Err(why) => {
             field.refuse::<()>(format!("`order: start-first` {why}"), SWAP);
         }
-    }
-}
-
-impl Service {
-    /// `stop_grace_period`, or [`STOP_GRACE`].
-    pub fn stop_grace(&self) -> Duration {
-        let seconds = self.body.stop_timeout.and_then(|seconds| u64::try_from(seconds).ok());
-        seconds.map_or(STOP_GRACE, Duration::from_secs)
     }
 }

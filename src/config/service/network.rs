@@ -31,12 +31,12 @@ pub(crate) fn read(name: &str, field: &mut Field<'_, '_>, service: &mut Service,
 /// for any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Port {
-    pub target: u16,
-    pub protocol: String,
-    pub address: String,
-    pub published: String,
+    pub(crate) target: u16,
+    pub(crate) protocol: String,
+    pub(crate) address: String,
+    pub(crate) published: String,
     /// `host` or `ingress`, where the long form says so.
-    pub mode: Option<String>,
+    pub(crate) mode: Option<String>,
 }
 
 /// Every published port, in the file's order.

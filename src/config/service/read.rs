@@ -7,20 +7,20 @@ use crate::values::{bytes, duration};
 
 /// A key's value with its path, and where problems go.
 pub(crate) struct Field<'a, 'p> {
-    pub node: &'a Node,
-    pub path: String,
-    pub problems: &'p mut Problems,
+    pub(crate) node: &'a Node,
+    pub(crate) path: String,
+    pub(crate) problems: &'p mut Problems,
 }
 
 impl<'a> Field<'a, '_> {
     /// The value of an inner key or item.
-    pub fn inner<'b>(&'b mut self, node: &'a Node, name: &str) -> Field<'a, 'b> {
+    pub(crate) fn inner<'b>(&'b mut self, node: &'a Node, name: &str) -> Field<'a, 'b> {
         let dot = if name.starts_with('[') { "" } else { "." };
         Field { node, path: format!("{}{dot}{name}", self.path), problems: &mut *self.problems }
     }
 
     /// Reports what is wrong with the value.
-    pub fn refuse<T>(&mut self, message: impl Into<String>, help: &str) -> Option<T> {
+    pub(crate) fn refuse<T>(&mut self, message: impl Into<String>, help: &str) -> Option<T> {
         let help = (!help.is_empty()).then(|| help.to_owned());
         self.problems.error(self.node.place, &self.path, message, help);
         None
@@ -32,7 +32,7 @@ impl<'a> Field<'a, '_> {
     }
 
     /// Any scalar.
-    pub fn text(&mut self) -> Option<String> {
+    pub(crate) fn text(&mut self) -> Option<String> {
         match self.node.as_text() {
             Some(text) => Some(text.to_owned()),
             None => self.wrong_kind("a text"),
@@ -40,7 +40,7 @@ impl<'a> Field<'a, '_> {
     }
 
     /// `true` or `false`.
-    pub fn boolean(&mut self) -> Option<bool> {
+    pub(crate) fn boolean(&mut self) -> Option<bool> {
         match self.node.as_bool() {
             Some(value) => Some(value),
             None => self.wrong_kind("`true` or `false`"),
@@ -48,7 +48,7 @@ impl<'a> Field<'a, '_> {
     }
 
     /// A whole number of at least `least`.
-    pub fn integer(&mut self, least: i64) -> Option<i64> {
+    pub(crate) fn integer(&mut self, least: i64) -> Option<i64> {
         match self.node.as_i64() {
             Some(value) if value >= least => Some(value),
             Some(value) => {
@@ -67,7 +67,7 @@ impl<'a> Field<'a, '_> {
     }
 
     /// A number of at least 0.
-    pub fn number(&mut self) -> Option<f64> {
+    pub(crate) fn number(&mut self) -> Option<f64> {
         match self.node.as_f64() {
             Some(value) if value >= 0.0 => Some(value),
             _ => self.wrong_kind("a number from 0"),
@@ -75,22 +75,22 @@ impl<'a> Field<'a, '_> {
     }
 
     /// A size in bytes.
-    pub fn size(&mut self) -> Option<i64> {
+    pub(crate) fn size(&mut self) -> Option<i64> {
         self.parsed(bytes::parse)
     }
 
     /// A duration in nanoseconds.
-    pub fn nanoseconds(&mut self) -> Option<i64> {
+    pub(crate) fn nanoseconds(&mut self) -> Option<i64> {
         self.duration().and_then(|duration| i64::try_from(duration.as_nanos()).ok())
     }
 
     /// A duration.
-    pub fn duration(&mut self) -> Option<std::time::Duration> {
+    pub(crate) fn duration(&mut self) -> Option<std::time::Duration> {
         self.parsed(duration::parse)
     }
 
     /// A text that a parser accepts.
-    pub fn parsed<T>(&mut self, parse: impl Fn(&str) -> Result<T, Refused>) -> Option<T> {
+    pub(crate) fn parsed<T>(&mut self, parse: impl Fn(&str) -> Result<T, Refused>) -> Option<T> {
         let text = self.text()?;
         match parse(&text) {
             Ok(value) => Some(value),
@@ -99,7 +99,7 @@ impl<'a> Field<'a, '_> {
     }
 
     /// One of some texts.
-    pub fn one_of(&mut self, known: &[&str]) -> Option<String> {
+    pub(crate) fn one_of(&mut self, known: &[&str]) -> Option<String> {
         let text = self.text()?;
         if known.contains(&text.as_str()) {
             return Some(text);
@@ -112,7 +112,7 @@ impl<'a> Field<'a, '_> {
     }
 
     /// The items of a list, each with its own path.
-    pub fn items<T>(&mut self, mut read: impl FnMut(&mut Field<'a, '_>) -> Option<T>) -> Vec<T> {
+    pub(crate) fn items<T>(&mut self, mut read: impl FnMut(&mut Field<'a, '_>) -> Option<T>) -> Vec<T> {
         match self.node.as_sequence() {
             None => self.wrong_kind("a list").unwrap_or_default(),
             Some(items) => {
@@ -123,12 +123,12 @@ impl<'a> Field<'a, '_> {
     }
 
     /// A list of texts.
-    pub fn texts(&mut self) -> Vec<String> {
+    pub(crate) fn texts(&mut self) -> Vec<String> {
         self.items(|field| field.text())
     }
 
     /// One text or a list of texts.
-    pub fn text_or_texts(&mut self) -> Vec<String> {
+    pub(crate) fn text_or_texts(&mut self) -> Vec<String> {
         match self.node.value {
             Value::Sequence(_) => self.texts(),
             _ => self.text().into_iter().collect(),
@@ -136,7 +136,7 @@ impl<'a> Field<'a, '_> {
     }
 
     /// A command: a list, or one text that is split as a POSIX shell splits words.
-    pub fn command(&mut self) -> Vec<String> {
+    pub(crate) fn command(&mut self) -> Vec<String> {
         match self.node.value {
             Value::Sequence(_) => self.texts(),
             _ => self.parsed(words).unwrap_or_default(),
@@ -144,7 +144,7 @@ impl<'a> Field<'a, '_> {
     }
 
     /// `KEY: value` entries, or a list of `KEY=value`; a key without a value gives `None`.
-    pub fn pairs(&mut self) -> Vec<(String, Option<String>)> {
+    pub(crate) fn pairs(&mut self) -> Vec<(String, Option<String>)> {
         match &self.node.value {
             Value::Mapping(_) => self.entries(|name, field| match field.node.is_null() {
                 true => Some((name.to_owned(), None)),
@@ -163,12 +163,12 @@ impl<'a> Field<'a, '_> {
     }
 
     /// The same where every key must have a value; one without has the empty text.
-    pub fn map(&mut self) -> std::collections::HashMap<String, String> {
+    pub(crate) fn map(&mut self) -> std::collections::HashMap<String, String> {
         self.pairs().into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect()
     }
 
     /// Every entry of a mapping. Keys given twice are reported by the reader of the file.
-    pub fn entries<T>(&mut self, mut read: impl FnMut(&str, &mut Field<'a, '_>) -> Option<T>) -> Vec<T> {
+    pub(crate) fn entries<T>(&mut self, mut read: impl FnMut(&str, &mut Field<'a, '_>) -> Option<T>) -> Vec<T> {
         let Some(entries) = self.node.as_mapping() else { return self.wrong_kind("a mapping").unwrap_or_default() };
         let each = entries.iter();
         each.filter_map(|(key, value)| {
@@ -179,7 +179,7 @@ impl<'a> Field<'a, '_> {
     }
 
     /// Every entry of a mapping with known keys; `read` answers `false` for a key it does not know.
-    pub fn known(&mut self, known: &[&str], mut read: impl FnMut(&str, &mut Field<'a, '_>) -> bool) {
+    pub(crate) fn known(&mut self, known: &[&str], mut read: impl FnMut(&str, &mut Field<'a, '_>) -> bool) {
         let Some(entries) = self.node.as_mapping() else {
             self.wrong_kind::<()>("a mapping");
             return;

@@ -1,6 +1,7 @@
 //! Each option in Compose's short and long syntax, and what is wrong with a value.
 #![allow(clippy::unwrap_used)]
 
+use crate::config::pending::Pending;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -16,7 +17,7 @@ fn parse_lines(lines: &str) -> (Service, Problems) {
     let node = Node::parse(lines).unwrap();
     let mut problems = Problems::new();
     let lookup = |name: &str| (name == "HOSTED").then(|| "yes".to_owned());
-    let around = ParseContext { bundle_root: Path::new("/bundle"), lookup: &lookup };
+    let around = ParseContext { bundle_root: Path::new("/bundle"), lookup: &lookup, pending: &Pending::default() };
     let service = parse(&node, "c", &around, &mut problems);
     (service, problems)
 }
@@ -412,7 +413,7 @@ proptest! {
     fn no_value_of_any_key_makes_it_panic(key in proptest::sample::select(KEYS), value in "[\\[\\]{}:,'\"a-z0-9/. $-]{0,40}") {
         if let Ok(node) = Node::parse(&format!("{key}: {value}")) {
             let mut problems = Problems::new();
-            let around = ParseContext { bundle_root: Path::new("/b"), lookup: &|_| None };
+            let around = ParseContext { bundle_root: Path::new("/b"), lookup: &|_| None, pending: &Pending::default() };
             parse(&node, "c", &around, &mut problems);
         }
     }

@@ -11,46 +11,46 @@ use crate::config::yaml::Value;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Deploy {
     /// One task on every node that may run it.
-    pub global: bool,
+    pub(crate) global: bool,
     /// How many tasks; `None` keeps what is there (1 at first).
-    pub replicas: Option<u64>,
+    pub(crate) replicas: Option<u64>,
     /// Labels of the service, sorted. (`labels` beside `deploy` are the containers'.)
-    pub labels: Vec<(String, String)>,
+    pub(crate) labels: Vec<(String, String)>,
     /// How a new release rolls out. `start-first` and `rollback`, where nothing else is said.
-    pub update: Rollout,
+    pub(crate) update: Rollout,
     /// How it is rolled back.
-    pub rollback: Rollout,
+    pub(crate) rollback: Rollout,
     /// `restart_policy`.
-    pub restart: Restart,
+    pub(crate) restart: Restart,
     /// `placement.constraints`.
-    pub constraints: Vec<String>,
+    pub(crate) constraints: Vec<String>,
     /// `placement.preferences`.
-    pub preferences: Vec<Spread>,
+    pub(crate) preferences: Vec<Spread>,
     /// `placement.max_replicas_per_node`; 0 is no limit.
-    pub max_replicas_per_node: u64,
+    pub(crate) max_replicas_per_node: u64,
     /// `resources.limits`: a billionth of a processor, bytes, processes.
-    pub limits: (Option<i64>, Option<i64>, Option<i64>),
+    pub(crate) limits: (Option<i64>, Option<i64>, Option<i64>),
     /// `resources.reservations`.
-    pub reservations: Reservations,
+    pub(crate) reservations: Reservations,
     /// `endpoint_mode: dnsrr` instead of a virtual address.
-    pub dnsrr: bool,
+    pub(crate) dnsrr: bool,
 }
 
 /// `update_config` and `rollback_config`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rollout {
     /// Tasks at once; 0 is all.
-    pub parallelism: u64,
+    pub(crate) parallelism: u64,
     /// Between two batches.
-    pub delay: Duration,
+    pub(crate) delay: Duration,
     /// How long after its start a task's failure counts.
-    pub monitor: Duration,
+    pub(crate) monitor: Duration,
     /// What follows too many failures.
-    pub failure_action: FailureAction,
+    pub(crate) failure_action: FailureAction,
     /// The part of the tasks that may fail.
-    pub max_failure_ratio: f64,
+    pub(crate) max_failure_ratio: f64,
     /// Whether the new task starts before the old one stops.
-    pub order: Order,
+    pub(crate) order: Order,
 }
 
 /// What follows too many failures.
@@ -77,24 +77,24 @@ pub enum Order {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restart {
     /// `none`, `on-failure` or `any`.
-    pub condition: &'static str,
+    pub(crate) condition: &'static str,
     /// Between two attempts.
-    pub delay: Duration,
+    pub(crate) delay: Duration,
     /// At most; 0 is without end.
-    pub max_attempts: u64,
+    pub(crate) max_attempts: u64,
     /// Within what time attempts are counted; zero is always.
-    pub window: Duration,
+    pub(crate) window: Duration,
 }
 
 /// `resources.reservations`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reservations {
     /// A billionth of a processor.
-    pub nano_cpus: Option<i64>,
+    pub(crate) nano_cpus: Option<i64>,
     /// Bytes.
-    pub memory: Option<i64>,
+    pub(crate) memory: Option<i64>,
     /// Kinds with their numbers.
-    pub generic: Vec<(String, i64)>,
+    pub(crate) generic: Vec<(String, i64)>,
 }
 
 /// One of `placement.preferences`: spread evenly over the values of a node's label.
@@ -103,7 +103,7 @@ pub struct Spread(pub String);
 
 impl FailureAction {
     /// The API's word.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Pause => "pause",
             Self::Continue => "continue",
@@ -114,7 +114,7 @@ impl FailureAction {
 
 impl Order {
     /// The API's word.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::StartFirst => "start-first",
             Self::StopFirst => "stop-first",

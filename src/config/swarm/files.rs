@@ -22,17 +22,17 @@ pub enum FileKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountedFile {
     /// Which of the two.
-    pub kind: FileKind,
+    pub(crate) kind: FileKind,
     /// Where it comes from.
     pub source: FileSource,
     /// Its path in the container; of a secret also a name under `/run/secrets`.
-    pub target: String,
+    pub(crate) target: String,
     /// Owner, as a number.
-    pub uid: String,
+    pub(crate) uid: String,
     /// Group, as a number.
-    pub gid: String,
+    pub(crate) gid: String,
     /// Permissions.
-    pub mode: u32,
+    pub(crate) mode: u32,
 }
 
 /// Where a secret or a config comes from.

@@ -1,8 +1,8 @@
 //! `x-balehook.swarm`: the words of a container, Compose's `deploy:`, secrets, configs and swarm's own networks and ports.
 
-pub mod deploy;
-pub mod files;
-pub mod mounts;
+pub(crate) mod deploy;
+pub(crate) mod files;
+pub(crate) mod mounts;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +22,7 @@ pub use crate::config::swarm::deploy::Rollout;
 pub use crate::config::swarm::deploy::Spread;
 pub use crate::config::swarm::files::FileKind;
 pub use crate::config::swarm::files::FileSource;
-pub use crate::config::swarm::files::MountedFile;
+pub(crate) use crate::config::swarm::files::MountedFile;
 use crate::config::yaml::{Node, Value};
 use crate::config::{ImageNeed, ImageSource, service};
 
@@ -30,58 +30,58 @@ use crate::config::{ImageNeed, ImageSource, service};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Swarm {
     /// Where the image comes from.
-    pub image: ImageSource,
+    pub(crate) image: ImageSource,
     /// What a container has too. Its ports, networks and mounts are those below.
-    pub service: Service,
+    pub(crate) service: Service,
     /// `ports`.
-    pub ports: Vec<ServicePort>,
+    pub(crate) ports: Vec<ServicePort>,
     /// `networks`, in the file's order.
-    pub networks: Vec<ServiceNetwork>,
+    pub(crate) networks: Vec<ServiceNetwork>,
     /// `volumes` and `tmpfs`.
     pub mounts: Vec<Mount>,
     /// `secrets` and `configs`.
     pub files: Vec<MountedFile>,
     /// `deploy`.
-    pub deploy: Deploy,
+    pub(crate) deploy: Deploy,
     /// `init`: make a swarm of one node where this host is in none.
-    pub init: bool,
+    pub(crate) init: bool,
     /// `init_process`: a process of the engine's own reaps and forwards signals inside the container.
-    pub init_process: Option<bool>,
+    pub(crate) init_process: Option<bool>,
     /// `with_registry_auth`: the nodes get the registry's token with the service. Default true.
-    pub with_registry_auth: bool,
+    pub(crate) with_registry_auth: bool,
 }
 
 impl Swarm {
     /// Its image.
-    pub fn need(&self) -> ImageNeed {
+    pub(crate) fn need(&self) -> ImageNeed {
         ImageNeed { source: self.image.clone(), platform: self.service.platform.clone() }
     }
 }
 
 /// One published port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServicePort {
+pub(crate) struct ServicePort {
     /// Inside the container.
-    pub target: u16,
+    pub(crate) target: u16,
     /// On the nodes; 0 is any.
-    pub published: u16,
+    pub(crate) published: u16,
     /// `tcp`, `udp` or `sctp`.
-    pub protocol: String,
+    pub(crate) protocol: String,
     /// On the node of each task (`host`), instead of on every node (`ingress`).
-    pub host: bool,
+    pub(crate) host: bool,
 }
 
 /// One network.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceNetwork {
+pub(crate) struct ServiceNetwork {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Further names of the service on it.
-    pub aliases: Vec<String>,
+    pub(crate) aliases: Vec<String>,
     /// `driver_opts`, sorted.
-    pub driver_opts: Vec<(String, String)>,
+    pub(crate) driver_opts: Vec<(String, String)>,
     /// `attachable: true`: created as an overlay that containers may join, where it is missing.
-    pub create: bool,
+    pub(crate) create: bool,
 }
 
 /// Every key of `swarm:`.
@@ -181,7 +181,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// Reads `swarm:`; every problem is reported. `image` is read by the caller.
-pub fn parse(
+pub(crate) fn parse(
     node: &Node,
     path: &str,
     image: Option<ImageSource>,

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use crate::config::pending::Pending;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::values::reference::ImageReference;
 fn read(yaml: &str) -> (Swarm, Vec<String>) {
     let node = Node::parse(yaml).unwrap();
     let mut problems = Problems::new();
-    let around = ParseContext { bundle_root: Path::new("/bundle"), lookup: &|_| None };
+    let around = ParseContext { bundle_root: Path::new("/bundle"), lookup: &|_| None, pending: &Pending::default() };
     let image = ImageSource::Registry("web:1".parse::<ImageReference>().unwrap());
     let swarm = parse(&node, "swarm", Some(image), &around, &mut problems).unwrap();
     let lines = problems.sorted().into_iter().map(|problem| {

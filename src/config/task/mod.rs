@@ -31,31 +31,31 @@ const SHELL: [&str; 10] = ["&&", "||", "|", ";", ">", ">>", "<", "2>", "2>&1", "
 
 /// The tasks of a deployment, in the file's order.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Tasks {
+pub(crate) struct Tasks {
     /// `x-balehook.before`: run when the new release is ready and the old one still serves.
-    pub before: Vec<Task>,
+    pub(crate) before: Vec<Task>,
     /// `x-balehook.after`: run when the new release is healthy.
-    pub after: Vec<Task>,
+    pub(crate) after: Vec<Task>,
 }
 
 /// One task.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Task {
+pub(crate) struct Task {
     /// `name`; no two tasks of a deployment have the same.
-    pub name: Name,
+    pub(crate) name: Name,
     /// What is run.
-    pub work: Work,
+    pub(crate) work: Work,
     /// `environment`: beside the service's own, or beside the hook's for a command on the host.
-    pub environment: Vec<EnvVar>,
+    pub(crate) environment: Vec<EnvVar>,
     /// `timeout`, from 1 s to an hour. Default 60 s.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// A failure ends the deployment. Always so for `before`; `required` of an `after`, by default `false`.
-    pub required: bool,
+    pub(crate) required: bool,
 }
 
 /// What a task runs.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Work {
+pub(crate) enum Work {
     /// A container.
     Container(Box<InContainer>),
     /// A command on the host.
@@ -64,31 +64,31 @@ pub enum Work {
 
 /// What a task's container has that the service's has not.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct InContainer {
+pub(crate) struct InContainer {
     /// `service`: whose container it is, in a Compose project; always there in that mode, and in no other.
-    pub service: Option<String>,
+    pub(crate) service: Option<String>,
     /// `image`, in place of the service's.
-    pub image: Option<ImageSource>,
+    pub(crate) image: Option<ImageSource>,
     /// `command`, in place of the service's and of the image's.
-    pub command: Option<Vec<String>>,
+    pub(crate) command: Option<Vec<String>>,
     /// `entrypoint`, in place of the service's and of the image's.
-    pub entrypoint: Option<Vec<String>>,
+    pub(crate) entrypoint: Option<Vec<String>>,
     /// `user`, in place of the service's.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
 }
 
 /// A command on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnHost {
+pub(crate) struct OnHost {
     /// The program (absolute, or a name that PATH knows) and its arguments.
-    pub words: Vec<String>,
+    pub(crate) words: Vec<String>,
     /// The bundle's root, where it is started.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 impl Task {
     /// The image, where it has its own.
-    pub fn need(&self) -> Option<ImageNeed> {
+    pub(crate) fn need(&self) -> Option<ImageNeed> {
         match &self.work {
             Work::Container(inside) => inside.image.clone().map(|source| ImageNeed { source, platform: None }),
             Work::Command(_) => None,
@@ -98,7 +98,7 @@ impl Task {
 
 impl Tasks {
     /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = &Task> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Task> {
         self.before.iter().chain(&self.after)
     }
 }

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use crate::config::pending::Pending;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -17,7 +18,8 @@ fn read_section(text: &str, hook: u64) -> (Tasks, Vec<String>) {
 
 fn read_in(root: &Path, text: &str, hook: u64) -> (Tasks, Vec<String>) {
     let section = Node::parse(text).unwrap();
-    let around = ParseContext { bundle_root: root, lookup: &|name| (name == "HOSTED").then(|| "yes".to_owned()) };
+    let lookup = |name: &str| (name == "HOSTED").then(|| "yes".to_owned());
+    let around = ParseContext { bundle_root: root, lookup: &lookup, pending: &Pending::default() };
     let timeouts = BTreeMap::from([(LifecycleEvent::ApplicationStart, Duration::from_secs(hook))]);
     let mut problems = Problems::new();
     let tasks = read(&section, "x", &around, &timeouts, &mut problems);
@@ -231,7 +233,7 @@ proptest! {
     fn no_text_makes_it_panic_and_what_is_refused_has_a_problem(value in "[-a-z/.'\" |&\\\\\\[\\]{}:,]{0,24}", key in "(run|command|name|timeout|required|user)") {
         let yaml = format!("before: [{{name: a, command: ls, {key}: {value}}}]");
         let Ok(section) = Node::parse(&yaml) else { return Ok(()) };
-        let around = ParseContext { bundle_root: Path::new("/nowhere"), lookup: &|_| None };
+        let around = ParseContext { bundle_root: Path::new("/nowhere"), lookup: &|_| None, pending: &Pending::default() };
         let mut problems = Problems::new();
         let tasks = read(&section, "x", &around, &BTreeMap::new(), &mut problems);
         let items = section.get("before").and_then(|(_, list)| list.as_sequence()).map_or(0, <[Node]>::len);

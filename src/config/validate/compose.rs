@@ -25,7 +25,8 @@ pub(crate) fn read(
     around: &ParseContext<'_>,
     problems: &mut Problems,
 ) -> Option<Compose> {
-    let mut reader = Reader { path: path.to_owned(), root: around.bundle_root, problems };
+    let is_written = !around.pending.scripts.is_empty();
+    let mut reader = Reader { path: path.to_owned(), root: around.bundle_root, is_written, problems };
     if let Some((_, name)) = section.get("name")
         && let Some(text) = name.as_text()
         && let Err(Refused(why)) = project_name(text)
@@ -62,6 +63,8 @@ pub(crate) fn read(
 struct Reader<'a> {
     path: String,
     root: &'a Path,
+    /// Scripts of other hooks may write what is not there yet.
+    is_written: bool,
     problems: &'a mut Problems,
 }
 
@@ -93,11 +96,14 @@ impl Reader<'_> {
 
     fn file(&mut self, node: &Node, key: &str) -> Option<PathBuf> {
         let path = format!("{}.{key}", self.path);
-        let root = self.root;
+        let (root, is_written) = (self.root, self.is_written);
         parsed(node, &path, self.problems, |text| match location(text, root)? {
             ArchiveLocation::S3(_) => Err(Refused("is in S3: it must be a file of the bundle".into())),
             ArchiveLocation::File(file) if !file.starts_with(root) => Err(Refused("must be inside the bundle".into())),
-            ArchiveLocation::File(file) if !file.exists() => Err(Refused("is not a file of the bundle".into())),
+            ArchiveLocation::File(file) if !file.exists() && !is_written => {
+                Err(Refused("is not a file of the bundle".into()))
+            }
+            ArchiveLocation::File(file) if !file.exists() => Ok(file),
             ArchiveLocation::File(file) => match inputs::open(&file, Some(root)) {
                 Ok(_) => Ok(file),
                 Err(error) => Err(Refused(format!("cannot be read: {error}"))),

@@ -1,11 +1,13 @@
 //! From the file's text to the validated deployment: every problem at once, each with its place.
 
 mod agent;
-pub mod compose;
+pub(crate) mod compose;
 #[cfg(test)]
 mod edge_tests;
-pub mod official;
-pub mod section;
+mod health;
+pub(crate) mod official;
+mod pending;
+pub(crate) mod section;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +24,7 @@ use crate::config::yaml::{MAX_DEPTH, Node, Place, Value};
 use crate::values::types::LifecycleEvent;
 
 /// Our section's key.
-pub const SECTION: &str = "x-balehook";
+pub(crate) const SECTION: &str = "x-balehook";
 
 /// The keys that the agents read.
 const OFFICIAL: [&str; 6] = ["version", "os", "hooks", "files", "permissions", "file_exists_behavior"];
@@ -38,7 +40,7 @@ pub fn validate(file: &AppSpecText, env: &HookEnv) -> (Option<Deployment>, Probl
 }
 
 /// Reads the whole file and looks at the bundle around it: also what an agent refuses before it runs any hook of ours.
-pub fn check(file: &AppSpecText, env: &HookEnv) -> Problems {
+pub(crate) fn check(file: &AppSpecText, env: &HookEnv) -> Problems {
     let mut problems = Problems::new();
     if let Some((root, _)) = read(file, env, &mut problems) {
         agent::check(file, &root, &mut problems);
@@ -160,6 +162,7 @@ fn ours(
     problems: &mut Problems,
 ) -> Option<Deployment> {
     let place = root.place;
+    let pending = pending::read(root, file.bundle_root());
     let Value::Mapping(entries) = &mut root.value else { return None };
     let Some((_, section)) = entries.iter_mut().find(|(key, _)| key.as_text() == Some(SECTION)) else {
         problems.error(
@@ -173,7 +176,7 @@ fn ours(
     portable(section, SECTION, problems);
     let lookup = |name: &str| env.lookup(name).map(str::to_owned);
     interpolate(section, SECTION, &lookup, problems);
-    let around = ParseContext { bundle_root: file.bundle_root(), lookup: &lookup };
+    let around = ParseContext { bundle_root: file.bundle_root(), lookup: &lookup, pending: &pending };
     section::read(section, &around, timeouts, problems)
 }
 

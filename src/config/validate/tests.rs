@@ -20,9 +20,9 @@ x-balehook:
 ";
 
 pub(crate) struct Checked {
-    pub file: AppSpecText,
-    pub deployment: Option<Deployment>,
-    pub problems: Problems,
+    pub(crate) file: AppSpecText,
+    pub(crate) deployment: Option<Deployment>,
+    pub(crate) problems: Problems,
 }
 
 pub(crate) fn check_with(text: &str, env: &[(&str, &str)]) -> Checked {

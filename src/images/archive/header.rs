@@ -7,7 +7,7 @@ use crate::images::archive::ArchiveError;
 use crate::values::text::{printable, shorten};
 
 /// A block of a tar archive, in bytes.
-pub const BLOCK: u64 = 512;
+pub(crate) const BLOCK: u64 = 512;
 
 /// The longest extension that is read, in bytes: pax records may carry extended attributes.
 const MAX_EXTENSION: u64 = 1024 * 1024;
@@ -20,18 +20,18 @@ const MAX_HEADERS: usize = 131_072;
 
 /// What a header announces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Announced {
+pub(crate) struct Announced {
     /// What it is called, from the archive's root.
-    pub name: String,
+    pub(crate) name: String,
     /// What it is.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// How many bytes follow it, without their padding.
-    pub size: u64,
+    pub(crate) size: u64,
 }
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A file.
     File,
     /// A hard or symbolic link to the entry of this name.
@@ -44,7 +44,7 @@ pub enum Kind {
 
 /// What an extension is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extends {
+pub(crate) enum Extends {
     /// GNU's long name.
     Name,
     /// GNU's long name of a link's target.
@@ -55,7 +55,7 @@ pub enum Extends {
 
 /// The headers so far: an extension is applied to the entry that follows it.
 #[derive(Debug, Default)]
-pub struct Headers {
+pub(crate) struct Headers {
     extension: Extension,
     seen: usize,
     last: String,
@@ -76,7 +76,7 @@ impl Headers {
     ///
     /// # Errors
     /// [`ArchiveError::Damaged`]: it makes no sense, or there are more than we read.
-    pub fn read(&mut self, block: &[u8], offset: u64) -> Result<Announced, ArchiveError> {
+    pub(crate) fn read(&mut self, block: &[u8], offset: u64) -> Result<Announced, ArchiveError> {
         let damaged = |why: String| ArchiveError::Damaged { offset, why };
         let after = if self.last.is_empty() { String::new() } else { format!(" after `{}`", shown(&self.last)) };
         if !is_header(block) {
@@ -100,7 +100,7 @@ impl Headers {
     ///
     /// # Errors
     /// [`ArchiveError::Damaged`]: they make no sense.
-    pub fn extension(&mut self, about: Extends, data: &[u8], offset: u64) -> Result<(), ArchiveError> {
+    pub(crate) fn extension(&mut self, about: Extends, data: &[u8], offset: u64) -> Result<(), ArchiveError> {
         let taken = match about {
             Extends::Name => name_of(data).map(|name| self.extension.long_name = Some(name)),
             Extends::Link => name_of(data).map(|name| self.extension.long_link = Some(name)),
@@ -158,19 +158,19 @@ impl Extension {
 }
 
 /// Whether a block is a tar header: its checksum, the sum of its bytes with the checksum's own field as spaces, is right.
-pub fn is_header(block: &[u8]) -> bool {
+pub(crate) fn is_header(block: &[u8]) -> bool {
     let sum = block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) });
     block.len() == BLOCK as usize
         && tar::Header::from_byte_slice(block).cksum().is_ok_and(|said| said == sum.sum::<u32>())
 }
 
 /// A name as it may stand in a message.
-pub fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     shorten(&printable(name), 100)
 }
 
 /// A name from the archive's root: `./a//b/../c` is `a/c`.
-pub fn clean(name: &str) -> String {
+pub(crate) fn clean(name: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in name.split('/') {
         match part {

@@ -4,9 +4,9 @@
 
 use std::cell::Cell;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::images::archive::documents::{Config, Descriptor, OciDocument, OciIndex, SavedImage};
 use crate::images::archive::header::{clean, shown};
 use crate::images::archive::walk::{Entries, Entry};
 use crate::images::archive::{ArchiveError, ArchivedImage, LayerEntry, ReadAt};
@@ -31,61 +31,8 @@ const MAX_LAYERS: usize = 1024;
 /// All JSON documents of an archive together, in bytes.
 const MAX_READ: u64 = 16 * 1024 * 1024;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct SavedImage {
-    config: String,
-    repo_tags: Option<Vec<String>>,
-    layers: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    digest: ContentDigest,
-    #[serde(default)]
-    media_type: String,
-    #[serde(default)]
-    annotations: std::collections::BTreeMap<String, String>,
-    platform: Option<Platform>,
-}
-
-#[derive(Deserialize)]
-struct Platform {
-    architecture: String,
-    #[serde(default)]
-    os: String,
-}
-
-#[derive(Deserialize)]
-struct OciIndex {
-    manifests: Vec<Descriptor>,
-}
-
-/// An index or a manifest: not every tool says in the descriptor which.
-#[derive(Deserialize)]
-struct OciDocument {
-    manifests: Option<Vec<Descriptor>>,
-    config: Option<Descriptor>,
-    #[serde(default)]
-    layers: Vec<Descriptor>,
-}
-
 /// Where a layer is: the entry's name, and the digest that it promises.
 type Place = (String, Option<ContentDigest>);
-
-#[derive(Deserialize)]
-struct Config {
-    architecture: String,
-    os: String,
-    rootfs: RootFs,
-}
-
-#[derive(Deserialize)]
-struct RootFs {
-    #[serde(default)]
-    diff_ids: Vec<ContentDigest>,
-}
 
 /// The archive's images.
 pub(crate) async fn images(

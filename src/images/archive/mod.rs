@@ -4,13 +4,14 @@
 //! (`docker save`) or `index.json` (OCI layout) and the image configs are read. Everything in an archive is untrusted:
 //! counts, sizes and depths are bounded, and an error names the entry and its offset.
 
-pub mod header;
+mod documents;
+pub(crate) mod header;
 #[cfg(test)]
 mod hostile_tests;
-pub mod layout;
+pub(crate) mod layout;
 #[cfg(test)]
 mod tests;
-pub mod walk;
+pub(crate) mod walk;
 
 use bytes::Bytes;
 
@@ -39,7 +40,7 @@ pub struct ReadError(String);
 
 impl ReadError {
     /// From any error.
-    pub fn new(cause: impl std::fmt::Display) -> Self {
+    pub(crate) fn new(cause: impl std::fmt::Display) -> Self {
         Self(cause.to_string())
     }
 }
@@ -61,10 +62,10 @@ pub enum Compression {
 
 impl Compression {
     /// The longest beginning that is looked at, in bytes.
-    pub const MAGIC: usize = 6;
+    pub(crate) const MAGIC: usize = 6;
 
     /// What `start` is the beginning of.
-    pub fn of(start: &[u8]) -> Self {
+    pub(crate) fn of(start: &[u8]) -> Self {
         const BEGINNINGS: [(&[u8], Compression); 4] = [
             (b"\x1f\x8b", Compression::Gzip),
             (b"\x28\xb5\x2f\xfd", Compression::Zstd),
@@ -147,36 +148,36 @@ pub struct ArchiveIndex {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchivedImage {
     /// The digest of its config's bytes.
-    pub config_digest: ContentDigest,
+    pub(crate) config_digest: ContentDigest,
     /// The references the archive gives it.
-    pub references: Vec<String>,
+    pub(crate) references: Vec<String>,
     /// The layers, uncompressed, bottom first.
-    pub diff_ids: Vec<ContentDigest>,
+    pub(crate) diff_ids: Vec<ContentDigest>,
     /// Go's name of the processor: `amd64`, `arm64`.
-    pub architecture: String,
+    pub(crate) architecture: String,
     /// `linux`.
     pub os: String,
     /// Where each layer's bytes are, bottom first.
     pub layers: Vec<LayerEntry>,
     /// The config's bytes.
-    pub config: Bytes,
+    pub(crate) config: Bytes,
     /// The bytes of the OCI manifest that lists the config and the layers, where the archive has one.
-    pub manifest: Option<Bytes>,
+    pub(crate) manifest: Option<Bytes>,
 }
 
 /// A layer's bytes in the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerEntry {
     /// The entry's name.
-    pub name: String,
+    pub(crate) name: String,
     /// Where its bytes start.
     pub offset: u64,
     /// How many they are.
     pub size: u64,
     /// How they are compressed.
-    pub compression: Compression,
+    pub(crate) compression: Compression,
     /// The digest that the archive says they have as they are stored; it is checked as they pass.
-    pub digest: Option<ContentDigest>,
+    pub(crate) digest: Option<ContentDigest>,
 }
 
 /// Reads the index of an archive; of a multi-platform layout the images of `architecture` (`amd64`, …) are taken.
@@ -192,7 +193,7 @@ pub async fn index(archive: &impl ReadAt, architecture: Option<&str>) -> Result<
 
 /// Why no image of an archive is the wanted one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SelectError {
+pub(crate) enum SelectError {
     /// Several, and nothing says which.
     #[error("holds {} images and `reference` does not say which: {}", .0.len(), some(.0))]
     Ambiguous(Vec<String>),
@@ -225,7 +226,7 @@ fn some(names: &[String]) -> String {
 ///
 /// # Errors
 /// See [`SelectError`].
-pub fn select<'a>(
+pub(crate) fn select<'a>(
     index: &'a ArchiveIndex,
     reference: Option<&ImageReference>,
     id: Option<&ContentDigest>,

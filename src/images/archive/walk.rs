@@ -21,15 +21,15 @@ const MAX_NAMES: usize = 16 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// Where its header is.
-    pub header: u64,
+    pub(crate) header: u64,
     /// Where its bytes start.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// How many they are.
-    pub size: u64,
+    pub(crate) size: u64,
     /// For a hard or symbolic link: the name it points to, from the archive's root.
-    pub link: Option<String>,
+    pub(crate) link: Option<String>,
     /// How its bytes are compressed.
-    pub compression: Compression,
+    pub(crate) compression: Compression,
 }
 
 /// Entries by name, `./` stripped; a later entry of the same name wins, as when it is unpacked.

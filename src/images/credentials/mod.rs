@@ -22,33 +22,33 @@ use crate::waits::Waits;
 
 /// Where credentials are looked for.
 #[derive(Debug, Clone)]
-pub struct CredentialSettings {
+pub(crate) struct CredentialSettings {
     /// The folder with `config.json`.
-    pub docker_config: PathBuf,
+    pub(crate) docker_config: PathBuf,
     /// Given to a helper as HOME: the agent sets none.
-    pub home: PathBuf,
+    pub(crate) home: PathBuf,
     /// The home folder for the AWS SDK, where HOME is unset.
-    pub aws_home: Option<PathBuf>,
+    pub(crate) aws_home: Option<PathBuf>,
     /// Where helpers are looked for.
-    pub path: OsString,
+    pub(crate) path: OsString,
     /// What is waited for, for who gives it up.
     pub(crate) waits: Waits,
 }
 
 /// A user and a password, or an identity token (the user is `<token>` then).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credential {
+pub(crate) struct Credential {
     /// The user.
-    pub username: String,
+    pub(crate) username: String,
     /// The password or the token.
-    pub secret: Secret,
+    pub(crate) secret: Secret,
     /// The registry.
-    pub server: String,
+    pub(crate) server: String,
 }
 
 /// Why no credential could be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CredentialError {
+pub(crate) enum CredentialError {
     /// `config.json` cannot be read.
     #[error("cannot read {path}: {why}")]
     Config {
@@ -95,7 +95,7 @@ impl From<&CredentialError> for Failure {
 
 impl CredentialSettings {
     /// From `DOCKER_CONFIG`, `HOME` (the password file's home where it is unset) and `PATH`.
-    pub fn from_env(variable: &dyn Fn(&str) -> Option<String>, waits: &Waits) -> Self {
+    pub(crate) fn from_env(variable: &dyn Fn(&str) -> Option<String>, waits: &Waits) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let aws_home = config::home_if_unset(variable);
         let home = set("HOME").map(PathBuf::from).or_else(|| aws_home.clone());
@@ -116,7 +116,7 @@ impl Credential {
     /// The value of `X-Registry-Auth`: padded base64url of a JSON object.
     ///
     /// Source: Docker Engine API, "Authentication".
-    pub fn to_registry_auth(&self) -> String {
+    pub(crate) fn to_registry_auth(&self) -> String {
         let secret = self.secret.reveal();
         let object = match self.username.as_str() {
             "<token>" => serde_json::json!({ "identitytoken": secret, "serveraddress": self.server }),
@@ -130,7 +130,10 @@ impl Credential {
 ///
 /// # Errors
 /// See [`CredentialError`].
-pub async fn for_registry(host: &str, settings: &CredentialSettings) -> Result<Option<Credential>, CredentialError> {
+pub(crate) async fn for_registry(
+    host: &str,
+    settings: &CredentialSettings,
+) -> Result<Option<Credential>, CredentialError> {
     let config = DockerConfig::read(&settings.docker_config)?;
     let keys = keys(host);
     if let Some((helper, is_for_host)) = config.helper(&keys)

@@ -4,19 +4,20 @@
 //! "Layer ChainID"). The leading layers that it has may be left out of what it is given to load. The one form that graph
 //! drivers and the containerd store both take with layers left out is an OCI layout and `manifest.json` in one archive.
 
+mod build;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 pub use crate::engine::images::ImageStore;
 use crate::images::archive::{ArchivedImage, Compression, LayerEntry};
+use crate::images::delta::build::{build, leading};
 use crate::values::text::megabytes;
 use crate::values::types::{ContentDigest, chain_ids};
 
@@ -64,7 +65,7 @@ pub struct Delta<'a> {
 
 impl<'a> Delta<'a> {
     /// Of an engine that has the layers with these chain IDs.
-    pub fn new(image: &'a ArchivedImage, has: &HashSet<ContentDigest>) -> Self {
+    pub(crate) fn new(image: &'a ArchivedImage, has: &HashSet<ContentDigest>) -> Self {
         let known = chain_ids(&image.diff_ids).iter().rposition(|chain| has.contains(chain)).map_or(0, |at| at + 1);
         Self { image, known }
     }
@@ -75,12 +76,12 @@ impl<'a> Delta<'a> {
     }
 
     /// Whether any layer is left out.
-    pub const fn leaves_out(&self) -> bool {
+    pub(crate) const fn leaves_out(&self) -> bool {
         self.known > 0
     }
 
     /// The missing layers, by their places in the image.
-    pub fn missing_layers(&self) -> impl Iterator<Item = (usize, &'a LayerEntry)> + use<'a> {
+    pub(crate) fn missing_layers(&self) -> impl Iterator<Item = (usize, &'a LayerEntry)> + use<'a> {
         self.image.layers.iter().enumerate().skip(self.known)
     }
 
@@ -155,7 +156,7 @@ const fn unpacked(layer: &LayerEntry) -> u64 {
 }
 
 /// Whether a layer must be decompressed before this engine takes it.
-pub const fn must_decompress(layer: &LayerEntry, store: ImageStore) -> bool {
+pub(crate) const fn must_decompress(layer: &LayerEntry, store: ImageStore) -> bool {
     matches!((layer.compression, store), (Compression::Zstd, ImageStore::Graph { zstd: false }))
 }
 
@@ -163,195 +164,30 @@ pub const fn must_decompress(layer: &LayerEntry, store: ImageStore) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// What the image it makes is tagged with.
-    pub tag: String,
+    pub(crate) tag: String,
     /// The digest of that image's config.
-    pub config: ContentDigest,
+    pub(crate) config: ContentDigest,
     /// The layers' entries, in order.
-    pub layers: Vec<BatchLayer>,
+    pub(crate) layers: Vec<BatchLayer>,
     /// Config, manifests and the archive's end: whatever comes after the layers.
-    pub tail: Bytes,
+    pub(crate) tail: Bytes,
 }
 
 /// One layer's entry in a parcel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BatchLayer {
+pub(crate) struct BatchLayer {
     /// Its place in the image.
-    pub place: usize,
+    pub(crate) place: usize,
     /// The tar header.
-    pub header: Bytes,
+    pub(crate) header: Bytes,
     /// Where its bytes are in the source.
-    pub range: Range<u64>,
+    pub(crate) range: Range<u64>,
     /// Decompress them on the way.
-    pub decompress: bool,
+    pub(crate) decompress: bool,
     /// How many bytes are passed on.
-    pub size: u64,
+    pub(crate) size: u64,
     /// The digest that what is passed on must have, where it is known.
-    pub digest: Option<ContentDigest>,
+    pub(crate) digest: Option<ContentDigest>,
     /// Zeros after its bytes.
-    pub padding: usize,
-}
-
-/// The image of the first `count` layers alone: what a graph driver is given so that it registers them early.
-fn leading(image: &ArchivedImage, count: usize) -> ArchivedImage {
-    let diff_ids = image.diff_ids[..count].to_vec();
-    let config = json!({
-        "architecture": image.architecture, "os": image.os, "config": {},
-        "rootfs": { "type": "layers", "diff_ids": diff_ids },
-    });
-    let config = Bytes::from(config.to_string());
-    ArchivedImage {
-        config_digest: ContentDigest::of(&config),
-        references: Vec::new(),
-        diff_ids,
-        architecture: image.architecture.clone(),
-        os: image.os.clone(),
-        layers: image.layers[..count].to_vec(),
-        config,
-        manifest: None,
-    }
-}
-
-/// A layer as it is in the parcel.
-struct Stored {
-    path: String,
-    media_type: &'static str,
-    size: u64,
-    digest: Option<ContentDigest>,
-    decompress: bool,
-}
-
-fn stored(image: &ArchivedImage, place: usize, store: ImageStore, decompressed: &[(usize, u64)]) -> Option<Stored> {
-    let (layer, diff_id) = (&image.layers[place], &image.diff_ids[place]);
-    let decompress = decompressed.iter().find(|(at, _)| *at == place);
-    let plain = decompress.is_some() || layer.compression == Compression::None;
-    let digest = if plain { Some(diff_id.clone()) } else { layer.digest.clone() };
-    let path = match (&digest, store) {
-        (Some(digest), _) => format!("blobs/sha256/{}", digest.hex()),
-        (None, ImageStore::Graph { .. }) => format!("layers/{place}.tar"),
-        (None, ImageStore::Containerd) => return None,
-    };
-    let media_type = match layer.compression {
-        _ if plain => "application/vnd.oci.image.layer.v1.tar",
-        Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
-        _ => "application/vnd.oci.image.layer.v1.tar+gzip",
-    };
-    let size = decompress.map_or(layer.size, |(_, size)| *size);
-    Some(Stored { path, media_type, size, digest, decompress: decompress.is_some() })
-}
-
-fn build(
-    image: &ArchivedImage,
-    range: Range<usize>,
-    store: ImageStore,
-    decompressed: &[(usize, u64)],
-    tag: String,
-) -> Option<Batch> {
-    let all: Vec<Stored> =
-        (0..image.layers.len()).map(|at| stored(image, at, store, decompressed)).collect::<Option<_>>()?;
-    let mut seen = BTreeSet::new();
-    let mut layers = Vec::new();
-    for place in range {
-        let (layer, stored) = (&image.layers[place], &all[place]);
-        if !seen.insert(stored.path.as_str()) {
-            continue;
-        }
-        layers.push(BatchLayer {
-            place,
-            header: header(&stored.path, stored.size),
-            range: layer.offset..layer.offset + layer.size,
-            decompress: stored.decompress,
-            size: stored.size,
-            digest: stored.digest.clone(),
-            padding: padding(stored.size),
-        });
-    }
-    Some(Batch { config: image.config_digest.clone(), tail: tail(image, &all, &tag), layers, tag })
-}
-
-/// Config, manifest, `index.json`, `oci-layout`, `manifest.json` and the archive's end.
-fn tail(image: &ArchivedImage, layers: &[Stored], tag: &str) -> Bytes {
-    let config_path = format!("blobs/sha256/{}", image.config_digest.hex());
-    let manifest = image.manifest.clone().unwrap_or_else(|| manifest(image, layers));
-    let media_type = media_type(&manifest);
-    let digest = ContentDigest::of(&manifest);
-    let index = json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [{
-            "mediaType": media_type,
-            "digest": digest.as_str(),
-            "size": manifest.len(),
-            "annotations": {
-                "io.containerd.image.name": format!("docker.io/{tag}"),
-                "org.opencontainers.image.ref.name": tag.rsplit(':').next(),
-            },
-            "platform": { "architecture": image.architecture, "os": image.os },
-        }],
-    });
-    let saved = json!([{
-        "Config": config_path,
-        "RepoTags": [tag],
-        "Layers": layers.iter().map(|layer| layer.path.as_str()).collect::<Vec<_>>(),
-    }]);
-    let mut bytes = Vec::new();
-    let mut entry = |path: &str, content: &[u8]| {
-        bytes.extend_from_slice(&header(path, content.len() as u64));
-        bytes.extend_from_slice(content);
-        bytes.resize(bytes.len() + padding(content.len() as u64), 0);
-    };
-    entry(&config_path, &image.config);
-    entry(&format!("blobs/sha256/{}", digest.hex()), &manifest);
-    entry("index.json", index.to_string().as_bytes());
-    entry("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
-    entry("manifest.json", saved.to_string().as_bytes());
-    bytes.resize(bytes.len() + 1024, 0);
-    bytes.into()
-}
-
-fn manifest(image: &ArchivedImage, layers: &[Stored]) -> Bytes {
-    let layer = |stored: &Stored| {
-        json!({
-            "mediaType": stored.media_type,
-            "digest": stored.digest.as_ref().map_or("", ContentDigest::as_str),
-            "size": stored.size,
-        })
-    };
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": {
-            "mediaType": "application/vnd.oci.image.config.v1+json",
-            "digest": image.config_digest.as_str(),
-            "size": image.config.len(),
-        },
-        "layers": layers.iter().map(layer).collect::<Vec<_>>(),
-    });
-    manifest.to_string().into()
-}
-
-const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-
-fn media_type(manifest: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Typed {
-        #[serde(rename = "mediaType")]
-        media_type: Option<String>,
-    }
-    let typed: Option<Typed> = serde_json::from_slice(manifest).ok();
-    typed.and_then(|typed| typed.media_type).unwrap_or_else(|| OCI_MANIFEST.into())
-}
-
-fn header(path: &str, size: u64) -> Bytes {
-    let mut header = tar::Header::new_gnu();
-    // The paths here are short: they always fit.
-    let _ = header.set_path(path);
-    header.set_size(size);
-    header.set_mode(0o644);
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_cksum();
-    Bytes::copy_from_slice(header.as_bytes())
-}
-
-fn padding(size: u64) -> usize {
-    usize::try_from(size.next_multiple_of(512) - size).unwrap_or(0)
+    pub(crate) padding: usize,
 }

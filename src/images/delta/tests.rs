@@ -5,6 +5,8 @@ use std::io::Read as _;
 
 use proptest::prelude::*;
 
+use serde_json::json;
+
 use super::*;
 
 const GRAPH: ImageStore = ImageStore::Graph { zstd: true };

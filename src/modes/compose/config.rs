@@ -16,24 +16,24 @@ use crate::values::types::ContentDigest;
 const LEFT_OUT: [&str; 7] = ["build", "pull_policy", "depends_on", "profiles", "scale", "image", "deploy"];
 
 /// A project as Compose resolved it.
-pub struct Resolved<'a> {
+pub(crate) struct Resolved<'a> {
     /// The section.
-    pub compose: &'a Compose,
+    pub(crate) compose: &'a Compose,
     /// The bundle's folder.
-    pub bundle_root: &'a Path,
+    pub(crate) bundle_root: &'a Path,
     /// The state folder of the name.
-    pub state: &'a Path,
+    pub(crate) state: &'a Path,
     /// What the project's folder holds.
-    pub listing: &'a Listing,
+    pub(crate) listing: &'a Listing,
     config: Value,
 }
 
 /// A service, and the host ports that it publishes, each as (address, host port, container port with protocol).
-pub struct Service {
+pub(crate) struct Service {
     /// What a plan needs.
-    pub facts: ServiceFacts,
+    pub(crate) facts: ServiceFacts,
     /// Fixed host ports.
-    pub ports: Vec<(String, String, String)>,
+    pub(crate) ports: Vec<(String, String, String)>,
 }
 
 impl<'a> Resolved<'a> {
@@ -41,7 +41,7 @@ impl<'a> Resolved<'a> {
     ///
     /// # Errors
     /// [`Kind::Unexpected`]: it is no YAML.
-    pub fn read(
+    pub(crate) fn read(
         text: &str,
         compose: &'a Compose,
         bundle_root: &'a Path,
@@ -57,7 +57,7 @@ impl<'a> Resolved<'a> {
     ///
     /// # Errors
     /// [`Kind::Appspec`]: no active service publishes a TCP port.
-    pub fn answers(&self, probe: &Probe) -> Result<(), Failure> {
+    pub(crate) fn answers(&self, probe: &Probe) -> Result<(), Failure> {
         let Probe::Http(path) = probe else { return Ok(()) };
         let is_tcp = |port: &Value| port["protocol"].as_str().is_none_or(|protocol| protocol == "tcp");
         let publishes = |service: &Value| service["ports"].as_array().is_some_and(|ports| ports.iter().any(is_tcp));
@@ -73,7 +73,7 @@ impl<'a> Resolved<'a> {
     ///
     /// # Errors
     /// [`Kind::Appspec`]: a service without an image, an image for no service, a path outside the project's folder.
-    pub fn services(&self) -> Result<Vec<Service>, Failure> {
+    pub(crate) fn services(&self) -> Result<Vec<Service>, Failure> {
         let empty = serde_json::Map::new();
         let all = self.config["services"].as_object().unwrap_or(&empty);
         let services: Result<Vec<Service>, Failure> =

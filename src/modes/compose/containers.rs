@@ -8,7 +8,7 @@ use crate::error::Failure;
 use crate::values::labels::{COMPOSE_ONE_OFF, COMPOSE_PROJECT, COMPOSE_SERVICE};
 
 /// Those of `all` that are of the project's services, each with its service. What `run` made is not among them.
-pub fn of_project<'a>(all: &'a [ContainerSummary], project: &str) -> Vec<(&'a ContainerSummary, String)> {
+pub(crate) fn of_project<'a>(all: &'a [ContainerSummary], project: &str) -> Vec<(&'a ContainerSummary, String)> {
     let is_one_off = |container: &ContainerSummary| {
         label(container, COMPOSE_ONE_OFF).is_some_and(|text| text.eq_ignore_ascii_case("true"))
     };
@@ -21,7 +21,7 @@ pub fn of_project<'a>(all: &'a [ContainerSummary], project: &str) -> Vec<(&'a Co
 ///
 /// # Errors
 /// [`Kind::Engine`](crate::error::Kind::Engine).
-pub async fn observe(engine: &Engine, project: &str) -> Result<Observed, Failure> {
+pub(crate) async fn observe(engine: &Engine, project: &str) -> Result<Observed, Failure> {
     let all = engine.list().await?;
     let containers: Vec<_> = of_project(&all, project).into_iter().map(|(container, _)| container).collect();
     let mut ports: Vec<String> = containers.iter().flat_map(|container| published(container)).collect();

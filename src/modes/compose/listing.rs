@@ -13,7 +13,7 @@ use crate::values::types::ContentDigest;
 
 /// One entry of a folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Entry {
+pub(crate) enum Entry {
     /// A folder.
     Folder {
         /// Permission bits.
@@ -36,13 +36,13 @@ pub enum Entry {
 }
 
 /// A folder's entries by their paths in it.
-pub type Listing = BTreeMap<PathBuf, Entry>;
+pub(crate) type Listing = BTreeMap<PathBuf, Entry>;
 
 /// Everything below a folder but `excluded`. Sockets, pipes and devices are passed over.
 ///
 /// # Errors
 /// Something cannot be read.
-pub fn list(folder: &Path, excluded: &[PathBuf]) -> io::Result<Listing> {
+pub(crate) fn list(folder: &Path, excluded: &[PathBuf]) -> io::Result<Listing> {
     let mut found = Listing::new();
     let mut open = vec![PathBuf::new()];
     while let Some(inner) = open.pop() {
@@ -69,7 +69,7 @@ pub fn list(folder: &Path, excluded: &[PathBuf]) -> io::Result<Listing> {
 }
 
 /// The digest of everything at `path` and below it; `None` where there is nothing.
-pub fn digest_below(listing: &Listing, path: &Path) -> Option<ContentDigest> {
+pub(crate) fn digest_below(listing: &Listing, path: &Path) -> Option<ContentDigest> {
     let below: Vec<_> = listing.iter().filter(|(entry, _)| entry.starts_with(path)).collect();
     (!below.is_empty()).then(|| ContentDigest::of(format!("{below:?}").as_bytes()))
 }
@@ -83,7 +83,7 @@ pub(crate) fn files(listing: &Listing) -> impl Iterator<Item = (&PathBuf, &Conte
 }
 
 /// A listing in short: one digest, and how much it is.
-pub fn summary(folder: &Path, excluded: Vec<PathBuf>, listing: &Listing) -> ProjectFolder {
+pub(crate) fn summary(folder: &Path, excluded: Vec<PathBuf>, listing: &Listing) -> ProjectFolder {
     let sizes = listing.values().filter_map(|entry| match entry {
         Entry::File { size, .. } => Some(*size),
         Entry::Folder { .. } | Entry::Link { .. } => None,

@@ -3,17 +3,17 @@
 //! `observe` reads the files and the engine, `plan` and `recover` decide, `operation` and `task` act. Nothing here knows
 //! how a plan is executed, or of another mode.
 
-pub mod config;
-pub mod containers;
-pub mod listing;
-pub mod observe;
+pub(crate) mod config;
+pub(crate) mod containers;
+pub(crate) mod listing;
+pub(crate) mod observe;
 pub mod operation;
-pub mod plan;
+pub(crate) mod plan;
 pub mod project;
-pub mod recover;
+pub(crate) mod recover;
 pub mod release;
 pub mod service_change;
-pub mod snapshot;
-pub mod task;
-pub mod tool;
-pub mod wait;
+pub(crate) mod snapshot;
+pub(crate) mod task;
+pub(crate) mod tool;
+pub(crate) mod wait;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bollard::models::{ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, HostConfig, PortBinding};
 
 use crate::config::compose::Compose;
+use crate::config::pending::Pending;
 use crate::config::{ArchiveLocation, ImageSource};
 use crate::engine::facts::ContainerFacts;
 use crate::engine::{label, name_of};
@@ -55,6 +56,9 @@ impl Observer<'_> {
                 self.project_ports(&services, all, facts);
                 facts.compose_tool = Known::Yes(tool);
                 facts.compose = Some(observed);
+            }
+            Err(failure) if let Some(who) = refused_for_now(&failure, &facts.pending) => {
+                facts.not_yet.push(format!("{}: {who}, and ApplicationStart needs it", failure.message));
             }
             Err(failure) => facts.failures.insert(0, ObserveFailure { failure, definite: true }),
         }
@@ -217,6 +221,11 @@ impl Observer<'_> {
             facts.ports_taken.extend(taken::taken(&body, all, &ours, local));
         }
     }
+}
+
+/// Who may still bring the file that Compose misses.
+fn refused_for_now(failure: &Failure, pending: &Pending) -> Option<&'static str> {
+    pending.brings_what(&failure.message).filter(|_| failure.kind == Kind::Appspec)
 }
 
 /// Variables that a process of Compose is given anyway.

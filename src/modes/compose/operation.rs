@@ -110,7 +110,7 @@ impl ComposeOperation {
     }
 
     /// What it means to the execution.
-    pub const fn role(&self) -> Role {
+    pub(crate) const fn role(&self) -> Role {
         match self {
             Self::Snapshot(_) | Self::DeleteSnapshot { .. } => Role::Passive,
             Self::CheckOut { .. } | Self::Stop { .. } | Self::Down { .. } | Self::RunTask(_) => Role::Prepares,
@@ -121,7 +121,7 @@ impl ComposeOperation {
     }
 
     /// Whether it may take long.
-    pub const fn is_long(&self) -> bool {
+    pub(crate) const fn is_long(&self) -> bool {
         match self {
             Self::Up { .. } | Self::Wait { .. } | Self::Stop { .. } | Self::Down { .. } | Self::RunTask(_) => true,
             Self::Snapshot(_) | Self::CheckOut { .. } | Self::SaveRelease(_) | Self::DeleteSnapshot { .. } => false,
@@ -129,7 +129,7 @@ impl ComposeOperation {
     }
 
     /// Lines that a printed plan shows below the operation.
-    pub fn details(&self) -> Vec<String> {
+    pub(crate) fn details(&self) -> Vec<String> {
         match self {
             Self::Snapshot(snapshot) => snapshot.override_file.lines().map(str::to_owned).collect(),
             Self::Up { services, .. } => services.iter().map(ToString::to_string).collect(),
@@ -144,7 +144,7 @@ impl ComposeOperation {
     }
 
     /// One short line for the console.
-    pub fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         match self {
             Self::Up { project, .. } => format!("docker compose --project-name {} … up --detach", project.name),
             Self::Stop { project } => format!("docker compose --project-name {} … rm --stop --force", project.name),

@@ -12,13 +12,13 @@ use crate::values::pin::ImagePin;
 use crate::values::types::{ContentDigest, EnvVar, Name};
 
 /// The folder of one name's state that Compose works in: its path never changes, so that bind mounts keep theirs.
-pub const DIRECTORY: &str = "project";
+pub(crate) const DIRECTORY: &str = "project";
 
 /// The folder of one name's state with a snapshot of each retained release.
-pub const SNAPSHOTS: &str = "compose";
+pub(crate) const SNAPSHOTS: &str = "compose";
 
 /// The generated override file of a release, in its snapshot.
-pub const OVERRIDE: &str = "override.yml";
+pub(crate) const OVERRIDE: &str = "override.yml";
 
 /// How a person installs Compose 2: Debian 12 and Amazon Linux 2023 have no package of it.
 pub(crate) const INSTALL: &str = "install Compose 2: `apt-get install docker-compose-v2` (Ubuntu); on others (Debian 12, Amazon \
@@ -77,17 +77,17 @@ impl Project {
     }
 
     /// Where Compose works.
-    pub fn directory(&self) -> PathBuf {
+    pub(crate) fn directory(&self) -> PathBuf {
         self.state.join(DIRECTORY)
     }
 
     /// The snapshot of this release.
-    pub fn snapshot(&self) -> PathBuf {
+    pub(crate) fn snapshot(&self) -> PathBuf {
         self.state.join(SNAPSHOTS).join(&self.id)
     }
 
     /// The command line of Compose for this project.
-    pub fn argv(&self, command: &[&str]) -> Vec<String> {
+    pub(crate) fn argv(&self, command: &[&str]) -> Vec<String> {
         let text = |path: PathBuf| path.display().to_string();
         let mut argv = self.tool.argv.clone();
         let mut option = |name: &str, value: String| argv.extend([name.to_owned(), value]);
@@ -173,7 +173,7 @@ impl ServiceFacts {
 }
 
 /// An image as every Compose takes it: by its digest, or by a tag of ours that is made of its content.
-pub fn pinned(pin: &ImagePin, name: &Name) -> String {
+pub(crate) fn pinned(pin: &ImagePin, name: &Name) -> String {
     match pin {
         ImagePin::Registry { .. } | ImagePin::Unknown { .. } => pin.argument(),
         ImagePin::Content { .. } | ImagePin::Unread { .. } => pin.retention_tag(name),

@@ -40,14 +40,14 @@ pub struct Snapshot {
     /// The text of the generated override file.
     pub override_file: String,
     /// The variables that the files name.
-    pub variables: Vec<EnvVar>,
+    pub(crate) variables: Vec<EnvVar>,
 }
 
 /// Takes a snapshot, whole or not at all. Nothing to do where there is one.
 ///
 /// # Errors
 /// Something cannot be read or written, or the bundle has changed since it was observed.
-pub fn take(snapshot: &Snapshot) -> io::Result<()> {
+pub(crate) fn take(snapshot: &Snapshot) -> io::Result<()> {
     let target = snapshot.project.snapshot();
     if target.is_dir() {
         return Ok(());
@@ -79,7 +79,7 @@ pub fn take(snapshot: &Snapshot) -> io::Result<()> {
 ///
 /// # Errors
 /// Something of it cannot be removed.
-pub fn delete(snapshot: &Path) -> io::Result<()> {
+pub(crate) fn delete(snapshot: &Path) -> io::Result<()> {
     match fs::remove_dir_all(snapshot) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
@@ -90,7 +90,7 @@ pub fn delete(snapshot: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// They cannot be read.
-pub fn variables(project: &Project) -> io::Result<Vec<EnvVar>> {
+pub(crate) fn variables(project: &Project) -> io::Result<Vec<EnvVar>> {
     let all: Vec<(String, Option<String>)> = serde_json::from_slice(&fs::read(project.snapshot().join(VARIABLES))?)?;
     Ok(all.into_iter().map(|(name, value)| EnvVar { name, value: value.map(Secret::new), hidden: true }).collect())
 }
@@ -99,7 +99,7 @@ pub fn variables(project: &Project) -> io::Result<Vec<EnvVar>> {
 ///
 /// # Errors
 /// Something cannot be read or written, or a folder that is not empty stands where a file must be.
-pub fn check_out(project: &Project) -> io::Result<()> {
+pub(crate) fn check_out(project: &Project) -> io::Result<()> {
     let (root, directory) = (project.snapshot().join(FILES), project.directory());
     let record = project.state.join(CHECKED_OUT);
     let wanted: Vec<(PathBuf, Entry)> = serde_json::from_slice(&fs::read(project.snapshot().join(LISTING))?)?;

@@ -29,19 +29,19 @@ use crate::values::types::EnvVar;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ComposeTask {
     /// The task's name.
-    pub name: String,
+    pub(crate) name: String,
     /// The project.
-    pub project: Project,
+    pub(crate) project: Project,
     /// `run` and its options. Variables stand there by their names alone.
-    pub run: Vec<String>,
+    pub(crate) run: Vec<String>,
     /// The service.
-    pub service: String,
+    pub(crate) service: String,
     /// Its command; the image's own where it is empty.
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
     /// The container.
-    pub container: String,
+    pub(crate) container: String,
     /// The task's variables.
-    pub environment: Vec<EnvVar>,
+    pub(crate) environment: Vec<EnvVar>,
     /// How long it may run.
     pub timeout: Duration,
 }

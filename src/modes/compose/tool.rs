@@ -30,11 +30,11 @@ const PRINTED: usize = 16 * 1024 * 1024;
 
 /// Processes of Compose: what they are given beside their arguments.
 #[derive(Debug, Clone, Copy)]
-pub struct Processes<'a> {
+pub(crate) struct Processes<'a> {
     /// PATH, HOME and the folder with docker's `config.json`.
-    pub settings: &'a CredentialSettings,
+    pub(crate) settings: &'a CredentialSettings,
     /// `DOCKER_HOST`.
-    pub docker_host: &'a str,
+    pub(crate) docker_host: &'a str,
 }
 
 impl Processes<'_> {
@@ -44,7 +44,7 @@ impl Processes<'_> {
     ///
     /// # Errors
     /// [`Kind::Container`]: there is none, or Compose 1 alone; or the first that there is does not answer.
-    pub async fn find(&self) -> Result<Tool, Failure> {
+    pub(crate) async fn find(&self) -> Result<Tool, Failure> {
         let mut refused = None;
         for argv in self.candidates() {
             match self.ask(argv).await {

@@ -97,7 +97,7 @@ async fn evidence(engine: &Engine, containers: &[(String, String)], limit: Durat
 }
 
 /// What is broken of a project at this moment, with log lines: for a failure of Compose itself.
-pub async fn broken_now(engine: &Engine, project: &str) -> Option<Failure> {
+pub(crate) async fn broken_now(engine: &Engine, project: &str) -> Option<Failure> {
     let broken = broken(engine, project, LOG_LIMIT).await?;
     let logs = if broken.evidence.is_empty() { NO_LOG } else { LOGS };
     Some(broken.next(logs))

@@ -1,6 +1,8 @@
 //! Container mode: one container replaces the one before it, stop-first or start-first.
 
 pub mod operation;
-pub mod plan;
+pub(crate) mod plan;
 pub mod recover;
-pub mod start_first;
+mod replace;
+mod spec;
+pub(crate) mod start_first;

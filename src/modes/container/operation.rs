@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::deploy::release::Observed;
 use crate::engine::logs;
-use crate::engine::request::{ContainerSpec, Target};
+use crate::engine::request::ContainerSpec;
 use crate::error::Failure;
 use crate::health;
 use crate::health::check::HealthCheck;
@@ -18,6 +18,7 @@ use crate::ports;
 use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::values::operation::{Moment, Outcome, Role};
 use crate::values::options::SetOption;
+use crate::values::target::Target;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,7 +75,7 @@ pub enum ContainerOperation {
 
 impl ContainerOperation {
     /// The options of the container that it creates.
-    pub fn options(&self) -> Vec<SetOption> {
+    pub(crate) fn options(&self) -> Vec<SetOption> {
         match self {
             Self::Create(spec) => of_container(spec),
             Self::Stop { .. }
@@ -88,7 +89,7 @@ impl ContainerOperation {
     }
 
     /// What it means to the execution.
-    pub const fn role(&self) -> Role {
+    pub(crate) const fn role(&self) -> Role {
         match self {
             Self::Create(_) | Self::Kill { .. } | Self::Rename { .. } | Self::Start { .. } | Self::Remove { .. } => {
                 Role::Prepares
@@ -100,7 +101,7 @@ impl ContainerOperation {
     }
 
     /// Whether it may take long.
-    pub const fn is_long(&self) -> bool {
+    pub(crate) const fn is_long(&self) -> bool {
         match self {
             Self::Stop { .. } | Self::CheckHealth { .. } => true,
             Self::Create(_)
@@ -113,7 +114,7 @@ impl ContainerOperation {
     }
 
     /// Whether, in an undo, what served before depends on it.
-    pub const fn restores(&self) -> bool {
+    pub(crate) const fn restores(&self) -> bool {
         match self {
             Self::Rename { .. } | Self::Start { .. } | Self::CheckHealth { .. } | Self::Create(_) => true,
             Self::Stop { .. } | Self::Kill { .. } | Self::SaveRelease { .. } | Self::Remove { .. } => false,

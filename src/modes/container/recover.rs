@@ -7,7 +7,6 @@ use crate::deploy::journal::Interrupted;
 use crate::deploy::journal::{JournalV1, Left};
 use crate::deploy::plan::Old;
 use crate::engine::facts::{ContainerFacts, short_id};
-use crate::engine::request::Target;
 use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::start_first;
@@ -15,6 +14,7 @@ use crate::modes::facts::Facts;
 use crate::modes::operation::Action;
 use crate::modes::operation::Operation;
 use crate::values::names::{new_name, old_name};
+use crate::values::target::Target;
 use crate::values::types::Name;
 
 /// What to do first, and what serves after it.
@@ -23,13 +23,13 @@ pub struct Recovery {
     /// In this order; none where nothing was left.
     pub actions: Vec<Action>,
     /// The container that has the name afterwards, as it will be then.
-    pub serving: Option<ContainerFacts>,
+    pub(crate) serving: Option<ContainerFacts>,
     /// One sentence for a person, where anything was left.
-    pub note: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
 /// Reads the journal; where there is none, the containers' names and the saved releases.
-pub fn recover(name: &Name, facts: &Facts) -> Recovery {
+pub(crate) fn recover(name: &Name, facts: &Facts) -> Recovery {
     let mut recovery = match &facts.left {
         Some(Left::Plan(left)) => journalled(name, facts, left),
         Some(Left::Format1(JournalV1 { old, .. })) => by_names(name, facts, Some(old.as_ref())),
@@ -238,7 +238,7 @@ fn restart(mut back: ContainerFacts, mut operations: Vec<ContainerOperation>, ra
 }
 
 /// Removes a container; its anonymous volumes go with it only where it is ours.
-pub fn remove(container: &ContainerFacts) -> ContainerOperation {
+pub(crate) fn remove(container: &ContainerFacts) -> ContainerOperation {
     ContainerOperation::Remove { container: container.target(), volumes: container.ours }
 }
 

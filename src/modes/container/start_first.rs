@@ -9,11 +9,12 @@ use crate::config::service::Service;
 use crate::config::start_first::{StartFirst, forwards, probe_at};
 use crate::config::{Container, Deployment};
 use crate::engine::facts::{ContainerFacts, EngineFacts};
-use crate::engine::request::{ContainerSpec, Target};
+use crate::engine::request::ContainerSpec;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::modes::container::operation::ContainerOperation;
-use crate::modes::container::plan::Incoming;
+use crate::modes::container::replace::Incoming;
+
 use crate::modes::container::recover::remove;
 use crate::modes::create;
 use crate::modes::facts::Facts;
@@ -24,10 +25,11 @@ use crate::ports::operation::{GATEWAY_PRIORITY, NETWORK, PortsOperation, size};
 use crate::values::forward::{SwitchedPorts, join};
 use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::values::names::{new_name, old_name};
+use crate::values::target::Target;
 use crate::values::types::{ContentDigest, Name};
 
 /// The step after which the ports of `name` lead to `container`, or nowhere; none where nothing is handed over.
-pub fn switch_to(facts: &Facts, name: &Name, container: Option<&ContainerFacts>) -> Option<Operation> {
+pub(crate) fn switch_to(facts: &Facts, name: &Name, container: Option<&ContainerFacts>) -> Option<Operation> {
     let (network, name) = (facts.ports.as_ref()?.network.clone(), name.to_string());
     Some(Operation::Ports(match container.and_then(|container| container.switched.clone()) {
         Some(to) => PortsOperation::Switch { name, to, network },
@@ -39,7 +41,7 @@ pub fn switch_to(facts: &Facts, name: &Name, container: Option<&ContainerFacts>)
 ///
 /// # Errors
 /// [`Kind::Container`]: why the kernel cannot hand the ports over here.
-pub fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
+pub(crate) fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
     let (Some(_), Some(seen)) = (service.start_first, &facts.ports) else { return Ok(()) };
     let refuse = |message: String, next: &str| {
         let message = format!("`order: start-first` is not possible here: {message}");
@@ -64,7 +66,7 @@ pub fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
 }
 
 /// How a container's health is checked: at its own address before the ports lead to it, through the host's port afterwards.
-pub fn health_check(
+pub(crate) fn health_check(
     deployment: &Deployment,
     container: &Container,
     health_check: HealthCheck,
@@ -85,7 +87,7 @@ pub fn health_check(
 ///
 /// # Errors
 /// [`Kind::Container`]: no address is left.
-pub fn place(
+pub(crate) fn place(
     name: &Name,
     service: &Service,
     seen: &PortsFacts,
@@ -115,7 +117,7 @@ pub fn place(
 }
 
 /// The container as it is created: on our network at its own address, its ports not published by the engine.
-pub fn dressed(
+pub(crate) fn dressed(
     spec: ContainerSpec,
     service: &Service,
     engine: Option<&EngineFacts>,

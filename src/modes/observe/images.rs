@@ -122,6 +122,9 @@ impl Observer<'_> {
         if let Some(image) = self.by_id(wanted, facts).await {
             return image;
         }
+        if let Some(image) = self.not_yet(key, wanted.location, facts).await {
+            return image;
+        }
         let architecture = architecture(platform, engine_architecture(facts));
         match self.read_index(wanted, architecture.as_deref()).await {
             Ok(image) => image,
@@ -134,6 +137,16 @@ impl Observer<'_> {
                 }
             },
         }
+    }
+
+    /// The archive that Install or a script has still to bring. What lies there now may be an earlier revision's.
+    async fn not_yet(&self, key: &str, location: &ArchiveLocation, facts: &mut Facts) -> Option<ImageFacts> {
+        let ArchiveLocation::File(path) = location else { return None };
+        if let Some(image) = self.restarted(key, location, facts).await {
+            return Some(image);
+        }
+        let line = facts.put_off_replaced(path)?;
+        Some(unknown(location.to_string(), &line))
     }
 
     /// The wanted ID is in the engine: the archive need not be asked.

@@ -1,6 +1,6 @@
 //! Looking at the host: reading only. What cannot be seen is said, and never stops the rest.
 
-pub mod images;
+pub(crate) mod images;
 pub(crate) mod resume;
 
 use std::io;
@@ -34,7 +34,7 @@ const ENV_FILE_LIMIT: u64 = 1024 * 1024;
 const SECCOMP_LIMIT: u64 = 1024 * 1024;
 
 /// What is looked at, and with what.
-pub struct Observer<'a> {
+pub(crate) struct Observer<'a> {
     /// The engine, or why there is none.
     pub(crate) engine: Result<&'a Engine, &'a Failure>,
     /// The object store.
@@ -57,8 +57,8 @@ pub struct Observer<'a> {
 
 impl Observer<'_> {
     /// What `event` needs to know.
-    pub async fn facts(&self, event: LifecycleEvent) -> Facts {
-        let mut facts = Facts::unseen(self.store);
+    pub(crate) async fn facts(&self, event: LifecycleEvent) -> Facts {
+        let mut facts = Facts { pending: self.deployment.pending.at(event), ..Facts::unseen(self.store) };
         if !touches_engine(event) {
             return facts;
         }
@@ -169,7 +169,14 @@ impl Observer<'_> {
 
     pub(crate) async fn environment(&self, service: &Service, facts: &mut Facts) {
         let mut all: Vec<EnvVar> = Vec::new();
+        let mut not_yet: Option<String> = None;
         for file in &service.env_file {
+            if let ArchiveLocation::File(path) = &file.location
+                && let Some(line) = facts.put_off(path)
+            {
+                not_yet = Some(line);
+                continue;
+            }
             match self.env_file(file, facts).await {
                 Ok(vars) => vars.into_iter().for_each(|var| set(&mut all, var)),
                 Err(failed) => {
@@ -180,7 +187,7 @@ impl Observer<'_> {
             }
         }
         service.environment.iter().for_each(|var| set(&mut all, var.clone()));
-        facts.environment = Known::Yes(all);
+        facts.environment = not_yet.map_or(Known::Yes(all), Known::No);
     }
 
     async fn env_file(&self, file: &EnvFile, facts: &mut Facts) -> Result<Vec<EnvVar>, ObserveFailure> {
@@ -258,7 +265,9 @@ impl Observer<'_> {
         facts.ports_taken = taken::taken(&options.body, all, &facts.containers, local);
         let extra = options.extra_networks.iter().map(|(network, _)| network.clone());
         for network in networks(&options.body).into_iter().chain(extra) {
-            if engine.network(&network).await == Ok(None) {
+            if engine.network(&network).await == Ok(None)
+                && !facts.put_off_object(&format!("network {network} does not exist"))
+            {
                 facts.networks_missing.push(network);
             }
         }
@@ -266,7 +275,7 @@ impl Observer<'_> {
 }
 
 /// Whether an event has anything to do with the engine.
-pub const fn touches_engine(event: LifecycleEvent) -> bool {
+pub(crate) const fn touches_engine(event: LifecycleEvent) -> bool {
     match event {
         LifecycleEvent::ApplicationStop
         | LifecycleEvent::BeforeInstall

@@ -18,7 +18,7 @@ use crate::values::options::{Hidden, SetOption};
 use crate::values::types::{EnvVar, Secret};
 
 /// The options of a container, by name.
-pub fn of_container(spec: &ContainerSpec) -> Vec<SetOption> {
+pub(crate) fn of_container(spec: &ContainerSpec) -> Vec<SetOption> {
     let mut body = serde_json::to_value(&spec.options.body).unwrap_or_default();
     let endpoints = &mut body["NetworkingConfig"]["EndpointsConfig"];
     for (network, endpoint) in &spec.options.extra_networks {
@@ -33,7 +33,7 @@ pub fn of_container(spec: &ContainerSpec) -> Vec<SetOption> {
 
 /// The options of a service: of its spec without image and environment, which are apart, and of the registry whose
 /// credentials go with it.
-pub fn of_service(spec: &Value, image: &str, environment: &[EnvVar], registry: Option<&str>) -> Vec<SetOption> {
+pub(crate) fn of_service(spec: &Value, image: &str, environment: &[EnvVar], registry: Option<&str>) -> Vec<SetOption> {
     let mut options = vec![option("image", image)];
     options.extend(registry.map(|registry| option("with_registry_auth", registry)));
     options.extend(collected("service", &without(spec, "Name")));

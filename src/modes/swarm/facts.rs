@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::config::swarm::FileKind;
+use crate::config::swarm::{FileKind, FileSource, Swarm};
+use crate::error::{Failure, Kind};
 use crate::values::types::ContentDigest;
 
 /// The swarm from this node.
@@ -86,7 +87,7 @@ impl LiveSpec {
     }
 
     /// The spec itself, for comparing and for sending it back.
-    pub const fn reveal(&self) -> &Value {
+    pub(crate) const fn reveal(&self) -> &Value {
         &self.0
     }
 
@@ -103,6 +104,29 @@ impl fmt::Debug for LiveSpec {
 }
 
 impl SwarmFacts {
+    pub(crate) fn has_network(&self, name: &str) -> bool {
+        name == "host" || self.networks.contains_key(name)
+    }
+
+    /// The first network, secret or config that the swarm must have and lacks.
+    pub(crate) fn missing(&self, swarm: &Swarm) -> Option<Failure> {
+        let network = swarm.networks.iter().find(|network| !network.create && !self.has_network(&network.name));
+        if let Some(name) = network.map(|network| &network.name) {
+            let failure = Failure::new(Kind::Container, format!("the swarm has no network {name}"));
+            return Some(failure.next(format!(
+                "docker network create --driver overlay {name}, or write `{name}: {{attachable: true}}`"
+            )));
+        }
+        let mut existing = swarm.files.iter().filter_map(|file| match &file.source {
+            FileSource::Existing(name) => Some((file.kind, name)),
+            FileSource::File { .. } => None,
+        });
+        let (kind, name) = existing.find(|(kind, name)| !self.files.contains(&(*kind, (*name).clone())))?;
+        let word = kind.as_str();
+        let failure = Failure::new(Kind::Container, format!("the swarm has no {word} {name}"));
+        Some(failure.next(format!("docker {word} create {name} FILE, or write `file:` beside `source: {name}`")))
+    }
+
     /// A manager of a swarm without anything: what a dry run without an engine assumes.
     pub fn empty(role: Role) -> Self {
         Self {

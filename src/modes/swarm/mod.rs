@@ -2,18 +2,18 @@
 //! It knows nothing of the two other modes.
 
 pub mod facts;
-pub mod follow;
-pub mod local_tasks;
-pub mod node_check;
-pub mod observe;
+pub(crate) mod follow;
+pub(crate) mod local_tasks;
+pub(crate) mod node_check;
+pub(crate) mod observe;
 pub mod operation;
-pub mod perform;
-pub mod plan;
-pub mod retry;
-pub mod rollout;
-pub mod run_once;
-pub mod service;
-pub mod service_tasks;
+pub(crate) mod perform;
+pub(crate) mod plan;
+pub(crate) mod retry;
+pub(crate) mod rollout;
+pub(crate) mod run_once;
+pub(crate) mod service;
+pub(crate) mod service_tasks;
 pub mod task;
-pub mod task_lock;
-pub mod task_log;
+pub(crate) mod task_lock;
+pub(crate) mod task_log;

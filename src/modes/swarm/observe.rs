@@ -29,6 +29,9 @@ impl Observer<'_> {
         match look(&Api::of(engine), &self.deployment.name).await {
             Ok(mut seen) => {
                 seen.contents = contents;
+                if let Some(missing) = seen.missing(swarm).filter(|_| seen.role == Role::Manager) {
+                    facts.put_off_object(&missing.message);
+                }
                 if let Ok(image) = facts.image(&swarm.need().key(&self.deployment.bundle_root)) {
                     seen.image_id =
                         engine.find(&image.pin, &self.deployment.name).await.ok().flatten().and_then(|i| i.id);
@@ -45,6 +48,9 @@ impl Observer<'_> {
         let mut contents = BTreeMap::new();
         for file in &swarm.files {
             let FileSource::File { path, .. } = &file.source else { continue };
+            if facts.put_off(path).is_some() {
+                continue;
+            }
             match read(path, Some(&self.deployment.bundle_root)) {
                 Ok(bytes) => drop(contents.insert(path.clone(), ContentDigest::of(&bytes))),
                 Err(failure) => facts.failures.push(ObserveFailure { failure, definite: true }),

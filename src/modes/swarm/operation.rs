@@ -142,11 +142,11 @@ pub struct ServiceRequest {
     /// The registry whose credentials go with it, where the nodes are to get them.
     pub registry: Option<String>,
     /// The digest of all of it: the `balehook.spec` label.
-    pub digest: String,
+    pub(crate) digest: String,
     /// The `balehook.spec` label that the service had when it was observed. Any other one is of another deployment.
-    pub before: Option<String>,
+    pub(crate) before: Option<String>,
     /// When its last update had begun then. One that began since is of another manager.
-    pub began: Option<String>,
+    pub(crate) began: Option<String>,
 }
 
 /// What must run in the end.
@@ -155,23 +155,23 @@ pub struct RolloutCheck {
     /// The service's name.
     pub service: String,
     /// The wanted `balehook.spec` label.
-    pub spec: String,
+    pub(crate) spec: String,
     /// How long tasks must run without a failure.
     pub monitor: Duration,
     /// Whether one failed task ends it.
-    pub strict: bool,
+    pub(crate) strict: bool,
 }
 
 impl ServiceRequest {
     /// The options, secrets hidden.
-    pub fn options(&self) -> Vec<SetOption> {
+    pub(crate) fn options(&self) -> Vec<SetOption> {
         of_service(&self.spec, &self.image.argument(), &self.environment, self.registry.as_deref())
     }
 }
 
 impl SwarmOperation {
     /// What it means to the execution.
-    pub const fn role(&self) -> Role {
+    pub(crate) const fn role(&self) -> Role {
         match self {
             Self::Init
             | Self::Network { .. }
@@ -193,7 +193,7 @@ impl SwarmOperation {
     }
 
     /// Whether it may take long, and can be left at once when time is up.
-    pub const fn is_long(&self) -> bool {
+    pub(crate) const fn is_long(&self) -> bool {
         match self {
             Self::CheckNodes(_)
             | Self::RolloutCheck(_)
@@ -216,7 +216,7 @@ impl SwarmOperation {
     }
 
     /// Whether, in an undo, what served before depends on it.
-    pub const fn restores(&self) -> bool {
+    pub(crate) const fn restores(&self) -> bool {
         match self {
             Self::Rollback { .. } => true,
             Self::Init
@@ -239,7 +239,7 @@ impl SwarmOperation {
     }
 
     /// The options of the service that it creates or updates.
-    pub fn options(&self) -> Vec<SetOption> {
+    pub(crate) fn options(&self) -> Vec<SetOption> {
         match self {
             Self::CheckNodes(check) => of_service(&check.spec, &check.image.argument(), &[], None),
             Self::Create(request) | Self::Update(request) => request.options(),

@@ -137,7 +137,7 @@ fn runs(seen: &Tasks) -> String {
 }
 
 /// What the tasks of the service wait for, as far as the swarm answers quickly.
-pub async fn waiting(engine: &Engine, wanted: &RolloutCheck) -> Vec<String> {
+pub(crate) async fn waiting(engine: &Engine, wanted: &RolloutCheck) -> Vec<String> {
     let api = Api::of(engine);
     let look = async {
         let mut seen = Tasks::of(&api, &wanted.service).await.ok().flatten()?;

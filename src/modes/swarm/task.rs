@@ -64,29 +64,29 @@ pub struct TaskLock {
     /// The task's name.
     pub task: String,
     /// The deployment's name, for its label.
-    pub owner: String,
+    pub(crate) owner: String,
     /// The deployment's ID, for its label.
-    pub deployment: String,
+    pub(crate) deployment: String,
 }
 
 /// What tasks of a swarm are planned from.
-pub struct Planner<'a> {
+pub(crate) struct Planner<'a> {
     /// The deployment.
-    pub deployment: &'a Deployment,
+    pub(crate) deployment: &'a Deployment,
     /// Its service.
-    pub swarm: &'a Swarm,
+    pub(crate) swarm: &'a Swarm,
     /// Where the deployment comes from.
-    pub origin: &'a Origin,
+    pub(crate) origin: &'a Origin,
     /// What was observed of the host.
-    pub facts: &'a Facts,
+    pub(crate) facts: &'a Facts,
     /// What was observed of the swarm.
-    pub seen: &'a SwarmFacts,
+    pub(crate) seen: &'a SwarmFacts,
     /// The wanted service.
-    pub service: &'a ServiceRequest,
+    pub(crate) service: &'a ServiceRequest,
     /// Its image.
-    pub image: &'a ImageFacts,
+    pub(crate) image: &'a ImageFacts,
     /// How images are imported.
-    pub imports: &'a Imports,
+    pub(crate) imports: &'a Imports,
 }
 
 impl Planner<'_> {
@@ -94,7 +94,7 @@ impl Planner<'_> {
     ///
     /// # Errors
     /// The image of a task was not looked up.
-    pub fn around(&self) -> Result<TaskActions, Failure> {
+    pub(crate) fn around(&self) -> Result<TaskActions, Failure> {
         TaskActions::each(&self.deployment.tasks, |task| {
             let task_lock = self.task_lock(task);
             let work = match &task.work {
@@ -187,7 +187,7 @@ impl Planner<'_> {
 
     /// Earlier locks go first: every one of this node's, because a killed hook may have left it, and those that say how a
     /// task of another deployment ended. Where the service stays as it is, only what still runs here.
-    pub fn remove_locks(&self, unchanged: bool) -> Vec<Action> {
+    pub(crate) fn remove_locks(&self, unchanged: bool) -> Vec<Action> {
         let is_over = |lock: &&TaskLockFacts| {
             let of_another = lock.deployment != self.origin.deployment || self.origin.deployment == MANUAL;
             let of_this_node = lock.node == self.seen.node;
@@ -241,7 +241,7 @@ fn container(service: &Value, inside: &InContainer) -> Value {
 
 impl SwarmTask {
     /// The options of its service, where it is one.
-    pub fn options(&self) -> Vec<SetOption> {
+    pub(crate) fn options(&self) -> Vec<SetOption> {
         match &self.work {
             SwarmWork::Service(request) => request.options(),
             SwarmWork::Command(_) => Vec::new(),
@@ -249,7 +249,7 @@ impl SwarmTask {
     }
 
     /// One short line for the console.
-    pub fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         match &self.work {
             SwarmWork::Service(_) => self.to_string(),
             SwarmWork::Command(command) => format!("task {}: {command}", self.task_lock.task),

@@ -48,7 +48,7 @@ impl Snapshot {
         let mut add = |kind: &str, found: Vec<String>| {
             lines.extend(found.iter().map(|line| format!("{kind} {}", normal(line, subject))));
         };
-        add("image", host.lines(&["images", "--all", "--format", "{{.Repository}}:{{.Tag}}"]));
+        add("image", images(host));
         add("state", subject.state_files());
         if host.mode == Mode::Swarm {
             add("config", host.lines(&["config", "ls", "--format", "{{.Name}}"]));
@@ -70,6 +70,21 @@ impl Snapshot {
         let difference = Difference { more: less(&self.0, &wanted.0), missing: less(&wanted.0, &self.0) };
         (!difference.more.is_empty() || !difference.missing.is_empty()).then_some(difference)
     }
+}
+
+/// References of images. Those do not count that only a container of an ended task of a swarm holds: an engine lets none of
+/// them go, and how many there are depends on how many releases have run.
+fn images(host: &Host) -> Vec<String> {
+    let of = |filter: &str| -> Vec<String> {
+        let ids = host.lines(&["ps", "--all", "--quiet", "--filter", filter]);
+        ids.iter().flat_map(|id| host.lines(&["inspect", "--format", "{{.Image}}", id])).collect()
+    };
+    let running = of("status=running");
+    let mut ended = if host.mode == Mode::Swarm { of("status=exited") } else { Vec::new() };
+    ended.retain(|image| !running.contains(image));
+    let all = host.lines(&["images", "--all", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}"]);
+    let all = all.iter().filter_map(|line| line.split_once(' '));
+    all.filter(|(id, _)| !ended.contains(&(*id).to_owned())).map(|(_, reference)| reference.to_owned()).collect()
 }
 
 /// Lines that the other has not as often.

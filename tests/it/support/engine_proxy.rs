@@ -187,6 +187,8 @@ fn serve(mut client: UnixStream, engine: &Path, shared: &Shared) -> Option<()> {
         },
         Some(Fault::Cut) => None,
         Some(Fault::Refuse(status, message)) => {
+            // Who is answered while it still writes takes that for a broken connection.
+            read_body(&mut client, &head, &rest)?;
             let body = serde_json::json!({ "message": message }).to_string();
             let head = format!("HTTP/1.1 {status} Refused\r\nContent-Type: application/json\r\nConnection: close");
             write!(client, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).ok()
@@ -231,6 +233,14 @@ fn read_head(client: &mut UnixStream) -> Option<(String, Vec<u8>)> {
             count => bytes.extend_from_slice(&buffer[..count]),
         }
     }
+}
+
+/// Reads what is to come of a request's body, whose length its head says.
+fn read_body(client: &mut UnixStream, head: &str, rest: &[u8]) -> Option<()> {
+    let head = head.to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok()).unwrap_or(0);
+    let missing = usize::saturating_sub(length, rest.len());
+    client.read_exact(&mut vec![0; missing]).ok()
 }
 
 /// `POST /containers/web/start`, of a request's head.

@@ -20,6 +20,8 @@ struct Named<'a> {
 const ARCHIVE: &str = "make it with `docker save --output …` before the bundle is made";
 const ENV_FILE: &str = "put it into the bundle, or mark it `required: false`";
 const FILE: &str = "put it into the bundle";
+/// `compose:` has looked for its own files itself, but for those that a script may write.
+const OF_COMPOSE: &str = "";
 
 /// Looks for each in the bundle. Paths of the host are the host's business: `check` runs elsewhere.
 pub(crate) fn check(file: &AppSpecText, root: &Node, problems: &mut Problems) {
@@ -32,7 +34,7 @@ pub(crate) fn check(file: &AppSpecText, root: &Node, problems: &mut Problems) {
         let Some(text) = node.as_text().filter(|text| !text.contains('$') && !text.starts_with('/')) else { continue };
         let bundle = file.bundle_root();
         let Ok(ArchiveLocation::File(found)) = location(text, bundle) else { continue };
-        if found.exists() {
+        if found.exists() || (help == OF_COMPOSE && !is_written) {
             continue;
         }
         match is_written {
@@ -54,7 +56,7 @@ fn missing(text: &str, bundle: &Path) -> String {
     }
 }
 
-/// Every path that the modes and the tasks name; `compose:` looks for its own files itself.
+/// Every path that the modes and the tasks name.
 fn named<'a>(section: &'a Node, path: &str, all: &mut Vec<Named<'a>>) {
     for (key, node) in section.as_mapping().unwrap_or_default() {
         let key = key.as_text().unwrap_or_default();
@@ -62,6 +64,11 @@ fn named<'a>(section: &'a Node, path: &str, all: &mut Vec<Named<'a>>) {
         match key {
             "container" | "swarm" => service(node, &path, all),
             "compose" => {
+                for key in ["files", "env_file"] {
+                    if let Some((_, node)) = node.get(key) {
+                        paths(node, &format!("{path}.{key}"), OF_COMPOSE, all);
+                    }
+                }
                 for (name, node) in node.get("images").and_then(|(_, node)| node.as_mapping()).unwrap_or_default() {
                     image(node, &format!("{path}.images.{}", name.as_text().unwrap_or_default()), all);
                 }
@@ -82,7 +89,7 @@ fn service<'a>(service: &'a Node, path: &str, all: &mut Vec<Named<'a>>) {
         image(node, &format!("{path}.image"), all);
     }
     if let Some(node) = get("env_file") {
-        env_files(node, &format!("{path}.env_file"), all);
+        paths(node, &format!("{path}.env_file"), ENV_FILE, all);
     }
     for key in ["secrets", "configs"] {
         for (index, item) in get(key).and_then(Node::as_sequence).unwrap_or_default().iter().enumerate() {
@@ -99,18 +106,19 @@ fn image<'a>(node: &'a Node, path: &str, all: &mut Vec<Named<'a>>) {
     }
 }
 
-fn env_files<'a>(node: &'a Node, path: &str, all: &mut Vec<Named<'a>>) {
+/// A path, a list of them, or mappings with a `path`.
+fn paths<'a>(node: &'a Node, path: &str, help: &'static str, all: &mut Vec<Named<'a>>) {
     match &node.value {
         Value::Sequence(items) => {
-            items.iter().enumerate().for_each(|(index, item)| env_files(item, &format!("{path}[{index}]"), all));
+            items.iter().enumerate().for_each(|(index, item)| paths(item, &format!("{path}[{index}]"), help, all));
         }
         Value::Mapping(_) => {
             let is_required = node.get("required").is_none_or(|(_, required)| required.as_bool() != Some(false));
             if let Some((_, node)) = node.get("path").filter(|_| is_required) {
-                all.push(Named { node, path: format!("{path}.path"), help: ENV_FILE });
+                all.push(Named { node, path: format!("{path}.path"), help });
             }
         }
-        Value::Scalar { .. } => all.push(Named { node, path: path.to_owned(), help: ENV_FILE }),
+        Value::Scalar { .. } => all.push(Named { node, path: path.to_owned(), help }),
         Value::Alias => {}
     }
 }

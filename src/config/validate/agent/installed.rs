@@ -13,9 +13,9 @@ const MOST: usize = 100_000;
 #[derive(Debug, Default)]
 pub(crate) struct Installed {
     /// Each file with its source in the bundle.
-    pub copies: BTreeMap<PathBuf, PathBuf>,
+    pub(crate) copies: BTreeMap<PathBuf, PathBuf>,
     /// Folders of the bundle, each below a destination.
-    pub folders: BTreeSet<PathBuf>,
+    pub(crate) folders: BTreeSet<PathBuf>,
     /// Destinations and what is above them: made only where they are not there yet.
     above: BTreeSet<PathBuf>,
     seen: usize,

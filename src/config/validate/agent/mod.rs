@@ -1,7 +1,7 @@
 //! What an agent refuses or does otherwise than meant, in the file and in the bundle around it. Only `check` looks: an
 //! agent reads the file before it runs any hook, so that no event of ours sees such a file.
 //!
-//! Source: both agents' own readers and installers (aws/aws-codedeploy-agent), as read in October; the AppSpec reference.
+//! Source: both agents' own readers and installers (aws/aws-codedeploy-agent: 1.x in Ruby, 2.x in Rust); the AppSpec reference.
 
 mod bundle;
 mod files;
@@ -41,13 +41,13 @@ fn behavior(root: &Node, problems: &mut Problems) {
 }
 
 /// The entries of a list at the top of the file, each with its path.
-fn entries<'a>(root: &'a Node, key: &'a str) -> impl Iterator<Item = (String, &'a Node)> {
+pub(crate) fn entries<'a>(root: &'a Node, key: &'a str) -> impl Iterator<Item = (String, &'a Node)> {
     let list = root.get(key).and_then(|(_, list)| list.as_sequence()).unwrap_or_default();
     list.iter().enumerate().map(move |(index, entry)| (format!("{key}[{index}]"), entry))
 }
 
 /// The entries of every event, each with its path and its event's name.
-fn hooks(root: &Node) -> impl Iterator<Item = (&str, String, &Node)> {
+pub(crate) fn hooks(root: &Node) -> impl Iterator<Item = (&str, String, &Node)> {
     let events = root.get("hooks").and_then(|(_, hooks)| hooks.as_mapping()).unwrap_or_default();
     events.iter().flat_map(|(key, list)| {
         let event = key.as_text().unwrap_or_default();
@@ -63,7 +63,7 @@ fn writers(root: &Node, events: &[&str]) -> bool {
 }
 
 /// The path without `.` and `..`, by its text alone; `None` where `..` leaves what it starts from.
-fn lexical(path: &Path) -> Option<PathBuf> {
+pub(crate) fn lexical(path: &Path) -> Option<PathBuf> {
     let mut clean = PathBuf::new();
     for part in path.components() {
         match part {

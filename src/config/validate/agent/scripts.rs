@@ -132,7 +132,7 @@ fn runas<'a>(entry: &'a Node, path: &str, name: &str, problems: &mut Problems) -
 }
 
 /// The one command that gives a user the state folder of a name.
-pub(crate) fn state_command(user: &str, name: &str) -> String {
+fn state_command(user: &str, name: &str) -> String {
     format!("install -d -o {user} -m 700 /var/lib/balehook/{name}")
 }
 

@@ -1,13 +1,12 @@
 //! Compose mode: event × facts → steps.
 
-pub mod wanted;
+pub(crate) mod wanted;
 
 use crate::config::Deployment;
 use crate::config::compose::Compose;
 use crate::deploy::origin::Origin;
 use crate::deploy::plan::Old;
 use crate::engine::facts::ContainerFacts;
-use crate::engine::request::Target;
 use crate::error::{Failure, Kind};
 use crate::modes;
 use crate::modes::compose::operation::ComposeOperation;
@@ -24,13 +23,14 @@ use crate::modes::operation::{Action, Operation, Plan};
 use crate::modes::tasks::TaskActions;
 use crate::values::known::Known;
 use crate::values::pin::ImagePin;
+use crate::values::target::Target;
 use crate::values::types::{LifecycleEvent, Name};
 
 /// What `event` does in Compose mode.
 ///
 /// # Errors
 /// See [`crate::modes::plan`].
-pub fn plan(
+pub(crate) fn plan(
     event: LifecycleEvent,
     deployment: &Deployment,
     compose: &Compose,
@@ -40,6 +40,9 @@ pub fn plan(
     let mut plan = Plan::new(event.to_string(), &deployment.name);
     plan.subject = SUBJECT.into();
     plan.old = old(&deployment.name, facts);
+    if facts.compose.is_none() && !facts.not_yet.is_empty() {
+        return Ok(plan);
+    }
     match event {
         LifecycleEvent::ApplicationStop => stop(&mut plan, facts),
         LifecycleEvent::BeforeInstall => {
@@ -66,7 +69,7 @@ pub fn plan(
 }
 
 /// What reports call that which served before.
-pub const SUBJECT: &str = "previous project";
+pub(crate) const SUBJECT: &str = "previous project";
 
 /// Containers go, whatever state they are in. Nothing here can fail the event: without Compose the engine removes them.
 fn stop(plan: &mut Plan, facts: &Facts) {
@@ -136,7 +139,7 @@ fn start(
 }
 
 /// What serves. A project of which no release is saved cannot be told from what a deployment has begun.
-pub fn old(name: &Name, facts: &Facts) -> Old {
+pub(crate) fn old(name: &Name, facts: &Facts) -> Old {
     let saved = facts.releases.first().filter(|release| release.part.compose.is_some());
     match (facts.engine.yes(), saved) {
         (None, _) => Old::NotObserved,

@@ -25,7 +25,7 @@ const PASSED_OVER: &[&str] = &[
 ];
 
 /// The digest of a request, the same on every manager. The number of replicas counts only where the file sets it.
-pub fn digest(image: &ImagePin, spec: &Value, environment: &[EnvVar], says_replicas: bool) -> String {
+pub(crate) fn digest(image: &ImagePin, spec: &Value, environment: &[EnvVar], says_replicas: bool) -> String {
     let mut leaves = canonical(spec, &BTreeMap::new());
     if !says_replicas {
         leaves.remove("Mode.Replicated.Replicas");
@@ -35,7 +35,7 @@ pub fn digest(image: &ImagePin, spec: &Value, environment: &[EnvVar], says_repli
 }
 
 /// Whether a service is exactly what the request wants: nothing is sent then.
-pub fn is_same(request: &ServiceRequest, seen: &SwarmFacts) -> bool {
+pub(crate) fn is_same(request: &ServiceRequest, seen: &SwarmFacts) -> bool {
     let Some(service) = &seen.service else { return false };
     let live = service.spec.reveal();
     let task = &live["TaskTemplate"]["ContainerSpec"];
@@ -52,7 +52,7 @@ pub fn is_same(request: &ServiceRequest, seen: &SwarmFacts) -> bool {
 }
 
 /// Options of the request that the service has otherwise, or not at all, and options that it has by others' hands.
-pub fn changed_options(request: &ServiceRequest, seen: &SwarmFacts) -> Vec<ChangedOption> {
+pub(crate) fn changed_options(request: &ServiceRequest, seen: &SwarmFacts) -> Vec<ChangedOption> {
     live_options(request, seen).map(|live| changes(&live, &request.options())).unwrap_or_default()
 }
 
@@ -66,7 +66,7 @@ fn live_options(request: &ServiceRequest, seen: &SwarmFacts) -> Option<Vec<SetOp
 
 /// Values that are overwritten, and that the release whose label the service bears did not set. Of a release that is not
 /// known here nothing is said.
-pub fn by_hand(request: &ServiceRequest, seen: &SwarmFacts, releases: &[Release]) -> Vec<SetOption> {
+pub(crate) fn by_hand(request: &ServiceRequest, seen: &SwarmFacts, releases: &[Release]) -> Vec<SetOption> {
     let Some(live) = live_options(request, seen) else { return Vec::new() };
     let label = seen.service.as_ref().and_then(|service| service.spec.label(LABEL_SPEC));
     let saved = match releases.iter().find(|release| label == Some(&release.spec)) {
@@ -131,7 +131,7 @@ fn texts(environment: &[EnvVar]) -> Vec<String> {
 }
 
 /// A variable as the engine is given it.
-pub fn variable(var: &EnvVar) -> String {
+pub(crate) fn variable(var: &EnvVar) -> String {
     match &var.value {
         Some(value) => format!("{}={}", var.name, value.reveal()),
         None => var.name.clone(),

@@ -1,20 +1,17 @@
 //! Swarm mode: event × what this node is × facts → steps.
 
-pub mod drift;
-pub mod files;
-pub mod service_spec;
-pub mod tasks;
-pub mod validate;
+pub(crate) mod drift;
+pub(crate) mod files;
+mod request;
+pub(crate) mod service_spec;
+pub(crate) mod tasks;
+pub(crate) mod validate;
 
-use serde_json::{Value, json};
-
-use crate::config::swarm::{FileSource, MountedFile, Order, Swarm};
-use crate::config::{Deployment, ImageSource};
+use crate::config::Deployment;
+use crate::config::swarm::Swarm;
+use crate::deploy::journal::Left;
 use crate::deploy::origin::Origin;
 use crate::deploy::plan::Old;
-use crate::deploy::release::{FORMAT, Observed};
-use crate::engine::facts::short_id;
-use crate::engine::request::Target;
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
 use crate::modes;
@@ -23,15 +20,12 @@ use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
 use crate::modes::operation::Operation;
 use crate::modes::operation::{Action, Plan};
-use crate::modes::release::{Part, Release};
+use crate::modes::release::Part;
 use crate::modes::swarm::facts::{Role, SwarmFacts};
-use crate::modes::swarm::operation::{NodeCheck, ServiceRequest, SwarmOperation};
-use crate::modes::swarm::plan::service_spec::TaskActions;
+use crate::modes::swarm::operation::{ServiceRequest, SwarmOperation};
 use crate::modes::swarm::plan::tasks::pins;
 use crate::values::known::Known;
-use crate::values::labels::{
-    LABEL_CHECKS, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REGISTRY, LABEL_REVISION, LABEL_SPEC,
-};
+use crate::values::target::Target;
 use crate::values::types::{LifecycleEvent, Name};
 
 /// What one event in a swarm is planned from.
@@ -48,7 +42,7 @@ pub(crate) struct Planner<'a> {
 ///
 /// # Errors
 /// See [`crate::modes::plan`]; and that this host is in no swarm, or cannot use it.
-pub fn plan(
+pub(crate) fn plan(
     event: LifecycleEvent,
     deployment: &Deployment,
     swarm: &Swarm,
@@ -60,6 +54,7 @@ pub fn plan(
     plan.subject = "old service".into();
     plan.old = old(&deployment.name, facts, &seen);
     plan.recover(modes::tasks::remove_left(facts));
+    plan.recover(end_tasks(facts));
     let planner = Planner { deployment, swarm, origin, facts, seen, plan };
     match event {
         LifecycleEvent::BeforeInstall => planner.before_install(),
@@ -72,6 +67,14 @@ pub fn plan(
         | LifecycleEvent::BeforeAllowTraffic
         | LifecycleEvent::AfterAllowTraffic => Ok(planner.plan),
     }
+}
+
+/// Tasks of a killed event end where this node runs them. Its update of the service stays: another manager may have found the
+/// same spec healthy.
+fn end_tasks(facts: &Facts) -> Vec<Action> {
+    let Some(Left::Plan(left)) = &facts.left else { return Vec::new() };
+    let of_tasks = |operation: &Operation| matches!(operation, Operation::Swarm(SwarmOperation::EndTask(_)));
+    left.operations().into_iter().filter(of_tasks).map(Action::best_effort).collect()
 }
 
 impl Planner<'_> {
@@ -119,20 +122,10 @@ impl Planner<'_> {
 
     /// Networks, secrets and configs that must exist.
     fn check_names(&self) -> Result<(), Failure> {
-        let missing = self.swarm.networks.iter().find(|network| !network.create && !self.has_network(&network.name));
-        if let Some(network) = missing {
-            let name = &network.name;
-            return Err(Failure::new(Kind::Container, format!("the swarm has no network {name}")).next(format!(
-                "docker network create --driver overlay {name}, or write `{name}: {{attachable: true}}`"
-            )));
-        }
-        for file in &self.swarm.files {
-            let FileSource::Existing(name) = &file.source else { continue };
-            if !self.seen.files.contains(&(file.kind, name.clone())) {
-                let word = file.kind.as_str();
-                return Err(Failure::new(Kind::Container, format!("the swarm has no {word} {name}"))
-                    .next(format!("docker {word} create {name} FILE, or write `file:` beside `source: {name}`")));
-            }
+        if self.facts.pending.scripts.is_empty()
+            && let Some(missing) = self.seen.missing(self.swarm)
+        {
+            return Err(missing);
         }
         let was_global = self.seen.service.as_ref().map(|service| service.spec.reveal()["Mode"]["Global"].is_object());
         if was_global.is_some_and(|global| global != self.swarm.deploy.global) {
@@ -143,10 +136,6 @@ impl Planner<'_> {
                 )));
         }
         Ok(())
-    }
-
-    fn has_network(&self, name: &str) -> bool {
-        name == "host" || self.seen.networks.contains_key(name)
     }
 
     fn before_install(mut self) -> Result<Plan, Failure> {
@@ -238,7 +227,7 @@ impl Planner<'_> {
 
     fn change(&mut self, image: &ImageFacts, imports: &Imports, request: &ServiceRequest, before: Vec<Action>) {
         for network in self.swarm.networks.iter().filter(|network| network.create) {
-            if !self.has_network(&network.name) {
+            if !self.seen.has_network(&network.name) {
                 self.push(SwarmOperation::Network { name: network.name.clone() });
             }
         }
@@ -254,97 +243,10 @@ impl Planner<'_> {
         let written = Action::undone_by(step, vec![Operation::Swarm(undo)]);
         self.plan.actions.push(written.repaired_by(&[Kind::Image], imports.if_lost_of(&image.pin)));
     }
-
-    /// An archive's image is in no registry: a node that lacks it could not run the task.
-    fn check_nodes(&mut self, image: &ImageFacts, digest: &str) {
-        // Where this node is drained, the only node that takes tasks is another one.
-        let is_here_alone = self.seen.nodes.len() < 2 && !self.seen.is_drained;
-        if !matches!(self.swarm.image, ImageSource::Archive { .. }) || is_here_alone {
-            return;
-        }
-        let name = format!("balehook-check-{}-{}", self.deployment.name, short_id(&self.seen.node));
-        // A command that no image has: the container is created, which needs the image, and nothing runs.
-        let spec = json!({
-            "Name": name,
-            "Labels": { LABEL_CHECKS: self.name(), LABEL_SPEC: digest },
-            "Mode": { "Global": {} },
-            "TaskTemplate": {
-                "ContainerSpec": { "Command": ["/balehook-never-runs"] },
-                "Placement": service_spec::placement(self.swarm),
-                "RestartPolicy": { "Condition": "none" },
-            },
-        });
-        let patience = self.deployment.health.timeout;
-        let undo = SwarmOperation::Remove { service: name.clone(), spec: digest.to_owned() };
-        let check = SwarmOperation::CheckNodes(Box::new(NodeCheck { name, image: image.pin.clone(), spec, patience }));
-        self.plan.actions.push(Action::undone_by(check, vec![Operation::Swarm(undo)]));
-    }
-
-    fn note_changes(&mut self, request: &ServiceRequest) {
-        let Some(service) = &self.seen.service else { return };
-        let name = &self.deployment.name;
-        if service.spec.label(LABEL_NAME) != Some(name.as_str()) {
-            self.plan.notes.push(format!("service {name} is not managed by balehook: it is taken over"));
-        }
-        for set in drift::by_hand(request, &self.seen, &self.facts.releases) {
-            self.plan.notes.push(format!("{} {}: set by hand, is overwritten", set.name, set.value));
-        }
-        self.plan.changed_options = drift::changed_options(request, &self.seen);
-        let update = &self.swarm.deploy.update;
-        if update.order == Order::StopFirst {
-            let one = "each task is stopped before the new one starts; with one task the service is down meanwhile";
-            self.plan.interruption = one.to_owned();
-        }
-    }
-
-    fn request(&self, image: &ImageFacts) -> ServiceRequest {
-        let live = self.seen.service.as_ref().map(|service| service.spec.reveal());
-        let number = |path: &str| live.and_then(|spec| spec.pointer(path)).and_then(Value::as_u64);
-        let (name, file_name) = (self.name(), |file: &MountedFile| self.file_name(file));
-        let around = TaskActions {
-            name: &name,
-            replicas: number("/Mode/Replicated/Replicas").unwrap_or(1),
-            force: number("/TaskTemplate/ForceUpdate").unwrap_or(0),
-            file_name: &file_name,
-        };
-        let mut spec = service_spec::service_spec(self.swarm, &around);
-        let environment = self.facts.environment.yes().cloned().unwrap_or_default();
-        let digest = drift::digest(&image.pin, &spec, &environment, self.swarm.deploy.replicas.is_some());
-        let registry = match &self.swarm.image {
-            ImageSource::Registry(reference) if self.swarm.with_registry_auth => Some(reference.registry().to_owned()),
-            ImageSource::Registry(_) | ImageSource::Archive { .. } => None,
-        };
-        let labels = &mut spec["Labels"];
-        labels[LABEL_DEPLOYMENT] = self.origin.deployment.clone().into();
-        labels[LABEL_REVISION] = self.origin.revision.clone().into();
-        labels[LABEL_DIGEST] = image.pin.identity().to_string().into();
-        labels[LABEL_SPEC] = digest.clone().into();
-        if let Some(registry) = &registry {
-            labels[LABEL_REGISTRY] = registry.clone().into();
-        }
-        let before = self.seen.service.as_ref().and_then(|service| service.spec.label(LABEL_SPEC));
-        let before = before.map(str::to_owned);
-        let began = self.seen.service.as_ref().and_then(|service| service.began.clone());
-        ServiceRequest { name, image: image.pin.clone(), spec, environment, registry, digest, before, began }
-    }
-
-    fn release(&self, image: &ImageFacts, digest: &str, part: Part) -> Release {
-        Release {
-            format: FORMAT,
-            deployment: self.origin.deployment.clone(),
-            revision: self.origin.revision.clone(),
-            source: self.origin.source.clone(),
-            image: image.pin.clone(),
-            more_images: Vec::new(),
-            spec: digest.to_owned(),
-            part,
-            observed: Observed::default(),
-        }
-    }
 }
 
 /// What serves. A worker gets no answer.
-pub fn old(name: &Name, facts: &Facts, seen: &SwarmFacts) -> Old {
+pub(crate) fn old(name: &Name, facts: &Facts, seen: &SwarmFacts) -> Old {
     match (facts.engine.yes(), &seen.role) {
         (None, _) | (Some(_), Role::Worker | Role::Unusable(_)) => Old::NotObserved,
         (Some(_), Role::Manager | Role::Outside) => {

@@ -12,19 +12,19 @@ use crate::config::swarm::{Deploy, FileKind, FileSource, MountedFile, Rollout, S
 use crate::values::labels::LABEL_NAME;
 
 /// What is not in the file: the swarm's state, and digests of files.
-pub struct TaskActions<'a> {
+pub(crate) struct TaskActions<'a> {
     /// The service's name.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// Tasks, where the file does not say how many.
-    pub replicas: u64,
+    pub(crate) replicas: u64,
     /// `ForceUpdate` as the service has it: a counter whose value means nothing.
-    pub force: u64,
+    pub(crate) force: u64,
     /// The name of a secret or a config in the swarm.
-    pub file_name: &'a dyn Fn(&MountedFile) -> String,
+    pub(crate) file_name: &'a dyn Fn(&MountedFile) -> String,
 }
 
 /// The request's body. Labels of ours are added by the caller, but for the name.
-pub fn service_spec(swarm: &Swarm, around: &TaskActions<'_>) -> Value {
+pub(crate) fn service_spec(swarm: &Swarm, around: &TaskActions<'_>) -> Value {
     let deploy = &swarm.deploy;
     let mut labels: Map<String, Value> =
         deploy.labels.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
@@ -47,7 +47,7 @@ fn object<const N: usize>(entries: [(&str, Value); N]) -> Value {
 }
 
 /// What the engine takes for "not given".
-pub fn is_nothing(value: &Value) -> bool {
+pub(crate) fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(flag) => !flag,
@@ -134,7 +134,7 @@ fn task(swarm: &Swarm, around: &TaskActions<'_>) -> Value {
 }
 
 /// Where tasks may run, of the service and of the one that checks the nodes.
-pub fn placement(swarm: &Swarm) -> Value {
+pub(crate) fn placement(swarm: &Swarm) -> Value {
     let deploy = &swarm.deploy;
     let preferences = deploy.preferences.iter().map(|spread| json!({ "Spread": { "SpreadDescriptor": spread.0 } }));
     object([
@@ -259,7 +259,7 @@ fn mounted(file: &MountedFile, around: &TaskActions<'_>) -> Value {
 }
 
 /// The name of a secret or a config: what is made from a file is named by its content too.
-pub fn file_name(file: &MountedFile, digest: Option<&str>) -> String {
+pub(crate) fn file_name(file: &MountedFile, digest: Option<&str>) -> String {
     match &file.source {
         FileSource::Existing(name) => name.clone(),
         FileSource::File { stem, .. } => format!("{stem}-{}", digest.unwrap_or("unread")),

@@ -1,0 +1,60 @@
+//! How a plan ends: well, or with what failed and what became of that which served before.
+
+use std::time::Duration;
+
+use crate::error::Failure;
+use crate::values::target::Target;
+
+/// Why a plan must end before its last action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// The hook's time, less the reserve for undoing, is up.
+    Deadline(Duration),
+    /// A signal, by its name.
+    Signal(&'static str),
+}
+
+/// How a plan ended well.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// From the first interruption until the new release was healthy.
+    pub(crate) down: Option<Duration>,
+    /// What an operation saw that a person should know.
+    pub(crate) messages: Vec<String>,
+    /// What went wrong where it could not fail the event.
+    pub warnings: Vec<String>,
+}
+
+/// How a plan failed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The action that failed, as printed.
+    pub step: String,
+    /// Its number, from 1.
+    pub number: usize,
+    /// Of so many.
+    pub(crate) of: usize,
+    /// Why.
+    pub failure: Failure,
+    /// What reports call that which served before.
+    pub(crate) subject: String,
+    /// What became of it.
+    pub old: OldRelease,
+    /// Undo steps that failed, each with its reason: the journal keeps them.
+    pub(crate) not_undone: Vec<String>,
+}
+
+/// What became of that which served before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OldRelease {
+    /// Nobody looked at it.
+    NotObserved,
+    /// There was none.
+    None,
+    /// Nobody touched it.
+    Untouched(Target),
+    /// It was stopped, and is back after so long.
+    Back(Target, Duration),
+    /// It could not be put back: why.
+    Lost(Target, String),
+}
