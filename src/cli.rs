@@ -87,6 +87,9 @@ pub(crate) enum Command {
         /// Exit with 2 where the event would change something
         #[arg(long)]
         detailed_exitcode: bool,
+        /// Show values of appspec.yml that look like secrets; those of files stay hidden
+        #[arg(long)]
+        show_values: bool,
     },
     /// Check appspec.yml: every problem at once
     Check {

@@ -26,6 +26,8 @@ pub(crate) mod aws; // S3 and ECR
 
 mod process; // the one child runner
 
+mod inputs; // files that others wrote, opened safely
+
 mod files; // files that are whole or not there
 
 mod poll; // the one polling loop

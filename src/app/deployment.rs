@@ -46,7 +46,7 @@ pub(crate) fn prepare(context: &Context, path: &Path) -> Result<Prepared, Failur
     let variable = |name: &str| context.env.lookup(name).map(str::to_owned);
     let s3 = S3::from_env(&variable, &context.waits);
     Ok(Prepared {
-        archives: Archives::new(s3.clone()),
+        archives: Archives::new(s3.clone(), Some(deployment.bundle_root.clone())),
         origin: origin(context, &deployment),
         store: Store::new(&context.settings.state_dir, &deployment.name),
         s3,

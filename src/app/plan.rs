@@ -11,20 +11,30 @@ use crate::ui::text::Console;
 use crate::ui::{json, log, problems, text};
 use crate::values::types::LifecycleEvent;
 
+/// The form of a plan that is printed.
+#[derive(Clone, Copy)]
+pub(crate) struct Form {
+    pub format: Format,
+    /// What stands in appspec.yml is shown although it looks like a secret.
+    pub show_values: bool,
+}
+
 /// Prints what `event` would do.
 pub(crate) async fn plan(
     context: &Context,
     event: LifecycleEvent,
     path: &Path,
-    format: Format,
+    Form { format, show_values }: Form,
     detailed_exitcode: bool,
 ) -> u8 {
     log::start(&context.settings, None);
     match make(context, event, path).await {
         Ok(plan) => {
             match format {
-                Format::Text => Console::new(&mut io::stdout()).whole(&text::plan(&plan)),
-                Format::Json => Console::new(&mut io::stdout()).whole(&format!("{:#}\n", json::plan(&plan))),
+                Format::Text => Console::new(&mut io::stdout()).whole(&text::plan_with(&plan, show_values)),
+                Format::Json => {
+                    Console::new(&mut io::stdout()).whole(&format!("{:#}\n", json::plan_with(&plan, show_values)));
+                }
             }
             if detailed_exitcode && plan.has_changes() { CHANGES } else { 0 }
         }

@@ -143,7 +143,7 @@ async fn lock(
 
 fn host(context: &Context, engine: Engine, store: LockedStore, name: &Name) -> Host {
     let variable = |key: &str| context.env.lookup(key).map(str::to_owned);
-    let archives = Archives::new(S3::from_env(&variable, &context.waits));
+    let archives = Archives::new(S3::from_env(&variable, &context.waits), None);
     let images = Importer::new(name.clone(), archives, context.credentials(), store.import_record(), progress::follow);
     Host::new(engine, images, context.env.clone(), store, name.clone(), usize::MAX)
 }

@@ -150,6 +150,7 @@ async fn before(
     log::start(&context.settings, Some(prepared.store.folder()));
     tracing::info!(%event, deployment = prepared.origin.deployment, "begins");
     let (facts, plan) = planned(context, prepared, event).await?;
+    facts.warnings.iter().for_each(|warning| console.line(&format!("warning: {warning}")));
     // What cannot be written down beside a deployment makes none of another end.
     facts.not_yet.iter().for_each(|line| console.line(line));
     if let Err(failure) = save_resolved(&store, prepared, event, &facts) {

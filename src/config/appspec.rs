@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::config::yaml::MAX_BYTES;
+use crate::inputs;
 
 /// The file's names, the portable one first.
 pub(crate) const NAMES: [&str; 2] = ["appspec.yml", "appspec.yaml"];
@@ -164,7 +165,7 @@ fn bounded(path: &Path) -> Result<Vec<u8>, ReadError> {
     }
     let mut bytes = Vec::new();
     let limit = MAX_BYTES as u64;
-    std::fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(io)?;
+    inputs::open(path, None).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(io)?;
     match bytes.len() > MAX_BYTES {
         true => Err(ReadError::TooLarge(path.to_owned(), meta.len().max(limit + 1))),
         false => Ok(bytes),

@@ -3,32 +3,40 @@
 //! Source: Compose specification, "env_file" and ".env file syntax".
 
 use crate::config::interpolate::expand;
-use crate::config::service::is_secret;
 use crate::error::{Failure, Kind};
 use crate::values::types::{EnvVar, Secret};
 
-/// Reads a file's variables. `raw`: values are taken as they are. `hidden`: plans show none of them.
+/// What a file says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Read {
+    /// In the file's order; nothing that is printed shows their values.
+    pub variables: Vec<EnvVar>,
+    /// What may surprise somebody, by place; no part of a value stands there, not even a name behind a `$`.
+    pub warnings: Vec<String>,
+}
+
+/// Reads a file's variables. `raw`: values are taken as they are.
 ///
 /// # Errors
 /// [`Kind::Appspec`] with every bad line as evidence; values are never shown.
-pub(crate) fn variables(
-    file: &str,
-    text: &str,
-    raw: bool,
-    hidden: bool,
-    lookup: Lookup<'_>,
-) -> Result<Vec<EnvVar>, Failure> {
+pub fn read(file: &str, text: &str, raw: bool, lookup: Lookup<'_>) -> Result<Read, Failure> {
     let mut found = Vec::new();
-    let mut bad = Vec::new();
+    let (mut bad, mut warnings) = (Vec::new(), Vec::new());
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut line = 1;
     while !rest.is_empty() {
         let (entry, after) = entry(rest, raw);
-        match read(entry, raw, &|name| lookup(name).or_else(|| earlier(&found, name))) {
+        let mut unset = Vec::new();
+        match one(entry, raw, &|name| lookup(name).or_else(|| earlier(&found, name)), &mut unset) {
             Ok(None) => {}
             Ok(Some((name, value))) => {
-                let hidden = hidden || is_secret(&name);
-                found.push(EnvVar { name, value: Some(Secret::new(value)), hidden });
+                if !unset.is_empty() {
+                    warnings.push(format!(
+                        "{file}:{line}: {name}: a `$` begins a variable that is not set: an empty text is used; write \
+                         `$$` for a dollar sign"
+                    ));
+                }
+                found.push(EnvVar { name, value: Some(Secret::new(value)), hidden: true });
             }
             Err(why) => bad.push(format!("{file}:{line}: {why}")),
         }
@@ -36,7 +44,7 @@ pub(crate) fn variables(
         rest = after;
     }
     match bad.len() {
-        0 => Ok(found),
+        0 => Ok(Read { variables: found, warnings }),
         count => Err(Failure::new(Kind::Appspec, format!("{file} has {count} bad lines"))
             .evidence(bad)
             .next("write `NAME=value`, one on a line")),
@@ -75,13 +83,13 @@ fn entry(text: &str, raw: bool) -> (&str, &str) {
     (&text[..end], text.get(end + 1..).unwrap_or_default())
 }
 
-/// Where the quote ends; `\` keeps the one behind it from ending it.
+/// Where the quote ends; `\` keeps the one behind it from ending it, and another `\` from doing so.
 fn closing(text: &str, quote: char) -> Option<usize> {
     let mut escaped = false;
     for (at, letter) in text.char_indices() {
         match letter {
             _ if escaped => escaped = false,
-            '\\' => escaped = quote == '"' || text[at..].starts_with("\\'"),
+            '\\' => escaped = true,
             letter if letter == quote => return Some(at),
             _ => {}
         }
@@ -94,13 +102,14 @@ type Variable = (String, String);
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// One entry; `None` for a comment, a blank line, and a name alone that the hook environment lacks.
-fn read(entry: &str, raw: bool, lookup: Lookup<'_>) -> Result<Option<Variable>, String> {
+fn one(entry: &str, raw: bool, lookup: Lookup<'_>, unset: &mut Vec<String>) -> Result<Option<Variable>, String> {
     let entry = entry.trim_end_matches('\r');
     let line = entry.trim_start();
     if line.trim().is_empty() || line.starts_with('#') {
         return Ok(None);
     }
-    let line = line.strip_prefix("export ").map_or(line, str::trim_start);
+    let exported = line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t']));
+    let line = exported.map_or(line, str::trim_start);
     let (name, value) = halves(line, raw).map_or((line, None), |(name, value)| (name, Some(value)));
     let name = name.trim();
     if name.is_empty() || name.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
@@ -109,7 +118,7 @@ fn read(entry: &str, raw: bool, lookup: Lookup<'_>) -> Result<Option<Variable>, 
     let value = match value {
         None => lookup(name),
         Some(value) if raw => Some(value.to_owned()),
-        Some(value) => Some(unquoted(value, lookup).map_err(|why| format!("{name}: {why}"))?),
+        Some(value) => Some(unquoted(value, lookup, unset).map_err(|why| format!("{name}: {why}"))?),
     };
     match value {
         Some(value) if value.contains('\0') => Err(format!("{name}: a value cannot hold a zero byte")),
@@ -117,14 +126,14 @@ fn read(entry: &str, raw: bool, lookup: Lookup<'_>) -> Result<Option<Variable>, 
     }
 }
 
-fn unquoted(value: &str, lookup: Lookup<'_>) -> Result<String, String> {
+fn unquoted(value: &str, lookup: Lookup<'_>, unset: &mut Vec<String>) -> Result<String, String> {
     let value = value.trim();
     match value.chars().next() {
         Some('\'') => Ok(quoted(value, '\'')?.replace("\\'", "'")),
-        Some('"') => expanded(&escapes(quoted(value, '"')?), lookup),
+        Some('"') => expanded(&escapes(quoted(value, '"')?), lookup, unset),
         _ => {
-            let end = if value.starts_with('#') { Some(0) } else { value.find(" #") };
-            expanded(value[..end.unwrap_or(value.len())].trim_end(), lookup)
+            let end = value.find(" #").unwrap_or(value.len());
+            expanded(value[..end].trim_end(), lookup, unset)
         }
     }
 }
@@ -140,30 +149,39 @@ fn quoted(value: &str, quote: char) -> Result<&str, String> {
 }
 
 /// The parser's own words may quote the value, which may be a secret.
-fn expanded(text: &str, lookup: Lookup<'_>) -> Result<String, String> {
-    expand(text, lookup, &mut Vec::new()).map_err(|why| match why.contains(" is required: ") {
+fn expanded(text: &str, lookup: Lookup<'_>, unset: &mut Vec<String>) -> Result<String, String> {
+    expand(text, lookup, unset).map_err(|why| match why.contains(" is required: ") {
         true => why,
         false => "a `$` begins no variable that can be read; write `$$` for a dollar sign".into(),
     })
 }
 
+/// The escapes that Compose knows; a `\` before anything else is one. `\0101` is octal.
 fn escapes(text: &str) -> String {
     let mut out = String::new();
-    let mut letters = text.chars();
-    while let Some(letter) = letters.next() {
-        match (letter, letter == '\\') {
-            (_, true) => match letters.next() {
-                Some('n') => out.push('\n'),
-                Some('r') => out.push('\r'),
-                Some('t') => out.push('\t'),
-                Some('$') => out.push_str("$$"),
-                Some(other) => out.push(other),
-                None => out.push('\\'),
-            },
-            (letter, false) => out.push(letter),
-        }
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let octal = rest.strip_prefix('0').and_then(|digits| digits.get(..3));
+        let octal = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        let (written, length) = match (rest.bytes().next(), octal) {
+            (_, Some(code)) => (char::from(code).to_string(), 4),
+            (Some(b'a'), _) => ("\u{7}".into(), 1),
+            (Some(b'b'), _) => ("\u{8}".into(), 1),
+            (Some(b'f'), _) => ("\u{c}".into(), 1),
+            (Some(b'n'), _) => ("\n".into(), 1),
+            (Some(b'r'), _) => ("\r".into(), 1),
+            (Some(b't'), _) => ("\t".into(), 1),
+            (Some(b'v'), _) => ("\u{b}".into(), 1),
+            (Some(b'$'), _) => ("$$".into(), 1),
+            (Some(letter @ (b'"' | b'\\')), _) => (char::from(letter).into(), 1),
+            _ => ("\\".into(), 0),
+        };
+        out.push_str(&written);
+        rest = &rest[length..];
     }
-    out
+    out + rest
 }
 
 #[cfg(test)]
@@ -177,14 +195,14 @@ mod tests {
     }
 
     fn read_all(text: &str) -> Vec<(String, Option<String>)> {
-        let all = variables("web.env", text, false, false, &lookup).unwrap();
+        let all = read("web.env", text, false, &lookup).unwrap().variables;
         all.into_iter().map(|var| (var.name, var.value.map(|value| value.reveal().to_owned()))).collect()
     }
 
     #[test]
     fn every_bad_line_is_named_and_no_value_is_shown() {
         let text = "=hunter2\nOK=1\nA B=hunter2\nC='hunter2\n";
-        let failure = variables("web.env", text, false, false, &lookup).unwrap_err();
+        let failure = read("web.env", text, false, &lookup).unwrap_err();
         assert_eq!(failure.message, "web.env has 3 bad lines");
         assert_eq!(failure.evidence[0], "web.env:1: no variable's name before `=`");
         assert_eq!(failure.evidence[2], "web.env:4: C: a ' is not closed");
@@ -209,25 +227,35 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_hidden_by_name_and_by_where_they_come_from() {
-        let hidden = |text: &str, s3: bool| variables("f", text, false, s3, &lookup).unwrap()[0].hidden;
-        assert!(hidden("DB_PASSWORD=x", false) && hidden("PLAIN=x", true) && !hidden("PLAIN=x", false));
+    fn no_value_of_a_file_is_shown_whatever_its_name() {
+        let all = read("f", "DB_PASSWORD=x\nPLAIN=y", false, &lookup).unwrap().variables;
+        assert!(all.iter().all(|var| var.hidden && var.is_hidden()), "{all:?}");
+    }
+
+    #[test]
+    fn a_dollar_sign_that_takes_a_part_of_a_value_away_is_said_once_without_that_part() {
+        let text = "A=pa$word$word\nB=\"pa$hunter2\"\nC='pa$word'\nD=pa$$word ${X:-}\nE=5$\n";
+        let warnings = read("web.env", text, false, &lookup).unwrap().warnings;
+        let said = "a `$` begins a variable that is not set: an empty text is used; write `$$` for a dollar sign";
+        assert_eq!(warnings, [format!("web.env:1: A: {said}"), format!("web.env:2: B: {said}")]);
+        assert_eq!(read("web.env", text, true, &lookup).unwrap().warnings, [""; 0]);
     }
 
     #[test]
     fn no_part_of_a_value_stands_in_an_error() {
-        for text in ["DB_PASSWORD=hun${ter2 x}", "P=\"hunter2\" hunter2", "P='hunter2", "P=hunter2$1", "P=hunter2\0"] {
-            let failure = variables("f", text, false, false, &lookup).unwrap_err();
+        for text in ["DB_PASSWORD=hun${ter2 x}", "P=\"hunter2\" hunter2", "P='hunter2", "P=hunter2${1}", "P=hunter2\0"]
+        {
+            let failure = read("f", text, false, &lookup).unwrap_err();
             assert!(!format!("{failure:?}").contains("ter2"), "{failure:?}");
         }
     }
 
     #[test]
     fn text_behind_a_closing_quote_is_refused_and_a_comment_is_not() {
-        assert!(variables("f", "A=\"x\"y", false, false, &lookup).is_err());
+        assert!(read("f", "A=\"x\"y", false, &lookup).is_err());
         assert_eq!(
-            read_all("A=\"x\" # y\nB= # y"),
-            [("A".into(), Some("x".into())), ("B".into(), Some(String::new()))]
+            read_all("A=\"x\" # y\nB=x # y\nC= # y\nD=#y"),
+            [("A", "x"), ("B", "x"), ("C", "# y"), ("D", "#y")].map(|(name, value)| (name.into(), Some(value.into())))
         );
     }
 
@@ -251,8 +279,25 @@ mod tests {
     }
 
     #[test]
+    fn in_double_quotes_the_escapes_that_compose_knows_are_read_and_any_other_backslash_stays() {
+        let text = r#"A="a\q\d\\x|\t|\0123|\'|\"|\$X|\x41"
+B='C:\dir\\'
+C="C:\dir\\"
+D=a\nb
+E="\\$HOSTED""#;
+        let wanted = [
+            ("A", "a\\q\\d\\x|\t|S|\\'|\"|$X|\\x41"),
+            ("B", "C:\\dir\\\\"),
+            ("C", "C:\\dir\\"),
+            ("D", "a\\nb"),
+            ("E", "\\yes"),
+        ];
+        assert_eq!(read_all(text), wanted.map(|(name, value)| (name.to_owned(), Some(value.to_owned()))));
+    }
+
+    #[test]
     fn raw_values_are_taken_as_they_are() {
-        let all = variables("f", "A='$x' # y\nB:C=1", true, false, &lookup).unwrap();
+        let all = read("f", "A='$x' # y\nB:C=1", true, &lookup).unwrap().variables;
         let all: Vec<_> = all.iter().map(|var| (var.name.as_str(), var.value.as_ref().unwrap().reveal())).collect();
         assert_eq!(all, [("A", "'$x' # y"), ("B:C", "1")]);
     }
@@ -260,7 +305,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "[A-C= \"'#$\\\\{}\r\né]{0,80}") {
-            let _ = variables("f", &text, false, false, &lookup);
+            let _ = read("f", &text, false, &lookup);
         }
     }
 }

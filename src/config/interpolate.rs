@@ -3,8 +3,8 @@
 //! Source: Compose specification, "Interpolation".
 
 use crate::config::problem::Problems;
-use crate::config::service::is_secret;
 use crate::config::yaml::{Node, Place, Value};
+use crate::values::secret::is_secret_name;
 
 /// Defaults in defaults.
 const MAX_DEPTH: usize = 8;
@@ -19,7 +19,7 @@ const HELP: &str = "write `$$` for a dollar sign, `${NAME}` for a variable";
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Replaces the variables in every scalar value under `node`; keys stay as they are.
-pub(crate) fn interpolate(node: &mut Node, path: &str, lookup: Lookup<'_>, problems: &mut Problems) {
+pub fn interpolate(node: &mut Node, path: &str, lookup: Lookup<'_>, problems: &mut Problems) {
     within(node, path, false, lookup, problems);
 }
 
@@ -27,8 +27,10 @@ pub(crate) fn interpolate(node: &mut Node, path: &str, lookup: Lookup<'_>, probl
 fn within(node: &mut Node, path: &str, secret: bool, lookup: Lookup<'_>, problems: &mut Problems) {
     let place = node.place;
     match &mut node.value {
-        Value::Scalar { text, .. } if text.contains('$') => {
-            let secret = secret || text.split_once('=').is_some_and(|(name, _)| is_secret(name));
+        Value::Scalar { text, plain } if text.contains('$') => {
+            // As in Compose, which knows what is null before it replaces variables.
+            *plain = false;
+            let secret = secret || text.split_once('=').is_some_and(|(name, _)| is_secret_name(name));
             let mut unset = Vec::new();
             match expand(text, lookup, &mut unset) {
                 Ok(expanded) => *text = expanded,
@@ -45,7 +47,7 @@ fn within(node: &mut Node, path: &str, secret: bool, lookup: Lookup<'_>, problem
         Value::Mapping(entries) => {
             for (key, value) in entries {
                 let name = key.as_text().unwrap_or_default();
-                within(value, &format!("{path}.{name}"), secret || is_secret(name), lookup, problems);
+                within(value, &format!("{path}.{name}"), secret || is_secret_name(name), lookup, problems);
             }
         }
     }
@@ -101,10 +103,10 @@ fn expand_at(text: &str, lookup: Lookup<'_>, unset: &mut Vec<String>, depth: usi
             rest = &after[end + 1..];
         } else {
             let end = name_end(rest);
-            if end == 0 {
-                return Err("`$` is not followed by a variable's name".into());
+            match end {
+                0 => out.push('$'),
+                _ => out.push_str(&value(&rest[..end], lookup, unset)),
             }
-            out.push_str(&value(&rest[..end], lookup, unset));
             rest = &rest[end..];
         }
         if out.len() > MAX_RESULT {
@@ -190,7 +192,7 @@ mod tests {
 
     #[test]
     fn bad_forms_are_refused() {
-        for text in ["$", "${", "${}", "${A", "$1", "${A:}", "${A/x/y}", "${B:?say so}", "${EMPTY:?}"] {
+        for text in ["${", "${}", "${A", "${1}", "${A:}", "${A/x/y}", "${B:?say so}", "${EMPTY:?}"] {
             assert!(expanded(text).is_err(), "{text}");
         }
         assert_eq!(expanded("${B:?say ${A}}").unwrap_err(), "variable B is required: say a");
@@ -201,6 +203,7 @@ mod tests {
         for (text, result) in [
             ("$A-${A}", "a-a"),
             ("$$A $$", "$A $"),
+            ("$ $1 a$", "$ $1 a$"),
             ("${B-x}${EMPTY-x}${EMPTY:-x}", "xx"),
             ("${B:-${C:-${A}}}", "a"),
             ("${A:+y}${B:+y}${EMPTY+z}", "yz"),
@@ -226,7 +229,7 @@ mod tests {
 
     #[test]
     fn no_part_of_a_secret_with_a_dollar_sign_stands_in_a_message() {
-        for yaml in ["DB_PASSWORD: hun$1ter2", "DB_PASSWORD: [hun$ter2]", "- DB_PASSWORD=hun${ter2"] {
+        for yaml in ["DB_PASSWORD: hun${1}ter2", "DB_PASSWORD: [hun$ter2]", "- DB_PASSWORD=hun${ter2"] {
             let (_, problems) = after(yaml);
             assert!(!problems.is_empty(), "{yaml}");
             assert!(!format!("{problems:?}").contains("ter2"), "{problems:?}");
@@ -235,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_bad_form_is_said_at_its_place_with_its_path() {
-        let (_, problems) = after("a:\n  - ok\n  - $1\n");
+        let (_, problems) = after("a:\n  - ok\n  - ${1}\n");
         let problem = problems.sorted()[0].clone();
         assert_eq!((problem.place.to_string().as_str(), problem.path.as_str()), ("3:5", "x.a[1]"));
     }
@@ -253,10 +256,13 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_value_stays_plain_so_that_it_can_be_a_number_or_nothing() {
-        assert!(after("k: ${EMPTY}").0.get("k").unwrap().1.is_null());
-        assert_eq!(after("k: \"${EMPTY}\"").0.get("k").unwrap().1.as_text(), Some(""));
+    fn a_value_that_a_variable_leaves_empty_is_the_empty_text_and_one_can_still_be_a_number() {
+        for text in ["k: ${EMPTY}", "k: \"${EMPTY}\"", "k: $UNSET", "k: ${UNSET:-}"] {
+            assert_eq!(after(text).0.get("k").unwrap().1.as_text(), Some(""), "{text}");
+        }
+        assert_eq!(after("k: ${UNSET:-null}").0.get("k").unwrap().1.as_text(), Some("null"));
         assert_eq!(after("k: ${N:-3}").0.get("k").unwrap().1.as_i64(), Some(3));
+        assert_eq!(after("k: ${N:-true}").0.get("k").unwrap().1.as_bool(), Some(true));
     }
 
     #[test]

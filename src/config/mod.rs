@@ -2,17 +2,17 @@
 
 pub mod appspec;
 pub(crate) mod compose;
-pub(crate) mod env_file;
+pub mod env_file;
 pub mod hook_env;
-pub(crate) mod interpolate;
-pub(crate) mod pending;
-pub(crate) mod problem;
+pub mod interpolate;
+pub mod pending;
+pub mod problem;
 pub mod service;
 pub(crate) mod start_first;
 pub mod swarm;
 pub(crate) mod task;
 pub mod validate;
-pub(crate) mod yaml;
+pub mod yaml;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::values::reference::ImageReference;
+use crate::values::secret::masked;
 use crate::values::types::{ContentDigest, LifecycleEvent, Name, S3Uri};
 
 /// What one `appspec.yml` asks for.
@@ -195,7 +196,7 @@ impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Auto => write!(f, "its HEALTHCHECK, or {SETTLE:?} without a restart where it has none"),
-            Self::Http(address) => write!(f, "GET {address} answers 2xx or 3xx"),
+            Self::Http(address) => write!(f, "GET {} answers 2xx or 3xx", masked(address)),
             Self::Tcp(address) => write!(f, "{address} accepts a connection"),
         }
     }

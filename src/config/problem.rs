@@ -1,6 +1,7 @@
 //! Problems of a file: collected, never thrown one by one.
 
 use crate::config::yaml::Place;
+use crate::values::secret::masked;
 
 /// How bad a [`Problem`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -43,7 +44,7 @@ pub struct Problems {
 
 impl Problems {
     /// None yet.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self::default()
     }
 
@@ -75,13 +76,13 @@ impl Problems {
             Severity::Warning => self.warnings += 1,
         }
         if self.kept.len() < MOST {
-            let (path, message) = (shortened(path), shortened(&message));
+            let (path, message) = (shortened(path), masked(&shortened(&message)));
             self.kept.push(Problem { severity, place, path, message, help: help.map(|help| shortened(&help)) });
         }
     }
 
     /// Whether anything forbids a deployment.
-    pub(crate) fn has_errors(&self) -> bool {
+    pub fn has_errors(&self) -> bool {
         self.errors > 0
     }
 

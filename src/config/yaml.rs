@@ -30,7 +30,7 @@ impl fmt::Display for Place {
 
 /// One node of the document.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Node {
+pub struct Node {
     /// What it holds.
     pub(crate) value: Value,
     /// Where it starts.
@@ -58,7 +58,7 @@ pub(crate) enum Value {
 /// Why a document could not be read at all.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
-pub(crate) struct SyntaxError {
+pub struct SyntaxError {
     /// Where.
     pub(crate) place: Place,
     /// What, in one clause.
@@ -70,7 +70,7 @@ impl Node {
     ///
     /// # Errors
     /// Not YAML, too deep, empty, or more than one document.
-    pub(crate) fn parse(text: &str) -> Result<Self, SyntaxError> {
+    pub fn parse(text: &str) -> Result<Self, SyntaxError> {
         let mut builder = Builder::default();
         for event in Parser::new_from_str(text) {
             let (event, span) = event

@@ -16,6 +16,7 @@ use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::archive;
 use crate::images::archive::{ArchiveError, ArchiveIndex, ReadAt, ReadError};
 use crate::images::transfer::Transfer;
+use crate::inputs;
 
 /// An archive that can be read at any place, and as a stream.
 #[derive(Debug, Clone)]
@@ -46,11 +47,10 @@ impl Archive {
     ///
     /// # Errors
     /// [`Kind::Image`]: it is missing or may not be read, or nobody could be asked.
-    pub(crate) async fn open(location: &ArchiveLocation, s3: &S3) -> Result<Self, ObserveFailure> {
+    async fn open(location: &ArchiveLocation, s3: &S3, bundle: Option<&Path>) -> Result<Self, ObserveFailure> {
         match location {
-            ArchiveLocation::File(path) => {
-                open_file(path).map_err(|error| ObserveFailure { failure: unreadable(path, &error), definite: true })
-            }
+            ArchiveLocation::File(path) => open_file(path, bundle)
+                .map_err(|error| ObserveFailure { failure: unreadable(path, &error), definite: true }),
             ArchiveLocation::S3(uri) => {
                 let object = s3.head(uri).await.map_err(|error| ObserveFailure::from(&error))?;
                 Ok(Self::S3 { s3: s3.clone(), object })
@@ -80,6 +80,7 @@ impl Archive {
 #[derive(Debug, Clone)]
 pub(crate) struct Archives {
     s3: S3,
+    bundle: Option<PathBuf>,
     opened: Arc<Mutex<Vec<Arc<Opened>>>>,
 }
 
@@ -95,9 +96,9 @@ pub(crate) struct Opened {
 }
 
 impl Archives {
-    /// None is open yet.
-    pub(crate) fn new(s3: S3) -> Self {
-        Self { s3, opened: Arc::default() }
+    /// None is open yet. Those below `bundle`, where there is one, must not lie outside it.
+    pub(crate) fn new(s3: S3, bundle: Option<PathBuf>) -> Self {
+        Self { s3, bundle, opened: Arc::default() }
     }
 
     /// Opens and indexes an archive; of several platforms the images of `architecture` are taken.
@@ -114,7 +115,7 @@ impl Archives {
         if let Some(found) = found {
             return Ok(found);
         }
-        let archive = Archive::open(location, &self.s3).await?;
+        let archive = Archive::open(location, &self.s3, self.bundle.as_deref()).await?;
         let index = archive::index(&archive, architecture).await;
         let opened = Arc::new(Opened { location: location.clone(), archive, index });
         if let Ok(mut all) = self.opened.lock() {
@@ -145,12 +146,9 @@ impl ReadAt for Archive {
     }
 }
 
-fn open_file(path: &Path) -> io::Result<Archive> {
-    let file = std::fs::File::open(path)?;
+fn open_file(path: &Path, bundle: Option<&Path>) -> io::Result<Archive> {
+    let file = inputs::open(path, bundle)?;
     let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
     let time = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
     Ok(Archive::File { file: Arc::new(file), path: path.to_owned(), version: (meta.len(), time) })
 }
@@ -187,6 +185,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::NotFound => {
             failure.next("put it into the bundle, or correct x-balehook.container.image.archive")
         }
-        _ => failure.next("make it readable for the user that the hook runs as"),
+        io::ErrorKind::PermissionDenied => failure.next("make it readable for the user that the hook runs as"),
+        _ => failure.next("x-balehook.container.image.archive must name a regular file of the bundle, or of this host"),
     }
 }

@@ -3,9 +3,11 @@
 use bollard::models::NetworkingConfig;
 
 use crate::config::service::Service;
+use crate::config::service::options::SECCOMP;
 use crate::engine::facts::EngineFacts;
 use crate::engine::request::ContainerOptions;
 use crate::error::{Failure, Kind};
+use crate::modes::facts::Facts;
 
 /// Since this API version a container can be created with several networks; before it takes one, and the others are
 /// connected before it starts.
@@ -23,6 +25,25 @@ pub fn container_options(service: &Service, api: Option<(u32, u32)>) -> Containe
         body.networking_config = Some(NetworkingConfig { endpoints_config: Some(endpoints) });
     }
     ContainerOptions { body, extra_networks, platform: service.platform.clone() }
+}
+
+/// The same with the seccomp profiles that were read: the engine takes no file's name.
+pub(crate) fn options(service: &Service, facts: &Facts) -> ContainerOptions {
+    let mut options = container_options(service, facts.engine.yes().map(|engine| engine.api));
+    let host = options.body.host_config.iter_mut();
+    for option in host.flat_map(|host| host.security_opt.iter_mut().flatten()) {
+        let path = option.strip_prefix(SECCOMP);
+        if let Some((_, profile)) = path.and_then(|path| facts.seccomp.iter().find(|(known, _)| known == path)) {
+            *option = format!("{SECCOMP}{profile}");
+        }
+    }
+    options
+}
+
+/// The paths of the seccomp profiles that a service names.
+pub(crate) fn seccomp_profiles(service: &Service) -> impl Iterator<Item = &str> {
+    let options = service.body.host_config.iter().flat_map(|host| host.security_opt.iter().flatten());
+    options.filter_map(|option| option.strip_prefix(SECCOMP)).filter(|path| path.starts_with('/'))
 }
 
 /// Options that only newer engines know are refused before anything is touched.

@@ -30,6 +30,10 @@ pub struct Facts {
     pub images: Vec<ImageFacts>,
     /// The environment from `environment` and `env_file` together, in order.
     pub environment: Known<Vec<EnvVar>>,
+    /// What may surprise somebody in the files that were read, by place.
+    pub warnings: Vec<String>,
+    /// Seccomp profiles that `security_opt` names: the path as written there, and its JSON.
+    pub seccomp: Vec<(String, String)>,
     /// Host ports we want and somebody else has.
     pub ports_taken: Vec<PortTaken>,
     /// Where the engine keeps its data on this host: free bytes, and what the image's archive needs of them.
@@ -69,6 +73,8 @@ impl Facts {
             task_containers: Vec::new(),
             images: Vec::new(),
             environment: Known::Yes(Vec::new()),
+            warnings: Vec::new(),
+            seccomp: Vec::new(),
             ports_taken: Vec::new(),
             room: None,
             networks_missing: Vec::new(),

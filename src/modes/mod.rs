@@ -35,6 +35,6 @@ pub fn plan(event: LifecycleEvent, deployment: &Deployment, origin: &Origin, fac
         Mode::Swarm(swarm) => swarm::plan::plan(event, deployment, swarm, origin, facts),
         Mode::Compose(compose) => compose::plan::plan(event, deployment, compose, origin, facts),
     }?;
-    plan.notes.extend(facts.not_yet.iter().cloned());
+    plan.notes.extend(facts.not_yet.iter().chain(&facts.warnings).cloned());
     Ok(plan)
 }

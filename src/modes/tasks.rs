@@ -60,7 +60,7 @@ pub(crate) fn around(
             Some(need) => facts.image(&need.key(&deployment.bundle_root))?,
             None => image,
         };
-        let mut options = create::container_options(&container.service, facts.engine.yes().map(|engine| engine.api));
+        let mut options = create::options(&container.service, facts);
         beside(&mut options);
         run(&mut options, inside, of_service);
         options.body.labels = Some(labels(deployment, origin, image, task));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::request::ContainerSpec;
+use crate::values::secret::{HIDDEN, masked_words};
 use crate::values::text::quoted;
 use crate::values::types::EnvVar;
 
@@ -78,7 +79,7 @@ impl fmt::Display for TaskOperation {
     }
 }
 
-/// As a shell in the bundle's root takes it; hidden variables are `***`.
+/// As a shell in the bundle's root takes it, but for what looks like a secret or comes from a file: that is `***`.
 impl fmt::Display for HostCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let root = format!("{}/", self.folder.trim_end_matches('/'));
@@ -88,14 +89,18 @@ impl fmt::Display for HostCommand {
         for var in &self.environment {
             match &var.value {
                 None => write!(f, "-u {} ", quoted(&var.name))?,
-                Some(_) if var.hidden => write!(f, "{}=*** ", var.name)?,
-                Some(value) => write!(f, "{} ", quoted(&format!("{}={}", var.name, value.reveal())))?,
+                Some(_) => write!(f, "{} ", quoted_value(&var.name, &var.shown().unwrap_or_default()))?,
             }
         }
-        let words = self.words.iter().enumerate().map(|(at, word)| match word.strip_prefix(&root) {
+        let words = masked_words(&self.words);
+        let words = words.iter().enumerate().map(|(at, word)| match word.strip_prefix(&root) {
             Some(inside) if at == 0 => quoted(&format!("./{inside}")),
             _ => quoted(word),
         });
         f.write_str(&words.collect::<Vec<_>>().join(" "))
     }
+}
+
+fn quoted_value(name: &str, shown: &str) -> String {
+    if shown == HIDDEN { format!("{name}={HIDDEN}") } else { quoted(&format!("{name}={shown}")) }
 }

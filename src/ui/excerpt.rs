@@ -1,7 +1,7 @@
 //! One line of a file with a caret, as it may be shown: no control characters, no secrets, never wider than a screen.
 
-use crate::config::service::is_secret;
 use crate::config::yaml::Place;
+use crate::values::secret::{is_secret_name, masked};
 
 /// Columns of the line that are shown.
 pub(crate) const WIDTH: usize = 96;
@@ -136,7 +136,7 @@ fn depth(line: &str) -> usize {
     if has_key && !content.starts_with('\t') { indent } else { usize::MAX }
 }
 
-/// The character where the value of the line's first secret begins.
+/// The character where the value of the line's first secret begins: by its name, else by its form.
 fn secret_in(line: &str) -> Option<usize> {
     let letters: Vec<char> = line.chars().collect();
     let is_name = |letter: &char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.');
@@ -151,13 +151,15 @@ fn secret_in(line: &str) -> Option<usize> {
         let blanks = letters[end + quote..].iter().take_while(|letter| **letter == ' ').count();
         let sign = end + quote + blanks;
         let name: String = letters[at..end].iter().collect();
-        if matches!(letters.get(sign), Some(':' | '=')) && is_secret(&name) {
+        if matches!(letters.get(sign), Some(':' | '=')) && is_secret_name(&name) {
             let blanks = letters[sign + 1..].iter().take_while(|letter| **letter == ' ').count();
             return Some(sign + 1 + blanks);
         }
         at = end;
     }
-    None
+    let masked = masked(line);
+    let same = letters.iter().zip(masked.chars()).take_while(|(letter, shown)| *letter == shown).count();
+    (masked != line).then_some(same)
 }
 
 #[cfg(test)]

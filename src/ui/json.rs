@@ -13,6 +13,11 @@ pub(crate) const FORMAT: u32 = 1;
 /// [{run, changes, role, best_effort, undo, options: [{name, value}], details}]}`. `run` is the very text that the plan
 /// prints.
 pub fn plan(plan: &Plan) -> Value {
+    plan_with(plan, false)
+}
+
+/// The same; `show_values`: options of appspec.yml are shown although they look like secrets.
+pub fn plan_with(plan: &Plan, show_values: bool) -> Value {
     let steps: Vec<Value> = plan
         .all()
         .map(|action| {
@@ -23,7 +28,8 @@ pub fn plan(plan: &Plan) -> Value {
                 "best_effort": action.best_effort,
                 "undo": action.undo.iter().map(|undo| undo.operation.to_string()).collect::<Vec<_>>(),
             });
-            let options = action.operation.options();
+            let mut options = action.operation.options();
+            options.iter_mut().for_each(|option| option.value = option.printed(show_values).to_owned());
             if !options.is_empty() {
                 step["options"] = json!(options);
             }

@@ -59,6 +59,11 @@ impl<'a> Console<'a> {
 
 /// The plan for a person: what it assumed, what it does, what undoes it.
 pub fn plan(plan: &Plan) -> String {
+    plan_with(plan, false)
+}
+
+/// The same; `show_values`: options of appspec.yml are shown although they look like secrets.
+pub fn plan_with(plan: &Plan, show_values: bool) -> String {
     let mut out = String::new();
     let changes = if plan.has_changes() { "" } else { ": nothing to change" };
     let _ = writeln!(out, "{} of {}{changes}", plan.event, plan.name);
@@ -74,7 +79,7 @@ pub fn plan(plan: &Plan) -> String {
         let _ = writeln!(out, "{mark} {:>width$}. {}", index + 1, action.operation);
         let is_new = index >= recovered && action.operation.has_changed_options();
         let changes = if is_new { plan.changed_options.as_slice() } else { &[] };
-        for line in table(&action.operation.options(), changes) {
+        for line in table(&action.operation.options(), changes, show_values) {
             let _ = writeln!(out, "       {line}");
         }
         for line in action.operation.details() {

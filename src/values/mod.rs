@@ -11,6 +11,7 @@ pub(crate) mod options;
 pub mod pin;
 pub(crate) mod progress;
 pub(crate) mod reference;
+pub mod secret;
 pub mod target;
 pub(crate) mod text;
 pub mod types;

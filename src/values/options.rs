@@ -12,10 +12,29 @@ pub(crate) struct SetOption {
     /// As in the Compose specification: `mem_limit`, `environment.LOG_LEVEL`, `deploy.replicas`.
     pub(crate) name: String,
     /// The value; `***` where it is hidden.
-    pub(crate) value: String,
-    /// The hidden value: it counts where options are compared.
+    pub value: String,
+    /// What the hidden value is: it counts where options are compared.
     #[serde(skip)]
-    pub(crate) hidden: Option<Secret>,
+    pub hidden: Option<Hidden>,
+}
+
+/// A value that is not shown, or only in part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hidden {
+    /// The whole value.
+    pub value: Secret,
+    /// It comes from a file, and is shown to nobody; any other one stands in plain text in appspec.yml.
+    pub from_file: bool,
+}
+
+impl SetOption {
+    /// What is printed: of what stands in appspec.yml the value itself, where somebody asks for it.
+    pub fn printed(&self, show_values: bool) -> &str {
+        match &self.hidden {
+            Some(hidden) if show_values && !hidden.from_file => hidden.value.reveal(),
+            _ => &self.value,
+        }
+    }
 }
 
 /// An option whose value is another one than before.
@@ -54,12 +73,13 @@ fn changes_of(name: &str, old: &[SetOption], new: &[SetOption]) -> Vec<ChangedOp
 }
 
 /// One line for each option, names and values in columns; behind a value that has changed what it was.
-pub(crate) fn table(options: &[SetOption], changes: &[ChangedOption]) -> Vec<String> {
+pub fn table(options: &[SetOption], changes: &[ChangedOption], show_values: bool) -> Vec<String> {
     let mut lines: Vec<(&str, String)> = Vec::new();
-    for SetOption { name, value, .. } in options {
+    for option in options {
+        let SetOption { name, value, .. } = option;
         let change = changes.iter().find(|change| change.name == *name && change.new.as_ref() == Some(value));
         let mark = change.map_or(String::new(), |change| mark(change.old.as_deref()));
-        lines.push((name, format!("{value}{mark}")));
+        lines.push((name, format!("{}{mark}", option.printed(show_values))));
     }
     let gone = changes.iter().filter(|change| change.new.is_none());
     lines.extend(gone.map(|change| (&*change.name, format!("not set{}", mark(change.old.as_deref())))));
@@ -83,7 +103,8 @@ mod tests {
     }
 
     fn hidden(value: &str) -> SetOption {
-        SetOption { name: "environment.KEY".into(), value: "***".into(), hidden: Some(Secret::new(value)) }
+        let hidden = Hidden { value: Secret::new(value), from_file: false };
+        SetOption { name: "environment.KEY".into(), value: "***".into(), hidden: Some(hidden) }
     }
 
     #[test]
@@ -118,7 +139,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            table(&new, &changes),
+            table(&new, &changes, false),
             [
                 "hostname              b  <- was a",
                 "labels.balehook.spec  2",
@@ -134,7 +155,15 @@ mod tests {
     fn a_hidden_value_that_is_another_one_is_a_change_and_stays_hidden() {
         assert_eq!(changes(&[hidden("hunter1")], &[hidden("hunter1")]), []);
         let changes = changes(&[hidden("hunter1")], &[hidden("hunter2")]);
-        assert_eq!(table(&[hidden("hunter2")], &changes), ["environment.KEY  ***  <- was ***"]);
+        assert_eq!(table(&[hidden("hunter2")], &changes, false), ["environment.KEY  ***  <- was ***"]);
         assert!(!format!("{changes:?} {:?}", hidden("hunter2")).contains("hunter"));
+    }
+
+    #[test]
+    fn who_asks_for_it_is_shown_what_stands_in_the_file_in_plain_text_and_never_what_comes_from_elsewhere() {
+        let mut option = hidden("hunter2");
+        assert_eq!(table(&[option.clone()], &[], true), ["environment.KEY  hunter2"]);
+        option.hidden.iter_mut().for_each(|hidden| hidden.from_file = true);
+        assert_eq!(table(&[option], &[], true), ["environment.KEY  ***"]);
     }
 }

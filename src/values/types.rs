@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::values::secret::{HIDDEN, masked_value};
+
 /// The name of a container, compose project or swarm service: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 63 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -240,7 +242,7 @@ mod stored {
     }
 }
 
-/// One variable of a container's environment. The value is a [`Secret`] whatever it is; `hidden` says whether plans show it.
+/// One variable of a container's environment. The value is a [`Secret`] whatever it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvVar {
     /// The variable's name.
@@ -248,8 +250,21 @@ pub struct EnvVar {
     /// Its value; `None` removes a variable of the image (`- NAME` without a value that the hook environment lacks).
     #[serde(default, with = "stored")]
     pub value: Option<Secret>,
-    /// Not shown in plans: from an `s3://` file, or its name says that it is a secret.
+    /// Never printed: it comes from a file. Any other is hidden where it looks like a secret.
     pub hidden: bool,
+}
+
+impl EnvVar {
+    /// The value as it may be printed; `None` where there is none.
+    pub fn shown(&self) -> Option<String> {
+        let value = self.value.as_ref()?;
+        Some(if self.hidden { HIDDEN.to_owned() } else { masked_value(&self.name, value.reveal()) })
+    }
+
+    /// Whether a part of the value is not printed.
+    pub fn is_hidden(&self) -> bool {
+        self.value.as_ref().is_some_and(|value| self.shown().as_deref() != Some(value.reveal()))
+    }
 }
 
 /// The lifecycle events that CodeDeploy runs scripts for, in their order.

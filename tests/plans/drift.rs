@@ -263,7 +263,7 @@ fn changed_service(change: &ServiceChange) -> String {
 
 pub fn command_line(command: &HostCommand, timeout: Duration) -> String {
     let words = command.words.join(" ").replace(&command.folder, ".");
-    let env = command.environment.iter().map(|var| match var.hidden {
+    let env = command.environment.iter().map(|var| match var.is_hidden() {
         true => format!("env {}=*** ", var.name),
         false => format!("env {}={} ", var.name, var.value.as_ref().unwrap().reveal()),
     });

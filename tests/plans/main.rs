@@ -9,6 +9,7 @@ mod ports;
 mod request;
 mod resume;
 mod scenes;
+mod specification;
 mod swarm;
 mod tasks;
 mod tasks_swarm;

@@ -143,7 +143,7 @@ impl Request {
 
     fn environment(&mut self, environment: &[EnvVar]) {
         for var in environment {
-            let value = if var.hidden { "***" } else { var.value.as_ref().unwrap().reveal() };
+            let value = if var.is_hidden() { "***" } else { var.value.as_ref().unwrap().reveal() };
             self.row(&format!("environment.{}", var.name), value);
         }
     }

@@ -19,7 +19,6 @@ use crate::config::pending::Pending;
 use crate::config::problem::Problems;
 pub(crate) use crate::config::service::options::command;
 pub(crate) use crate::config::service::options::environment;
-pub(crate) use crate::config::service::options::is_secret;
 pub(crate) use crate::config::service::options::labels;
 pub(crate) use crate::config::service::options::location;
 pub(crate) use crate::config::service::read::Field;
@@ -35,15 +34,15 @@ pub struct Service {
     /// The engine's create request, without image, environment and networks.
     pub(crate) body: ContainerCreateBody,
     /// `environment`, in the file's order.
-    pub(crate) environment: Vec<EnvVar>,
+    pub environment: Vec<EnvVar>,
     /// `env_file`, in the file's order; `environment` wins over it.
     pub(crate) env_file: Vec<EnvFile>,
-    /// `networks` with each one's settings, in the file's order.
+    /// `networks` with each one's settings: by falling `priority`, else in the file's order.
     pub(crate) networks: Vec<(String, EndpointSettings)>,
     /// `platform`, as `linux/arm64`.
     pub(crate) platform: Option<String>,
     /// Options that only newer engines know, with the lowest API version.
-    pub(crate) needs: Vec<(&'static str, (u32, u32))>,
+    pub needs: Vec<(&'static str, (u32, u32))>,
     /// `update_config.order: start-first`; `None` is the swap.
     pub(crate) start_first: Option<StartFirst>,
 }
@@ -60,13 +59,13 @@ pub(crate) struct EnvFile {
 }
 
 /// What reading a service needs beside its node.
-pub(crate) struct ParseContext<'a> {
+pub struct ParseContext<'a> {
     /// The bundle's folder.
-    pub(crate) bundle_root: &'a Path,
+    pub bundle_root: &'a Path,
     /// The hook environment.
-    pub(crate) lookup: &'a dyn Fn(&str) -> Option<String>,
+    pub lookup: &'a dyn Fn(&str) -> Option<String>,
     /// What may still come before ApplicationStart.
-    pub(crate) pending: &'a Pending,
+    pub pending: &'a Pending,
 }
 
 /// Every key of `container:` that is read here (`image` is read beside it).
@@ -176,7 +175,7 @@ pub(crate) struct Vocabulary<'a> {
 }
 
 /// Reads `container:`; every problem is reported, and what could not be read is left out of the result.
-pub(crate) fn parse(node: &Node, path: &str, around: &ParseContext<'_>, problems: &mut Problems) -> Service {
+pub fn parse(node: &Node, path: &str, around: &ParseContext<'_>, problems: &mut Problems) -> Service {
     let container = Vocabulary { known: KEYS, elsewhere: ELSEWHERE, own: &["image"] };
     parse_as(&container, node, path, around, problems)
 }
@@ -207,6 +206,9 @@ pub(crate) fn parse_as(
             || volumes::read(name, field, &mut host, &mut service)
             || network::read(name, field, &mut service, &mut host)
     });
+    if words.known.contains(&"mac_address") {
+        network::mac_address(&mut field, &mut service, host.network_mode.as_deref());
+    }
     conflicts(&mut field, &service, &host);
     service.body.host_config = Some(host);
     if service.start_first.is_some() {

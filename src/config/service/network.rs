@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use bollard::models::{EndpointIpamConfig, EndpointSettings, HostConfig, PortBinding};
+use bollard::models::{EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig, PortBinding};
 
 use crate::config::service::Service;
 use crate::config::service::read::Field;
@@ -14,9 +14,10 @@ pub(crate) fn read(name: &str, field: &mut Field<'_, '_>, service: &mut Service,
     match name {
         "ports" => ports(field, service, host),
         "expose" => expose(field, service),
-        "networks" => service.networks = networks(field),
+        "networks" => networks(field, service),
         "network_mode" => host.network_mode = field.parsed(network_mode),
-        "mac_address" => mac_address(field, service),
+        // Its endpoint is known when all keys are read.
+        "mac_address" => {}
         "extra_hosts" => host.extra_hosts = Some(extra_hosts(field)),
         "dns" => host.dns = Some(addresses(field)),
         "dns_search" => host.dns_search = Some(field.text_or_texts()),
@@ -204,18 +205,29 @@ fn expose(field: &mut Field<'_, '_>, service: &mut Service) {
     }
 }
 
-fn networks(field: &mut Field<'_, '_>) -> Vec<(String, EndpointSettings)> {
-    match field.node.value {
+/// The networks, the one with the highest `priority` first: a container is created in that one.
+fn networks(field: &mut Field<'_, '_>, service: &mut Service) {
+    let mut all: Vec<(i64, (String, EndpointSettings))> = match field.node.value {
         Value::Mapping(_) => field.entries(|name, field| {
-            let settings = if field.node.is_null() { EndpointSettings::default() } else { endpoint(field) };
-            Some((name.to_owned(), settings))
+            let (priority, settings) = if field.node.is_null() { Default::default() } else { endpoint(field) };
+            Some((priority, (name.to_owned(), settings)))
         }),
-        _ => field.texts().into_iter().map(|name| (name, EndpointSettings::default())).collect(),
-    }
+        _ => field.texts().into_iter().map(|name| (0, (name, EndpointSettings::default()))).collect(),
+    };
+    all.sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
+    service.networks = all.into_iter().map(|(_, network)| network).collect();
+    let mut needs = |option, has: fn(&EndpointSettings) -> bool, api| {
+        if service.networks.iter().any(|(_, settings)| has(settings)) {
+            service.needs.push((option, api));
+        }
+    };
+    needs("networks.*.mac_address", |settings| settings.mac_address.is_some(), (1, 44));
+    needs("networks.*.gw_priority", |settings| settings.gw_priority.is_some(), (1, 48));
 }
 
-fn endpoint(field: &mut Field<'_, '_>) -> EndpointSettings {
-    let mut settings = EndpointSettings::default();
+/// A network's `priority` and settings.
+fn endpoint(field: &mut Field<'_, '_>) -> (i64, EndpointSettings) {
+    let (mut priority, mut settings) = (0, EndpointSettings::default());
     let mut ipam = EndpointIpamConfig::default();
     let known = [
         "aliases",
@@ -233,16 +245,16 @@ fn endpoint(field: &mut Field<'_, '_>) -> EndpointSettings {
             "ipv4_address" => ipam.ipv4_address = field.parsed(address),
             "ipv6_address" => ipam.ipv6_address = field.parsed(address),
             "link_local_ips" => ipam.link_local_ips = Some(field.texts()),
-            "mac_address" => settings.mac_address = field.text(),
+            "mac_address" => settings.mac_address = field.parsed(hardware_address),
             "driver_opts" => settings.driver_opts = Some(field.map()),
-            "priority" => drop(field.integer(i64::MIN)),
+            "priority" => priority = field.integer(i64::MIN).unwrap_or(0),
             "gw_priority" => settings.gw_priority = field.integer(i64::MIN),
             _ => return false,
         }
         true
     });
     settings.ipam_config = (ipam != EndpointIpamConfig::default()).then_some(ipam);
-    settings
+    (priority, settings)
 }
 
 fn network_mode(text: &str) -> Result<String, Refused> {
@@ -255,21 +267,38 @@ fn network_mode(text: &str) -> Result<String, Refused> {
     }
 }
 
-/// The address belongs to the first network's endpoint since API 1.44; before it is the container's.
-fn mac_address(field: &mut Field<'_, '_>, service: &mut Service) {
-    let good = |text: &str| {
-        let parts: Vec<&str> = text.split([':', '-']).collect();
-        let is_octet = |part: &&str| part.len() == 2 && u8::from_str_radix(part, 16).is_ok();
-        match parts.len() == 6 && parts.iter().all(is_octet) {
-            true => Ok(text.to_owned()),
-            false => Err(Refused("is no MAC address: write `02:42:ac:11:00:02`".into())),
-        }
-    };
-    let Some(address) = field.parsed(good) else { return };
-    let endpoint = EndpointSettings { mac_address: Some(address), ..EndpointSettings::default() };
-    let endpoints = HashMap::from([("bridge".to_owned(), endpoint)]);
-    service.body.networking_config = Some(bollard::models::NetworkingConfig { endpoints_config: Some(endpoints) });
+fn hardware_address(text: &str) -> Result<String, Refused> {
+    let parts: Vec<&str> = text.split([':', '-']).collect();
+    let is_octet = |part: &&str| part.len() == 2 && u8::from_str_radix(part, 16).is_ok();
+    match parts.len() == 6 && parts.iter().all(is_octet) {
+        true => Ok(text.to_owned()),
+        false => Err(Refused("is no MAC address: write `02:42:ac:11:00:02`".into())),
+    }
+}
+
+/// `mac_address`, when the networks are known: it belongs to the first one's endpoint (since API 1.44; before it is the
+/// container's).
+pub(crate) fn mac_address(field: &mut Field<'_, '_>, service: &mut Service, mode: Option<&str>) {
+    let Some((_, node)) = field.node.get("mac_address") else { return };
+    let mut field = field.inner(node, "mac_address");
+    let Some(address) = field.parsed(hardware_address) else { return };
     service.needs.push(("mac_address", (1, 44)));
+    if let Some((name, settings)) = service.networks.first_mut() {
+        if settings.mac_address.as_ref().is_some_and(|other| *other != address) {
+            let message = format!("`{address}` is not the `mac_address` of network {name}");
+            field.refuse::<()>(message, "keep one of them");
+        }
+        settings.mac_address = Some(address);
+        return;
+    }
+    let network = mode.filter(|mode| *mode != "default").unwrap_or("bridge");
+    if matches!(network, "host" | "none") || network.starts_with("container:") {
+        let message = format!("`mac_address` means nothing with `network_mode: {network}`");
+        field.refuse::<()>(message, "the container has no network of its own: leave it out");
+    }
+    let endpoint = EndpointSettings { mac_address: Some(address), ..EndpointSettings::default() };
+    let endpoints = HashMap::from([(network.to_owned(), endpoint)]);
+    service.body.networking_config = Some(NetworkingConfig { endpoints_config: Some(endpoints) });
 }
 
 /// `name:address`, `name=address` or a mapping; `host-gateway` is the host itself.

@@ -14,23 +14,8 @@ use crate::config::yaml::Value;
 use crate::values::labels::LABELS;
 use crate::values::types::{EnvVar, Refused, Secret};
 
-/// Parts of a variable's name that say that its value is a secret: plans hide it.
-const SECRETS: &[&str] = &[
-    "PASSWORD",
-    "PASSWD",
-    "PASSPHRASE",
-    "SECRET",
-    "TOKEN",
-    "APIKEY",
-    "API_KEY",
-    "PRIVATE_KEY",
-    "ACCESS_KEY",
-    "CREDENTIAL",
-    "DSN",
-    "DATABASE_URL",
-    "CONNECTION_STRING",
-    "_PW",
-];
+/// What a seccomp profile's path, or the profile itself, stands behind.
+pub(crate) const SECCOMP: &str = "seccomp=";
 
 /// Signals of Linux by name, without `SIG`; real-time signals and numbers are accepted beside them.
 const SIGNALS: &[&str] = &[
@@ -38,12 +23,6 @@ const SIGNALS: &[&str] = &[
     "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH",
     "XCPU", "XFSZ",
 ];
-
-/// Whether plans hide the value of a variable of that name.
-pub(crate) fn is_secret(name: &str) -> bool {
-    let name = name.to_uppercase();
-    SECRETS.iter().any(|part| name.contains(part))
-}
 
 pub(crate) fn read(
     name: &str,
@@ -83,7 +62,7 @@ pub(crate) fn read(
         "restart" => host.restart_policy = field.parsed(restart),
         "cap_add" => host.cap_add = Some(field.texts()),
         "cap_drop" => host.cap_drop = Some(field.texts()),
-        "security_opt" => host.security_opt = Some(field.texts()),
+        "security_opt" => security_opt(field, host, around.bundle_root),
         "group_add" => host.group_add = Some(field.texts()),
         "ipc" => host.ipc_mode = field.parsed(|text| namespace(text, &["host", "private", "shareable", "none", ""])),
         "pid" => host.pid_mode = field.parsed(|text| namespace(text, &["host"])),
@@ -116,7 +95,7 @@ pub(crate) fn environment(field: &mut Field<'_, '_>, around: &ParseContext<'_>) 
     pairs
         .map(|(name, value)| {
             let value = value.or_else(|| (around.lookup)(&name)).map(Secret::new);
-            EnvVar { hidden: is_secret(&name), name, value }
+            EnvVar { hidden: false, name, value }
         })
         .collect()
 }
@@ -168,6 +147,29 @@ pub(crate) fn location(text: &str, root: &Path) -> Result<ArchiveLocation, Refus
     }
     let inside: std::path::PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
     Ok(ArchiveLocation::File(root.join(inside)))
+}
+
+/// As docker's own command reads them. A seccomp profile's file is named by its path here: its content is what the engine
+/// is given. `systempaths=unconfined` is none of the engine's options: it takes two lists of paths away.
+fn security_opt(field: &mut Field<'_, '_>, host: &mut HostConfig, root: &Path) {
+    let all = field.items(|field| {
+        field.parsed(|text| match text.split_once('=').or_else(|| text.split_once(':')) {
+            Some(("seccomp", "unconfined" | "builtin")) => Ok(text.to_owned()),
+            Some(("seccomp", file)) => match location(file, root)? {
+                ArchiveLocation::File(path) => Ok(format!("{SECCOMP}{}", path.display())),
+                ArchiveLocation::S3(_) => Err(Refused("must name a file of the bundle or of this host".into())),
+            },
+            Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok(text.to_owned()),
+            None if text == "no-new-privileges" => Ok(text.to_owned()),
+            _ => Err(Refused("is no option: write `no-new-privileges:true`, `label=disable` or `seccomp=FILE`".into())),
+        })
+    });
+    let (system, others): (Vec<String>, Vec<String>) =
+        all.into_iter().partition(|option| option == "systempaths=unconfined");
+    if !system.is_empty() {
+        (host.masked_paths, host.readonly_paths) = (Some(Vec::new()), Some(Vec::new()));
+    }
+    host.security_opt = Some(others);
 }
 
 fn absolute(field: &mut Field<'_, '_>) -> Option<String> {

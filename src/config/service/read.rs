@@ -58,6 +58,14 @@ impl<'a> Field<'a, '_> {
         }
     }
 
+    /// A whole number from `least` to `most`.
+    pub fn within(&mut self, least: i64, most: i64) -> Option<i64> {
+        match self.integer(least)? {
+            value if value <= most => Some(value),
+            value => self.refuse(format!("`{value}` is too large"), &format!("write a whole number to {most}")),
+        }
+    }
+
     /// A number of at least 0.
     pub(crate) fn number(&mut self) -> Option<f64> {
         match self.node.as_f64() {

@@ -10,33 +10,78 @@ use crate::values::types::Refused;
 
 const NANO: f64 = 1e9;
 
+/// The least memory that the engine gives a container. Source: moby, `linuxMinMemory`.
+const LEAST_MEMORY: i64 = 6 * 1024 * 1024;
+
 pub(crate) fn read(name: &str, field: &mut Field<'_, '_>, host: &mut HostConfig) -> bool {
     match name {
-        "mem_limit" => host.memory = field.size(),
-        "mem_reservation" => host.memory_reservation = field.size(),
+        "mem_limit" => once(field, &mut host.memory, memory, LIMITS[0]),
+        "mem_reservation" => once(field, &mut host.memory_reservation, memory, RESERVED),
         "memswap_limit" => host.memory_swap = if field.node.as_text() == Some("-1") { Some(-1) } else { field.size() },
-        "mem_swappiness" => host.memory_swappiness = field.integer(0),
+        "mem_swappiness" => host.memory_swappiness = field.within(0, 100),
         "oom_kill_disable" => host.oom_kill_disable = field.boolean(),
-        "oom_score_adj" => host.oom_score_adj = field.integer(-1000),
-        "cpus" => host.nano_cpus = field.number().map(|cpus| (cpus * NANO) as i64),
+        "oom_score_adj" => host.oom_score_adj = field.within(-1000, 1000),
+        "cpus" => once(field, &mut host.nano_cpus, nano_cpus, LIMITS[1]),
         "cpu_shares" => host.cpu_shares = field.integer(0),
         "cpu_quota" => host.cpu_quota = microseconds(field),
         "cpu_period" => host.cpu_period = microseconds(field),
         "cpu_rt_runtime" => host.cpu_realtime_runtime = microseconds(field),
         "cpu_rt_period" => host.cpu_realtime_period = microseconds(field),
         "cpuset" => host.cpuset_cpus = field.text(),
-        "pids_limit" => host.pids_limit = field.integer(-1),
+        "pids_limit" => once(field, &mut host.pids_limit, |field| field.integer(-1), LIMITS[2]),
         "shm_size" => host.shm_size = field.size(),
         "cgroup_parent" => host.cgroup_parent = field.text(),
         "ulimits" => host.ulimits = Some(ulimits(field)),
         "devices" => host.devices = Some(field.items(device)),
         "device_cgroup_rules" => host.device_cgroup_rules = Some(field.texts()),
-        "gpus" => host.device_requests = Some(gpus(field)),
+        "gpus" => host.device_requests.get_or_insert_default().extend(gpus(field)),
         "blkio_config" => blkio(field, host),
         "deploy" => deploy(field, host),
         _ => return false,
     }
     true
+}
+
+/// Each limit that Compose's services and its `deploy` have a key for.
+pub(crate) const LIMITS: [[&str; 2]; 3] = [
+    ["mem_limit", "deploy.resources.limits.memory"],
+    ["cpus", "deploy.resources.limits.cpus"],
+    ["pids_limit", "deploy.resources.limits.pids"],
+];
+
+pub(crate) const RESERVED: [&str; 2] = ["mem_reservation", "deploy.resources.reservations.memory"];
+
+/// A value that two keys may set: to the same value, as in Compose.
+fn once<'a, T: PartialEq>(
+    field: &mut Field<'a, '_>,
+    place: &mut Option<T>,
+    read: impl FnOnce(&mut Field<'a, '_>) -> Option<T>,
+    keys: [&str; 2],
+) {
+    let value = read(field);
+    match (&place, &value) {
+        (Some(known), Some(value)) if known != value => refuse_different(field, keys),
+        _ => *place = value.or_else(|| place.take()),
+    }
+}
+
+pub(crate) fn refuse_different(field: &mut Field<'_, '_>, [one, other]: [&str; 2]) {
+    field.refuse::<()>(format!("`{one}` and `{other}` have different values"), "keep one of them");
+}
+
+/// A size that the engine takes; 0 is no limit.
+pub(crate) fn memory(field: &mut Field<'_, '_>) -> Option<i64> {
+    match field.size()? {
+        size @ 1..LEAST_MEMORY => field.refuse(
+            format!("{size} bytes are less than the 6 MB that the engine wants at least"),
+            "write the unit: `512m`",
+        ),
+        size => Some(size),
+    }
+}
+
+pub(crate) fn nano_cpus(field: &mut Field<'_, '_>) -> Option<i64> {
+    field.number().map(|cpus| (cpus * NANO) as i64)
 }
 
 /// A number of microseconds, or a duration.
@@ -166,12 +211,21 @@ fn device_request(field: &mut Field<'_, '_>) -> DeviceRequest {
     request
 }
 
+/// `deploy.resources.reservations.devices[]`: what kind of device it is must be said.
+fn reserved_device(field: &mut Field<'_, '_>) -> Option<DeviceRequest> {
+    let request = device_request(field);
+    match request.capabilities.is_some() {
+        true => Some(request),
+        false => field.refuse("`capabilities` is missing", "write `capabilities: [gpu]`"),
+    }
+}
+
 fn blkio(field: &mut Field<'_, '_>, host: &mut HostConfig) {
     let known =
         ["weight", "weight_device", "device_read_bps", "device_write_bps", "device_read_iops", "device_write_iops"];
     field.known(&known, |name, field| {
         match name {
-            "weight" => host.blkio_weight = field.integer(10).and_then(|weight| u16::try_from(weight).ok()),
+            "weight" => host.blkio_weight = field.within(10, 1000).and_then(|weight| u16::try_from(weight).ok()),
             "weight_device" => host.blkio_weight_device = Some(field.items(weight_device)),
             "device_read_bps" => host.blkio_device_read_bps = Some(field.items(throttle)),
             "device_write_bps" => host.blkio_device_write_bps = Some(field.items(throttle)),
@@ -230,9 +284,9 @@ fn deploy(field: &mut Field<'_, '_>, host: &mut HostConfig) {
 fn limits(field: &mut Field<'_, '_>, host: &mut HostConfig) {
     field.known(&["cpus", "memory", "pids"], |name, field| {
         match name {
-            "cpus" => host.nano_cpus = field.number().map(|cpus| (cpus * NANO) as i64),
-            "memory" => host.memory = field.size(),
-            "pids" => host.pids_limit = field.integer(-1),
+            "memory" => once(field, &mut host.memory, memory, LIMITS[0]),
+            "cpus" => once(field, &mut host.nano_cpus, nano_cpus, LIMITS[1]),
+            "pids" => once(field, &mut host.pids_limit, |field| field.integer(-1), LIMITS[2]),
             _ => return false,
         }
         true
@@ -244,8 +298,8 @@ fn reservations(field: &mut Field<'_, '_>, host: &mut HostConfig) {
         match name {
             // Swarm alone reserves processors; Compose reads the key and drops it elsewhere, and so do we.
             "cpus" => drop(field.number()),
-            "memory" => host.memory_reservation = field.size(),
-            "devices" => host.device_requests = Some(field.items(|field| Some(device_request(field)))),
+            "memory" => once(field, &mut host.memory_reservation, memory, RESERVED),
+            "devices" => drop(host.device_requests.get_or_insert_default().splice(..0, field.items(reserved_device))),
             _ => return false,
         }
         true

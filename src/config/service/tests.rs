@@ -69,6 +69,16 @@ fn a_bad_value_is_named_with_what_to_write() {
         ("stop_signal: SIGFOO", "is no signal"),
         ("stop_grace_period: 10", "needs a unit: `10s`"),
         ("mem_limit: 12x", "is no size"),
+        ("mem_limit: 512", "512 bytes are less than the 6 MB that the engine wants at least [write the unit: `512m`]"),
+        ("mem_reservation: 5m", "less than the 6 MB"),
+        ("deploy: {resources: {limits: {memory: 512}}}", "less than the 6 MB"),
+        ("mem_swappiness: 101", "`101` is too large [write a whole number to 100]"),
+        ("oom_score_adj: 1001", "`1001` is too large"),
+        ("blkio_config: {weight: 1001}", "`1001` is too large"),
+        ("deploy: {resources: {reservations: {devices: [{driver: nvidia}]}}}", "`capabilities` is missing"),
+        ("networks: {a: {mac_address: x}}", "is no MAC address"),
+        ("security_opt: [s]", "`s` is no option: write `no-new-privileges:true`"),
+        ("security_opt: [seccomp=../s.json]", "must stay inside the bundle"),
         ("cpus: many", "a number from 0 is expected"),
         ("privileged: maybe", "`true` or `false` is expected"),
         ("extra_hosts: ['db']", "is no entry for /etc/hosts"),
@@ -114,9 +124,28 @@ fn options_that_exclude_each_other_are_refused() {
     for (lines, said) in [
         ("network_mode: host\nnetworks: [a]", "exclude each other"),
         ("network_mode: host\nports: ['80:80']", "cannot be published with `network_mode: host`"),
-        ("mem_limit: 1m\nmem_reservation: 2m", "is larger than mem_limit"),
+        ("mem_limit: 7m\nmem_reservation: 8m", "is larger than mem_limit"),
+        (
+            "mem_limit: 9m\ndeploy: {resources: {limits: {memory: 8m}}}",
+            "`mem_limit` and `deploy.resources.limits.memory`",
+        ),
+        (
+            "deploy: {resources: {limits: {memory: 8m}}}\nmem_limit: 9m",
+            "`mem_limit` and `deploy.resources.limits.memory`",
+        ),
+        ("cpus: 1\ndeploy: {resources: {limits: {cpus: 2}}}", "`cpus` and `deploy.resources.limits.cpus`"),
+        ("pids_limit: 1\ndeploy: {resources: {limits: {pids: 2}}}", "`pids_limit` and `deploy.resources.limits.pids`"),
+        (
+            "mem_reservation: 8m\ndeploy: {resources: {reservations: {memory: 9m}}}",
+            "`mem_reservation` and `deploy.resources.reservations.memory`",
+        ),
+        (
+            "mac_address: 02:42:ac:11:00:02\nnetworks: {a: {mac_address: 02:42:ac:11:00:03}}",
+            "is not the `mac_address` of network a",
+        ),
+        ("mac_address: 02:42:ac:11:00:02\nnetwork_mode: none", "means nothing with `network_mode: none`"),
         ("memswap_limit: 1m", "needs mem_limit"),
-        ("mem_limit: 2m\nmemswap_limit: 1m", "is smaller than mem_limit"),
+        ("mem_limit: 8m\nmemswap_limit: 7m", "is smaller than mem_limit"),
         ("cpus: 1\ncpu_quota: 50000", "`cpus` excludes"),
     ] {
         assert!(why(lines).contains(said), "{lines}: {}", why(lines));
@@ -180,10 +209,62 @@ fn values_reach_the_request_under_the_apis_names() {
 }
 
 #[test]
+fn a_mac_address_is_that_of_the_first_network_and_of_the_default_one_where_none_is_named() {
+    let of_a = "networks: {b: , a: {priority: 10}}\nmac_address: 02:42:ac:11:00:02";
+    let service = service(of_a);
+    let macs: Vec<_> = service.networks.iter().map(|(name, it)| (name.as_str(), it.mac_address.as_deref())).collect();
+    assert_eq!(macs, [("a", Some("02:42:ac:11:00:02")), ("b", None)]);
+    let endpoints = |lines: &str| body(lines)["NetworkingConfig"]["EndpointsConfig"].clone();
+    let with = json!({"MacAddress": "02:42:ac:11:00:02"});
+    assert_eq!(endpoints("mac_address: 02:42:ac:11:00:02"), json!({"bridge": with}));
+    assert_eq!(endpoints("mac_address: 02:42:ac:11:00:02\nnetwork_mode: front"), json!({"front": with}));
+}
+
+#[test]
+fn the_network_with_the_highest_priority_is_the_first_and_new_settings_need_a_new_engine() {
+    let service = service(
+        "networks: {a: , b: {priority: 5, gw_priority: 3}, c: {priority: 7, mac_address: 02:42:ac:11:00:02}, d: }",
+    );
+    let names: Vec<_> = service.networks.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["c", "b", "a", "d"]);
+    assert_eq!(service.networks[1].1.gw_priority, Some(3));
+    assert_eq!(service.needs, [("networks.*.mac_address", (1, 44)), ("networks.*.gw_priority", (1, 48))]);
+}
+
+#[test]
+fn the_engine_is_given_a_seccomp_profiles_content_and_the_plan_shows_its_digest() {
+    let service =
+        service("security_opt: [label=disable, seccomp=sec/s.json, seccomp=unconfined, systempaths=unconfined]");
+    let store = crate::deploy::state::Store::new(Path::new("/nowhere"), &"web".parse().unwrap());
+    let mut facts = crate::modes::facts::Facts::unseen(&store);
+    facts.seccomp = vec![("/bundle/sec/s.json".into(), r#"{"a":1}"#.into())];
+    let options = crate::modes::create::options(&service, &facts);
+    let host = options.body.host_config.clone().unwrap();
+    assert_eq!(host.security_opt.unwrap(), ["label=disable", r#"seccomp={"a":1}"#, "seccomp=unconfined"]);
+    assert_eq!((host.masked_paths, host.readonly_paths), (Some(Vec::new()), Some(Vec::new())));
+    let image = ImagePin::Unknown { wanted: "i".into() };
+    let shown = of_container(&ContainerSpec { name: "c".into(), image, options, environment: Vec::new() });
+    let shown: Vec<_> = shown.iter().filter(|it| it.name == "security_opt").map(|it| it.value.as_str()).collect();
+    assert_eq!(shown, ["label=disable", "seccomp=(profile 015abd7f5cc5)", "seccomp=unconfined"]);
+}
+
+#[test]
+fn gpus_and_reserved_devices_are_requested_beside_each_other_in_whichever_order_they_stand() {
+    let (gpus, deploy) =
+        ("gpus: all", "deploy: {resources: {reservations: {devices: [{capabilities: [tpu], count: 1}]}}}");
+    let wanted = json!([{"Count": 1, "Capabilities": [["tpu"]]}, {"Count": -1, "Capabilities": [["gpu"]]}]);
+    for lines in [format!("{gpus}\n{deploy}"), format!("{deploy}\n{gpus}")] {
+        assert_eq!(body(&lines)["HostConfig"]["DeviceRequests"], wanted, "{lines}");
+    }
+}
+
+#[test]
 fn a_variable_without_a_value_comes_from_the_hook_and_secrets_are_hidden_by_name() {
     let all = service("environment: [HOSTED, NOWHERE, DB_PASSWORD=hunter2, LEVEL=info]").environment;
-    let shown: Vec<_> =
-        all.iter().map(|var| (var.name.as_str(), var.value.as_ref().map(|value| value.reveal()), var.hidden)).collect();
+    let shown: Vec<_> = all
+        .iter()
+        .map(|var| (var.name.as_str(), var.value.as_ref().map(|value| value.reveal()), var.is_hidden()))
+        .collect();
     assert_eq!(
         shown,
         [
@@ -285,7 +366,9 @@ const EVERY_OPTION: &[&str] = &[
     "restart: always",
     "restart: on-failure:2",
     "runtime: r",
-    "security_opt: [s]",
+    "security_opt: [no-new-privileges]",
+    "security_opt: [systempaths=unconfined]",
+    "security_opt: [seccomp=s.json]",
     "shm_size: 1m",
     "stdin_open: true",
     "stop_grace_period: 9s",

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::service::labels;
 use crate::config::service::read::Field;
+use crate::config::service::resources::{memory, nano_cpus};
 use crate::config::yaml::Value;
 
 /// `deploy`.
@@ -134,8 +135,6 @@ const KEYS: &[&str] = &[
 ];
 
 const ROLLOUT: &[&str] = &["parallelism", "delay", "monitor", "failure_action", "max_failure_ratio", "order"];
-
-const NANO: f64 = 1e9;
 
 /// Reads `deploy` of the service `field`. A port of the host can be had by one task of a node only: there the old task
 /// must stop first.
@@ -337,8 +336,8 @@ fn resources(field: &mut Field<'_, '_>, deploy: &mut Deploy) {
 fn limits(field: &mut Field<'_, '_>, deploy: &mut Deploy) {
     field.known(&["cpus", "memory", "pids"], |name, field| {
         match name {
-            "cpus" => deploy.limits.0 = nano(field),
-            "memory" => deploy.limits.1 = field.size(),
+            "cpus" => deploy.limits.0 = nano_cpus(field),
+            "memory" => deploy.limits.1 = memory(field),
             "pids" => deploy.limits.2 = field.integer(-1),
             _ => return false,
         }
@@ -346,14 +345,10 @@ fn limits(field: &mut Field<'_, '_>, deploy: &mut Deploy) {
     });
 }
 
-fn nano(field: &mut Field<'_, '_>) -> Option<i64> {
-    field.number().map(|cpus| (cpus * NANO) as i64)
-}
-
 fn reservations(field: &mut Field<'_, '_>, reservations: &mut Reservations) {
     field.known(&["cpus", "memory", "generic_resources"], |name, field| {
         match name {
-            "cpus" => reservations.nano_cpus = nano(field),
+            "cpus" => reservations.nano_cpus = nano_cpus(field),
             "memory" => reservations.memory = field.size(),
             "generic_resources" => reservations.generic = field.items(generic),
             "devices" => {

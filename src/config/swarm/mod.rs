@@ -11,6 +11,7 @@ use bollard::models::Mount;
 use crate::config::problem::Problems;
 use crate::config::service::network::{Port, published_ports};
 use crate::config::service::read::Field;
+use crate::config::service::resources::{self, LIMITS, RESERVED};
 use crate::config::service::{ParseContext, Service, Vocabulary};
 pub use crate::config::swarm::deploy::Deploy;
 pub use crate::config::swarm::deploy::FailureAction;
@@ -197,6 +198,7 @@ pub(crate) fn parse(
     let networks = child(&mut field, "networks", networks);
     let host_ports = ports.iter().any(|port| port.host && port.published > 0);
     let deploy = deploy::read(&mut field, host_ports);
+    same_limits(&mut field, &service, &deploy);
     if deploy.dnsrr && ports.iter().any(|port| !port.host) {
         field.refuse::<()>(
             "`endpoint_mode: dnsrr` has no address to publish ingress ports at",
@@ -220,6 +222,23 @@ pub(crate) fn parse(
         init_process,
         with_registry_auth: auth.unwrap_or(true),
     })
+}
+
+/// Two keys set each of these; Compose refuses different values.
+fn same_limits(field: &mut Field<'_, '_>, service: &Service, deploy: &Deploy) {
+    let Some(host) = &service.body.host_config else { return };
+    let (cpus, memory, pids) = deploy.limits;
+    let pairs = [
+        (LIMITS[0], host.memory, memory),
+        (LIMITS[1], host.nano_cpus, cpus),
+        (LIMITS[2], host.pids_limit, pids),
+        (RESERVED, host.memory_reservation, deploy.reservations.memory),
+    ];
+    for (keys, one, other) in pairs {
+        if one.is_some() && other.is_some() && one != other {
+            resources::refuse_different(field, keys);
+        }
+    }
 }
 
 /// What `read` makes of an inner key; the default where it is absent.

@@ -156,7 +156,7 @@ fn commands_are_read_as_a_text_and_as_a_list() {
     assert_eq!(commands[1], (vec!["BUNDLE/scripts/run.sh".into(), "$x".into()], false));
     assert_eq!(commands[2].0, ["logger", "done"]);
     assert_eq!(commands[3].0, ["/usr/bin/env"]);
-    assert!(tasks.after[1].environment[0].hidden && !format!("{tasks:?}").contains("hunter2"));
+    assert!(tasks.after[1].environment[0].is_hidden() && !format!("{tasks:?}").contains("hunter2"));
 }
 
 #[test]

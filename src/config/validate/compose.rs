@@ -10,6 +10,7 @@ use crate::config::service::{ParseContext, location};
 use crate::config::validate::section::{image_source, parsed, unknown_keys};
 use crate::config::yaml::{Node, Value};
 use crate::config::{ArchiveLocation, ImageSource};
+use crate::inputs;
 use crate::values::duration;
 use crate::values::types::Refused;
 
@@ -99,10 +100,14 @@ impl Reader<'_> {
         parsed(node, &path, self.problems, |text| match location(text, root)? {
             ArchiveLocation::S3(_) => Err(Refused("is in S3: it must be a file of the bundle".into())),
             ArchiveLocation::File(file) if !file.starts_with(root) => Err(Refused("must be inside the bundle".into())),
-            ArchiveLocation::File(file) if !file.is_file() && !is_written => {
+            ArchiveLocation::File(file) if !file.exists() && !is_written => {
                 Err(Refused("is not a file of the bundle".into()))
             }
-            ArchiveLocation::File(file) => Ok(file),
+            ArchiveLocation::File(file) if !file.exists() => Ok(file),
+            ArchiveLocation::File(file) => match inputs::open(&file, Some(root)) {
+                Ok(_) => Ok(file),
+                Err(error) => Err(Refused(format!("cannot be read: {error}"))),
+            },
         })
     }
 
@@ -114,7 +119,10 @@ impl Reader<'_> {
         };
         let root = self.root;
         parsed(value, &format!("{}.directory", self.path), self.problems, |text| match location(text, root)? {
-            ArchiveLocation::File(folder) if folder.starts_with(root) && folder.is_dir() => Ok(folder),
+            ArchiveLocation::File(folder) if folder.starts_with(root) && folder.is_dir() => {
+                let inside = inputs::check_resolved(&folder, root);
+                inside.map(|()| folder).map_err(|error| Refused(format!("cannot be used: {error}")))
+            }
             _ => Err(Refused("is not a folder of the bundle".into())),
         })
     }
@@ -145,11 +153,23 @@ impl Reader<'_> {
         let there = |name: &str| directory.join(name).is_file().then(|| PathBuf::from(name));
         for (base, over) in DEFAULT_FILES {
             if let Some(base) = there(base) {
-                return Some([base].into_iter().chain(there(over)).collect());
+                let files: Vec<PathBuf> = [base].into_iter().chain(there(over)).collect();
+                return self.readable(node, directory, files);
             }
         }
         self.error(node, "files", "there is no compose.yaml or docker-compose.yml", "write `files: [compose.yml]`");
         None
+    }
+
+    fn readable(&mut self, node: &Node, directory: &Path, files: Vec<PathBuf>) -> Option<Vec<PathBuf>> {
+        for file in &files {
+            if let Err(error) = inputs::open(&directory.join(file), Some(self.root)) {
+                let message = format!("`{}` cannot be read: {error}", file.display());
+                self.error(node, "files", message, "put the file itself into the bundle");
+                return None;
+            }
+        }
+        Some(files)
     }
 
     fn profiles(&mut self, node: &Node) -> Option<Vec<String>> {

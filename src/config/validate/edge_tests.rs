@@ -154,7 +154,7 @@ fn a_secret_beside_a_mistake_stands_in_no_message_and_no_excerpt() {
         "image: Web:1\n    environment: {DB_PASSWORD: hunter2, A: [x]}",
         "environment: {DB_PASSWORD: hunter2}\n    image: Web:1",
         "image: Web:1\n    environment: {DB_PASSWORD: hunter2",
-        "image: host.test/web:1\n    environment: {DB_PASSWORD: hun$1ter2}",
+        "image: host.test/web:1\n    environment: {DB_PASSWORD: \"hun${1}ter2\"}",
         "image: host.test/web:1\n    environment: [DB_PASSWORD=hun${ter2]",
         "image: host.test/web:1\n    environment: {DB_PASSWORD: [hunter2]}",
         "image: host.test/web:1\n    environment:\n      PRIVATE_KEY: |\n        hunter2\n\t\thunter2",

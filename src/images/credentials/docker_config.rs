@@ -7,10 +7,14 @@ use base64::Engine as _;
 use serde::Deserialize;
 
 use crate::images::credentials::{Credential, CredentialError};
+use crate::inputs;
 use crate::values::types::Secret;
 
 /// Docker Hub's key in `config.json`.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+
+/// The largest that is read, in bytes.
+const LIMIT: u64 = 4 * 1024 * 1024;
 
 /// What is read of it. It holds passwords.
 #[derive(Default, Deserialize)]
@@ -49,7 +53,7 @@ impl DockerConfig {
     pub(super) fn read(folder: &Path) -> Result<Self, CredentialError> {
         let path = folder.join("config.json");
         let wrong = |why: String| CredentialError::Config { path: path.display().to_string(), why };
-        match std::fs::read(&path) {
+        match inputs::read(&path, None, LIMIT) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(wrong(error.to_string())),
             // Only where it is wrong: what stands there may be a password.

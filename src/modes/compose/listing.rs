@@ -1,7 +1,7 @@
 //! What a folder holds: every path with its mode and the digest of its content.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -100,7 +100,7 @@ pub(crate) fn summary(folder: &Path, excluded: Vec<PathBuf>, listing: &Listing) 
 /// The digest of a file's content.
 pub(crate) fn digest(path: &Path) -> io::Result<ContentDigest> {
     use sha2::Digest as _;
-    let (mut file, mut hasher) = (File::open(path)?, sha2::Sha256::new());
+    let (mut file, mut hasher) = (crate::inputs::open(path, None)?, sha2::Sha256::new());
     let mut buffer = vec![0; 128 * 1024];
     loop {
         match file.read(&mut buffer)? {

@@ -126,7 +126,7 @@ impl Observer<'_> {
         option("--project-name", self.deployment.name.to_string());
         option("--project-directory", text(&compose.directory));
         compose.files.iter().for_each(|file| option("--file", text(&compose.directory.join(file))));
-        let stand_in = stand_in(compose)
+        let stand_in = stand_in(compose, &self.deployment.bundle_root)
             .map_err(|error| Failure::new(Kind::Unexpected, format!("cannot write a temporary file: {error}")))?;
         if let Some(file) = &stand_in {
             option("--file", text(file.path()));
@@ -171,7 +171,7 @@ impl Observer<'_> {
         let paths: BTreeSet<&PathBuf> = compose.files.iter().chain(&compose.env_file).chain(listed).collect();
         let mut names: BTreeSet<String> = BTreeSet::new();
         for path in paths {
-            let text = std::fs::read_to_string(compose.directory.join(path)).unwrap_or_default();
+            let text = text(&compose.directory.join(path), &self.deployment.bundle_root);
             let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
             names.extend(words.filter(|word| !word.is_empty()).map(str::to_owned));
         }
@@ -250,10 +250,10 @@ fn replaced_facts(container: &ContainerSummary) -> ContainerFacts {
 
 /// Images for services that have none in the files, because the section says where theirs come from: Compose refuses a
 /// service without one.
-fn stand_in(compose: &Compose) -> std::io::Result<Option<tempfile::NamedTempFile>> {
+fn stand_in(compose: &Compose, bundle: &Path) -> std::io::Result<Option<tempfile::NamedTempFile>> {
     let mut names: BTreeSet<String> = BTreeSet::new();
     for file in &compose.files {
-        let text = std::fs::read_to_string(compose.directory.join(file)).unwrap_or_default();
+        let text = text(&compose.directory.join(file), bundle);
         let parsed: serde_json::Value = serde_yaml::from_str(&text).unwrap_or_default();
         names.extend(parsed["services"].as_object().into_iter().flatten().map(|(name, _)| name.clone()));
     }
@@ -269,6 +269,12 @@ fn stand_in(compose: &Compose) -> std::io::Result<Option<tempfile::NamedTempFile
     let mut file = tempfile::Builder::new().prefix("balehook-").suffix(".yml").tempfile()?;
     std::io::Write::write_all(&mut file, text.to_string().as_bytes())?;
     Ok(Some(file))
+}
+
+/// A small file of the bundle; nothing where it cannot be read: Compose says why.
+fn text(path: &Path, bundle: &Path) -> String {
+    let read = crate::inputs::read(path, Some(bundle), SEARCHED);
+    read.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 fn snapshots(state: &Path) -> Vec<String> {

@@ -21,6 +21,7 @@ use crate::modes::tasks::{TaskActions, container_name};
 use crate::tasks::command;
 use crate::tasks::operation::TaskOperation;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_TASK};
+use crate::values::secret::masked_words;
 use crate::values::text::command_line;
 use crate::values::types::EnvVar;
 
@@ -56,13 +57,13 @@ impl ComposeTask {
     /// One short line for the console: without the project's files and the options.
     pub(crate) fn title(&self) -> String {
         let words: Vec<String> = [&self.service].into_iter().chain(&self.command).cloned().collect();
-        format!("task {}: docker compose … run … {}", self.name, command_line(&words))
+        format!("task {}: docker compose … run … {}", self.name, command_line(&masked_words(&words)))
     }
 }
 
 impl fmt::Display for ComposeTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "timeout {} {}", self.timeout.as_secs(), command_line(&self.argv()))
+        write!(f, "timeout {} {}", self.timeout.as_secs(), command_line(&masked_words(&self.argv())))
     }
 }
 

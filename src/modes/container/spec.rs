@@ -43,7 +43,7 @@ pub(super) fn container_spec(
     ContainerSpec {
         name: new_name(&deployment.name),
         image: image.pin.clone(),
-        options: create::container_options(&container.service, facts.engine.yes().map(|engine| engine.api)),
+        options: create::options(&container.service, facts),
         environment: facts.environment.yes().cloned().unwrap_or_default(),
     }
 }

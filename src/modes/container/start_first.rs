@@ -139,6 +139,9 @@ pub(crate) fn dressed(
     service.networks.insert(0, (NETWORK.to_owned(), ours));
     let mut options = create::container_options(&service, api);
     options.body.labels = spec.options.body.labels.clone();
+    if let (Some(host), Some(read)) = (options.body.host_config.as_mut(), spec.options.body.host_config.as_ref()) {
+        host.security_opt = read.security_opt.clone();
+    }
     let labels = options.body.labels.get_or_insert_default();
     labels.insert(LABEL_PORTS.into(), join(&at.forwards));
     labels.insert(LABEL_ADDRESS.into(), at.addresses());

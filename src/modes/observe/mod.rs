@@ -3,12 +3,13 @@
 pub(crate) mod images;
 pub(crate) mod resume;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, ContainerSummary};
 
-use crate::aws::s3::S3;
+use crate::aws::s3::{S3, S3Error};
 use crate::config::service::{EnvFile, Service};
 use crate::config::{ArchiveLocation, Container, Deployment, Mode, env_file};
 use crate::deploy::origin::Origin;
@@ -24,10 +25,13 @@ use crate::ports::taken;
 use crate::values::known::Known;
 use crate::values::names::{new_name, old_name};
 use crate::values::types::{EnvVar, LifecycleEvent};
-use crate::{engine, ports};
+use crate::{engine, inputs, ports};
 
 /// Largest env file that is read, in bytes.
 const ENV_FILE_LIMIT: u64 = 1024 * 1024;
+
+/// Largest seccomp profile that is read, in bytes.
+const SECCOMP_LIMIT: u64 = 1024 * 1024;
 
 /// What is looked at, and with what.
 pub(crate) struct Observer<'a> {
@@ -102,6 +106,7 @@ impl Observer<'_> {
                 self.switched_ports(all, facts).await;
                 self.image(&container.need(), facts).await;
                 self.environment(&container.service, facts).await;
+                self.seccomp(&container.service, facts);
                 self.surroundings(container, all, facts).await;
             }
             Mode::Swarm(swarm) => {
@@ -172,7 +177,7 @@ impl Observer<'_> {
                 not_yet = Some(line);
                 continue;
             }
-            match self.env_file(file).await {
+            match self.env_file(file, facts).await {
                 Ok(vars) => vars.into_iter().for_each(|var| set(&mut all, var)),
                 Err(failed) => {
                     facts.environment = Known::No(failed.failure.message.clone());
@@ -185,21 +190,45 @@ impl Observer<'_> {
         facts.environment = not_yet.map_or(Known::Yes(all), Known::No);
     }
 
-    async fn env_file(&self, file: &EnvFile) -> Result<Vec<EnvVar>, ObserveFailure> {
+    async fn env_file(&self, file: &EnvFile, facts: &mut Facts) -> Result<Vec<EnvVar>, ObserveFailure> {
         let definite = |failure| ObserveFailure { failure, definite: true };
-        let (text, hidden) = match &file.location {
-            ArchiveLocation::File(path) => match read_small(path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound && !file.required => return Ok(Vec::new()),
-                text => (text.map_err(|error| definite(bad_env(path, &error.to_string())))?, false),
-            },
+        let text = match &file.location {
+            ArchiveLocation::File(path) => {
+                let read = inputs::read(path, Some(&self.deployment.bundle_root), ENV_FILE_LIMIT);
+                match read.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && !file.required => return Ok(Vec::new()),
+                    text => text.map_err(|error| definite(bad_env(path, &error.to_string())))?,
+                }
+            }
             ArchiveLocation::S3(uri) => {
                 let limit = usize::try_from(ENV_FILE_LIMIT).unwrap_or(usize::MAX);
-                let bytes = self.s3.get_small(uri, limit).await;
-                let bytes = bytes.map_err(|error| ObserveFailure::from(&error))?;
-                (String::from_utf8_lossy(&bytes).into_owned(), true)
+                match self.s3.get_small(uri, limit).await {
+                    Err(S3Error::NoSuchKey(_)) if !file.required => return Ok(Vec::new()),
+                    bytes => {
+                        String::from_utf8_lossy(&bytes.map_err(|error| ObserveFailure::from(&error))?).into_owned()
+                    }
+                }
             }
         };
-        env_file::variables(&file.location.to_string(), &text, file.raw, hidden, self.lookup).map_err(definite)
+        let read = env_file::read(&file.location.to_string(), &text, file.raw, self.lookup).map_err(definite)?;
+        facts.warnings.extend(read.warnings);
+        Ok(read.variables)
+    }
+
+    fn seccomp(&self, service: &Service, facts: &mut Facts) {
+        for path in create::seccomp_profiles(service) {
+            let read = inputs::read(Path::new(path), Some(&self.deployment.bundle_root), SECCOMP_LIMIT);
+            let profile = read.and_then(|text| Ok(serde_json::from_slice::<serde_json::Value>(&text)?.to_string()));
+            match profile {
+                Ok(profile) => facts.seccomp.push((path.to_owned(), profile)),
+                Err(error) => {
+                    let failure =
+                        Failure::new(Kind::Appspec, format!("cannot read the seccomp profile {path}: {error}"))
+                            .next("put it into the bundle as JSON, and name it relative to appspec.yml");
+                    facts.failures.push(ObserveFailure { failure, definite: true });
+                }
+            }
+        }
     }
 
     /// What handing ports over needs to know, where any are or shall be.
@@ -274,13 +303,6 @@ fn networks(body: &ContainerCreateBody) -> Vec<String> {
 fn bad_env(path: &Path, why: &str) -> Failure {
     Failure::new(Kind::Appspec, format!("cannot read env_file {}: {why}", path.display()))
         .next("put it into the bundle, or mark it `required: false`")
-}
-
-fn read_small(path: &Path) -> std::io::Result<String> {
-    if std::fs::metadata(path)?.len() > ENV_FILE_LIMIT {
-        return Err(std::io::Error::other("it is larger than 1 MiB"));
-    }
-    std::fs::read_to_string(path)
 }
 
 /// Sets or replaces a variable, as the engine would take the last one.

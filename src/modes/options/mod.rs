@@ -4,6 +4,7 @@
 //! Everything is taken from the request itself, so that nothing the engine is given is missing: what `names.rs` does not
 //! know is printed by the API's name.
 
+mod hide;
 mod names;
 #[cfg(test)]
 mod tests;
@@ -13,8 +14,8 @@ use serde_json::{Map, Value};
 
 use crate::engine::request::ContainerSpec;
 use crate::modes::options::names::{Form, named};
-use crate::values::options::SetOption;
-use crate::values::types::EnvVar;
+use crate::values::options::{Hidden, SetOption};
+use crate::values::types::{EnvVar, Secret};
 
 /// The options of a container, by name.
 pub(crate) fn of_container(spec: &ContainerSpec) -> Vec<SetOption> {
@@ -26,7 +27,7 @@ pub(crate) fn of_container(spec: &ContainerSpec) -> Vec<SetOption> {
     leave_out_repetitions(&mut body);
     let mut options = vec![option("image", &spec.image.argument())];
     options.extend(spec.options.platform.iter().map(|platform| option("platform", platform)));
-    collect("container", "", &body, &mut options);
+    options.extend(collected("container", &body));
     sorted(options, &spec.environment)
 }
 
@@ -35,8 +36,25 @@ pub(crate) fn of_container(spec: &ContainerSpec) -> Vec<SetOption> {
 pub(crate) fn of_service(spec: &Value, image: &str, environment: &[EnvVar], registry: Option<&str>) -> Vec<SetOption> {
     let mut options = vec![option("image", image)];
     options.extend(registry.map(|registry| option("with_registry_auth", registry)));
-    collect("service", "", &without(spec, "Name"), &mut options);
+    options.extend(collected("service", &without(spec, "Name")));
     sorted(options, environment)
+}
+
+/// All options of a request, what looks like a secret hidden: the same request is read once more without it.
+fn collected(path: &str, request: &Value) -> Vec<SetOption> {
+    let (mut options, mut masked) = (Vec::new(), Vec::new());
+    collect(path, "", request, &mut options);
+    collect(path, "", &hide::masked("", request), &mut masked);
+    let each = options.into_iter().zip(masked);
+    each.map(|(option, masked)| match option.value == masked.value {
+        true => option,
+        false => hidden(option.name, masked.value, Secret::new(option.value), false),
+    })
+    .collect()
+}
+
+fn hidden(name: String, value: String, whole: Secret, from_file: bool) -> SetOption {
+    SetOption { name, value, hidden: Some(Hidden { value: whole, from_file }) }
 }
 
 fn option(name: &str, value: &str) -> SetOption {
@@ -51,10 +69,12 @@ fn sorted(mut options: Vec<SetOption>, environment: &[EnvVar]) -> Vec<SetOption>
 
 fn variable(var: &EnvVar) -> SetOption {
     let name = format!("environment.{}", var.name);
-    match &var.value {
-        None => option(&name, "not set"),
-        Some(value) if var.hidden => SetOption { name, value: "***".to_owned(), hidden: Some(value.clone()) },
-        Some(value) => option(&name, &values::text(value.reveal())),
+    match (&var.value, var.shown()) {
+        (Some(value), Some(shown)) if var.hidden || shown != value.reveal() => {
+            hidden(name, values::text(&shown), value.clone(), var.hidden)
+        }
+        (Some(value), _) => option(&name, &values::text(value.reveal())),
+        (None, _) => option(&name, "not set"),
     }
 }
 

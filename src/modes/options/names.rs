@@ -94,6 +94,7 @@ const NAMED: &[Named] = &[
     plain("BlkioDeviceWriteBps", "blkio_config.device_write_bps"),
     plain("BlkioDeviceWriteIOps", "blkio_config.device_write_iops"),
     plain("DeviceRequests", "gpus"),
+    each("SecurityOpt", "security_opt", values::security_opt),
     each("Devices", "devices", values::device),
     // A service's spec.
     keys("service.Labels", "deploy.labels"),

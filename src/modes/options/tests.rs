@@ -149,3 +149,44 @@ fn values_of_a_swarm_read_as_in_a_compose_file() {
         ]
     );
 }
+
+#[test]
+fn what_looks_like_a_secret_is_hidden_wherever_the_users_own_words_stand() {
+    let body = json!({
+        "Cmd": ["serve", "--password=hunter2", "--db-password", "hunter2", "redis://:hunter2@h"],
+        "Labels": { "app.token": "hunter2", "app.url": "http://u:hunter2@h/", "app.name": "web", "balehook.spec": "sha256:12" },
+        "Healthcheck": { "Test": ["CMD-SHELL", "curl -H 'Authorization: Basic hunter2' http://h"] },
+        "HostConfig": {
+            "Binds": ["/etc/secrets/token:/run/token"],
+            "LogConfig": { "Type": "splunk", "Config": { "splunk-token": "hunter2", "splunk-url": "https://s" } },
+        },
+    });
+    let shown = of_body(body.clone());
+    assert_eq!(
+        shown,
+        [
+            "command=serve '--password=***' --db-password '***' 'redis://:***@h'",
+            "healthcheck.test=CMD-SHELL \"curl -H 'Authorization:***' http://h\"",
+            "labels.app.name=web",
+            "labels.app.token=***",
+            "labels.app.url=http://u:***@h/",
+            "labels.balehook.spec=sha256:12",
+            "logging.driver=splunk",
+            "logging.options.splunk-token=***",
+            "logging.options.splunk-url=https://s",
+            "volumes=/etc/secrets/token:/run/token",
+        ]
+    );
+    let options = of_container(&container(body));
+    assert!(!format!("{options:?}").contains("hunter"));
+    let printed: Vec<_> = options.iter().map(|option| option.printed(true)).collect();
+    assert_eq!(printed.iter().filter(|value| value.contains("hunter2")).count(), 5);
+}
+
+#[test]
+fn a_hidden_value_of_a_label_that_is_another_one_is_a_change() {
+    let with = |token: &str| of_container(&container(json!({ "Labels": { "token": token } })));
+    let changes = crate::values::options::changes(&with("hunter1"), &with("hunter2"));
+    let changes: Vec<_> = changes.iter().map(|it| (&*it.name, it.old.as_deref(), it.new.as_deref())).collect();
+    assert_eq!(changes, [("labels.token", Some("***"), Some("***"))]);
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::values::text::command_line;
+use crate::values::types::ContentDigest;
 
 /// A text that cannot be mistaken: what would break the line, or could not be seen, is quoted as in JSON.
 pub(super) fn text(text: &str) -> String {
@@ -129,4 +130,13 @@ pub(super) fn seconds(value: &Value) -> String {
 /// `1.5s`, `100ms`.
 pub(super) fn nanoseconds(value: &Value) -> String {
     value.as_u64().map_or_else(|| plain(value), |time| format!("{:?}", Duration::from_nanos(time)))
+}
+
+/// `label=disable`; of a seccomp profile its digest.
+pub(super) fn security_opt(value: &Value) -> String {
+    let option = plain(value);
+    match option.strip_prefix("seccomp=").filter(|profile| profile.starts_with('{')) {
+        Some(profile) => format!("seccomp=(profile {})", ContentDigest::of(profile.as_bytes()).short()),
+        None => text(&option),
+    }
 }

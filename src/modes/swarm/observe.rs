@@ -1,13 +1,14 @@
 //! What this node can get to know of the swarm: read-only, the facts for a plan.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::config::swarm::{FileKind, FileSource, Swarm};
 use crate::engine::api::{Api, ApiError, filter};
 use crate::error::{Failure, Kind, ObserveFailure};
+use crate::inputs;
 use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
 use crate::modes::swarm::facts::{LiveSpec, Role, ServiceFacts, SwarmFacts, TaskLockFacts};
@@ -50,7 +51,7 @@ impl Observer<'_> {
             if facts.put_off(path).is_some() {
                 continue;
             }
-            match read(path) {
+            match read(path, Some(&self.deployment.bundle_root)) {
                 Ok(bytes) => drop(contents.insert(path.clone(), ContentDigest::of(&bytes))),
                 Err(failure) => facts.failures.push(ObserveFailure { failure, definite: true }),
             }
@@ -63,16 +64,12 @@ impl Observer<'_> {
 ///
 /// # Errors
 /// [`Kind::Appspec`]: it cannot be read, or is too large.
-pub(crate) fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read(path: &Path, bundle: Option<&Path>) -> Result<Vec<u8>, Failure> {
     let bad = |why: String| {
         Failure::new(Kind::Appspec, format!("cannot make a secret or config of {}: {why}", path.display()))
             .next("put the file into the bundle, and name it relative to appspec.yml")
     };
-    let size = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?.len();
-    if size > LARGEST {
-        return Err(bad(format!("it has {size} bytes; a swarm takes {LARGEST}")));
-    }
-    std::fs::read(path).map_err(|error| bad(error.to_string()))
+    inputs::read(path, bundle, LARGEST).map_err(|error| bad(error.to_string()))
 }
 
 async fn look(api: &Api, name: &Name) -> Result<SwarmFacts, ApiError> {

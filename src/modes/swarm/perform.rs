@@ -134,7 +134,7 @@ async fn file(
     digest: &ContentDigest,
     owner: &str,
 ) -> Result<(), Failure> {
-    let bytes = swarm::observe::read(path)?;
+    let bytes = swarm::observe::read(path, None)?;
     if ContentDigest::of(&bytes) != *digest {
         return Err(Failure::new(Kind::Container, format!("{} changed while we deployed", path.display()))
             .next("deploy again when nobody writes to it"));

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::config::service::is_secret;
 use crate::modes::options::of_service;
 use crate::modes::release::Release;
 use crate::modes::swarm::facts::SwarmFacts;
@@ -89,14 +88,13 @@ fn saved_options(release: &Release) -> Option<Vec<SetOption>> {
     Some(options)
 }
 
-/// The service's variables; values are hidden as they are in the request, and where their names look secret.
+/// The service's variables; those that the request has from a file are hidden as there.
 fn live_environment(live: &Value, request: &ServiceRequest) -> Vec<EnvVar> {
     let is_hidden = |name: &str| request.environment.iter().any(|var| var.name == name && var.hidden);
     let texts = live["TaskTemplate"]["ContainerSpec"]["Env"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let vars = texts.map(|text| {
         let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
-        let hidden = is_hidden(name) || is_secret(name);
-        EnvVar { name: name.to_owned(), value: value.map(Secret::new), hidden }
+        EnvVar { name: name.to_owned(), value: value.map(Secret::new), hidden: is_hidden(name) }
     });
     vars.collect()
 }

@@ -1,0 +1,147 @@
+//! Files that others wrote, opened safely: a pipe or a device is never waited for, a file of the bundle never lies outside
+//! it, and what is read has a bound.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+/// Opens a regular file. A path below `bundle` must stay there, whatever symbolic links it goes through: the opened file
+/// itself is asked where it lies.
+///
+/// # Errors
+/// It is missing, is no regular file, lies outside the bundle, or may not be read.
+pub(crate) fn open(path: &Path, bundle: Option<&Path>) -> io::Result<File> {
+    // With O_PATH nothing is opened yet: a device would notice, and a pipe would wait.
+    let found = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path)?;
+    let kind = found.metadata()?.file_type();
+    if !kind.is_file() {
+        let what = if kind.is_dir() {
+            "a folder"
+        } else if kind.is_fifo() {
+            "a named pipe"
+        } else {
+            "a device or a socket"
+        };
+        return Err(io::Error::other(format!("it is {what}, not a file")));
+    }
+    let descriptor = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
+    if let Some(bundle) = bundle.filter(|bundle| path.starts_with(bundle)) {
+        check_inside(&std::fs::read_link(&descriptor)?, bundle)?;
+    }
+    OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(descriptor)
+}
+
+/// The whole content of a file that [`open`] opens.
+///
+/// # Errors
+/// As [`open`], or it has more than `limit` bytes.
+pub(crate) fn read(path: &Path, bundle: Option<&Path>, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path, bundle)?.take(limit + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limit {
+        true => Err(io::Error::other(format!("it has more than {limit} bytes"))),
+        false => Ok(bytes),
+    }
+}
+
+/// Whether `path`, a file or a folder below `bundle`, is still there when its symbolic links are followed.
+///
+/// # Errors
+/// It is not, or is missing.
+pub(crate) fn check_resolved(path: &Path, bundle: &Path) -> io::Result<()> {
+    check_inside(&path.canonicalize()?, bundle)
+}
+
+fn check_inside(resolved: &Path, bundle: &Path) -> io::Result<()> {
+    match resolved.starts_with(bundle.canonicalize()?) {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("a symbolic link leads out of the bundle, to {}", resolved.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    struct Folders {
+        root: tempfile::TempDir,
+    }
+
+    impl Folders {
+        /// `bundle/conf/a` and, beside the bundle, `secret`.
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(root.path().join("bundle/conf")).unwrap();
+            std::fs::write(root.path().join("bundle/conf/a"), "inside").unwrap();
+            std::fs::write(root.path().join("secret"), "outside").unwrap();
+            Self { root }
+        }
+
+        fn bundle(&self) -> PathBuf {
+            self.root.path().join("bundle")
+        }
+
+        fn link(&self, name: &str, target: &str) -> PathBuf {
+            symlink(target, self.bundle().join(name)).unwrap();
+            self.bundle().join(name)
+        }
+
+        fn read(&self, path: &Path) -> Result<String, String> {
+            let read = read(path, Some(&self.bundle()), 100).map_err(|error| error.to_string())?;
+            Ok(String::from_utf8(read).unwrap())
+        }
+    }
+
+    #[test]
+    fn a_link_out_of_the_bundle_is_refused_whatever_way_it_takes_and_one_inside_is_followed() {
+        let folders = Folders::new();
+        let outside = folders.root.path().join("secret").canonicalize().unwrap();
+        let refused = Err(format!("a symbolic link leads out of the bundle, to {}", outside.display()));
+        assert_eq!(folders.read(&folders.link("relative", "../secret")), refused);
+        assert_eq!(folders.read(&folders.link("absolute", outside.to_str().unwrap())), refused);
+        folders.link("folder", "..");
+        assert_eq!(folders.read(&folders.bundle().join("folder/secret")), refused);
+        folders.link("chain", "relative");
+        assert_eq!(folders.read(&folders.bundle().join("chain")), refused);
+        assert_eq!(folders.read(&folders.link("inside", "conf/a")), Ok("inside".into()));
+        let inside = folders.bundle().canonicalize().unwrap().join("conf/a");
+        assert_eq!(folders.read(&folders.link("absolute-inside", inside.to_str().unwrap())), Ok("inside".into()));
+        assert_eq!(folders.read(&folders.root.path().join("secret")), Ok("outside".into()), "a path of the host");
+    }
+
+    #[test]
+    fn a_bundle_that_is_reached_through_a_link_is_a_bundle() {
+        let folders = Folders::new();
+        let other = folders.root.path().join("current");
+        symlink(folders.bundle(), &other).unwrap();
+        assert_eq!(read(&other.join("conf/a"), Some(&other), 100).unwrap(), b"inside");
+    }
+
+    #[test]
+    fn a_pipe_a_device_and_a_folder_are_refused_at_once() {
+        let folders = Folders::new();
+        let pipe = folders.bundle().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert_eq!(folders.read(&pipe), Err("it is a named pipe, not a file".into()));
+        assert_eq!(folders.read(Path::new("/dev/zero")), Err("it is a device or a socket, not a file".into()));
+        let zero = folders.link("zero", "/dev/zero");
+        assert_eq!(folders.read(&zero), Err("it is a device or a socket, not a file".into()));
+        assert_eq!(folders.read(&folders.bundle()), Err("it is a folder, not a file".into()));
+    }
+
+    #[test]
+    fn a_file_above_the_limit_is_refused_and_one_at_it_is_read() {
+        let folders = Folders::new();
+        let path = folders.bundle().join("conf/a");
+        assert_eq!(read(&path, None, 6).unwrap(), b"inside");
+        assert_eq!(read(&path, None, 5).unwrap_err().to_string(), "it has more than 5 bytes");
+        assert_eq!(read(&folders.bundle().join("none"), None, 5).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
