@@ -7,7 +7,7 @@
 
 mod snapshot;
 mod strike;
-mod subject;
+pub mod subject;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
