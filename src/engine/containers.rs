@@ -13,10 +13,12 @@ use crate::engine::call::{CallError, Limit};
 use crate::engine::creation::PAUSE;
 use crate::engine::facts::ContainerFacts;
 use crate::engine::request::ContainerSpec;
+use crate::engine::stopped;
 use crate::engine::summary::{container_facts, is_labelled, is_of_a_task, name_of};
 use crate::error::{Failure, Kind};
 use crate::poll;
 use crate::values::labels::LABEL_NAME;
+use crate::values::names::{new_name, old_name};
 use crate::values::target::Target;
 use crate::values::types::{EnvVar, Name};
 
@@ -46,11 +48,27 @@ impl Engine {
         listed.map_err(|error| error.failure_of(Kind::Engine, "list containers"))
     }
 
+    /// All containers, and those of them that are this name's. None of these is being stopped any more.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`].
+    pub(crate) async fn settled(&self, name: &Name) -> Result<(Vec<ContainerSummary>, Vec<ContainerFacts>), Failure> {
+        let names = [name.to_string(), new_name(name), old_name(name)];
+        let all = self.list().await?;
+        let ours = self.ours(&all, name, &names).await?;
+        if !stopped::wait_for_stops(self, &ours).await {
+            return Ok((all, ours));
+        }
+        let all = self.list().await?;
+        let ours = self.ours(&all, name, &names).await?;
+        Ok((all, ours))
+    }
+
     /// Those of `all` that bear our label with this name, or one of `names`.
     ///
     /// # Errors
     /// [`Kind::Engine`].
-    pub(crate) async fn ours(
+    async fn ours(
         &self,
         all: &[ContainerSummary],
         name: &Name,
