@@ -5,27 +5,21 @@ use std::net::IpAddr;
 
 use bollard::models::{EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig, PortBinding};
 
+use crate::config::field::Field;
+use crate::config::keys::Keys;
 use crate::config::service::Service;
-use crate::config::service::read::Field;
 use crate::config::yaml::Value;
 use crate::values::types::Refused;
 
-pub(crate) fn read(name: &str, field: &mut Field<'_, '_>, service: &mut Service, host: &mut HostConfig) -> bool {
-    match name {
-        "ports" => ports(field, service, host),
-        "expose" => expose(field, service),
-        "networks" => networks(field, service),
-        "network_mode" => host.network_mode = field.parsed(network_mode),
-        // Its endpoint is known when all keys are read.
-        "mac_address" => {}
-        "extra_hosts" => host.extra_hosts = Some(extra_hosts(field)),
-        "dns" => host.dns = Some(addresses(field)),
-        "dns_search" => host.dns_search = Some(field.text_or_texts()),
-        "dns_opt" => host.dns_options = Some(field.texts()),
-        _ => return false,
-    }
-    true
+/// What a container alone has, or has otherwise than a service of a swarm.
+pub(crate) fn of_container(keys: &mut Keys<'_, '_>, service: &mut Service, host: &mut HostConfig) {
+    keys.all("ports", |field| ports(field, service, host));
+    keys.all("networks", |field| networks(field, service));
+    host.network_mode = keys.parsed("network_mode", network_mode);
+    keys.get("mac_address", |field| mac_address(field, service, host.network_mode.as_deref()));
 }
+
+const PROTOCOLS: &[&str] = &["tcp", "udp", "sctp"];
 
 /// One published port: the container's, and where on the host. `published` is a number, a range to choose from, or empty
 /// for any.
@@ -40,7 +34,7 @@ pub(crate) struct Port {
 }
 
 /// Every published port, in the file's order.
-pub(crate) fn published_ports(field: &mut Field<'_, '_>) -> Vec<Port> {
+pub(crate) fn published_ports(field: &Field<'_>) -> Vec<Port> {
     let mut all: Vec<Port> = Vec::new();
     let lists = field.items(|field| {
         let ports = match field.node.value {
@@ -58,7 +52,7 @@ pub(crate) fn published_ports(field: &mut Field<'_, '_>) -> Vec<Port> {
     lists.into_iter().flatten().collect()
 }
 
-fn ports(field: &mut Field<'_, '_>, service: &mut Service, host: &mut HostConfig) {
+fn ports(field: &Field<'_>, service: &mut Service, host: &mut HostConfig) {
     let ports = published_ports(field);
     let bindings = host.port_bindings.get_or_insert_default();
     for port in ports {
@@ -83,7 +77,7 @@ fn clash(a: &Port, b: &Port) -> bool {
 /// Source: Compose specification, "ports", short syntax.
 fn short(text: &str) -> Result<Vec<Port>, Refused> {
     let (rest, protocol) = text.rsplit_once('/').unwrap_or((text, "tcp"));
-    if !matches!(protocol, "tcp" | "udp" | "sctp") {
+    if !PROTOCOLS.contains(&protocol) {
         return Err(Refused(format!("has an unknown protocol `{protocol}`: tcp, udp or sctp")));
     }
     let (rest, target) = rest.rsplit_once(':').unwrap_or(("", rest));
@@ -143,27 +137,27 @@ fn range(text: &str) -> Result<(u16, u16), Refused> {
     Ok((from, to))
 }
 
-fn long(field: &mut Field<'_, '_>) -> Option<Port> {
-    let mut target = None;
-    let mut port =
-        Port { target: 0, protocol: "tcp".into(), address: String::new(), published: String::new(), mode: None };
-    let known = ["target", "published", "host_ip", "protocol", "mode", "name", "app_protocol"];
-    field.known(&known, |name, field| {
-        match name {
-            "target" => target = field.parsed(|text| range(text).map(|(from, _)| from)),
-            "published" => port.published = field.parsed(published).unwrap_or_default(),
-            "host_ip" => port.address = field.parsed(address).unwrap_or_default(),
-            "protocol" => port.protocol = field.one_of(&["tcp", "udp", "sctp"]).unwrap_or_default(),
+fn long(field: &Field<'_>) -> Option<Port> {
+    let (target, port) = field.mapping(|keys| {
+        let target = keys.parsed("target", |text| range(text).map(|(from, _)| from));
+        let port = Port {
+            target: target.unwrap_or_default(),
+            published: keys.parsed("published", published).unwrap_or_default(),
+            address: keys.parsed("host_ip", address).unwrap_or_default(),
+            protocol: match keys.know("protocol") {
+                Some(field) => field.one_of(PROTOCOLS).unwrap_or_default().to_owned(),
+                None => "tcp".to_owned(),
+            },
             // For one container the mode makes no difference; the names are for people.
-            "mode" => port.mode = field.one_of(&["host", "ingress"]),
-            "name" | "app_protocol" => drop(field.text()),
-            _ => return false,
-        }
-        true
+            mode: keys.one_of("mode", &["host", "ingress"]).map(str::to_owned),
+        };
+        keys.get("name", Field::text);
+        keys.get("app_protocol", Field::text);
+        (target, port)
     });
     match target {
-        Some(target) => Some(Port { target, ..port }),
-        None if field.node.get("target").is_some() => None,
+        Some(_) => Some(port),
+        None if field.get("target").is_some() => None,
         None => field.refuse("`target` is missing", "write `target: 80`, the port inside the container"),
     }
 }
@@ -181,32 +175,33 @@ fn address(text: &str) -> Result<String, Refused> {
     bare.parse::<IpAddr>().map(|address| address.to_string()).map_err(|_| Refused("is no IP address".into()))
 }
 
-fn addresses(field: &mut Field<'_, '_>) -> Vec<String> {
+pub(crate) fn addresses(field: &Field<'_>) -> Vec<String> {
     let all = field.text_or_texts();
     if let Some(bad) = all.iter().find(|text| address(text).is_err()) {
         let message = format!("`{bad}` is no IP address");
-        field.refuse::<()>(message, "name servers are given by address");
+        field.error(message, "name servers are given by address");
     }
     all
 }
 
-fn expose(field: &mut Field<'_, '_>, service: &mut Service) {
+pub(crate) fn expose(field: &Field<'_>) -> Vec<String> {
     let ranges = field.items(|field| {
         field.parsed(|text| {
             let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
             range(ports).map(|(from, to)| (from..=to).map(|port| format!("{port}/{protocol}")).collect::<Vec<_>>())
         })
     });
-    let exposed = service.body.exposed_ports.get_or_insert_default();
+    let mut exposed = Vec::new();
     for port in ranges.into_iter().flatten() {
         if !exposed.contains(&port) {
             exposed.push(port);
         }
     }
+    exposed
 }
 
 /// The networks, the one with the highest `priority` first: a container is created in that one.
-fn networks(field: &mut Field<'_, '_>, service: &mut Service) {
+fn networks(field: &Field<'_>, service: &mut Service) {
     let mut all: Vec<(i64, (String, EndpointSettings))> = match field.node.value {
         Value::Mapping(_) => field.entries(|name, field| {
             let (priority, settings) = if field.node.is_null() { Default::default() } else { endpoint(field) };
@@ -226,35 +221,25 @@ fn networks(field: &mut Field<'_, '_>, service: &mut Service) {
 }
 
 /// A network's `priority` and settings.
-fn endpoint(field: &mut Field<'_, '_>) -> (i64, EndpointSettings) {
-    let (mut priority, mut settings) = (0, EndpointSettings::default());
-    let mut ipam = EndpointIpamConfig::default();
-    let known = [
-        "aliases",
-        "ipv4_address",
-        "ipv6_address",
-        "link_local_ips",
-        "mac_address",
-        "driver_opts",
-        "priority",
-        "gw_priority",
-    ];
-    field.known(&known, |name, field| {
-        match name {
-            "aliases" => settings.aliases = Some(field.texts()),
-            "ipv4_address" => ipam.ipv4_address = field.parsed(address),
-            "ipv6_address" => ipam.ipv6_address = field.parsed(address),
-            "link_local_ips" => ipam.link_local_ips = Some(field.texts()),
-            "mac_address" => settings.mac_address = field.parsed(hardware_address),
-            "driver_opts" => settings.driver_opts = Some(field.map()),
-            "priority" => priority = field.integer(i64::MIN).unwrap_or(0),
-            "gw_priority" => settings.gw_priority = field.integer(i64::MIN),
-            _ => return false,
-        }
-        true
-    });
-    settings.ipam_config = (ipam != EndpointIpamConfig::default()).then_some(ipam);
-    (priority, settings)
+fn endpoint(field: &Field<'_>) -> (i64, EndpointSettings) {
+    let any = |field: &Field<'_>| field.integer(i64::MIN);
+    field.mapping(|keys| {
+        let aliases = keys.all("aliases", Field::texts);
+        let ipam = EndpointIpamConfig {
+            ipv4_address: keys.parsed("ipv4_address", address),
+            ipv6_address: keys.parsed("ipv6_address", address),
+            link_local_ips: keys.all("link_local_ips", Field::texts),
+        };
+        let settings = EndpointSettings {
+            aliases,
+            ipam_config: (ipam != EndpointIpamConfig::default()).then_some(ipam),
+            mac_address: keys.parsed("mac_address", hardware_address),
+            driver_opts: keys.all("driver_opts", Field::map),
+            ..EndpointSettings::default()
+        };
+        let priority = keys.get("priority", any).unwrap_or(0);
+        (priority, EndpointSettings { gw_priority: keys.get("gw_priority", any), ..settings })
+    })
 }
 
 fn network_mode(text: &str) -> Result<String, Refused> {
@@ -278,31 +263,30 @@ fn hardware_address(text: &str) -> Result<String, Refused> {
 
 /// `mac_address`, when the networks are known: it belongs to the first one's endpoint (since API 1.44; before it is the
 /// container's).
-pub(crate) fn mac_address(field: &mut Field<'_, '_>, service: &mut Service, mode: Option<&str>) {
-    let Some((_, node)) = field.node.get("mac_address") else { return };
-    let mut field = field.inner(node, "mac_address");
-    let Some(address) = field.parsed(hardware_address) else { return };
+fn mac_address(field: &Field<'_>, service: &mut Service, mode: Option<&str>) -> Option<()> {
+    let address = field.parsed(hardware_address)?;
     service.needs.push(("mac_address", (1, 44)));
     if let Some((name, settings)) = service.networks.first_mut() {
         if settings.mac_address.as_ref().is_some_and(|other| *other != address) {
             let message = format!("`{address}` is not the `mac_address` of network {name}");
-            field.refuse::<()>(message, "keep one of them");
+            field.error(message, "keep one of them");
         }
         settings.mac_address = Some(address);
-        return;
+        return Some(());
     }
     let network = mode.filter(|mode| *mode != "default").unwrap_or("bridge");
     if matches!(network, "host" | "none") || network.starts_with("container:") {
         let message = format!("`mac_address` means nothing with `network_mode: {network}`");
-        field.refuse::<()>(message, "the container has no network of its own: leave it out");
+        field.error(message, "the container has no network of its own: leave it out");
     }
     let endpoint = EndpointSettings { mac_address: Some(address), ..EndpointSettings::default() };
     let endpoints = HashMap::from([(network.to_owned(), endpoint)]);
     service.body.networking_config = Some(NetworkingConfig { endpoints_config: Some(endpoints) });
+    Some(())
 }
 
 /// `name:address`, `name=address` or a mapping; `host-gateway` is the host itself.
-fn extra_hosts(field: &mut Field<'_, '_>) -> Vec<String> {
+pub(crate) fn extra_hosts(field: &Field<'_>) -> Vec<String> {
     let entry = |text: &str| {
         let (name, address) = text.split_once('=').or_else(|| text.split_once(':')).unwrap_or((text, ""));
         let bare = address.trim_start_matches('[').trim_end_matches(']');
@@ -314,12 +298,10 @@ fn extra_hosts(field: &mut Field<'_, '_>) -> Vec<String> {
     match field.node.value {
         Value::Mapping(_) => {
             let lists = field.entries(|name, field| {
-                let name = name.to_owned();
+                let one = |field: &Field<'_>| field.parsed(|text| entry(&format!("{name}={text}")));
                 match field.node.value {
-                    Value::Sequence(_) => {
-                        Some(field.items(|field| field.parsed(|text| entry(&format!("{name}={text}")))))
-                    }
-                    _ => field.parsed(|text| entry(&format!("{name}={text}"))).map(|host| vec![host]),
+                    Value::Sequence(_) => Some(field.items(one)),
+                    _ => one(field).map(|host| vec![host]),
                 }
             });
             lists.into_iter().flatten().collect()

@@ -8,11 +8,12 @@ mod tests;
 
 use bollard::models::Mount;
 
+use crate::config::field::Field;
+use crate::config::keys::Keys;
 use crate::config::problem::Problems;
 use crate::config::service::network::{Port, published_ports};
-use crate::config::service::read::Field;
 use crate::config::service::resources::{self, LIMITS, RESERVED};
-use crate::config::service::{ParseContext, Service, Vocabulary};
+use crate::config::service::{ParseContext, Service};
 pub use crate::config::swarm::deploy::Deploy;
 pub use crate::config::swarm::deploy::FailureAction;
 pub use crate::config::swarm::deploy::Order;
@@ -84,56 +85,6 @@ pub(crate) struct ServiceNetwork {
     pub(crate) create: bool,
 }
 
-/// Every key of `swarm:`.
-const KEYS: &[&str] = &[
-    "cap_add",
-    "cap_drop",
-    "command",
-    "configs",
-    "cpus",
-    "deploy",
-    "dns",
-    "dns_opt",
-    "dns_search",
-    "entrypoint",
-    "env_file",
-    "environment",
-    "expose",
-    "extra_hosts",
-    "group_add",
-    "healthcheck",
-    "hostname",
-    "image",
-    "init",
-    "init_process",
-    "labels",
-    "logging",
-    "mem_limit",
-    "mem_reservation",
-    "networks",
-    "pids_limit",
-    "platform",
-    "ports",
-    "read_only",
-    "restart",
-    "secrets",
-    "stdin_open",
-    "stop_grace_period",
-    "stop_signal",
-    "sysctls",
-    "tmpfs",
-    "tty",
-    "ulimits",
-    "user",
-    "volumes",
-    "with_registry_auth",
-    "working_dir",
-];
-
-/// Keys that are read here.
-const OWN: &[&str] =
-    &["image", "ports", "networks", "deploy", "secrets", "configs", "init", "init_process", "with_registry_auth"];
-
 const NOT_IN_SWARM: &str = "swarm has no such option; deploy with `container:`, or leave it out";
 
 /// Keys of Compose that a service of a swarm cannot honour, and what to do instead.
@@ -186,30 +137,41 @@ pub(crate) fn parse(
     path: &str,
     image: Option<ImageSource>,
     around: &ParseContext<'_>,
-    problems: &mut Problems,
+    problems: &Problems,
 ) -> Option<Swarm> {
-    let words = Vocabulary { known: KEYS, elsewhere: ELSEWHERE, own: OWN };
-    let service = service::parse_as(&words, node, path, around, problems);
-    let mut field = Field { node, path: path.to_owned(), problems };
-    let mounts = mounts::mounts(&mut field, &service);
-    let mut files = child(&mut field, "secrets", |field| files::read(field, FileKind::Secret, around));
-    files.extend(child(&mut field, "configs", |field| files::read(field, FileKind::Config, around)));
-    let ports = child(&mut field, "ports", ports);
-    let networks = child(&mut field, "networks", networks);
-    let host_ports = ports.iter().any(|port| port.host && port.published > 0);
-    let deploy = deploy::read(&mut field, host_ports);
-    same_limits(&mut field, &service, &deploy);
-    if deploy.dnsrr && ports.iter().any(|port| !port.host) {
-        field.refuse::<()>(
+    let field = Field { node, path: path.to_owned(), problems };
+    let swarm = field.mapping(|keys| read(keys, &field, image, around))?;
+    same_limits(&field, &swarm.service, &swarm.deploy);
+    if swarm.deploy.dnsrr && swarm.ports.iter().any(|port| !port.host) {
+        field.error(
             "`endpoint_mode: dnsrr` has no address to publish ingress ports at",
             "publish with `mode: host`, or leave `endpoint_mode` out",
         );
     }
-    let mut flag = |name: &str| {
-        let (_, value) = node.get(name)?;
-        field.inner(value, name).boolean()
-    };
-    let (init, init_process, auth) = (flag("init"), flag("init_process"), flag("with_registry_auth"));
+    Some(swarm)
+}
+
+fn read(
+    keys: &mut Keys<'_, '_>,
+    field: &Field<'_>,
+    image: Option<ImageSource>,
+    around: &ParseContext<'_>,
+) -> Option<Swarm> {
+    keys.elsewhere(ELSEWHERE);
+    keys.know("image");
+    let service = service::of_swarm(keys, around);
+    let mounts = mounts::mounts(field, &service);
+    let mut files = keys.given("secrets", |field| files::read(field, FileKind::Secret, around));
+    files.extend(keys.given("configs", |field| files::read(field, FileKind::Config, around)));
+    let ports = keys.given("ports", ports);
+    let networks = keys.given("networks", networks);
+    let host_ports = ports.iter().any(|port| port.host && port.published > 0);
+    let defaults = Deploy::new(field.text_of("restart"), host_ports);
+    let deploy = keys.given("deploy", |field| Some(deploy::read(field, &defaults, host_ports)));
+    let init = keys.get("init", Field::boolean).unwrap_or(false);
+    let init_process = keys.get("init_process", Field::boolean);
+    let with_registry_auth = keys.get("with_registry_auth", Field::boolean).unwrap_or(true);
+    keys.sorted();
     Some(Swarm {
         image: image?,
         service,
@@ -217,15 +179,15 @@ pub(crate) fn parse(
         networks,
         mounts,
         files,
-        deploy,
-        init: init.unwrap_or(false),
+        deploy: deploy.unwrap_or(defaults),
+        init,
         init_process,
-        with_registry_auth: auth.unwrap_or(true),
+        with_registry_auth,
     })
 }
 
 /// Two keys set each of these; Compose refuses different values.
-fn same_limits(field: &mut Field<'_, '_>, service: &Service, deploy: &Deploy) {
+fn same_limits(field: &Field<'_>, service: &Service, deploy: &Deploy) {
     let Some(host) = &service.body.host_config else { return };
     let (cpus, memory, pids) = deploy.limits;
     let pairs = [
@@ -241,20 +203,12 @@ fn same_limits(field: &mut Field<'_, '_>, service: &Service, deploy: &Deploy) {
     }
 }
 
-/// What `read` makes of an inner key; the default where it is absent.
-fn child<T: Default>(field: &mut Field<'_, '_>, name: &str, read: impl FnOnce(&mut Field<'_, '_>) -> T) -> T {
-    match field.node.get(name).filter(|(_, value)| !value.is_null()) {
-        Some((_, value)) => read(&mut field.inner(value, name)),
-        None => T::default(),
-    }
-}
-
-fn ports(field: &mut Field<'_, '_>) -> Vec<ServicePort> {
+fn ports(field: &Field<'_>) -> Vec<ServicePort> {
     let read = published_ports(field);
     read.into_iter().filter_map(|port| service_port(field, port)).collect()
 }
 
-fn service_port(field: &mut Field<'_, '_>, port: Port) -> Option<ServicePort> {
+fn service_port(field: &Field<'_>, port: Port) -> Option<ServicePort> {
     if !port.address.is_empty() {
         let message = format!("swarm cannot publish port {} on {} alone", port.target, port.address);
         return field.refuse(message, "leave the address out, and let a firewall decide who may connect");
@@ -267,7 +221,7 @@ fn service_port(field: &mut Field<'_, '_>, port: Port) -> Option<ServicePort> {
     Some(ServicePort { target: port.target, published, protocol: port.protocol, host })
 }
 
-fn networks(field: &mut Field<'_, '_>) -> Vec<ServiceNetwork> {
+fn networks(field: &Field<'_>) -> Vec<ServiceNetwork> {
     let plain = |name: String| ServiceNetwork { name, aliases: Vec::new(), driver_opts: Vec::new(), create: false };
     match field.node.value {
         Value::Mapping(_) => field.entries(|name, field| {
@@ -281,21 +235,17 @@ fn networks(field: &mut Field<'_, '_>) -> Vec<ServiceNetwork> {
     }
 }
 
-fn settings(field: &mut Field<'_, '_>, network: &mut ServiceNetwork) {
-    field.known(&["aliases", "driver_opts", "attachable", "priority"], |name, field| {
-        match name {
-            "aliases" => network.aliases = field.texts(),
-            "driver_opts" => {
-                network.driver_opts = field.map().into_iter().collect();
-                network.driver_opts.sort_unstable();
+fn settings(field: &Field<'_>, network: &mut ServiceNetwork) {
+    field.mapping(|keys| {
+        network.aliases = keys.all("aliases", Field::texts).unwrap_or_default();
+        network.driver_opts = keys.all("driver_opts", Field::map).unwrap_or_default().into_iter().collect();
+        network.driver_opts.sort_unstable();
+        network.create = keys.get("attachable", Field::boolean).unwrap_or(false);
+        keys.get("priority", |field| field.integer(i64::MIN));
+        for name in ["ipv4_address", "ipv6_address", "mac_address", "link_local_ips"] {
+            if let Some(field) = keys.unlisted(name) {
+                field.error(format!("swarm gives each task its own address: no `{name}`"), "leave it out");
             }
-            "attachable" => network.create = field.boolean().unwrap_or(false),
-            "priority" => drop(field.integer(i64::MIN)),
-            "ipv4_address" | "ipv6_address" | "mac_address" | "link_local_ips" => {
-                field.refuse::<()>(format!("swarm gives each task its own address: no `{name}`"), "leave it out");
-            }
-            _ => return false,
         }
-        true
     });
 }
