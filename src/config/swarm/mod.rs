@@ -14,16 +14,9 @@ use crate::config::problem::Problems;
 use crate::config::service::network::{Port, published_ports};
 use crate::config::service::resources::{self, LIMITS, RESERVED};
 use crate::config::service::{ParseContext, Service};
-pub use crate::config::swarm::deploy::Deploy;
-pub use crate::config::swarm::deploy::FailureAction;
-pub use crate::config::swarm::deploy::Order;
-pub use crate::config::swarm::deploy::Reservations;
-pub use crate::config::swarm::deploy::Restart;
-pub use crate::config::swarm::deploy::Rollout;
-pub use crate::config::swarm::deploy::Spread;
-pub use crate::config::swarm::files::FileKind;
-pub use crate::config::swarm::files::FileSource;
+pub use crate::config::swarm::deploy::{Deploy, FailureAction, Order, Reservations, Restart, Rollout, Spread};
 pub(crate) use crate::config::swarm::files::MountedFile;
+pub use crate::config::swarm::files::{FileKind, FileSource};
 use crate::config::yaml::{Node, Value};
 use crate::config::{ImageNeed, ImageSource, service};
 

@@ -1,6 +1,7 @@
 //! From the file's text to the validated deployment: every problem at once, each with its place.
 
 mod agent;
+mod as_agent;
 pub(crate) mod compose;
 #[cfg(test)]
 mod edge_tests;

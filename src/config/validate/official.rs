@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
-
-use crate::config::appspec::{AppSpec, AppSpecText, FilesPart, PermissionsPart};
+use crate::config::appspec::AppSpecText;
 use crate::config::field::Field;
-use crate::config::problem::{Problems, nearest};
+use crate::config::problem::nearest;
 use crate::config::validate::agent::{entries, is_ours};
-use crate::config::validate::portable;
-use crate::config::yaml::{Node, Place, Value};
+use crate::config::validate::{as_agent, portable};
+use crate::config::yaml::{Node, Value};
 use crate::values::types::{LifecycleEvent, Refused};
 
 /// CodeDeploy's default for a hook.
@@ -32,23 +30,11 @@ pub(crate) fn check(file: &AppSpecText, root: &Field<'_>) -> BTreeMap<LifecycleE
     portable(root, false);
     modes(root);
     let timeouts = hooks(root, file.bundle_root());
-    if problems.errors() == before {
-        as_the_agent_reads_it::<AppSpec>(file, problems);
-    } else {
-        // Its reader stops at the first error: what was found above must not hide what is wrong elsewhere.
-        as_the_agent_reads_it::<FilesPart>(file, problems);
-        as_the_agent_reads_it::<PermissionsPart>(file, problems);
+    match problems.errors() == before {
+        true => as_agent::whole(file, problems),
+        false => as_agent::lists(file, problems),
     }
     timeouts
-}
-
-/// What is left for the v2 agent's own reader to refuse: its words, at its place.
-fn as_the_agent_reads_it<T: DeserializeOwned>(file: &AppSpecText, problems: &Problems) {
-    if let Err(error) = serde_yaml::from_str::<T>(&file.text) {
-        let place =
-            error.location().map_or(Place { line: 1, column: 1 }, |at| Place { line: at.line(), column: at.column() });
-        problems.error(place, "", format!("the agent refuses the file: {error}"), "");
-    }
 }
 
 fn version(root: &Field<'_>) {
