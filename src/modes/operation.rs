@@ -130,7 +130,8 @@ impl plan::Operation for Operation {
     fn restores(&self) -> bool {
         match self {
             Self::Container(operation) => operation.restores(),
-            Self::Ports(_) | Self::Compose(_) => true,
+            Self::Ports(_) => true,
+            Self::Compose(operation) => operation.restores(),
             Self::Swarm(operation) => operation.restores(),
             Self::Image(_) | Self::Task(_) => false,
         }

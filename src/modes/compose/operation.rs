@@ -120,6 +120,11 @@ impl ComposeOperation {
         }
     }
 
+    /// As an undo step: whether what served before depends on it. Files alone bring nothing back, and replacing them is brief.
+    pub(crate) const fn restores(&self) -> bool {
+        !matches!(self, Self::CheckOut { .. })
+    }
+
     /// Whether it may take long.
     pub(crate) const fn is_long(&self) -> bool {
         match self {
