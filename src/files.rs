@@ -24,9 +24,6 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// Writes a file of the state directory, as JSON.
-///
-/// # Errors
-/// [`Kind::State`].
 pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
     let text = serde_json::to_vec_pretty(value).map_err(io::Error::from);
     text.and_then(|text| replace(path, &text)).map_err(|error| unwritable(path, &error))

@@ -11,9 +11,7 @@ use nix::fcntl::OFlag;
 
 /// Opens a regular file. A path below `bundle` must stay there, whatever symbolic links it goes through: the opened file
 /// itself is asked where it lies.
-///
-/// # Errors
-/// It is missing, is no regular file, lies outside the bundle, or may not be read.
+/// Errors: It is missing, is no regular file, lies outside the bundle, or may not be read.
 pub(crate) fn open(path: &Path, bundle: Option<&Path>) -> io::Result<File> {
     // With O_PATH nothing is opened yet: a device would notice, and a pipe would wait.
     let found = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path)?;
@@ -36,9 +34,7 @@ pub(crate) fn open(path: &Path, bundle: Option<&Path>) -> io::Result<File> {
 }
 
 /// The whole content of a file that [`open`] opens.
-///
-/// # Errors
-/// As [`open`], or it has more than `limit` bytes.
+/// Errors: As [`open`], or it has more than `limit` bytes.
 pub(crate) fn read(path: &Path, bundle: Option<&Path>, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path, bundle)?.take(limit + 1).read_to_end(&mut bytes)?;
@@ -49,9 +45,7 @@ pub(crate) fn read(path: &Path, bundle: Option<&Path>, limit: u64) -> io::Result
 }
 
 /// Whether `path`, a file or a folder below `bundle`, is still there when its symbolic links are followed.
-///
-/// # Errors
-/// It is not, or is missing.
+/// Errors: It is not, or is missing.
 pub(crate) fn check_resolved(path: &Path, bundle: &Path) -> io::Result<()> {
     check_inside(&path.canonicalize()?, bundle)
 }

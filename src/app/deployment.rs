@@ -33,9 +33,7 @@ pub(crate) struct Prepared {
 }
 
 /// Reads and validates the file; touches nothing else.
-///
-/// # Errors
-/// [`Kind::Appspec`], with every problem as evidence.
+/// Errors: [`Kind::Appspec`], with every problem as evidence.
 pub(crate) fn prepare(context: &Context, path: &Path) -> Result<Prepared, Failure> {
     let text = text(path)?;
     let (deployment, problems) = validate::validate(&text, &context.env);
@@ -58,9 +56,7 @@ pub(crate) fn prepare(context: &Context, path: &Path) -> Result<Prepared, Failur
 }
 
 /// The file's text.
-///
-/// # Errors
-/// [`Kind::Appspec`] where it cannot be read at all.
+/// Errors: [`Kind::Appspec`] where it cannot be read at all.
 pub(crate) fn text(path: &Path) -> Result<appspec::AppSpecText, Failure> {
     let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
     appspec::read(&path).map_err(|why| Failure::new(Kind::Appspec, why.to_string()))

@@ -26,11 +26,8 @@ use crate::ui::text::Console;
 use crate::values::types::LifecycleEvent;
 use crate::waits::Waits;
 
-/// What every command gets.
 pub(crate) struct Context {
-    /// The command line's settings.
     pub(crate) settings: Settings,
-    /// The hook environment.
     pub(crate) env: HookEnv,
     /// When we were started: the hook's time runs from here.
     pub(crate) started: Instant,
@@ -40,14 +37,11 @@ pub(crate) struct Context {
 
 impl Context {
     /// The engine of the hook environment.
-    ///
-    /// # Errors
-    /// [`Kind::Engine`]: its address is none.
+    /// Errors: [`Kind::Engine`]: its address is none.
     pub(crate) fn engine(&self) -> Result<Engine, Failure> {
         Ok(Engine::connect(self.env.lookup("DOCKER_HOST"))?.with_waits(&self.waits))
     }
 
-    /// Where registry credentials are looked for.
     pub(crate) fn credentials(&self) -> CredentialSettings {
         CredentialSettings::from_env(&|key| self.env.lookup(key).map(str::to_owned), &self.waits)
     }

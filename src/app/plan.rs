@@ -19,7 +19,6 @@ pub(crate) struct Form {
     pub show_values: bool,
 }
 
-/// Prints what `event` would do.
 pub(crate) async fn plan(
     context: &Context,
     event: LifecycleEvent,

@@ -30,11 +30,8 @@ const BEGUN: &str = "journal.begun";
 pub struct Journal<O> {
     /// [`FORMAT`] of the writer.
     pub(crate) format: u32,
-    /// The event.
     pub(crate) event: String,
-    /// The deployment.
     pub(crate) deployment: String,
-    /// What served when it began.
     pub(crate) old: Old,
     /// The number that its release gets: where there is such a release, it was saved.
     pub(crate) release: u64,
@@ -42,11 +39,9 @@ pub struct Journal<O> {
     pub(crate) steps: Vec<Step<O>>,
 }
 
-/// What is left of one action.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "O: Operation")]
 pub(crate) struct Step<O> {
-    /// What undoes it, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) undo: Vec<Undo<O>>,
     /// What is to be done yet once the release is saved.
@@ -184,9 +179,6 @@ impl JournalFile {
     }
 
     /// Writes what undoes a plan. A plan that needs no undoing leaves what is there.
-    ///
-    /// # Errors
-    /// [`Kind::State`](crate::error::Kind::State).
     pub(crate) fn open<O: Operation>(&mut self, plan: &Plan<O>) -> Result<(), Failure> {
         let Some(journal) = Journal::of(plan, &self.deployment, self.release) else { return Ok(()) };
         self.steps = journal.steps.iter().map(|step| !step.undo.is_empty() || step.then.is_some()).collect();
@@ -197,9 +189,6 @@ impl JournalFile {
     }
 
     /// Writes down that an action is about to begin.
-    ///
-    /// # Errors
-    /// [`Kind::State`](crate::error::Kind::State).
     pub(crate) fn begin(&mut self, index: usize) -> Result<(), Failure> {
         let Some(begun) = self.begun.as_mut().filter(|_| self.steps.get(index) == Some(&true)) else { return Ok(()) };
         let written = writeln!(begun, "{index}").and_then(|()| begun.sync_data());
@@ -207,26 +196,17 @@ impl JournalFile {
     }
 
     /// Keeps the undo steps that are left, for the next event to do.
-    ///
-    /// # Errors
-    /// [`Kind::State`](crate::error::Kind::State).
     pub(crate) fn keep<O: Operation>(&self, plan: &Plan<O>, left: Vec<Undo<O>>) -> Result<(), Failure> {
         let Some(journal) = Journal::of(plan, &self.deployment, self.release) else { return Ok(()) };
         write(&self.folder.join(JOURNAL), &Journal { steps: vec![Step { undo: left, then: None }], ..journal })
     }
 
     /// An operation of what another event left begins: what is before it is never to be done again.
-    ///
-    /// # Errors
-    /// [`Kind::State`](crate::error::Kind::State).
     pub(crate) fn recovers<O: Operation>(&self, next: &O) -> Result<(), Failure> {
         self.rewrite(|journal, begun| journal.reach(next, begun))
     }
 
     /// An operation is done that another event, which had saved its release, left.
-    ///
-    /// # Errors
-    /// [`Kind::State`](crate::error::Kind::State).
     pub(crate) fn recovered<O: Operation>(&self, done: &O) -> Result<(), Failure> {
         self.rewrite(|journal, _| journal.finished(done))
     }

@@ -32,7 +32,6 @@ pub struct Failed {
     pub step: String,
     /// Its number, from 1.
     pub number: usize,
-    /// Of so many.
     pub(crate) of: usize,
     /// Why.
     pub failure: Failure,

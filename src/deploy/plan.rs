@@ -29,9 +29,7 @@ pub trait Operation: Clone + fmt::Debug + fmt::Display + PartialEq + Serialize +
 /// What an event will do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan<O> {
-    /// The event, or `resume`.
     pub(crate) event: String,
-    /// The deployment's name.
     pub(crate) name: String,
     /// What was taken for granted because it could not be looked up.
     pub(crate) assumptions: Vec<String>,
@@ -44,25 +42,20 @@ pub struct Plan<O> {
     pub actions: Vec<Action<O>>,
     /// Expected interruption of the service, one sentence.
     pub(crate) interruption: String,
-    /// What serves when the plan begins.
     pub(crate) old: Old,
-    /// What reports call it.
     pub(crate) subject: String,
     /// Options that differ from those of what serves now.
     pub(crate) changed_options: Vec<ChangedOption>,
 }
 
-/// What serves when a plan begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Old {
     /// Nobody looked, or nobody could.
     NotObserved,
-    /// Nothing.
     Nothing,
     /// It is there and does not run.
     Stopped(Target),
-    /// It runs.
     Running(Target),
 }
 
@@ -88,14 +81,11 @@ pub struct Action<O> {
 pub(crate) struct Repair<O> {
     /// After failures of these kinds alone.
     pub(crate) after: Vec<Kind>,
-    /// In this order.
     pub(crate) operations: Vec<O>,
 }
 
-/// One step of an undo.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Undo<O> {
-    /// What is done.
     pub(crate) operation: O,
     /// What served before depends on it to come back.
     pub(crate) restores: bool,
@@ -108,14 +98,12 @@ impl<O: Operation> From<O> for Undo<O> {
 }
 
 impl<O: Operation> Action<O> {
-    /// An operation that needs no undoing.
     pub(crate) fn required(operation: impl Into<O>) -> Self {
         let operation = operation.into();
         let (role, is_long) = (operation.role(), operation.is_long());
         Self { operation, role, is_long, undo: Vec::new(), repair: None, best_effort: false }
     }
 
-    /// An operation with what undoes it.
     pub(crate) fn undone_by(operation: impl Into<O>, undo: Vec<O>) -> Self {
         Self { undo: undo.into_iter().map(Undo::from).collect(), ..Self::required(operation) }
     }
@@ -134,7 +122,6 @@ impl<O: Operation> Action<O> {
 }
 
 impl<O: Operation> Plan<O> {
-    /// A plan that does nothing.
     pub(crate) fn new(event: impl Into<String>, name: &Name) -> Self {
         Self {
             event: event.into(),
@@ -160,19 +147,16 @@ impl<O: Operation> Plan<O> {
         self.all().any(|action| action.role.changes())
     }
 
-    /// Whether it saves a release.
     pub(crate) fn saves(&self) -> bool {
         self.actions.iter().any(|action| action.role == Role::Saves)
     }
 
-    /// Adds to the recovery.
     pub(crate) fn recover(&mut self, actions: impl IntoIterator<Item = Action<O>>) {
         self.recovery.get_or_insert_default().extend(actions);
     }
 }
 
 impl Old {
-    /// The one that there is.
     pub(crate) fn of(target: Option<Target>, is_running: bool) -> Self {
         match (target, is_running) {
             (None, _) => Self::Nothing,

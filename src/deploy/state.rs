@@ -66,7 +66,6 @@ impl Store {
         Self { folder: state_dir.join(name.as_str()) }
     }
 
-    /// The folder.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -165,15 +164,11 @@ impl Store {
 }
 
 impl LockedStore {
-    /// The same folder, for reading.
     pub(crate) const fn store(&self) -> &Store {
         &self.store
     }
 
     /// Writes a release as the newest, and forgets all but the `keep` newest.
-    ///
-    /// # Errors
-    /// [`Kind::State`].
     pub(crate) fn save_release<P: Serialize>(&self, release: &Release<P>, keep: usize) -> Result<(), Failure> {
         let mut numbers = self.store.numbers();
         numbers.sort_unstable();
@@ -198,9 +193,6 @@ impl LockedStore {
     }
 
     /// Keeps what tags and archives of a deployment were resolved to, beside those of recorded deployments.
-    ///
-    /// # Errors
-    /// [`Kind::State`].
     pub(crate) fn save_resolved(&self, deployment: &str, images: Vec<(String, ImagePin)>) -> Result<(), Failure> {
         let recorded: Vec<String> =
             self.store.releases::<serde::de::IgnoredAny>().into_iter().map(|release| release.deployment).collect();
@@ -234,7 +226,6 @@ mod tests {
         store(folder).lock(&me, Instant::now(), |_| {}).await.unwrap()
     }
 
-    /// What some mode needs of it.
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Part {
         options: Vec<Vec<String>>,

@@ -67,7 +67,6 @@ impl Budget {
     }
 }
 
-/// What an undo came to.
 #[derive(Default)]
 pub(super) struct Undone {
     /// Why what served before is not back.
@@ -110,7 +109,6 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         undone
     }
 
-    /// One step; what it says.
     async fn undo_step(&mut self, step: &Undo<H::Operation>, limit: Duration) -> Result<Vec<String>, Failure> {
         let performed = tokio::time::timeout(limit, self.host.perform(&step.operation, None)).await;
         self.budget.is_hanging = performed.is_err();

@@ -57,11 +57,9 @@ pub(crate) struct CallError {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reason {
-    /// The engine says no.
     Refused,
     /// Its answer is not what the API promises.
     Unreadable,
-    /// It cannot be reached.
     Unreachable,
     /// The connection broke: what it did is not known.
     Broken,

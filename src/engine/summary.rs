@@ -17,7 +17,6 @@ pub(crate) fn name_of(summary: &ContainerSummary) -> String {
     own.unwrap_or_default().to_owned()
 }
 
-/// A container's label.
 pub(crate) fn label(summary: &ContainerSummary, key: &str) -> Option<String> {
     summary.labels.as_ref()?.get(key).cloned()
 }

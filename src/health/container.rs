@@ -20,7 +20,6 @@ pub(crate) struct Member {
 /// What a container may do while it is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lifecycle {
-    /// It must keep running.
     KeepsRunning,
     /// A service of a project: it may end with 0, and Compose may start it again.
     Service,
@@ -36,7 +35,6 @@ pub(crate) struct First {
     since: Instant,
 }
 
-/// What it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
     Running,

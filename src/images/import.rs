@@ -25,15 +25,10 @@ const PART: &str = "part-";
 
 /// One image on its way from an archive.
 pub(crate) struct FromArchive<'a> {
-    /// The engine.
     pub(crate) engine: &'a Engine,
-    /// The archives.
     pub(crate) archives: &'a Archives,
-    /// The deployment's name.
     pub(crate) name: &'a Name,
-    /// The wanted image.
     pub(crate) pin: &'a ImagePin,
-    /// Follows the bytes.
     pub(crate) follow: FollowTransfer,
     /// Where references are written down before the image gets them.
     pub(crate) record: &'a ImportRecord,
@@ -42,9 +37,7 @@ pub(crate) struct FromArchive<'a> {
 impl FromArchive<'_> {
     /// Loads it and makes sure that it is the wanted one, and whole. No tag but of such an image is left behind. Returns
     /// the engine's ID of it.
-    ///
-    /// # Errors
-    /// [`Kind::Image`]; [`Kind::Engine`] when it cannot be asked.
+    /// Errors: [`Kind::Image`]; [`Kind::Engine`] when it cannot be asked.
     pub(crate) async fn load(&self, location: &ArchiveLocation, platform: Option<&str>) -> Result<String, Failure> {
         let hello = self.engine.hello().await?;
         let wanted = platform.map(|platform| platform.split('/').nth(1).unwrap_or(platform));

@@ -28,14 +28,12 @@ use crate::values::types::ContentDigest;
 /// A run of zeros that is long enough for any padding.
 static ZEROS: [u8; 512] = [0; 512];
 
-/// Why an image was not loaded.
 #[derive(Debug)]
 pub(crate) enum LoadError {
     /// The archive cannot be read, or is not what it says.
     Source(String),
     /// A layer unpacks to more or less than its frame says: its size must be counted.
     SizeMismatch(String),
-    /// The engine's words.
     Engine(String),
     /// It has not answered in time: to ask it again is no use.
     Silent(CallError),
@@ -67,24 +65,18 @@ impl LoadError {
 
 /// One archive on its way into one engine.
 pub(crate) struct Load<'a> {
-    /// The engine.
     pub(crate) engine: &'a Engine,
-    /// How it keeps images.
     pub(crate) store: ImageStore,
-    /// The archive.
     pub(crate) archive: &'a Archive,
     /// The archive, as a person reads it.
     pub(crate) label: &'a str,
-    /// Follows the bytes.
     pub(crate) follow: FollowTransfer,
 }
 
 impl Load<'_> {
     /// Sends what is missing. The image of the last batch is the wanted one; every batch's image has the tag that
     /// `tag` gives it, from 1. `None` where the engine can only be given the whole archive.
-    ///
-    /// # Errors
-    /// See [`LoadError`]. HTTP 200 proves nothing: the caller must verify the image.
+    /// Errors: See [`LoadError`]. HTTP 200 proves nothing: the caller must verify the image.
     pub(crate) async fn delta(
         &self,
         delta: &Delta<'_>,
@@ -126,9 +118,7 @@ impl Load<'_> {
     /// Sends the whole archive, but for the blobs in `known`; a compressed one is decompressed on the way, as far as it
     /// must be read. `names` is given the references that a compressed archive is about to give. Returns what the engine
     /// says it loaded: references, and IDs of images without one; and whether anything was left out.
-    ///
-    /// # Errors
-    /// See [`LoadError`]. HTTP 200 proves nothing: the caller must verify the image.
+    /// Errors: See [`LoadError`]. HTTP 200 proves nothing: the caller must verify the image.
     pub(crate) async fn whole(
         &self,
         compression: Compression,

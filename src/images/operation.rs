@@ -44,7 +44,6 @@ pub enum ImageOperation {
 }
 
 impl ImageOperation {
-    /// One short line for the console.
     pub(crate) fn title(&self) -> String {
         match self {
             Self::ImportIfLost(import) => format!("import {} again if it is lost", import.image().describe()),
@@ -52,7 +51,6 @@ impl ImageOperation {
         }
     }
 
-    /// What it means to the execution.
     pub(crate) const fn role(&self) -> Role {
         match self {
             Self::Import(_) | Self::Untag { .. } => Role::Prepares,
@@ -60,7 +58,6 @@ impl ImageOperation {
         }
     }
 
-    /// Whether it may take long.
     pub(crate) const fn is_long(&self) -> bool {
         match self {
             Self::Import(_) | Self::ImportIfLost(_) => true,
@@ -69,9 +66,7 @@ impl ImageOperation {
     }
 
     /// Does it.
-    ///
-    /// # Errors
-    /// [`Kind::Image`] where the image cannot be had, [`Kind::Engine`] where the engine does not answer.
+    /// Errors: [`Kind::Image`] where the image cannot be had, [`Kind::Engine`] where the engine does not answer.
     pub(crate) async fn perform(&self, importer: &mut Importer, engine: &Engine) -> Result<Outcome, Failure> {
         match self {
             Self::Import(import) => importer.import(engine, import).await?,
@@ -106,12 +101,10 @@ impl fmt::Display for ImageOperation {
     }
 }
 
-/// The images of one plan.
 #[derive(Debug)]
 pub(crate) struct Importer {
     name: Name,
     archives: Archives,
-    /// Where registry credentials are looked for.
     pub(crate) credentials: CredentialSettings,
     follow: FollowTransfer,
     record: ImportRecord,
@@ -119,7 +112,6 @@ pub(crate) struct Importer {
 }
 
 impl Importer {
-    /// Nothing is imported yet.
     pub(crate) const fn new(
         name: Name,
         archives: Archives,
@@ -163,9 +155,6 @@ impl Importer {
     }
 
     /// The engine's ID of a pinned image.
-    ///
-    /// # Errors
-    /// [`Kind::Image`]: it is not there.
     pub(crate) async fn id(&self, engine: &Engine, pin: &ImagePin) -> Result<String, Failure> {
         if let Some((_, id)) = self.loaded.iter().find(|(loaded, _)| loaded == pin) {
             return Ok(id.clone());
@@ -178,9 +167,6 @@ impl Importer {
     }
 
     /// What a container or a service is created from: the digest in the registry, or the engine's own ID.
-    ///
-    /// # Errors
-    /// [`Kind::Image`]: it is not there.
     pub(crate) async fn argument(&self, engine: &Engine, pin: &ImagePin) -> Result<String, Failure> {
         match pin {
             ImagePin::Registry { .. } => Ok(pin.argument()),

@@ -21,16 +21,13 @@ const UNREACHABLE: &str = "can this host reach the registry (DNS, security group
 /// Why a registry did not give what was wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// For the report.
     pub(crate) failure: Failure,
     /// The registry was asked and said no.
     pub(crate) definite: bool,
 }
 
 /// The digest that a tag stands for now.
-///
-/// # Errors
-/// [`Kind::Image`] with the registry's words; [`Kind::Engine`] where the engine does not answer.
+/// Errors: [`Kind::Image`] with the registry's words; [`Kind::Engine`] where the engine does not answer.
 pub(crate) async fn resolve(
     engine: &Engine,
     reference: &ImageReference,
@@ -50,9 +47,7 @@ pub(crate) async fn resolve(
 }
 
 /// Pulls `repository@digest`.
-///
-/// # Errors
-/// [`Kind::Image`] with the registry's words.
+/// Errors: [`Kind::Image`] with the registry's words.
 pub(crate) async fn pull(
     engine: &Engine,
     registry: &str,
@@ -100,9 +95,7 @@ fn not_yet(engine: &Engine, registry: &str, image: &str, waited: Duration) -> St
 }
 
 /// The `X-Registry-Auth` header of a registry; `None` where no credentials are configured.
-///
-/// # Errors
-/// A credential helper failed, or the credential fits into no header.
+/// Errors: A credential helper failed, or the credential fits into no header.
 pub(crate) async fn auth_header(registry: &str, settings: &CredentialSettings) -> Result<Option<HeaderValue>, Failure> {
     let found = credentials::for_registry(registry, settings).await.map_err(|error| Failure::from(&error))?;
     let Some(credential) = found else { return Ok(None) };

@@ -47,9 +47,7 @@ pub(crate) fn seccomp_profiles(service: &Service) -> impl Iterator<Item = &str> 
 }
 
 /// Options that only newer engines know are refused before anything is touched.
-///
-/// # Errors
-/// [`Kind::Container`]: the engine is too old for one of them.
+/// Errors: [`Kind::Container`]: the engine is too old for one of them.
 pub(crate) fn check_needs(service: &Service, engine: &EngineFacts) -> Result<(), Failure> {
     match service.needs.iter().find(|(_, needs)| engine.api < *needs) {
         None => Ok(()),

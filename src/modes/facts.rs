@@ -128,9 +128,7 @@ impl Facts {
     }
 
     /// What was seen of an image, by its [`ImageNeed::key`](crate::config::ImageNeed::key).
-    ///
-    /// # Errors
-    /// [`Kind::Unexpected`]: it was not looked up for this event.
+    /// Errors: [`Kind::Unexpected`]: it was not looked up for this event.
     pub(crate) fn image(&self, key: &str) -> Result<&ImageFacts, Failure> {
         let found = self.images.iter().find(|image| image.key == key);
         found.ok_or_else(|| Failure::new(Kind::Unexpected, format!("{key} was not looked up for this event")))

@@ -75,9 +75,7 @@ fn import(need: &ImageNeed, image: &ImageFacts) -> Import {
 
 /// Where the images do not fit, those of the releases before the present one go first. Whether that was enough is
 /// looked at again before the first byte is loaded.
-///
-/// # Errors
-/// [`Kind::Image`]: there is too little room, and nothing that could go.
+/// Errors: [`Kind::Image`]: there is too little room, and nothing that could go.
 pub(crate) fn make_room(
     plan: &mut Plan,
     deployment: &Deployment,
@@ -141,9 +139,6 @@ pub(crate) fn assume(plan: &mut Plan, image: &ImageFacts) {
 }
 
 /// An image for another processor is refused, unless a platform was asked for.
-///
-/// # Errors
-/// [`Kind::Image`].
 pub(crate) fn check_architecture(
     platform: Option<&str>,
     engine: &EngineFacts,

@@ -21,9 +21,7 @@ use crate::values::target::Target;
 
 /// A plan of any mode.
 pub type Plan = plan::Plan<Operation>;
-/// An action of any mode.
 pub(crate) type Action = plan::Action<Operation>;
-/// An undo step of any mode.
 pub(crate) type Undo = plan::Undo<Operation>;
 
 /// One operation. Its `Display` is what is printed; the same values are what the host is given.

@@ -37,15 +37,11 @@ pub(crate) struct TaskActions {
     pub(crate) recorded: Vec<Action>,
 }
 
-/// The name of a task's container.
 pub(crate) fn container_name(name: &Name, task: &Name) -> String {
     format!("{name}.balehook-task-{task}")
 }
 
 /// The tasks of a deployment in container mode.
-///
-/// # Errors
-/// The image of a task was not looked up.
 pub(crate) fn around(
     deployment: &Deployment,
     container: &Container,
@@ -77,9 +73,6 @@ pub(crate) fn around(
 }
 
 /// The images that tasks have of their own, which the host can run.
-///
-/// # Errors
-/// One is built for another processor.
 pub(crate) fn images<'a>(
     plan: &mut Plan,
     deployment: &Deployment,
@@ -102,9 +95,6 @@ pub(crate) fn images<'a>(
 
 impl TaskActions {
     /// Their steps, in the file's order. `container` makes that of a task in a container.
-    ///
-    /// # Errors
-    /// Those of `container`.
     pub(crate) fn of(
         tasks: &Tasks,
         container: impl Fn(&Task, &InContainer) -> Result<Action, Failure>,
@@ -207,9 +197,7 @@ pub(crate) fn environment(service: &[EnvVar], task: &[EnvVar]) -> Vec<EnvVar> {
 }
 
 /// Runs a task to its end, or ends one that was left under way.
-///
-/// # Errors
-/// [`Kind::Task`] with its last lines; [`Kind::Image`] where its image is lost; [`Kind::Engine`].
+/// Errors: [`Kind::Task`] with its last lines; [`Kind::Image`] where its image is lost; [`Kind::Engine`].
 pub(crate) async fn perform(operation: &TaskOperation, host: &mut Host) -> Result<Outcome, Failure> {
     let (engine, tasks) = (&host.engine, &mut host.tasks);
     match operation {

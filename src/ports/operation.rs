@@ -16,7 +16,6 @@ use crate::values::forward::{SwitchedPorts, join};
 use crate::values::operation::{Outcome, Role};
 use crate::values::target::Target;
 
-/// The name of our network.
 pub(crate) const NETWORK: &str = "balehook";
 
 /// The interface of our network, where we create it.
@@ -57,7 +56,6 @@ pub enum PortsOperation {
 }
 
 impl PortsOperation {
-    /// What it means to the execution.
     pub(crate) const fn role(&self) -> Role {
         match self {
             Self::Network(_) | Self::Switch { .. } | Self::Close { .. } => Role::Prepares,
@@ -65,7 +63,6 @@ impl PortsOperation {
         }
     }
 
-    /// Whether it may take long.
     pub(crate) const fn is_long(&self) -> bool {
         match self {
             Self::Drain { .. } => true,
@@ -74,9 +71,7 @@ impl PortsOperation {
     }
 
     /// Does it. `state_dir` is the folder of all names.
-    ///
-    /// # Errors
-    /// [`Kind::Container`](crate::error::Kind::Container) with what iptables said; the rules are as they were then.
+    /// Errors: [`Kind::Container`] with what iptables said; the rules are as they were then.
     pub(crate) async fn perform(&self, engine: &Engine, state_dir: &Path) -> Result<Outcome, Failure> {
         match self {
             Self::Network(network) => ports::create_network(engine, state_dir, network).await?,

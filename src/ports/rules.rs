@@ -27,9 +27,7 @@ pub(crate) const DOCKER_USER: &str = "DOCKER-USER";
 /// Where the ports of one name lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
-    /// The deployment's name.
     pub(crate) name: String,
-    /// To where.
     pub(crate) to: SwitchedPorts,
 }
 
@@ -42,7 +40,6 @@ pub(crate) enum Family {
     V6,
 }
 
-/// One table as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Table {
     chains: BTreeSet<String>,
@@ -70,7 +67,6 @@ struct Jump {
     first: bool,
 }
 
-/// What one table must hold.
 struct Wanted {
     name: &'static str,
     chains: Vec<Chain>,

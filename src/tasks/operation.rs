@@ -56,7 +56,6 @@ pub struct HostCommand {
 }
 
 impl TaskOperation {
-    /// One short line for the console.
     pub(crate) fn title(&self) -> String {
         match self {
             Self::Command { name, command, .. } => format!("task {name}: {command}"),

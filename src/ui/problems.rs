@@ -7,7 +7,6 @@ use crate::config::problem::{Problem, Problems, Severity};
 use crate::ui::excerpt::{excerpt, lines};
 use crate::values::text::printable;
 
-/// Most problems that are written out.
 const MOST: usize = 100;
 
 /// Bytes that the last two lines may need.

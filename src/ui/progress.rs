@@ -11,7 +11,6 @@ use crate::values::text::megabytes;
 /// Without a terminal a line is printed at least this often.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Prints on stderr.
 pub(crate) struct Progress {
     label: String,
     total: Option<u64>,

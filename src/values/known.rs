@@ -13,7 +13,6 @@ pub enum Known<T> {
 }
 
 impl<T> Known<T> {
-    /// The value, where it is known.
     pub(crate) const fn yes(&self) -> Option<&T> {
         match self {
             Self::Yes(value) => Some(value),

@@ -49,7 +49,6 @@ pub enum Moment {
 }
 
 impl Outcome {
-    /// It is done.
     pub(crate) const fn changed() -> Self {
         Self { messages: Vec::new(), changed: true }
     }
@@ -59,7 +58,6 @@ impl Outcome {
         Self { messages, changed: true }
     }
 
-    /// There was nothing to do.
     pub(crate) const fn unchanged() -> Self {
         Self { messages: Vec::new(), changed: false }
     }

@@ -14,9 +14,6 @@ use crate::{engine, ports};
 
 impl Engine {
     /// Every container that bears our label, by name.
-    ///
-    /// # Errors
-    /// [`crate::error::Kind::Engine`].
     pub(crate) async fn status(&self) -> Result<Vec<Status>, Failure> {
         let mut all = Vec::new();
         for summary in self.list().await? {

@@ -39,7 +39,6 @@ pub trait ReadAt {
 pub struct ReadError(String);
 
 impl ReadError {
-    /// From any error.
     pub(crate) fn new(cause: impl std::fmt::Display) -> Self {
         Self(cause.to_string())
     }
@@ -149,7 +148,6 @@ pub struct ArchiveIndex {
 pub struct ArchivedImage {
     /// The digest of its config's bytes.
     pub(crate) config_digest: ContentDigest,
-    /// The references the archive gives it.
     pub(crate) references: Vec<String>,
     /// The layers, uncompressed, bottom first.
     pub(crate) diff_ids: Vec<ContentDigest>,
@@ -159,7 +157,6 @@ pub struct ArchivedImage {
     pub os: String,
     /// Where each layer's bytes are, bottom first.
     pub layers: Vec<LayerEntry>,
-    /// The config's bytes.
     pub(crate) config: Bytes,
     /// The bytes of the OCI manifest that lists the config and the layers, where the archive has one.
     pub(crate) manifest: Option<Bytes>,
@@ -168,13 +165,11 @@ pub struct ArchivedImage {
 /// A layer's bytes in the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerEntry {
-    /// The entry's name.
     pub(crate) name: String,
     /// Where its bytes start.
     pub offset: u64,
     /// How many they are.
     pub size: u64,
-    /// How they are compressed.
     pub(crate) compression: Compression,
     /// The digest that the archive says they have as they are stored; it is checked as they pass.
     pub(crate) digest: Option<ContentDigest>,
@@ -194,25 +189,12 @@ pub async fn index(archive: &impl ReadAt, architecture: Option<&str>) -> Result<
 /// Why no image of an archive is the wanted one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SelectError {
-    /// Several, and nothing says which.
     #[error("holds {} images and `reference` does not say which: {}", .0.len(), some(.0))]
     Ambiguous(Vec<String>),
-    /// None bears the wanted reference.
     #[error("does not hold {wanted}; it holds {}", some(.found))]
-    NoReference {
-        /// The reference.
-        wanted: String,
-        /// The references it has.
-        found: Vec<String>,
-    },
-    /// Another image than the pinned one.
+    NoReference { wanted: String, found: Vec<String> },
     #[error("holds the image {found}, not the wanted {wanted}")]
-    WrongId {
-        /// The pinned config digest.
-        wanted: ContentDigest,
-        /// The one it has.
-        found: ContentDigest,
-    },
+    WrongId { wanted: ContentDigest, found: ContentDigest },
 }
 
 /// The first few of names that an archive gives.
@@ -223,9 +205,6 @@ fn some(names: &[String]) -> String {
 }
 
 /// The wanted image of an archive.
-///
-/// # Errors
-/// See [`SelectError`].
 pub(crate) fn select<'a>(
     index: &'a ArchiveIndex,
     reference: Option<&ImageReference>,

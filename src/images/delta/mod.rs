@@ -75,7 +75,6 @@ impl<'a> Delta<'a> {
         Self { image, known: 0 }
     }
 
-    /// Whether any layer is left out.
     pub(crate) const fn leaves_out(&self) -> bool {
         self.known > 0
     }
@@ -173,12 +172,10 @@ pub struct Batch {
     pub(crate) tail: Bytes,
 }
 
-/// One layer's entry in a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BatchLayer {
     /// Its place in the image.
     pub(crate) place: usize,
-    /// The tar header.
     pub(crate) header: Bytes,
     /// Where its bytes are in the source.
     pub(crate) range: Range<u64>,

@@ -112,7 +112,6 @@ impl Observer<'_> {
         Ok((tool, observed, services))
     }
 
-    /// What `compose config` prints.
     async fn config(
         &self,
         processes: &Processes<'_>,
@@ -201,7 +200,6 @@ impl Observer<'_> {
         containers
     }
 
-    /// Host ports that somebody else has.
     fn project_ports(&self, services: &[Service], all: &[ContainerSummary], facts: &mut Facts) {
         let (Ok(engine), Known::Yes(_)) = (self.engine, &facts.engine) else { return };
         let local = engine.address.starts_with("unix://").then_some(self.proc.as_path());

@@ -109,7 +109,6 @@ impl ComposeOperation {
         }
     }
 
-    /// What it means to the execution.
     pub(crate) const fn role(&self) -> Role {
         match self {
             Self::Snapshot(_) | Self::DeleteSnapshot { .. } => Role::Passive,
@@ -120,7 +119,6 @@ impl ComposeOperation {
         }
     }
 
-    /// Whether it may take long.
     pub(crate) const fn is_long(&self) -> bool {
         match self {
             Self::Up { .. } | Self::Wait { .. } | Self::Stop { .. } | Self::Down { .. } | Self::RunTask(_) => true,
@@ -143,7 +141,6 @@ impl ComposeOperation {
         }
     }
 
-    /// One short line for the console.
     pub(crate) fn title(&self) -> String {
         match self {
             Self::Up { project, .. } => format!("docker compose --project-name {} … up --detach", project.name),
@@ -221,9 +218,8 @@ impl fmt::Display for ProjectHealth {
 
 impl ComposeOperation {
     /// Does it. Nothing is done for a project of Compose 1, which an old release may name.
-    ///
-    /// # Errors
-    /// [`Kind::State`] where files cannot be written, [`Kind::Container`] with Compose's words, [`Kind::Health`].
+    /// Errors: [`Kind::State`] where files cannot be written, [`Kind::Container`] with Compose's words,
+    /// [`Kind::Health`].
     pub(crate) async fn perform(&self, host: &mut Host) -> Result<Outcome, Failure> {
         self.project().map_or(Ok(()), |project| project.tool.check())?;
         match self {

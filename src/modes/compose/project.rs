@@ -36,9 +36,7 @@ pub struct Tool {
 
 impl Tool {
     /// Refuses Compose 1, which releases on disk may still name.
-    ///
-    /// # Errors
-    /// [`Kind::Container`], with the words that install Compose 2.
+    /// Errors: [`Kind::Container`], with the words that install Compose 2.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         match self.version.starts_with("1.") {
             true => Err(Failure::new(
@@ -76,12 +74,10 @@ impl Project {
         Self { tool: tool.yes().unwrap_or(&self.tool).clone(), ..self.clone() }
     }
 
-    /// Where Compose works.
     pub(crate) fn directory(&self) -> PathBuf {
         self.state.join(DIRECTORY)
     }
 
-    /// The snapshot of this release.
     pub(crate) fn snapshot(&self) -> PathBuf {
         self.state.join(SNAPSHOTS).join(&self.id)
     }

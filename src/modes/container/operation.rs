@@ -88,7 +88,6 @@ impl ContainerOperation {
         }
     }
 
-    /// What it means to the execution.
     pub(crate) const fn role(&self) -> Role {
         match self {
             Self::Create(_) | Self::Kill { .. } | Self::Rename { .. } | Self::Start { .. } | Self::Remove { .. } => {
@@ -100,7 +99,6 @@ impl ContainerOperation {
         }
     }
 
-    /// Whether it may take long.
     pub(crate) const fn is_long(&self) -> bool {
         match self {
             Self::Stop { .. } | Self::CheckHealth { .. } => true,
@@ -122,11 +120,8 @@ impl ContainerOperation {
     }
 
     /// Does it.
-    ///
-    /// # Errors
-    /// [`Kind::Container`](crate::error::Kind::Container) with the engine's words, [`Kind::Image`](crate::error::Kind::Image)
-    /// where the image is lost, [`Kind::Health`](crate::error::Kind::Health),
-    /// [`Kind::State`](crate::error::Kind::State) where the release cannot be written.
+    /// Errors: [`Kind::Container`] with the engine's words, [`Kind::Image`] where the image is lost, [`Kind::Health`],
+    /// [`Kind::State`] where the release cannot be written.
     pub(crate) async fn perform(&self, host: &mut Host, down: Option<Duration>) -> Result<Outcome, Failure> {
         match self {
             Self::Create(spec) => host.containers.created = Some(create(host, spec).await?),
@@ -210,7 +205,6 @@ async fn save(host: &Host, container: &Target, release: &Release, down: Option<D
     host.save(release, observed)
 }
 
-/// The containers of one plan.
 #[derive(Debug, Default)]
 pub(crate) struct Containers {
     /// The ID of the one that the plan created.

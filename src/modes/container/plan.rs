@@ -24,9 +24,6 @@ use crate::values::pin::ImagePin;
 use crate::values::types::LifecycleEvent;
 
 /// What `event` does in container mode.
-///
-/// # Errors
-/// See [`crate::modes::plan`].
 pub(crate) fn plan(
     event: LifecycleEvent,
     deployment: &Deployment,

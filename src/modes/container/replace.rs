@@ -20,13 +20,9 @@ use crate::values::target::Target;
 
 /// A release that is put in place.
 pub(crate) struct Incoming {
-    /// Its container.
     pub(crate) spec: ContainerSpec,
-    /// What makes it healthy.
     pub(crate) health_check: HealthCheck,
-    /// Its record.
     pub(crate) release: Release,
-    /// The tasks before and after it.
     pub(crate) around: TaskActions,
     /// What imports its image again, should it be lost.
     pub(crate) if_lost: Vec<Operation>,

@@ -37,9 +37,7 @@ pub(crate) fn switch_to(facts: &Facts, name: &Name, container: Option<&Container
 }
 
 /// What is known to fail is refused before anything is touched.
-///
-/// # Errors
-/// [`Kind::Container`]: why the kernel cannot hand the ports over here.
+/// Errors: [`Kind::Container`]: why the kernel cannot hand the ports over here.
 pub(crate) fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
     let (Some(_), Some(seen)) = (service.start_first, &facts.ports) else { return Ok(()) };
     let refuse = |message: String, next: &str| {
@@ -83,9 +81,7 @@ pub(crate) fn health_check(
 /// Where the new container will be: an address that neither its predecessor nor anybody else has.
 ///
 /// Each name has two addresses and takes them by turns; which two, its name says, unless somebody has them.
-///
-/// # Errors
-/// [`Kind::Container`]: no address is left.
+/// Errors: [`Kind::Container`]: no address is left.
 pub(crate) fn place(
     name: &Name,
     service: &Service,

@@ -18,7 +18,6 @@ use crate::values::types::ContentDigest;
 /// and the engine's own copy.
 const UNPACKED: u64 = 4;
 
-/// Which image of which archive.
 struct Wanted<'a> {
     location: &'a ArchiveLocation,
     reference: Option<&'a ImageReference>,

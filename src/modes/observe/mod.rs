@@ -37,17 +37,11 @@ const SECCOMP_LIMIT: u64 = 1024 * 1024;
 pub(crate) struct Observer<'a> {
     /// The engine, or why there is none.
     pub(crate) engine: Result<&'a Engine, &'a Failure>,
-    /// The object store.
     pub(crate) s3: &'a S3,
-    /// The archives.
     pub(crate) archives: &'a Archives,
-    /// Where registry credentials are looked for.
     pub(crate) credentials: &'a CredentialSettings,
-    /// The records.
     pub(crate) store: &'a Store,
-    /// The deployment.
     pub(crate) deployment: &'a Deployment,
-    /// Who asks.
     pub(crate) origin: &'a Origin,
     /// The hook environment's variables, for env files.
     pub(crate) lookup: &'a dyn Fn(&str) -> Option<String>,
@@ -56,7 +50,6 @@ pub(crate) struct Observer<'a> {
 }
 
 impl Observer<'_> {
-    /// What `event` needs to know.
     pub(crate) async fn facts(&self, event: LifecycleEvent) -> Facts {
         let mut facts = Facts { pending: self.deployment.pending.at(event), ..Facts::unseen(self.store) };
         if !touches_engine(event) {

@@ -17,9 +17,6 @@ use crate::values::types::Name;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What the engine and the state directory have of a name, and where the ports lead.
-///
-/// # Errors
-/// [`Kind::Engine`](crate::error::Kind::Engine).
 pub(crate) async fn facts(engine: &Engine, store: &Store, name: &Name) -> Result<Facts, Failure> {
     let hello = engine.hello().await?;
     let all = engine.list().await?;

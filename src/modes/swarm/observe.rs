@@ -61,9 +61,7 @@ impl Observer<'_> {
 }
 
 /// The content of a secret or a config.
-///
-/// # Errors
-/// [`Kind::Appspec`]: it cannot be read, or is too large.
+/// Errors: [`Kind::Appspec`]: it cannot be read, or is too large.
 pub(crate) fn read(path: &Path, bundle: Option<&Path>) -> Result<Vec<u8>, Failure> {
     let bad = |why: String| {
         Failure::new(Kind::Appspec, format!("cannot make a secret or config of {}: {why}", path.display()))

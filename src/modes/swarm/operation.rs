@@ -170,7 +170,6 @@ impl ServiceRequest {
 }
 
 impl SwarmOperation {
-    /// What it means to the execution.
     pub(crate) const fn role(&self) -> Role {
         match self {
             Self::Init

@@ -23,9 +23,6 @@ use crate::values::types::ContentDigest;
 
 impl SwarmOperation {
     /// Does it.
-    ///
-    /// # Errors
-    /// As the operation's own.
     pub(crate) async fn perform(&self, host: &mut Host) -> Result<Outcome, Failure> {
         let api = Api::of(&host.engine);
         match self {

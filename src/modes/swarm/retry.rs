@@ -5,16 +5,13 @@ use std::time::Duration;
 use crate::error::{Failure, Kind};
 use crate::poll;
 
-/// How often it is tried.
 const TRIES: u32 = 40;
 
 /// Between two tries, and between two requests for what other managers do.
 pub(crate) const PAUSE: Duration = Duration::from_millis(250);
 
 /// Calls `once`, which reads and writes, until it returns something: `None` is a write with a stale version.
-///
-/// # Errors
-/// Those of `once`; [`Kind::Engine`]: every write was stale.
+/// Errors: Those of `once`; [`Kind::Engine`]: every write was stale.
 pub(crate) async fn retry_on_conflict<T>(
     what: &str,
     once: impl AsyncFnMut() -> Result<Option<T>, Failure>,

@@ -24,9 +24,7 @@ const BACK: Duration = Duration::from_millis(2500);
 const STAYS: Duration = Duration::from_secs(1);
 
 /// Creates the service, unless another manager did with the same spec.
-///
-/// # Errors
-/// [`Kind::Container`] with the engine's words; another deployment created it.
+/// Errors: [`Kind::Container`] with the engine's words; another deployment created it.
 pub(crate) async fn create(
     api: &Api,
     request: &ServiceRequest,
@@ -53,10 +51,8 @@ pub(crate) async fn create(
 }
 
 /// Updates the service, unless another manager did with the same spec.
-///
-/// # Errors
-/// [`Kind::Container`] with the engine's words; another deployment changed it; the swarm rolled the same spec back
-/// already.
+/// Errors: [`Kind::Container`] with the engine's words; another deployment changed it; the swarm rolled the same spec
+/// back already.
 pub(crate) async fn update(
     api: &Api,
     request: &ServiceRequest,
@@ -96,9 +92,7 @@ pub(crate) async fn update(
 }
 
 /// Gives the swarm a new token of a registry, with the spec as it is: no task restarts.
-///
-/// # Errors
-/// No credentials can be had; the engine refuses.
+/// Errors: No credentials can be had; the engine refuses.
 pub(crate) async fn renew_token(
     api: &Api,
     name: &str,
@@ -123,9 +117,7 @@ pub(crate) async fn renew_token(
 }
 
 /// Where `spec` is in force, puts the one back that was before it, and waits up to 4 s for its tasks.
-///
-/// # Errors
-/// The engine refuses; the service is gone.
+/// Errors: The engine refuses; the service is gone.
 pub(crate) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<String>, Failure> {
     let what = format!("roll {name} back");
     let mut previous: Option<Value> = None;
@@ -178,9 +170,6 @@ async fn back(api: &Api, name: &str, spec: &str) -> Option<Vec<String>> {
 struct InForce;
 
 /// Removes the service where `spec` is in force.
-///
-/// # Errors
-/// The engine refuses.
 pub(crate) async fn remove(api: &Api, name: &str, spec: &str) -> Result<(), Failure> {
     let Some(found) = find(api, name).await?.filter(|found| found.label(LABEL_SPEC) == spec) else { return Ok(()) };
     let removed = api.remove(&format!("/services/{}", found.id())).await;

@@ -63,37 +63,24 @@ pub struct TaskLock {
     pub service: String,
     /// The task's name.
     pub task: String,
-    /// The deployment's name, for its label.
     pub(crate) owner: String,
-    /// The deployment's ID, for its label.
     pub(crate) deployment: String,
 }
 
 /// What tasks of a swarm are planned from.
 pub(crate) struct Planner<'a> {
-    /// The deployment.
     pub(crate) deployment: &'a Deployment,
-    /// Its service.
     pub(crate) swarm: &'a Swarm,
-    /// Where the deployment comes from.
     pub(crate) origin: &'a Origin,
-    /// What was observed of the host.
     pub(crate) facts: &'a Facts,
-    /// What was observed of the swarm.
     pub(crate) seen: &'a SwarmFacts,
-    /// The wanted service.
     pub(crate) service: &'a ServiceRequest,
-    /// Its image.
     pub(crate) image: &'a ImageFacts,
-    /// How images are imported.
     pub(crate) imports: &'a Imports,
 }
 
 impl Planner<'_> {
     /// The tasks as actions.
-    ///
-    /// # Errors
-    /// The image of a task was not looked up.
     pub(crate) fn around(&self) -> Result<TaskActions, Failure> {
         TaskActions::each(&self.deployment.tasks, |task| {
             let task_lock = self.task_lock(task);
@@ -249,7 +236,6 @@ impl SwarmTask {
         }
     }
 
-    /// One short line for the console.
     pub(crate) fn title(&self) -> String {
         match &self.work {
             SwarmWork::Service(_) => self.to_string(),

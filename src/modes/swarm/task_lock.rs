@@ -19,7 +19,6 @@ use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_MESSAGE, LABEL_NAME, LABEL_N
 /// The image of a service that runs nothing; nobody pulls it.
 const NO_IMAGE: &str = "scratch";
 
-/// Whose task it is.
 pub(crate) enum Taken {
     /// This node's: it runs the task, and closes the lock.
     Here,
@@ -28,9 +27,7 @@ pub(crate) enum Taken {
 }
 
 /// Takes the lock for this node, `me`, by creating `service`, or waits for the end of the task on the manager that has it.
-///
-/// # Errors
-/// [`Kind::Task`]: the service is refused, or there is no end within `patience`; [`Kind::Engine`].
+/// Errors: [`Kind::Task`]: the service is refused, or there is no end within `patience`; [`Kind::Engine`].
 pub(crate) async fn take(
     api: &Api,
     me: &str,
@@ -68,9 +65,6 @@ pub(crate) async fn take(
 
 /// Writes into this node's lock how the task ended (how it failed, or that it did not); its service runs nothing any more.
 /// Returns whether there is such a lock. What it says already stays.
-///
-/// # Errors
-/// [`Kind::Engine`].
 pub(crate) async fn close(api: &Api, me: &str, lock: &TaskLock, failure: Option<&Failure>) -> Result<bool, Failure> {
     let what = format!("save in the swarm how task {} ended", lock.task);
     retry_on_conflict(&what, async || {
@@ -89,9 +83,6 @@ pub(crate) async fn close(api: &Api, me: &str, lock: &TaskLock, failure: Option<
 }
 
 /// Removes a lock with whatever it still runs. Nothing to do when it is gone.
-///
-/// # Errors
-/// [`Kind::Engine`].
 pub(crate) async fn remove(api: &Api, service: &str, id: &str) -> Result<(), Failure> {
     let removed = api.remove(&format!("/services/{id}")).await;
     removed.map_err(|error| error.failure(&format!("remove service {service}")))

@@ -27,9 +27,6 @@ use crate::values::target::Target;
 use crate::values::types::{LifecycleEvent, Name};
 
 /// What `event` does in Compose mode.
-///
-/// # Errors
-/// See [`crate::modes::plan`].
 pub(crate) fn plan(
     event: LifecycleEvent,
     deployment: &Deployment,

@@ -39,9 +39,7 @@ pub(crate) struct Planner<'a> {
 }
 
 /// What `event` does in swarm mode.
-///
-/// # Errors
-/// See [`crate::modes::plan`]; and that this host is in no swarm, or cannot use it.
+/// Errors: See [`crate::modes::plan`]; and that this host is in no swarm, or cannot use it.
 pub(crate) fn plan(
     event: LifecycleEvent,
     deployment: &Deployment,

@@ -13,7 +13,6 @@ use crate::values::labels::LABEL_NAME;
 
 /// What is not in the file: the swarm's state, and digests of files.
 pub(crate) struct TaskActions<'a> {
-    /// The service's name.
     pub(crate) name: &'a str,
     /// Tasks, where the file does not say how many.
     pub(crate) replicas: u64,
