@@ -17,9 +17,8 @@ use crate::modes::host::Host;
 use crate::modes::observe;
 use crate::modes::operation::Plan;
 use crate::modes::resume::{self, Only};
-use crate::ui::log;
-use crate::ui::progress;
 use crate::ui::text::{self, Console};
+use crate::ui::{log, progress};
 use crate::values::types::Name;
 
 /// How long all of it may take.

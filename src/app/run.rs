@@ -22,9 +22,8 @@ use crate::modes;
 use crate::modes::facts::Facts;
 use crate::modes::host::Host;
 use crate::modes::operation::{Operation, Plan};
-use crate::ui::progress;
 use crate::ui::text::Console;
-use crate::ui::{log, text};
+use crate::ui::{log, progress, text};
 use crate::values::pin::ImagePin;
 use crate::values::types::LifecycleEvent;
 

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Kind;
-use crate::values::operation::Role;
+use crate::values::operation::{Role, Traits};
 use crate::values::options::ChangedOption;
 use crate::values::target::Target;
 use crate::values::types::Name;
@@ -18,12 +18,8 @@ pub trait Operation: Clone + fmt::Debug + fmt::Display + PartialEq + Serialize +
     fn title(&self) -> String;
     /// Lines that a printed plan shows below it.
     fn details(&self) -> Vec<String>;
-    /// What it means to the execution.
-    fn role(&self) -> Role;
-    /// It may take long: it is dropped when the plan must stop. A brief one is let end, for its outcome to be known.
-    fn is_long(&self) -> bool;
-    /// As an undo step: what served before depends on it to come back.
-    fn restores(&self) -> bool;
+    /// What its execution must know of it.
+    fn traits(&self) -> Traits;
 }
 
 /// What an event will do.
@@ -93,22 +89,22 @@ pub(crate) struct Undo<O> {
 
 impl<O: Operation> From<O> for Undo<O> {
     fn from(operation: O) -> Self {
-        Self { restores: operation.restores(), operation }
+        Self { restores: operation.traits().restores, operation }
     }
 }
 
 impl<O: Operation> Action<O> {
     pub(crate) fn required(operation: impl Into<O>) -> Self {
         let operation = operation.into();
-        let (role, is_long) = (operation.role(), operation.is_long());
+        let Traits { role, is_long, .. } = operation.traits();
         Self { operation, role, is_long, undo: Vec::new(), repair: None, best_effort: false }
     }
 
-    pub(crate) fn undone_by(operation: impl Into<O>, undo: Vec<O>) -> Self {
-        Self { undo: undo.into_iter().map(Undo::from).collect(), ..Self::required(operation) }
+    pub(crate) fn undone_by(operation: impl Into<O>, undo: impl IntoIterator<Item: Into<O>>) -> Self {
+        let undo = undo.into_iter().map(|step| Undo::from(step.into())).collect();
+        Self { undo, ..Self::required(operation) }
     }
 
-    /// An operation whose failure is said and ends nothing.
     pub(crate) fn best_effort(operation: impl Into<O>) -> Self {
         Self { best_effort: true, ..Self::required(operation) }
     }
@@ -145,6 +141,20 @@ impl<O: Operation> Plan<O> {
     /// Whether anything that runs, or that the engine holds, would change.
     pub fn has_changes(&self) -> bool {
         self.all().any(|action| action.role.changes())
+    }
+
+    /// An operation whose failure fails the plan.
+    pub(crate) fn require(&mut self, operation: impl Into<O>) {
+        self.actions.push(Action::required(operation));
+    }
+
+    /// An operation whose failure is said and ends nothing.
+    pub(crate) fn attempt(&mut self, operation: impl Into<O>) {
+        self.actions.push(Action::best_effort(operation));
+    }
+
+    pub(crate) fn undoable(&mut self, operation: impl Into<O>, undo: impl IntoIterator<Item: Into<O>>) {
+        self.actions.push(Action::undone_by(operation, undo));
     }
 
     pub(crate) fn saves(&self) -> bool {

@@ -153,7 +153,7 @@ impl Engine {
 
     /// Kills and removes a container with its anonymous volumes. Nothing to do where it is gone.
     pub(crate) async fn remove(&self, container: &str) -> Result<(), Failure> {
-        self.remove_with(&Target { name: container.to_owned(), id: None }, true).await
+        self.remove_with(&Target::created(container), true).await
     }
 
     /// The same, with or without its anonymous volumes.

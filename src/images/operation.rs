@@ -13,7 +13,7 @@ use crate::images::import::FromArchive;
 use crate::images::pull;
 use crate::images::record::ImportRecord;
 use crate::images::source::Archives;
-use crate::values::operation::{Outcome, Role};
+use crate::values::operation::{Outcome, Role, Traits};
 use crate::values::pin::ImagePin;
 use crate::values::progress::FollowTransfer;
 use crate::values::text::megabytes;
@@ -51,17 +51,13 @@ impl ImageOperation {
         }
     }
 
-    pub(crate) const fn role(&self) -> Role {
+    /// What its execution must know of it.
+    pub(crate) const fn traits(&self) -> Traits {
         match self {
-            Self::Import(_) | Self::Untag { .. } => Role::Prepares,
-            Self::ImportIfLost(_) | Self::Retain { .. } => Role::Passive,
-        }
-    }
-
-    pub(crate) const fn is_long(&self) -> bool {
-        match self {
-            Self::Import(_) | Self::ImportIfLost(_) => true,
-            Self::Retain { .. } | Self::Untag { .. } => false,
+            Self::Import(_) => Role::Prepares.long(),
+            Self::Untag { .. } => Role::Prepares.brief(),
+            Self::ImportIfLost(_) => Role::Passive.long(),
+            Self::Retain { .. } => Role::Passive.brief(),
         }
     }
 

@@ -4,11 +4,9 @@ use crate::config::{Deployment, ImageNeed, ImageSource};
 use crate::engine::facts::EngineFacts;
 use crate::error::{Failure, Kind};
 use crate::images::facts::{ImageFacts, Room};
-use crate::images::operation::ImageOperation;
-use crate::images::operation::Import;
+use crate::images::operation::{ImageOperation, Import};
 use crate::modes::facts::Facts;
-use crate::modes::operation::Operation;
-use crate::modes::operation::{Action, Plan};
+use crate::modes::operation::{Action, Operation, Plan};
 use crate::values::pin::ImagePin;
 use crate::values::types::Name;
 
@@ -25,13 +23,13 @@ impl Imports {
         }
         let import = import(need, image);
         if !image.present {
-            plan.actions.push(Action::required(ImageOperation::Import(import.clone())));
+            plan.require(ImageOperation::Import(import.clone()));
         }
         self.0.push((import, image.present));
         let tag = image.pin.retention_tag(name);
         if !facts.retention_tags.contains(&tag) {
             let retain = ImageOperation::Retain { image: image.pin.clone(), tag };
-            plan.actions.push(Action::required(retain));
+            plan.require(retain);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::modes::options::of_container;
 use crate::modes::swarm::operation::SwarmOperation;
 use crate::ports::operation::PortsOperation;
 use crate::tasks::operation::TaskOperation;
-use crate::values::operation::{Moment, Outcome, Role};
+use crate::values::operation::{Moment, Outcome, Role, Traits};
 use crate::values::options::SetOption;
 use crate::values::target::Target;
 
@@ -93,34 +93,14 @@ impl plan::Operation for Operation {
         }
     }
 
-    fn role(&self) -> Role {
+    fn traits(&self) -> Traits {
         match self {
-            Self::Image(operation) => operation.role(),
-            Self::Container(operation) => operation.role(),
-            Self::Ports(operation) => operation.role(),
-            Self::Compose(operation) => operation.role(),
-            Self::Swarm(operation) => operation.role(),
-            Self::Task(_) => Role::Prepares,
-        }
-    }
-
-    fn is_long(&self) -> bool {
-        match self {
-            Self::Image(operation) => operation.is_long(),
-            Self::Container(operation) => operation.is_long(),
-            Self::Ports(operation) => operation.is_long(),
-            Self::Compose(operation) => operation.is_long(),
-            Self::Swarm(operation) => operation.is_long(),
-            Self::Task(_) => true,
-        }
-    }
-
-    fn restores(&self) -> bool {
-        match self {
-            Self::Container(operation) => operation.restores(),
-            Self::Ports(_) | Self::Compose(_) => true,
-            Self::Swarm(operation) => operation.restores(),
-            Self::Image(_) | Self::Task(_) => false,
+            Self::Image(operation) => operation.traits(),
+            Self::Container(operation) => operation.traits(),
+            Self::Ports(operation) => operation.traits().restoring(),
+            Self::Compose(operation) => operation.traits().restoring(),
+            Self::Swarm(operation) => operation.traits(),
+            Self::Task(_) => Role::Prepares.long(),
         }
     }
 }

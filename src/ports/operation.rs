@@ -13,7 +13,7 @@ use crate::poll;
 use crate::ports;
 use crate::ports::facts::NetworkFacts;
 use crate::values::forward::{SwitchedPorts, join};
-use crate::values::operation::{Outcome, Role};
+use crate::values::operation::{Outcome, Role, Traits};
 use crate::values::target::Target;
 
 pub(crate) const NETWORK: &str = "balehook";
@@ -56,17 +56,11 @@ pub enum PortsOperation {
 }
 
 impl PortsOperation {
-    pub(crate) const fn role(&self) -> Role {
+    /// What its execution must know of it.
+    pub(crate) const fn traits(&self) -> Traits {
         match self {
-            Self::Network(_) | Self::Switch { .. } | Self::Close { .. } => Role::Prepares,
-            Self::Drain { .. } => Role::Passive,
-        }
-    }
-
-    pub(crate) const fn is_long(&self) -> bool {
-        match self {
-            Self::Drain { .. } => true,
-            Self::Network(_) | Self::Switch { .. } | Self::Close { .. } => false,
+            Self::Network(_) | Self::Switch { .. } | Self::Close { .. } => Role::Prepares.brief(),
+            Self::Drain { .. } => Role::Passive.long(),
         }
     }
 

@@ -93,7 +93,7 @@ fn where_the_kernel_cannot_hand_the_ports_over_the_plan_says_why_and_never_falls
     let rootless =
         refused(&|seen| seen.obstacle = Some(("the engine is rootless".into(), "use a rootful engine".into())));
     assert_eq!(rootless.message, "`order: start-first` is not possible here: the engine is rootless");
-    assert_eq!(rootless.next.as_deref(), Some("use a rootful engine, or use `order: stop-first` (the swap)"));
+    assert_eq!(rootless.next.as_deref(), Some("use a rootful engine, or use `order: stop-first`"));
     let route = refused(&|seen| seen.before_ours = vec!["back".into()]);
     assert!(route.message.contains("the default route to network back"), "{route}");
     let full = refused(&|seen| seen.taken = (0..=255).map(|last| [198, 18, 200, last].into()).collect());

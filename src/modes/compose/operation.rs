@@ -1,26 +1,24 @@
 //! What can be done with a Compose project: each operation, its one rendering, and its effect.
 
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Probe;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
-use crate::modes::compose::containers;
 use crate::modes::compose::project::{Project, Tool};
 use crate::modes::compose::service_change::ServiceChange;
 use crate::modes::compose::snapshot::{self, Snapshot};
 use crate::modes::compose::task::{self, ComposeTask};
 use crate::modes::compose::tool::{self, Processes};
-use crate::modes::compose::wait;
+use crate::modes::compose::{containers, wait};
 use crate::modes::host::Host;
 use crate::modes::release::Release;
 use crate::values::known::Known;
-use crate::values::operation::{Moment, Outcome, Role};
+use crate::values::operation::{Moment, Outcome, Role, Traits};
 use crate::values::text::{command_line, megabytes};
 
 /// The longest that Compose may take; the hook's deadline comes first.
@@ -109,20 +107,15 @@ impl ComposeOperation {
         }
     }
 
-    pub(crate) const fn role(&self) -> Role {
+    /// What its execution must know of it.
+    pub(crate) const fn traits(&self) -> Traits {
         match self {
-            Self::Snapshot(_) | Self::DeleteSnapshot { .. } => Role::Passive,
-            Self::CheckOut { .. } | Self::Stop { .. } | Self::Down { .. } | Self::RunTask(_) => Role::Prepares,
-            Self::Up { .. } => Role::Interrupts,
-            Self::Wait { .. } => Role::ChecksHealth,
-            Self::SaveRelease(_) => Role::Saves,
-        }
-    }
-
-    pub(crate) const fn is_long(&self) -> bool {
-        match self {
-            Self::Up { .. } | Self::Wait { .. } | Self::Stop { .. } | Self::Down { .. } | Self::RunTask(_) => true,
-            Self::Snapshot(_) | Self::CheckOut { .. } | Self::SaveRelease(_) | Self::DeleteSnapshot { .. } => false,
+            Self::Snapshot(_) | Self::DeleteSnapshot { .. } => Role::Passive.brief(),
+            Self::CheckOut { .. } => Role::Prepares.brief(),
+            Self::Stop { .. } | Self::Down { .. } | Self::RunTask(_) => Role::Prepares.long(),
+            Self::Up { .. } => Role::Interrupts.long(),
+            Self::Wait { .. } => Role::ChecksHealth.long(),
+            Self::SaveRelease(_) => Role::Saves.brief(),
         }
     }
 
@@ -241,30 +234,20 @@ impl ComposeOperation {
         }
         Ok(Outcome::changed())
     }
-}
 
-impl ComposeOperation {
     /// What was not healthy, where the plan had to stop: with the last log lines.
     pub(crate) async fn evidence(&self, host: &Host, moment: Moment) -> Vec<String> {
-        match (self, moment) {
-            (Self::Wait { .. }, Moment::Failed(Kind::Deadline | Kind::Interrupted)) => {
-                wait::cut_off(&host.health, &host.engine).await
-            }
-            (Self::Up { project, .. }, Moment::Failed(Kind::Deadline | Kind::Interrupted)) => {
-                wait::up_cut_off(&host.engine, &project.name).await
-            }
-            (
-                Self::Snapshot(_)
-                | Self::CheckOut { .. }
-                | Self::Up { .. }
-                | Self::Wait { .. }
-                | Self::SaveRelease(_)
-                | Self::Stop { .. }
-                | Self::Down { .. }
-                | Self::RunTask(_)
-                | Self::DeleteSnapshot { .. },
-                Moment::Failed(_) | Moment::BeforeUndo,
-            ) => Vec::new(),
+        let Moment::Failed(Kind::Deadline | Kind::Interrupted) = moment else { return Vec::new() };
+        match self {
+            Self::Wait { .. } => wait::cut_off(&host.health, &host.engine).await,
+            Self::Up { project, .. } => wait::up_cut_off(&host.engine, &project.name).await,
+            Self::Snapshot(_)
+            | Self::CheckOut { .. }
+            | Self::SaveRelease(_)
+            | Self::Stop { .. }
+            | Self::Down { .. }
+            | Self::RunTask(_)
+            | Self::DeleteSnapshot { .. } => Vec::new(),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::modes::options::of_container;
 use crate::modes::release::Release;
 use crate::ports;
 use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
-use crate::values::operation::{Moment, Outcome, Role};
+use crate::values::operation::{Moment, Outcome, Role, Traits};
 use crate::values::options::SetOption;
 use crate::values::target::Target;
 
@@ -88,34 +88,14 @@ impl ContainerOperation {
         }
     }
 
-    pub(crate) const fn role(&self) -> Role {
+    /// What its execution must know of it.
+    pub(crate) const fn traits(&self) -> Traits {
         match self {
-            Self::Create(_) | Self::Kill { .. } | Self::Rename { .. } | Self::Start { .. } | Self::Remove { .. } => {
-                Role::Prepares
-            }
-            Self::Stop { .. } => Role::Interrupts,
-            Self::CheckHealth { .. } => Role::ChecksHealth,
-            Self::SaveRelease { .. } => Role::Saves,
-        }
-    }
-
-    pub(crate) const fn is_long(&self) -> bool {
-        match self {
-            Self::Stop { .. } | Self::CheckHealth { .. } => true,
-            Self::Create(_)
-            | Self::Kill { .. }
-            | Self::Rename { .. }
-            | Self::Start { .. }
-            | Self::SaveRelease { .. }
-            | Self::Remove { .. } => false,
-        }
-    }
-
-    /// Whether, in an undo, what served before depends on it.
-    pub(crate) const fn restores(&self) -> bool {
-        match self {
-            Self::Rename { .. } | Self::Start { .. } | Self::CheckHealth { .. } | Self::Create(_) => true,
-            Self::Stop { .. } | Self::Kill { .. } | Self::SaveRelease { .. } | Self::Remove { .. } => false,
+            Self::Create(_) | Self::Rename { .. } | Self::Start { .. } => Role::Prepares.brief().restoring(),
+            Self::Kill { .. } | Self::Remove { .. } => Role::Prepares.brief(),
+            Self::Stop { .. } => Role::Interrupts.long(),
+            Self::CheckHealth { .. } => Role::ChecksHealth.long().restoring(),
+            Self::SaveRelease { .. } => Role::Saves.brief(),
         }
     }
 
@@ -143,22 +123,14 @@ impl ContainerOperation {
 
     /// The container's last log lines: where a check of one that was there before fails, and before one is removed.
     pub(crate) async fn evidence(&self, host: &Host, moment: Moment) -> Vec<String> {
-        match (self, moment) {
-            (Self::CheckHealth { container: container @ Target { id: Some(_), .. }, .. }, Moment::Failed(_))
-            | (Self::Remove { container, .. }, Moment::BeforeUndo) => match host.containers.target(container).id {
-                Some(id) => logs::log_tail(&host.engine, &id).await,
-                None => logs::log_tail_if_made(&host.engine, &container.name).await,
-            },
-            (Self::CheckHealth { .. } | Self::Remove { .. }, Moment::Failed(_) | Moment::BeforeUndo) => Vec::new(),
-            (
-                Self::Create(_)
-                | Self::Stop { .. }
-                | Self::Kill { .. }
-                | Self::Rename { .. }
-                | Self::Start { .. }
-                | Self::SaveRelease { .. },
-                Moment::Failed(_) | Moment::BeforeUndo,
-            ) => Vec::new(),
+        let ((Self::CheckHealth { container: container @ Target { id: Some(_), .. }, .. }, Moment::Failed(_))
+        | (Self::Remove { container, .. }, Moment::BeforeUndo)) = (self, moment)
+        else {
+            return Vec::new();
+        };
+        match host.containers.target(container).id {
+            Some(id) => logs::log_tail(&host.engine, &id).await,
+            None => logs::log_tail_if_made(&host.engine, &container.name).await,
         }
     }
 }

@@ -53,10 +53,10 @@ fn stop(plan: &mut Plan, deployment: &Deployment, facts: &Facts) {
         note_unmanaged(plan, deployment, container);
         if container.is_running() {
             let grace = container.stop_grace;
-            plan.actions.push(Action::best_effort(ContainerOperation::Stop { container: container.target(), grace }));
+            plan.attempt(ContainerOperation::Stop { container: container.target(), grace });
             plan.interruption = format!("{} is down until the new container of ApplicationStart is healthy", plan.name);
         }
-        plan.actions.push(Action::best_effort(remove(container)));
+        plan.attempt(remove(container));
     }
     let is_open = facts.ports.as_ref().is_some_and(|seen| seen.is_open);
     let close = start_first::switch_to(facts, &deployment.name, None).filter(|_| is_open);
@@ -164,15 +164,12 @@ fn start(
 /// The same image with the same options runs already.
 fn keep_serving(plan: &mut Plan, same: &ContainerFacts, health_check: HealthCheck, facts: &Facts, release: Release) {
     if !same.is_running() {
-        plan.actions.push(Action::required(ContainerOperation::Start { container: same.target() }));
+        plan.require(ContainerOperation::Start { container: same.target() });
     }
-    plan.actions.push(Action::required(ContainerOperation::CheckHealth { container: same.target(), health_check }));
+    plan.require(ContainerOperation::CheckHealth { container: same.target(), health_check });
     let recorded = facts.releases.first();
     if recorded.is_none_or(|last| last.observed.container != same.id || last.deployment != release.deployment) {
-        plan.actions.push(Action::required(ContainerOperation::SaveRelease {
-            container: same.target(),
-            release: Box::new(release),
-        }));
+        plan.require(ContainerOperation::SaveRelease { container: same.target(), release: Box::new(release) });
     }
 }
 
@@ -192,7 +189,7 @@ fn validate(plan: &mut Plan, deployment: &Deployment, container: &Container, fac
             .next("run ApplicationStart again"));
     }
     let health_check = health_check(deployment, container, None);
-    plan.actions.push(Action::required(ContainerOperation::CheckHealth { container: serving.target(), health_check }));
+    plan.require(ContainerOperation::CheckHealth { container: serving.target(), health_check });
     Ok(())
 }
 

@@ -3,16 +3,14 @@
 //! The names tell how far a swap went: the new container is created as `<name>.balehook-new`, the old one is renamed
 //! to `<name>.balehook-old`, and the new one takes over the name. A release is good only once it is saved.
 
-use crate::deploy::journal::Interrupted;
-use crate::deploy::journal::{JournalV1, Left};
+use crate::deploy::journal::{Interrupted, JournalV1, Left};
 use crate::deploy::plan::Old;
 use crate::engine::facts::{ContainerFacts, short_id};
 use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::start_first;
 use crate::modes::facts::Facts;
-use crate::modes::operation::Action;
-use crate::modes::operation::Operation;
+use crate::modes::operation::{Action, Operation};
 use crate::values::names::{new_name, old_name};
 use crate::values::target::Target;
 use crate::values::types::Name;

@@ -11,8 +11,7 @@ use crate::modes::container::recover::remove;
 use crate::modes::container::spec::compare;
 use crate::modes::container::start_first;
 use crate::modes::facts::Facts;
-use crate::modes::operation::Operation;
-use crate::modes::operation::{Action, Plan};
+use crate::modes::operation::{Action, Operation, Plan};
 use crate::modes::release::Release;
 use crate::modes::tasks::TaskActions;
 use crate::values::names::{new_name, old_name};
@@ -40,11 +39,11 @@ pub(super) fn replace(
     let service = &container.service;
     let Some(order) = service.start_first else {
         compare(plan, &new.spec, facts);
-        swap(plan, deployment, facts, old, new);
+        stop_first(plan, deployment, facts, old, new);
         return Ok(());
     };
     let seen = facts.ports.as_ref();
-    let seen = seen.ok_or_else(|| Failure::new(Kind::Unexpected, "the host's tables were not looked at"))?;
+    let seen = seen.ok_or_else(|| Failure::new(Kind::Unexpected, "the host's tables were not observed"))?;
     if let Some(old) = old {
         note_unmanaged(plan, deployment, old);
     }
@@ -60,72 +59,58 @@ pub(super) fn replace(
     Ok(())
 }
 
-/// The swap: everything that can fail without touching the old container comes first.
-pub(super) fn swap(
-    plan: &mut Plan,
-    deployment: &Deployment,
-    facts: &Facts,
-    old: Option<&ContainerFacts>,
-    new: Incoming,
-) {
+/// Everything that can fail without touching the old container comes first.
+fn stop_first(plan: &mut Plan, deployment: &Deployment, facts: &Facts, old: Option<&ContainerFacts>, new: Incoming) {
     let Incoming { spec, health_check, release, around, if_lost } = new;
-    let name = deployment.name.to_string();
-    let created = |name: &str| Target { name: name.to_owned(), id: None };
-    let aside = new_name(&deployment.name);
-    let remove_new =
-        |name: &str| vec![Operation::Container(ContainerOperation::Remove { container: created(name), volumes: true })];
-    let create = Action::undone_by(ContainerOperation::Create(Box::new(spec)), remove_new(&aside));
+    let (name, aside) = (deployment.name.to_string(), new_name(&deployment.name));
+    let (created, created_aside) = (Target::created(&name), Target::created(&aside));
+    let remove_new = ContainerOperation::Remove { container: created_aside.clone(), volumes: true };
+    let create = Action::undone_by(ContainerOperation::Create(Box::new(spec)), [remove_new]);
     plan.actions.push(create.repaired_by(&[Kind::Image], if_lost));
     plan.actions.extend(around.before);
     if let Some(old) = old {
         note_unmanaged(plan, deployment, old);
-        set_aside(plan, old, &old_name(&deployment.name), start_first::switch_to(facts, &deployment.name, Some(old)));
+        stop_old(plan, old);
+        rename_old(plan, deployment, old, start_first::switch_to(facts, &deployment.name, Some(old)));
     }
-    plan.actions.push(Action::undone_by(
-        ContainerOperation::Rename { container: created(&aside), to: name.clone() },
-        vec![Operation::Container(ContainerOperation::Rename { container: created(&name), to: aside })],
-    ));
-    // From the handover back to the swap: the engine publishes the ports again.
+    let rename_back = ContainerOperation::Rename { container: created.clone(), to: aside };
+    plan.undoable(ContainerOperation::Rename { container: created_aside, to: name }, [rename_back]);
+    // Where the kernel switched the ports until now: the engine publishes them again.
     plan.actions.extend(start_first::switch_to(facts, &deployment.name, None).map(Action::required));
-    let start = Operation::Container(ContainerOperation::Start { container: created(&name) });
-    plan.actions.push(Action::undone_by(
-        start,
-        vec![Operation::Container(ContainerOperation::Kill { container: created(&name) })],
-    ));
-    plan.actions.push(Action::required(ContainerOperation::CheckHealth { container: created(&name), health_check }));
+    let kill = ContainerOperation::Kill { container: created.clone() };
+    plan.undoable(ContainerOperation::Start { container: created.clone() }, [kill]);
+    plan.require(ContainerOperation::CheckHealth { container: created.clone(), health_check });
     plan.actions.extend(around.healthy);
-    plan.actions.push(Action::required(ContainerOperation::SaveRelease {
-        container: created(&name),
-        release: Box::new(release),
-    }));
+    plan.require(ContainerOperation::SaveRelease { container: created, release: Box::new(release) });
     if let Some(old) = old {
-        let aside = ContainerFacts { name: old_name(&deployment.name), ..old.clone() };
-        plan.actions.push(Action::best_effort(remove(&aside)));
+        plan.attempt(remove(&ContainerFacts { name: old_name(&deployment.name), ..old.clone() }));
     }
     plan.actions.extend(around.recorded);
 }
 
-/// `lead_back`: where the kernel hands the ports over, the step after which they lead to the old container again.
-pub(super) fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str, switch_back: Option<Operation>) {
-    if old.is_running() {
-        let undo = vec![
-            Operation::Container(ContainerOperation::Kill { container: old.target() }),
-            Operation::Container(ContainerOperation::Start { container: old.target() }),
-        ];
-        let stop = Operation::Container(ContainerOperation::Stop { container: old.target(), grace: old.stop_grace });
-        plan.actions.push(Action::undone_by(stop, undo));
-        plan.interruption = format!(
-            "{} is down from `docker stop` (at most {} s) until the new container is healthy",
-            plan.name,
-            old.stop_grace.as_secs()
-        );
+fn stop_old(plan: &mut Plan, old: &ContainerFacts) {
+    if !old.is_running() {
+        return;
     }
-    let set_aside = Target { name: aside.to_owned(), id: Some(old.id.clone()) };
-    plan.actions.push(Action::undone_by(
-        ContainerOperation::Rename { container: old.target(), to: aside.to_owned() },
-        [Operation::Container(ContainerOperation::Rename { container: set_aside, to: old.name.clone() })]
-            .into_iter()
-            .chain(switch_back)
-            .collect(),
-    ));
+    let (container, grace) = (old.target(), old.stop_grace);
+    let undo =
+        [ContainerOperation::Kill { container: old.target() }, ContainerOperation::Start { container: old.target() }];
+    plan.undoable(ContainerOperation::Stop { container, grace }, undo);
+    let (name, seconds) = (&plan.name, grace.as_secs());
+    plan.interruption =
+        format!("{name} is down from `docker stop` (at most {seconds} s) until the new container is healthy");
+}
+
+/// Gives the old container's name away. `switch_back`: the step after which the kernel switches the ports to it again.
+pub(super) fn rename_old(
+    plan: &mut Plan,
+    deployment: &Deployment,
+    old: &ContainerFacts,
+    switch_back: Option<Operation>,
+) {
+    let aside = old_name(&deployment.name);
+    let renamed = Target { name: aside.clone(), id: Some(old.id.clone()) };
+    let back = Operation::from(ContainerOperation::Rename { container: renamed, to: old.name.clone() });
+    let rename = ContainerOperation::Rename { container: old.target(), to: aside };
+    plan.undoable(rename, [back].into_iter().chain(switch_back));
 }

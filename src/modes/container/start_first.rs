@@ -14,11 +14,10 @@ use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::recover::remove;
-use crate::modes::container::replace::Incoming;
+use crate::modes::container::replace::{Incoming, rename_old};
 use crate::modes::create;
 use crate::modes::facts::Facts;
-use crate::modes::operation::Operation;
-use crate::modes::operation::{Action, Plan};
+use crate::modes::operation::{Action, Operation, Plan};
 use crate::ports::facts::PortsFacts;
 use crate::ports::operation::{GATEWAY_PRIORITY, NETWORK, PortsOperation, size};
 use crate::values::forward::{SwitchedPorts, join};
@@ -42,7 +41,7 @@ pub(crate) fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
     let (Some(_), Some(seen)) = (service.start_first, &facts.ports) else { return Ok(()) };
     let refuse = |message: String, next: &str| {
         let message = format!("`order: start-first` is not possible here: {message}");
-        Err(Failure::new(Kind::Container, message).next(format!("{next}, or use `order: stop-first` (the swap)")))
+        Err(Failure::new(Kind::Container, message).next(format!("{next}, or use `order: stop-first`")))
     };
     if let Some((why, next)) = &seen.obstacle {
         return refuse(why.clone(), next);
@@ -144,7 +143,7 @@ pub(crate) fn dressed(
     ContainerSpec { options, ..spec }
 }
 
-/// Start, prove, hand the ports over, record; then the old one's connections end, and it is stopped.
+/// Start, check health, switch the ports, save; then the old one's connections end, and it is stopped.
 pub(crate) fn start(
     plan: &mut Plan,
     deployment: &Deployment,
@@ -156,53 +155,37 @@ pub(crate) fn start(
 ) {
     let Some(seen) = &facts.ports else { return };
     let (name, aside) = (deployment.name.to_string(), new_name(&deployment.name));
-    let created = |name: &str| Target { name: name.to_owned(), id: None };
+    let (created, beside) = (Target::created(&name), Target::created(&aside));
     if !seen.exists {
-        plan.actions.push(Action::required(PortsOperation::Network(seen.network.clone())));
+        plan.require(PortsOperation::Network(seen.network.clone()));
     }
-    let remove_new =
-        vec![Operation::Container(ContainerOperation::Remove { container: created(&aside), volumes: true })];
-    let create = Action::undone_by(ContainerOperation::Create(Box::new(new.spec)), remove_new);
+    let remove_new = ContainerOperation::Remove { container: beside.clone(), volumes: true };
+    let create = Action::undone_by(ContainerOperation::Create(Box::new(new.spec)), [remove_new]);
     plan.actions.push(create.repaired_by(&[Kind::Image], new.if_lost));
     plan.actions.extend(new.around.before);
-    let kill = vec![Operation::Container(ContainerOperation::Kill { container: created(&aside) })];
-    plan.actions.push(Action::undone_by(ContainerOperation::Start { container: created(&aside) }, kill));
-    plan.actions.push(Action::required(ContainerOperation::CheckHealth {
-        container: created(&aside),
-        health_check: new.health_check,
-    }));
+    let kill = ContainerOperation::Kill { container: beside.clone() };
+    plan.undoable(ContainerOperation::Start { container: beside.clone() }, [kill]);
+    plan.require(ContainerOperation::CheckHealth { container: beside.clone(), health_check: new.health_check });
     plan.actions.extend(new.around.healthy);
     let back = switch_to(facts, &deployment.name, old);
     if let Some(old) = old {
-        beside(plan, old, order);
-        let put_aside = Target { name: old_name(&deployment.name), id: Some(old.id.clone()) };
-        let undo = Operation::Container(ContainerOperation::Rename { container: put_aside, to: old.name.clone() });
-        plan.actions.push(Action::undone_by(
-            ContainerOperation::Rename { container: old.target(), to: old_name(&deployment.name) },
-            [undo].into_iter().chain(back.clone()).collect(),
-        ));
+        note_old(plan, old, order);
+        rename_old(plan, deployment, old, back.clone());
     }
     // Before the new container is killed the ports lead to the old one again: with no old one they are closed here.
-    let undo = Operation::Container(ContainerOperation::Rename { container: created(&name), to: aside.clone() });
-    plan.actions.push(Action::undone_by(
-        ContainerOperation::Rename { container: created(&aside), to: name.clone() },
-        [undo].into_iter().chain(back.filter(|_| old.is_none())).collect(),
-    ));
-    let switch = PortsOperation::Switch { name: name.clone(), to: at, network: seen.network.clone() };
-    plan.actions.push(Action::required(switch));
-    plan.actions.push(Action::required(ContainerOperation::SaveRelease {
-        container: created(&name),
-        release: Box::new(new.release),
-    }));
+    let rename_back = Operation::from(ContainerOperation::Rename { container: created.clone(), to: aside });
+    let undo = [rename_back].into_iter().chain(back.filter(|_| old.is_none()));
+    plan.undoable(ContainerOperation::Rename { container: beside, to: name.clone() }, undo);
+    plan.require(PortsOperation::Switch { name, to: at, network: seen.network.clone() });
+    plan.require(ContainerOperation::SaveRelease { container: created, release: Box::new(new.release) });
     plan.actions.extend(new.around.recorded);
     if let Some(old) = old {
-        let old = ContainerFacts { name: old_name(&deployment.name), ..old.clone() };
-        retire(plan, &old, order);
+        retire(plan, &ContainerFacts { name: old_name(&deployment.name), ..old.clone() }, order);
     }
 }
 
 /// What a person should know of the old container.
-pub(crate) fn beside(plan: &mut Plan, old: &ContainerFacts, order: StartFirst) {
+fn note_old(plan: &mut Plan, old: &ContainerFacts, order: StartFirst) {
     if !old.is_running() {
         return;
     }
@@ -223,11 +206,9 @@ pub(crate) fn beside(plan: &mut Plan, old: &ContainerFacts, order: StartFirst) {
 fn retire(plan: &mut Plan, old: &ContainerFacts, order: StartFirst) {
     if old.is_running() {
         if !order.drain.is_zero() {
-            let drain = PortsOperation::Drain { container: old.target(), time: order.drain };
-            plan.actions.push(Action::best_effort(drain));
+            plan.attempt(PortsOperation::Drain { container: old.target(), time: order.drain });
         }
-        plan.actions
-            .push(Action::best_effort(ContainerOperation::Stop { container: old.target(), grace: old.stop_grace }));
+        plan.attempt(ContainerOperation::Stop { container: old.target(), grace: old.stop_grace });
     }
-    plan.actions.push(Action::best_effort(remove(old)));
+    plan.attempt(remove(old));
 }

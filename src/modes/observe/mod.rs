@@ -14,18 +14,19 @@ use crate::config::service::{EnvFile, Service};
 use crate::config::{ArchiveLocation, Container, Deployment, Mode, env_file};
 use crate::deploy::origin::Origin;
 use crate::deploy::state::Store;
+use crate::engine;
 use crate::engine::Engine;
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::credentials::CredentialSettings;
 use crate::images::source::Archives;
-use crate::modes::compose;
-use crate::modes::create;
+use crate::inputs;
 use crate::modes::facts::Facts;
+use crate::modes::{compose, create};
+use crate::ports;
 use crate::ports::taken;
 use crate::values::known::Known;
 use crate::values::names::{new_name, old_name};
 use crate::values::types::{EnvVar, LifecycleEvent};
-use crate::{engine, inputs, ports};
 
 /// Largest env file that is read, in bytes.
 const ENV_FILE_LIMIT: u64 = 1024 * 1024;

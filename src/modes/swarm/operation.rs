@@ -12,7 +12,7 @@ use crate::health::check::HealthCheck;
 use crate::modes::options::of_service;
 use crate::modes::release::Release;
 use crate::modes::swarm::task::{SwarmTask, TaskLock};
-use crate::values::operation::Role;
+use crate::values::operation::{Role, Traits};
 use crate::values::options::SetOption;
 use crate::values::pin::ImagePin;
 use crate::values::types::{ContentDigest, EnvVar};
@@ -170,70 +170,22 @@ impl ServiceRequest {
 }
 
 impl SwarmOperation {
-    pub(crate) const fn role(&self) -> Role {
+    /// What its execution must know of it.
+    pub(crate) const fn traits(&self) -> Traits {
         match self {
             Self::Init
             | Self::Network { .. }
             | Self::File { .. }
             | Self::Create(_)
-            | Self::Rollback { .. }
             | Self::Remove { .. }
-            | Self::RunTask(_)
-            | Self::EndTask(_)
-            | Self::RemoveTaskLock { .. }
-            | Self::RemoveFile { .. } => Role::Prepares,
-            Self::Update(_) => Role::Interrupts,
-            Self::RolloutCheck(_) => Role::ChecksHealth,
-            Self::SaveRelease { .. } => Role::Saves,
-            Self::CheckNodes(_) | Self::RenewToken { .. } | Self::Probe { .. } | Self::LocalTasks { .. } => {
-                Role::Passive
-            }
-        }
-    }
-
-    /// Whether it may take long, and can be left at once when time is up.
-    pub(crate) const fn is_long(&self) -> bool {
-        match self {
-            Self::CheckNodes(_)
-            | Self::RolloutCheck(_)
-            | Self::Probe { .. }
-            | Self::LocalTasks { .. }
-            | Self::RunTask(_)
-            | Self::EndTask(_)
-            | Self::RemoveTaskLock { .. } => true,
-            Self::Init
-            | Self::Network { .. }
-            | Self::File { .. }
-            | Self::Create(_)
-            | Self::Update(_)
-            | Self::RenewToken { .. }
-            | Self::SaveRelease { .. }
-            | Self::Rollback { .. }
-            | Self::Remove { .. }
-            | Self::RemoveFile { .. } => false,
-        }
-    }
-
-    /// Whether, in an undo, what served before depends on it.
-    pub(crate) const fn restores(&self) -> bool {
-        match self {
-            Self::Rollback { .. } => true,
-            Self::Init
-            | Self::Network { .. }
-            | Self::File { .. }
-            | Self::CheckNodes(_)
-            | Self::Create(_)
-            | Self::Update(_)
-            | Self::RenewToken { .. }
-            | Self::RolloutCheck(_)
-            | Self::Probe { .. }
-            | Self::LocalTasks { .. }
-            | Self::SaveRelease { .. }
-            | Self::Remove { .. }
-            | Self::RunTask(_)
-            | Self::EndTask(_)
-            | Self::RemoveTaskLock { .. }
-            | Self::RemoveFile { .. } => false,
+            | Self::RemoveFile { .. } => Role::Prepares.brief(),
+            Self::Rollback { .. } => Role::Prepares.brief().restoring(),
+            Self::RunTask(_) | Self::EndTask(_) | Self::RemoveTaskLock { .. } => Role::Prepares.long(),
+            Self::Update(_) => Role::Interrupts.brief(),
+            Self::RolloutCheck(_) => Role::ChecksHealth.long(),
+            Self::SaveRelease { .. } => Role::Saves.brief(),
+            Self::RenewToken { .. } => Role::Passive.brief(),
+            Self::CheckNodes(_) | Self::Probe { .. } | Self::LocalTasks { .. } => Role::Passive.long(),
         }
     }
 

@@ -63,29 +63,8 @@ impl SwarmOperation {
 
     /// What a service still waits for, where the time was up.
     pub(crate) async fn evidence(&self, engine: &Engine, moment: Moment) -> Vec<String> {
-        match (self, moment) {
-            (Self::RolloutCheck(wanted), Moment::Failed(Kind::Deadline)) => rollout::waiting(engine, wanted).await,
-            (
-                Self::Init
-                | Self::Network { .. }
-                | Self::File { .. }
-                | Self::CheckNodes(_)
-                | Self::Create(_)
-                | Self::Update(_)
-                | Self::RenewToken { .. }
-                | Self::RolloutCheck(_)
-                | Self::Probe { .. }
-                | Self::LocalTasks { .. }
-                | Self::SaveRelease { .. }
-                | Self::Rollback { .. }
-                | Self::Remove { .. }
-                | Self::RunTask(_)
-                | Self::EndTask(_)
-                | Self::RemoveTaskLock { .. }
-                | Self::RemoveFile { .. },
-                Moment::Failed(_) | Moment::BeforeUndo,
-            ) => Vec::new(),
-        }
+        let (Self::RolloutCheck(wanted), Moment::Failed(Kind::Deadline)) = (self, moment) else { return Vec::new() };
+        rollout::waiting(engine, wanted).await
     }
 }
 

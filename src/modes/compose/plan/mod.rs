@@ -79,7 +79,7 @@ fn stop(plan: &mut Plan, facts: &Facts) {
     let begun = facts.left.as_ref().and_then(begun);
     match (saved.cloned().or(begun), &facts.compose_tool) {
         (Some(project), tool @ Known::Yes(_)) => {
-            plan.actions.push(Action::best_effort(ComposeOperation::Stop { project }.run_by(tool)));
+            plan.attempt(ComposeOperation::Stop { project }.run_by(tool));
         }
         (Some(_), Known::No(why)) => {
             plan.notes.push(format!("{why}: the containers of {} are removed one by one", plan.name));
@@ -88,7 +88,7 @@ fn stop(plan: &mut Plan, facts: &Facts) {
     }
     // What Compose does not know of, or cannot remove, goes one by one.
     for container in facts.containers.iter().filter(|container| container.ours) {
-        plan.actions.push(Action::best_effort(Operation::remove_container(container.target())));
+        plan.attempt(Operation::remove_container(container.target()));
     }
     plan.interruption = format!("{} is down until the new containers of ApplicationStart are healthy", plan.name);
 }
@@ -114,10 +114,7 @@ fn start(
         let before = std::mem::take(&mut around.before);
         up(plan, &wanted, undo, changes, before, &imports);
     }
-    plan.actions.push(Action::required(ComposeOperation::Wait {
-        name: plan.name.clone(),
-        health_check: wanted.health_check.clone(),
-    }));
+    plan.require(ComposeOperation::Wait { name: plan.name.clone(), health_check: wanted.health_check.clone() });
     plan.actions.append(&mut around.healthy);
     let is_recorded = previous.is_some_and(|(release, previous)| {
         release.deployment == origin.deployment && previous.project.id == wanted.project.id
@@ -127,7 +124,7 @@ fn start(
             plan.actions.insert(plan.actions.len() - 1, Action::required(snapshot(&wanted)));
         }
         let release = Box::new(wanted.release(origin)?);
-        plan.actions.push(Action::required(ComposeOperation::SaveRelease(release)));
+        plan.require(ComposeOperation::SaveRelease(release));
     }
     plan.actions.append(&mut around.recorded);
     modes::images::prune(plan, deployment, facts, &wanted.pins());
@@ -180,7 +177,7 @@ fn up(
         |action: &Action| matches!(action.operation, Operation::Compose(ComposeOperation::RunTask(_)));
     let (early, late) = if before.iter().any(is_of_a_service) { (Vec::new(), before) } else { (before, Vec::new()) };
     plan.actions.extend(early);
-    plan.actions.push(Action::required(snapshot(wanted)));
+    plan.require(snapshot(wanted));
     plan.actions.push(Action::undone_by(ComposeOperation::CheckOut { project: project.clone() }, undo));
     plan.actions.extend(late);
     let touched = services.iter().filter(|service| service.change.interrupts());
@@ -205,7 +202,7 @@ fn delete_snapshots(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wan
         .collect();
     for id in wanted.facts.snapshots.iter().filter(|id| !retained.contains(&id.as_str())) {
         let step = ComposeOperation::DeleteSnapshot { snapshot: wanted.facts.state.join(SNAPSHOTS).join(id) };
-        plan.actions.push(Action::best_effort(step));
+        plan.attempt(step);
     }
 }
 
@@ -229,6 +226,6 @@ fn validate(plan: &mut Plan, deployment: &Deployment, compose: &Compose, facts: 
         }
     }
     let step = ComposeOperation::Wait { name: plan.name.clone(), health_check: wanted.health_check };
-    plan.actions.push(Action::required(step));
+    plan.require(step);
     Ok(())
 }

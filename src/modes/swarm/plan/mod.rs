@@ -18,8 +18,7 @@ use crate::modes;
 use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
-use crate::modes::operation::Operation;
-use crate::modes::operation::{Action, Plan};
+use crate::modes::operation::{Action, Operation, Plan};
 use crate::modes::release::{Part, Release};
 use crate::modes::swarm::facts::{Role, SwarmFacts};
 use crate::modes::swarm::operation::{ServiceRequest, SwarmOperation};
@@ -82,7 +81,7 @@ impl Planner<'_> {
     }
 
     fn push(&mut self, step: SwarmOperation) {
-        self.plan.actions.push(Action::required(step));
+        self.plan.require(step);
     }
 
     fn name(&self) -> String {
