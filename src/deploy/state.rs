@@ -51,12 +51,10 @@ pub struct LockedStore {
 
 /// Who holds, or asks for, the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names say it
 pub struct Holder {
-    /// The process.
     pub pid: u32,
-    /// The deployment.
     pub deployment: String,
-    /// The event.
     pub event: String,
 }
 

@@ -22,6 +22,7 @@ use crate::values::types::Name;
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
+#[allow(missing_docs)] // the names say it
 pub enum ImageOperation {
     /// Import an image into the engine.
     Import(Import),
@@ -29,18 +30,10 @@ pub enum ImageOperation {
     ///
     /// Removing an image takes layers along that one which came in at the same moment shares with it (containerd's store).
     ImportIfLost(Import),
-    /// Give the image a tag of ours, so that nobody's `docker image prune` removes it.
-    Retain {
-        /// The image.
-        image: ImagePin,
-        /// `balehook/<name>:<digits>`.
-        tag: String,
-    },
+    /// Give the image a tag of ours, `balehook/<name>:<digits>`, so that nobody's `docker image prune` removes it.
+    Retain { image: ImagePin, tag: String },
     /// Take a reference off an image; the engine drops the image with the last one.
-    Untag {
-        /// The reference.
-        reference: String,
-    },
+    Untag { reference: String },
 }
 
 impl ImageOperation {

@@ -19,8 +19,8 @@ use crate::values::types::EnvVar;
 
 /// The host as a plan sees it.
 #[derive(Debug, Clone)]
+#[allow(missing_docs)] // the names say it
 pub struct Facts {
-    /// The engine.
     pub engine: Known<EngineFacts>,
     /// Our containers, and those that bear a name that we are going to use.
     pub containers: Vec<ContainerFacts>,
@@ -50,9 +50,7 @@ pub struct Facts {
     pub imported: Vec<ImportedReferences>,
     /// What handing ports over needs to know; `None` where nothing is handed over.
     pub ports: Option<PortsFacts>,
-    /// The swarm, in swarm mode.
     pub swarm: Option<swarm::facts::SwarmFacts>,
-    /// A Compose project, in its mode.
     pub compose: Option<ComposeFacts>,
     /// Compose on this host, where it is called.
     pub compose_tool: Known<Tool>,

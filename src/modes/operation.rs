@@ -27,16 +27,13 @@ pub(crate) type Undo = plan::Undo<Operation>;
 /// One operation. Its `Display` is what is printed; the same values are what the host is given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "on", rename_all = "kebab-case")]
+#[allow(missing_docs)] // the names say it
 pub enum Operation {
-    /// An image.
     Image(ImageOperation),
-    /// A container.
     Container(ContainerOperation),
     /// Host ports that the kernel switches.
     Ports(PortsOperation),
-    /// A Compose project.
     Compose(ComposeOperation),
-    /// A swarm.
     Swarm(SwarmOperation),
     /// A task of a person's before or after the deployment.
     Task(TaskOperation),

@@ -27,32 +27,16 @@ pub(crate) const GATEWAY_PRIORITY: (u32, u32) = (1, 48);
 /// What handing ports over does to a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
+#[allow(missing_docs)] // the names say it
 pub enum PortsOperation {
     /// Create our network.
     Network(NetworkFacts),
     /// Write the rules of all names, those of `name` leading to a container. Nothing else in the tables is touched.
-    Switch {
-        /// The deployment's name.
-        name: String,
-        /// To where.
-        to: SwitchedPorts,
-        /// Our network.
-        network: NetworkFacts,
-    },
+    Switch { name: String, to: SwitchedPorts, network: NetworkFacts },
     /// Write the rules of all names but this one; with the last name everything of ours goes.
-    Close {
-        /// The deployment's name.
-        name: String,
-        /// Our network.
-        network: NetworkFacts,
-    },
+    Close { name: String, network: NetworkFacts },
     /// Wait: the connections that are open end by themselves.
-    Drain {
-        /// With whom they are.
-        container: Target,
-        /// For how long.
-        time: Duration,
-    },
+    Drain { container: Target, time: Duration },
 }
 
 impl PortsOperation {

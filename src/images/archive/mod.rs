@@ -89,6 +89,7 @@ impl std::fmt::Display for Compression {
 
 /// Why an archive cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)] // the names say it
 pub enum ArchiveError {
     /// It cannot be read.
     #[error("cannot be read: {0}")]
@@ -99,26 +100,17 @@ pub enum ArchiveError {
     /// Something else than a tar archive.
     #[error("is not an archive of images: it starts with {0}")]
     NotAnArchive(String),
-    /// It ends too early.
     #[error("is truncated: entry `{entry}` at byte {offset} needs {needs} bytes, the file has {has}")]
     Truncated {
-        /// The entry.
         entry: String,
-        /// Where its header is.
         offset: u64,
         /// The length the file must have for it.
         needs: u64,
-        /// The length it has.
         has: u64,
     },
     /// A header that makes no sense, or more of something than we read.
     #[error("is damaged at byte {offset}: {why}")]
-    Damaged {
-        /// Where.
-        offset: u64,
-        /// What.
-        why: String,
-    },
+    Damaged { offset: u64, why: String },
     /// A tar archive, but of something else.
     #[error(
         "holds neither manifest.json nor index.json ({0}): an archive of `docker export` or of plain files has no image"
@@ -126,14 +118,7 @@ pub enum ArchiveError {
     NoManifest(String),
     /// A manifest, an index or a config that cannot be understood.
     #[error("has a bad `{entry}` at byte {offset}: {why}")]
-    Bad {
-        /// The entry.
-        entry: String,
-        /// Where its header is.
-        offset: u64,
-        /// Why.
-        why: String,
-    },
+    Bad { entry: String, offset: u64, why: String },
 }
 
 /// What an archive holds.

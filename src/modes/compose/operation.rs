@@ -27,52 +27,34 @@ const LIMIT: Duration = Duration::from_secs(4 * 3600);
 /// One operation on a project.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
+#[allow(missing_docs)] // the names say it
 pub enum ComposeOperation {
     /// Take a snapshot of the release: its files, the generated override file, the variables.
     Snapshot(Box<Snapshot>),
     /// Check a snapshot out where Compose works. What containers wrote there stays.
-    CheckOut {
-        /// The project of the snapshot.
-        project: Project,
-    },
+    CheckOut { project: Project },
     /// `up`: containers are created, recreated and removed until the project is as its files say.
     Up {
-        /// The project.
         project: Project,
         /// How long containers that are replaced may take to stop, in seconds; their own time where there is none.
         within: Option<u64>,
-        /// What happens to each service.
         services: Vec<ServiceChange>,
         /// The services that come up, with those that they depend on; all where none is named.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         only: Vec<String>,
     },
     /// Wait until every service is healthy.
-    Wait {
-        /// The project's name.
-        name: String,
-        /// What is checked.
-        health_check: ProjectHealth,
-    },
+    Wait { name: String, health_check: ProjectHealth },
     /// Save the release: from here on the new project is the one that stays.
     SaveRelease(Box<Release>),
     /// `rm --stop --force`: the containers go, networks and volumes stay.
-    Stop {
-        /// The project.
-        project: Project,
-    },
+    Stop { project: Project },
     /// `down`: containers and networks go, volumes stay.
-    Down {
-        /// The project.
-        project: Project,
-    },
+    Down { project: Project },
     /// Run a service once as a task, to its end, and remove its container.
     RunTask(Box<ComposeTask>),
     /// Remove the snapshot of a release that is retained no longer.
-    DeleteSnapshot {
-        /// Its folder.
-        snapshot: PathBuf,
-    },
+    DeleteSnapshot { snapshot: PathBuf },
 }
 
 /// What makes a project healthy.

@@ -32,12 +32,10 @@ const CHECKED_OUT: &str = "project.json";
 
 /// A release of a project, with everything that brings it back without its bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names say it
 pub struct Snapshot {
-    /// The project.
     pub project: Project,
-    /// Its files in the bundle.
     pub folder: ProjectFolder,
-    /// The text of the generated override file.
     pub override_file: String,
     pub(crate) variables: Vec<EnvVar>,
 }

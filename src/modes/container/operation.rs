@@ -23,54 +23,24 @@ use crate::values::target::Target;
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
+#[allow(missing_docs)] // the names say it
 pub enum ContainerOperation {
     /// Create a container, without starting it.
     Create(Box<ContainerSpec>),
     /// Ask it to stop; kill it when the grace period is over.
-    Stop {
-        /// The container.
-        container: Target,
-        /// How long it may take.
-        grace: Duration,
-    },
+    Stop { container: Target, grace: Duration },
     /// End it at once. Nothing to do when it does not run.
-    Kill {
-        /// The container.
-        container: Target,
-    },
+    Kill { container: Target },
     /// Give it another name. Nothing to do when it has it already.
-    Rename {
-        /// The container, by its present name.
-        container: Target,
-        /// The new name.
-        to: String,
-    },
+    Rename { container: Target, to: String },
     /// Start it. Nothing to do when it runs.
-    Start {
-        /// The container.
-        container: Target,
-    },
+    Start { container: Target },
     /// Wait until it is healthy.
-    CheckHealth {
-        /// The container.
-        container: Target,
-        /// How.
-        health_check: HealthCheck,
-    },
-    /// Save the release: from here on the new container is the one that stays.
-    SaveRelease {
-        /// The container that is healthy.
-        container: Target,
-        /// The release; what was observed is filled in when it is written.
-        release: Box<Release>,
-    },
-    /// Remove it, running or not. Nothing to do when it is gone.
-    Remove {
-        /// The container.
-        container: Target,
-        /// Its anonymous volumes go too.
-        volumes: bool,
-    },
+    CheckHealth { container: Target, health_check: HealthCheck },
+    /// Save the release, with what was observed by then: from here on the new container is the one that stays.
+    SaveRelease { container: Target, release: Box<Release> },
+    /// Remove it, running or not, with its anonymous volumes or without. Nothing to do when it is gone.
+    Remove { container: Target, volumes: bool },
 }
 
 impl ContainerOperation {

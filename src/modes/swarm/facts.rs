@@ -12,8 +12,8 @@ use crate::values::types::ContentDigest;
 
 /// The swarm from this node.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)] // the names say it
 pub struct SwarmFacts {
-    /// What this node is in it.
     pub role: Role,
     /// This node's ID; empty outside a swarm.
     pub node: String,
@@ -23,11 +23,9 @@ pub struct SwarmFacts {
     pub is_drained: bool,
     /// The locks that tasks around deployments of this name left.
     pub task_locks: Vec<TaskLockFacts>,
-    /// The service of the deployment's name.
     pub service: Option<ServiceFacts>,
     /// The named networks that exist, with their IDs.
     pub networks: BTreeMap<String, String>,
-    /// The secrets and configs that exist.
     pub files: BTreeSet<(FileKind, String)>,
     /// Those of them that were created for this name, by their label.
     pub made: BTreeSet<(FileKind, String)>,
