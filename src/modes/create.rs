@@ -4,10 +4,11 @@ use bollard::models::NetworkingConfig;
 
 use crate::config::service::Service;
 use crate::config::service::options::SECCOMP;
-use crate::engine::facts::EngineFacts;
 use crate::engine::request::ContainerOptions;
 use crate::error::{Failure, Kind};
+use crate::images::facts::ImageFacts;
 use crate::modes::facts::Facts;
+use crate::modes::images::check_architecture;
 
 /// Since this API version a container can be created with several networks; before it takes one, and the others are
 /// connected before it starts.
@@ -46,9 +47,11 @@ pub(crate) fn seccomp_profiles(service: &Service) -> impl Iterator<Item = &str> 
     options.filter_map(|option| option.strip_prefix(SECCOMP)).filter(|path| path.starts_with('/'))
 }
 
-/// Options that only newer engines know are refused before anything is touched.
-/// Errors: [`Kind::Container`]: the engine is too old for one of them.
-pub(crate) fn check_needs(service: &Service, engine: &EngineFacts) -> Result<(), Failure> {
+/// An image for another processor, and options that only newer engines know, are refused before anything is touched.
+/// Errors: [`Kind::Image`], [`Kind::Container`].
+pub(crate) fn check(service: &Service, facts: &Facts, image: &ImageFacts) -> Result<(), Failure> {
+    let Some(engine) = facts.engine.yes() else { return Ok(()) };
+    check_architecture(service.platform.as_deref(), engine, image)?;
     match service.needs.iter().find(|(_, needs)| engine.api < *needs) {
         None => Ok(()),
         Some((option, (major, minor))) => {

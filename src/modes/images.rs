@@ -7,8 +7,36 @@ use crate::images::facts::{ImageFacts, Room};
 use crate::images::operation::{ImageOperation, Import};
 use crate::modes::facts::Facts;
 use crate::modes::operation::{Action, Operation, Plan};
+use crate::values::known::Known;
 use crate::values::pin::ImagePin;
 use crate::values::types::Name;
+
+/// The image of a deployment, and those that its tasks have of their own.
+pub(crate) struct Images<'a> {
+    pub(crate) own: &'a ImageFacts,
+    pub(crate) of_tasks: Vec<(ImageNeed, &'a ImageFacts)>,
+}
+
+impl<'a> Images<'a> {
+    pub(crate) fn pins(&self) -> Vec<&'a ImagePin> {
+        [self.own].into_iter().chain(self.of_tasks.iter().map(|(_, image)| *image)).map(|image| &image.pin).collect()
+    }
+
+    /// Imports all of them, `need` being the deployment's own, where there is room.
+    pub(crate) fn import(
+        &self,
+        plan: &mut Plan,
+        deployment: &Deployment,
+        need: &ImageNeed,
+        facts: &Facts,
+    ) -> Result<Imports, Failure> {
+        make_room(plan, deployment, facts, &self.pins())?;
+        let mut imports = Imports::default();
+        imports.add(plan, &deployment.name, need, facts, self.own);
+        self.of_tasks.iter().for_each(|(need, image)| imports.add(plan, &deployment.name, need, facts, image));
+        Ok(imports)
+    }
+}
 
 /// How each image of a deployment is imported, also where the engine says that it has it.
 #[derive(Debug, Default)]
@@ -133,6 +161,17 @@ fn is_of(pin: &ImagePin, reference: &str) -> bool {
 pub(crate) fn assume(plan: &mut Plan, image: &ImageFacts) {
     if let Some(why) = &image.unknown {
         plan.assumptions.push(format!("{} was not looked up ({why}): assumed that it exists", image.pin.argument()));
+    }
+}
+
+/// The same of the engine and of env files; `without` is what is assumed where no engine was asked.
+pub(crate) fn assume_all(plan: &mut Plan, facts: &Facts, image: &ImageFacts, without: &str) {
+    if let Known::No(why) = &facts.engine {
+        plan.assumptions.push(format!("no engine was asked ({why}): assumed {without}"));
+    }
+    assume(plan, image);
+    if let Known::No(why) = &facts.environment {
+        plan.assumptions.push(format!("an env_file was not read ({why}): its variables are missing below"));
     }
 }
 

@@ -6,3 +6,4 @@ pub mod recover;
 mod replace;
 mod spec;
 pub(crate) mod start_first;
+mod task;
