@@ -15,15 +15,22 @@ use std::time::Instant;
 
 use clap::{CommandFactory as _, Parser as _};
 
+use crate::aws::s3::S3;
 use crate::cli::{Cli, Command, Settings};
 use crate::config::hook_env::HookEnv;
+use crate::deploy::state::LockedStore;
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
 use crate::images::credentials::CredentialSettings;
+use crate::images::operation::Importer;
+use crate::images::source::Archives;
+use crate::modes::host::Host;
 use crate::modes::resume::Only;
+use crate::ui::progress;
 use crate::ui::text;
 use crate::ui::text::Console;
 use crate::values::types::LifecycleEvent;
+use crate::values::types::Name;
 use crate::waits::Waits;
 
 pub(crate) struct Context {
@@ -44,6 +51,24 @@ impl Context {
 
     pub(crate) fn credentials(&self) -> CredentialSettings {
         CredentialSettings::from_env(&|key| self.env.lookup(key).map(str::to_owned), &self.waits)
+    }
+
+    pub(crate) fn s3(&self) -> S3 {
+        S3::from_env(&|key: &str| self.env.lookup(key).map(str::to_owned), &self.waits)
+    }
+
+    /// The host, for one plan of `name`.
+    pub(crate) fn host(
+        &self,
+        engine: Engine,
+        archives: Archives,
+        store: LockedStore,
+        name: &Name,
+        keep: usize,
+    ) -> Host {
+        let record = store.import_record();
+        let images = Importer::new(name.clone(), archives, self.credentials(), record, progress::follow);
+        Host::new(engine, images, self.env.clone(), store, name.clone(), keep)
     }
 }
 

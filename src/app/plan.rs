@@ -46,13 +46,12 @@ pub(crate) async fn plan(
 }
 
 async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<crate::modes::operation::Plan, Failure> {
-    let prepared = deployment::prepare(context, path)?;
-    Console::new(&mut io::stderr()).lines(&prepared.warnings);
-    let lookup = |name: &str| context.env.lookup(name).map(str::to_owned);
-    let facts = prepared.look(&lookup).facts(event).await;
+    let (observer, warnings) = deployment::prepare(context, path)?;
+    Console::new(&mut io::stderr()).lines(&warnings);
+    let facts = observer.facts(event).await;
     match facts.failures.iter().find(|failed| failed.definite) {
         Some(failed) => Err(failed.failure.clone()),
-        None => crate::modes::plan(event, &prepared.deployment, &prepared.origin, &facts),
+        None => crate::modes::plan(event, &observer.deployment, &observer.origin, &facts),
     }
 }
 

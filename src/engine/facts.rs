@@ -19,7 +19,7 @@ pub struct EngineFacts {
 }
 
 /// One container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerFacts {
     /// 64 hexadecimal digits.
     pub id: String,

@@ -243,7 +243,8 @@ fn references(image: &ArchivedImage) -> impl Iterator<Item = &String> {
     image.references.iter().filter(move |name| has_tag(name) && name.parse::<ImageReference>().is_ok())
 }
 
-fn bad(location: &ArchiveLocation, why: &str) -> Failure {
+/// Why an archive is of no use.
+pub(crate) fn bad(location: &ArchiveLocation, why: &str) -> Failure {
     Failure::new(Kind::Image, format!("{location}: {why}"))
         .next("make it with `docker save --output …` and upload it again, or correct x-balehook.container.image")
 }

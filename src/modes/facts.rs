@@ -18,7 +18,7 @@ use crate::values::known::Known;
 use crate::values::types::EnvVar;
 
 /// The host as a plan sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[allow(missing_docs)] // the names say it
 pub struct Facts {
     pub engine: Known<EngineFacts>,
@@ -66,27 +66,12 @@ impl Facts {
     /// What the records say, before the engine was asked.
     pub fn unseen(store: &Store) -> Self {
         Self {
-            engine: Known::No("it was not needed".into()),
-            containers: Vec::new(),
-            task_containers: Vec::new(),
-            images: Vec::new(),
             environment: Known::Yes(Vec::new()),
-            warnings: Vec::new(),
-            seccomp: Vec::new(),
-            ports_taken: Vec::new(),
-            room: None,
-            networks_missing: Vec::new(),
             releases: store.releases(),
             left: store.left(),
-            retention_tags: Vec::new(),
             imported: store.imported(),
-            ports: None,
-            swarm: None,
-            compose: None,
             compose_tool: Known::No("Compose was not looked for".into()),
-            pending: Pending::default(),
-            not_yet: Vec::new(),
-            failures: Vec::new(),
+            ..Self::default()
         }
     }
 

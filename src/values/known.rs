@@ -12,6 +12,12 @@ pub enum Known<T> {
     No(String),
 }
 
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self::No("it was not needed".into())
+    }
+}
+
 impl<T> Known<T> {
     pub(crate) const fn yes(&self) -> Option<&T> {
         match self {

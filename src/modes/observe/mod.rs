@@ -10,6 +10,7 @@ use std::time::Duration;
 use bollard::models::{ContainerCreateBody, ContainerSummary};
 
 use crate::aws::s3::{S3, S3Error};
+use crate::config::hook_env::HookEnv;
 use crate::config::service::{EnvFile, Service};
 use crate::config::{ArchiveLocation, Container, Deployment, Mode, env_file};
 use crate::deploy::origin::Origin;
@@ -37,22 +38,21 @@ const SECCOMP_LIMIT: u64 = 1024 * 1024;
 /// What is looked at, and with what.
 pub(crate) struct Observer<'a> {
     /// The engine, or why there is none.
-    pub(crate) engine: Result<&'a Engine, &'a Failure>,
-    pub(crate) s3: &'a S3,
-    pub(crate) archives: &'a Archives,
-    pub(crate) credentials: &'a CredentialSettings,
-    pub(crate) store: &'a Store,
-    pub(crate) deployment: &'a Deployment,
-    pub(crate) origin: &'a Origin,
-    /// The hook environment's variables, for env files.
-    pub(crate) lookup: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) engine: Result<Engine, Failure>,
+    pub(crate) s3: S3,
+    pub(crate) archives: Archives,
+    pub(crate) credentials: CredentialSettings,
+    pub(crate) store: Store,
+    pub(crate) deployment: Deployment,
+    pub(crate) origin: Origin,
+    pub(crate) env: &'a HookEnv,
     /// `/proc`, or a stand-in.
     pub(crate) proc: PathBuf,
 }
 
 impl Observer<'_> {
     pub(crate) async fn facts(&self, event: LifecycleEvent) -> Facts {
-        let mut facts = Facts { pending: self.deployment.pending.at(event), ..Facts::unseen(self.store) };
+        let mut facts = Facts { pending: self.deployment.pending.at(event), ..Facts::unseen(&self.store) };
         if !touches_engine(event) {
             return facts;
         }
@@ -119,7 +119,7 @@ impl Observer<'_> {
 
     /// Whether the engine answers, and which it is.
     async fn hello(&self, facts: &mut Facts) {
-        let seen = async { self.engine.map_err(Clone::clone)?.hello().await };
+        let seen = async { self.engine.clone()?.hello().await };
         match seen.await {
             Ok(hello) => facts.engine = Known::Yes(hello),
             Err(failure) => {
@@ -131,7 +131,7 @@ impl Observer<'_> {
 
     /// Our containers. Returns every container.
     async fn containers(&self, facts: &mut Facts) -> Vec<ContainerSummary> {
-        let (Ok(engine), Some(_)) = (self.engine, facts.engine.yes()) else { return Vec::new() };
+        let (Ok(engine), Some(_)) = (&self.engine, facts.engine.yes()) else { return Vec::new() };
         let seen = async {
             let all = engine.list().await?;
             let name = &self.deployment.name;
@@ -153,9 +153,13 @@ impl Observer<'_> {
         }
     }
 
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        self.env.lookup(name).map(str::to_owned)
+    }
+
     /// Our tags, where the engine is there.
     async fn retention_tags(&self, is_there: bool) -> Result<Vec<String>, Failure> {
-        match self.engine {
+        match &self.engine {
             Ok(engine) if is_there => engine.retention_tags(&self.deployment.name).await,
             _ => Ok(Vec::new()),
         }
@@ -204,7 +208,8 @@ impl Observer<'_> {
                 }
             }
         };
-        let read = env_file::read(&file.location.to_string(), &text, file.raw, self.lookup).map_err(definite)?;
+        let read = env_file::read(&file.location.to_string(), &text, file.raw, &|name| self.variable(name))
+            .map_err(definite)?;
         facts.warnings.extend(read.warnings);
         Ok(read.variables)
     }
@@ -237,13 +242,13 @@ impl Observer<'_> {
         }
         let engine = facts.engine.yes();
         let look = ports::observe::Observer {
-            engine: engine.and(self.engine.ok()),
+            engine: engine.and(self.engine.as_ref().ok()),
             api: engine.map(|engine| engine.api),
             name: self.deployment.name.as_str(),
             service,
             all,
             ours: &facts.containers,
-            subnet: (self.lookup)(ports::observe::SUBNET).filter(|text| !text.is_empty()),
+            subnet: self.variable(ports::observe::SUBNET).filter(|text| !text.is_empty()),
             patience: Duration::ZERO,
         };
         match look.facts().await {
@@ -253,7 +258,7 @@ impl Observer<'_> {
     }
 
     async fn surroundings(&self, container: &Container, all: &[ContainerSummary], facts: &mut Facts) {
-        let (Ok(engine), Some(hello)) = (self.engine, facts.engine.yes()) else { return };
+        let (Ok(engine), Some(hello)) = (&self.engine, facts.engine.yes()) else { return };
         let options = create::container_options(&container.service, Some(hello.api));
         let local = engine.address.starts_with("unix://").then_some(self.proc.as_path());
         facts.ports_taken = taken::taken(&options.body, all, &facts.containers, local);

@@ -11,7 +11,7 @@ use crate::error::{Failure, Kind};
 use crate::values::types::ContentDigest;
 
 /// The swarm from this node.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[allow(missing_docs)] // the names say it
 pub struct SwarmFacts {
     pub role: Role,
@@ -36,13 +36,14 @@ pub struct SwarmFacts {
 }
 
 /// What a node is in a swarm.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Role {
     /// It can read and change everything.
     Manager,
     /// It runs tasks.
     Worker,
     /// It is in none.
+    #[default]
     Outside,
     /// It cannot be used: why.
     Unusable(String),
@@ -127,18 +128,6 @@ impl SwarmFacts {
 
     /// A manager of a swarm without anything: what a dry run without an engine assumes.
     pub fn empty(role: Role) -> Self {
-        Self {
-            role,
-            node: String::new(),
-            nodes: Vec::new(),
-            is_drained: false,
-            task_locks: Vec::new(),
-            service: None,
-            networks: BTreeMap::new(),
-            files: BTreeSet::new(),
-            made: BTreeSet::new(),
-            contents: BTreeMap::new(),
-            image_id: None,
-        }
+        Self { role, ..Self::default() }
     }
 }

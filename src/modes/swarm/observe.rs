@@ -22,7 +22,7 @@ impl Observer<'_> {
     /// What this node is in a swarm, and what the swarm has.
     pub(crate) async fn swarm(&self, swarm: &Swarm, facts: &mut Facts) {
         let contents = self.contents(swarm, facts);
-        let (Ok(engine), Some(_)) = (self.engine, facts.engine.yes()) else {
+        let (Ok(engine), Some(_)) = (&self.engine, facts.engine.yes()) else {
             facts.swarm = Some(SwarmFacts { contents, ..SwarmFacts::empty(Role::Manager) });
             return;
         };
