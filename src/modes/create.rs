@@ -34,7 +34,9 @@ pub(crate) fn options(service: &Service, facts: &Facts) -> ContainerOptions {
     let host = options.body.host_config.iter_mut();
     for option in host.flat_map(|host| host.security_opt.iter_mut().flatten()) {
         let path = option.strip_prefix(SECCOMP);
-        if let Some((_, profile)) = path.and_then(|path| facts.seccomp.iter().find(|(known, _)| known == path)) {
+        if let Some((_, profile)) =
+            path.and_then(|path| facts.container.seccomp.iter().find(|(known, _)| known == path))
+        {
             *option = format!("{SECCOMP}{profile}");
         }
     }

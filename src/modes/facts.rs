@@ -10,10 +10,11 @@ use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::facts::{ImageFacts, Room};
 use crate::images::record::ImportedReferences;
 use crate::modes::compose::project::{ComposeFacts, Tool};
+use crate::modes::container::facts::ContainerModeFacts;
 use crate::modes::operation::Operation;
 use crate::modes::release::Release;
 use crate::modes::swarm;
-use crate::ports::facts::{PortTaken, PortsFacts};
+use crate::ports::facts::PortTaken;
 use crate::values::known::Known;
 use crate::values::types::EnvVar;
 
@@ -32,14 +33,10 @@ pub struct Facts {
     pub environment: Known<Vec<EnvVar>>,
     /// What may surprise somebody in the files that were read, by place.
     pub warnings: Vec<String>,
-    /// Seccomp profiles that `security_opt` names: the path as written there, and its JSON.
-    pub seccomp: Vec<(String, String)>,
     /// Host ports we want and somebody else has.
     pub ports_taken: Vec<PortTaken>,
     /// Where the engine keeps its data on this host: free bytes, and what the image's archive needs of them.
     pub room: Option<Room>,
-    /// Networks that the service names and the engine lacks.
-    pub networks_missing: Vec<String>,
     /// Releases on record, the newest first.
     pub releases: Vec<Release>,
     /// What an interrupted event left.
@@ -48,8 +45,7 @@ pub struct Facts {
     pub retention_tags: Vec<String>,
     /// What imports gave the engine, also where an event was killed before it gave the tag.
     pub imported: Vec<ImportedReferences>,
-    /// What handing ports over needs to know; `None` where nothing is handed over.
-    pub ports: Option<PortsFacts>,
+    pub container: ContainerModeFacts,
     pub swarm: Option<swarm::facts::SwarmFacts>,
     pub compose: Option<ComposeFacts>,
     /// Compose on this host, where it is called.

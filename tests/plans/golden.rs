@@ -74,7 +74,7 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
     };
     let arm = refused(&|facts| facts.images[0].architecture = Some("arm64".into()));
     assert_eq!((arm.kind, arm.message.contains("is built for arm64")), (Kind::Image, true));
-    let network = refused(&|facts| facts.networks_missing = vec!["front".into()]);
+    let network = refused(&|facts| facts.container.networks_missing = vec!["front".into()]);
     let full = refused(&|facts| {
         *facts = balehook::modes::facts::Facts { retention_tags: vec![], imported: vec![], ..scenes::full() }
     });
@@ -86,7 +86,7 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
 fn where_the_kernel_cannot_hand_the_ports_over_the_plan_says_why_and_never_falls_back_to_the_swap() {
     let refused = |change: &dyn Fn(&mut balehook::ports::facts::PortsFacts)| {
         let mut facts = scenes::handing();
-        change(facts.ports.as_mut().unwrap());
+        change(facts.container.ports.as_mut().unwrap());
         let deployment = scenes::read(&scenes::start_first(scenes::text_of(&facts)));
         plan(LifecycleEvent::ApplicationStart, &deployment, &scenes::origin(), &facts).unwrap_err()
     };

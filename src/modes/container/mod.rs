@@ -1,5 +1,7 @@
 //! Container mode: one container replaces the one before it, stop-first or start-first.
 
+pub mod facts;
+mod observe;
 pub mod operation;
 pub(crate) mod plan;
 pub mod recover;

@@ -68,7 +68,7 @@ impl<'a> Planner<'a> {
             }
             self.plan.attempt(remove(container));
         }
-        let is_open = self.facts.ports.as_ref().is_some_and(|seen| seen.is_open);
+        let is_open = self.facts.container.ports.as_ref().is_some_and(|seen| seen.is_open);
         let close = self.switch_to(None).filter(|_| is_open);
         self.plan.actions.extend(close.map(Action::best_effort));
     }

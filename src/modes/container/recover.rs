@@ -143,7 +143,7 @@ fn is_saved(container: &ContainerFacts, facts: &Facts) -> bool {
 
 /// Rules that were flushed, or that lead elsewhere, are written first: the service is back as early as can be.
 fn switch_to_serving(name: &Name, facts: &Facts, recovery: &mut Recovery) {
-    let (Some(seen), Some(serving)) = (&facts.ports, &recovery.serving) else { return };
+    let (Some(seen), Some(serving)) = (&facts.container.ports, &recovery.serving) else { return };
     let is_switched = recovery.actions.iter().any(|action| matches!(action.operation, Operation::Ports(_)));
     if serving.switched.is_none() || is_switched || seen.behind.as_ref() == Some(&serving.id) {
         return;

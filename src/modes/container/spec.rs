@@ -17,7 +17,7 @@ impl Planner<'_> {
     /// What is known to fail is refused before anything is touched.
     pub(super) fn check(&self, image: &ImageFacts) -> Result<(), Failure> {
         create::check(&self.container.service, self.facts, image)?;
-        if let Some(network) = self.facts.networks_missing.first() {
+        if let Some(network) = self.facts.container.networks_missing.first() {
             return Err(Failure::new(Kind::Container, format!("network {network} does not exist"))
                 .next(format!("create it once on the host: docker network create {network}")));
         }

@@ -28,7 +28,7 @@ use crate::values::types::{ContentDigest, Name};
 
 /// The step after which the ports of `name` lead to `container`, or nowhere; none where the kernel switches none.
 pub(crate) fn switch_to(facts: &Facts, name: &Name, container: Option<&ContainerFacts>) -> Option<Operation> {
-    let (network, name) = (facts.ports.as_ref()?.network.clone(), name.to_string());
+    let (network, name) = (facts.container.ports.as_ref()?.network.clone(), name.to_string());
     Some(Operation::Ports(match container.and_then(|container| container.switched.clone()) {
         Some(to) => PortsOperation::Switch { name, to, network },
         None => PortsOperation::Close { name, network },
@@ -38,7 +38,7 @@ pub(crate) fn switch_to(facts: &Facts, name: &Name, container: Option<&Container
 /// What is known to fail is refused before anything is touched.
 /// Errors: [`Kind::Container`]: why the kernel cannot hand the ports over here.
 pub(crate) fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
-    let (Some(_), Some(seen)) = (service.start_first, &facts.ports) else { return Ok(()) };
+    let (Some(_), Some(seen)) = (service.start_first, &facts.container.ports) else { return Ok(()) };
     let refuse = |message: String, next: &str| {
         let message = format!("`order: start-first` is not possible here: {message}");
         Err(Failure::new(Kind::Container, message).next(format!("{next}, or use `order: stop-first`")))
@@ -146,7 +146,7 @@ impl Planner<'_> {
         old: Option<&ContainerFacts>,
         new: Incoming,
     ) -> Result<(), Failure> {
-        let (service, seen) = (&self.container.service, self.facts.ports.as_ref());
+        let (service, seen) = (&self.container.service, self.facts.container.ports.as_ref());
         let seen = seen.ok_or_else(|| Failure::new(Kind::Unexpected, "the host's tables were not observed"))?;
         if let Some(old) = old {
             self.note_unmanaged(old);

@@ -6,6 +6,7 @@ use crate::deploy::state::Store;
 use crate::engine::api::Api;
 use crate::engine::{self, Engine, stopped};
 use crate::error::Failure;
+use crate::modes::container::facts::ContainerModeFacts;
 use crate::modes::facts::Facts;
 use crate::modes::swarm;
 use crate::ports::observe::Observer;
@@ -38,7 +39,9 @@ pub(crate) async fn facts(engine: &Engine, store: &Store, name: &Name) -> Result
     };
     let ports = if is_switched { Some(observer.facts().await?) } else { None };
     let task_containers = engine::task_containers(&all, name);
-    Ok(Facts { containers: ours, task_containers, engine: Known::Yes(hello), ports, ..Facts::unseen(store) })
+    let container = ContainerModeFacts { ports, ..ContainerModeFacts::default() };
+    let seen = Facts::unseen(store);
+    Ok(Facts { containers: ours, task_containers, engine: Known::Yes(hello), container, ..seen })
 }
 
 /// The registry whose token this name's service needs. It ends with its time, ECR's after 12 hours: a node that needs the
