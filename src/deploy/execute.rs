@@ -45,7 +45,7 @@ pub(super) struct Run<'a, H: Host, P> {
     pub(super) of: usize,
     pub(super) host: &'a mut H,
     pub(super) progress: &'a mut P,
-    pub(super) journal: &'a mut JournalFile,
+    pub(super) journal: &'a mut JournalFile<H::Operation>,
     pub(super) budget: Budget,
     pub(super) interrupted_at: Option<Instant>,
     pub(super) saved: bool,
@@ -69,7 +69,7 @@ pub async fn run<H: Host, P: Progress<H::Operation>>(
     plan: &Plan<H::Operation>,
     host: &mut H,
     progress: &mut P,
-    journal: &mut JournalFile,
+    journal: &mut JournalFile<H::Operation>,
     limit: UndoLimit,
     stop: impl Future<Output = Stop>,
 ) -> Result<Done, Box<Failed>> {

@@ -180,7 +180,7 @@ impl LockedStore {
     }
 
     /// The journal of a deployment's plan; nothing is written yet.
-    pub fn journal(&self, deployment: &str) -> JournalFile {
+    pub fn journal<O: Operation>(&self, deployment: &str) -> JournalFile<O> {
         let release = self.store.numbers().into_iter().max().map_or(1, |last| last + 1);
         JournalFile::new(&self.store.folder, deployment, release)
     }

@@ -30,14 +30,8 @@ impl SwarmOperation {
             Self::Network { name } => network(&api, name).await?,
             Self::File { kind, name, path, digest, owner } => file(&api, *kind, name, path, digest, owner).await?,
             Self::CheckNodes(wanted) => node_check::check(&api, wanted, &host.image(&wanted.image).await?).await?,
-            Self::Create(request) => {
-                let image = host.image(&request.image).await?;
-                return service::create(&api, request, &image, &host.images.credentials).await.map(Outcome::with);
-            }
-            Self::Update(request) => {
-                let image = host.image(&request.image).await?;
-                return service::update(&api, request, &image, &host.images.credentials).await.map(Outcome::with);
-            }
+            Self::Create(request) => return service::create(&api, host, request).await.map(Outcome::with),
+            Self::Update(request) => return service::update(&api, host, request).await.map(Outcome::with),
             Self::RenewToken { service, registry } => {
                 service::renew_token(&api, service, registry, &host.images.credentials).await?;
             }
@@ -49,9 +43,7 @@ impl SwarmOperation {
                 return tasks.map(Outcome::with);
             }
             Self::SaveRelease { service, release } => save(host, &api, service, release).await?,
-            Self::Rollback { service, spec } => {
-                return service::rollback(&api, service, spec).await.map(Outcome::with);
-            }
+            Self::Rollback { service, spec } => return service::rollback(&api, service, spec).await.map(Outcome::with),
             Self::Remove { service, spec } => service::remove(&api, service, spec).await?,
             Self::RunTask(task) => return run_once::run(host, task).await.map(Outcome::with),
             Self::EndTask(task_lock) => run_once::end(host, task_lock).await?,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::engine::api::ApiError;
 use crate::error::{Failure, Kind};
 use crate::poll;
 
@@ -21,6 +22,14 @@ pub(crate) async fn retry_on_conflict<T>(
         Failure::new(Kind::Engine, format!("cannot {what}: another manager wrote first, each time"))
             .next("let the other deployments end, then deploy again")
     })
+}
+
+/// The answer to a write; `None` where its version was stale.
+pub(crate) fn unless_stale<T>(written: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
+    match written {
+        Err(error) if error.is_stale() => Ok(None),
+        written => written.map(Some),
+    }
 }
 
 #[cfg(test)]

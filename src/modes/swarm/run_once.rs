@@ -49,8 +49,7 @@ async fn request(host: &Host, api: &Api, me: &str, task: &SwarmTask) -> Result<(
     match &task.work {
         SwarmWork::Command(_) => Ok((task_lock::without_container(&task.task_lock, me), None)),
         SwarmWork::Service(request) => {
-            let auth = service::auth(request, &host.images.credentials).await?;
-            let mut body = service::body(api, request, &host.image(&request.image).await?).await?;
+            let (mut body, auth) = service::to_send(api, host, request).await?;
             // The plan does not know the node where this very deployment made the swarm.
             body["Labels"][LABEL_NODE] = me.into();
             Ok((body, auth))

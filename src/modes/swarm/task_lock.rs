@@ -11,7 +11,7 @@ use crate::engine::api::{Api, ApiError};
 use crate::engine::creation::Creation;
 use crate::error::{Failure, Kind};
 use crate::modes::swarm::observe::text;
-use crate::modes::swarm::retry::{PAUSE, retry_on_conflict};
+use crate::modes::swarm::retry::{PAUSE, retry_on_conflict, unless_stale};
 use crate::modes::swarm::task::TaskLock;
 use crate::poll;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_MESSAGE, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_TASK};
@@ -73,11 +73,8 @@ pub(crate) async fn close(api: &Api, me: &str, lock: &TaskLock, failure: Option<
             return Ok(Some(true));
         }
         let path = format!("/services/{}/update?version={}", text(&found.0["ID"]), found.0["Version"]["Index"]);
-        match api.call(Method::POST, &path, Some(&found.closed(failure)), None).await {
-            Ok(_) => Ok(Some(true)),
-            Err(error) if error.is_stale() => Ok(None),
-            Err(error) => Err(error.failure(&what)),
-        }
+        let written = unless_stale(api.call(Method::POST, &path, Some(&found.closed(failure)), None).await);
+        Ok(written.map_err(|error| error.failure(&what))?.map(|_| true))
     })
     .await
 }
