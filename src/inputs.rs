@@ -1,36 +1,41 @@
 //! Files that others wrote, opened safely: a pipe or a device is never waited for, a file of the bundle never lies outside
 //! it, and what is read has a bound.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
 
 use nix::fcntl::OFlag;
 
-/// Opens a regular file. A path below `bundle` must stay there, whatever symbolic links it goes through: the opened file
-/// itself is asked where it lies.
+/// Opens a regular file. A path below `bundle` must stay there, whatever symbolic links it goes through.
 /// Errors: It is missing, is no regular file, lies outside the bundle, or may not be read.
 pub(crate) fn open(path: &Path, bundle: Option<&Path>) -> io::Result<File> {
-    // With O_PATH nothing is opened yet: a device would notice, and a pipe would wait.
-    let found = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path)?;
-    let kind = found.metadata()?.file_type();
-    if !kind.is_file() {
-        let what = if kind.is_dir() {
-            "a folder"
-        } else if kind.is_fifo() {
-            "a named pipe"
-        } else {
-            "a device or a socket"
-        };
-        return Err(io::Error::other(format!("it is {what}, not a file")));
-    }
-    let descriptor = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
+    // Asked before it is opened, because a device would notice; and after, because it may be another one by then.
+    check_kind(std::fs::metadata(path)?.file_type())?;
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    let opened = file.metadata()?;
+    check_kind(opened.file_type())?;
     if let Some(bundle) = bundle.filter(|bundle| path.starts_with(bundle)) {
-        check_inside(&std::fs::read_link(&descriptor)?, bundle)?;
+        let resolved = path.canonicalize()?;
+        check_inside(&resolved, bundle)?;
+        let inside = resolved.symlink_metadata()?;
+        if (inside.dev(), inside.ino()) != (opened.dev(), opened.ino()) {
+            return Err(io::Error::other("it was replaced while it was opened"));
+        }
     }
-    OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(descriptor)
+    Ok(file)
+}
+
+fn check_kind(kind: FileType) -> io::Result<()> {
+    let what = match () {
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_dir() => "a folder",
+        () if kind.is_fifo() => "a named pipe",
+        () => "a device or a socket",
+    };
+    Err(io::Error::other(format!("it is {what}, not a file")))
 }
 
 /// The whole content of a file that [`open`] opens.
@@ -61,6 +66,7 @@ fn check_inside(resolved: &Path, bundle: &Path) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
 
     use super::*;
 

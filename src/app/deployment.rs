@@ -60,6 +60,7 @@ fn origin(context: &Context, deployment: &Deployment) -> Origin {
     Origin {
         deployment: context.env.deployment_id().unwrap_or(MANUAL).to_owned(),
         revision: context.env.revision(),
+        etag: context.env.etag(),
         source: deployment.source(),
     }
 }

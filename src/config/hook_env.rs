@@ -95,6 +95,11 @@ impl HookEnv {
             _ => "local".into(),
         }
     }
+
+    /// The ETag of an S3 revision's bundle; not every agent names it.
+    pub(crate) fn etag(&self) -> Option<String> {
+        self.set("BUNDLE_KEY").and(self.set("BUNDLE_ETAG")).map(str::to_owned)
+    }
 }
 
 impl LifecycleEvent {

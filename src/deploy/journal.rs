@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::file::read;
-use crate::deploy::plan::{Action, Old, Operation, Plan, Undo};
+use crate::deploy::plan::{Action, Old, Operation, Plan, Undo, undo_steps};
 use crate::error::Failure;
 use crate::files::{unwritable, write};
 use crate::values::operation::Role;
@@ -97,7 +97,7 @@ impl<O: Operation> Journal<O> {
     /// What undoes the first `begun` actions, the last first.
     pub(crate) fn undo(&self, begun: usize) -> Vec<O> {
         let begun = &self.steps[..begun.min(self.steps.len())];
-        begun.iter().rev().flat_map(|step| &step.undo).map(|undo| undo.operation.clone()).collect()
+        undo_steps(begun.iter().map(|step| &step.undo)).into_iter().map(|undo| undo.operation.clone()).collect()
     }
 
     /// What finishes a plan whose release was saved: an action that was begun may not have ended.

@@ -10,6 +10,8 @@ pub struct Origin {
     pub deployment: String,
     /// Where the revision came from.
     pub revision: String,
+    /// The ETag of the bundle's object, where the agent names it: the same revision and ETag are the same bundle.
+    pub etag: Option<String>,
     /// The image source as written in `appspec.yml`.
     pub source: String,
 }

@@ -93,6 +93,20 @@ impl<O: Operation> From<O> for Undo<O> {
     }
 }
 
+/// What undoes actions, of which the undo steps are given in the order of the plan: the last action's first. A step that
+/// undoes two of them is done once.
+pub(crate) fn undo_steps<'a, O: Operation>(
+    begun: impl DoubleEndedIterator<Item = &'a Vec<Undo<O>>>,
+) -> Vec<&'a Undo<O>> {
+    let mut steps: Vec<&Undo<O>> = Vec::new();
+    for step in begun.rev().flatten() {
+        if !steps.iter().any(|known| known.operation == step.operation) {
+            steps.push(step);
+        }
+    }
+    steps
+}
+
 impl<O: Operation> Action<O> {
     pub(crate) fn required(operation: impl Into<O>) -> Self {
         let operation = operation.into();

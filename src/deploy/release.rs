@@ -19,6 +19,9 @@ pub struct Release<P> {
     pub deployment: String,
     /// Where the revision came from.
     pub revision: String,
+    /// The ETag of the bundle's object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
     /// The image source as written.
     pub source: String,
     /// The image that runs; of several the first.
@@ -42,6 +45,7 @@ impl<P> Release<P> {
             format: FORMAT,
             deployment: origin.deployment.clone(),
             revision: origin.revision.clone(),
+            etag: origin.etag.clone(),
             source: origin.source.clone(),
             image,
             more_images: Vec::new(),

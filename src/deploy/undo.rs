@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::deploy::execute::{Host, Progress, Run, evidence};
 use crate::deploy::outcome::Stop;
-use crate::deploy::plan::{Action, Operation as _, Undo};
+use crate::deploy::plan::{Action, Operation as _, Undo, undo_steps};
 use crate::error::{Failure, Kind};
 use crate::values::operation::Moment;
 use crate::values::text::seconds;
@@ -79,7 +79,7 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
     /// Undoes what was begun, the last first. A step that fails is said, and the rest still runs. What is left of it at any
     /// moment is in the journal.
     pub(super) async fn undo(&mut self, begun: &[Action<H::Operation>], seen: &mut Vec<String>) -> Undone {
-        let steps: Vec<&Undo<H::Operation>> = begun.iter().rev().flat_map(|action| &action.undo).collect();
+        let steps = undo_steps(begun.iter().map(|action| &action.undo));
         let (mut undone, mut failed) = (Undone::default(), Vec::new());
         for (index, step) in steps.iter().enumerate() {
             self.progress.undoes(&step.operation);

@@ -45,6 +45,16 @@ impl Operation {
         Self::Container(ContainerOperation::Remove { container, volumes: false })
     }
 
+    /// Whether a project comes up or goes by it.
+    pub(crate) const fn decides_project(&self) -> bool {
+        matches!(self, Self::Compose(ComposeOperation::Up { .. } | ComposeOperation::Down { .. }))
+    }
+
+    /// Starts a container, in whatever mode it was made.
+    pub(crate) const fn start_container(container: Target) -> Self {
+        Self::Container(ContainerOperation::Start { container })
+    }
+
     /// The options of what it creates or updates; its line has none of them.
     pub(crate) fn options(&self) -> Vec<SetOption> {
         match self {

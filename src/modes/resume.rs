@@ -49,9 +49,10 @@ fn everything(plan: &mut Plan, name: &Name, facts: &Facts) {
         (true, saved) => {
             plan.subject = compose::plan::SUBJECT.into();
             plan.old = compose::plan::old(name, facts);
-            let is_recovered = compose::recover::recover(plan, facts, false);
+            compose::recover::recover(plan, facts, false);
+            let is_decided = plan.recovery.iter().flatten().any(|action| action.operation.decides_project());
             // After ApplicationStop, or `docker compose down`, none is left to be brought back.
-            if let Some(saved) = saved.filter(|_| !is_recovered && !facts.containers.is_empty()) {
+            if let Some(saved) = saved.filter(|_| !is_decided && !facts.containers.is_empty()) {
                 project(plan, saved, facts);
             }
         }
@@ -65,7 +66,8 @@ pub(crate) fn is_compose(facts: &Facts) -> bool {
         Some(Left::Format1(journal)) => journal.compose.is_some(),
         Some(Left::Plan(left)) => left.operations().iter().any(|operation| matches!(operation, Operation::Compose(_))),
     };
-    is_begun || facts.releases.first().is_some_and(|release| release.part.compose.is_some())
+    let is_of_a_service = facts.containers.iter().any(|container| container.service.is_some());
+    is_begun || is_of_a_service || facts.releases.first().is_some_and(|release| release.part.compose.is_some())
 }
 
 fn container(plan: &mut Plan, name: &Name, facts: &Facts) {

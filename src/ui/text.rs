@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use crate::deploy::outcome::{Done, Failed, OldRelease};
-use crate::deploy::plan::Operation as _;
+use crate::deploy::plan::{Operation as _, undo_steps};
 use crate::engine::facts::short_id;
 use crate::error::Failure;
 use crate::modes::operation::Plan;
@@ -86,8 +86,8 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> String {
             let _ = writeln!(out, "       if it fails: {}, and once more", operation.title());
         }
     }
-    let undo: Vec<String> =
-        plan.actions.iter().rev().flat_map(|action| &action.undo).map(|undo| undo.operation.to_string()).collect();
+    let undo = undo_steps(plan.actions.iter().map(|action| &action.undo));
+    let undo: Vec<String> = undo.into_iter().map(|undo| undo.operation.to_string()).collect();
     if !undo.is_empty() {
         let _ = writeln!(out, "  on failure, of these what was begun: {}", undo.join("; "));
     }

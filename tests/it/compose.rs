@@ -439,7 +439,9 @@ fn an_image_that_is_lost_before_compose_needs_it_is_brought_in_once_more_for_a_t
 
 #[test]
 fn the_agents_restart_mode_finds_each_services_image_without_the_archives_that_a_hook_had_deleted() {
-    let mut project = Project::serving("restart");
+    let mut project = Project::two("restart");
+    project.bundle.env("BUNDLE_ETAG", "\"1\"").hook("ApplicationStart").exits(0);
+    project.bundle.deployment("d-TEST00002");
     let image = |project: &Project, service: &str| {
         world().docker(&["inspect", "--format", "{{.Image}}", &project.running(service)])
     };

@@ -186,16 +186,41 @@ fn a_gigabyte_from_s3_is_loaded_in_less_than_56_megabytes_of_memory() {
 #[test]
 fn the_agents_restart_mode_goes_on_without_the_image_file_that_a_hook_had_deleted() {
     let (mut bundle, name, port) = bundle("restart", "{archive: image.tar}");
+    bundle.env("BUNDLE_ETAG", "\"5eb63bbbe01eeed093cb22bb8f5acdc3\"");
     let (archive, _) = web(&format!("{name}:1"), "one").write_into(&bundle.path());
     bundle.hook("ApplicationStart").exits(0);
     std::fs::remove_file(archive).unwrap();
 
     bundle.deployment("d-TEST00002").hook("ApplicationStop").exits(0);
+    bundle
+        .hook("BeforeInstall")
+        .exits(0)
+        .says("image.tar is not there: the image that d-TEST00001 loaded from this same bundle is taken");
     bundle.hook("ApplicationStart").exits(0);
 
     assert_eq!(world().get(port, "/").as_deref(), Some("one"));
-    // Another revision without its archive is wrong.
-    bundle.env("BUNDLE_KEY", "other.zip").deployment("d-TEST00003").hook("ApplicationStart").exits(6);
+}
+
+#[test]
+fn a_bundle_without_its_image_file_that_is_not_the_recorded_one_is_refused() {
+    let (mut bundle, name, port) = bundle("no-file", "{archive: image.tar}");
+    let (archive, _) = web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    bundle.env("BUNDLE_ETAG", "\"1\"").hook("ApplicationStart").exits(0);
+    std::fs::remove_file(archive).unwrap();
+    let mut refused = |id: &str, changed: &[(&str, &str)]| {
+        changed.iter().for_each(|(name, value)| {
+            bundle.env(name, value);
+        });
+        bundle.deployment(id).hook("BeforeInstall").exits(6).says("image.tar");
+        bundle.hook("ApplicationStart").exits(6).says("image.tar");
+    };
+
+    refused("d-TEST00002", &[("BUNDLE_ETAG", "\"2\"")]);
+    refused("d-TEST00003", &[("BUNDLE_ETAG", "")]);
+    refused("d-TEST00004", &[("BUNDLE_ETAG", "\"1\""), ("BUNDLE_KEY", "other.zip")]);
+    refused("d-TEST00005", &[("BUNDLE_KEY", ""), ("BUNDLE_BUCKET", "")]);
+
+    assert_eq!(world().get(port, "/").as_deref(), Some("one"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::kill_matrix::subject::{Host, Mode, Subject};
 use crate::support::bundle::appspec;
 use crate::support::cluster::Cluster;
 use crate::support::images::web;
@@ -161,6 +162,28 @@ fn after_a_power_loss_resume_starts_what_the_engine_does_not_and_leaves_what_was
         resumed.exits(0).says(said.iter().find(|(known, _)| *known == name).unwrap().1);
     }
     assert_eq!(running(), [always.clone(), plain.clone(), unless.clone()]);
+}
+
+#[test]
+fn what_an_engine_stops_because_the_one_before_was_killed_is_started_by_resume_and_what_was_stopped_by_hand_is_not() {
+    let container = Host::start(Mode::StopFirst);
+    let compose = Host { cluster: container.cluster.clone(), mode: Mode::Compose };
+    let [mut web, mut off, mut project] = [&container, &container, &compose].map(Subject::new);
+    for subject in [&mut web, &mut off, &mut project] {
+        subject.release("one", 60);
+        subject.hook("ApplicationStart").exits(0);
+    }
+    container.cluster.docker(1, &["stop", &off.name]);
+
+    container.cluster.crash_engine(1);
+
+    assert_eq!(container.lines(&["ps", "--quiet"]), [""; 0], "the engine starts none of them");
+    web.resume().exits(0).says("brought back");
+    off.resume().exits(0).says("was stopped by hand and stays so");
+    project.resume().exits(0).says("brought back");
+    for (subject, page) in [(&web, Some("one")), (&off, None), (&project, Some("one"))] {
+        subject.serves(page).unwrap();
+    }
 }
 
 #[test]

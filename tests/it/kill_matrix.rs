@@ -7,7 +7,7 @@
 
 mod snapshot;
 mod strike;
-mod subject;
+pub mod subject;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -387,13 +387,12 @@ fn kinds(mode: Mode) -> &'static [Before] {
     }
 }
 
-/// Whether the end depends on how fast this machine is: an undo that must end in time; or, in Compose, nothing but the state
-/// says how a project comes back that was cut off between two releases. `make test-crash` has these cells too.
+/// Whether the end depends on how fast this machine is: an undo that must end in time. `make test-crash` has these cells too.
 fn depends_on_speed(cell: &Cell) -> bool {
     match cell.interruption {
         Interruption::Deadline => true,
-        Interruption::Sigterm | Interruption::StateLost => cell.mode == Mode::Compose,
-        Interruption::Sigkill | Interruption::EngineRestart => false,
+        Interruption::Sigterm => cell.mode == Mode::Compose,
+        Interruption::Sigkill | Interruption::EngineRestart | Interruption::StateLost => false,
     }
 }
 

@@ -103,7 +103,7 @@ pub fn pin(version: &str) -> ImagePin {
 }
 
 pub fn origin() -> Origin {
-    Origin { deployment: "d-NEW".into(), revision: "s3://revisions/web.zip".into(), source: "web".into() }
+    Origin { deployment: "d-NEW".into(), revision: "s3://revisions/web.zip".into(), etag: None, source: "web".into() }
 }
 
 /// An empty host with a 20.10 engine.
@@ -168,6 +168,7 @@ pub fn release(version: &str, deployment: &str, id: &str) -> Release {
     Release {
         format: 1,
         deployment: deployment.into(),
+        etag: None,
         revision: "s3://revisions/web.zip".into(),
         source: "web".into(),
         image: pin(version),

@@ -1,5 +1,6 @@
 //! How a project of an earlier release comes back: what undoes an `up`, and what an interrupted event left.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::Probe;
@@ -58,6 +59,7 @@ pub(crate) fn back_but(release: &ComposeRelease, left: &[&str]) -> Vec<ComposeOp
 pub(crate) fn recover(plan: &mut Plan, facts: &Facts, is_best_effort: bool) -> bool {
     plan.recover(modes::tasks::remove_left(facts));
     let (operations, note) = match &facts.left {
+        None if facts.releases.is_empty() => return start_replaced(plan, facts),
         None => return false,
         Some(Left::Plan(left)) if left.is_saved => (left.operations(), None),
         Some(Left::Plan(left)) => {
@@ -78,6 +80,27 @@ pub(crate) fn recover(plan: &mut Plan, facts: &Facts, is_best_effort: bool) -> b
     let action = if is_best_effort || is_saved { Action::best_effort } else { Action::required };
     plan.recover(operations.into_iter().map(|operation| action(run_by(operation, facts))));
     true
+}
+
+/// Compose was killed between a service's old container and its new one, and neither a journal nor a record says so: a new
+/// one that never ran does. The old one starts again, or the new one where the old one is gone. Whether there was any.
+fn start_replaced(plan: &mut Plan, facts: &Facts) -> bool {
+    let never_ran = facts.containers.iter().filter(|container| container.state == "created");
+    let services: BTreeSet<&str> = never_ran.filter_map(|container| container.service.as_deref()).collect();
+    let mut starts = Vec::new();
+    for service in services {
+        let of_it: Vec<_> = facts.containers.iter().filter(|found| found.service.as_deref() == Some(service)).collect();
+        if of_it.iter().any(|container| container.is_running()) {
+            continue;
+        }
+        let old = of_it.iter().find(|container| container.state == "exited");
+        let Some(back) = old.or(of_it.first()) else { continue };
+        plan.notes.push(format!("service {service} is down: replacing its container was interrupted"));
+        starts.push(Action::best_effort(Operation::start_container(back.target())));
+    }
+    let is_any = !starts.is_empty();
+    plan.recover(starts);
+    is_any
 }
 
 /// A project that came up and was not healthy comes up again before it is waited for: it may have ended since.

@@ -1,6 +1,7 @@
 //! What is wanted of an image, and whether the engine has it.
 
 use crate::config::{ArchiveLocation, ImageNeed, ImageSource};
+use crate::deploy::origin::Origin;
 use crate::engine::StoreFacts;
 use crate::error::{Failure, ObserveFailure};
 use crate::images::archive::{ArchiveError, ReadAt as _};
@@ -189,16 +190,26 @@ impl Observer<'_> {
     }
 
     /// The agent's restart mode runs the events again on a copy of the last bundle, whose image file a hook may have
-    /// deleted since: then what it was resolved to by the recorded deployment of that very revision is the wanted image,
-    /// as long as the engine has it.
-    async fn restarted(&self, key: &str, location: &ArchiveLocation, facts: &Facts) -> Option<ImageFacts> {
+    /// deleted since: then what it was resolved to by the recorded deployment of that very bundle is the wanted image,
+    /// as long as the engine has it. Only an equal revision and ETag show that it is that bundle.
+    async fn restarted(&self, key: &str, location: &ArchiveLocation, facts: &mut Facts) -> Option<ImageFacts> {
         let is_deleted = matches!(location, ArchiveLocation::File(path) if !path.exists());
+        let Origin { revision, etag: Some(etag), source, .. } = &self.origin else { return None };
         let release = facts.releases.first().filter(|release| {
-            is_deleted && release.source == self.origin.source && release.revision == self.origin.revision
+            is_deleted
+                && release.source == *source
+                && release.revision == *revision
+                && release.etag.as_ref() == Some(etag)
         })?;
         let (_, pin) = self.store.resolved(&release.deployment).into_iter().find(|(known, _)| known == key)?;
-        let image = self.engine.as_ref().ok()?.find(&pin, &self.deployment.name).await.ok()?;
-        image.map(|_| found(pin))
+        self.engine.as_ref().ok()?.find(&pin, &self.deployment.name).await.ok()??;
+        let line = format!(
+            "{location} is not there: the image that {} loaded from this same bundle is taken, {}",
+            release.deployment,
+            pin.describe()
+        );
+        facts.warnings.push(line);
+        Some(found(pin))
     }
 
     /// The room that loading needs, with that of the images before it, where the engine is on this host.

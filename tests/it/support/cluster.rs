@@ -157,6 +157,15 @@ impl Cluster {
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(engine.try_into().unwrap()), nix::sys::signal::SIGKILL);
     }
 
+    /// Kills a node's engine alone, and starts another one, which finds what the first one left.
+    pub fn crash_engine(&self, node: usize) {
+        std::fs::write(self.folder.join(node.to_string()).join("crash"), "").unwrap();
+        self.kill(node);
+        let has_begun = || !self.folder.join(node.to_string()).join("crash").exists();
+        wait_until(Duration::from_secs(30), has_begun, || format!("the engine of node {node} does not end"));
+        self.wait_for("the engine", || self.docker_may_fail(node, &["version"]).is_ok());
+    }
+
     /// Restarts a node's engine as systemd does: it is asked to end, and ends its containers first. Returns when it has
     /// ended, with everything on the node.
     pub fn restart_engine(&self, node: usize) {

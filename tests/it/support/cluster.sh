@@ -39,13 +39,18 @@ engine() {
     echo $$ >"$home/namespace"
     until ip -4 addr show eth0 2>/dev/null | grep -q inet; do sleep 0.05; done
     while :; do
-        rm -f "$home/dockerd.pid" "$home/exec/containerd/containerd.pid"
+        rm -f "$home/dockerd.pid"
         dockerd --config-file "$home/daemon.json" --data-root "$home/data" --exec-root "$home/exec" -p "$home/dockerd.pid" \
             -H "unix://$home/docker.sock" --cgroup-parent "/$cgroup/$1" >>"$home/log" 2>&1 || true
-        # Killed by a test: its containers go with it, as on a host that lost its power.
+        # Killed by a test, alone: what it started lives on.
+        if [ -e "$home/crash" ]; then
+            rm -f "$home/crash"
+            continue
+        fi
+        # Its containers go with it, as on a host that lost its power.
         kill -KILL -1 2>/dev/null || true
         until [ -e "$home/start" ]; do sleep 0.1; done
-        rm -f "$home/start"
+        rm -f "$home/start" "$home/exec/containerd/containerd.pid"
     done
 }
 export -f engine

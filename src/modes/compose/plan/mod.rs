@@ -110,7 +110,7 @@ fn start(
         wanted.check(plan, facts)?;
         let imports = wanted.import(plan, deployment, facts)?;
         around = task::around(deployment, origin, &wanted, &imports)?;
-        let undo = undo(&wanted, previous.map(|(_, previous)| previous), facts);
+        let undo = UndoProject::of(&wanted, previous.map(|(_, previous)| previous), facts);
         let before = std::mem::take(&mut around.before);
         up(plan, &wanted, undo, changes, before, &imports);
     }
@@ -156,17 +156,27 @@ fn snapshot(wanted: &Wanted<'_>) -> ComposeOperation {
     }))
 }
 
-/// The previous project comes back by the Compose that this host has now; a first one goes.
-fn undo(wanted: &Wanted<'_>, previous: Option<&ComposeRelease>, facts: &Facts) -> Vec<Operation> {
-    let down = || vec![ComposeOperation::Down { project: wanted.project.clone() }];
-    let undo = previous.map_or_else(down, back).into_iter();
-    undo.map(|operation| Operation::Compose(operation.run_by(&facts.compose_tool))).collect()
+/// What undoes checking out the new files, and what undoes `up`.
+struct UndoProject {
+    check_out: Vec<Operation>,
+    up: Vec<Operation>,
+}
+
+impl UndoProject {
+    /// The previous project comes back by the Compose that this host has now, its files alone where nothing else was
+    /// changed; a first one goes.
+    fn of(wanted: &Wanted<'_>, previous: Option<&ComposeRelease>, facts: &Facts) -> Self {
+        let down = || vec![ComposeOperation::Down { project: wanted.project.clone() }];
+        let undo = previous.map_or_else(down, back).into_iter();
+        let up: Vec<_> = undo.map(|operation| Operation::Compose(operation.run_by(&facts.compose_tool))).collect();
+        Self { check_out: up.first().cloned().into_iter().collect(), up }
+    }
 }
 
 fn up(
     plan: &mut Plan,
     wanted: &Wanted<'_>,
-    undo: Vec<Operation>,
+    undo: UndoProject,
     services: Vec<ServiceChange>,
     before: Vec<Action>,
     imports: &Imports,
@@ -178,7 +188,7 @@ fn up(
     let (early, late) = if before.iter().any(is_of_a_service) { (Vec::new(), before) } else { (before, Vec::new()) };
     plan.actions.extend(early);
     plan.require(snapshot(wanted));
-    plan.actions.push(Action::undone_by(ComposeOperation::CheckOut { project: project.clone() }, undo));
+    plan.undoable(ComposeOperation::CheckOut { project: project.clone() }, undo.check_out);
     plan.actions.extend(late);
     let touched = services.iter().filter(|service| service.change.interrupts());
     let touched: Vec<&str> = touched.map(|service| service.service.as_str()).collect();
@@ -186,7 +196,7 @@ fn up(
         plan.interruption = format!("{} while Compose replaces what runs", touched.join(", "));
     }
     let up = ComposeOperation::Up { project, within: None, services, only: Vec::new() };
-    let up = Action::required(up);
+    let up = Action::undone_by(up, undo.up);
     plan.actions.push(up.repaired_by(&[Kind::Container, Kind::Health, Kind::Image], imports.if_lost()));
 }
 
