@@ -29,7 +29,6 @@ pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure>
     text.and_then(|text| replace(path, &text)).map_err(|error| unwritable(path, &error))
 }
 
-/// Why the state directory cannot be used.
 pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Kind::State, format!("cannot write {}: {error}", path.display())).next(remedy(path, error))
 }
@@ -46,7 +45,6 @@ fn remedy(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// The command by which root gives this user a state folder.
 fn give(folder: &Path) -> String {
     let id = geteuid();
     let user = User::from_uid(id).ok().flatten().map_or_else(|| id.to_string(), |user| user.name);

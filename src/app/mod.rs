@@ -57,7 +57,6 @@ impl Context {
         S3::from_env(&|key: &str| self.env.lookup(key).map(str::to_owned), &self.waits)
     }
 
-    /// The host, for one plan of `name`.
     pub(crate) fn host(
         &self,
         engine: Engine,

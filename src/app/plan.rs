@@ -11,7 +11,6 @@ use crate::ui::text::Console;
 use crate::ui::{json, log, problems, text};
 use crate::values::types::LifecycleEvent;
 
-/// The form of a plan that is printed.
 #[derive(Clone, Copy)]
 pub(crate) struct Form {
     pub format: Format,

@@ -81,7 +81,6 @@ fn end(event: LifecycleEvent, result: Result<(), Failure>, console: &mut Console
     code
 }
 
-/// One event, from the file to the report.
 async fn run(
     context: &Context,
     began: Instant,
@@ -208,7 +207,6 @@ fn report(
     }
 }
 
-/// For an undo that is to end at `end`.
 pub(super) const fn undo_limit(end: Instant) -> UndoLimit {
     UndoLimit { end, overtime: OVERTIME, after_signal: AFTER_SIGNAL }
 }
@@ -245,7 +243,6 @@ fn stopped_early(context: &Context, event: LifecycleEvent, why: &Stop) -> Failur
     }
 }
 
-/// What the console shows while a plan runs.
 pub(crate) struct ConsoleProgress<'a, 'b> {
     pub(crate) console: &'a mut Console<'b>,
 }

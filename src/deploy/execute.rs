@@ -88,7 +88,6 @@ pub async fn run<H: Host, P: Progress<H::Operation>>(
     Ok(run.done)
 }
 
-/// How an action ended that did not end well.
 struct Unfinished {
     begun: bool,
     why: Failure,
@@ -281,7 +280,6 @@ fn written(result: Result<(), Failure>) {
     }
 }
 
-/// What is seen of an operation's object, where that does not take long.
 pub(super) async fn evidence<H: Host>(host: &mut H, operation: &H::Operation, moment: Moment) -> Vec<String> {
     tokio::time::timeout(EVIDENCE, host.evidence(operation, moment)).await.unwrap_or_default()
 }

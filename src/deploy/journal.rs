@@ -28,14 +28,12 @@ const BEGUN: &str = "journal.begun";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "O: Operation")]
 pub struct Journal<O> {
-    /// [`FORMAT`] of the writer.
     pub(crate) format: u32,
     pub(crate) event: String,
     pub(crate) deployment: String,
     pub(crate) old: Old,
     /// The number that its release gets: where there is such a release, it was saved.
     pub(crate) release: u64,
-    /// One for each action.
     pub(crate) steps: Vec<Step<O>>,
 }
 

@@ -62,11 +62,9 @@ pub struct Action<O> {
     pub operation: O,
     /// What it means to the execution.
     pub role: Role,
-    /// It is dropped when the plan must stop.
     pub(crate) is_long: bool,
     /// What undoes it, in this order, should it or a later action fail before the release is saved.
     pub(crate) undo: Vec<Undo<O>>,
-    /// What may put right why it failed.
     pub(crate) repair: Option<Repair<O>>,
     /// A failure is said, and ends nothing.
     pub best_effort: bool,
@@ -123,7 +121,6 @@ impl<O: Operation> Action<O> {
         Self { best_effort: true, ..Self::required(operation) }
     }
 
-    /// With what may put right why it failed with one of these kinds.
     #[must_use]
     pub(crate) fn repaired_by(mut self, after: &[Kind], operations: Vec<O>) -> Self {
         self.repair = (!operations.is_empty()).then(|| Repair { after: after.to_vec(), operations });

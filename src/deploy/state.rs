@@ -75,7 +75,6 @@ impl Store {
         numbers.iter().filter_map(|number| read(&self.release_path(*number))).collect()
     }
 
-    /// What an event left that did not end.
     pub(crate) fn left<O: Operation>(&self) -> Option<Left<O>> {
         journal::left(&self.folder, |release| self.numbers().contains(&release))
     }
@@ -90,7 +89,6 @@ impl Store {
         resolved.map(|resolved| resolved.deployments).unwrap_or_default()
     }
 
-    /// What imports gave the engine, and is not pruned yet.
     pub(crate) fn imported(&self) -> Vec<ImportedReferences> {
         ImportRecord::new(&self.folder).read()
     }
@@ -185,7 +183,6 @@ impl LockedStore {
         JournalFile::new(&self.store.folder, deployment, release)
     }
 
-    /// Where imports write down what they give the engine.
     pub(crate) fn import_record(&self) -> ImportRecord {
         ImportRecord::new(&self.store.folder)
     }

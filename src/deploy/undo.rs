@@ -30,7 +30,6 @@ pub struct UndoLimit {
 /// The time of an undo, and how it is shared out.
 pub(super) struct Budget {
     limit: UndoLimit,
-    /// The least that cleaning up is given.
     cleaning: Duration,
     /// The last step had no answer: the next one may have none either.
     is_hanging: bool,
@@ -71,7 +70,6 @@ impl Budget {
 pub(super) struct Undone {
     /// Why what served before is not back.
     pub(super) lost: Option<String>,
-    /// Each step that failed, with its reason.
     pub(super) failures: Vec<String>,
 }
 

@@ -43,7 +43,6 @@ impl CallError {
             && words.iter().any(|word| self.message.to_lowercase().contains(word))
     }
 
-    /// As a failure of what was tried.
     pub(crate) fn failure(&self, what: &str) -> Failure {
         let kind = if self.status.is_some_and(|status| status < 500) { Kind::Container } else { Kind::Engine };
         let failure = self.failure_of(kind, what);
@@ -82,7 +81,6 @@ impl Api {
         .await
     }
 
-    /// A call that is made once.
     pub(crate) async fn once(
         &self,
         method: Method,
@@ -100,7 +98,6 @@ impl Api {
         }
     }
 
-    /// A question.
     pub(crate) async fn get(&self, path: &str) -> Result<Value, ApiError> {
         self.call(Method::GET, path, None, None).await
     }

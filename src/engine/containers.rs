@@ -24,7 +24,6 @@ use crate::values::types::{EnvVar, Name};
 const LEFT_BEHIND: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// Every container of the engine.
     pub(crate) async fn list(&self) -> Result<Vec<ContainerSummary>, Failure> {
         self.list_with(None).await
     }

@@ -10,7 +10,6 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
-/// Whether something is being created for us.
 #[derive(Debug, Default)]
 pub(crate) struct Creation {
     is_under_way: bool,

@@ -60,7 +60,6 @@ impl ContainerFacts {
     }
 }
 
-/// The short form of a container's ID.
 pub(crate) fn short_id(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }

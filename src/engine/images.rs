@@ -65,7 +65,6 @@ impl Engine {
         Ok(None)
     }
 
-    /// Our own tags for the images of one name.
     pub(crate) async fn retention_tags(&self, name: &Name) -> Result<Vec<String>, Failure> {
         let filters = std::collections::HashMap::from([("reference".to_owned(), vec![retention_repository(name)])]);
         let options = query::ListImagesOptionsBuilder::default().filters(&filters).build();
@@ -92,7 +91,6 @@ impl Engine {
         listed.await.map_err(|error| error.failure_of(Kind::Engine, "list images"))
     }
 
-    /// How and where the engine keeps images.
     pub(crate) async fn image_store(&self, api: (u32, u32)) -> Result<StoreFacts, Failure> {
         let info = self.info().await;
         let info = info.map_err(|error| error.failure_of(Kind::Engine, "ask the engine for its settings"))?;
@@ -106,7 +104,6 @@ impl Engine {
         Ok(StoreFacts { store, folder: info.docker_root_dir.unwrap_or_default() })
     }
 
-    /// Gives an image a reference with a tag.
     pub(crate) async fn tag(&self, image: &str, reference: &str) -> Result<(), Failure> {
         let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
         let options = query::TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
@@ -129,7 +126,6 @@ impl Engine {
         disk.blocks_available().checked_mul(disk.fragment_size())
     }
 
-    /// Every layer of every image that the engine has.
     pub(crate) async fn layers(&self) -> Result<Layers, Failure> {
         let options = query::ListImagesOptionsBuilder::default().all(true).build();
         let images = self.list_images(options).await?;
@@ -181,7 +177,6 @@ pub enum ImageStore {
     Containerd,
 }
 
-/// How and where an engine keeps images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoreFacts {
     pub(crate) store: ImageStore,

@@ -29,7 +29,6 @@ pub(crate) struct Body {
     engine: Engine,
 }
 
-/// Why a chunk of the body was not taken.
 pub(crate) enum NotTaken {
     /// The engine has ended the load: its answer says why.
     Ended,

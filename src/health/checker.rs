@@ -23,7 +23,6 @@ const STABLE: Duration = Duration::from_secs(1);
 /// The key of the question from outside; those to a container have its ID.
 const OUTSIDE: &str = "";
 
-/// What a mode sees at one moment.
 #[derive(Default)]
 pub(crate) struct Members {
     pub(crate) containers: Vec<Member>,
@@ -203,7 +202,6 @@ impl HealthChecker {
         Ok(())
     }
 
-    /// The questions whose turn it is.
     fn due(&mut self, wanted: &HealthCheck) -> Vec<(String, Ask)> {
         let all_pass = self.waiting.is_empty() && self.questions.values().all(|asked| asked.is_good(wanted.successes));
         let passed = if all_pass { STABLE.min(wanted.stable_for / 2) } else { PASSED };

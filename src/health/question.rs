@@ -104,7 +104,6 @@ impl Question {
         }
     }
 
-    /// Whether it has enough good answers in a row.
     pub(crate) fn is_good(&self, successes: u32) -> bool {
         self.last.as_ref().is_some_and(|last| last.answer.is_ok() && last.times >= successes)
     }

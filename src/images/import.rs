@@ -23,7 +23,6 @@ use crate::values::types::{ContentDigest, Name};
 /// Tags of ours on images that are being loaded, with a number: nobody's `docker image prune` takes them away.
 const PART: &str = "part-";
 
-/// One image on its way from an archive.
 pub(crate) struct FromArchive<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) archives: &'a Archives,
@@ -141,7 +140,6 @@ impl FromArchive<'_> {
         Err(LoadError::Engine(format!("{} is not in it: it held {found}", self.pin.describe())))
     }
 
-    /// Writes references down that the image is about to get.
     fn record(&self, references: impl IntoIterator<Item = String>) -> Result<(), Failure> {
         self.record.add(&self.pin.retention_tag(self.name), references)
     }
@@ -243,7 +241,6 @@ fn references(image: &ArchivedImage) -> impl Iterator<Item = &String> {
     image.references.iter().filter(move |name| has_tag(name) && name.parse::<ImageReference>().is_ok())
 }
 
-/// Why an archive is of no use.
 pub(crate) fn bad(location: &ArchiveLocation, why: &str) -> Failure {
     Failure::new(Kind::Image, format!("{location}: {why}"))
         .next("make it with `docker save --output …` and upload it again, or correct x-balehook.container.image")

@@ -66,7 +66,6 @@ impl LoadError {
     }
 }
 
-/// One archive on its way into one engine.
 pub(crate) struct Load<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) store: ImageStore,
@@ -211,7 +210,6 @@ async fn registered(loading: &mut Loading, store: ImageStore) -> Result<(), Load
     Ok(())
 }
 
-/// The layers of all batches, one after another.
 struct Sender<'a> {
     archive: &'a Archive,
     transfer: Transfer,

@@ -131,7 +131,6 @@ impl Importer {
         Ok(())
     }
 
-    /// Why the image cannot be used, where it cannot.
     async fn lost(&self, engine: &Engine, image: &ImagePin) -> Result<Option<String>, Failure> {
         let Some(id) = engine.find(image, &self.name).await?.and_then(|image| image.id) else {
             return Ok(Some("it is gone".into()));
@@ -143,7 +142,6 @@ impl Importer {
         }
     }
 
-    /// The engine's ID of a pinned image.
     pub(crate) async fn id(&self, engine: &Engine, pin: &ImagePin) -> Result<String, Failure> {
         if let Some((_, id)) = self.loaded.iter().find(|(loaded, _)| loaded == pin) {
             return Ok(id.clone());

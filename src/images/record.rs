@@ -37,7 +37,6 @@ impl ImportRecord {
         read.inspect_err(|error| tracing::warn!(path = %self.path.display(), %error, "passed over")).unwrap_or_default()
     }
 
-    /// Adds references that an image is about to get.
     pub(crate) fn add(&self, tag: &str, references: impl IntoIterator<Item = String>) -> Result<(), Failure> {
         let references: Vec<String> = references.into_iter().collect();
         if references.is_empty() {

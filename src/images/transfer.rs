@@ -115,7 +115,6 @@ impl Transfer {
         }
     }
 
-    /// Fewer connections after one broke.
     fn adapt(&mut self) {
         let breaks = self.breaks.load(Ordering::Relaxed);
         if breaks != self.seen_breaks {

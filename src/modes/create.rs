@@ -43,7 +43,6 @@ pub(crate) fn options(service: &Service, facts: &Facts) -> ContainerOptions {
     options
 }
 
-/// The paths of the seccomp profiles that a service names.
 pub(crate) fn seccomp_profiles(service: &Service) -> impl Iterator<Item = &str> {
     let options = service.body.host_config.iter().flat_map(|host| host.security_opt.iter().flatten());
     options.filter_map(|option| option.strip_prefix(SECCOMP)).filter(|path| path.starts_with('/'))

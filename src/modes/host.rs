@@ -16,7 +16,6 @@ use crate::tasks::command::Group;
 use crate::values::pin::ImagePin;
 use crate::values::types::Name;
 
-/// The host, for one plan of one name.
 pub(crate) struct Host {
     pub(crate) name: Name,
     pub(crate) engine: Engine,
@@ -40,7 +39,6 @@ pub(crate) struct Tasks {
 }
 
 impl Host {
-    /// A host on which nothing was done yet.
     pub(crate) fn new(
         engine: Engine,
         images: Importer,
@@ -73,7 +71,6 @@ impl Host {
         self.images.argument(&self.engine, pin).await
     }
 
-    /// Saves a release with what was observed of it.
     pub(crate) fn save(&self, release: &Release, observed: Observed) -> Result<(), Failure> {
         self.store.save_release(&Release { observed, ..release.clone() }, self.keep)
     }

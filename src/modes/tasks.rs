@@ -13,14 +13,12 @@ use crate::tasks::{Output, command};
 use crate::values::operation::Outcome;
 use crate::values::types::{EnvVar, Name};
 
-/// The tasks of a deployment as steps.
 #[derive(Debug, Default)]
 pub(crate) struct TaskActions {
     /// Before the old release is touched.
     pub(crate) before: Vec<Action>,
     /// When the new release is healthy and not saved yet: up to the last that is required.
     pub(crate) healthy: Vec<Action>,
-    /// When it is on record.
     pub(crate) recorded: Vec<Action>,
 }
 
@@ -77,7 +75,6 @@ pub(crate) fn remove_left(facts: &Facts) -> Vec<Action> {
     each.map(|left| Action::best_effort(TaskOperation::Remove { container: left.clone() })).collect()
 }
 
-/// A command on the host, and what undoes it while it runs.
 pub(crate) fn on_host(task: &Task, command: &OnHost) -> Action {
     let name = task.name.to_string();
     let command = host_command(task, command);

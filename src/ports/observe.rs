@@ -130,7 +130,6 @@ impl Observer<'_> {
         before
     }
 
-    /// A subnet that nobody has.
     async fn choose(&self) -> Result<NetworkFacts, (String, String)> {
         let used = self.used().await;
         let collides = |subnet: &Subnet| used.iter().find(|(other, _)| overlap(subnet, other)).cloned();
@@ -171,7 +170,6 @@ impl Observer<'_> {
 /// Our network as the engine has it: its facts, or why it is none for us.
 type Found = (Result<NetworkFacts, (String, String)>, NetworkInspect);
 
-/// Looks our network up; `None` where there is none.
 pub(crate) async fn network(engine: &Engine) -> Result<Option<Found>, Failure> {
     let found = engine.network(NETWORK).await;
     let found = found.map_err(|error| error.failure_of(Kind::Engine, &format!("inspect network {NETWORK}")))?;

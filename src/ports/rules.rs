@@ -46,7 +46,6 @@ pub(crate) struct Table {
     rules: Vec<String>,
 }
 
-/// The two tables that we write into, as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tables {
     filter: Table,
@@ -74,7 +73,6 @@ struct Wanted {
 }
 
 impl Tables {
-    /// Reads what `iptables-save` prints.
     pub(crate) fn parse(text: &str) -> Self {
         let mut tables = Self::default();
         let mut other = Table::default();
@@ -96,7 +94,6 @@ impl Tables {
         tables
     }
 
-    /// Whether the engine's chain for its users is there.
     pub(crate) fn has_docker_user(&self) -> bool {
         self.filter.chains.contains(DOCKER_USER)
     }
@@ -116,7 +113,6 @@ impl Tables {
             && nat.jumps.iter().all(|jump| self.nat.has(jump))
     }
 
-    /// Whether there are rules of a name.
     pub(crate) fn has_name(&self, name: &str) -> bool {
         let mark = mark(name);
         self.nat.of(CHAIN).any(|rule| unquoted(rule).contains(&mark))

@@ -56,7 +56,6 @@ impl Program {
         Self { path, command, folder: PathBuf::new(), input: None }
     }
 
-    /// Its file's name, as failures have it.
     pub(crate) fn name(&self) -> String {
         error::name(&self.path)
     }

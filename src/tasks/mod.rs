@@ -71,7 +71,6 @@ impl<'a> Output<'a> {
     }
 }
 
-/// How a task failed, with its last lines.
 pub(crate) fn failed(task: &str, how: &str, output: Output<'_>) -> Failure {
     let evidence = output.last_lines();
     let next = match evidence.is_empty() {

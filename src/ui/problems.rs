@@ -82,7 +82,6 @@ fn one(file: &AppSpecText, lines: &[&str], problem: &Problem) -> String {
     text
 }
 
-/// The line that says what is wrong, and where.
 fn head(file: &AppSpecText, problem: &Problem) -> String {
     let severity = match problem.severity {
         Severity::Error => "error",

@@ -20,7 +20,6 @@ pub(crate) struct Progress {
     began: Instant,
 }
 
-/// Follows a transfer of `total` bytes, where that is known.
 pub(crate) fn follow(label: String, total: Option<u64>) -> Box<dyn TransferProgress> {
     Box::new(Progress::new(label, total))
 }

@@ -12,7 +12,6 @@ use crate::values::types::S3Uri;
 
 type Answer = aws_sdk_s3::config::http::HttpResponse;
 
-/// Why S3 did not give what was wanted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum S3Error {
     #[error("bucket {0} does not exist")]
@@ -27,7 +26,6 @@ pub(crate) enum S3Error {
     /// It was replaced since it was looked at.
     #[error("{0} was replaced while it was read")]
     Changed(String),
-    /// It was asked, or read, and nothing came.
     #[error("S3 has not {what} for {}: {uri}", seconds(*time))]
     Silent {
         uri: String,

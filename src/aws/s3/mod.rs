@@ -46,7 +46,6 @@ pub(crate) struct S3 {
     waits: Waits,
 }
 
-/// An object as it was when it was looked at.
 #[derive(Debug, Clone)]
 pub(crate) struct S3Object {
     pub(crate) uri: S3Uri,
@@ -101,7 +100,6 @@ impl S3 {
         self.read_range(&object, 0, usize::try_from(object.size).unwrap_or(limit)).await
     }
 
-    /// `len` bytes from `offset`.
     pub(crate) async fn read_range(&self, object: &S3Object, offset: u64, len: usize) -> Result<Bytes, S3Error> {
         let end = object.size.min(offset + len as u64);
         let part = self.part(object, offset..end, Arc::default());
@@ -112,7 +110,6 @@ impl S3 {
         })
     }
 
-    /// Waits for a range of the object, wherever it is read.
     pub(crate) async fn wait_for<T>(&self, object: &S3Object, range: &Range<u64>, part: impl Future<Output = T>) -> T {
         let late = |waited| {
             let (first, last, uri) = (range.start, range.end.saturating_sub(1), &object.uri);

@@ -63,7 +63,6 @@ impl Compression {
     /// The longest beginning that is looked at, in bytes.
     pub(crate) const MAGIC: usize = 6;
 
-    /// What `start` is the beginning of.
     pub(crate) fn of(start: &[u8]) -> Self {
         const BEGINNINGS: [(&[u8], Compression); 4] = [
             (b"\x1f\x8b", Compression::Gzip),
@@ -171,7 +170,6 @@ pub async fn index(archive: &impl ReadAt, architecture: Option<&str>) -> Result<
     Ok(ArchiveIndex { images })
 }
 
-/// Why no image of an archive is the wanted one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SelectError {
     #[error("holds {} images and `reference` does not say which: {}", .0.len(), some(.0))]
@@ -182,14 +180,12 @@ pub(crate) enum SelectError {
     WrongId { wanted: ContentDigest, found: ContentDigest },
 }
 
-/// The first few of names that an archive gives.
 fn some(names: &[String]) -> String {
     const SOME: usize = 5;
     let more = if names.len() > SOME { ", …" } else { "" };
     names.iter().take(SOME).map(|name| header::shown(name)).collect::<Vec<_>>().join(", ") + more
 }
 
-/// The wanted image of an archive.
 pub(crate) fn select<'a>(
     index: &'a ArchiveIndex,
     reference: Option<&ImageReference>,

@@ -19,7 +19,6 @@ pub(crate) struct Resolved<'a> {
     pub(crate) compose: &'a Compose,
     pub(crate) bundle_root: &'a Path,
     pub(crate) state: &'a Path,
-    /// What the project's folder holds.
     pub(crate) listing: &'a Listing,
     config: Value,
 }
@@ -27,7 +26,6 @@ pub(crate) struct Resolved<'a> {
 /// A service, and the host ports that it publishes, each as (address, host port, container port with protocol).
 pub(crate) struct Service {
     pub(crate) facts: ServiceFacts,
-    /// Fixed host ports.
     pub(crate) ports: Vec<(String, String, String)>,
 }
 

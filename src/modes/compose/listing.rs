@@ -64,7 +64,6 @@ pub(crate) fn digest_below(listing: &Listing, path: &Path) -> Option<ContentDige
     (!below.is_empty()).then(|| ContentDigest::of(format!("{below:?}").as_bytes()))
 }
 
-/// The files alone, each with the digest of its content.
 pub(crate) fn files(listing: &Listing) -> impl Iterator<Item = (&PathBuf, &ContentDigest)> {
     listing.iter().filter_map(|(path, entry)| match entry {
         Entry::File { digest, .. } => Some((path, digest)),

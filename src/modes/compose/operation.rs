@@ -101,7 +101,6 @@ impl ComposeOperation {
         }
     }
 
-    /// Lines that a printed plan shows below the operation.
     pub(crate) fn details(&self) -> Vec<String> {
         match self {
             Self::Snapshot(snapshot) => snapshot.override_file.lines().map(str::to_owned).collect(),
@@ -217,7 +216,6 @@ impl ComposeOperation {
         Ok(Outcome::changed())
     }
 
-    /// What was not healthy, where the plan had to stop: with the last log lines.
     pub(crate) async fn evidence(&self, host: &Host, moment: Moment) -> Vec<String> {
         let Moment::Failed(Kind::Deadline | Kind::Interrupted) = moment else { return Vec::new() };
         match self {
@@ -257,7 +255,6 @@ async fn run(host: &Host, project: &Project, operation: &ComposeOperation, comma
     }
 }
 
-/// The files of a project cannot be read or written.
 pub(crate) fn unwritable(project: &Project, error: &io::Error) -> Failure {
     Failure::new(Kind::State, format!("the files of project {}: {error}", project.name))
         .next(format!("look at {}", project.state.display()))

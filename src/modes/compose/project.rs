@@ -82,7 +82,6 @@ impl Project {
         self.state.join(SNAPSHOTS).join(&self.id)
     }
 
-    /// The command line of Compose for this project.
     pub(crate) fn argv(&self, command: &[&str]) -> Vec<String> {
         let text = |path: PathBuf| path.display().to_string();
         let mut argv = self.tool.argv.clone();

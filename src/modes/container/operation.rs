@@ -44,7 +44,6 @@ pub enum ContainerOperation {
 }
 
 impl ContainerOperation {
-    /// The options of the container that it creates.
     pub(crate) fn options(&self) -> Vec<SetOption> {
         match self {
             Self::Create(spec) => of_container(spec),
@@ -159,7 +158,6 @@ impl Containers {
         container.id.as_deref().or(self.created.as_deref()).unwrap_or(&container.name)
     }
 
-    /// The container with its ID, where that is known.
     pub(crate) fn target(&self, container: &Target) -> Target {
         Target { id: container.id.clone().or_else(|| self.created.clone()), ..container.clone() }
     }

@@ -21,7 +21,6 @@ use crate::modes::release::{ContainerRelease, Part, Release};
 use crate::values::pin::ImagePin;
 use crate::values::types::LifecycleEvent;
 
-/// What one event in container mode is planned from.
 pub(crate) struct Planner<'a> {
     pub(super) deployment: &'a Deployment,
     pub(super) container: &'a Container,
@@ -30,7 +29,6 @@ pub(crate) struct Planner<'a> {
     pub(super) plan: Plan,
 }
 
-/// What `event` does in container mode.
 pub(crate) fn plan(
     event: LifecycleEvent,
     deployment: &Deployment,

@@ -13,7 +13,6 @@ use crate::modes::tasks::TaskActions;
 use crate::values::names::{new_name, old_name};
 use crate::values::target::Target;
 
-/// A release that is put in place.
 pub(crate) struct Incoming {
     pub(crate) spec: ContainerSpec,
     pub(crate) health_check: HealthCheck,
@@ -64,7 +63,6 @@ impl Planner<'_> {
         self.plan.actions.extend(around.recorded);
     }
 
-    /// Creates the new container under its temporary name.
     pub(super) fn create(&mut self, spec: ContainerSpec, if_lost: Vec<Operation>) {
         let remove = ContainerOperation::Remove { container: Target::created(&spec.name), volumes: true };
         let create = Action::undone_by(ContainerOperation::Create(Box::new(spec)), [remove]);

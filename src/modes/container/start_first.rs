@@ -123,7 +123,6 @@ fn dressed(spec: ContainerSpec, service: &Service, engine: Option<&EngineFacts>,
 }
 
 impl Planner<'_> {
-    /// The step after which the ports lead to `container`, or nowhere; none where the kernel switches none.
     pub(super) fn switch_to(&self, container: Option<&ContainerFacts>) -> Option<Operation> {
         switch_to(self.facts, &self.deployment.name, container)
     }

@@ -20,7 +20,6 @@ use crate::tasks::operation::TaskOperation;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_TASK};
 
 impl Planner<'_> {
-    /// The deployment's tasks as actions.
     pub(super) fn tasks(&self, image: &ImageFacts, imports: &Imports) -> Result<TaskActions, Failure> {
         TaskActions::of(&self.deployment.tasks, |task, inside| {
             let of_service = inside.image.is_none();
@@ -55,7 +54,6 @@ impl Planner<'_> {
     }
 }
 
-/// A task in a container, and what undoes it while it runs.
 fn in_container(task: &Task, spec: ContainerSpec) -> Action {
     let undo = TaskOperation::Remove { container: spec.name.clone() };
     let (name, timeout) = (task.name.to_string(), task.timeout);

@@ -29,7 +29,6 @@ use crate::values::types::{EnvVar, LifecycleEvent};
 /// Largest env file that is read, in bytes.
 const ENV_FILE_LIMIT: u64 = 1024 * 1024;
 
-/// What is observed, and with what.
 pub(crate) struct Observer<'a> {
     /// The engine, or why there is none.
     pub(crate) engine: Result<Engine, Failure>,
@@ -81,7 +80,6 @@ impl Observer<'_> {
         facts
     }
 
-    /// What the deployment's mode needs to know.
     async fn wanted(
         &self,
         event: LifecycleEvent,
@@ -105,7 +103,6 @@ impl Observer<'_> {
         }
     }
 
-    /// Whether the engine answers, and which it is.
     async fn hello(&self, facts: &mut Facts) {
         let seen = async { self.engine.clone()?.hello().await };
         match seen.await {
@@ -145,7 +142,6 @@ impl Observer<'_> {
         self.env.lookup(name).map(str::to_owned)
     }
 
-    /// Our tags, where the engine is there.
     async fn retention_tags(&self, is_there: bool) -> Result<Vec<String>, Failure> {
         match &self.engine {
             Ok(engine) if is_there => engine.retention_tags(&self.deployment.name).await,

@@ -90,7 +90,6 @@ impl Waiting {
     }
 }
 
-/// What the only task of the service does.
 enum State {
     Waits,
     Unplaced(String),

@@ -15,7 +15,6 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The engine's label on a task's container. Source: moby, daemon/cluster/executor/container.
 const SERVICE: &str = "com.docker.swarm.service.name";
 
-/// What one task of this node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Of the wanted image, and up for this time.

@@ -19,7 +19,6 @@ use crate::values::types::{ContentDigest, Name};
 const LARGEST: u64 = 500 * 1024;
 
 impl Observer<'_> {
-    /// What this node is in a swarm, and what the swarm has.
     pub(crate) async fn swarm(&self, swarm: &Swarm, facts: &mut Facts) {
         let contents = self.contents(swarm, facts);
         let (Ok(engine), Some(_)) = (&self.engine, facts.engine.yes()) else {

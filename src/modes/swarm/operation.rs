@@ -114,7 +114,6 @@ pub struct RolloutCheck {
 }
 
 impl ServiceRequest {
-    /// The options, secrets hidden.
     pub(crate) fn options(&self) -> Vec<SetOption> {
         of_service(&self.spec, &self.image.argument(), &self.environment, self.registry.as_deref())
     }
@@ -140,7 +139,6 @@ impl SwarmOperation {
         }
     }
 
-    /// The options of the service that it creates or updates.
     pub(crate) fn options(&self) -> Vec<SetOption> {
         match self {
             Self::CheckNodes(check) => of_service(&check.spec, &check.image.argument(), &[], None),

@@ -22,7 +22,6 @@ use crate::values::operation::{Moment, Outcome};
 use crate::values::types::ContentDigest;
 
 impl SwarmOperation {
-    /// Does it.
     pub(crate) async fn perform(&self, host: &mut Host) -> Result<Outcome, Failure> {
         let api = Api::of(&host.engine);
         match self {
@@ -53,7 +52,6 @@ impl SwarmOperation {
         Ok(Outcome::changed())
     }
 
-    /// What a service still waits for, where the time was up.
     pub(crate) async fn evidence(&self, engine: &Engine, moment: Moment) -> Vec<String> {
         let (Self::RolloutCheck(wanted), Moment::Failed(Kind::Deadline)) = (self, moment) else { return Vec::new() };
         rollout::waiting(engine, wanted).await

@@ -25,7 +25,6 @@ const BEGINS: Duration = Duration::from_millis(500);
 /// spec back.
 const OWN_ROLLBACK: Duration = Duration::from_secs(2);
 
-/// What the state of the service means.
 enum Verdict {
     Runs(String),
     NotYet,

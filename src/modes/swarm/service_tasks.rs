@@ -16,7 +16,6 @@ const UNPLACED: Duration = Duration::from_secs(5);
 /// much longer than its grace period another task may take to end, which holds the port or the room that this one needs.
 const AWAY: Duration = Duration::from_secs(30);
 
-/// A service as the API has it.
 pub(crate) struct Service(Value);
 
 impl Service {
@@ -96,7 +95,6 @@ impl Tasks {
         Ok(Some(Self { service: Service(service), tasks, nodes: BTreeMap::new() }))
     }
 
-    /// Gets the names of the nodes, for a report.
     pub(crate) async fn name_nodes(&mut self, api: &Api) {
         let nodes = api.get("/nodes").await.unwrap_or_default();
         self.nodes = items(&nodes).map(|node| (text(&node["ID"]), text(&node["Description"]["Hostname"]))).collect();
@@ -201,7 +199,6 @@ impl Task<'_> {
         self.state() == "running" && self.value["DesiredState"] == "running"
     }
 
-    /// Whether it has ended, well or not.
     pub(crate) fn has_ended(&self) -> bool {
         self.has_failed() || matches!(self.state(), "complete" | "shutdown" | "remove")
     }

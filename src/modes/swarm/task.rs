@@ -71,7 +71,6 @@ pub(crate) struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// The tasks as actions.
     pub(crate) fn around(&self) -> Result<TaskActions, Failure> {
         TaskActions::each(&self.of.deployment.tasks, |task| {
             let task_lock = self.task_lock(task);
@@ -202,7 +201,6 @@ fn container(service: &Value, inside: &InContainer) -> Value {
 }
 
 impl SwarmTask {
-    /// The options of its service, where it is one.
     pub(crate) fn options(&self) -> Vec<SetOption> {
         match &self.work {
             SwarmWork::Service(request) => request.options(),

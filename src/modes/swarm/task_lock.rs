@@ -106,7 +106,6 @@ fn runs_nothing(name: &str, labels: Value, image: &str) -> Value {
     })
 }
 
-/// A lock as the swarm has it.
 struct Found(Value);
 
 impl Found {
@@ -129,7 +128,6 @@ impl Found {
         Some(Err(Failure::new(Kind::Task, message).evidence(lines.map(str::to_owned).collect()).next(next)))
     }
 
-    /// The spec that says how the task ended.
     fn closed(&self, failure: Option<&Failure>) -> Value {
         let spec = &self.0["Spec"];
         let mut labels = spec["Labels"].clone();

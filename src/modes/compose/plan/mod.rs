@@ -26,7 +26,6 @@ use crate::values::pin::ImagePin;
 use crate::values::target::Target;
 use crate::values::types::{LifecycleEvent, Name};
 
-/// What `event` does in Compose mode.
 pub(crate) fn plan(
     event: LifecycleEvent,
     deployment: &Deployment,
@@ -200,7 +199,6 @@ fn up(
     plan.actions.push(up.repaired_by(&[Kind::Container, Kind::Health, Kind::Image], imports.if_lost()));
 }
 
-/// Snapshots of releases that are retained no longer.
 fn delete_snapshots(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &Wanted<'_>) {
     let earlier = deployment.keep - usize::from(plan.saves());
     let retained: Vec<&str> = facts

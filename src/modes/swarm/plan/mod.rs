@@ -25,7 +25,6 @@ use crate::modes::swarm::operation::{ServiceRequest, SwarmOperation};
 use crate::values::target::Target;
 use crate::values::types::{LifecycleEvent, Name};
 
-/// What one event in a swarm is planned from.
 pub(crate) struct Planner<'a> {
     pub(super) deployment: &'a Deployment,
     pub(super) swarm: &'a Swarm,
@@ -106,7 +105,6 @@ impl<'a> Planner<'a> {
         Ok(image)
     }
 
-    /// Networks, secrets and configs that must exist.
     fn check_names(&self) -> Result<(), Failure> {
         if self.facts.pending.scripts.is_empty()
             && let Some(missing) = self.seen.missing(self.swarm)
@@ -203,7 +201,6 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// The spec stays; the registry's token in the swarm is renewed.
     fn renew_token(&mut self, request: &ServiceRequest) {
         if let Some(registry) = &request.registry {
             self.push(SwarmOperation::RenewToken { service: self.name(), registry: registry.clone() });

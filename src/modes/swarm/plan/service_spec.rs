@@ -18,7 +18,6 @@ pub(crate) struct TaskActions<'a> {
     pub(crate) replicas: u64,
     /// `ForceUpdate` as the service has it: a counter whose value means nothing.
     pub(crate) force: u64,
-    /// The name of a secret or a config in the swarm.
     pub(crate) file_name: &'a dyn Fn(&MountedFile) -> String,
 }
 
