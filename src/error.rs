@@ -121,7 +121,6 @@ pub struct Failure {
     pub(crate) evidence: Vec<String>,
     /// What to do next.
     pub next: Option<String>,
-    /// Its report was printed already.
     #[serde(skip)]
     pub(crate) reported: bool,
     /// What was found free was taken by somebody before it was used: a new plan finds another.
@@ -135,21 +134,18 @@ impl Failure {
         Self { kind, message: message.into(), evidence: Vec::new(), next: None, reported: false, overtaken: false }
     }
 
-    /// Adds what to do next.
     #[must_use]
     pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
         self.next = Some(next.into());
         self
     }
 
-    /// Adds evidence.
     #[must_use]
     pub(crate) fn evidence(mut self, lines: Vec<String>) -> Self {
         self.evidence = lines;
         self
     }
 
-    /// Its report was printed.
     #[must_use]
     pub(crate) const fn reported(mut self) -> Self {
         self.reported = true;
@@ -203,7 +199,6 @@ mod tests {
 /// A look that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObserveFailure {
-    /// Why.
     pub(crate) failure: Failure,
     /// Somebody was asked and said no; otherwise nobody could be asked, and a dry run may assume.
     pub(crate) definite: bool,

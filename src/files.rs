@@ -24,15 +24,11 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// Writes a file of the state directory, as JSON.
-///
-/// # Errors
-/// [`Kind::State`].
 pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
     let text = serde_json::to_vec_pretty(value).map_err(io::Error::from);
     text.and_then(|text| replace(path, &text)).map_err(|error| unwritable(path, &error))
 }
 
-/// Why the state directory cannot be used.
 pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Kind::State, format!("cannot write {}: {error}", path.display())).next(remedy(path, error))
 }
@@ -49,7 +45,6 @@ fn remedy(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// The command by which root gives this user a state folder.
 fn give(folder: &Path) -> String {
     let id = geteuid();
     let user = User::from_uid(id).ok().flatten().map_or_else(|| id.to_string(), |user| user.name);

@@ -9,9 +9,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 
 /// Opens a regular file. A path below `bundle` must stay there, whatever symbolic links it goes through.
-///
-/// # Errors
-/// It is missing, is no regular file, lies outside the bundle, or may not be read.
+/// Errors: It is missing, is no regular file, lies outside the bundle, or may not be read.
 pub(crate) fn open(path: &Path, bundle: Option<&Path>) -> io::Result<File> {
     // Asked before it is opened, because a device would notice; and after, because it may be another one by then.
     check_kind(std::fs::metadata(path)?.file_type())?;
@@ -41,9 +39,7 @@ fn check_kind(kind: FileType) -> io::Result<()> {
 }
 
 /// The whole content of a file that [`open`] opens.
-///
-/// # Errors
-/// As [`open`], or it has more than `limit` bytes.
+/// Errors: As [`open`], or it has more than `limit` bytes.
 pub(crate) fn read(path: &Path, bundle: Option<&Path>, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path, bundle)?.take(limit + 1).read_to_end(&mut bytes)?;
@@ -54,9 +50,7 @@ pub(crate) fn read(path: &Path, bundle: Option<&Path>, limit: u64) -> io::Result
 }
 
 /// Whether `path`, a file or a folder below `bundle`, is still there when its symbolic links are followed.
-///
-/// # Errors
-/// It is not, or is missing.
+/// Errors: It is not, or is missing.
 pub(crate) fn check_resolved(path: &Path, bundle: &Path) -> io::Result<()> {
     check_inside(&path.canonicalize()?, bundle)
 }

@@ -8,9 +8,7 @@ use tokio::time::Instant;
 
 /// Tries at once, then every `interval`, until `attempt` returns something; `None` when that took longer than `limit`.
 /// The last attempt is made when the time is up, so a limit of zero is one attempt.
-///
-/// # Errors
-/// The first error of `attempt`: what should be tried again is `Ok(None)`.
+/// Errors: The first error of `attempt`: what should be tried again is `Ok(None)`.
 pub(crate) async fn until<T, E>(
     limit: Duration,
     interval: Duration,
@@ -56,9 +54,6 @@ pub(crate) async fn at_most<A>(
 }
 
 /// [`until`] without a limit: `attempt` itself decides when it is over, or the hook's deadline does from outside.
-///
-/// # Errors
-/// The first error of `attempt`.
 pub(crate) async fn without_limit<T, E>(
     interval: Duration,
     mut attempt: impl AsyncFnMut() -> Result<Option<T>, E>,

@@ -15,22 +15,26 @@ use std::time::Instant;
 
 use clap::{CommandFactory as _, Parser as _};
 
+use crate::aws::s3::S3;
 use crate::cli::{Cli, Command, Settings};
 use crate::config::hook_env::HookEnv;
+use crate::deploy::state::LockedStore;
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
 use crate::images::credentials::CredentialSettings;
+use crate::images::operation::Importer;
+use crate::images::source::Archives;
+use crate::modes::host::Host;
 use crate::modes::resume::Only;
+use crate::ui::progress;
 use crate::ui::text;
 use crate::ui::text::Console;
 use crate::values::types::LifecycleEvent;
+use crate::values::types::Name;
 use crate::waits::Waits;
 
-/// What every command gets.
 pub(crate) struct Context {
-    /// The command line's settings.
     pub(crate) settings: Settings,
-    /// The hook environment.
     pub(crate) env: HookEnv,
     /// When we were started: the hook's time runs from here.
     pub(crate) started: Instant,
@@ -40,16 +44,30 @@ pub(crate) struct Context {
 
 impl Context {
     /// The engine of the hook environment.
-    ///
-    /// # Errors
-    /// [`Kind::Engine`]: its address is none.
+    /// Errors: [`Kind::Engine`]: its address is none.
     pub(crate) fn engine(&self) -> Result<Engine, Failure> {
         Ok(Engine::connect(self.env.lookup("DOCKER_HOST"))?.with_waits(&self.waits))
     }
 
-    /// Where registry credentials are looked for.
     pub(crate) fn credentials(&self) -> CredentialSettings {
         CredentialSettings::from_env(&|key| self.env.lookup(key).map(str::to_owned), &self.waits)
+    }
+
+    pub(crate) fn s3(&self) -> S3 {
+        S3::from_env(&|key: &str| self.env.lookup(key).map(str::to_owned), &self.waits)
+    }
+
+    pub(crate) fn host(
+        &self,
+        engine: Engine,
+        archives: Archives,
+        store: LockedStore,
+        name: &Name,
+        keep: usize,
+    ) -> Host {
+        let record = store.import_record();
+        let images = Importer::new(name.clone(), archives, self.credentials(), record, progress::follow);
+        Host::new(engine, images, self.env.clone(), store, name.clone(), keep)
     }
 }
 

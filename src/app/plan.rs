@@ -11,7 +11,6 @@ use crate::ui::text::Console;
 use crate::ui::{json, log, problems, text};
 use crate::values::types::LifecycleEvent;
 
-/// The form of a plan that is printed.
 #[derive(Clone, Copy)]
 pub(crate) struct Form {
     pub format: Format,
@@ -19,7 +18,6 @@ pub(crate) struct Form {
     pub show_values: bool,
 }
 
-/// Prints what `event` would do.
 pub(crate) async fn plan(
     context: &Context,
     event: LifecycleEvent,
@@ -47,13 +45,12 @@ pub(crate) async fn plan(
 }
 
 async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<crate::modes::operation::Plan, Failure> {
-    let prepared = deployment::prepare(context, path)?;
-    Console::new(&mut io::stderr()).lines(&prepared.warnings);
-    let lookup = |name: &str| context.env.lookup(name).map(str::to_owned);
-    let facts = prepared.look(&lookup).facts(event).await;
+    let (observer, warnings) = deployment::prepare(context, path)?;
+    Console::new(&mut io::stderr()).lines(&warnings);
+    let facts = observer.facts(event).await;
     match facts.failures.iter().find(|failed| failed.definite) {
         Some(failed) => Err(failed.failure.clone()),
-        None => crate::modes::plan(event, &prepared.deployment, &prepared.origin, &facts),
+        None => crate::modes::plan(event, &observer.deployment, &observer.origin, &facts),
     }
 }
 

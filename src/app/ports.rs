@@ -82,7 +82,6 @@ impl Changes {
         tokio::time::timeout(time, self.next()).await.is_ok_and(|next| next.is_ok())
     }
 
-    /// Waits for a change, and takes all that came with it.
     async fn next(&mut self) -> io::Result<()> {
         let mut buffer = [0; 8192];
         is_change(self.socket.recv(&mut buffer).await)?;

@@ -5,20 +5,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::app::{Context, run};
-use crate::aws::s3::S3;
 use crate::deploy::execute;
 use crate::deploy::state::{Holder, LockedStore, Store};
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
-use crate::images::operation::Importer;
 use crate::images::source::Archives;
 use crate::modes::compose::tool::Processes;
-use crate::modes::host::Host;
 use crate::modes::observe;
 use crate::modes::operation::Plan;
 use crate::modes::resume::{self, Only};
 use crate::ui::log;
-use crate::ui::progress;
 use crate::ui::text::{self, Console};
 use crate::values::types::Name;
 
@@ -102,7 +98,7 @@ async fn one(context: &Context, name: &Name, only: Only, console: &mut Console<'
     }
     plan.notes.iter().for_each(|note| console.line(note));
     let mut journal = store.journal("resume");
-    let mut host = host(context, engine, store, name);
+    let mut host = context.host(engine, Archives::new(context.s3(), None), store, name, usize::MAX);
     let stop = run::stop_signal(deadline, LIMIT)?;
     let undo = run::undo_limit(deadline + LIMIT);
     let mut progress = run::ConsoleProgress { console: &mut *console };
@@ -139,11 +135,4 @@ async fn lock(
     let locked = store.lock(&me, deadline.min(Instant::now() + patience), waiting).await;
     // Whoever deploys the name writes its rules.
     locked.map_err(|failure| if only == Only::Ports { failure.reported() } else { failure })
-}
-
-fn host(context: &Context, engine: Engine, store: LockedStore, name: &Name) -> Host {
-    let variable = |key: &str| context.env.lookup(key).map(str::to_owned);
-    let archives = Archives::new(S3::from_env(&variable, &context.waits), None);
-    let images = Importer::new(name.clone(), archives, context.credentials(), store.import_record(), progress::follow);
-    Host::new(engine, images, context.env.clone(), store, name.clone(), usize::MAX)
 }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::deployment::Prepared;
 use crate::app::{Context, deployment, exit_code};
 use crate::config::appspec;
 use crate::deploy::execute::{self, Progress};
@@ -17,12 +16,10 @@ use crate::deploy::state::{Holder, LockedStore};
 use crate::deploy::undo::UndoLimit;
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
-use crate::images::operation::Importer;
 use crate::modes;
 use crate::modes::facts::Facts;
-use crate::modes::host::Host;
+use crate::modes::observe::Observer;
 use crate::modes::operation::{Operation, Plan};
-use crate::ui::progress;
 use crate::ui::text::Console;
 use crate::ui::{log, text};
 use crate::values::pin::ImagePin;
@@ -84,7 +81,6 @@ fn end(event: LifecycleEvent, result: Result<(), Failure>, console: &mut Console
     code
 }
 
-/// One event, from the file to the report.
 async fn run(
     context: &Context,
     began: Instant,
@@ -92,31 +88,32 @@ async fn run(
     path: &Path,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
-    let prepared = deployment::prepare(context, path)?;
-    console.lines(&prepared.warnings);
-    let origin = &prepared.origin;
+    let (observer, warnings) = deployment::prepare(context, path)?;
+    console.lines(&warnings);
+    let origin = &observer.origin;
     console.line(&format!(
         "balehook {} {event} {} (deployment {})",
         env!("CARGO_PKG_VERSION"),
-        prepared.deployment.name,
+        observer.deployment.name,
         origin.deployment
     ));
     if !modes::observe::touches_engine(event) {
         console.line(&format!("{event}: nothing to do"));
         return Ok(());
     }
-    let limit = prepared.deployment.timeout(event);
+    let limit = observer.deployment.timeout(event);
     let deadline = began + limit.saturating_sub(reserve(limit));
     let undo = undo_limit(began + limit.saturating_sub(MARGIN));
     let mut stop = std::pin::pin!(stop_signal(deadline, limit)?);
-    let before = before(context, &prepared, event, deadline, console);
+    let before = before(context, &observer, event, deadline, console);
     let (store, mut plan) = tokio::select! {
         biased;
         why = &mut stop => return Err(stopped_early(context, event, &why)),
         ready = before => ready?,
     };
-    let mut journal = store.journal(&prepared.origin.deployment);
-    let mut host = host(context, &prepared, store)?;
+    let mut journal = store.journal(&observer.origin.deployment);
+    let (engine, archives) = (observer.engine.clone()?, observer.archives.clone());
+    let mut host = context.host(engine, archives, store, &observer.deployment.name, observer.deployment.keep);
     let mut is_anew = false;
     let outcome = loop {
         let mut progress = ConsoleProgress { console: &mut *console };
@@ -128,60 +125,51 @@ async fn run(
         (_, plan) = tokio::select! {
             biased;
             why = &mut stop => return Err(stopped_early(context, event, &why)),
-            ready = planned(context, &prepared, event) => ready?,
+            ready = planned(&observer, event) => ready?,
         };
     };
     report(event, &plan, &host.store, outcome, console)
 }
 
-/// Lock, look, plan.
+/// Lock, observe, plan.
 async fn before(
     context: &Context,
-    prepared: &Prepared,
+    observer: &Observer<'_>,
     event: LifecycleEvent,
     deadline: Instant,
     console: &mut Console<'_>,
 ) -> Result<(LockedStore, Plan), Failure> {
-    let deployment = prepared.origin.deployment.clone();
+    let deployment = observer.origin.deployment.clone();
     let me = Holder { pid: std::process::id(), deployment, event: event.to_string() };
-    let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {} too", prepared.deployment.name));
+    let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {} too", observer.deployment.name));
     let give_up = deadline.checked_sub(LAST_WORDS).unwrap_or(deadline);
-    let store = prepared.store.clone().lock(&me, give_up, waiting).await?;
-    log::start(&context.settings, Some(prepared.store.folder()));
-    tracing::info!(%event, deployment = prepared.origin.deployment, "begins");
-    let (facts, plan) = planned(context, prepared, event).await?;
+    let store = observer.store.clone().lock(&me, give_up, waiting).await?;
+    log::start(&context.settings, Some(observer.store.folder()));
+    tracing::info!(%event, deployment = observer.origin.deployment, "begins");
+    let (facts, plan) = planned(observer, event).await?;
     facts.warnings.iter().for_each(|warning| console.line(&format!("warning: {warning}")));
     // What cannot be written down beside a deployment makes none of another end.
     facts.not_yet.iter().for_each(|line| console.line(line));
-    if let Err(failure) = save_resolved(&store, prepared, event, &facts) {
+    if let Err(failure) = save_resolved(&store, observer, event, &facts) {
         console.line(&format!("warning: {failure}"));
     }
     Ok((store, plan))
 }
 
-async fn planned(context: &Context, prepared: &Prepared, event: LifecycleEvent) -> Result<(Facts, Plan), Failure> {
-    let lookup = |name: &str| context.env.lookup(name).map(str::to_owned);
-    let facts = prepared.look(&lookup).facts(event).await;
+async fn planned(observer: &Observer<'_>, event: LifecycleEvent) -> Result<(Facts, Plan), Failure> {
+    let facts = observer.facts(event).await;
     if let Some(failed) = facts.failures.first() {
         return Err(failed.failure.clone());
     }
-    let plan = modes::plan(event, &prepared.deployment, &prepared.origin, &facts)?;
+    let plan = modes::plan(event, &observer.deployment, &observer.origin, &facts)?;
     Ok((facts, plan))
-}
-
-fn host(context: &Context, prepared: &Prepared, store: LockedStore) -> Result<Host, Failure> {
-    let engine = prepared.engine.clone()?;
-    let name = prepared.deployment.name.clone();
-    let (archives, credentials) = (prepared.archives.clone(), prepared.credentials.clone());
-    let images = Importer::new(name.clone(), archives, credentials, store.import_record(), progress::follow);
-    Ok(Host::new(engine, images, context.env.clone(), store, name, prepared.deployment.keep))
 }
 
 /// Keeps what tags and archives were resolved to before anything is done with it: every later event of this deployment
 /// takes the same, whatever becomes of this one.
 fn save_resolved(
     store: &LockedStore,
-    prepared: &Prepared,
+    observer: &Observer<'_>,
     event: LifecycleEvent,
     facts: &Facts,
 ) -> Result<(), Failure> {
@@ -190,7 +178,7 @@ fn save_resolved(
     let is_known = |image: &&ImageFacts| !matches!(image.pin, ImagePin::Unknown { .. }) && is_final(image);
     let images: Vec<_> =
         facts.images.iter().filter(is_known).map(|image| (image.key.clone(), image.pin.clone())).collect();
-    let deployment = &prepared.origin.deployment;
+    let deployment = &observer.origin.deployment;
     // By hand an image is resolved anew by each event.
     if deployment == MANUAL || images.is_empty() || store.store().resolved(deployment) == images {
         return Ok(());
@@ -219,7 +207,6 @@ fn report(
     }
 }
 
-/// For an undo that is to end at `end`.
 pub(super) const fn undo_limit(end: Instant) -> UndoLimit {
     UndoLimit { end, overtime: OVERTIME, after_signal: AFTER_SIGNAL }
 }
@@ -256,7 +243,6 @@ fn stopped_early(context: &Context, event: LifecycleEvent, why: &Stop) -> Failur
     }
 }
 
-/// What the console shows while a plan runs.
 pub(crate) struct ConsoleProgress<'a, 'b> {
     pub(crate) console: &'a mut Console<'b>,
 }

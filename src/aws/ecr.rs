@@ -11,16 +11,13 @@ use crate::aws::config;
 use crate::values::text::seconds;
 use crate::values::types::Secret;
 
-/// A registry of ECR.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EcrHost {
     /// The twelve digits of the account.
     pub(crate) account: String,
     /// As `eu-west-1`.
     pub(crate) region: String,
-    /// A FIPS endpoint.
     pub(crate) fips: bool,
-    /// A dual-stack endpoint.
     pub(crate) dual_stack: bool,
 }
 
@@ -63,9 +60,7 @@ pub(crate) fn silent(waited: Duration) -> String {
 }
 
 /// Asks ECR for a user (`AWS`) and a password, which is valid for 12 hours.
-///
-/// # Errors
-/// The chain of causes, in one line.
+/// Errors: The chain of causes, in one line.
 pub(crate) async fn authorization_token(host: &EcrHost, home: Option<&Path>) -> Result<(String, Secret), String> {
     let shared = config::defaults(home)
         .region(Region::new(host.region.clone()))

@@ -78,6 +78,13 @@ impl<'f, 'a> Keys<'f, 'a> {
         }
     }
 
+    /// Refuses those of `names` that nobody has asked for so far.
+    pub(crate) fn refuse_others(&mut self, names: &[&'static str], instead: &str) {
+        let others = names.iter().filter(|name| !self.known.contains(name) && !self.unlisted.contains(name));
+        let others: Vec<_> = others.map(|name| (*name, instead)).collect();
+        self.elsewhere(&others);
+    }
+
     /// The keys that are known so far, in alphabetical order: in that order help names them.
     pub(crate) fn sorted(&mut self) -> &[&'static str] {
         self.known.sort_unstable();

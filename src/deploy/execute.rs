@@ -45,7 +45,7 @@ pub(super) struct Run<'a, H: Host, P> {
     pub(super) of: usize,
     pub(super) host: &'a mut H,
     pub(super) progress: &'a mut P,
-    pub(super) journal: &'a mut JournalFile,
+    pub(super) journal: &'a mut JournalFile<H::Operation>,
     pub(super) budget: Budget,
     pub(super) interrupted_at: Option<Instant>,
     pub(super) saved: bool,
@@ -69,7 +69,7 @@ pub async fn run<H: Host, P: Progress<H::Operation>>(
     plan: &Plan<H::Operation>,
     host: &mut H,
     progress: &mut P,
-    journal: &mut JournalFile,
+    journal: &mut JournalFile<H::Operation>,
     limit: UndoLimit,
     stop: impl Future<Output = Stop>,
 ) -> Result<Done, Box<Failed>> {
@@ -88,7 +88,6 @@ pub async fn run<H: Host, P: Progress<H::Operation>>(
     Ok(run.done)
 }
 
-/// How an action ended that did not end well.
 struct Unfinished {
     begun: bool,
     why: Failure,
@@ -281,7 +280,6 @@ fn written(result: Result<(), Failure>) {
     }
 }
 
-/// What is seen of an operation's object, where that does not take long.
 pub(super) async fn evidence<H: Host>(host: &mut H, operation: &H::Operation, moment: Moment) -> Vec<String> {
     tokio::time::timeout(EVIDENCE, host.evidence(operation, moment)).await.unwrap_or_default()
 }

@@ -28,25 +28,18 @@ const BEGUN: &str = "journal.begun";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "O: Operation")]
 pub struct Journal<O> {
-    /// [`FORMAT`] of the writer.
     pub(crate) format: u32,
-    /// The event.
     pub(crate) event: String,
-    /// The deployment.
     pub(crate) deployment: String,
-    /// What served when it began.
     pub(crate) old: Old,
     /// The number that its release gets: where there is such a release, it was saved.
     pub(crate) release: u64,
-    /// One for each action.
     pub(crate) steps: Vec<Step<O>>,
 }
 
-/// What is left of one action.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "O: Operation")]
 pub(crate) struct Step<O> {
-    /// What undoes it, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) undo: Vec<Undo<O>>,
     /// What is to be done yet once the release is saved.
@@ -167,28 +160,32 @@ pub(super) fn left<O: Operation>(folder: &Path, is_saved: impl Fn(u64) -> bool) 
 
 /// The journal of one plan, written by the lock's holder alone.
 #[derive(Debug)]
-pub struct JournalFile {
+pub struct JournalFile<O> {
     folder: PathBuf,
     deployment: String,
     release: u64,
     /// Whether each action's begin is written down: those that need no undoing, and nothing afterwards, are not.
     steps: Vec<bool>,
     begun: Option<File>,
+    /// What another event left, as far as it is not recovered yet.
+    left: Option<Interrupted<O>>,
 }
 
-impl JournalFile {
+impl<O: Operation> JournalFile<O> {
     /// The journal of a deployment's plan, which saves the release of this number; nothing is written yet.
     pub(super) fn new(folder: &Path, deployment: &str, release: u64) -> Self {
+        let left = match left(folder, |_| false) {
+            Some(Left::Plan(left)) => Some(left),
+            Some(Left::Format1(_)) | None => None,
+        };
         let (folder, deployment) = (folder.to_owned(), deployment.to_owned());
-        Self { folder, deployment, release, steps: Vec::new(), begun: None }
+        Self { folder, deployment, release, steps: Vec::new(), begun: None, left }
     }
 
     /// Writes what undoes a plan. A plan that needs no undoing leaves what is there.
-    ///
-    /// # Errors
-    /// [`Kind::State`](crate::error::Kind::State).
-    pub(crate) fn open<O: Operation>(&mut self, plan: &Plan<O>) -> Result<(), Failure> {
+    pub(crate) fn open(&mut self, plan: &Plan<O>) -> Result<(), Failure> {
         let Some(journal) = Journal::of(plan, &self.deployment, self.release) else { return Ok(()) };
+        self.left = None;
         self.steps = journal.steps.iter().map(|step| !step.undo.is_empty() || step.then.is_some()).collect();
         let path = self.folder.join(BEGUN);
         let begun = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
@@ -197,9 +194,6 @@ impl JournalFile {
     }
 
     /// Writes down that an action is about to begin.
-    ///
-    /// # Errors
-    /// [`Kind::State`](crate::error::Kind::State).
     pub(crate) fn begin(&mut self, index: usize) -> Result<(), Failure> {
         let Some(begun) = self.begun.as_mut().filter(|_| self.steps.get(index) == Some(&true)) else { return Ok(()) };
         let written = writeln!(begun, "{index}").and_then(|()| begun.sync_data());
@@ -207,32 +201,23 @@ impl JournalFile {
     }
 
     /// Keeps the undo steps that are left, for the next event to do.
-    ///
-    /// # Errors
-    /// [`Kind::State`](crate::error::Kind::State).
-    pub(crate) fn keep<O: Operation>(&self, plan: &Plan<O>, left: Vec<Undo<O>>) -> Result<(), Failure> {
+    pub(crate) fn keep(&self, plan: &Plan<O>, left: Vec<Undo<O>>) -> Result<(), Failure> {
         let Some(journal) = Journal::of(plan, &self.deployment, self.release) else { return Ok(()) };
         write(&self.folder.join(JOURNAL), &Journal { steps: vec![Step { undo: left, then: None }], ..journal })
     }
 
     /// An operation of what another event left begins: what is before it is never to be done again.
-    ///
-    /// # Errors
-    /// [`Kind::State`](crate::error::Kind::State).
-    pub(crate) fn recovers<O: Operation>(&self, next: &O) -> Result<(), Failure> {
+    pub(crate) fn recovers(&mut self, next: &O) -> Result<(), Failure> {
         self.rewrite(|journal, begun| journal.reach(next, begun))
     }
 
     /// An operation is done that another event, which had saved its release, left.
-    ///
-    /// # Errors
-    /// [`Kind::State`](crate::error::Kind::State).
-    pub(crate) fn recovered<O: Operation>(&self, done: &O) -> Result<(), Failure> {
+    pub(crate) fn recovered(&mut self, done: &O) -> Result<(), Failure> {
         self.rewrite(|journal, _| journal.finished(done))
     }
 
-    fn rewrite<O: Operation>(&self, change: impl Fn(&mut Journal<O>, usize) -> bool) -> Result<(), Failure> {
-        let Some(Left::Plan(mut left)) = left(&self.folder, |_| false) else { return Ok(()) };
+    fn rewrite(&mut self, change: impl Fn(&mut Journal<O>, usize) -> bool) -> Result<(), Failure> {
+        let Some(left) = &mut self.left else { return Ok(()) };
         match change(&mut left.journal, left.begun) {
             true => write(&self.folder.join(JOURNAL), &left.journal),
             false => Ok(()),
@@ -247,7 +232,8 @@ impl JournalFile {
     }
 
     /// Everything that the journal on disk promised was done or undone, also that of another event.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&mut self) {
+        self.left = None;
         let _ = fs::remove_file(self.folder.join(JOURNAL));
         let _ = fs::remove_file(self.folder.join(BEGUN));
     }

@@ -19,7 +19,6 @@ pub enum Stop {
 pub struct Done {
     /// From the first interruption until the new release was healthy.
     pub(crate) down: Option<Duration>,
-    /// What an operation saw that a person should know.
     pub(crate) messages: Vec<String>,
     /// What went wrong where it could not fail the event.
     pub warnings: Vec<String>,
@@ -32,11 +31,9 @@ pub struct Failed {
     pub step: String,
     /// Its number, from 1.
     pub number: usize,
-    /// Of so many.
     pub(crate) of: usize,
     /// Why.
     pub failure: Failure,
-    /// What reports call that which served before.
     pub(crate) subject: String,
     /// What became of it.
     pub old: OldRelease,

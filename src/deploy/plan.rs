@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Kind;
-use crate::values::operation::Role;
+use crate::values::operation::{Role, Traits};
 use crate::values::options::ChangedOption;
 use crate::values::target::Target;
 use crate::values::types::Name;
@@ -18,20 +18,14 @@ pub trait Operation: Clone + fmt::Debug + fmt::Display + PartialEq + Serialize +
     fn title(&self) -> String;
     /// Lines that a printed plan shows below it.
     fn details(&self) -> Vec<String>;
-    /// What it means to the execution.
-    fn role(&self) -> Role;
-    /// It may take long: it is dropped when the plan must stop. A brief one is let end, for its outcome to be known.
-    fn is_long(&self) -> bool;
-    /// As an undo step: what served before depends on it to come back.
-    fn restores(&self) -> bool;
+    /// What its execution must know of it.
+    fn traits(&self) -> Traits;
 }
 
 /// What an event will do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan<O> {
-    /// The event, or `resume`.
     pub(crate) event: String,
-    /// The deployment's name.
     pub(crate) name: String,
     /// What was taken for granted because it could not be looked up.
     pub(crate) assumptions: Vec<String>,
@@ -44,25 +38,20 @@ pub struct Plan<O> {
     pub actions: Vec<Action<O>>,
     /// Expected interruption of the service, one sentence.
     pub(crate) interruption: String,
-    /// What serves when the plan begins.
     pub(crate) old: Old,
-    /// What reports call it.
     pub(crate) subject: String,
     /// Options that differ from those of what serves now.
     pub(crate) changed_options: Vec<ChangedOption>,
 }
 
-/// What serves when a plan begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Old {
     /// Nobody looked, or nobody could.
     NotObserved,
-    /// Nothing.
     Nothing,
     /// It is there and does not run.
     Stopped(Target),
-    /// It runs.
     Running(Target),
 }
 
@@ -73,11 +62,9 @@ pub struct Action<O> {
     pub operation: O,
     /// What it means to the execution.
     pub role: Role,
-    /// It is dropped when the plan must stop.
     pub(crate) is_long: bool,
     /// What undoes it, in this order, should it or a later action fail before the release is saved.
     pub(crate) undo: Vec<Undo<O>>,
-    /// What may put right why it failed.
     pub(crate) repair: Option<Repair<O>>,
     /// A failure is said, and ends nothing.
     pub best_effort: bool,
@@ -88,14 +75,11 @@ pub struct Action<O> {
 pub(crate) struct Repair<O> {
     /// After failures of these kinds alone.
     pub(crate) after: Vec<Kind>,
-    /// In this order.
     pub(crate) operations: Vec<O>,
 }
 
-/// One step of an undo.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Undo<O> {
-    /// What is done.
     pub(crate) operation: O,
     /// What served before depends on it to come back.
     pub(crate) restores: bool,
@@ -103,7 +87,7 @@ pub(crate) struct Undo<O> {
 
 impl<O: Operation> From<O> for Undo<O> {
     fn from(operation: O) -> Self {
-        Self { restores: operation.restores(), operation }
+        Self { restores: operation.traits().restores, operation }
     }
 }
 
@@ -122,24 +106,21 @@ pub(crate) fn undo_steps<'a, O: Operation>(
 }
 
 impl<O: Operation> Action<O> {
-    /// An operation that needs no undoing.
     pub(crate) fn required(operation: impl Into<O>) -> Self {
         let operation = operation.into();
-        let (role, is_long) = (operation.role(), operation.is_long());
+        let Traits { role, is_long, .. } = operation.traits();
         Self { operation, role, is_long, undo: Vec::new(), repair: None, best_effort: false }
     }
 
-    /// An operation with what undoes it.
-    pub(crate) fn undone_by(operation: impl Into<O>, undo: Vec<O>) -> Self {
-        Self { undo: undo.into_iter().map(Undo::from).collect(), ..Self::required(operation) }
+    pub(crate) fn undone_by(operation: impl Into<O>, undo: impl IntoIterator<Item: Into<O>>) -> Self {
+        let undo = undo.into_iter().map(|step| Undo::from(step.into())).collect();
+        Self { undo, ..Self::required(operation) }
     }
 
-    /// An operation whose failure is said and ends nothing.
     pub(crate) fn best_effort(operation: impl Into<O>) -> Self {
         Self { best_effort: true, ..Self::required(operation) }
     }
 
-    /// With what may put right why it failed with one of these kinds.
     #[must_use]
     pub(crate) fn repaired_by(mut self, after: &[Kind], operations: Vec<O>) -> Self {
         self.repair = (!operations.is_empty()).then(|| Repair { after: after.to_vec(), operations });
@@ -148,7 +129,6 @@ impl<O: Operation> Action<O> {
 }
 
 impl<O: Operation> Plan<O> {
-    /// A plan that does nothing.
     pub(crate) fn new(event: impl Into<String>, name: &Name) -> Self {
         Self {
             event: event.into(),
@@ -174,19 +154,30 @@ impl<O: Operation> Plan<O> {
         self.all().any(|action| action.role.changes())
     }
 
-    /// Whether it saves a release.
+    /// An operation whose failure fails the plan.
+    pub(crate) fn require(&mut self, operation: impl Into<O>) {
+        self.actions.push(Action::required(operation));
+    }
+
+    /// An operation whose failure is said and ends nothing.
+    pub(crate) fn attempt(&mut self, operation: impl Into<O>) {
+        self.actions.push(Action::best_effort(operation));
+    }
+
+    pub(crate) fn undoable(&mut self, operation: impl Into<O>, undo: impl IntoIterator<Item: Into<O>>) {
+        self.actions.push(Action::undone_by(operation, undo));
+    }
+
     pub(crate) fn saves(&self) -> bool {
         self.actions.iter().any(|action| action.role == Role::Saves)
     }
 
-    /// Adds to the recovery.
     pub(crate) fn recover(&mut self, actions: impl IntoIterator<Item = Action<O>>) {
         self.recovery.get_or_insert_default().extend(actions);
     }
 }
 
 impl Old {
-    /// The one that there is.
     pub(crate) fn of(target: Option<Target>, is_running: bool) -> Self {
         match (target, is_running) {
             (None, _) => Self::Nothing,

@@ -55,7 +55,6 @@ impl<P> Release<P> {
         }
     }
 
-    /// Every image of it.
     pub(crate) fn images(&self) -> impl Iterator<Item = &ImagePin> {
         std::iter::once(&self.image).chain(&self.more_images)
     }

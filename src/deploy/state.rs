@@ -51,12 +51,10 @@ pub struct LockedStore {
 
 /// Who holds, or asks for, the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names say it
 pub struct Holder {
-    /// The process.
     pub pid: u32,
-    /// The deployment.
     pub deployment: String,
-    /// The event.
     pub event: String,
 }
 
@@ -66,7 +64,6 @@ impl Store {
         Self { folder: state_dir.join(name.as_str()) }
     }
 
-    /// The folder.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -78,7 +75,6 @@ impl Store {
         numbers.iter().filter_map(|number| read(&self.release_path(*number))).collect()
     }
 
-    /// What an event left that did not end.
     pub(crate) fn left<O: Operation>(&self) -> Option<Left<O>> {
         journal::left(&self.folder, |release| self.numbers().contains(&release))
     }
@@ -93,7 +89,6 @@ impl Store {
         resolved.map(|resolved| resolved.deployments).unwrap_or_default()
     }
 
-    /// What imports gave the engine, and is not pruned yet.
     pub(crate) fn imported(&self) -> Vec<ImportedReferences> {
         ImportRecord::new(&self.folder).read()
     }
@@ -165,15 +160,11 @@ impl Store {
 }
 
 impl LockedStore {
-    /// The same folder, for reading.
     pub(crate) const fn store(&self) -> &Store {
         &self.store
     }
 
     /// Writes a release as the newest, and forgets all but the `keep` newest.
-    ///
-    /// # Errors
-    /// [`Kind::State`].
     pub(crate) fn save_release<P: Serialize>(&self, release: &Release<P>, keep: usize) -> Result<(), Failure> {
         let mut numbers = self.store.numbers();
         numbers.sort_unstable();
@@ -187,20 +178,16 @@ impl LockedStore {
     }
 
     /// The journal of a deployment's plan; nothing is written yet.
-    pub fn journal(&self, deployment: &str) -> JournalFile {
+    pub fn journal<O: Operation>(&self, deployment: &str) -> JournalFile<O> {
         let release = self.store.numbers().into_iter().max().map_or(1, |last| last + 1);
         JournalFile::new(&self.store.folder, deployment, release)
     }
 
-    /// Where imports write down what they give the engine.
     pub(crate) fn import_record(&self) -> ImportRecord {
         ImportRecord::new(&self.store.folder)
     }
 
     /// Keeps what tags and archives of a deployment were resolved to, beside those of recorded deployments.
-    ///
-    /// # Errors
-    /// [`Kind::State`].
     pub(crate) fn save_resolved(&self, deployment: &str, images: Vec<(String, ImagePin)>) -> Result<(), Failure> {
         let recorded: Vec<String> =
             self.store.releases::<serde::de::IgnoredAny>().into_iter().map(|release| release.deployment).collect();
@@ -234,7 +221,6 @@ mod tests {
         store(folder).lock(&me, Instant::now(), |_| {}).await.unwrap()
     }
 
-    /// What some mode needs of it.
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Part {
         options: Vec<Vec<String>>,

@@ -16,7 +16,7 @@ use crate::deploy::plan::{self, Action, Plan};
 use crate::deploy::state::{Holder, LockedStore, Store};
 use crate::deploy::undo::UndoLimit;
 use crate::error::{Failure, Kind};
-use crate::values::operation::{Moment, Outcome, Role};
+use crate::values::operation::{Moment, Outcome, Role, Traits};
 use crate::values::types::Name;
 
 /// An operation by its name. `back …` is what the old release depends on to come back.
@@ -42,16 +42,8 @@ impl plan::Operation for Step {
         Vec::new()
     }
 
-    fn role(&self) -> Role {
-        Role::Interrupts
-    }
-
-    fn is_long(&self) -> bool {
-        self.0.contains("slowly")
-    }
-
-    fn restores(&self) -> bool {
-        self.0.starts_with("back")
+    fn traits(&self) -> Traits {
+        Traits { role: Role::Interrupts, is_long: self.0.contains("slowly"), restores: self.0.starts_with("back") }
     }
 }
 

@@ -30,7 +30,6 @@ pub struct UndoLimit {
 /// The time of an undo, and how it is shared out.
 pub(super) struct Budget {
     limit: UndoLimit,
-    /// The least that cleaning up is given.
     cleaning: Duration,
     /// The last step had no answer: the next one may have none either.
     is_hanging: bool,
@@ -67,12 +66,10 @@ impl Budget {
     }
 }
 
-/// What an undo came to.
 #[derive(Default)]
 pub(super) struct Undone {
     /// Why what served before is not back.
     pub(super) lost: Option<String>,
-    /// Each step that failed, with its reason.
     pub(super) failures: Vec<String>,
 }
 
@@ -110,7 +107,6 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         undone
     }
 
-    /// One step; what it says.
     async fn undo_step(&mut self, step: &Undo<H::Operation>, limit: Duration) -> Result<Vec<String>, Failure> {
         let performed = tokio::time::timeout(limit, self.host.perform(&step.operation, None)).await;
         self.budget.is_hanging = performed.is_err();

@@ -21,7 +21,6 @@ const LEADERLESS: Duration = Duration::from_secs(120);
 /// Between two calls meanwhile.
 const ELECTION: Duration = Duration::from_millis(250);
 
-/// The engine's API for swarm.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
     engine: Engine,
@@ -44,7 +43,6 @@ impl CallError {
             && words.iter().any(|word| self.message.to_lowercase().contains(word))
     }
 
-    /// As a failure of what was tried.
     pub(crate) fn failure(&self, what: &str) -> Failure {
         let kind = if self.status.is_some_and(|status| status < 500) { Kind::Container } else { Kind::Engine };
         let failure = self.failure_of(kind, what);
@@ -53,21 +51,16 @@ impl CallError {
 }
 
 impl Api {
-    /// The API of an engine.
     pub(crate) fn of(engine: &Engine) -> Self {
         Self { engine: engine.clone() }
     }
 
-    /// The engine.
     pub(crate) const fn engine(&self) -> &Engine {
         &self.engine
     }
 
     /// A call that is made again while a new leader is being elected: what was written without an answer is then said to
     /// be there already, or to be stale.
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub(crate) async fn call(
         &self,
         method: Method,
@@ -88,10 +81,6 @@ impl Api {
         .await
     }
 
-    /// A call that is made once.
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub(crate) async fn once(
         &self,
         method: Method,
@@ -109,18 +98,11 @@ impl Api {
         }
     }
 
-    /// A question.
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub(crate) async fn get(&self, path: &str) -> Result<Value, ApiError> {
         self.call(Method::GET, path, None, None).await
     }
 
     /// The same, where "not found" is an answer.
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub(crate) async fn find(&self, path: &str) -> Result<Option<Value>, ApiError> {
         match self.get(path).await {
             Ok(found) => Ok(Some(found)),
@@ -130,9 +112,6 @@ impl Api {
     }
 
     /// Removes what is at `path`. Nothing to do when it is gone.
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub(crate) async fn remove(&self, path: &str) -> Result<(), ApiError> {
         match self.call(Method::DELETE, path, None, None).await {
             Err(error) if error.status != Some(404) => Err(error),

@@ -45,7 +45,6 @@ impl Limit {
     }
 }
 
-/// Why a call to the engine failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CallError {
     /// The HTTP status of its answer; `None` where there was none, or where the error came later, in the answer's body.
@@ -57,15 +56,12 @@ pub(crate) struct CallError {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reason {
-    /// The engine says no.
     Refused,
     /// Its answer is not what the API promises.
     Unreadable,
-    /// It cannot be reached.
     Unreachable,
     /// The connection broke: what it did is not known.
     Broken,
-    /// It did not answer in time.
     Silent(Duration),
 }
 
@@ -108,7 +104,6 @@ impl CallError {
         self.reason == Reason::Refused
     }
 
-    /// Whether the engine did not answer in time.
     pub(crate) fn is_silence(&self) -> bool {
         matches!(self.reason, Reason::Silent(_))
     }
@@ -121,7 +116,6 @@ impl CallError {
         }
     }
 
-    /// Whether the answer could not be read.
     pub(crate) fn is_unreadable(&self) -> bool {
         self.reason == Reason::Unreadable
     }

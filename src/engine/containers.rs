@@ -26,18 +26,11 @@ use crate::values::types::{EnvVar, Name};
 const LEFT_BEHIND: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// Every container of the engine.
-    ///
-    /// # Errors
-    /// [`Kind::Engine`].
     pub(crate) async fn list(&self) -> Result<Vec<ContainerSummary>, Failure> {
         self.list_with(None).await
     }
 
     /// Every container with the label `label`, which is `key=value`.
-    ///
-    /// # Errors
-    /// [`Kind::Engine`].
     pub(crate) async fn list_labelled(&self, label: String) -> Result<Vec<ContainerSummary>, Failure> {
         self.list_with(Some(HashMap::from([("label".to_owned(), vec![label])]))).await
     }
@@ -65,9 +58,6 @@ impl Engine {
     }
 
     /// Those of `all` that bear our label with this name, or one of `names`.
-    ///
-    /// # Errors
-    /// [`Kind::Engine`].
     async fn ours(
         &self,
         all: &[ContainerSummary],
@@ -85,9 +75,6 @@ impl Engine {
     }
 
     /// The container's inspection; `None` where it does not exist.
-    ///
-    /// # Errors
-    /// [`Kind::Engine`].
     pub(crate) async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>, Failure> {
         let asked = self.docker.inspect_container(container, None);
         let answer = self.answer(Limit::Question, &format!("docker inspect {container}"), asked).await;
@@ -142,9 +129,6 @@ impl Engine {
     }
 
     /// Starts a container. Nothing to do where it runs.
-    ///
-    /// # Errors
-    /// [`Kind::Container`] with the engine's words.
     pub(crate) async fn start(&self, container: &Target) -> Result<(), Failure> {
         let asked = self.docker.start_container(container.address(), None);
         let started = self.answer(Limit::Change, &format!("docker start {container}"), asked).await;
@@ -152,9 +136,6 @@ impl Engine {
     }
 
     /// Stops a container, and kills it where it still runs after `grace`. Nothing to do where it is stopped or gone.
-    ///
-    /// # Errors
-    /// [`Kind::Container`] with the engine's words.
     pub(crate) async fn stop(&self, container: &Target, grace: Duration) -> Result<(), Failure> {
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = query::StopContainerOptionsBuilder::default().t(seconds).build();
@@ -164,9 +145,6 @@ impl Engine {
     }
 
     /// Kills a container. Nothing to do where it does not run, or is gone.
-    ///
-    /// # Errors
-    /// [`Kind::Container`] with the engine's words.
     pub(crate) async fn kill(&self, container: &Target) -> Result<(), Failure> {
         let options = query::KillContainerOptionsBuilder::default().signal("SIGKILL").build();
         let asked = self.docker.kill_container(container.address(), Some(options));
@@ -175,9 +153,6 @@ impl Engine {
     }
 
     /// Gives a container another name. Nothing to do where it bears that one.
-    ///
-    /// # Errors
-    /// [`Kind::Container`] with the engine's words.
     pub(crate) async fn rename(&self, container: &Target, to: &str) -> Result<(), Failure> {
         let options = query::RenameContainerOptionsBuilder::default().name(to).build();
         let asked = self.docker.rename_container(container.address(), options);
@@ -194,17 +169,11 @@ impl Engine {
     }
 
     /// Kills and removes a container with its anonymous volumes. Nothing to do where it is gone.
-    ///
-    /// # Errors
-    /// [`Kind::Container`] with the engine's words.
     pub(crate) async fn remove(&self, container: &str) -> Result<(), Failure> {
-        self.remove_with(&Target { name: container.to_owned(), id: None }, true).await
+        self.remove_with(&Target::created(container), true).await
     }
 
     /// The same, with or without its anonymous volumes.
-    ///
-    /// # Errors
-    /// [`Kind::Container`] with the engine's words.
     pub(crate) async fn remove_with(&self, container: &Target, volumes: bool) -> Result<(), Failure> {
         let removed = self.remove_call(container.address(), volumes).await;
         removed.map_err(|error| error.failure_of(Kind::Container, &format!("remove {container}")))

@@ -8,10 +8,8 @@ use crate::poll;
 /// How long it may take to appear: the agent kills us 5 s after its SIGTERM.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Between two requests.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
-/// Whether something is being created for us.
 #[derive(Debug, Default)]
 pub(crate) struct Creation {
     is_under_way: bool,
@@ -27,9 +25,6 @@ impl Creation {
     }
 
     /// Looks until `look` finds it; once where nothing is under way.
-    ///
-    /// # Errors
-    /// Those of `look`.
     pub(crate) async fn settle(&mut self, mut look: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
         let limit = if std::mem::take(&mut self.is_under_way) { LIMIT } else { Duration::ZERO };
         poll::until(limit, PAUSE, async || Ok(look().await?.then_some(()))).await.map(drop)

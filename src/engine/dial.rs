@@ -15,7 +15,6 @@ use tokio::net::{TcpStream, UnixStream};
 /// Schemes of an address, with the port where it names none, as docker has it.
 const SCHEMES: [(&str, u16); 2] = [("tcp://", 2375), ("http://", 80)];
 
-/// Where an engine listens.
 #[derive(Debug, Clone)]
 pub(super) enum Dial {
     Unix(PathBuf),

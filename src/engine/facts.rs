@@ -19,7 +19,7 @@ pub struct EngineFacts {
 }
 
 /// One container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerFacts {
     /// 64 hexadecimal digits.
     pub id: String,
@@ -60,7 +60,6 @@ impl ContainerFacts {
     }
 }
 
-/// The short form of a container's ID.
 pub(crate) fn short_id(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }

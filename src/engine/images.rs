@@ -32,9 +32,6 @@ const LIST_PAUSE: Duration = Duration::from_millis(100);
 
 impl Engine {
     /// The image that a reference or an ID names; `None` where the engine has none.
-    ///
-    /// # Errors
-    /// [`Kind::Engine`].
     pub(crate) async fn image(&self, reference: &str) -> Result<Option<ImageInspect>, Failure> {
         let asked = self.docker.inspect_image(reference);
         match found(self.answer(Limit::Question, &format!("docker image inspect {reference}"), asked).await) {
@@ -51,9 +48,6 @@ impl Engine {
     ///
     /// An archive's image is found by its config digest, which is its ID on graph drivers, or by the tag that we gave
     /// it after it was verified; its layers must be the wanted ones.
-    ///
-    /// # Errors
-    /// [`Kind::Engine`].
     pub(crate) async fn find(&self, pin: &ImagePin, name: &Name) -> Result<Option<ImageInspect>, Failure> {
         let candidates = match pin {
             ImagePin::Registry { .. } => vec![pin.argument()],
@@ -71,10 +65,6 @@ impl Engine {
         Ok(None)
     }
 
-    /// Our own tags for the images of one name.
-    ///
-    /// # Errors
-    /// [`Kind::Engine`].
     pub(crate) async fn retention_tags(&self, name: &Name) -> Result<Vec<String>, Failure> {
         let filters = std::collections::HashMap::from([("reference".to_owned(), vec![retention_repository(name)])]);
         let options = query::ListImagesOptionsBuilder::default().filters(&filters).build();
@@ -101,10 +91,6 @@ impl Engine {
         listed.await.map_err(|error| error.failure_of(Kind::Engine, "list images"))
     }
 
-    /// How and where the engine keeps images.
-    ///
-    /// # Errors
-    /// [`Kind::Engine`].
     pub(crate) async fn image_store(&self, api: (u32, u32)) -> Result<StoreFacts, Failure> {
         let info = self.info().await;
         let info = info.map_err(|error| error.failure_of(Kind::Engine, "ask the engine for its settings"))?;
@@ -118,10 +104,6 @@ impl Engine {
         Ok(StoreFacts { store, folder: info.docker_root_dir.unwrap_or_default() })
     }
 
-    /// Gives an image a reference with a tag.
-    ///
-    /// # Errors
-    /// [`Kind::Engine`].
     pub(crate) async fn tag(&self, image: &str, reference: &str) -> Result<(), Failure> {
         let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
         let options = query::TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
@@ -131,9 +113,7 @@ impl Engine {
     }
 
     /// Takes a reference off an image; the engine drops the image with the last one.
-    ///
-    /// # Errors
-    /// [`Kind::Engine`]; none where there is no such reference.
+    /// Errors: [`Kind::Engine`]; none where there is no such reference.
     pub(crate) async fn untag(&self, reference: &str) -> Result<(), Failure> {
         let asked = self.docker.remove_image(reference, None::<query::RemoveImageOptions>, None);
         let removed = self.answer(Limit::Change, &format!("docker rmi {reference}"), asked).await.map(drop);
@@ -146,10 +126,6 @@ impl Engine {
         disk.blocks_available().checked_mul(disk.fragment_size())
     }
 
-    /// Every layer of every image that the engine has.
-    ///
-    /// # Errors
-    /// [`Kind::Engine`].
     pub(crate) async fn layers(&self) -> Result<Layers, Failure> {
         let options = query::ListImagesOptionsBuilder::default().all(true).build();
         let images = self.list_images(options).await?;
@@ -169,9 +145,7 @@ impl Engine {
 
     /// Whether a container can be created of an image: on the containerd store an image may be there without its
     /// layers. The container is removed again; one that is left by a kill is found by its labels, as a task's is.
-    ///
-    /// # Errors
-    /// The engine's words.
+    /// Errors: The engine's words.
     pub(crate) async fn try_image(&self, image: &str, name: &Name) -> Result<(), CallError> {
         let body = bollard::models::ContainerCreateBody {
             image: Some(image.to_owned()),
@@ -203,16 +177,13 @@ pub enum ImageStore {
     Containerd,
 }
 
-/// How and where an engine keeps images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoreFacts {
-    /// How.
     pub(crate) store: ImageStore,
     /// The engine's data folder, on its own host.
     pub(crate) folder: String,
 }
 
-/// The layers that an engine has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Layers {
     /// By what lies below them too.

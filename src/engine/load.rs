@@ -24,13 +24,11 @@ const UNPACKING: Duration = Duration::from_secs(600);
 /// What the call is called where it fails.
 const CALL: &str = "docker load";
 
-/// The body of a load.
 pub(crate) struct Body {
     chunks: mpsc::Sender<io::Result<Bytes>>,
     engine: Engine,
 }
 
-/// Why a chunk of the body was not taken.
 pub(crate) enum NotTaken {
     /// The engine has ended the load: its answer says why.
     Ended,
@@ -39,7 +37,6 @@ pub(crate) enum NotTaken {
 }
 
 impl Body {
-    /// Sends one more chunk.
     pub(crate) async fn send(&self, chunk: Bytes) -> Result<(), NotTaken> {
         let sent = self.engine.within(IDLE, CALL, self.chunks.send(Ok(chunk))).await;
         sent.map_err(NotTaken::Silent)?.map_err(|_| NotTaken::Ended)
@@ -68,7 +65,6 @@ impl Loading {
         self.body.as_ref()
     }
 
-    /// The body is complete.
     pub(crate) fn complete(&mut self) {
         self.body = None;
     }
@@ -130,7 +126,6 @@ async fn more_or_end<T>(
 }
 
 impl Engine {
-    /// Begins to load an archive.
     pub(crate) fn load(&self) -> Loading {
         let (chunks, body) = mpsc::channel::<io::Result<Bytes>>(WAITING);
         let (name, named) = oneshot::channel();

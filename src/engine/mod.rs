@@ -84,9 +84,7 @@ impl Engine {
     }
 
     /// Who the engine is.
-    ///
-    /// # Errors
-    /// [`Kind::Engine`]: it does not answer.
+    /// Errors: [`Kind::Engine`]: it does not answer.
     pub(crate) async fn hello(&self) -> Result<EngineFacts, Failure> {
         let version = self.answer(Limit::Question, "docker version", self.docker.version()).await;
         let version = version.map_err(|error| error.failure_of(Kind::Engine, "ask the engine for its version"))?;
@@ -102,7 +100,6 @@ impl Engine {
         tokio::time::timeout(ALIVE, self.docker.ping()).await.is_ok_and(|answer| answer.is_ok())
     }
 
-    /// Its settings.
     pub(crate) async fn info(&self) -> Result<SystemInfo, CallError> {
         self.answer(Limit::Question, "docker info", self.docker.info()).await
     }

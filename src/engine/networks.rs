@@ -14,13 +14,11 @@ impl Engine {
         found(self.answer(Limit::Question, &format!("docker network inspect {name}"), asked).await)
     }
 
-    /// Every network.
     pub(crate) async fn networks(&self) -> Result<Vec<Network>, CallError> {
         let asked = self.docker.list_networks(None::<query::ListNetworksOptions>);
         self.answer(Limit::Question, "docker network ls", asked).await
     }
 
-    /// Creates a network.
     pub(crate) async fn create_network(&self, request: NetworkCreateRequest) -> Result<(), CallError> {
         let call = format!("docker network create {}", request.name);
         self.answer(Limit::Change, &call, self.docker.create_network(request)).await.map(drop)

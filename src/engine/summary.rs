@@ -17,12 +17,10 @@ pub(crate) fn name_of(summary: &ContainerSummary) -> String {
     own.unwrap_or_default().to_owned()
 }
 
-/// A container's label.
 pub(crate) fn label(summary: &ContainerSummary, key: &str) -> Option<String> {
     summary.labels.as_ref()?.get(key).cloned()
 }
 
-/// Whether it bears our label with this name.
 pub(super) fn is_labelled(summary: &ContainerSummary, name: &Name) -> bool {
     label(summary, LABEL_NAME).as_deref() == Some(name.as_str())
 }
@@ -32,12 +30,10 @@ pub(super) fn is_of_a_task(summary: &ContainerSummary, name: &Name) -> bool {
     label(summary, LABEL_TASK).is_some() && is_labelled(summary, name)
 }
 
-/// The names of those of `all` that are containers of tasks of this deployment's name.
 pub(crate) fn task_containers(all: &[ContainerSummary], name: &Name) -> Vec<String> {
     all.iter().filter(|summary| is_of_a_task(summary, name)).map(name_of).collect()
 }
 
-/// Whether a container of this summary is one of `containers`.
 pub(crate) fn is_one_of(summary: &ContainerSummary, containers: &[ContainerFacts]) -> bool {
     containers.iter().any(|container| summary.id.as_deref() == Some(container.id.as_str()))
 }
@@ -48,7 +44,6 @@ pub(crate) fn describe(summary: &ContainerSummary) -> String {
     format!("container {} ({})", name_of(summary), short_id(id))
 }
 
-/// What an inspection says of a container; `name` is the deployment's.
 pub(super) fn container_facts(inspected: ContainerInspectResponse, name: &Name) -> ContainerFacts {
     let config = inspected.config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();

@@ -15,7 +15,6 @@ struct FakeEngine {
     engine: Engine,
 }
 
-/// A connection after the answer.
 #[derive(Clone, Copy, PartialEq)]
 enum Then {
     Closed,

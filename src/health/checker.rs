@@ -23,16 +23,13 @@ const STABLE: Duration = Duration::from_secs(1);
 /// The key of the question from outside; those to a container have its ID.
 const OUTSIDE: &str = "";
 
-/// What a mode sees at one moment.
 #[derive(Default)]
 pub(crate) struct Members {
-    /// The containers that must be healthy.
     pub(crate) containers: Vec<Member>,
     /// What is not there yet: `db: 1 of 2 containers`.
     pub(crate) missing: Vec<String>,
 }
 
-/// Why a check failed.
 pub(crate) struct Unhealthy {
     pub(crate) failure: Failure,
     /// IDs and names of the containers whose logs say more.
@@ -62,9 +59,7 @@ pub(crate) struct HealthChecker {
 
 impl HealthChecker {
     /// Waits until `subject` is healthy. `observe` is called every [`HealthCheck::interval`].
-    ///
-    /// # Errors
-    /// [`Kind::Health`]: a container ended, restarted or is unhealthy, or the time is up; those of `observe`.
+    /// Errors: [`Kind::Health`]: a container ended, restarted or is unhealthy, or the time is up; those of `observe`.
     pub(crate) async fn check(
         &mut self,
         engine: &Engine,
@@ -207,7 +202,6 @@ impl HealthChecker {
         Ok(())
     }
 
-    /// The questions whose turn it is.
     fn due(&mut self, wanted: &HealthCheck) -> Vec<(String, Ask)> {
         let all_pass = self.waiting.is_empty() && self.questions.values().all(|asked| asked.is_good(wanted.successes));
         let passed = if all_pass { STABLE.min(wanted.stable_for / 2) } else { PASSED };

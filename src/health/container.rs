@@ -9,7 +9,6 @@ use bollard::models::{
 
 use crate::config::SETTLE;
 
-/// A container as the engine shows it at one moment.
 pub(crate) struct Member {
     /// As reports call it: `web`, or `service db` of a project.
     pub(crate) name: String,
@@ -17,10 +16,8 @@ pub(crate) struct Member {
     pub(crate) shown: ContainerInspectResponse,
 }
 
-/// What a container may do while it is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lifecycle {
-    /// It must keep running.
     KeepsRunning,
     /// A service of a project: it may end with 0, and Compose may start it again.
     Service,
@@ -36,7 +33,6 @@ pub(crate) struct First {
     since: Instant,
 }
 
-/// What it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
     Running,

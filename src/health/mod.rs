@@ -17,9 +17,7 @@ use crate::health::checker::{HealthChecker, Members};
 use crate::health::container::{Lifecycle, Member};
 
 /// Waits until the one container `id`, called `name`, is healthy. It must keep running.
-///
-/// # Errors
-/// [`Kind::Health`] when it exits, restarts or is not healthy in time.
+/// Errors: [`Kind::Health`] when it exits, restarts or is not healthy in time.
 pub(crate) async fn check_container(
     checker: &mut HealthChecker,
     engine: &Engine,

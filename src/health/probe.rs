@@ -15,9 +15,7 @@ use crate::values::text::printable;
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Whether `GET url` answers 2xx or 3xx. Redirects are not followed.
-///
-/// # Errors
-/// Why not, in one clause.
+/// Errors: Why not, in one clause.
 pub(crate) async fn http(url: &str) -> Result<(), String> {
     timeout(LIMIT, get(url)).await.unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}")))
 }
@@ -61,9 +59,7 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
 }
 
 /// Whether `host:port` accepts a connection.
-///
-/// # Errors
-/// Why not, in one clause.
+/// Errors: Why not, in one clause.
 pub(crate) async fn tcp(address: &str) -> Result<(), String> {
     let (host, port) = address.rsplit_once(':').ok_or("it names no port")?;
     let port = port.parse().map_err(|_| format!("`{port}` is no port"))?;
@@ -73,9 +69,7 @@ pub(crate) async fn tcp(address: &str) -> Result<(), String> {
 }
 
 /// Whether a command inside the container exits with 0.
-///
-/// # Errors
-/// Why not, with the first line that the command printed.
+/// Errors: Why not, with the first line that the command printed.
 pub(crate) async fn command(engine: &Engine, id: &str, command: &[String], limit: Duration) -> Result<(), String> {
     let run = run_command(engine, id, command);
     timeout(limit, run).await.unwrap_or_else(|_| Err(format!("it did not end within {limit:?}")))

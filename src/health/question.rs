@@ -11,7 +11,6 @@ use crate::health::probe;
 /// From then on an answer that has not come makes those before it doubtful.
 const OVERDUE: Duration = Duration::from_secs(1);
 
-/// One thing to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ask {
     Http(String),
@@ -56,7 +55,6 @@ impl fmt::Display for Ask {
     }
 }
 
-/// A question with its answers.
 #[derive(Debug)]
 pub(crate) struct Question {
     /// What stands before it in a report: `service db: `.
@@ -88,7 +86,6 @@ impl Question {
         !self.is_under_way && self.asked_at.is_none_or(|at| at.elapsed() >= pause)
     }
 
-    /// Marks it as asked.
     pub(crate) fn asks(&mut self) -> Ask {
         let now = Instant::now();
         if self.asked_at.is_none() {
@@ -107,7 +104,6 @@ impl Question {
         }
     }
 
-    /// Whether it has enough good answers in a row.
     pub(crate) fn is_good(&self, successes: u32) -> bool {
         self.last.as_ref().is_some_and(|last| last.answer.is_ok() && last.times >= successes)
     }
@@ -124,7 +120,6 @@ impl Question {
         self.asked_at.filter(|_| self.is_under_way).map(|at| at.elapsed()).filter(|waited| *waited > OVERDUE)
     }
 
-    /// Whether the last answer was bad.
     pub(crate) fn is_bad(&self) -> bool {
         self.last.as_ref().is_some_and(|last| last.answer.is_err())
     }

@@ -22,7 +22,6 @@ const MAX_HELD: usize = 4 * 1024 * 1024;
 /// What `docker save` says of its images.
 const MANIFEST: &str = "manifest.json";
 
-/// One of them, as far as it is wanted here.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Named {

@@ -23,17 +23,11 @@ use crate::values::types::{ContentDigest, Name};
 /// Tags of ours on images that are being loaded, with a number: nobody's `docker image prune` takes them away.
 const PART: &str = "part-";
 
-/// One image on its way from an archive.
 pub(crate) struct FromArchive<'a> {
-    /// The engine.
     pub(crate) engine: &'a Engine,
-    /// The archives.
     pub(crate) archives: &'a Archives,
-    /// The deployment's name.
     pub(crate) name: &'a Name,
-    /// The wanted image.
     pub(crate) pin: &'a ImagePin,
-    /// Follows the bytes.
     pub(crate) follow: FollowTransfer,
     /// Where references are written down before the image gets them.
     pub(crate) record: &'a ImportRecord,
@@ -42,9 +36,7 @@ pub(crate) struct FromArchive<'a> {
 impl FromArchive<'_> {
     /// Loads it and makes sure that it is the wanted one, and whole. No tag but of such an image is left behind. Returns
     /// the engine's ID of it.
-    ///
-    /// # Errors
-    /// [`Kind::Image`]; [`Kind::Engine`] when it cannot be asked.
+    /// Errors: [`Kind::Image`]; [`Kind::Engine`] when it cannot be asked.
     pub(crate) async fn load(&self, location: &ArchiveLocation, platform: Option<&str>) -> Result<String, Failure> {
         let hello = self.engine.hello().await?;
         let wanted = platform.map(|platform| platform.split('/').nth(1).unwrap_or(platform));
@@ -148,7 +140,6 @@ impl FromArchive<'_> {
         Err(LoadError::Engine(format!("{} is not in it: it held {found}", self.pin.describe())))
     }
 
-    /// Writes references down that the image is about to get.
     fn record(&self, references: impl IntoIterator<Item = String>) -> Result<(), Failure> {
         self.record.add(&self.pin.retention_tag(self.name), references)
     }
@@ -250,7 +241,7 @@ fn references(image: &ArchivedImage) -> impl Iterator<Item = &String> {
     image.references.iter().filter(move |name| has_tag(name) && name.parse::<ImageReference>().is_ok())
 }
 
-fn bad(location: &ArchiveLocation, why: &str) -> Failure {
+pub(crate) fn bad(location: &ArchiveLocation, why: &str) -> Failure {
     Failure::new(Kind::Image, format!("{location}: {why}"))
         .next("make it with `docker save --output …` and upload it again, or correct x-balehook.container.image")
 }

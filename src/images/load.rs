@@ -1,4 +1,4 @@
-//! Bringing an archive's image into the engine: only what is missing travels.
+//! Loading an archive's image into the engine: only what is missing travels.
 //!
 //! An engine takes in a whole archive before it registers the first layer. It is given the layers in several batches
 //! therefore, one after another: while it registers one, the next travels. What ties a batch
@@ -28,15 +28,15 @@ use crate::values::types::ContentDigest;
 /// A run of zeros that is long enough for any padding.
 static ZEROS: [u8; 512] = [0; 512];
 
-/// Why an image was not loaded.
 #[derive(Debug)]
 pub(crate) enum LoadError {
     /// The archive cannot be read, or is not what it says.
     Source(String),
     /// A layer unpacks to more or less than its frame says: its size must be counted.
     SizeMismatch(String),
-    /// The engine's words.
     Engine(String),
+    /// The engine has ended the load: its answer says why.
+    Ended,
     /// It has not answered in time: to ask it again is no use.
     Silent(CallError),
     /// What the engine is about to be given cannot be written down.
@@ -50,7 +50,7 @@ impl From<CallError> for LoadError {
 }
 
 impl LoadError {
-    /// As a failure to bring in `label`.
+    /// As a failure to import `label`.
     pub(crate) fn failure(&self, label: &str) -> Failure {
         match self {
             Self::Source(why) | Self::SizeMismatch(why) => {
@@ -59,32 +59,26 @@ impl LoadError {
             }
             Self::Engine(words) => Failure::new(Kind::Image, format!("the engine cannot load {label}: {words}"))
                 .next("is it a complete archive of `docker save`? load it by hand to see: docker load --input …"),
+            Self::Ended => Failure::new(Kind::Image, format!("the engine ended the load of {label}")),
             Self::Silent(error) => error.failure_of(Kind::Image, &format!("load {label}")),
             Self::State(failure) => failure.clone(),
         }
     }
 }
 
-/// One archive on its way into one engine.
 pub(crate) struct Load<'a> {
-    /// The engine.
     pub(crate) engine: &'a Engine,
-    /// How it keeps images.
     pub(crate) store: ImageStore,
-    /// The archive.
     pub(crate) archive: &'a Archive,
     /// The archive, as a person reads it.
     pub(crate) label: &'a str,
-    /// Follows the bytes.
     pub(crate) follow: FollowTransfer,
 }
 
 impl Load<'_> {
     /// Sends what is missing. The image of the last batch is the wanted one; every batch's image has the tag that
     /// `tag` gives it, from 1. `None` where the engine can only be given the whole archive.
-    ///
-    /// # Errors
-    /// See [`LoadError`]. HTTP 200 proves nothing: the caller must verify the image.
+    /// Errors: See [`LoadError`]. HTTP 200 proves nothing: the caller must verify the image.
     pub(crate) async fn delta(
         &self,
         delta: &Delta<'_>,
@@ -126,9 +120,7 @@ impl Load<'_> {
     /// Sends the whole archive, but for the blobs in `known`; a compressed one is decompressed on the way, as far as it
     /// must be read. `names` is given the references that a compressed archive is about to give. Returns what the engine
     /// says it loaded: references, and IDs of images without one; and whether anything was left out.
-    ///
-    /// # Errors
-    /// See [`LoadError`]. HTTP 200 proves nothing: the caller must verify the image.
+    /// Errors: See [`LoadError`]. HTTP 200 proves nothing: the caller must verify the image.
     pub(crate) async fn whole(
         &self,
         compression: Compression,
@@ -156,7 +148,7 @@ impl Load<'_> {
                     (Ok(chunk), Some(filter)) => match filter.feed(chunk) {
                         Ok(pieces) => match names(filter.references()) {
                             Ok(()) => send_all(body, pieces).await,
-                            Err(failure) => abort(body, failure.to_string()).await.or(Err(Broken::State(failure))),
+                            Err(failure) => abort(body, failure.to_string()).await.or(Err(LoadError::State(failure))),
                         },
                         Err(error) => abort(body, error.to_string()).await,
                     },
@@ -173,19 +165,14 @@ impl Load<'_> {
     }
 }
 
-/// Why a body is not sent to its end: the engine does not take it, or there is nothing to send.
-enum Broken {
-    NotTaken(NotTaken),
-    Source(String),
-    SizeMismatch(String),
-    State(Failure),
+async fn send(body: &Body, chunk: Bytes) -> Result<(), LoadError> {
+    body.send(chunk).await.map_err(|refused| match refused {
+        NotTaken::Silent(error) => error.into(),
+        NotTaken::Ended => LoadError::Ended,
+    })
 }
 
-async fn send(body: &Body, chunk: Bytes) -> Result<(), Broken> {
-    body.send(chunk).await.map_err(Broken::NotTaken)
-}
-
-async fn send_all(body: &Body, chunks: Vec<Bytes>) -> Result<(), Broken> {
+async fn send_all(body: &Body, chunks: Vec<Bytes>) -> Result<(), LoadError> {
     for chunk in chunks {
         send(body, chunk).await?;
     }
@@ -193,27 +180,23 @@ async fn send_all(body: &Body, chunks: Vec<Bytes>) -> Result<(), Broken> {
 }
 
 /// The engine must not take what it has for the whole: the body ends with an error.
-async fn abort<T>(body: &Body, why: String) -> Result<T, Broken> {
+async fn abort<T>(body: &Body, why: String) -> Result<T, LoadError> {
     body.abort(&why).await;
-    Err(Broken::Source(why))
+    Err(LoadError::Source(why))
 }
 
 /// Sends one more piece of the body, or many.
-async fn feed(loading: &mut Loading, work: impl AsyncFnOnce(&Body) -> Result<(), Broken>) -> Result<(), LoadError> {
+async fn feed(loading: &mut Loading, work: impl AsyncFnOnce(&Body) -> Result<(), LoadError>) -> Result<(), LoadError> {
     let sent = match loading.body() {
         Some(body) => work(body).await,
-        None => Err(Broken::NotTaken(NotTaken::Ended)),
+        None => Err(LoadError::Ended),
     };
-    match sent {
-        Ok(()) => Ok(()),
-        Err(Broken::Source(why)) => Err(LoadError::Source(why)),
-        Err(Broken::SizeMismatch(why)) => Err(LoadError::SizeMismatch(why)),
-        Err(Broken::State(failure)) => Err(LoadError::State(failure)),
-        Err(Broken::NotTaken(NotTaken::Silent(error))) => Err(error.into()),
-        Err(Broken::NotTaken(NotTaken::Ended)) => match loading.end().await {
-            Err(error) => Err(error.into()),
-            Ok(_) => Err(LoadError::Engine("it ended the load before it had the whole archive".into())),
-        },
+    if !matches!(sent, Err(LoadError::Ended)) {
+        return sent;
+    }
+    match loading.end().await {
+        Err(error) => Err(error.into()),
+        Ok(_) => Err(LoadError::Engine("it ended the load before it had the whole archive".into())),
     }
 }
 
@@ -227,7 +210,6 @@ async fn registered(loading: &mut Loading, store: ImageStore) -> Result<(), Load
     Ok(())
 }
 
-/// The layers of all batches, one after another.
 struct Sender<'a> {
     archive: &'a Archive,
     transfer: Transfer,
@@ -235,7 +217,7 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    async fn layers(&mut self, batch: &Batch, body: &Body) -> Result<(), Broken> {
+    async fn layers(&mut self, batch: &Batch, body: &Body) -> Result<(), LoadError> {
         for layer in &batch.layers {
             send(body, layer.header.clone()).await?;
             let digest = match layer.decompress {
@@ -251,7 +233,7 @@ impl Sender<'_> {
         Ok(())
     }
 
-    async fn stored(&mut self, layer: &BatchLayer, body: &Body) -> Result<ContentDigest, Broken> {
+    async fn stored(&mut self, layer: &BatchLayer, body: &Body) -> Result<ContentDigest, LoadError> {
         let mut hasher = sha2::Sha256::new();
         let mut left = layer.range.end - layer.range.start;
         while left > 0 {
@@ -268,7 +250,7 @@ impl Sender<'_> {
         Ok(ContentDigest::finish(hasher))
     }
 
-    async fn decompressed(&mut self, layer: &BatchLayer, body: &Body) -> Result<ContentDigest, Broken> {
+    async fn decompressed(&mut self, layer: &BatchLayer, body: &Body) -> Result<ContentDigest, LoadError> {
         let (mut hasher, mut size) = (sha2::Sha256::new(), 0);
         let mut stream = decompress::stream(self.archive.stream(layer.range.clone()), Compression::Zstd);
         while let Some(chunk) = stream.next().await {
@@ -290,9 +272,9 @@ impl Sender<'_> {
         Ok(ContentDigest::finish(hasher))
     }
 
-    async fn size_mismatch<T>(&self, layer: &BatchLayer, body: &Body) -> Result<T, Broken> {
+    async fn size_mismatch<T>(&self, layer: &BatchLayer, body: &Body) -> Result<T, LoadError> {
         let why = format!("layer {} does not unpack to {} bytes as its frame says", layer.place + 1, layer.size);
         body.abort(&why).await;
-        Err(Broken::SizeMismatch(why))
+        Err(LoadError::SizeMismatch(why))
     }
 }

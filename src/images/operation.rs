@@ -13,7 +13,7 @@ use crate::images::import::FromArchive;
 use crate::images::pull;
 use crate::images::record::ImportRecord;
 use crate::images::source::Archives;
-use crate::values::operation::{Outcome, Role};
+use crate::values::operation::{Outcome, Role, Traits};
 use crate::values::pin::ImagePin;
 use crate::values::progress::FollowTransfer;
 use crate::values::text::megabytes;
@@ -22,6 +22,7 @@ use crate::values::types::Name;
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
+#[allow(missing_docs)] // the names say it
 pub enum ImageOperation {
     /// Import an image into the engine.
     Import(Import),
@@ -29,22 +30,13 @@ pub enum ImageOperation {
     ///
     /// Removing an image takes layers along that one which came in at the same moment shares with it (containerd's store).
     ImportIfLost(Import),
-    /// Give the image a tag of ours, so that nobody's `docker image prune` removes it.
-    Retain {
-        /// The image.
-        image: ImagePin,
-        /// `balehook/<name>:<digits>`.
-        tag: String,
-    },
+    /// Give the image a tag of ours, `balehook/<name>:<digits>`, so that nobody's `docker image prune` removes it.
+    Retain { image: ImagePin, tag: String },
     /// Take a reference off an image; the engine drops the image with the last one.
-    Untag {
-        /// The reference.
-        reference: String,
-    },
+    Untag { reference: String },
 }
 
 impl ImageOperation {
-    /// One short line for the console.
     pub(crate) fn title(&self) -> String {
         match self {
             Self::ImportIfLost(import) => format!("import {} again if it is lost", import.image().describe()),
@@ -52,26 +44,18 @@ impl ImageOperation {
         }
     }
 
-    /// What it means to the execution.
-    pub(crate) const fn role(&self) -> Role {
+    /// What its execution must know of it.
+    pub(crate) const fn traits(&self) -> Traits {
         match self {
-            Self::Import(_) | Self::Untag { .. } => Role::Prepares,
-            Self::ImportIfLost(_) | Self::Retain { .. } => Role::Passive,
-        }
-    }
-
-    /// Whether it may take long.
-    pub(crate) const fn is_long(&self) -> bool {
-        match self {
-            Self::Import(_) | Self::ImportIfLost(_) => true,
-            Self::Retain { .. } | Self::Untag { .. } => false,
+            Self::Import(_) => Role::Prepares.long(),
+            Self::Untag { .. } => Role::Prepares.brief(),
+            Self::ImportIfLost(_) => Role::Passive.long(),
+            Self::Retain { .. } => Role::Passive.brief(),
         }
     }
 
     /// Does it.
-    ///
-    /// # Errors
-    /// [`Kind::Image`] where the image cannot be had, [`Kind::Engine`] where the engine does not answer.
+    /// Errors: [`Kind::Image`] where the image cannot be had, [`Kind::Engine`] where the engine does not answer.
     pub(crate) async fn perform(&self, importer: &mut Importer, engine: &Engine) -> Result<Outcome, Failure> {
         match self {
             Self::Import(import) => importer.import(engine, import).await?,
@@ -106,12 +90,10 @@ impl fmt::Display for ImageOperation {
     }
 }
 
-/// The images of one plan.
 #[derive(Debug)]
 pub(crate) struct Importer {
     name: Name,
     archives: Archives,
-    /// Where registry credentials are looked for.
     pub(crate) credentials: CredentialSettings,
     follow: FollowTransfer,
     record: ImportRecord,
@@ -119,7 +101,6 @@ pub(crate) struct Importer {
 }
 
 impl Importer {
-    /// Nothing is imported yet.
     pub(crate) const fn new(
         name: Name,
         archives: Archives,
@@ -150,7 +131,6 @@ impl Importer {
         Ok(())
     }
 
-    /// Why the image cannot be used, where it cannot.
     async fn lost(&self, engine: &Engine, image: &ImagePin) -> Result<Option<String>, Failure> {
         let Some(id) = engine.find(image, &self.name).await?.and_then(|image| image.id) else {
             return Ok(Some("it is gone".into()));
@@ -162,10 +142,6 @@ impl Importer {
         }
     }
 
-    /// The engine's ID of a pinned image.
-    ///
-    /// # Errors
-    /// [`Kind::Image`]: it is not there.
     pub(crate) async fn id(&self, engine: &Engine, pin: &ImagePin) -> Result<String, Failure> {
         if let Some((_, id)) = self.loaded.iter().find(|(loaded, _)| loaded == pin) {
             return Ok(id.clone());
@@ -178,9 +154,6 @@ impl Importer {
     }
 
     /// What a container or a service is created from: the digest in the registry, or the engine's own ID.
-    ///
-    /// # Errors
-    /// [`Kind::Image`]: it is not there.
     pub(crate) async fn argument(&self, engine: &Engine, pin: &ImagePin) -> Result<String, Failure> {
         match pin {
             ImagePin::Registry { .. } => Ok(pin.argument()),

@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use crate::engine::Engine;
 use crate::engine::call::CallError;
-use crate::error::{Failure, Kind};
+use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::credentials;
 use crate::images::credentials::CredentialSettings;
 use crate::values::progress::{FollowTransfer, TransferProgress};
@@ -18,41 +18,28 @@ use crate::values::types::ContentDigest;
 /// What to do about a registry that does not answer.
 const UNREACHABLE: &str = "can this host reach the registry (DNS, security group, VPC endpoint, proxy)?";
 
-/// Why a registry did not give what was wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// For the report.
-    pub(crate) failure: Failure,
-    /// The registry was asked and said no.
-    pub(crate) definite: bool,
-}
-
 /// The digest that a tag stands for now.
-///
-/// # Errors
-/// [`Kind::Image`] with the registry's words; [`Kind::Engine`] where the engine does not answer.
+/// Errors: [`Kind::Image`] with the registry's words; [`Kind::Engine`] where the engine does not answer.
 pub(crate) async fn resolve(
     engine: &Engine,
     reference: &ImageReference,
     settings: &CredentialSettings,
-) -> Result<ContentDigest, Refusal> {
+) -> Result<ContentDigest, ObserveFailure> {
     let (registry, image) = (reference.registry(), reference.to_string());
-    let auth = auth_header(registry, settings).await.map_err(|failure| Refusal { failure, definite: true })?;
+    let auth = auth_header(registry, settings).await.map_err(|failure| ObserveFailure { failure, definite: true })?;
     let asked = engine.registry_digest(&image, auth);
     let digest = match engine.waits.on(|waited| not_yet(engine, registry, &image, waited), asked).await {
         Err(error) if error.is_silence() => return Err(silent(engine, registry, &image, &error).await),
         digest => digest.map_err(|error| refusal(&image, &error))?,
     };
-    digest.parse().map_err(|why| Refusal {
+    digest.parse().map_err(|why| ObserveFailure {
         failure: Failure::new(Kind::Image, format!("{registry} gives `{digest}` for {reference}, which {why}")),
         definite: true,
     })
 }
 
 /// Pulls `repository@digest`.
-///
-/// # Errors
-/// [`Kind::Image`] with the registry's words.
+/// Errors: [`Kind::Image`] with the registry's words.
 pub(crate) async fn pull(
     engine: &Engine,
     registry: &str,
@@ -85,12 +72,12 @@ pub(crate) async fn pull(
 }
 
 /// The engine waits for the registry, or does not answer at all.
-async fn silent(engine: &Engine, registry: &str, image: &str, error: &CallError) -> Refusal {
+async fn silent(engine: &Engine, registry: &str, image: &str, error: &CallError) -> ObserveFailure {
     if !engine.is_alive().await {
         return refusal(image, error);
     }
     let message = format!("registry {registry} has not answered for {}: {image}", seconds(error.waited()));
-    Refusal { failure: Failure::new(Kind::Image, message).next(UNREACHABLE), definite: false }
+    ObserveFailure { failure: Failure::new(Kind::Image, message).next(UNREACHABLE), definite: false }
 }
 
 /// The same before it is known whether the engine is alive.
@@ -100,9 +87,7 @@ fn not_yet(engine: &Engine, registry: &str, image: &str, waited: Duration) -> St
 }
 
 /// The `X-Registry-Auth` header of a registry; `None` where no credentials are configured.
-///
-/// # Errors
-/// A credential helper failed, or the credential fits into no header.
+/// Errors: A credential helper failed, or the credential fits into no header.
 pub(crate) async fn auth_header(registry: &str, settings: &CredentialSettings) -> Result<Option<HeaderValue>, Failure> {
     let found = credentials::for_registry(registry, settings).await.map_err(|error| Failure::from(&error))?;
     let Some(credential) = found else { return Ok(None) };
@@ -112,10 +97,13 @@ pub(crate) async fn auth_header(registry: &str, settings: &CredentialSettings) -
     Ok(Some(header))
 }
 
-fn refusal(image: &str, error: &CallError) -> Refusal {
+fn refusal(image: &str, error: &CallError) -> ObserveFailure {
     let words = &error.message;
     if !error.is_refusal() {
-        return Refusal { failure: error.failure_of(Kind::Engine, &format!("ask for {image}")), definite: false };
+        return ObserveFailure {
+            failure: error.failure_of(Kind::Engine, &format!("ask for {image}")),
+            definite: false,
+        };
     }
     let has = |parts: &[&str]| parts.iter().any(|part| words.to_lowercase().contains(part));
     let (next, definite) = if has(&["unauthorized", "denied", "no basic auth", "authentication required", "forbidden"])
@@ -138,7 +126,7 @@ fn refusal(image: &str, error: &CallError) -> Refusal {
         ("the engine's own log says more", true)
     };
     let failure = Failure::new(Kind::Image, format!("cannot get {image}: {words}")).next(next);
-    Refusal { failure, definite }
+    ObserveFailure { failure, definite }
 }
 
 /// Sums the layers' bytes of a pull.

@@ -37,10 +37,6 @@ impl ImportRecord {
         read.inspect_err(|error| tracing::warn!(path = %self.path.display(), %error, "passed over")).unwrap_or_default()
     }
 
-    /// Adds references that an image is about to get.
-    ///
-    /// # Errors
-    /// [`Kind::State`](crate::error::Kind::State).
     pub(crate) fn add(&self, tag: &str, references: impl IntoIterator<Item = String>) -> Result<(), Failure> {
         let references: Vec<String> = references.into_iter().collect();
         if references.is_empty() {
@@ -55,9 +51,6 @@ impl ImportRecord {
     }
 
     /// Drops an image whose retention tag is gone.
-    ///
-    /// # Errors
-    /// [`Kind::State`](crate::error::Kind::State).
     pub(crate) fn remove(&self, tag: &str) -> Result<(), Failure> {
         self.change(|all| all.retain(|known| known.tag != tag))
     }

@@ -21,32 +21,24 @@ use crate::inputs;
 /// An archive that can be read at any place, and as a stream.
 #[derive(Debug, Clone)]
 pub(crate) enum Archive {
-    /// A file.
     File {
-        /// The open file.
         file: Arc<std::fs::File>,
-        /// Its path.
         path: PathBuf,
         /// Its length and its time of change, in nanoseconds.
         version: (u64, i128),
     },
-    /// An object.
     S3 {
-        /// The client.
         s3: S3,
         /// The object, as it was when it was opened.
         object: S3Object,
     },
 }
 
-/// The archive's bytes in order.
 pub(crate) type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 impl Archive {
     /// Opens it: one `stat` or one HEAD request.
-    ///
-    /// # Errors
-    /// [`Kind::Image`]: it is missing or may not be read, or nobody could be asked.
+    /// Errors: [`Kind::Image`]: it is missing or may not be read, or nobody could be asked.
     async fn open(location: &ArchiveLocation, s3: &S3, bundle: Option<&Path>) -> Result<Self, ObserveFailure> {
         match location {
             ArchiveLocation::File(path) => open_file(path, bundle)
@@ -84,12 +76,9 @@ pub(crate) struct Archives {
     opened: Arc<Mutex<Vec<Arc<Opened>>>>,
 }
 
-/// An archive, and what it holds.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// Where it is.
     pub(crate) location: ArchiveLocation,
-    /// Its bytes.
     pub(crate) archive: Archive,
     /// What it holds for the host's processor, or why that cannot be told.
     pub(crate) index: Result<ArchiveIndex, ArchiveError>,
@@ -102,9 +91,7 @@ impl Archives {
     }
 
     /// Opens and indexes an archive; of several platforms the images of `architecture` are taken.
-    ///
-    /// # Errors
-    /// As [`Archive::open`]. What is wrong with its content is told by [`Opened::index`].
+    /// Errors: As [`Archive::open`]. What is wrong with its content is told by [`Opened::index`].
     pub(crate) async fn open(
         &self,
         location: &ArchiveLocation,
@@ -167,9 +154,7 @@ fn read_full(file: &std::fs::File, buffer: &mut [u8], offset: u64) -> io::Result
 }
 
 /// Up to `len` bytes of a file from `offset`.
-///
-/// # Errors
-/// It cannot be read, or became shorter.
+/// Errors: It cannot be read, or became shorter.
 pub(crate) fn read_chunk(file: &std::fs::File, offset: u64, len: u64) -> io::Result<Bytes> {
     let mut buffer = vec![0; usize::try_from(len).unwrap_or(0)];
     let got = read_full(file, &mut buffer, offset)?;

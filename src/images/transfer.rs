@@ -24,10 +24,8 @@ const LARGEST_PART: u64 = 8 * 1024 * 1024;
 /// Parts that are under way at most hold so many bytes together.
 const IN_FLIGHT: u64 = 24 * 1024 * 1024;
 
-/// Connections to begin with.
 const CONNECTIONS: usize = 4;
 
-/// Most connections.
 const MOST_CONNECTIONS: usize = 16;
 
 /// Ranges of an object that are no further apart are fetched as one, and what is between them is dropped: a tar header
@@ -78,9 +76,7 @@ impl Transfer {
     }
 
     /// The next bytes; never of two ranges at once. `None` after the last range.
-    ///
-    /// # Errors
-    /// The archive cannot be read, or is another one by now.
+    /// Errors: The archive cannot be read, or is another one by now.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         match self.archive.clone() {
             Archive::File { file, .. } => self.next_of_file(&file),
@@ -119,7 +115,6 @@ impl Transfer {
         }
     }
 
-    /// Fewer connections after one broke.
     fn adapt(&mut self) {
         let breaks = self.breaks.load(Ordering::Relaxed);
         if breaks != self.seen_breaks {

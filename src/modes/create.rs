@@ -4,10 +4,11 @@ use bollard::models::NetworkingConfig;
 
 use crate::config::service::Service;
 use crate::config::service::options::SECCOMP;
-use crate::engine::facts::EngineFacts;
 use crate::engine::request::ContainerOptions;
 use crate::error::{Failure, Kind};
+use crate::images::facts::ImageFacts;
 use crate::modes::facts::Facts;
+use crate::modes::images::check_architecture;
 
 /// Since this API version a container can be created with several networks; before it takes one, and the others are
 /// connected before it starts.
@@ -33,24 +34,25 @@ pub(crate) fn options(service: &Service, facts: &Facts) -> ContainerOptions {
     let host = options.body.host_config.iter_mut();
     for option in host.flat_map(|host| host.security_opt.iter_mut().flatten()) {
         let path = option.strip_prefix(SECCOMP);
-        if let Some((_, profile)) = path.and_then(|path| facts.seccomp.iter().find(|(known, _)| known == path)) {
+        if let Some((_, profile)) =
+            path.and_then(|path| facts.container.seccomp.iter().find(|(known, _)| known == path))
+        {
             *option = format!("{SECCOMP}{profile}");
         }
     }
     options
 }
 
-/// The paths of the seccomp profiles that a service names.
 pub(crate) fn seccomp_profiles(service: &Service) -> impl Iterator<Item = &str> {
     let options = service.body.host_config.iter().flat_map(|host| host.security_opt.iter().flatten());
     options.filter_map(|option| option.strip_prefix(SECCOMP)).filter(|path| path.starts_with('/'))
 }
 
-/// Options that only newer engines know are refused before anything is touched.
-///
-/// # Errors
-/// [`Kind::Container`]: the engine is too old for one of them.
-pub(crate) fn check_needs(service: &Service, engine: &EngineFacts) -> Result<(), Failure> {
+/// An image for another processor, and options that only newer engines know, are refused before anything is touched.
+/// Errors: [`Kind::Image`], [`Kind::Container`].
+pub(crate) fn check(service: &Service, facts: &Facts, image: &ImageFacts) -> Result<(), Failure> {
+    let Some(engine) = facts.engine.yes() else { return Ok(()) };
+    check_architecture(service.platform.as_deref(), engine, image)?;
     match service.needs.iter().find(|(_, needs)| engine.api < *needs) {
         None => Ok(()),
         Some((option, (major, minor))) => {

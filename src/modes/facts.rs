@@ -10,17 +10,18 @@ use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::facts::{ImageFacts, Room};
 use crate::images::record::ImportedReferences;
 use crate::modes::compose::project::{ComposeFacts, Tool};
+use crate::modes::container::facts::ContainerModeFacts;
 use crate::modes::operation::Operation;
 use crate::modes::release::Release;
 use crate::modes::swarm;
-use crate::ports::facts::{PortTaken, PortsFacts};
+use crate::ports::facts::PortTaken;
 use crate::values::known::Known;
 use crate::values::types::EnvVar;
 
 /// The host as a plan sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs)] // the names say it
 pub struct Facts {
-    /// The engine.
     pub engine: Known<EngineFacts>,
     /// Our containers, and those that bear a name that we are going to use.
     pub containers: Vec<ContainerFacts>,
@@ -32,14 +33,10 @@ pub struct Facts {
     pub environment: Known<Vec<EnvVar>>,
     /// What may surprise somebody in the files that were read, by place.
     pub warnings: Vec<String>,
-    /// Seccomp profiles that `security_opt` names: the path as written there, and its JSON.
-    pub seccomp: Vec<(String, String)>,
     /// Host ports we want and somebody else has.
     pub ports_taken: Vec<PortTaken>,
     /// Where the engine keeps its data on this host: free bytes, and what the image's archive needs of them.
     pub room: Option<Room>,
-    /// Networks that the service names and the engine lacks.
-    pub networks_missing: Vec<String>,
     /// Releases on record, the newest first.
     pub releases: Vec<Release>,
     /// What an interrupted event left.
@@ -48,11 +45,8 @@ pub struct Facts {
     pub retention_tags: Vec<String>,
     /// What imports gave the engine, also where an event was killed before it gave the tag.
     pub imported: Vec<ImportedReferences>,
-    /// What handing ports over needs to know; `None` where nothing is handed over.
-    pub ports: Option<PortsFacts>,
-    /// The swarm, in swarm mode.
+    pub container: ContainerModeFacts,
     pub swarm: Option<swarm::facts::SwarmFacts>,
-    /// A Compose project, in its mode.
     pub compose: Option<ComposeFacts>,
     /// Compose on this host, where it is called.
     pub compose_tool: Known<Tool>,
@@ -68,27 +62,12 @@ impl Facts {
     /// What the records say, before the engine was asked.
     pub fn unseen(store: &Store) -> Self {
         Self {
-            engine: Known::No("it was not needed".into()),
-            containers: Vec::new(),
-            task_containers: Vec::new(),
-            images: Vec::new(),
             environment: Known::Yes(Vec::new()),
-            warnings: Vec::new(),
-            seccomp: Vec::new(),
-            ports_taken: Vec::new(),
-            room: None,
-            networks_missing: Vec::new(),
             releases: store.releases(),
             left: store.left(),
-            retention_tags: Vec::new(),
             imported: store.imported(),
-            ports: None,
-            swarm: None,
-            compose: None,
             compose_tool: Known::No("Compose was not looked for".into()),
-            pending: Pending::default(),
-            not_yet: Vec::new(),
-            failures: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -128,9 +107,7 @@ impl Facts {
     }
 
     /// What was seen of an image, by its [`ImageNeed::key`](crate::config::ImageNeed::key).
-    ///
-    /// # Errors
-    /// [`Kind::Unexpected`]: it was not looked up for this event.
+    /// Errors: [`Kind::Unexpected`]: it was not looked up for this event.
     pub(crate) fn image(&self, key: &str) -> Result<&ImageFacts, Failure> {
         let found = self.images.iter().find(|image| image.key == key);
         found.ok_or_else(|| Failure::new(Kind::Unexpected, format!("{key} was not looked up for this event")))

@@ -16,27 +16,18 @@ use crate::tasks::command::Group;
 use crate::values::pin::ImagePin;
 use crate::values::types::Name;
 
-/// The host, for one plan of one name.
 pub(crate) struct Host {
-    /// The deployment's name.
     pub(crate) name: Name,
-    /// The engine.
     pub(crate) engine: Engine,
-    /// Imported images.
     pub(crate) images: Importer,
-    /// Created containers.
     pub(crate) containers: Containers,
-    /// Tasks under way.
     pub(crate) tasks: Tasks,
     /// The health check under way, or the one that was cut off.
     pub(crate) health: HealthChecker,
-    /// The saved releases, locked.
     pub(crate) store: LockedStore,
-    /// Releases to keep.
     pub(crate) keep: usize,
 }
 
-/// The tasks of one plan.
 #[derive(Default)]
 pub(crate) struct Tasks {
     /// The hook's variables, for their commands.
@@ -48,7 +39,6 @@ pub(crate) struct Tasks {
 }
 
 impl Host {
-    /// A host on which nothing was done yet.
     pub(crate) fn new(
         engine: Engine,
         images: Importer,
@@ -77,14 +67,10 @@ impl Host {
 
     /// What a container or a service is created from: the digest in the registry, or the engine's own ID. A local image by
     /// a tag makes every task of a swarm ask the registry first.
-    ///
-    /// # Errors
-    /// [`Kind::Image`](crate::error::Kind::Image): it is not there.
     pub(crate) async fn image(&self, pin: &ImagePin) -> Result<String, Failure> {
         self.images.argument(&self.engine, pin).await
     }
 
-    /// Saves a release with what was observed of it.
     pub(crate) fn save(&self, release: &Release, observed: Observed) -> Result<(), Failure> {
         self.store.save_release(&Release { observed, ..release.clone() }, self.keep)
     }

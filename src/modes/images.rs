@@ -4,13 +4,39 @@ use crate::config::{Deployment, ImageNeed, ImageSource};
 use crate::engine::facts::EngineFacts;
 use crate::error::{Failure, Kind};
 use crate::images::facts::{ImageFacts, Room};
-use crate::images::operation::ImageOperation;
-use crate::images::operation::Import;
+use crate::images::operation::{ImageOperation, Import};
 use crate::modes::facts::Facts;
-use crate::modes::operation::Operation;
-use crate::modes::operation::{Action, Plan};
+use crate::modes::operation::{Action, Operation, Plan};
+use crate::values::known::Known;
 use crate::values::pin::ImagePin;
 use crate::values::types::Name;
+
+/// The image of a deployment, and those that its tasks have of their own.
+pub(crate) struct Images<'a> {
+    pub(crate) own: &'a ImageFacts,
+    pub(crate) of_tasks: Vec<(ImageNeed, &'a ImageFacts)>,
+}
+
+impl<'a> Images<'a> {
+    pub(crate) fn pins(&self) -> Vec<&'a ImagePin> {
+        [self.own].into_iter().chain(self.of_tasks.iter().map(|(_, image)| *image)).map(|image| &image.pin).collect()
+    }
+
+    /// Imports all of them, `need` being the deployment's own, where there is room.
+    pub(crate) fn import(
+        &self,
+        plan: &mut Plan,
+        deployment: &Deployment,
+        need: &ImageNeed,
+        facts: &Facts,
+    ) -> Result<Imports, Failure> {
+        make_room(plan, deployment, facts, &self.pins())?;
+        let mut imports = Imports::default();
+        imports.add(plan, &deployment.name, need, facts, self.own);
+        self.of_tasks.iter().for_each(|(need, image)| imports.add(plan, &deployment.name, need, facts, image));
+        Ok(imports)
+    }
+}
 
 /// How each image of a deployment is imported, also where the engine says that it has it.
 #[derive(Debug, Default)]
@@ -25,13 +51,13 @@ impl Imports {
         }
         let import = import(need, image);
         if !image.present {
-            plan.actions.push(Action::required(ImageOperation::Import(import.clone())));
+            plan.require(ImageOperation::Import(import.clone()));
         }
         self.0.push((import, image.present));
         let tag = image.pin.retention_tag(name);
         if !facts.retention_tags.contains(&tag) {
             let retain = ImageOperation::Retain { image: image.pin.clone(), tag };
-            plan.actions.push(Action::required(retain));
+            plan.require(retain);
         }
     }
 
@@ -75,9 +101,7 @@ fn import(need: &ImageNeed, image: &ImageFacts) -> Import {
 
 /// Where the images do not fit, those of the releases before the present one go first. Whether that was enough is
 /// looked at again before the first byte is loaded.
-///
-/// # Errors
-/// [`Kind::Image`]: there is too little room, and nothing that could go.
+/// Errors: [`Kind::Image`]: there is too little room, and nothing that could go.
 pub(crate) fn make_room(
     plan: &mut Plan,
     deployment: &Deployment,
@@ -140,10 +164,18 @@ pub(crate) fn assume(plan: &mut Plan, image: &ImageFacts) {
     }
 }
 
+/// The same of the engine and of env files; `without` is what is assumed where no engine was asked.
+pub(crate) fn assume_all(plan: &mut Plan, facts: &Facts, image: &ImageFacts, without: &str) {
+    if let Known::No(why) = &facts.engine {
+        plan.assumptions.push(format!("no engine was asked ({why}): assumed {without}"));
+    }
+    assume(plan, image);
+    if let Known::No(why) = &facts.environment {
+        plan.assumptions.push(format!("an env_file was not read ({why}): its variables are missing below"));
+    }
+}
+
 /// An image for another processor is refused, unless a platform was asked for.
-///
-/// # Errors
-/// [`Kind::Image`].
 pub(crate) fn check_architecture(
     platform: Option<&str>,
     engine: &EngineFacts,

@@ -15,30 +15,25 @@ use crate::modes::options::of_container;
 use crate::modes::swarm::operation::SwarmOperation;
 use crate::ports::operation::PortsOperation;
 use crate::tasks::operation::TaskOperation;
-use crate::values::operation::{Moment, Outcome, Role};
+use crate::values::operation::{Moment, Outcome, Role, Traits};
 use crate::values::options::SetOption;
 use crate::values::target::Target;
 
 /// A plan of any mode.
 pub type Plan = plan::Plan<Operation>;
-/// An action of any mode.
 pub(crate) type Action = plan::Action<Operation>;
-/// An undo step of any mode.
 pub(crate) type Undo = plan::Undo<Operation>;
 
 /// One operation. Its `Display` is what is printed; the same values are what the host is given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "on", rename_all = "kebab-case")]
+#[allow(missing_docs)] // the names say it
 pub enum Operation {
-    /// An image.
     Image(ImageOperation),
-    /// A container.
     Container(ContainerOperation),
     /// Host ports that the kernel switches.
     Ports(PortsOperation),
-    /// A Compose project.
     Compose(ComposeOperation),
-    /// A swarm.
     Swarm(SwarmOperation),
     /// A task of a person's before or after the deployment.
     Task(TaskOperation),
@@ -105,34 +100,14 @@ impl plan::Operation for Operation {
         }
     }
 
-    fn role(&self) -> Role {
+    fn traits(&self) -> Traits {
         match self {
-            Self::Image(operation) => operation.role(),
-            Self::Container(operation) => operation.role(),
-            Self::Ports(operation) => operation.role(),
-            Self::Compose(operation) => operation.role(),
-            Self::Swarm(operation) => operation.role(),
-            Self::Task(_) => Role::Prepares,
-        }
-    }
-
-    fn is_long(&self) -> bool {
-        match self {
-            Self::Image(operation) => operation.is_long(),
-            Self::Container(operation) => operation.is_long(),
-            Self::Ports(operation) => operation.is_long(),
-            Self::Compose(operation) => operation.is_long(),
-            Self::Swarm(operation) => operation.is_long(),
-            Self::Task(_) => true,
-        }
-    }
-
-    fn restores(&self) -> bool {
-        match self {
-            Self::Container(operation) => operation.restores(),
-            Self::Ports(_) | Self::Compose(_) => true,
-            Self::Swarm(operation) => operation.restores(),
-            Self::Image(_) | Self::Task(_) => false,
+            Self::Image(operation) => operation.traits(),
+            Self::Container(operation) => operation.traits(),
+            Self::Ports(operation) => operation.traits().restoring(),
+            Self::Compose(operation) => operation.traits(),
+            Self::Swarm(operation) => operation.traits(),
+            Self::Task(_) => Role::Prepares.long(),
         }
     }
 }

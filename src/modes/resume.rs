@@ -82,7 +82,7 @@ fn container(plan: &mut Plan, name: &Name, facts: &Facts) {
     if let Some(serving) = recovery.serving.filter(|found| Some(found.id.as_str()) == saved)
         && is_down(plan, Some(&serving))
     {
-        plan.actions.push(Action::required(ContainerOperation::Start { container: serving.target() }));
+        plan.require(ContainerOperation::Start { container: serving.target() });
     }
 }
 

@@ -36,9 +36,7 @@ const LOCK_LIMIT: Duration = Duration::from_secs(20);
 
 /// Leads the ports of `name` to a container, or closes them. The rules of every other name are written as the engine
 /// has them on record.
-///
-/// # Errors
-/// [`Kind::Container`] with what iptables said; the rules are as they were then.
+/// Errors: [`Kind::Container`] with what iptables said; the rules are as they were then.
 pub(crate) async fn switch(
     engine: &Engine,
     state_dir: &Path,
@@ -120,9 +118,7 @@ pub(crate) fn recorded(all: &[ContainerSummary]) -> Vec<Route> {
 
 /// Creates a container with an address on our network that no other name's container has. The engine itself looks at that
 /// when it is started: two names that deploy at once may have found the same address free.
-///
-/// # Errors
-/// [`Kind::Container`], overtaken: another name has it by now. Then none is created. Else those of `create`.
+/// Errors: [`Kind::Container`], overtaken: another name has it by now. Then none is created. Else those of `create`.
 pub(crate) async fn create_alone(
     engine: &Engine,
     state_dir: &Path,
@@ -149,9 +145,6 @@ fn others(all: &[ContainerSummary], name: &str) -> impl Iterator<Item = (String,
 }
 
 /// Creates our network; one that is there already with the same subnet is as good.
-///
-/// # Errors
-/// [`Kind::Container`] with the engine's words.
 pub(crate) async fn create_network(engine: &Engine, state_dir: &Path, wanted: &NetworkFacts) -> Result<(), Failure> {
     // Of two names at once one finds what the other has created: while that is being done, its subnet is only taken.
     let _alone = lock(state_dir).await?;

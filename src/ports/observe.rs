@@ -25,20 +25,14 @@ const CANDIDATES: [[u8; 4]; 6] =
 const BAD_SUBNET: &str = "write an IPv4 subnet from /16 to /27, and behind a comma an IPv6 one if you like: \
                           `10.20.30.0/24,fd00:20:30::/64`";
 
-/// A subnet.
 type Subnet = (Ipv4Addr, u8);
 
-/// What is looked at.
 pub(crate) struct Observer<'a> {
-    /// The engine, where it answers.
     pub(crate) engine: Option<&'a Engine>,
-    /// The engine's API version.
     pub(crate) api: Option<(u32, u32)>,
-    /// The deployment's name.
     pub(crate) name: &'a str,
     /// Its service, where the event needs it.
     pub(crate) service: Option<&'a Service>,
-    /// Every container.
     pub(crate) all: &'a [ContainerSummary],
     /// Those of this name.
     pub(crate) ours: &'a [ContainerFacts],
@@ -50,9 +44,6 @@ pub(crate) struct Observer<'a> {
 
 impl Observer<'_> {
     /// What there is; where nothing can be asked, what would be.
-    ///
-    /// # Errors
-    /// [`crate::error::Kind::Engine`].
     pub(crate) async fn facts(&self) -> Result<PortsFacts, Failure> {
         let found = match self.engine {
             Some(engine) => network(engine).await?,
@@ -139,7 +130,6 @@ impl Observer<'_> {
         before
     }
 
-    /// A subnet that nobody has.
     async fn choose(&self) -> Result<NetworkFacts, (String, String)> {
         let used = self.used().await;
         let collides = |subnet: &Subnet| used.iter().find(|(other, _)| overlap(subnet, other)).cloned();
@@ -180,10 +170,6 @@ impl Observer<'_> {
 /// Our network as the engine has it: its facts, or why it is none for us.
 type Found = (Result<NetworkFacts, (String, String)>, NetworkInspect);
 
-/// Looks our network up; `None` where there is none.
-///
-/// # Errors
-/// [`crate::error::Kind::Engine`].
 pub(crate) async fn network(engine: &Engine) -> Result<Option<Found>, Failure> {
     let found = engine.network(NETWORK).await;
     let found = found.map_err(|error| error.failure_of(Kind::Engine, &format!("inspect network {NETWORK}")))?;
@@ -255,7 +241,6 @@ fn overlap(a: &Subnet, b: &Subnet) -> bool {
     masked(a.0, prefix) == masked(b.0, prefix)
 }
 
-/// [`SUBNET`]'s text.
 fn parse(text: &str) -> Option<NetworkFacts> {
     let (v4, v6) = text.split_once(',').map_or((text, None), |(v4, v6)| (v4, Some(v6)));
     let subnet = subnet(v4.trim()).filter(|(_, prefix)| (16..=27).contains(prefix))?;
@@ -271,7 +256,6 @@ pub(crate) fn route_localnet(bridge: &str) -> PathBuf {
     PathBuf::from("/proc/sys/net/ipv4/conf").join(bridge).join("route_localnet")
 }
 
-/// Whether it is on.
 pub(crate) fn answers_loopback(bridge: &str) -> bool {
     std::fs::read_to_string(route_localnet(bridge)).is_ok_and(|text| text.trim() == "1")
 }

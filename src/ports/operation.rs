@@ -13,10 +13,9 @@ use crate::poll;
 use crate::ports;
 use crate::ports::facts::NetworkFacts;
 use crate::values::forward::{SwitchedPorts, join};
-use crate::values::operation::{Outcome, Role};
+use crate::values::operation::{Outcome, Role, Traits};
 use crate::values::target::Target;
 
-/// The name of our network.
 pub(crate) const NETWORK: &str = "balehook";
 
 /// The interface of our network, where we create it.
@@ -28,55 +27,29 @@ pub(crate) const GATEWAY_PRIORITY: (u32, u32) = (1, 48);
 /// What handing ports over does to a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
+#[allow(missing_docs)] // the names say it
 pub enum PortsOperation {
     /// Create our network.
     Network(NetworkFacts),
     /// Write the rules of all names, those of `name` leading to a container. Nothing else in the tables is touched.
-    Switch {
-        /// The deployment's name.
-        name: String,
-        /// To where.
-        to: SwitchedPorts,
-        /// Our network.
-        network: NetworkFacts,
-    },
+    Switch { name: String, to: SwitchedPorts, network: NetworkFacts },
     /// Write the rules of all names but this one; with the last name everything of ours goes.
-    Close {
-        /// The deployment's name.
-        name: String,
-        /// Our network.
-        network: NetworkFacts,
-    },
+    Close { name: String, network: NetworkFacts },
     /// Wait: the connections that are open end by themselves.
-    Drain {
-        /// With whom they are.
-        container: Target,
-        /// For how long.
-        time: Duration,
-    },
+    Drain { container: Target, time: Duration },
 }
 
 impl PortsOperation {
-    /// What it means to the execution.
-    pub(crate) const fn role(&self) -> Role {
+    /// What its execution must know of it.
+    pub(crate) const fn traits(&self) -> Traits {
         match self {
-            Self::Network(_) | Self::Switch { .. } | Self::Close { .. } => Role::Prepares,
-            Self::Drain { .. } => Role::Passive,
-        }
-    }
-
-    /// Whether it may take long.
-    pub(crate) const fn is_long(&self) -> bool {
-        match self {
-            Self::Drain { .. } => true,
-            Self::Network(_) | Self::Switch { .. } | Self::Close { .. } => false,
+            Self::Network(_) | Self::Switch { .. } | Self::Close { .. } => Role::Prepares.brief(),
+            Self::Drain { .. } => Role::Passive.long(),
         }
     }
 
     /// Does it. `state_dir` is the folder of all names.
-    ///
-    /// # Errors
-    /// [`Kind::Container`](crate::error::Kind::Container) with what iptables said; the rules are as they were then.
+    /// Errors: [`Kind::Container`] with what iptables said; the rules are as they were then.
     pub(crate) async fn perform(&self, engine: &Engine, state_dir: &Path) -> Result<Outcome, Failure> {
         match self {
             Self::Network(network) => ports::create_network(engine, state_dir, network).await?,

@@ -27,9 +27,7 @@ pub(crate) const DOCKER_USER: &str = "DOCKER-USER";
 /// Where the ports of one name lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
-    /// The deployment's name.
     pub(crate) name: String,
-    /// To where.
     pub(crate) to: SwitchedPorts,
 }
 
@@ -42,14 +40,12 @@ pub(crate) enum Family {
     V6,
 }
 
-/// One table as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Table {
     chains: BTreeSet<String>,
     rules: Vec<String>,
 }
 
-/// The two tables that we write into, as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tables {
     filter: Table,
@@ -70,7 +66,6 @@ struct Jump {
     first: bool,
 }
 
-/// What one table must hold.
 struct Wanted {
     name: &'static str,
     chains: Vec<Chain>,
@@ -78,7 +73,6 @@ struct Wanted {
 }
 
 impl Tables {
-    /// Reads what `iptables-save` prints.
     pub(crate) fn parse(text: &str) -> Self {
         let mut tables = Self::default();
         let mut other = Table::default();
@@ -100,7 +94,6 @@ impl Tables {
         tables
     }
 
-    /// Whether the engine's chain for its users is there.
     pub(crate) fn has_docker_user(&self) -> bool {
         self.filter.chains.contains(DOCKER_USER)
     }
@@ -120,7 +113,6 @@ impl Tables {
             && nat.jumps.iter().all(|jump| self.nat.has(jump))
     }
 
-    /// Whether there are rules of a name.
     pub(crate) fn has_name(&self, name: &str) -> bool {
         let mark = mark(name);
         self.nat.of(CHAIN).any(|rule| unquoted(rule).contains(&mark))

@@ -26,7 +26,6 @@ const MOST: usize = 32 * 1024 * 1024;
 /// How often the engine's chain is looked for.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// One variant of iptables.
 #[derive(Debug)]
 pub(crate) struct Iptables {
     variant: &'static str,
@@ -34,9 +33,7 @@ pub(crate) struct Iptables {
 }
 
 /// The variant that holds the engine's rules.
-///
-/// # Errors
-/// Why no port can be handed over, and what to do.
+/// Errors: Why no port can be handed over, and what to do.
 pub(crate) async fn find(waits: &Waits) -> Result<Iptables, (String, String)> {
     let mut why = ("iptables is not installed".to_owned(), "install the package iptables".to_owned());
     for variant in VARIANTS {
@@ -59,9 +56,7 @@ pub(crate) async fn find(waits: &Waits) -> Result<Iptables, (String, String)> {
 }
 
 /// The same, where the engine may be about to write its chain: it does so anew a moment after a firewall was reloaded.
-///
-/// # Errors
-/// Those of [`find`], when the time is up.
+/// Errors: Those of [`find`], when the time is up.
 pub(crate) async fn find_within(limit: Duration, waits: &Waits) -> Result<Iptables, (String, String)> {
     let found = poll::until(limit, INTERVAL, async || Ok::<_, Infallible>(find(waits).await.ok()));
     match found.await {
@@ -72,18 +67,14 @@ pub(crate) async fn find_within(limit: Duration, waits: &Waits) -> Result<Iptabl
 
 impl Iptables {
     /// The tables as they are.
-    ///
-    /// # Errors
-    /// What iptables said; `None` where there is no such program.
+    /// Errors: What iptables said; `None` where there is no such program.
     pub(crate) async fn tables(&self, family: Family) -> Result<Tables, Option<String>> {
         let program = self.program(family, "save").ok_or(None)?;
         self.output(program).await.map(|text| Tables::parse(&text)).map_err(Some)
     }
 
     /// Writes a transaction; nothing else changes.
-    ///
-    /// # Errors
-    /// [`Kind::Container`] with what iptables said.
+    /// Errors: [`Kind::Container`] with what iptables said.
     pub(crate) async fn restore(&self, family: Family, text: &str) -> Result<(), Failure> {
         let failed = |why: String| {
             Failure::new(Kind::Container, format!("the rules cannot be written: {why}"))

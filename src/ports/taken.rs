@@ -13,10 +13,8 @@ use crate::ports::facts::PortTaken;
 use crate::values::forward::split;
 use crate::values::labels::LABEL_PORTS;
 
-/// A fixed host port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct HostPort {
-    /// `None`: every address.
     address: Option<IpAddr>,
     port: u16,
     protocol: String,

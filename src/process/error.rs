@@ -30,7 +30,6 @@ impl ProcessError {
         Self::NotStarted { program: name(path), why, next }
     }
 
-    /// As a failure of its own.
     pub(crate) fn failure(&self, kind: Kind) -> Failure {
         let failure = Failure::new(kind, self.to_string());
         match self {

@@ -56,7 +56,6 @@ impl Program {
         Self { path, command, folder: PathBuf::new(), input: None }
     }
 
-    /// Its file's name, as failures have it.
     pub(crate) fn name(&self) -> String {
         error::name(&self.path)
     }
@@ -101,9 +100,7 @@ impl Program {
     }
 
     /// Runs it to its end and keeps the first `most` bytes of its standard output.
-    ///
-    /// # Errors
-    /// It cannot be started, or takes longer than `limit`: then it was killed.
+    /// Errors: It cannot be started, or takes longer than `limit`: then it was killed.
     pub(crate) async fn run(self, limit: Duration, most: usize) -> Result<Ended, ProcessError> {
         let mut running = self.start(Pipes::Two)?;
         let program = running.name().to_owned();
@@ -118,9 +115,7 @@ impl Program {
     }
 
     /// Starts it.
-    ///
-    /// # Errors
-    /// [`ProcessError::NotStarted`].
+    /// Errors: [`ProcessError::NotStarted`].
     pub(crate) fn start(mut self, pipes: Pipes) -> Result<Running, ProcessError> {
         let started = self.spawn(pipes);
         started.map_err(|why| ProcessError::not_started(&self.path, &self.folder, why))

@@ -16,9 +16,7 @@ pub(crate) struct Ended {
 
 impl Ended {
     /// All of its standard output.
-    ///
-    /// # Errors
-    /// [`ProcessError::TooMuch`].
+    /// Errors: [`ProcessError::TooMuch`].
     pub(crate) fn stdout(&self) -> Result<&[u8], ProcessError> {
         let Kept { bytes, total, .. } = &self.stdout;
         match usize::try_from(*total) == Ok(bytes.len()) {
@@ -29,7 +27,6 @@ impl Ended {
         }
     }
 
-    /// The end of its standard error.
     pub(crate) fn stderr(&self) -> &[u8] {
         &self.stderr.bytes
     }

@@ -22,7 +22,6 @@ const GRACE: Duration = Duration::from_millis(500);
 /// What is read at once. It is what a pipe holds: all that is left in one is read at once too.
 const PORTION: usize = 64 * 1024;
 
-/// Where a program wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
     Stdout,
@@ -56,15 +55,12 @@ impl Running {
         Ok(running)
     }
 
-    /// The program's file name.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Gives it its input and hands on what it prints, until it ends. It goes on when `limit` is up.
-    ///
-    /// # Errors
-    /// [`ProcessError::TimeUp`], [`ProcessError::Lost`].
+    /// Errors: [`ProcessError::TimeUp`], [`ProcessError::Lost`].
     pub(crate) async fn follow(
         &mut self,
         limit: Duration,

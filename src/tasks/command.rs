@@ -22,9 +22,7 @@ impl Group {
 }
 
 /// A command on the host, to its end. It stays in `under_way` when this future is dropped.
-///
-/// # Errors
-/// [`Kind::Task`]: it cannot be started, ends with another exit code than 0, or takes too long.
+/// Errors: [`Kind::Task`]: it cannot be started, ends with another exit code than 0, or takes too long.
 pub(crate) async fn command(
     under_way: &mut Option<Group>,
     task: &str,
@@ -39,9 +37,7 @@ pub(crate) async fn command(
 }
 
 /// A program to its end, without standard input. It stays in `under_way` when this future is dropped.
-///
-/// # Errors
-/// It cannot be started; or, inside, [`Kind::Task`]: it ends with another exit code than 0, or takes too long.
+/// Errors: It cannot be started; or, inside, [`Kind::Task`]: it ends with another exit code than 0, or takes too long.
 pub(crate) async fn run(
     under_way: &mut Option<Group>,
     task: &str,

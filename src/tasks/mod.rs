@@ -34,7 +34,6 @@ pub(crate) struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// Nothing yet.
     pub(crate) const fn new(task: &'a str) -> Self {
         Self { task, line: Vec::new(), last: VecDeque::new() }
     }
@@ -64,7 +63,6 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// The last lines.
     pub(crate) fn last_lines(mut self) -> Vec<String> {
         if !self.line.is_empty() {
             self.end_of_line();
@@ -73,7 +71,6 @@ impl<'a> Output<'a> {
     }
 }
 
-/// How a task failed, with its last lines.
 pub(crate) fn failed(task: &str, how: &str, output: Output<'_>) -> Failure {
     let evidence = output.last_lines();
     let next = match evidence.is_empty() {
@@ -89,9 +86,7 @@ pub(crate) fn too_long(limit: Duration) -> String {
 }
 
 /// A container from `image`, to its end. It is removed, whatever became of it, but where this future is dropped.
-///
-/// # Errors
-/// [`Kind::Task`]: it cannot be created or started, ends with another exit code than 0, or takes too long.
+/// Errors: [`Kind::Task`]: it cannot be created or started, ends with another exit code than 0, or takes too long.
 pub(crate) async fn container(
     engine: &Engine,
     task: &str,

@@ -13,35 +13,16 @@ use crate::values::types::EnvVar;
 /// One step of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
+#[allow(missing_docs)] // the names say it
 pub enum TaskOperation {
     /// Create a container, run it to its end, and remove it.
-    Container {
-        /// The task's name.
-        name: String,
-        /// The container.
-        spec: Box<ContainerSpec>,
-        /// How long it may run.
-        timeout: Duration,
-    },
+    Container { name: String, spec: Box<ContainerSpec>, timeout: Duration },
     /// Run a command on the host to its end.
-    Command {
-        /// The task's name.
-        name: String,
-        /// The command.
-        command: HostCommand,
-        /// How long it may run.
-        timeout: Duration,
-    },
+    Command { name: String, command: HostCommand, timeout: Duration },
     /// Kill and remove a task's container. Nothing to do when it is gone.
-    Remove {
-        /// The container's name.
-        container: String,
-    },
+    Remove { container: String },
     /// End a task's command: SIGTERM, and SIGKILL half a second later. Nothing to do when it has ended.
-    End {
-        /// The task's name.
-        name: String,
-    },
+    End { name: String },
 }
 
 /// A command on the host, as it is started.
@@ -56,7 +37,6 @@ pub struct HostCommand {
 }
 
 impl TaskOperation {
-    /// One short line for the console.
     pub(crate) fn title(&self) -> String {
         match self {
             Self::Command { name, command, .. } => format!("task {name}: {command}"),

@@ -90,7 +90,6 @@ fn total(cells: &[String]) -> usize {
     cells.iter().map(|cell| width(cell)).sum()
 }
 
-/// How many of the first cells fit into `columns`.
 fn fitting(cells: &[String], columns: usize) -> usize {
     let mut used = 0;
     cells

@@ -10,7 +10,6 @@ use crate::config::problem::{Problem, Problems, Severity};
 use crate::ui::excerpt::{excerpt, lines};
 use crate::values::text::printable;
 
-/// Most problems that are written out.
 const MOST: usize = 100;
 
 /// Bytes that the last two lines may need.
@@ -86,7 +85,6 @@ fn one(file: &AppSpecText, lines: &[&str], problem: &Problem) -> String {
     text
 }
 
-/// The line that says what is wrong, and where.
 fn head(file: &AppSpecText, problem: &Problem) -> String {
     let severity = match problem.severity {
         Severity::Error => "error",

@@ -11,7 +11,6 @@ use crate::values::text::megabytes;
 /// Without a terminal a line is printed at least this often.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Prints on stderr.
 pub(crate) struct Progress {
     label: String,
     total: Option<u64>,
@@ -21,7 +20,6 @@ pub(crate) struct Progress {
     began: Instant,
 }
 
-/// Follows a transfer of `total` bytes, where that is known.
 pub(crate) fn follow(label: String, total: Option<u64>) -> Box<dyn TransferProgress> {
     Box::new(Progress::new(label, total))
 }

@@ -6,18 +6,13 @@ use serde::Serialize;
 
 use crate::engine::facts::short_id;
 
-/// One container of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Status {
-    /// The deployment's name.
     pub(crate) name: String,
-    /// The container's name.
     pub(crate) container: String,
-    /// Its ID.
     pub(crate) id: String,
     /// The image as it was created from.
     pub(crate) image: String,
-    /// The image's digest.
     pub(crate) digest: Option<String>,
     /// `running`, `exited`, …
     pub(crate) state: String,
@@ -25,15 +20,11 @@ pub(crate) struct Status {
     pub(crate) health: Option<String>,
     /// When it was started, RFC 3339.
     pub(crate) started: String,
-    /// CodeDeploy's deployment.
     pub(crate) deployment: Option<String>,
-    /// Where the revision came from.
     pub(crate) revision: Option<String>,
-    /// Its ports on the host.
     pub(crate) ports: Ports,
 }
 
-/// Ports on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "by", rename_all = "kebab-case")]
 pub(crate) enum Ports {
@@ -59,7 +50,6 @@ fn as_ports<S: serde::Serializer>(ports: &[String], serializer: S) -> Result<S::
     map.end()
 }
 
-/// One paragraph of a container.
 pub(crate) fn text(all: &[Status]) -> String {
     if all.is_empty() {
         return "nothing is deployed\n".into();

@@ -34,12 +34,10 @@ pub(crate) struct Console<'a> {
 }
 
 impl<'a> Console<'a> {
-    /// Writes to `out`.
     pub(crate) fn new(out: &'a mut dyn Write) -> Self {
         Self { out }
     }
 
-    /// One line, cleaned and cut.
     pub(crate) fn line(&mut self, text: &str) {
         let text = shorten(&printable(text), LINE);
         let _ = writeln!(self.out, "{text}").and_then(|()| self.out.flush());
@@ -51,7 +49,6 @@ impl<'a> Console<'a> {
         let _ = self.out.write_all(clean.as_bytes()).and_then(|()| self.out.flush());
     }
 
-    /// Several lines.
     pub(crate) fn lines(&mut self, text: &str) {
         text.lines().for_each(|line| self.line(line));
     }

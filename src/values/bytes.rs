@@ -5,9 +5,7 @@
 use crate::values::types::Refused;
 
 /// Reads a size in bytes.
-///
-/// # Errors
-/// An unknown unit, a negative number, or more than an `i64` holds.
+/// Errors: An unknown unit, a negative number, or more than an `i64` holds.
 pub(crate) fn parse(text: &str) -> Result<i64, Refused> {
     let text = text.trim().to_ascii_lowercase();
     let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());

@@ -19,9 +19,7 @@ const UNITS: [(&str, f64); 9] = [
 ];
 
 /// Reads a duration.
-///
-/// # Errors
-/// Without a unit, with an unknown one, or negative.
+/// Errors: Without a unit, with an unknown one, or negative.
 pub(crate) fn parse(text: &str) -> Result<Duration, Refused> {
     let mut rest = text.trim();
     if rest.is_empty() || rest.parse::<f64>().is_ok_and(|number| number != 0.0) {

@@ -21,7 +21,6 @@ pub struct SwitchedPorts {
 }
 
 impl SwitchedPorts {
-    /// From the container's labels.
     pub(crate) fn from_labels(label: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let (addresses, ports) = (label(LABEL_ADDRESS)?, label(LABEL_PORTS)?);
         let (address, address6) =
@@ -33,19 +32,15 @@ impl SwitchedPorts {
         })
     }
 
-    /// The label that says the addresses.
     pub(crate) fn addresses(&self) -> String {
         let more = self.address6.map(|address| format!(",{address}")).unwrap_or_default();
         format!("{}{more}", self.address)
     }
 }
 
-/// TCP or UDP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Protocol {
-    /// TCP.
     Tcp,
-    /// UDP.
     Udp,
 }
 
@@ -55,11 +50,8 @@ pub(crate) enum Protocol {
 pub struct Forward {
     /// The host's address; `None`: all. `0.0.0.0` and `::` are all of their family.
     pub(crate) address: Option<IpAddr>,
-    /// The host's port.
     pub(crate) host: u16,
-    /// The container's port.
     pub(crate) target: u16,
-    /// The protocol.
     pub(crate) protocol: Protocol,
 }
 

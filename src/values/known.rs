@@ -12,8 +12,13 @@ pub enum Known<T> {
     No(String),
 }
 
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self::No("it was not needed".into())
+    }
+}
+
 impl<T> Known<T> {
-    /// The value, where it is known.
     pub(crate) const fn yes(&self) -> Option<&T> {
         match self {
             Self::Yes(value) => Some(value),

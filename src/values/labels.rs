@@ -24,7 +24,6 @@ pub(crate) const LABEL_ADDRESS: &str = "balehook.address";
 /// Label: the name of the task that a container was made for, or `try` for one that never runs; none on the service's own.
 pub(crate) const LABEL_TASK: &str = "balehook.task";
 
-/// Every label of ours.
 pub(crate) const LABELS: [&str; 13] = [
     LABEL_NAME,
     LABEL_DEPLOYMENT,

@@ -20,7 +20,33 @@ pub enum Role {
     Passive,
 }
 
+/// What the execution of a plan must know of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traits {
+    /// What it means.
+    pub role: Role,
+    /// It may take long: it is dropped when the plan must stop. A brief one is let end, for its outcome to be known.
+    pub is_long: bool,
+    /// As an undo step: what served before depends on it to come back.
+    pub restores: bool,
+}
+
+impl Traits {
+    #[must_use]
+    pub(crate) const fn restoring(self) -> Self {
+        Self { restores: true, ..self }
+    }
+}
+
 impl Role {
+    pub(crate) const fn brief(self) -> Traits {
+        Traits { role: self, is_long: false, restores: false }
+    }
+
+    pub(crate) const fn long(self) -> Traits {
+        Traits { role: self, is_long: true, restores: false }
+    }
+
     /// Whether anything that runs, or that the engine holds, is another afterwards.
     pub(crate) const fn changes(self) -> bool {
         match self {
@@ -49,7 +75,6 @@ pub enum Moment {
 }
 
 impl Outcome {
-    /// It is done.
     pub(crate) const fn changed() -> Self {
         Self { messages: Vec::new(), changed: true }
     }
@@ -59,7 +84,6 @@ impl Outcome {
         Self { messages, changed: true }
     }
 
-    /// There was nothing to do.
     pub(crate) const fn unchanged() -> Self {
         Self { messages: Vec::new(), changed: false }
     }

@@ -40,7 +40,6 @@ impl SetOption {
 /// An option whose value is another one than before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ChangedOption {
-    /// The option's name.
     pub(crate) name: String,
     /// The value before; `None` where it was not set.
     pub(crate) old: Option<String>,

@@ -1,14 +1,10 @@
 //! What a transfer reports on its way. `app` hands down who listens.
 
-/// Follows one transfer.
 pub(crate) trait TransferProgress: Send {
-    /// So many bytes altogether.
     fn at(&mut self, bytes: u64);
 
-    /// So many more bytes.
     fn more(&mut self, bytes: usize);
 
-    /// The end of it.
     fn finish(&self);
 }
 

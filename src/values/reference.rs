@@ -39,12 +39,10 @@ impl ImageReference {
         }
     }
 
-    /// The tag.
     pub(crate) fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// The digest.
     pub(crate) const fn digest(&self) -> Option<&ContentDigest> {
         self.digest.as_ref()
     }

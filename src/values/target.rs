@@ -14,6 +14,11 @@ pub struct Target {
 }
 
 impl Target {
+    /// The container that this plan creates, by the name that it has by then.
+    pub(crate) fn created(name: &str) -> Self {
+        Self { name: name.to_owned(), id: None }
+    }
+
     /// What the engine knows it by: its ID, or its name.
     pub(crate) fn address(&self) -> &str {
         self.id.as_deref().unwrap_or(&self.name)

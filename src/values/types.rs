@@ -35,7 +35,6 @@ pub struct S3Uri {
 pub struct Refused(pub String);
 
 impl Name {
-    /// The text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -109,12 +108,10 @@ impl FromStr for ContentDigest {
 }
 
 impl S3Uri {
-    /// The bucket's name.
     pub(crate) fn bucket(&self) -> &str {
         &self.bucket
     }
 
-    /// The object's key.
     pub(crate) fn key(&self) -> &str {
         &self.key
     }

@@ -74,7 +74,7 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
     };
     let arm = refused(&|facts| facts.images[0].architecture = Some("arm64".into()));
     assert_eq!((arm.kind, arm.message.contains("is built for arm64")), (Kind::Image, true));
-    let network = refused(&|facts| facts.networks_missing = vec!["front".into()]);
+    let network = refused(&|facts| facts.container.networks_missing = vec!["front".into()]);
     let full = refused(&|facts| {
         *facts = balehook::modes::facts::Facts { retention_tags: vec![], imported: vec![], ..scenes::full() }
     });
@@ -86,14 +86,14 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
 fn where_the_kernel_cannot_hand_the_ports_over_the_plan_says_why_and_never_falls_back_to_the_swap() {
     let refused = |change: &dyn Fn(&mut balehook::ports::facts::PortsFacts)| {
         let mut facts = scenes::handing();
-        change(facts.ports.as_mut().unwrap());
+        change(facts.container.ports.as_mut().unwrap());
         let deployment = scenes::read(&scenes::start_first(scenes::text_of(&facts)));
         plan(LifecycleEvent::ApplicationStart, &deployment, &scenes::origin(), &facts).unwrap_err()
     };
     let rootless =
         refused(&|seen| seen.obstacle = Some(("the engine is rootless".into(), "use a rootful engine".into())));
     assert_eq!(rootless.message, "`order: start-first` is not possible here: the engine is rootless");
-    assert_eq!(rootless.next.as_deref(), Some("use a rootful engine, or use `order: stop-first` (the swap)"));
+    assert_eq!(rootless.next.as_deref(), Some("use a rootful engine, or use `order: stop-first`"));
     let route = refused(&|seen| seen.before_ours = vec!["back".into()]);
     assert!(route.message.contains("the default route to network back"), "{route}");
     let full = refused(&|seen| seen.taken = (0..=255).map(|last| [198, 18, 200, last].into()).collect());

@@ -21,6 +21,7 @@ use balehook::images::delta::Missing;
 use balehook::images::facts::ImageFacts;
 use balehook::images::facts::Room;
 use balehook::images::record::ImportedReferences;
+use balehook::modes::container::facts::ContainerModeFacts;
 use balehook::modes::facts::Facts;
 use balehook::modes::operation::Plan;
 use balehook::modes::plan;
@@ -266,6 +267,10 @@ pub fn kernel(exists: bool, behind: Option<&str>) -> PortsFacts {
     }
 }
 
+fn by_kernel(ports: PortsFacts) -> ContainerModeFacts {
+    ContainerModeFacts { ports: Some(ports), ..ContainerModeFacts::default() }
+}
+
 /// A container to which the kernel hands the ports.
 pub fn switched(name: &str, id: &str, address: &str) -> ContainerFacts {
     let forwards = vec!["127.0.0.1:9000->9000/udp".parse().unwrap(), "80->8080/tcp".parse().unwrap()];
@@ -276,19 +281,19 @@ pub fn switched(name: &str, id: &str, address: &str) -> ContainerFacts {
 /// A host on which 1.4.1 runs behind handed ports.
 pub fn handing() -> Facts {
     let containers = vec![switched("web", "a1", "198.18.200.130")];
-    Facts { containers, ports: Some(kernel(true, Some("a1"))), ..serving() }
+    Facts { containers, container: by_kernel(kernel(true, Some("a1"))), ..serving() }
 }
 
 /// The same where the tables were flushed.
 pub fn flushed() -> Facts {
-    Facts { ports: Some(kernel(true, None)), ..handing() }
+    Facts { container: by_kernel(kernel(true, None)), ..handing() }
 }
 
 /// A host on which a handover was cut off before the release was recorded.
 pub fn cut() -> Facts {
     let containers =
         vec![switched("web.balehook-old", "a1", "198.18.200.130"), switched("web", "c3", "198.18.200.131")];
-    Facts { containers, ports: Some(kernel(true, Some("c3"))), left: interrupted().left, ..serving() }
+    Facts { containers, container: by_kernel(kernel(true, Some("c3"))), left: interrupted().left, ..serving() }
 }
 
 /// A host on which a handover was cut off after that.
@@ -315,8 +320,8 @@ pub fn start_first(text: String) -> String {
 /// Every scene of the handover with its name and its plan.
 pub fn handovers() -> Vec<(&'static str, Plan)> {
     let (start, stop) = (LifecycleEvent::ApplicationStart, LifecycleEvent::ApplicationStop);
-    let fresh = Facts { ports: Some(kernel(false, None)), ..empty() };
-    let crossing = Facts { ports: Some(kernel(true, None)), ..serving() };
+    let fresh = Facts { container: by_kernel(kernel(false, None)), ..empty() };
+    let crossing = Facts { container: by_kernel(kernel(true, None)), ..serving() };
     vec![
         ("handover-first", planned_with(start, &fresh, start_first)),
         ("handover", planned_with(start, &handing(), start_first)),

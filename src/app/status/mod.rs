@@ -11,7 +11,6 @@ use crate::ui::status;
 use crate::ui::status::Status;
 use crate::ui::text::Console;
 
-/// Prints one entry for each container of ours.
 pub(crate) async fn status(context: &Context, format: Format) -> u8 {
     match look(context).await {
         Ok(found) => {

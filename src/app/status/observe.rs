@@ -2,21 +2,19 @@
 
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
 
+use crate::engine;
 use crate::engine::logs::published;
 use crate::engine::{Engine, label};
 use crate::error::Failure;
+use crate::ports;
 use crate::ports::rules::{Family, Route};
 use crate::ports::tables;
 use crate::ui::status::{Ports, Status};
 use crate::values::forward::SwitchedPorts;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION};
-use crate::{engine, ports};
 
 impl Engine {
     /// Every container that bears our label, by name.
-    ///
-    /// # Errors
-    /// [`crate::error::Kind::Engine`].
     pub(crate) async fn status(&self) -> Result<Vec<Status>, Failure> {
         let mut all = Vec::new();
         for summary in self.list().await? {

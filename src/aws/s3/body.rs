@@ -25,7 +25,6 @@ const IDLE: Duration = Duration::from_secs(30);
 /// How often a body that breaks without having brought a byte is asked for again.
 const ATTEMPTS: u32 = 5;
 
-/// A range of an object that is being read.
 pub(super) struct Body {
     object: S3Object,
     at: u64,

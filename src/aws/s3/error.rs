@@ -12,64 +12,34 @@ use crate::values::types::S3Uri;
 
 type Answer = aws_sdk_s3::config::http::HttpResponse;
 
-/// Why S3 did not give what was wanted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum S3Error {
-    /// No such bucket.
     #[error("bucket {0} does not exist")]
     NoSuchBucket(String),
     /// No such key, or no such version of it.
     #[error("{0} does not exist")]
     NoSuchKey(String),
-    /// The credentials may not read it.
     #[error("access to {uri} is denied: {why}")]
-    Denied {
-        /// The object.
-        uri: String,
-        /// S3's words.
-        why: String,
-    },
-    /// No credentials, or no region.
+    Denied { uri: String, why: String },
     #[error("no AWS credentials for {uri}: {why}")]
-    NoCredentials {
-        /// The object.
-        uri: String,
-        /// The chain's words.
-        why: String,
-    },
+    NoCredentials { uri: String, why: String },
     /// It was replaced since it was looked at.
     #[error("{0} was replaced while it was read")]
     Changed(String),
-    /// It was asked, or read, and nothing came.
     #[error("S3 has not {what} for {}: {uri}", seconds(*time))]
     Silent {
-        /// The object.
         uri: String,
         /// `answered`, or `sent a byte`.
         what: &'static str,
-        /// For so long.
         time: Duration,
     },
-    /// S3 cannot be reached.
     #[error("S3 cannot be reached for {uri}: {why}")]
-    Unreachable {
-        /// The object.
-        uri: String,
-        /// The cause.
-        why: String,
-    },
-    /// Anything else.
+    Unreachable { uri: String, why: String },
     #[error("cannot read {uri}: {why}")]
-    Other {
-        /// The object.
-        uri: String,
-        /// The cause.
-        why: String,
-    },
+    Other { uri: String, why: String },
 }
 
 impl S3Error {
-    /// What to do next.
     pub(crate) const fn next(&self) -> &'static str {
         match self {
             Self::NoSuchBucket(_) => "correct the bucket's name in x-balehook.container.image.archive",

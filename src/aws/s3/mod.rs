@@ -46,12 +46,9 @@ pub(crate) struct S3 {
     waits: Waits,
 }
 
-/// An object as it was when it was looked at.
 #[derive(Debug, Clone)]
 pub(crate) struct S3Object {
-    /// Where.
     pub(crate) uri: S3Uri,
-    /// Bytes.
     pub(crate) size: u64,
     /// Its entity tag, with the quotes.
     pub(crate) etag: String,
@@ -75,9 +72,6 @@ impl S3 {
     }
 
     /// Looks at an object; a bucket in another region is followed.
-    ///
-    /// # Errors
-    /// See [`S3Error`].
     pub(crate) async fn head(&self, uri: &S3Uri) -> Result<S3Object, S3Error> {
         let silent = |time| S3Error::Silent { uri: uri.to_string(), what: "answered", time }.to_string();
         self.waits.on(silent, self.find(uri)).await
@@ -96,9 +90,7 @@ impl S3 {
     }
 
     /// A small object as a whole.
-    ///
-    /// # Errors
-    /// See [`S3Error`]; an object larger than `limit` bytes is refused.
+    /// Errors: See [`S3Error`]; an object larger than `limit` bytes is refused.
     pub(crate) async fn get_small(&self, uri: &S3Uri, limit: usize) -> Result<Bytes, S3Error> {
         let object = self.head(uri).await?;
         if object.size > limit as u64 {
@@ -108,10 +100,6 @@ impl S3 {
         self.read_range(&object, 0, usize::try_from(object.size).unwrap_or(limit)).await
     }
 
-    /// `len` bytes from `offset`.
-    ///
-    /// # Errors
-    /// See [`S3Error`].
     pub(crate) async fn read_range(&self, object: &S3Object, offset: u64, len: usize) -> Result<Bytes, S3Error> {
         let end = object.size.min(offset + len as u64);
         let part = self.part(object, offset..end, Arc::default());
@@ -122,7 +110,6 @@ impl S3 {
         })
     }
 
-    /// Waits for a range of the object, wherever it is read.
     pub(crate) async fn wait_for<T>(&self, object: &S3Object, range: &Range<u64>, part: impl Future<Output = T>) -> T {
         let late = |waited| {
             let (first, last, uri) = (range.start, range.end.saturating_sub(1), &object.uri);
@@ -133,9 +120,6 @@ impl S3 {
 
     /// A range of the object in pieces of at most [`PIECE`]: one GET, gone on with at the byte where it breaks. `breaks`
     /// is counted up each time that it does.
-    ///
-    /// # Errors
-    /// See [`S3Error`].
     pub(crate) async fn part(
         &self,
         object: &S3Object,

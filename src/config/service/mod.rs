@@ -5,6 +5,7 @@
 
 pub(crate) mod network;
 pub(crate) mod options;
+pub(crate) mod ports;
 pub(crate) mod resources;
 #[cfg(test)]
 mod tests;
@@ -129,7 +130,7 @@ fn of_container(keys: &mut Keys<'_, '_>, around: &ParseContext<'_>) -> Service {
     service
 }
 
-/// What a service of a swarm has too: its limits, ports, networks and the rest it reads itself.
+/// What a service of a swarm has too. Its ports, networks and `deploy` it reads itself.
 pub(crate) fn of_swarm(keys: &mut Keys<'_, '_>, around: &ParseContext<'_>) -> Service {
     let (mut service, mut host) = (Service::default(), HostConfig::default());
     options::shared(keys, &mut service, &mut host, around);

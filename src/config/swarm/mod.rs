@@ -11,7 +11,7 @@ use bollard::models::Mount;
 use crate::config::field::Field;
 use crate::config::keys::Keys;
 use crate::config::problem::Problems;
-use crate::config::service::network::{Port, published_ports};
+use crate::config::service::ports::{Port, published_ports};
 use crate::config::service::resources::{self, LIMITS, RESERVED};
 use crate::config::service::{ParseContext, Service};
 pub use crate::config::swarm::deploy::{Deploy, FailureAction, Order, Reservations, Restart, Rollout, Spread};
@@ -78,49 +78,30 @@ pub(crate) struct ServiceNetwork {
     pub(crate) create: bool,
 }
 
+/// What to do instead of any other key of a container.
 const NOT_IN_SWARM: &str = "swarm has no such option; deploy with `container:`, or leave it out";
 
 /// Keys of Compose that a service of a swarm cannot honour, and what to do instead.
 const ELSEWHERE: &[(&str, &str)] = &[
-    ("annotations", NOT_IN_SWARM),
-    ("blkio_config", NOT_IN_SWARM),
     ("build", "build the image before the deployment, and name it with `image:`"),
-    ("cgroup", NOT_IN_SWARM),
-    ("cgroup_parent", NOT_IN_SWARM),
     ("container_name", "the service is named by x-balehook.name"),
     ("cpu_period", "use `deploy.resources.limits.cpus`"),
     ("cpu_quota", "use `deploy.resources.limits.cpus`"),
-    ("cpu_rt_period", NOT_IN_SWARM),
-    ("cpu_rt_runtime", NOT_IN_SWARM),
     ("cpu_shares", "use `deploy.resources.reservations.cpus`"),
-    ("cpuset", NOT_IN_SWARM),
     ("depends_on", "one service is deployed; deploy what it needs as a revision with another name"),
-    ("device_cgroup_rules", NOT_IN_SWARM),
     ("devices", "swarm gives no devices; use `deploy.resources.reservations.generic_resources`, or `container:`"),
     ("domainname", "write the whole name under `hostname`"),
     ("external_links", "put both services on one of `networks:`; they find each other by name"),
     ("extends", "write the options here; `${VAR}` varies them"),
     ("gpus", "use `deploy.resources.reservations.generic_resources`"),
-    ("ipc", NOT_IN_SWARM),
     ("links", "put both services on one of `networks:`; they find each other by name"),
-    ("mac_address", NOT_IN_SWARM),
-    ("mem_swappiness", NOT_IN_SWARM),
-    ("memswap_limit", NOT_IN_SWARM),
     ("network_mode", "write `networks: [host]` for the host's network, or name an overlay network"),
-    ("oom_kill_disable", NOT_IN_SWARM),
-    ("oom_score_adj", NOT_IN_SWARM),
-    ("pid", NOT_IN_SWARM),
     ("privileged", "swarm runs no privileged tasks; use `cap_add`, or deploy with `container:`"),
     ("profiles", "one service is deployed; use deployment groups and `${DEPLOYMENT_GROUP_NAME}`"),
     ("pull_policy", "an image is brought in when a node lacks it; leave the key out"),
-    ("runtime", NOT_IN_SWARM),
     ("scale", "write `deploy: {replicas: …}`"),
-    ("security_opt", NOT_IN_SWARM),
     ("shm_size", "mount a tmpfs: `tmpfs: [\"/dev/shm:size=128m\"]`"),
-    ("storage_opt", NOT_IN_SWARM),
     ("update_config", "write it under `deploy:`"),
-    ("userns_mode", NOT_IN_SWARM),
-    ("uts", NOT_IN_SWARM),
     ("volumes_from", "mount the same named volume in `volumes:`"),
 ];
 
@@ -164,6 +145,7 @@ fn read(
     let init = keys.get("init", Field::boolean).unwrap_or(false);
     let init_process = keys.get("init_process", Field::boolean);
     let with_registry_auth = keys.get("with_registry_auth", Field::boolean).unwrap_or(true);
+    keys.refuse_others(&service::keys(), NOT_IN_SWARM);
     keys.sorted();
     Some(Swarm {
         image: image?,

@@ -18,21 +18,17 @@ const MAX_NAME: usize = 4096;
 /// More headers than any image has: 127 layers with three files each, their folders and long names.
 const MAX_HEADERS: usize = 131_072;
 
-/// What a header announces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Announced {
     /// What it is called, from the archive's root.
     pub(crate) name: String,
-    /// What it is.
     pub(crate) kind: Kind,
     /// How many bytes follow it, without their padding.
     pub(crate) size: u64,
 }
 
-/// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A file.
     File,
     /// A hard or symbolic link to the entry of this name.
     Link(String),
@@ -42,14 +38,11 @@ pub(crate) enum Kind {
     Other,
 }
 
-/// What an extension is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extends {
-    /// GNU's long name.
     Name,
     /// GNU's long name of a link's target.
     Link,
-    /// pax records.
     Records,
 }
 
@@ -73,9 +66,7 @@ struct Extension {
 
 impl Headers {
     /// What the header at `offset` announces.
-    ///
-    /// # Errors
-    /// [`ArchiveError::Damaged`]: it makes no sense, or there are more than we read.
+    /// Errors: [`ArchiveError::Damaged`]: it makes no sense, or there are more than we read.
     pub(crate) fn read(&mut self, block: &[u8], offset: u64) -> Result<Announced, ArchiveError> {
         let damaged = |why: String| ArchiveError::Damaged { offset, why };
         let after = if self.last.is_empty() { String::new() } else { format!(" after `{}`", shown(&self.last)) };
@@ -97,9 +88,7 @@ impl Headers {
     }
 
     /// Takes the bytes of the extension whose header is at `offset`.
-    ///
-    /// # Errors
-    /// [`ArchiveError::Damaged`]: they make no sense.
+    /// Errors: [`ArchiveError::Damaged`]: they make no sense.
     pub(crate) fn extension(&mut self, about: Extends, data: &[u8], offset: u64) -> Result<(), ArchiveError> {
         let taken = match about {
             Extends::Name => name_of(data).map(|name| self.extension.long_name = Some(name)),

@@ -19,10 +19,8 @@ const MAX_JSON: u64 = 4 * 1024 * 1024;
 /// Most links that are followed from one name.
 const MAX_LINKS: usize = 8;
 
-/// Most images of an archive.
 const MAX_IMAGES: usize = 1024;
 
-/// Indexes in indexes.
 const MAX_NESTING: usize = 4;
 
 /// Most layers of an image: engines take 127.
@@ -34,7 +32,6 @@ const MAX_READ: u64 = 16 * 1024 * 1024;
 /// Where a layer is: the entry's name, and the digest that it promises.
 type Place = (String, Option<ContentDigest>);
 
-/// The archive's images.
 pub(crate) async fn images(
     archive: &impl ReadAt,
     entries: &Entries,

@@ -39,7 +39,6 @@ pub trait ReadAt {
 pub struct ReadError(String);
 
 impl ReadError {
-    /// From any error.
     pub(crate) fn new(cause: impl std::fmt::Display) -> Self {
         Self(cause.to_string())
     }
@@ -64,7 +63,6 @@ impl Compression {
     /// The longest beginning that is looked at, in bytes.
     pub(crate) const MAGIC: usize = 6;
 
-    /// What `start` is the beginning of.
     pub(crate) fn of(start: &[u8]) -> Self {
         const BEGINNINGS: [(&[u8], Compression); 4] = [
             (b"\x1f\x8b", Compression::Gzip),
@@ -90,6 +88,7 @@ impl std::fmt::Display for Compression {
 
 /// Why an archive cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)] // the names say it
 pub enum ArchiveError {
     /// It cannot be read.
     #[error("cannot be read: {0}")]
@@ -100,26 +99,17 @@ pub enum ArchiveError {
     /// Something else than a tar archive.
     #[error("is not an archive of images: it starts with {0}")]
     NotAnArchive(String),
-    /// It ends too early.
     #[error("is truncated: entry `{entry}` at byte {offset} needs {needs} bytes, the file has {has}")]
     Truncated {
-        /// The entry.
         entry: String,
-        /// Where its header is.
         offset: u64,
         /// The length the file must have for it.
         needs: u64,
-        /// The length it has.
         has: u64,
     },
     /// A header that makes no sense, or more of something than we read.
     #[error("is damaged at byte {offset}: {why}")]
-    Damaged {
-        /// Where.
-        offset: u64,
-        /// What.
-        why: String,
-    },
+    Damaged { offset: u64, why: String },
     /// A tar archive, but of something else.
     #[error(
         "holds neither manifest.json nor index.json ({0}): an archive of `docker export` or of plain files has no image"
@@ -127,14 +117,7 @@ pub enum ArchiveError {
     NoManifest(String),
     /// A manifest, an index or a config that cannot be understood.
     #[error("has a bad `{entry}` at byte {offset}: {why}")]
-    Bad {
-        /// The entry.
-        entry: String,
-        /// Where its header is.
-        offset: u64,
-        /// Why.
-        why: String,
-    },
+    Bad { entry: String, offset: u64, why: String },
 }
 
 /// What an archive holds.
@@ -149,7 +132,6 @@ pub struct ArchiveIndex {
 pub struct ArchivedImage {
     /// The digest of its config's bytes.
     pub(crate) config_digest: ContentDigest,
-    /// The references the archive gives it.
     pub(crate) references: Vec<String>,
     /// The layers, uncompressed, bottom first.
     pub(crate) diff_ids: Vec<ContentDigest>,
@@ -159,7 +141,6 @@ pub struct ArchivedImage {
     pub os: String,
     /// Where each layer's bytes are, bottom first.
     pub layers: Vec<LayerEntry>,
-    /// The config's bytes.
     pub(crate) config: Bytes,
     /// The bytes of the OCI manifest that lists the config and the layers, where the archive has one.
     pub(crate) manifest: Option<Bytes>,
@@ -168,13 +149,11 @@ pub struct ArchivedImage {
 /// A layer's bytes in the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerEntry {
-    /// The entry's name.
     pub(crate) name: String,
     /// Where its bytes start.
     pub offset: u64,
     /// How many they are.
     pub size: u64,
-    /// How they are compressed.
     pub(crate) compression: Compression,
     /// The digest that the archive says they have as they are stored; it is checked as they pass.
     pub(crate) digest: Option<ContentDigest>,
@@ -191,41 +170,22 @@ pub async fn index(archive: &impl ReadAt, architecture: Option<&str>) -> Result<
     Ok(ArchiveIndex { images })
 }
 
-/// Why no image of an archive is the wanted one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SelectError {
-    /// Several, and nothing says which.
     #[error("holds {} images and `reference` does not say which: {}", .0.len(), some(.0))]
     Ambiguous(Vec<String>),
-    /// None bears the wanted reference.
     #[error("does not hold {wanted}; it holds {}", some(.found))]
-    NoReference {
-        /// The reference.
-        wanted: String,
-        /// The references it has.
-        found: Vec<String>,
-    },
-    /// Another image than the pinned one.
+    NoReference { wanted: String, found: Vec<String> },
     #[error("holds the image {found}, not the wanted {wanted}")]
-    WrongId {
-        /// The pinned config digest.
-        wanted: ContentDigest,
-        /// The one it has.
-        found: ContentDigest,
-    },
+    WrongId { wanted: ContentDigest, found: ContentDigest },
 }
 
-/// The first few of names that an archive gives.
 fn some(names: &[String]) -> String {
     const SOME: usize = 5;
     let more = if names.len() > SOME { ", …" } else { "" };
     names.iter().take(SOME).map(|name| header::shown(name)).collect::<Vec<_>>().join(", ") + more
 }
 
-/// The wanted image of an archive.
-///
-/// # Errors
-/// See [`SelectError`].
 pub(crate) fn select<'a>(
     index: &'a ArchiveIndex,
     reference: Option<&ImageReference>,

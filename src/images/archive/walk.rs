@@ -17,18 +17,13 @@ const REMEMBERED: usize = 4 * 1024 * 1024;
 /// All names of an archive together, in bytes.
 const MAX_NAMES: usize = 16 * 1024 * 1024;
 
-/// An entry's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Where its header is.
     pub(crate) header: u64,
-    /// Where its bytes start.
     pub(crate) offset: u64,
-    /// How many they are.
     pub(crate) size: u64,
     /// For a hard or symbolic link: the name it points to, from the archive's root.
     pub(crate) link: Option<String>,
-    /// How its bytes are compressed.
     pub(crate) compression: Compression,
 }
 
@@ -84,7 +79,6 @@ struct Walker<'a, A> {
     start: u64,
 }
 
-/// Walks all headers.
 pub(crate) async fn entries(archive: &impl ReadAt) -> Result<Entries, ArchiveError> {
     let mut walker = Walker { archive, buffer: Bytes::new(), start: 0 };
     let (mut found, mut headers, mut names, mut offset) = (Entries::new(), Headers::default(), 0, 0);

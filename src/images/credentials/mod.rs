@@ -20,7 +20,6 @@ use crate::images::credentials::docker_config::{DockerConfig, keys};
 use crate::values::types::Secret;
 use crate::waits::Waits;
 
-/// Where credentials are looked for.
 #[derive(Debug, Clone)]
 pub(crate) struct CredentialSettings {
     /// The folder with `config.json`.
@@ -29,7 +28,6 @@ pub(crate) struct CredentialSettings {
     pub(crate) home: PathBuf,
     /// The home folder for the AWS SDK, where HOME is unset.
     pub(crate) aws_home: Option<PathBuf>,
-    /// Where helpers are looked for.
     pub(crate) path: OsString,
     /// What is waited for, for who gives it up.
     pub(crate) waits: Waits,
@@ -38,43 +36,24 @@ pub(crate) struct CredentialSettings {
 /// A user and a password, or an identity token (the user is `<token>` then).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Credential {
-    /// The user.
     pub(crate) username: String,
-    /// The password or the token.
     pub(crate) secret: Secret,
-    /// The registry.
     pub(crate) server: String,
 }
 
-/// Why no credential could be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CredentialError {
-    /// `config.json` cannot be read.
     #[error("cannot read {path}: {why}")]
-    Config {
-        /// The file.
-        path: String,
-        /// Why.
-        why: String,
-    },
-    /// The helper ran and gave none.
+    Config { path: String, why: String },
     #[error("docker-credential-{helper} gave no credentials for {server}: {why}")]
     Helper {
         /// The helper's name, without its prefix.
         helper: String,
-        /// The registry.
         server: String,
-        /// Its words.
         why: String,
     },
-    /// ECR gave no token.
     #[error("ECR gave no token for {server}: {why}")]
-    Ecr {
-        /// The registry.
-        server: String,
-        /// The cause.
-        why: String,
-    },
+    Ecr { server: String, why: String },
 }
 
 impl From<&CredentialError> for Failure {
@@ -127,9 +106,6 @@ impl Credential {
 }
 
 /// The credential for a registry; `None` where nobody knows one: then it is asked anonymously.
-///
-/// # Errors
-/// See [`CredentialError`].
 pub(crate) async fn for_registry(
     host: &str,
     settings: &CredentialSettings,

@@ -30,7 +30,6 @@ pub(super) fn leading(image: &ArchivedImage, count: usize) -> ArchivedImage {
     }
 }
 
-/// A layer as it is in the batch.
 pub(super) struct Stored {
     pub(super) path: String,
     pub(super) media_type: &'static str,

@@ -75,12 +75,10 @@ impl<'a> Delta<'a> {
         Self { image, known: 0 }
     }
 
-    /// Whether any layer is left out.
     pub(crate) const fn leaves_out(&self) -> bool {
         self.known > 0
     }
 
-    /// The missing layers, by their places in the image.
     pub(crate) fn missing_layers(&self) -> impl Iterator<Item = (usize, &'a LayerEntry)> + use<'a> {
         self.image.layers.iter().enumerate().skip(self.known)
     }
@@ -127,7 +125,6 @@ impl<'a> Delta<'a> {
         ranges.into_iter().enumerate().map(batch).collect()
     }
 
-    /// Places of the layers of each batch.
     fn split(&self) -> Vec<Range<usize>> {
         let all = self.known..self.image.layers.len();
         let total: u64 = self.missing_layers().map(|(_, layer)| layer.size).sum();
@@ -165,20 +162,15 @@ pub(crate) const fn must_decompress(layer: &LayerEntry, store: ImageStore) -> bo
 pub struct Batch {
     /// What the image it makes is tagged with.
     pub(crate) tag: String,
-    /// The digest of that image's config.
     pub(crate) config: ContentDigest,
-    /// The layers' entries, in order.
     pub(crate) layers: Vec<BatchLayer>,
     /// Config, manifests and the archive's end: whatever comes after the layers.
     pub(crate) tail: Bytes,
 }
 
-/// One layer's entry in a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BatchLayer {
-    /// Its place in the image.
     pub(crate) place: usize,
-    /// The tar header.
     pub(crate) header: Bytes,
     /// Where its bytes are in the source.
     pub(crate) range: Range<u64>,

@@ -15,32 +15,23 @@ use crate::values::types::ContentDigest;
 /// Options that say how a service is made or ordered, not what its containers are.
 const LEFT_OUT: [&str; 7] = ["build", "pull_policy", "depends_on", "profiles", "scale", "image", "deploy"];
 
-/// A project as Compose resolved it.
 pub(crate) struct Resolved<'a> {
-    /// The section.
     pub(crate) compose: &'a Compose,
-    /// The bundle's folder.
     pub(crate) bundle_root: &'a Path,
-    /// The state folder of the name.
     pub(crate) state: &'a Path,
-    /// What the project's folder holds.
     pub(crate) listing: &'a Listing,
     config: Value,
 }
 
 /// A service, and the host ports that it publishes, each as (address, host port, container port with protocol).
 pub(crate) struct Service {
-    /// What a plan needs.
     pub(crate) facts: ServiceFacts,
-    /// Fixed host ports.
     pub(crate) ports: Vec<(String, String, String)>,
 }
 
 impl<'a> Resolved<'a> {
     /// Reads what `config` printed.
-    ///
-    /// # Errors
-    /// [`Kind::Unexpected`]: it is no YAML.
+    /// Errors: [`Kind::Unexpected`]: it is no YAML.
     pub(crate) fn read(
         text: &str,
         compose: &'a Compose,
@@ -54,9 +45,7 @@ impl<'a> Resolved<'a> {
     }
 
     /// Whether a path can be asked of anybody.
-    ///
-    /// # Errors
-    /// [`Kind::Appspec`]: no active service publishes a TCP port.
+    /// Errors: [`Kind::Appspec`]: no active service publishes a TCP port.
     pub(crate) fn answers(&self, probe: &Probe) -> Result<(), Failure> {
         let Probe::Http(path) = probe else { return Ok(()) };
         let is_tcp = |port: &Value| port["protocol"].as_str().is_none_or(|protocol| protocol == "tcp");
@@ -70,9 +59,8 @@ impl<'a> Resolved<'a> {
     }
 
     /// The active services, sorted by name.
-    ///
-    /// # Errors
-    /// [`Kind::Appspec`]: a service without an image, an image for no service, a path outside the project's folder.
+    /// Errors: [`Kind::Appspec`]: a service without an image, an image for no service, a path outside the project's
+    /// folder.
     pub(crate) fn services(&self) -> Result<Vec<Service>, Failure> {
         let empty = serde_json::Map::new();
         let all = self.config["services"].as_object().unwrap_or(&empty);

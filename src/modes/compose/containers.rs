@@ -18,9 +18,6 @@ pub(crate) fn of_project<'a>(all: &'a [ContainerSummary], project: &str) -> Vec<
 }
 
 /// The ports and the running containers of a project, for its release.
-///
-/// # Errors
-/// [`Kind::Engine`](crate::error::Kind::Engine).
 pub(crate) async fn observe(engine: &Engine, project: &str) -> Result<Observed, Failure> {
     let all = engine.list().await?;
     let containers: Vec<_> = of_project(&all, project).into_iter().map(|(container, _)| container).collect();

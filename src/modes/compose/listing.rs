@@ -11,26 +11,19 @@ use serde::{Deserialize, Serialize};
 use crate::modes::compose::project::ProjectFolder;
 use crate::values::types::ContentDigest;
 
-/// One entry of a folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Entry {
-    /// A folder.
     Folder {
-        /// Permission bits.
         mode: u32,
     },
-    /// A file.
     File {
-        /// Permission bits.
         mode: u32,
         /// Of its content.
         digest: ContentDigest,
         /// Its length in bytes.
         size: u64,
     },
-    /// A symbolic link.
     Link {
-        /// What it points to.
         target: PathBuf,
     },
 }
@@ -39,9 +32,6 @@ pub(crate) enum Entry {
 pub(crate) type Listing = BTreeMap<PathBuf, Entry>;
 
 /// Everything below a folder but `excluded`. Sockets, pipes and devices are passed over.
-///
-/// # Errors
-/// Something cannot be read.
 pub(crate) fn list(folder: &Path, excluded: &[PathBuf]) -> io::Result<Listing> {
     let mut found = Listing::new();
     let mut open = vec![PathBuf::new()];
@@ -74,7 +64,6 @@ pub(crate) fn digest_below(listing: &Listing, path: &Path) -> Option<ContentDige
     (!below.is_empty()).then(|| ContentDigest::of(format!("{below:?}").as_bytes()))
 }
 
-/// The files alone, each with the digest of its content.
 pub(crate) fn files(listing: &Listing) -> impl Iterator<Item = (&PathBuf, &ContentDigest)> {
     listing.iter().filter_map(|(path, entry)| match entry {
         Entry::File { digest, .. } => Some((path, digest)),
@@ -97,7 +86,6 @@ pub(crate) fn summary(folder: &Path, excluded: Vec<PathBuf>, listing: &Listing) 
     }
 }
 
-/// The digest of a file's content.
 pub(crate) fn digest(path: &Path) -> io::Result<ContentDigest> {
     use sha2::Digest as _;
     let (mut file, mut hasher) = (crate::inputs::open(path, None)?, sha2::Sha256::new());

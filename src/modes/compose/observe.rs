@@ -86,8 +86,8 @@ impl Observer<'_> {
     }
 
     fn processes(&self) -> Processes<'_> {
-        let docker_host = self.engine.map(|engine| engine.address.as_str()).unwrap_or(crate::engine::DEFAULT_HOST);
-        Processes { settings: self.credentials, docker_host }
+        let docker_host = self.engine.as_ref().map_or(crate::engine::DEFAULT_HOST, |engine| engine.address.as_str());
+        Processes { settings: &self.credentials, docker_host }
     }
 
     fn project(
@@ -112,7 +112,6 @@ impl Observer<'_> {
         Ok((tool, observed, services))
     }
 
-    /// What `compose config` prints.
     async fn config(
         &self,
         processes: &Processes<'_>,
@@ -177,7 +176,7 @@ impl Observer<'_> {
         }
         let known = names.into_iter().filter(|name| !OWN.contains(&name.as_str()) && !name.starts_with("COMPOSE_"));
         known
-            .filter_map(|name| Some(EnvVar { value: Some(Secret::new((self.lookup)(&name)?)), hidden: true, name }))
+            .filter_map(|name| Some(EnvVar { value: Some(Secret::new(self.variable(&name)?)), hidden: true, name }))
             .collect()
     }
 
@@ -201,12 +200,13 @@ impl Observer<'_> {
         containers
     }
 
-    /// Host ports that somebody else has.
     fn project_ports(&self, services: &[Service], all: &[ContainerSummary], facts: &mut Facts) {
-        let (Ok(engine), Known::Yes(_)) = (self.engine, &facts.engine) else { return };
+        let (Ok(engine), Known::Yes(_)) = (&self.engine, &facts.engine) else { return };
         let local = engine.address.starts_with("unix://").then_some(self.proc.as_path());
         let replaced = of_project(all, self.deployment.name.as_str());
-        let ours: Vec<ContainerFacts> = replaced.iter().map(|(container, _)| replaced_facts(container)).collect();
+        let of = |container: &ContainerSummary| container.id.clone().unwrap_or_default();
+        let ours: Vec<ContainerFacts> =
+            replaced.iter().map(|(container, _)| ContainerFacts { id: of(container), ..Default::default() }).collect();
         for service in services {
             let mut bindings = std::collections::HashMap::<String, Option<Vec<PortBinding>>>::new();
             for (address, host, target) in &service.ports {
@@ -230,23 +230,6 @@ fn refused_for_now(failure: &Failure, pending: &Pending) -> Option<&'static str>
 
 /// Variables that a process of Compose is given anyway.
 const OWN: [&str; 5] = ["PATH", "HOME", "DOCKER_CONFIG", "DOCKER_HOST", "LC_ALL"];
-
-fn replaced_facts(container: &ContainerSummary) -> ContainerFacts {
-    ContainerFacts {
-        switched: None,
-        id: container.id.clone().unwrap_or_default(),
-        name: name_of(container),
-        ours: true,
-        state: String::new(),
-        spec: None,
-        digest: None,
-        deployment: None,
-        stop_grace: Duration::ZERO,
-        image: String::new(),
-        stopped_by_hand: false,
-        service: None,
-    }
-}
 
 /// Images for services that have none in the files, because the section says where theirs come from: Compose refuses a
 /// service without one.

@@ -1,26 +1,24 @@
 //! What can be done with a Compose project: each operation, its one rendering, and its effect.
 
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Probe;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
-use crate::modes::compose::containers;
 use crate::modes::compose::project::{Project, Tool};
 use crate::modes::compose::service_change::ServiceChange;
 use crate::modes::compose::snapshot::{self, Snapshot};
 use crate::modes::compose::task::{self, ComposeTask};
 use crate::modes::compose::tool::{self, Processes};
-use crate::modes::compose::wait;
+use crate::modes::compose::{containers, wait};
 use crate::modes::host::Host;
 use crate::modes::release::Release;
 use crate::values::known::Known;
-use crate::values::operation::{Moment, Outcome, Role};
+use crate::values::operation::{Moment, Outcome, Role, Traits};
 use crate::values::text::{command_line, megabytes};
 
 /// The longest that Compose may take; the hook's deadline comes first.
@@ -29,52 +27,34 @@ const LIMIT: Duration = Duration::from_secs(4 * 3600);
 /// One operation on a project.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
+#[allow(missing_docs)] // the names say it
 pub enum ComposeOperation {
     /// Take a snapshot of the release: its files, the generated override file, the variables.
     Snapshot(Box<Snapshot>),
     /// Check a snapshot out where Compose works. What containers wrote there stays.
-    CheckOut {
-        /// The project of the snapshot.
-        project: Project,
-    },
+    CheckOut { project: Project },
     /// `up`: containers are created, recreated and removed until the project is as its files say.
     Up {
-        /// The project.
         project: Project,
         /// How long containers that are replaced may take to stop, in seconds; their own time where there is none.
         within: Option<u64>,
-        /// What happens to each service.
         services: Vec<ServiceChange>,
         /// The services that come up, with those that they depend on; all where none is named.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         only: Vec<String>,
     },
     /// Wait until every service is healthy.
-    Wait {
-        /// The project's name.
-        name: String,
-        /// What is checked.
-        health_check: ProjectHealth,
-    },
+    Wait { name: String, health_check: ProjectHealth },
     /// Save the release: from here on the new project is the one that stays.
     SaveRelease(Box<Release>),
     /// `rm --stop --force`: the containers go, networks and volumes stay.
-    Stop {
-        /// The project.
-        project: Project,
-    },
+    Stop { project: Project },
     /// `down`: containers and networks go, volumes stay.
-    Down {
-        /// The project.
-        project: Project,
-    },
+    Down { project: Project },
     /// Run a service once as a task, to its end, and remove its container.
     RunTask(Box<ComposeTask>),
     /// Remove the snapshot of a release that is retained no longer.
-    DeleteSnapshot {
-        /// Its folder.
-        snapshot: PathBuf,
-    },
+    DeleteSnapshot { snapshot: PathBuf },
 }
 
 /// What makes a project healthy.
@@ -109,26 +89,19 @@ impl ComposeOperation {
         }
     }
 
-    /// What it means to the execution.
-    pub(crate) const fn role(&self) -> Role {
+    /// What its execution must know of it. Files alone bring nothing back, and replacing them is brief.
+    pub(crate) const fn traits(&self) -> Traits {
         match self {
-            Self::Snapshot(_) | Self::DeleteSnapshot { .. } => Role::Passive,
-            Self::CheckOut { .. } | Self::Stop { .. } | Self::Down { .. } | Self::RunTask(_) => Role::Prepares,
-            Self::Up { .. } => Role::Interrupts,
-            Self::Wait { .. } => Role::ChecksHealth,
-            Self::SaveRelease(_) => Role::Saves,
+            Self::Snapshot(_) | Self::DeleteSnapshot { .. } => Role::Passive.brief(),
+            Self::CheckOut { .. } => Role::Prepares.brief(),
+            Self::Stop { .. } | Self::Down { .. } => Role::Prepares.long().restoring(),
+            Self::RunTask(_) => Role::Prepares.long(),
+            Self::Up { .. } => Role::Interrupts.long().restoring(),
+            Self::Wait { .. } => Role::ChecksHealth.long().restoring(),
+            Self::SaveRelease(_) => Role::Saves.brief(),
         }
     }
 
-    /// Whether it may take long.
-    pub(crate) const fn is_long(&self) -> bool {
-        match self {
-            Self::Up { .. } | Self::Wait { .. } | Self::Stop { .. } | Self::Down { .. } | Self::RunTask(_) => true,
-            Self::Snapshot(_) | Self::CheckOut { .. } | Self::SaveRelease(_) | Self::DeleteSnapshot { .. } => false,
-        }
-    }
-
-    /// Lines that a printed plan shows below the operation.
     pub(crate) fn details(&self) -> Vec<String> {
         match self {
             Self::Snapshot(snapshot) => snapshot.override_file.lines().map(str::to_owned).collect(),
@@ -143,7 +116,6 @@ impl ComposeOperation {
         }
     }
 
-    /// One short line for the console.
     pub(crate) fn title(&self) -> String {
         match self {
             Self::Up { project, .. } => format!("docker compose --project-name {} … up --detach", project.name),
@@ -221,9 +193,8 @@ impl fmt::Display for ProjectHealth {
 
 impl ComposeOperation {
     /// Does it. Nothing is done for a project of Compose 1, which an old release may name.
-    ///
-    /// # Errors
-    /// [`Kind::State`] where files cannot be written, [`Kind::Container`] with Compose's words, [`Kind::Health`].
+    /// Errors: [`Kind::State`] where files cannot be written, [`Kind::Container`] with Compose's words,
+    /// [`Kind::Health`].
     pub(crate) async fn perform(&self, host: &mut Host) -> Result<Outcome, Failure> {
         self.project().map_or(Ok(()), |project| project.tool.check())?;
         match self {
@@ -245,30 +216,19 @@ impl ComposeOperation {
         }
         Ok(Outcome::changed())
     }
-}
 
-impl ComposeOperation {
-    /// What was not healthy, where the plan had to stop: with the last log lines.
     pub(crate) async fn evidence(&self, host: &Host, moment: Moment) -> Vec<String> {
-        match (self, moment) {
-            (Self::Wait { .. }, Moment::Failed(Kind::Deadline | Kind::Interrupted)) => {
-                wait::cut_off(&host.health, &host.engine).await
-            }
-            (Self::Up { project, .. }, Moment::Failed(Kind::Deadline | Kind::Interrupted)) => {
-                wait::up_cut_off(&host.engine, &project.name).await
-            }
-            (
-                Self::Snapshot(_)
-                | Self::CheckOut { .. }
-                | Self::Up { .. }
-                | Self::Wait { .. }
-                | Self::SaveRelease(_)
-                | Self::Stop { .. }
-                | Self::Down { .. }
-                | Self::RunTask(_)
-                | Self::DeleteSnapshot { .. },
-                Moment::Failed(_) | Moment::BeforeUndo,
-            ) => Vec::new(),
+        let Moment::Failed(Kind::Deadline | Kind::Interrupted) = moment else { return Vec::new() };
+        match self {
+            Self::Wait { .. } => wait::cut_off(&host.health, &host.engine).await,
+            Self::Up { project, .. } => wait::up_cut_off(&host.engine, &project.name).await,
+            Self::Snapshot(_)
+            | Self::CheckOut { .. }
+            | Self::SaveRelease(_)
+            | Self::Stop { .. }
+            | Self::Down { .. }
+            | Self::RunTask(_)
+            | Self::DeleteSnapshot { .. } => Vec::new(),
         }
     }
 }
@@ -296,7 +256,6 @@ async fn run(host: &Host, project: &Project, operation: &ComposeOperation, comma
     }
 }
 
-/// The files of a project cannot be read or written.
 pub(crate) fn unwritable(project: &Project, error: &io::Error) -> Failure {
     Failure::new(Kind::State, format!("the files of project {}: {error}", project.name))
         .next(format!("look at {}", project.state.display()))

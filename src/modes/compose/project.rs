@@ -36,9 +36,7 @@ pub struct Tool {
 
 impl Tool {
     /// Refuses Compose 1, which releases on disk may still name.
-    ///
-    /// # Errors
-    /// [`Kind::Container`], with the words that install Compose 2.
+    /// Errors: [`Kind::Container`], with the words that install Compose 2.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         match self.version.starts_with("1.") {
             true => Err(Failure::new(
@@ -76,17 +74,14 @@ impl Project {
         Self { tool: tool.yes().unwrap_or(&self.tool).clone(), ..self.clone() }
     }
 
-    /// Where Compose works.
     pub(crate) fn directory(&self) -> PathBuf {
         self.state.join(DIRECTORY)
     }
 
-    /// The snapshot of this release.
     pub(crate) fn snapshot(&self) -> PathBuf {
         self.state.join(SNAPSHOTS).join(&self.id)
     }
 
-    /// The command line of Compose for this project.
     pub(crate) fn argv(&self, command: &[&str]) -> Vec<String> {
         let text = |path: PathBuf| path.display().to_string();
         let mut argv = self.tool.argv.clone();
@@ -104,14 +99,12 @@ impl Project {
 
 /// A project as Compose reads it, and as the engine has it.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)] // the names say it
 pub struct ComposeFacts {
-    /// The state folder of the name.
     pub state: PathBuf,
-    /// The project's folder in the bundle.
     pub folder: ProjectFolder,
     /// The active services, sorted by name.
     pub services: Vec<ServiceFacts>,
-    /// The project's containers.
     pub containers: Vec<ProjectContainer>,
     /// Variables of the hook that the files name.
     pub variables: Vec<EnvVar>,
@@ -121,47 +114,40 @@ pub struct ComposeFacts {
 
 /// A project's folder in the bundle, in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names say it
 pub struct ProjectFolder {
-    /// The folder.
     pub path: PathBuf,
     /// Paths in it that are left out of a snapshot: archives, hooks, the program.
     pub excluded: Vec<PathBuf>,
     /// Of names, modes and contents together.
     pub digest: ContentDigest,
-    /// How many files there are.
     pub files: usize,
-    /// Their bytes together.
     pub bytes: u64,
 }
 
 /// One service.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)] // the names say it
 pub struct ServiceFacts {
-    /// Its name.
     pub name: String,
-    /// The image that it needs.
     pub need: ImageNeed,
     /// Every option with a digest of its value, for two releases to be compared without their secrets. What a bind
     /// mount of the project's folder holds is one of them.
     pub options: BTreeMap<String, String>,
-    /// Containers that it has.
     pub replicas: usize,
 }
 
 /// One container of the project.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // the names say it
 pub struct ProjectContainer {
-    /// Its name.
     pub name: String,
-    /// Its service.
     pub service: String,
     /// It bears our label with the deployment's name.
     pub ours: bool,
     /// It runs, or has ended with 0.
     pub good: bool,
-    /// The `balehook.spec` label.
     pub spec: Option<String>,
-    /// The image as it was created from.
     pub image: String,
 }
 

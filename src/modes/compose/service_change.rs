@@ -6,14 +6,12 @@ use serde::{Deserialize, Serialize};
 
 /// One service of the project before and after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names say it
 pub struct ServiceChange {
-    /// Its name.
     pub service: String,
-    /// What happens to its containers.
     pub change: Change,
     /// Its image before, where it was another one.
     pub from: Option<String>,
-    /// Its image.
     pub to: Option<String>,
 }
 

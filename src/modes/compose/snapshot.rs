@@ -32,21 +32,16 @@ const CHECKED_OUT: &str = "project.json";
 
 /// A release of a project, with everything that brings it back without its bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names say it
 pub struct Snapshot {
-    /// The project.
     pub project: Project,
-    /// Its files in the bundle.
     pub folder: ProjectFolder,
-    /// The text of the generated override file.
     pub override_file: String,
-    /// The variables that the files name.
     pub(crate) variables: Vec<EnvVar>,
 }
 
 /// Takes a snapshot, whole or not at all. Nothing to do where there is one.
-///
-/// # Errors
-/// Something cannot be read or written, or the bundle has changed since it was observed.
+/// Errors: Something cannot be read or written, or the bundle has changed since it was observed.
 pub(crate) fn take(snapshot: &Snapshot) -> io::Result<()> {
     let target = snapshot.project.snapshot();
     if target.is_dir() {
@@ -76,9 +71,7 @@ pub(crate) fn take(snapshot: &Snapshot) -> io::Result<()> {
 }
 
 /// Removes a snapshot. Nothing to do when it is gone.
-///
-/// # Errors
-/// Something of it cannot be removed.
+/// Errors: Something of it cannot be removed.
 pub(crate) fn delete(snapshot: &Path) -> io::Result<()> {
     match fs::remove_dir_all(snapshot) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -87,18 +80,14 @@ pub(crate) fn delete(snapshot: &Path) -> io::Result<()> {
 }
 
 /// The variables of a project's snapshot.
-///
-/// # Errors
-/// They cannot be read.
+/// Errors: They cannot be read.
 pub(crate) fn variables(project: &Project) -> io::Result<Vec<EnvVar>> {
     let all: Vec<(String, Option<String>)> = serde_json::from_slice(&fs::read(project.snapshot().join(VARIABLES))?)?;
     Ok(all.into_iter().map(|(name, value)| EnvVar { name, value: value.map(Secret::new), hidden: true }).collect())
 }
 
 /// Checks a project's snapshot out where Compose works.
-///
-/// # Errors
-/// Something cannot be read or written, or a folder that is not empty stands where a file must be.
+/// Errors: Something cannot be read or written, or a folder that is not empty stands where a file must be.
 pub(crate) fn check_out(project: &Project) -> io::Result<()> {
     let (root, directory) = (project.snapshot().join(FILES), project.directory());
     let record = project.state.join(CHECKED_OUT);

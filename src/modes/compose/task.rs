@@ -28,19 +28,14 @@ use crate::values::types::EnvVar;
 /// A service of a Compose project that is run once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ComposeTask {
-    /// The task's name.
     pub(crate) name: String,
-    /// The project.
     pub(crate) project: Project,
     /// `run` and its options. Variables stand there by their names alone.
     pub(crate) run: Vec<String>,
-    /// The service.
     pub(crate) service: String,
     /// Its command; the image's own where it is empty.
     pub(crate) command: Vec<String>,
-    /// The container.
     pub(crate) container: String,
-    /// The task's variables.
     pub(crate) environment: Vec<EnvVar>,
     /// How long it may run.
     pub timeout: Duration,
@@ -68,9 +63,7 @@ impl fmt::Display for ComposeTask {
 }
 
 /// The tasks of a deployment in Compose mode, each with what imports the image of its service again.
-///
-/// # Errors
-/// A task names a service that the project does not have.
+/// Errors: A task names a service that the project does not have.
 pub(crate) fn around(
     deployment: &Deployment,
     origin: &Origin,
@@ -129,9 +122,7 @@ fn compose_run(
 }
 
 /// Runs a service once, to its end. Compose leaves its container behind where it is killed.
-///
-/// # Errors
-/// [`Kind::Task`] with its last lines; [`Kind::State`], [`Kind::Container`] where Compose cannot be run.
+/// Errors: [`Kind::Task`] with its last lines; [`Kind::State`], [`Kind::Container`] where Compose cannot be run.
 pub(crate) async fn run(host: &mut Host, task: &ComposeTask) -> Result<(), Failure> {
     let variables = snapshot::variables(&task.project).map_err(|error| unwritable(&task.project, &error))?;
     let processes = Processes { settings: &host.images.credentials, docker_host: &host.engine.address };

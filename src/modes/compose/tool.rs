@@ -33,7 +33,6 @@ const PRINTED: usize = 16 * 1024 * 1024;
 pub(crate) struct Processes<'a> {
     /// PATH, HOME and the folder with docker's `config.json`.
     pub(crate) settings: &'a CredentialSettings,
-    /// `DOCKER_HOST`.
     pub(crate) docker_host: &'a str,
 }
 
@@ -41,9 +40,7 @@ impl Processes<'_> {
     /// The plugin of the docker CLI, then `docker-compose`: the first that says that it is Compose 2 or later.
     ///
     /// A plugin is called by its own path: it is the same program, and ends with us where it is our own child.
-    ///
-    /// # Errors
-    /// [`Kind::Container`]: there is none, or Compose 1 alone; or the first that there is does not answer.
+    /// Errors: [`Kind::Container`]: there is none, or Compose 1 alone; or the first that there is does not answer.
     pub(crate) async fn find(&self) -> Result<Tool, Failure> {
         let mut refused = None;
         for argv in self.candidates() {
@@ -88,9 +85,7 @@ impl Processes<'_> {
     }
 
     /// Runs it to its end; `command` is what failures call it.
-    ///
-    /// # Errors
-    /// [`Kind::Container`]: it cannot be started, or has not ended in time.
+    /// Errors: [`Kind::Container`]: it cannot be started, or has not ended in time.
     pub(crate) async fn run(
         &self,
         command: &str,
@@ -108,7 +103,6 @@ impl Processes<'_> {
         })
     }
 
-    /// Compose as it is always started.
     pub(crate) fn program(&self, argv: &[String], variables: &[EnvVar]) -> Program {
         let (program, arguments) = argv.split_first().map_or(("", argv), |(program, rest)| (program.as_str(), rest));
         Program::new(program)

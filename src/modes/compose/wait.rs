@@ -32,9 +32,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 const LOG_LINE: usize = 110;
 
 /// Waits until every service of a project is healthy, and what is asked from outside answers.
-///
-/// # Errors
-/// [`Kind::Health`]: a container exited, restarts or is unhealthy, or time is up; with its last log lines.
+/// Errors: [`Kind::Health`]: a container exited, restarts or is unhealthy, or time is up; with its last log lines.
 pub(crate) async fn wait(
     checker: &mut HealthChecker,
     engine: &Engine,

@@ -1,8 +1,11 @@
 //! Container mode: one container replaces the one before it, stop-first or start-first.
 
+pub mod facts;
+mod observe;
 pub mod operation;
 pub(crate) mod plan;
 pub mod recover;
 mod replace;
 mod spec;
 pub(crate) mod start_first;
+mod task;

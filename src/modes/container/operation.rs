@@ -16,65 +16,34 @@ use crate::modes::options::of_container;
 use crate::modes::release::Release;
 use crate::ports;
 use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
-use crate::values::operation::{Moment, Outcome, Role};
+use crate::values::operation::{Moment, Outcome, Role, Traits};
 use crate::values::options::SetOption;
 use crate::values::target::Target;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
+#[allow(missing_docs)] // the names say it
 pub enum ContainerOperation {
     /// Create a container, without starting it.
     Create(Box<ContainerSpec>),
     /// Ask it to stop; kill it when the grace period is over.
-    Stop {
-        /// The container.
-        container: Target,
-        /// How long it may take.
-        grace: Duration,
-    },
+    Stop { container: Target, grace: Duration },
     /// End it at once. Nothing to do when it does not run.
-    Kill {
-        /// The container.
-        container: Target,
-    },
+    Kill { container: Target },
     /// Give it another name. Nothing to do when it has it already.
-    Rename {
-        /// The container, by its present name.
-        container: Target,
-        /// The new name.
-        to: String,
-    },
+    Rename { container: Target, to: String },
     /// Start it. Nothing to do when it runs.
-    Start {
-        /// The container.
-        container: Target,
-    },
+    Start { container: Target },
     /// Wait until it is healthy.
-    CheckHealth {
-        /// The container.
-        container: Target,
-        /// How.
-        health_check: HealthCheck,
-    },
-    /// Save the release: from here on the new container is the one that stays.
-    SaveRelease {
-        /// The container that is healthy.
-        container: Target,
-        /// The release; what was observed is filled in when it is written.
-        release: Box<Release>,
-    },
-    /// Remove it, running or not. Nothing to do when it is gone.
-    Remove {
-        /// The container.
-        container: Target,
-        /// Its anonymous volumes go too.
-        volumes: bool,
-    },
+    CheckHealth { container: Target, health_check: HealthCheck },
+    /// Save the release, with what was observed by then: from here on the new container is the one that stays.
+    SaveRelease { container: Target, release: Box<Release> },
+    /// Remove it, running or not, with its anonymous volumes or without. Nothing to do when it is gone.
+    Remove { container: Target, volumes: bool },
 }
 
 impl ContainerOperation {
-    /// The options of the container that it creates.
     pub(crate) fn options(&self) -> Vec<SetOption> {
         match self {
             Self::Create(spec) => of_container(spec),
@@ -88,45 +57,20 @@ impl ContainerOperation {
         }
     }
 
-    /// What it means to the execution.
-    pub(crate) const fn role(&self) -> Role {
+    /// What its execution must know of it.
+    pub(crate) const fn traits(&self) -> Traits {
         match self {
-            Self::Create(_) | Self::Kill { .. } | Self::Rename { .. } | Self::Start { .. } | Self::Remove { .. } => {
-                Role::Prepares
-            }
-            Self::Stop { .. } => Role::Interrupts,
-            Self::CheckHealth { .. } => Role::ChecksHealth,
-            Self::SaveRelease { .. } => Role::Saves,
-        }
-    }
-
-    /// Whether it may take long.
-    pub(crate) const fn is_long(&self) -> bool {
-        match self {
-            Self::Stop { .. } | Self::CheckHealth { .. } => true,
-            Self::Create(_)
-            | Self::Kill { .. }
-            | Self::Rename { .. }
-            | Self::Start { .. }
-            | Self::SaveRelease { .. }
-            | Self::Remove { .. } => false,
-        }
-    }
-
-    /// Whether, in an undo, what served before depends on it.
-    pub(crate) const fn restores(&self) -> bool {
-        match self {
-            Self::Rename { .. } | Self::Start { .. } | Self::CheckHealth { .. } | Self::Create(_) => true,
-            Self::Stop { .. } | Self::Kill { .. } | Self::SaveRelease { .. } | Self::Remove { .. } => false,
+            Self::Create(_) | Self::Rename { .. } | Self::Start { .. } => Role::Prepares.brief().restoring(),
+            Self::Kill { .. } | Self::Remove { .. } => Role::Prepares.brief(),
+            Self::Stop { .. } => Role::Interrupts.long(),
+            Self::CheckHealth { .. } => Role::ChecksHealth.long().restoring(),
+            Self::SaveRelease { .. } => Role::Saves.brief(),
         }
     }
 
     /// Does it.
-    ///
-    /// # Errors
-    /// [`Kind::Container`](crate::error::Kind::Container) with the engine's words, [`Kind::Image`](crate::error::Kind::Image)
-    /// where the image is lost, [`Kind::Health`](crate::error::Kind::Health),
-    /// [`Kind::State`](crate::error::Kind::State) where the release cannot be written.
+    /// Errors: [`Kind::Container`] with the engine's words, [`Kind::Image`] where the image is lost, [`Kind::Health`],
+    /// [`Kind::State`] where the release cannot be written.
     pub(crate) async fn perform(&self, host: &mut Host, down: Option<Duration>) -> Result<Outcome, Failure> {
         match self {
             Self::Create(spec) => host.containers.created = Some(create(host, spec).await?),
@@ -148,22 +92,14 @@ impl ContainerOperation {
 
     /// The container's last log lines: where a check of one that was there before fails, and before one is removed.
     pub(crate) async fn evidence(&self, host: &Host, moment: Moment) -> Vec<String> {
-        match (self, moment) {
-            (Self::CheckHealth { container: container @ Target { id: Some(_), .. }, .. }, Moment::Failed(_))
-            | (Self::Remove { container, .. }, Moment::BeforeUndo) => match host.containers.target(container).id {
-                Some(id) => logs::log_tail(&host.engine, &id).await,
-                None => logs::log_tail_if_made(&host.engine, &container.name).await,
-            },
-            (Self::CheckHealth { .. } | Self::Remove { .. }, Moment::Failed(_) | Moment::BeforeUndo) => Vec::new(),
-            (
-                Self::Create(_)
-                | Self::Stop { .. }
-                | Self::Kill { .. }
-                | Self::Rename { .. }
-                | Self::Start { .. }
-                | Self::SaveRelease { .. },
-                Moment::Failed(_) | Moment::BeforeUndo,
-            ) => Vec::new(),
+        let ((Self::CheckHealth { container: container @ Target { id: Some(_), .. }, .. }, Moment::Failed(_))
+        | (Self::Remove { container, .. }, Moment::BeforeUndo)) = (self, moment)
+        else {
+            return Vec::new();
+        };
+        match host.containers.target(container).id {
+            Some(id) => logs::log_tail(&host.engine, &id).await,
+            None => logs::log_tail_if_made(&host.engine, &container.name).await,
         }
     }
 }
@@ -210,7 +146,6 @@ async fn save(host: &Host, container: &Target, release: &Release, down: Option<D
     host.save(release, observed)
 }
 
-/// The containers of one plan.
 #[derive(Debug, Default)]
 pub(crate) struct Containers {
     /// The ID of the one that the plan created.
@@ -223,7 +158,6 @@ impl Containers {
         container.id.as_deref().or(self.created.as_deref()).unwrap_or(&container.name)
     }
 
-    /// The container with its ID, where that is known.
     pub(crate) fn target(&self, container: &Target) -> Target {
         Target { id: container.id.clone().or_else(|| self.created.clone()), ..container.clone() }
     }

@@ -3,16 +3,14 @@
 //! The names tell how far a swap went: the new container is created as `<name>.balehook-new`, the old one is renamed
 //! to `<name>.balehook-old`, and the new one takes over the name. A release is good only once it is saved.
 
-use crate::deploy::journal::Interrupted;
-use crate::deploy::journal::{JournalV1, Left};
+use crate::deploy::journal::{Interrupted, JournalV1, Left};
 use crate::deploy::plan::Old;
 use crate::engine::facts::{ContainerFacts, short_id};
 use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::start_first;
 use crate::modes::facts::Facts;
-use crate::modes::operation::Action;
-use crate::modes::operation::Operation;
+use crate::modes::operation::{Action, Operation};
 use crate::values::names::{new_name, old_name};
 use crate::values::target::Target;
 use crate::values::types::Name;
@@ -145,7 +143,7 @@ fn is_saved(container: &ContainerFacts, facts: &Facts) -> bool {
 
 /// Rules that were flushed, or that lead elsewhere, are written first: the service is back as early as can be.
 fn switch_to_serving(name: &Name, facts: &Facts, recovery: &mut Recovery) {
-    let (Some(seen), Some(serving)) = (&facts.ports, &recovery.serving) else { return };
+    let (Some(seen), Some(serving)) = (&facts.container.ports, &recovery.serving) else { return };
     let is_switched = recovery.actions.iter().any(|action| matches!(action.operation, Operation::Ports(_)));
     if serving.switched.is_none() || is_switched || seen.behind.as_ref() == Some(&serving.id) {
         return;

@@ -1,135 +1,93 @@
 //! Stop-first: the new container takes the old one's place, under the old one's name.
 
-use crate::config::{Container, Deployment};
 use crate::engine::facts::ContainerFacts;
 use crate::engine::request::ContainerSpec;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::modes::container::operation::ContainerOperation;
-use crate::modes::container::plan::{health_check, note_unmanaged};
+use crate::modes::container::plan::Planner;
 use crate::modes::container::recover::remove;
-use crate::modes::container::spec::compare;
-use crate::modes::container::start_first;
-use crate::modes::facts::Facts;
-use crate::modes::operation::Operation;
-use crate::modes::operation::{Action, Plan};
+use crate::modes::operation::{Action, Operation};
 use crate::modes::release::Release;
 use crate::modes::tasks::TaskActions;
 use crate::values::names::{new_name, old_name};
 use crate::values::target::Target;
 
-/// A release that is put in place.
 pub(crate) struct Incoming {
-    /// Its container.
     pub(crate) spec: ContainerSpec,
-    /// What makes it healthy.
     pub(crate) health_check: HealthCheck,
-    /// Its record.
     pub(crate) release: Release,
-    /// The tasks before and after it.
     pub(crate) around: TaskActions,
     /// What imports its image again, should it be lost.
     pub(crate) if_lost: Vec<Operation>,
 }
 
-/// One container after the other, or the new one beside the old one until the ports are switched.
-pub(super) fn replace(
-    plan: &mut Plan,
-    deployment: &Deployment,
-    container: &Container,
-    facts: &Facts,
-    old: Option<&ContainerFacts>,
-    new: Incoming,
-) -> Result<(), Failure> {
-    let service = &container.service;
-    let Some(order) = service.start_first else {
-        compare(plan, &new.spec, facts);
-        swap(plan, deployment, facts, old, new);
-        return Ok(());
-    };
-    let seen = facts.ports.as_ref();
-    let seen = seen.ok_or_else(|| Failure::new(Kind::Unexpected, "the host's tables were not looked at"))?;
-    if let Some(old) = old {
-        note_unmanaged(plan, deployment, old);
+impl Planner<'_> {
+    /// One container after the other, or the new one beside the old one until the ports are switched.
+    pub(super) fn replace(&mut self, old: Option<&ContainerFacts>, new: Incoming) -> Result<(), Failure> {
+        match self.container.service.start_first {
+            Some(order) => self.start_first(order, old, new),
+            None => {
+                self.compare(&new.spec);
+                self.stop_first(old, new);
+                Ok(())
+            }
+        }
     }
-    let at = start_first::place(&deployment.name, service, seen, old)?;
-    let spec = start_first::dressed(new.spec, service, facts.engine.yes(), &at);
-    let mut release = new.release;
-    if let Some(kept) = &mut release.part.container {
-        kept.request = spec.clone();
-    }
-    compare(plan, &spec, facts);
-    let health_check = health_check(deployment, container, Some(at.address));
-    start_first::start(plan, deployment, order, facts, old, at, Incoming { spec, health_check, release, ..new });
-    Ok(())
-}
 
-/// The swap: everything that can fail without touching the old container comes first.
-pub(super) fn swap(
-    plan: &mut Plan,
-    deployment: &Deployment,
-    facts: &Facts,
-    old: Option<&ContainerFacts>,
-    new: Incoming,
-) {
-    let Incoming { spec, health_check, release, around, if_lost } = new;
-    let name = deployment.name.to_string();
-    let created = |name: &str| Target { name: name.to_owned(), id: None };
-    let aside = new_name(&deployment.name);
-    let remove_new =
-        |name: &str| vec![Operation::Container(ContainerOperation::Remove { container: created(name), volumes: true })];
-    let create = Action::undone_by(ContainerOperation::Create(Box::new(spec)), remove_new(&aside));
-    plan.actions.push(create.repaired_by(&[Kind::Image], if_lost));
-    plan.actions.extend(around.before);
-    if let Some(old) = old {
-        note_unmanaged(plan, deployment, old);
-        set_aside(plan, old, &old_name(&deployment.name), start_first::switch_to(facts, &deployment.name, Some(old)));
+    /// Everything that can fail without touching the old container comes first.
+    fn stop_first(&mut self, old: Option<&ContainerFacts>, new: Incoming) {
+        let Incoming { spec, health_check, release, around, if_lost } = new;
+        let (name, aside) = (self.deployment.name.to_string(), new_name(&self.deployment.name));
+        let (created, created_aside) = (Target::created(&name), Target::created(&aside));
+        self.create(spec, if_lost);
+        self.plan.actions.extend(around.before);
+        if let Some(old) = old {
+            self.note_unmanaged(old);
+            self.stop_old(old);
+            self.rename_old(old, self.switch_to(Some(old)));
+        }
+        let rename_back = ContainerOperation::Rename { container: created.clone(), to: aside };
+        self.plan.undoable(ContainerOperation::Rename { container: created_aside, to: name }, [rename_back]);
+        // Where the kernel switched the ports until now: the engine publishes them again.
+        let close = self.switch_to(None);
+        self.plan.actions.extend(close.map(Action::required));
+        let kill = ContainerOperation::Kill { container: created.clone() };
+        self.plan.undoable(ContainerOperation::Start { container: created.clone() }, [kill]);
+        self.plan.require(ContainerOperation::CheckHealth { container: created.clone(), health_check });
+        self.plan.actions.extend(around.healthy);
+        self.plan.require(ContainerOperation::SaveRelease { container: created, release: Box::new(release) });
+        if let Some(old) = old {
+            self.plan.attempt(remove(&ContainerFacts { name: old_name(&self.deployment.name), ..old.clone() }));
+        }
+        self.plan.actions.extend(around.recorded);
     }
-    plan.actions.push(Action::undone_by(
-        ContainerOperation::Rename { container: created(&aside), to: name.clone() },
-        vec![Operation::Container(ContainerOperation::Rename { container: created(&name), to: aside })],
-    ));
-    // From the handover back to the swap: the engine publishes the ports again.
-    plan.actions.extend(start_first::switch_to(facts, &deployment.name, None).map(Action::required));
-    let start = Operation::Container(ContainerOperation::Start { container: created(&name) });
-    plan.actions.push(Action::undone_by(
-        start,
-        vec![Operation::Container(ContainerOperation::Kill { container: created(&name) })],
-    ));
-    plan.actions.push(Action::required(ContainerOperation::CheckHealth { container: created(&name), health_check }));
-    plan.actions.extend(around.healthy);
-    plan.actions.push(Action::required(ContainerOperation::SaveRelease {
-        container: created(&name),
-        release: Box::new(release),
-    }));
-    if let Some(old) = old {
-        let aside = ContainerFacts { name: old_name(&deployment.name), ..old.clone() };
-        plan.actions.push(Action::best_effort(remove(&aside)));
-    }
-    plan.actions.extend(around.recorded);
-}
 
-/// `lead_back`: where the kernel hands the ports over, the step after which they lead to the old container again.
-pub(super) fn set_aside(plan: &mut Plan, old: &ContainerFacts, aside: &str, switch_back: Option<Operation>) {
-    if old.is_running() {
-        let undo = vec![
-            Operation::Container(ContainerOperation::Kill { container: old.target() }),
-            Operation::Container(ContainerOperation::Start { container: old.target() }),
-        ];
-        let stop = Operation::Container(ContainerOperation::Stop { container: old.target(), grace: old.stop_grace });
-        plan.actions.push(Action::undone_by(stop, undo));
-        plan.interruption = format!(
-            "{} is down from `docker stop` (at most {} s) until the new container is healthy",
-            plan.name,
-            old.stop_grace.as_secs()
-        );
+    pub(super) fn create(&mut self, spec: ContainerSpec, if_lost: Vec<Operation>) {
+        let remove = ContainerOperation::Remove { container: Target::created(&spec.name), volumes: true };
+        let create = Action::undone_by(ContainerOperation::Create(Box::new(spec)), [remove]);
+        self.plan.actions.push(create.repaired_by(&[Kind::Image], if_lost));
     }
-    let set_aside = Target { name: aside.to_owned(), id: Some(old.id.clone()) };
-    plan.actions.push(Action::undone_by(
-        ContainerOperation::Rename { container: old.target(), to: aside.to_owned() },
-        [Operation::Container(ContainerOperation::Rename { container: set_aside, to: old.name.clone() })]
-            .into_iter()
-            .chain(switch_back)
-            .collect(),
-    ));
+
+    fn stop_old(&mut self, old: &ContainerFacts) {
+        if !old.is_running() {
+            return;
+        }
+        let (container, grace) = (old.target(), old.stop_grace);
+        let kill = ContainerOperation::Kill { container: old.target() };
+        let start = ContainerOperation::Start { container: old.target() };
+        self.plan.undoable(ContainerOperation::Stop { container, grace }, [kill, start]);
+        let (name, seconds) = (&self.plan.name, grace.as_secs());
+        self.plan.interruption =
+            format!("{name} is down from `docker stop` (at most {seconds} s) until the new container is healthy");
+    }
+
+    /// Takes the name from the old container. `switch_back`: the step after which the kernel switches the ports to it again.
+    pub(super) fn rename_old(&mut self, old: &ContainerFacts, switch_back: Option<Operation>) {
+        let aside = old_name(&self.deployment.name);
+        let renamed = Target { name: aside.clone(), id: Some(old.id.clone()) };
+        let back = Operation::from(ContainerOperation::Rename { container: renamed, to: old.name.clone() });
+        let rename = ContainerOperation::Rename { container: old.target(), to: aside };
+        self.plan.undoable(rename, [back].into_iter().chain(switch_back));
+    }
 }

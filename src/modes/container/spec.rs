@@ -1,88 +1,73 @@
 //! What the engine is given for a container, and the release that is saved of it.
 
-use crate::config::{Container, Deployment};
-use crate::deploy::origin::Origin;
+use crate::config::Container;
 use crate::engine::request::ContainerSpec;
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
-use crate::modes;
+use crate::modes::container::plan::Planner;
 use crate::modes::container::start_first;
 use crate::modes::create;
-use crate::modes::facts::Facts;
-use crate::modes::operation::Plan;
 use crate::modes::options::of_container;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_SPEC};
 use crate::values::names::new_name;
 use crate::values::options::changes;
-use crate::values::types::ContentDigest;
+use crate::values::types::{ContentDigest, EnvVar};
 
-/// What is known to fail is refused before anything is touched.
-pub(super) fn check(container: &Container, facts: &Facts, image: &ImageFacts) -> Result<(), Failure> {
-    if let Some(engine) = facts.engine.yes() {
-        modes::images::check_architecture(container.service.platform.as_deref(), engine, image)?;
-        create::check_needs(&container.service, engine)?;
+impl Planner<'_> {
+    /// What is known to fail is refused before anything is touched.
+    pub(super) fn check(&self, image: &ImageFacts) -> Result<(), Failure> {
+        create::check(&self.container.service, self.facts, image)?;
+        if let Some(network) = self.facts.container.networks_missing.first() {
+            return Err(Failure::new(Kind::Container, format!("network {network} does not exist"))
+                .next(format!("create it once on the host: docker network create {network}")));
+        }
+        start_first::check(&self.container.service, self.facts)?;
+        if let Some(taken) = self.facts.ports_taken.first() {
+            return Err(Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
+                .next("stop that, or publish another host port under x-balehook.container.ports"));
+        }
+        Ok(())
     }
-    if let Some(network) = facts.networks_missing.first() {
-        return Err(Failure::new(Kind::Container, format!("network {network} does not exist"))
-            .next(format!("create it once on the host: docker network create {network}")));
-    }
-    start_first::check(&container.service, facts)?;
-    if let Some(taken) = facts.ports_taken.first() {
-        return Err(Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
-            .next("stop that, or publish another host port under x-balehook.container.ports"));
-    }
-    Ok(())
-}
 
-pub(super) fn container_spec(
-    deployment: &Deployment,
-    container: &Container,
-    facts: &Facts,
-    image: &ImageFacts,
-) -> ContainerSpec {
-    ContainerSpec {
-        name: new_name(&deployment.name),
-        image: image.pin.clone(),
-        options: create::options(&container.service, facts),
-        environment: facts.environment.yes().cloned().unwrap_or_default(),
+    pub(super) fn container_spec(&self, image: &ImageFacts) -> ContainerSpec {
+        ContainerSpec {
+            name: new_name(&self.deployment.name),
+            image: image.pin.clone(),
+            options: create::options(&self.container.service, self.facts),
+            environment: self.facts.environment.yes().cloned().unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn labelled(&self, mut spec: ContainerSpec, image: &ImageFacts, digest: &str) -> ContainerSpec {
+        let labels = spec.options.body.labels.get_or_insert_default();
+        labels.insert(LABEL_NAME.into(), self.deployment.name.to_string());
+        labels.insert(LABEL_DEPLOYMENT.into(), self.origin.deployment.clone());
+        labels.insert(LABEL_REVISION.into(), self.origin.revision.clone());
+        labels.insert(LABEL_DIGEST.into(), image.pin.identity().to_string());
+        labels.insert(LABEL_SPEC.into(), digest.to_owned());
+        spec
+    }
+
+    /// What changes since the last release; one of format 1 did not keep the request.
+    pub(super) fn compare(&mut self, spec: &ContainerSpec) {
+        let Some(last) = self.facts.releases.first() else { return };
+        match &last.part.container {
+            Some(last) => self.plan.changed_options = changes(&of_container(&last.request), &of_container(spec)),
+            None => {
+                let note = "an older balehook saved the last release: which options change is not known";
+                self.plan.notes.push(note.into());
+            }
+        }
     }
 }
 
 /// Everything that makes one container different from another: not the labels that name the deployment.
 pub(super) fn spec_digest(spec: &ContainerSpec, container: &Container) -> Result<String, Failure> {
-    let environment: Vec<(&str, Option<&str>)> = spec
-        .environment
-        .iter()
-        .map(|var| (var.name.as_str(), var.value.as_ref().map(|value| value.reveal())))
-        .collect();
+    let value = |var: &EnvVar| var.value.as_ref().map(|value| value.reveal().to_owned());
+    let environment: Vec<_> = spec.environment.iter().map(|var| (var.name.as_str(), value(var))).collect();
     let options = serde_json::to_value(&spec.options)
         .map_err(|error| Failure::new(Kind::Unexpected, format!("the options cannot be written down: {error}")))?;
     let order = if container.service.start_first.is_some() { "\nstart-first" } else { "" };
     let text = format!("{}\n{options}\n{environment:?}{order}", spec.image.identity());
     Ok(ContentDigest::of(text.as_bytes()).to_string())
-}
-
-pub(super) fn labelled(
-    mut spec: ContainerSpec,
-    deployment: &Deployment,
-    origin: &Origin,
-    image: &ImageFacts,
-    digest: &str,
-) -> ContainerSpec {
-    let labels = spec.options.body.labels.get_or_insert_default();
-    labels.insert(LABEL_NAME.into(), deployment.name.to_string());
-    labels.insert(LABEL_DEPLOYMENT.into(), origin.deployment.clone());
-    labels.insert(LABEL_REVISION.into(), origin.revision.clone());
-    labels.insert(LABEL_DIGEST.into(), image.pin.identity().to_string());
-    labels.insert(LABEL_SPEC.into(), digest.to_owned());
-    spec
-}
-
-/// What changes since the last release; one of format 1 did not keep the request.
-pub(super) fn compare(plan: &mut Plan, spec: &ContainerSpec, facts: &Facts) {
-    let Some(last) = facts.releases.first() else { return };
-    match &last.part.container {
-        Some(last) => plan.changed_options = changes(&of_container(&last.request), &of_container(spec)),
-        None => plan.notes.push("an older balehook saved the last release: which options change is not known".into()),
-    }
 }

@@ -6,19 +6,18 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use bollard::models::{EndpointIpamConfig, EndpointSettings};
 
 use crate::config::service::Service;
-use crate::config::start_first::{StartFirst, forwards, probe_at};
-use crate::config::{Container, Deployment};
+use crate::config::start_first::{SUCCESSES, StartFirst, forwards, probe_at};
 use crate::engine::facts::{ContainerFacts, EngineFacts};
 use crate::engine::request::ContainerSpec;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::modes::container::operation::ContainerOperation;
+use crate::modes::container::plan::Planner;
 use crate::modes::container::recover::remove;
 use crate::modes::container::replace::Incoming;
 use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::modes::operation::Operation;
-use crate::modes::operation::{Action, Plan};
 use crate::ports::facts::PortsFacts;
 use crate::ports::operation::{GATEWAY_PRIORITY, NETWORK, PortsOperation, size};
 use crate::values::forward::{SwitchedPorts, join};
@@ -27,9 +26,9 @@ use crate::values::names::{new_name, old_name};
 use crate::values::target::Target;
 use crate::values::types::{ContentDigest, Name};
 
-/// The step after which the ports of `name` lead to `container`, or nowhere; none where nothing is handed over.
+/// The step after which the ports of `name` lead to `container`, or nowhere; none where the kernel switches none.
 pub(crate) fn switch_to(facts: &Facts, name: &Name, container: Option<&ContainerFacts>) -> Option<Operation> {
-    let (network, name) = (facts.ports.as_ref()?.network.clone(), name.to_string());
+    let (network, name) = (facts.container.ports.as_ref()?.network.clone(), name.to_string());
     Some(Operation::Ports(match container.and_then(|container| container.switched.clone()) {
         Some(to) => PortsOperation::Switch { name, to, network },
         None => PortsOperation::Close { name, network },
@@ -37,14 +36,12 @@ pub(crate) fn switch_to(facts: &Facts, name: &Name, container: Option<&Container
 }
 
 /// What is known to fail is refused before anything is touched.
-///
-/// # Errors
-/// [`Kind::Container`]: why the kernel cannot hand the ports over here.
+/// Errors: [`Kind::Container`]: why the kernel cannot hand the ports over here.
 pub(crate) fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
-    let (Some(_), Some(seen)) = (service.start_first, &facts.ports) else { return Ok(()) };
+    let (Some(_), Some(seen)) = (service.start_first, &facts.container.ports) else { return Ok(()) };
     let refuse = |message: String, next: &str| {
         let message = format!("`order: start-first` is not possible here: {message}");
-        Err(Failure::new(Kind::Container, message).next(format!("{next}, or use `order: stop-first` (the swap)")))
+        Err(Failure::new(Kind::Container, message).next(format!("{next}, or use `order: stop-first`")))
     };
     if let Some((why, next)) = &seen.obstacle {
         return refuse(why.clone(), next);
@@ -64,29 +61,11 @@ pub(crate) fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
     }
 }
 
-/// How a container's health is checked: at its own address before the ports lead to it, through the host's port afterwards.
-pub(crate) fn health_check(
-    deployment: &Deployment,
-    container: &Container,
-    health_check: HealthCheck,
-    at: Option<Ipv4Addr>,
-) -> HealthCheck {
-    if container.service.start_first.is_none() {
-        return health_check;
-    }
-    let forwards = forwards(&container.service.body).unwrap_or_default();
-    let probe = probe_at(&health_check.probe, &forwards, at.map(Into::into)).unwrap_or(health_check.probe);
-    let successes = deployment.health.successes.unwrap_or(crate::config::start_first::SUCCESSES);
-    HealthCheck { probe, successes, ..health_check }
-}
-
 /// Where the new container will be: an address that neither its predecessor nor anybody else has.
 ///
 /// Each name has two addresses and takes them by turns; which two, its name says, unless somebody has them.
-///
-/// # Errors
-/// [`Kind::Container`]: no address is left.
-pub(crate) fn place(
+/// Errors: [`Kind::Container`]: no address is left.
+fn place(
     name: &Name,
     service: &Service,
     seen: &PortsFacts,
@@ -116,12 +95,7 @@ pub(crate) fn place(
 }
 
 /// The container as it is created: on our network at its own address, its ports not published by the engine.
-pub(crate) fn dressed(
-    spec: ContainerSpec,
-    service: &Service,
-    engine: Option<&EngineFacts>,
-    at: &SwitchedPorts,
-) -> ContainerSpec {
+fn dressed(spec: ContainerSpec, service: &Service, engine: Option<&EngineFacts>, at: &SwitchedPorts) -> ContainerSpec {
     let api = engine.map(|engine| engine.api);
     let mut service = service.clone();
     if let Some(host) = service.body.host_config.as_mut() {
@@ -148,90 +122,97 @@ pub(crate) fn dressed(
     ContainerSpec { options, ..spec }
 }
 
-/// Start, prove, hand the ports over, record; then the old one's connections end, and it is stopped.
-pub(crate) fn start(
-    plan: &mut Plan,
-    deployment: &Deployment,
-    order: StartFirst,
-    facts: &Facts,
-    old: Option<&ContainerFacts>,
-    at: SwitchedPorts,
-    new: Incoming,
-) {
-    let Some(seen) = &facts.ports else { return };
-    let (name, aside) = (deployment.name.to_string(), new_name(&deployment.name));
-    let created = |name: &str| Target { name: name.to_owned(), id: None };
-    if !seen.exists {
-        plan.actions.push(Action::required(PortsOperation::Network(seen.network.clone())));
+impl Planner<'_> {
+    pub(super) fn switch_to(&self, container: Option<&ContainerFacts>) -> Option<Operation> {
+        switch_to(self.facts, &self.deployment.name, container)
     }
-    let remove_new =
-        vec![Operation::Container(ContainerOperation::Remove { container: created(&aside), volumes: true })];
-    let create = Action::undone_by(ContainerOperation::Create(Box::new(new.spec)), remove_new);
-    plan.actions.push(create.repaired_by(&[Kind::Image], new.if_lost));
-    plan.actions.extend(new.around.before);
-    let kill = vec![Operation::Container(ContainerOperation::Kill { container: created(&aside) })];
-    plan.actions.push(Action::undone_by(ContainerOperation::Start { container: created(&aside) }, kill));
-    plan.actions.push(Action::required(ContainerOperation::CheckHealth {
-        container: created(&aside),
-        health_check: new.health_check,
-    }));
-    plan.actions.extend(new.around.healthy);
-    let back = switch_to(facts, &deployment.name, old);
-    if let Some(old) = old {
-        beside(plan, old, order);
-        let put_aside = Target { name: old_name(&deployment.name), id: Some(old.id.clone()) };
-        let undo = Operation::Container(ContainerOperation::Rename { container: put_aside, to: old.name.clone() });
-        plan.actions.push(Action::undone_by(
-            ContainerOperation::Rename { container: old.target(), to: old_name(&deployment.name) },
-            [undo].into_iter().chain(back.clone()).collect(),
-        ));
-    }
-    // Before the new container is killed the ports lead to the old one again: with no old one they are closed here.
-    let undo = Operation::Container(ContainerOperation::Rename { container: created(&name), to: aside.clone() });
-    plan.actions.push(Action::undone_by(
-        ContainerOperation::Rename { container: created(&aside), to: name.clone() },
-        [undo].into_iter().chain(back.filter(|_| old.is_none())).collect(),
-    ));
-    let switch = PortsOperation::Switch { name: name.clone(), to: at, network: seen.network.clone() };
-    plan.actions.push(Action::required(switch));
-    plan.actions.push(Action::required(ContainerOperation::SaveRelease {
-        container: created(&name),
-        release: Box::new(new.release),
-    }));
-    plan.actions.extend(new.around.recorded);
-    if let Some(old) = old {
-        let old = ContainerFacts { name: old_name(&deployment.name), ..old.clone() };
-        retire(plan, &old, order);
-    }
-}
 
-/// What a person should know of the old container.
-pub(crate) fn beside(plan: &mut Plan, old: &ContainerFacts, order: StartFirst) {
-    if !old.is_running() {
-        return;
-    }
-    plan.interruption = format!(
-        "none: the ports change hands in one transaction, open connections stay with the old container for {:?}",
-        order.drain
-    );
-    if old.switched.is_none() {
-        plan.notes.push(format!(
-            "the engine publishes the ports of {}: its rules are overtaken, and go with it; connections through its \
-             proxy (from this host, over IPv6) stay for {:?} too",
-            old.name, order.drain
-        ));
-    }
-}
-
-/// Nothing here can fail the deployment any more.
-fn retire(plan: &mut Plan, old: &ContainerFacts, order: StartFirst) {
-    if old.is_running() {
-        if !order.drain.is_zero() {
-            let drain = PortsOperation::Drain { container: old.target(), time: order.drain };
-            plan.actions.push(Action::best_effort(drain));
+    /// A health check at the container's own address before the ports lead to it, through the host's port afterwards.
+    pub(super) fn at_own_address(&self, check: HealthCheck, at: Option<Ipv4Addr>) -> HealthCheck {
+        let service = &self.container.service;
+        if service.start_first.is_none() {
+            return check;
         }
-        plan.actions
-            .push(Action::best_effort(ContainerOperation::Stop { container: old.target(), grace: old.stop_grace }));
+        let forwards = forwards(&service.body).unwrap_or_default();
+        let probe = probe_at(&check.probe, &forwards, at.map(Into::into)).unwrap_or(check.probe);
+        HealthCheck { probe, successes: self.deployment.health.successes.unwrap_or(SUCCESSES), ..check }
     }
-    plan.actions.push(Action::best_effort(remove(old)));
+
+    /// Start, check health, switch the ports, save; then the old one's connections end, and it is stopped.
+    pub(super) fn start_first(
+        &mut self,
+        order: StartFirst,
+        old: Option<&ContainerFacts>,
+        new: Incoming,
+    ) -> Result<(), Failure> {
+        let (service, seen) = (&self.container.service, self.facts.container.ports.as_ref());
+        let seen = seen.ok_or_else(|| Failure::new(Kind::Unexpected, "the host's tables were not observed"))?;
+        if let Some(old) = old {
+            self.note_unmanaged(old);
+        }
+        let at = place(&self.deployment.name, service, seen, old)?;
+        let spec = dressed(new.spec, service, self.facts.engine.yes(), &at);
+        let mut release = Box::new(new.release);
+        if let Some(kept) = &mut release.part.container {
+            kept.request = spec.clone();
+        }
+        self.compare(&spec);
+        let health_check = self.health_check(Some(at.address));
+        let (name, aside) = (self.deployment.name.to_string(), new_name(&self.deployment.name));
+        let (created, beside) = (Target::created(&name), Target::created(&aside));
+        if !seen.exists {
+            self.plan.require(PortsOperation::Network(seen.network.clone()));
+        }
+        self.create(spec, new.if_lost);
+        self.plan.actions.extend(new.around.before);
+        let kill = ContainerOperation::Kill { container: beside.clone() };
+        self.plan.undoable(ContainerOperation::Start { container: beside.clone() }, [kill]);
+        self.plan.require(ContainerOperation::CheckHealth { container: beside.clone(), health_check });
+        self.plan.actions.extend(new.around.healthy);
+        let back = self.switch_to(old);
+        if let Some(old) = old {
+            self.note_old(old, order);
+            self.rename_old(old, back.clone());
+        }
+        // Before the new container is killed the ports lead to the old one again: with no old one they are closed here.
+        let rename_back = Operation::from(ContainerOperation::Rename { container: created.clone(), to: aside });
+        let undo = [rename_back].into_iter().chain(back.filter(|_| old.is_none()));
+        self.plan.undoable(ContainerOperation::Rename { container: beside, to: name.clone() }, undo);
+        self.plan.require(PortsOperation::Switch { name, to: at, network: seen.network.clone() });
+        self.plan.require(ContainerOperation::SaveRelease { container: created, release });
+        self.plan.actions.extend(new.around.recorded);
+        if let Some(old) = old {
+            self.retire(&ContainerFacts { name: old_name(&self.deployment.name), ..old.clone() }, order);
+        }
+        Ok(())
+    }
+
+    /// What a person should know of the old container.
+    fn note_old(&mut self, old: &ContainerFacts, order: StartFirst) {
+        if !old.is_running() {
+            return;
+        }
+        self.plan.interruption = format!(
+            "none: the ports change hands in one transaction, open connections stay with the old container for {:?}",
+            order.drain
+        );
+        if old.switched.is_none() {
+            self.plan.notes.push(format!(
+                "the engine publishes the ports of {}: its rules are overtaken, and go with it; connections through its \
+                 proxy (from this host, over IPv6) stay for {:?} too",
+                old.name, order.drain
+            ));
+        }
+    }
+
+    /// Nothing here can fail the deployment any more.
+    fn retire(&mut self, old: &ContainerFacts, order: StartFirst) {
+        if old.is_running() {
+            if !order.drain.is_zero() {
+                self.plan.attempt(PortsOperation::Drain { container: old.target(), time: order.drain });
+            }
+            self.plan.attempt(ContainerOperation::Stop { container: old.target(), grace: old.stop_grace });
+        }
+        self.plan.attempt(remove(old));
+    }
 }

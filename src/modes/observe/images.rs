@@ -3,10 +3,11 @@
 use crate::config::{ArchiveLocation, ImageNeed, ImageSource};
 use crate::deploy::origin::Origin;
 use crate::engine::StoreFacts;
-use crate::error::{Failure, Kind, ObserveFailure};
+use crate::error::{Failure, ObserveFailure};
 use crate::images::archive::{ArchiveError, ReadAt as _};
 use crate::images::delta::Delta;
 use crate::images::facts::{ImageFacts, Room};
+use crate::images::import;
 use crate::images::source::Archive;
 use crate::images::{archive, pull};
 use crate::modes::facts::Facts;
@@ -19,7 +20,6 @@ use crate::values::types::ContentDigest;
 /// and the engine's own copy.
 const UNPACKED: u64 = 4;
 
-/// Which image of which archive.
 struct Wanted<'a> {
     location: &'a ArchiveLocation,
     reference: Option<&'a ImageReference>,
@@ -56,7 +56,7 @@ impl Observer<'_> {
     /// be asked at all, nor where the engine, whose processor decides, is another host's.
     pub(crate) async fn open_ahead(&self, need: &ImageNeed) {
         let ImageSource::Archive { location, id: None, .. } = &need.source else { return };
-        let is_here = self.engine.is_ok_and(|engine| engine.address.starts_with("unix://"));
+        let is_here = self.engine.as_ref().is_ok_and(|engine| engine.address.starts_with("unix://"));
         let key = need.key(&self.deployment.bundle_root);
         let is_resolved = self.store.resolved(&self.origin.deployment).iter().any(|(known, _)| *known == key);
         if is_here && !is_resolved {
@@ -67,7 +67,7 @@ impl Observer<'_> {
     }
 
     async fn presence(&self, image: &mut ImageFacts, facts: &Facts) -> Result<(), Failure> {
-        let (Ok(engine), Some(_)) = (self.engine, facts.engine.yes()) else { return Ok(()) };
+        let (Ok(engine), Some(_)) = (&self.engine, facts.engine.yes()) else { return Ok(()) };
         if let Some(seen) = engine.find(&image.pin, &self.deployment.name).await? {
             image.present = true;
             image.bytes = None;
@@ -89,7 +89,7 @@ impl Observer<'_> {
                 .room(facts, image.bytes.filter(|_| !image.present).map(|bytes| bytes.saturating_mul(UNPACKED)))
                 .await;
         };
-        let (Ok(engine), Some(hello), false) = (self.engine, facts.engine.yes(), image.present) else { return };
+        let (Ok(engine), Some(hello), false) = (&self.engine, facts.engine.yes(), image.present) else { return };
         let architecture = architecture(platform, engine_architecture(facts));
         let Ok(opened) = self.archives.open(location, architecture.as_deref()).await else { return };
         let Ok(index) = &opened.index else { return };
@@ -106,14 +106,14 @@ impl Observer<'_> {
         if let Some(digest) = reference.digest() {
             return found(ImagePin::Registry { repository, tag, digest: digest.clone() });
         }
-        let (Ok(engine), Some(_)) = (self.engine, facts.engine.yes()) else {
+        let (Ok(engine), Some(_)) = (&self.engine, facts.engine.yes()) else {
             return unknown(reference.to_string(), "no engine to ask the registry with");
         };
-        match pull::resolve(engine, reference, self.credentials).await {
+        match pull::resolve(engine, reference, &self.credentials).await {
             Ok(digest) => found(ImagePin::Registry { repository, tag, digest }),
-            Err(refusal) => {
-                let image = unknown(reference.to_string(), &refusal.failure.message);
-                facts.failures.push(ObserveFailure { failure: refusal.failure, definite: refusal.definite });
+            Err(failed) => {
+                let image = unknown(reference.to_string(), &failed.failure.message);
+                facts.failures.push(failed);
                 image
             }
         }
@@ -152,7 +152,7 @@ impl Observer<'_> {
 
     /// The wanted ID is in the engine: the archive need not be asked.
     async fn by_id(&self, wanted: &Wanted<'_>, facts: &Facts) -> Option<ImageFacts> {
-        let (engine, id) = (self.engine.ok()?, wanted.id?);
+        let (engine, id) = (self.engine.as_ref().ok()?, wanted.id?);
         facts.engine.yes()?;
         let reference = wanted.reference.map(ToString::to_string);
         let mut pin = ImagePin::Content { reference, config: id.clone(), diff_ids: Vec::new() };
@@ -171,7 +171,7 @@ impl Observer<'_> {
     async fn read_index(&self, wanted: &Wanted<'_>, architecture: Option<&str>) -> Result<ImageFacts, ObserveFailure> {
         let Wanted { location, reference, id } = *wanted;
         let opened = self.archives.open(location, architecture).await?;
-        let wrong = |why: String| ObserveFailure { failure: bad_archive(location, &why), definite: true };
+        let wrong = |why: String| ObserveFailure { failure: import::bad(location, &why), definite: true };
         let index = match &opened.index {
             Ok(index) => index,
             Err(ArchiveError::Compressed(_)) => return Ok(unread(&opened.archive, reference, id)),
@@ -194,7 +194,7 @@ impl Observer<'_> {
     /// as long as the engine has it. Only an equal revision and ETag show that it is that bundle.
     async fn restarted(&self, key: &str, location: &ArchiveLocation, facts: &mut Facts) -> Option<ImageFacts> {
         let is_deleted = matches!(location, ArchiveLocation::File(path) if !path.exists());
-        let Origin { revision, etag: Some(etag), source, .. } = self.origin else { return None };
+        let Origin { revision, etag: Some(etag), source, .. } = &self.origin else { return None };
         let release = facts.releases.first().filter(|release| {
             is_deleted
                 && release.source == *source
@@ -202,7 +202,7 @@ impl Observer<'_> {
                 && release.etag.as_ref() == Some(etag)
         })?;
         let (_, pin) = self.store.resolved(&release.deployment).into_iter().find(|(known, _)| known == key)?;
-        self.engine.ok()?.find(&pin, &self.deployment.name).await.ok()??;
+        self.engine.as_ref().ok()?.find(&pin, &self.deployment.name).await.ok()??;
         let line = format!(
             "{location} is not there: the image that {} loaded from this same bundle is taken, {}",
             release.deployment,
@@ -214,7 +214,7 @@ impl Observer<'_> {
 
     /// The room that loading needs, with that of the images before it, where the engine is on this host.
     async fn room(&self, facts: &mut Facts, needed: Option<u64>) {
-        let (Ok(engine), Some(hello), Some(needed)) = (self.engine, facts.engine.yes(), needed) else { return };
+        let (Ok(engine), Some(hello), Some(needed)) = (&self.engine, facts.engine.yes(), needed) else { return };
         let Ok(StoreFacts { folder, .. }) = engine.image_store(hello.api).await else { return };
         let before = facts.room.as_ref().map_or(0, |room| room.needed);
         let needed = needed.saturating_add(before);
@@ -263,9 +263,4 @@ fn unread(archive: &Archive, reference: Option<&ImageReference>, id: Option<&Con
     let pin =
         ImagePin::Unread { archive: archive.version(), reference: reference.map(ToString::to_string), id: id.cloned() };
     ImageFacts { bytes: Some(archive.len()), ..found(pin) }
-}
-
-fn bad_archive(location: &ArchiveLocation, why: &str) -> Failure {
-    Failure::new(Kind::Image, format!("{location}: {why}"))
-        .next("make it with `docker save --output …` and upload it again, or correct x-balehook.container.image")
 }

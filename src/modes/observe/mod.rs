@@ -1,63 +1,50 @@
-//! Looking at the host: reading only. What cannot be seen is said, and never stops the rest.
+//! Observing the host: reading only. What cannot be seen is said, and never stops the rest.
 
 pub(crate) mod images;
 pub(crate) mod resume;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use bollard::models::{ContainerCreateBody, ContainerSummary};
+use bollard::models::ContainerSummary;
 
 use crate::aws::s3::{S3, S3Error};
+use crate::config::hook_env::HookEnv;
 use crate::config::service::{EnvFile, Service};
-use crate::config::{ArchiveLocation, Container, Deployment, Mode, env_file};
+use crate::config::{ArchiveLocation, Deployment, Mode, env_file};
 use crate::deploy::origin::Origin;
 use crate::deploy::state::Store;
+use crate::engine;
 use crate::engine::Engine;
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::credentials::CredentialSettings;
 use crate::images::source::Archives;
+use crate::inputs;
 use crate::modes::compose;
-use crate::modes::create;
 use crate::modes::facts::Facts;
-use crate::ports::taken;
 use crate::values::known::Known;
 use crate::values::types::{EnvVar, LifecycleEvent};
-use crate::{engine, inputs, ports};
 
 /// Largest env file that is read, in bytes.
 const ENV_FILE_LIMIT: u64 = 1024 * 1024;
 
-/// Largest seccomp profile that is read, in bytes.
-const SECCOMP_LIMIT: u64 = 1024 * 1024;
-
-/// What is looked at, and with what.
 pub(crate) struct Observer<'a> {
     /// The engine, or why there is none.
-    pub(crate) engine: Result<&'a Engine, &'a Failure>,
-    /// The object store.
-    pub(crate) s3: &'a S3,
-    /// The archives.
-    pub(crate) archives: &'a Archives,
-    /// Where registry credentials are looked for.
-    pub(crate) credentials: &'a CredentialSettings,
-    /// The records.
-    pub(crate) store: &'a Store,
-    /// The deployment.
-    pub(crate) deployment: &'a Deployment,
-    /// Who asks.
-    pub(crate) origin: &'a Origin,
-    /// The hook environment's variables, for env files.
-    pub(crate) lookup: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) engine: Result<Engine, Failure>,
+    pub(crate) s3: S3,
+    pub(crate) archives: Archives,
+    pub(crate) credentials: CredentialSettings,
+    pub(crate) store: Store,
+    pub(crate) deployment: Deployment,
+    pub(crate) origin: Origin,
+    pub(crate) env: &'a HookEnv,
     /// `/proc`, or a stand-in.
     pub(crate) proc: PathBuf,
 }
 
 impl Observer<'_> {
-    /// What `event` needs to know.
     pub(crate) async fn facts(&self, event: LifecycleEvent) -> Facts {
-        let mut facts = Facts { pending: self.deployment.pending.at(event), ..Facts::unseen(self.store) };
+        let mut facts = Facts { pending: self.deployment.pending.at(event), ..Facts::unseen(&self.store) };
         if !touches_engine(event) {
             return facts;
         }
@@ -92,7 +79,6 @@ impl Observer<'_> {
         facts
     }
 
-    /// What the deployment's mode needs to know.
     async fn wanted(
         &self,
         event: LifecycleEvent,
@@ -101,13 +87,7 @@ impl Observer<'_> {
         facts: &mut Facts,
     ) {
         match &self.deployment.mode {
-            Mode::Container(container) => {
-                self.switched_ports(all, facts).await;
-                self.image(&container.need(), facts).await;
-                self.environment(&container.service, facts).await;
-                self.seccomp(&container.service, facts);
-                self.surroundings(container, all, facts).await;
-            }
+            Mode::Container(container) => self.container(container, all, facts).await,
             Mode::Swarm(swarm) => {
                 self.image(&swarm.need(), facts).await;
                 self.environment(&swarm.service, facts).await;
@@ -122,9 +102,8 @@ impl Observer<'_> {
         }
     }
 
-    /// Whether the engine answers, and which it is.
     async fn hello(&self, facts: &mut Facts) {
-        let seen = async { self.engine.map_err(Clone::clone)?.hello().await };
+        let seen = async { self.engine.clone()?.hello().await };
         match seen.await {
             Ok(hello) => facts.engine = Known::Yes(hello),
             Err(failure) => {
@@ -136,7 +115,7 @@ impl Observer<'_> {
 
     /// Our containers. Returns every container.
     async fn containers(&self, facts: &mut Facts) -> Vec<ContainerSummary> {
-        let (Ok(engine), Some(_)) = (self.engine, facts.engine.yes()) else { return Vec::new() };
+        let (Ok(engine), Some(_)) = (&self.engine, facts.engine.yes()) else { return Vec::new() };
         match engine.settled(&self.deployment.name).await {
             Ok((all, ours)) => {
                 facts.containers = ours;
@@ -151,9 +130,12 @@ impl Observer<'_> {
         }
     }
 
-    /// Our tags, where the engine is there.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        self.env.lookup(name).map(str::to_owned)
+    }
+
     async fn retention_tags(&self, is_there: bool) -> Result<Vec<String>, Failure> {
-        match self.engine {
+        match &self.engine {
             Ok(engine) if is_there => engine.retention_tags(&self.deployment.name).await,
             _ => Ok(Vec::new()),
         }
@@ -202,67 +184,10 @@ impl Observer<'_> {
                 }
             }
         };
-        let read = env_file::read(&file.location.to_string(), &text, file.raw, self.lookup).map_err(definite)?;
+        let read = env_file::read(&file.location.to_string(), &text, file.raw, &|name| self.variable(name))
+            .map_err(definite)?;
         facts.warnings.extend(read.warnings);
         Ok(read.variables)
-    }
-
-    fn seccomp(&self, service: &Service, facts: &mut Facts) {
-        for path in create::seccomp_profiles(service) {
-            let read = inputs::read(Path::new(path), Some(&self.deployment.bundle_root), SECCOMP_LIMIT);
-            let profile = read.and_then(|text| Ok(serde_json::from_slice::<serde_json::Value>(&text)?.to_string()));
-            match profile {
-                Ok(profile) => facts.seccomp.push((path.to_owned(), profile)),
-                Err(error) => {
-                    let failure =
-                        Failure::new(Kind::Appspec, format!("cannot read the seccomp profile {path}: {error}"))
-                            .next("put it into the bundle as JSON, and name it relative to appspec.yml");
-                    facts.failures.push(ObserveFailure { failure, definite: true });
-                }
-            }
-        }
-    }
-
-    /// What handing ports over needs to know, where any are or shall be.
-    async fn switched_ports(&self, all: &[ContainerSummary], facts: &mut Facts) {
-        let service = match &self.deployment.mode {
-            Mode::Container(container) => Some(&container.service),
-            Mode::Compose(_) | Mode::Swarm(_) => None,
-        };
-        let has_switched = facts.containers.iter().any(|container| container.switched.is_some());
-        if service.is_none_or(|service| service.start_first.is_none()) && !has_switched {
-            return;
-        }
-        let engine = facts.engine.yes();
-        let look = ports::observe::Observer {
-            engine: engine.and(self.engine.ok()),
-            api: engine.map(|engine| engine.api),
-            name: self.deployment.name.as_str(),
-            service,
-            all,
-            ours: &facts.containers,
-            subnet: (self.lookup)(ports::observe::SUBNET).filter(|text| !text.is_empty()),
-            patience: Duration::ZERO,
-        };
-        match look.facts().await {
-            Ok(seen) => facts.ports = Some(seen),
-            Err(failure) => facts.failures.push(ObserveFailure { failure, definite: false }),
-        }
-    }
-
-    async fn surroundings(&self, container: &Container, all: &[ContainerSummary], facts: &mut Facts) {
-        let (Ok(engine), Some(hello)) = (self.engine, facts.engine.yes()) else { return };
-        let options = create::container_options(&container.service, Some(hello.api));
-        let local = engine.address.starts_with("unix://").then_some(self.proc.as_path());
-        facts.ports_taken = taken::taken(&options.body, all, &facts.containers, local);
-        let extra = options.extra_networks.iter().map(|(network, _)| network.clone());
-        for network in networks(&options.body).into_iter().chain(extra) {
-            if engine.network(&network).await == Ok(None)
-                && !facts.put_off_object(&format!("network {network} does not exist"))
-            {
-                facts.networks_missing.push(network);
-            }
-        }
     }
 }
 
@@ -279,17 +204,6 @@ pub(crate) const fn touches_engine(event: LifecycleEvent) -> bool {
         | LifecycleEvent::BeforeAllowTraffic
         | LifecycleEvent::AfterAllowTraffic => false,
     }
-}
-
-/// User-defined networks of a create request.
-fn networks(body: &ContainerCreateBody) -> Vec<String> {
-    let endpoints = body.networking_config.as_ref().and_then(|config| config.endpoints_config.as_ref());
-    let mut names: Vec<String> = endpoints.into_iter().flatten().map(|(name, _)| name.clone()).collect();
-    names.extend(body.host_config.as_ref().and_then(|host| host.network_mode.clone()));
-    names.retain(|name| !matches!(name.as_str(), "" | "default" | "bridge" | "host" | "none") && !name.contains(':'));
-    names.sort_unstable();
-    names.dedup();
-    names
 }
 
 fn bad_env(path: &Path, why: &str) -> Failure {

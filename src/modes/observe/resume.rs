@@ -6,6 +6,7 @@ use crate::deploy::state::Store;
 use crate::engine::api::Api;
 use crate::engine::{self, Engine, stopped};
 use crate::error::Failure;
+use crate::modes::container::facts::ContainerModeFacts;
 use crate::modes::facts::Facts;
 use crate::modes::swarm;
 use crate::ports::observe::Observer;
@@ -16,9 +17,6 @@ use crate::values::types::Name;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What the engine and the state directory have of a name, and where the ports lead.
-///
-/// # Errors
-/// [`Kind::Engine`](crate::error::Kind::Engine).
 pub(crate) async fn facts(engine: &Engine, store: &Store, name: &Name) -> Result<Facts, Failure> {
     let hello = engine.hello().await?;
     let (all, mut ours) = engine.settled(name).await?;
@@ -38,7 +36,9 @@ pub(crate) async fn facts(engine: &Engine, store: &Store, name: &Name) -> Result
     };
     let ports = if is_switched { Some(observer.facts().await?) } else { None };
     let task_containers = engine::task_containers(&all, name);
-    Ok(Facts { containers: ours, task_containers, engine: Known::Yes(hello), ports, ..Facts::unseen(store) })
+    let container = ContainerModeFacts { ports, ..ContainerModeFacts::default() };
+    let seen = Facts::unseen(store);
+    Ok(Facts { containers: ours, task_containers, engine: Known::Yes(hello), container, ..seen })
 }
 
 /// The registry whose token this name's service needs. It ends with its time, ECR's after 12 hours: a node that needs the

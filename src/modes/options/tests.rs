@@ -214,7 +214,7 @@ fn the_engine_is_given_a_seccomp_profiles_content_and_the_plan_shows_its_digest(
         service("security_opt: [label=disable, seccomp=sec/s.json, seccomp=unconfined, systempaths=unconfined]");
     let store = crate::deploy::state::Store::new(Path::new("/nowhere"), &"web".parse().unwrap());
     let mut facts = crate::modes::facts::Facts::unseen(&store);
-    facts.seccomp = vec![("/bundle/sec/s.json".into(), r#"{"a":1}"#.into())];
+    facts.container.seccomp = vec![("/bundle/sec/s.json".into(), r#"{"a":1}"#.into())];
     let options = crate::modes::create::options(&service, &facts);
     let host = options.body.host_config.clone().unwrap();
     assert_eq!(host.security_opt.unwrap(), ["label=disable", r#"seccomp={"a":1}"#, "seccomp=unconfined"]);

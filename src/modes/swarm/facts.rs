@@ -11,9 +11,9 @@ use crate::error::{Failure, Kind};
 use crate::values::types::ContentDigest;
 
 /// The swarm from this node.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
+#[allow(missing_docs)] // the names say it
 pub struct SwarmFacts {
-    /// What this node is in it.
     pub role: Role,
     /// This node's ID; empty outside a swarm.
     pub node: String,
@@ -23,11 +23,9 @@ pub struct SwarmFacts {
     pub is_drained: bool,
     /// The locks that tasks around deployments of this name left.
     pub task_locks: Vec<TaskLockFacts>,
-    /// The service of the deployment's name.
     pub service: Option<ServiceFacts>,
     /// The named networks that exist, with their IDs.
     pub networks: BTreeMap<String, String>,
-    /// The secrets and configs that exist.
     pub files: BTreeSet<(FileKind, String)>,
     /// Those of them that were created for this name, by their label.
     pub made: BTreeSet<(FileKind, String)>,
@@ -38,13 +36,14 @@ pub struct SwarmFacts {
 }
 
 /// What a node is in a swarm.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Role {
     /// It can read and change everything.
     Manager,
     /// It runs tasks.
     Worker,
     /// It is in none.
+    #[default]
     Outside,
     /// It cannot be used: why.
     Unusable(String),
@@ -129,18 +128,6 @@ impl SwarmFacts {
 
     /// A manager of a swarm without anything: what a dry run without an engine assumes.
     pub fn empty(role: Role) -> Self {
-        Self {
-            role,
-            node: String::new(),
-            nodes: Vec::new(),
-            is_drained: false,
-            task_locks: Vec::new(),
-            service: None,
-            networks: BTreeMap::new(),
-            files: BTreeSet::new(),
-            made: BTreeSet::new(),
-            contents: BTreeMap::new(),
-            image_id: None,
-        }
+        Self { role, ..Self::default() }
     }
 }

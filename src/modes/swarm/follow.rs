@@ -10,7 +10,6 @@ use crate::modes::swarm::task_log::log;
 use crate::poll;
 use crate::tasks::{Output, failed, too_long};
 
-/// Between two requests.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long it may take to start: another node may have to pull the image.
@@ -26,10 +25,8 @@ const LAST_LOG: Duration = Duration::from_millis(700);
 const QUICK_LOG: Duration = Duration::from_millis(250);
 
 /// Waits for the end of the task, and reads its output then.
-///
-/// # Errors
-/// [`Kind::Task`](crate::error::Kind::Task): it cannot start, finds no node, ends with another exit code than 0, or takes
-/// longer than `limit`.
+/// Errors: [`Kind::Task`]: it cannot start, finds no node, ends with another exit code than 0, or takes longer than
+/// `limit`.
 pub(crate) async fn to_its_end(api: &Api, lock: &TaskLock, limit: Duration) -> Result<(), Failure> {
     let mut waiting = Waiting { since: Instant::now(), running: None, unplaced: Patience::default() };
     let ended = poll::without_limit(PAUSE, async || {
@@ -67,7 +64,6 @@ pub(crate) async fn log_last_output(api: &Api, lock: &TaskLock) {
     drop(output.last_lines());
 }
 
-/// What was waited for until now.
 struct Waiting {
     since: Instant,
     running: Option<Instant>,
@@ -94,7 +90,6 @@ impl Waiting {
     }
 }
 
-/// What the only task of the service does.
 enum State {
     Waits,
     Unplaced(String),

@@ -10,13 +10,11 @@ use crate::engine::logs::log_tail;
 use crate::error::{Failure, Kind};
 use crate::poll;
 
-/// Between two requests.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The engine's label on a task's container. Source: moby, daemon/cluster/executor/container.
 const SERVICE: &str = "com.docker.swarm.service.name";
 
-/// What one task of this node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Of the wanted image, and up for this time.
@@ -32,9 +30,7 @@ enum State {
 }
 
 /// Waits until the tasks of this node run the wanted image. A node without a task has done its part after `patience`.
-///
-/// # Errors
-/// [`Kind::Health`]: one of them failed, is not up in time, or was rolled back.
+/// Errors: [`Kind::Health`]: one of them failed, is not up in time, or was rolled back.
 pub(crate) async fn wait(
     engine: &Engine,
     service: &str,

@@ -24,9 +24,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Checks until every node has the image.
-///
-/// # Errors
-/// [`Kind::Image`]: the nodes that lack it when patience is at its end.
+/// Errors: [`Kind::Image`]: the nodes that lack it when patience is at its end.
 pub(crate) async fn check(api: &Api, wanted: &NodeCheck, image: &str) -> Result<(), Failure> {
     let mut lacking = BTreeSet::new();
     let all_have_it = poll::until(wanted.patience, AGAIN, async || {

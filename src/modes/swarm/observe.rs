@@ -19,10 +19,9 @@ use crate::values::types::{ContentDigest, Name};
 const LARGEST: u64 = 500 * 1024;
 
 impl Observer<'_> {
-    /// What this node is in a swarm, and what the swarm has.
     pub(crate) async fn swarm(&self, swarm: &Swarm, facts: &mut Facts) {
         let contents = self.contents(swarm, facts);
-        let (Ok(engine), Some(_)) = (self.engine, facts.engine.yes()) else {
+        let (Ok(engine), Some(_)) = (&self.engine, facts.engine.yes()) else {
             facts.swarm = Some(SwarmFacts { contents, ..SwarmFacts::empty(Role::Manager) });
             return;
         };
@@ -61,9 +60,7 @@ impl Observer<'_> {
 }
 
 /// The content of a secret or a config.
-///
-/// # Errors
-/// [`Kind::Appspec`]: it cannot be read, or is too large.
+/// Errors: [`Kind::Appspec`]: it cannot be read, or is too large.
 pub(crate) fn read(path: &Path, bundle: Option<&Path>) -> Result<Vec<u8>, Failure> {
     let bad = |why: String| {
         Failure::new(Kind::Appspec, format!("cannot make a secret or config of {}: {why}", path.display()))

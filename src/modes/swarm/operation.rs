@@ -12,7 +12,7 @@ use crate::health::check::HealthCheck;
 use crate::modes::options::of_service;
 use crate::modes::release::Release;
 use crate::modes::swarm::task::{SwarmTask, TaskLock};
-use crate::values::operation::Role;
+use crate::values::operation::{Role, Traits};
 use crate::values::options::SetOption;
 use crate::values::pin::ImagePin;
 use crate::values::types::{ContentDigest, EnvVar};
@@ -20,107 +20,59 @@ use crate::values::types::{ContentDigest, EnvVar};
 /// One operation in a swarm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
+#[allow(missing_docs)] // the names say it
 pub enum SwarmOperation {
     /// Make a swarm of this node alone.
     Init,
     /// Create an overlay network that containers may join.
-    Network {
-        /// Its name.
-        name: String,
-    },
-    /// Create a secret or a config from a file.
-    File {
-        /// Which of the two.
-        kind: FileKind,
-        /// Its name: the one in the section and the content's digest.
-        name: String,
-        /// The file.
-        path: PathBuf,
-        /// What its content must be.
-        digest: ContentDigest,
-        /// The deployment's name, for its label.
-        owner: String,
-    },
+    Network { name: String },
+    /// Create a secret or a config from a file that must have this digest. Its name is the one in the section with the
+    /// digest's first digits; `owner` is the deployment's name, for its label.
+    File { kind: FileKind, name: String, path: PathBuf, digest: ContentDigest, owner: String },
     /// Check that every node that may run the service has the image, by a global service that starts nothing.
     CheckNodes(Box<NodeCheck>),
     /// Create the service.
     Create(Box<ServiceRequest>),
     /// Update the service.
     Update(Box<ServiceRequest>),
-    /// Give the swarm a new token of the registry; no task restarts.
-    RenewToken {
-        /// The service's name.
-        service: String,
-        /// The registry's host: its credentials are a slot that the host fills.
-        registry: String,
-    },
+    /// Give the swarm a new token of the registry, whose credentials are a slot that the host fills; no task restarts.
+    RenewToken { service: String, registry: String },
     /// Wait until the service runs as wanted.
     RolloutCheck(RolloutCheck),
     /// Check the application's health from outside.
-    Probe {
-        /// The service's name.
-        service: String,
-        /// How.
-        health_check: HealthCheck,
-    },
+    Probe { service: String, health_check: HealthCheck },
     /// Wait for the tasks of this node: a worker is not told of any other.
     LocalTasks {
-        /// The service's name.
         service: String,
-        /// The image that they must run.
         image: ImagePin,
         /// How long to wait for the first one.
         patience: Duration,
         /// How long one must run.
         monitor: Duration,
     },
-    /// Save the release.
-    SaveRelease {
-        /// The service's name.
-        service: String,
-        /// What was observed is filled in when it is saved.
-        release: Box<Release>,
-    },
-    /// Put the spec back that was in force before this deployment's, unless another one is in force by now.
-    Rollback {
-        /// The service's name.
-        service: String,
-        /// The `balehook.spec` label of this deployment.
-        spec: String,
-    },
-    /// Remove the service that this deployment created.
-    Remove {
-        /// The service's name.
-        service: String,
-        /// The `balehook.spec` label of this deployment.
-        spec: String,
-    },
+    /// Save the release; what was observed is filled in when it is saved.
+    SaveRelease { service: String, release: Box<Release> },
+    /// Put the spec back that was in force before this deployment's, unless another one is in force by now. `spec` is the
+    /// `balehook.spec` label of this deployment.
+    Rollback { service: String, spec: String },
+    /// Remove the service that this deployment created: the one with this `balehook.spec` label.
+    Remove { service: String, spec: String },
     /// Run a task once for the whole swarm: on the manager that takes its lock. The others wait for the same end.
     RunTask(Box<SwarmTask>),
     /// End a task where this node runs it, and say so in its lock. Nothing to do when it has ended.
     EndTask(TaskLock),
-    /// Remove the lock that the task of an earlier deployment left. Nothing to do when it is gone.
-    RemoveTaskLock {
-        /// The service's name.
-        service: String,
-        /// Its ID: another one may bear the name by then.
-        id: String,
-    },
+    /// Remove the lock that the task of an earlier deployment left, by its ID: another one may bear the name by then.
+    /// Nothing to do when it is gone.
+    RemoveTaskLock { service: String, id: String },
     /// Remove a secret or a config that no spec needs any more.
-    RemoveFile {
-        /// Which of the two.
-        kind: FileKind,
-        /// Its name.
-        name: String,
-    },
+    RemoveFile { kind: FileKind, name: String },
 }
 
 /// Which nodes have an image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names say it
 pub struct NodeCheck {
-    /// The name of the service that checks.
     pub name: String,
-    /// The image they must have.
     pub image: ImagePin,
     /// Its spec, without the image.
     pub spec: Value,
@@ -130,10 +82,9 @@ pub struct NodeCheck {
 
 /// A service to create or to update: everything the engine is given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names say it
 pub struct ServiceRequest {
-    /// The service's name.
     pub name: String,
-    /// The image.
     pub image: ImagePin,
     /// The request but for image, environment and the IDs of secrets and configs, which are filled in when it is sent.
     pub spec: Value,
@@ -163,82 +114,31 @@ pub struct RolloutCheck {
 }
 
 impl ServiceRequest {
-    /// The options, secrets hidden.
     pub(crate) fn options(&self) -> Vec<SetOption> {
         of_service(&self.spec, &self.image.argument(), &self.environment, self.registry.as_deref())
     }
 }
 
 impl SwarmOperation {
-    /// What it means to the execution.
-    pub(crate) const fn role(&self) -> Role {
+    /// What its execution must know of it.
+    pub(crate) const fn traits(&self) -> Traits {
         match self {
             Self::Init
             | Self::Network { .. }
             | Self::File { .. }
             | Self::Create(_)
-            | Self::Rollback { .. }
             | Self::Remove { .. }
-            | Self::RunTask(_)
-            | Self::EndTask(_)
-            | Self::RemoveTaskLock { .. }
-            | Self::RemoveFile { .. } => Role::Prepares,
-            Self::Update(_) => Role::Interrupts,
-            Self::RolloutCheck(_) => Role::ChecksHealth,
-            Self::SaveRelease { .. } => Role::Saves,
-            Self::CheckNodes(_) | Self::RenewToken { .. } | Self::Probe { .. } | Self::LocalTasks { .. } => {
-                Role::Passive
-            }
+            | Self::RemoveFile { .. } => Role::Prepares.brief(),
+            Self::Rollback { .. } => Role::Prepares.brief().restoring(),
+            Self::RunTask(_) | Self::EndTask(_) | Self::RemoveTaskLock { .. } => Role::Prepares.long(),
+            Self::Update(_) => Role::Interrupts.brief(),
+            Self::RolloutCheck(_) => Role::ChecksHealth.long(),
+            Self::SaveRelease { .. } => Role::Saves.brief(),
+            Self::RenewToken { .. } => Role::Passive.brief(),
+            Self::CheckNodes(_) | Self::Probe { .. } | Self::LocalTasks { .. } => Role::Passive.long(),
         }
     }
 
-    /// Whether it may take long, and can be left at once when time is up.
-    pub(crate) const fn is_long(&self) -> bool {
-        match self {
-            Self::CheckNodes(_)
-            | Self::RolloutCheck(_)
-            | Self::Probe { .. }
-            | Self::LocalTasks { .. }
-            | Self::RunTask(_)
-            | Self::EndTask(_)
-            | Self::RemoveTaskLock { .. } => true,
-            Self::Init
-            | Self::Network { .. }
-            | Self::File { .. }
-            | Self::Create(_)
-            | Self::Update(_)
-            | Self::RenewToken { .. }
-            | Self::SaveRelease { .. }
-            | Self::Rollback { .. }
-            | Self::Remove { .. }
-            | Self::RemoveFile { .. } => false,
-        }
-    }
-
-    /// Whether, in an undo, what served before depends on it.
-    pub(crate) const fn restores(&self) -> bool {
-        match self {
-            Self::Rollback { .. } => true,
-            Self::Init
-            | Self::Network { .. }
-            | Self::File { .. }
-            | Self::CheckNodes(_)
-            | Self::Create(_)
-            | Self::Update(_)
-            | Self::RenewToken { .. }
-            | Self::RolloutCheck(_)
-            | Self::Probe { .. }
-            | Self::LocalTasks { .. }
-            | Self::SaveRelease { .. }
-            | Self::Remove { .. }
-            | Self::RunTask(_)
-            | Self::EndTask(_)
-            | Self::RemoveTaskLock { .. }
-            | Self::RemoveFile { .. } => false,
-        }
-    }
-
-    /// The options of the service that it creates or updates.
     pub(crate) fn options(&self) -> Vec<SetOption> {
         match self {
             Self::CheckNodes(check) => of_service(&check.spec, &check.image.argument(), &[], None),

@@ -22,10 +22,6 @@ use crate::values::operation::{Moment, Outcome};
 use crate::values::types::ContentDigest;
 
 impl SwarmOperation {
-    /// Does it.
-    ///
-    /// # Errors
-    /// As the operation's own.
     pub(crate) async fn perform(&self, host: &mut Host) -> Result<Outcome, Failure> {
         let api = Api::of(&host.engine);
         match self {
@@ -33,14 +29,8 @@ impl SwarmOperation {
             Self::Network { name } => network(&api, name).await?,
             Self::File { kind, name, path, digest, owner } => file(&api, *kind, name, path, digest, owner).await?,
             Self::CheckNodes(wanted) => node_check::check(&api, wanted, &host.image(&wanted.image).await?).await?,
-            Self::Create(request) => {
-                let image = host.image(&request.image).await?;
-                return service::create(&api, request, &image, &host.images.credentials).await.map(Outcome::with);
-            }
-            Self::Update(request) => {
-                let image = host.image(&request.image).await?;
-                return service::update(&api, request, &image, &host.images.credentials).await.map(Outcome::with);
-            }
+            Self::Create(request) => return service::create(&api, host, request).await.map(Outcome::with),
+            Self::Update(request) => return service::update(&api, host, request).await.map(Outcome::with),
             Self::RenewToken { service, registry } => {
                 service::renew_token(&api, service, registry, &host.images.credentials).await?;
             }
@@ -52,9 +42,7 @@ impl SwarmOperation {
                 return tasks.map(Outcome::with);
             }
             Self::SaveRelease { service, release } => save(host, &api, service, release).await?,
-            Self::Rollback { service, spec } => {
-                return service::rollback(&api, service, spec).await.map(Outcome::with);
-            }
+            Self::Rollback { service, spec } => return service::rollback(&api, service, spec).await.map(Outcome::with),
             Self::Remove { service, spec } => service::remove(&api, service, spec).await?,
             Self::RunTask(task) => return run_once::run(host, task).await.map(Outcome::with),
             Self::EndTask(task_lock) => run_once::end(host, task_lock).await?,
@@ -64,31 +52,9 @@ impl SwarmOperation {
         Ok(Outcome::changed())
     }
 
-    /// What a service still waits for, where the time was up.
     pub(crate) async fn evidence(&self, engine: &Engine, moment: Moment) -> Vec<String> {
-        match (self, moment) {
-            (Self::RolloutCheck(wanted), Moment::Failed(Kind::Deadline)) => rollout::waiting(engine, wanted).await,
-            (
-                Self::Init
-                | Self::Network { .. }
-                | Self::File { .. }
-                | Self::CheckNodes(_)
-                | Self::Create(_)
-                | Self::Update(_)
-                | Self::RenewToken { .. }
-                | Self::RolloutCheck(_)
-                | Self::Probe { .. }
-                | Self::LocalTasks { .. }
-                | Self::SaveRelease { .. }
-                | Self::Rollback { .. }
-                | Self::Remove { .. }
-                | Self::RunTask(_)
-                | Self::EndTask(_)
-                | Self::RemoveTaskLock { .. }
-                | Self::RemoveFile { .. },
-                Moment::Failed(_) | Moment::BeforeUndo,
-            ) => Vec::new(),
-        }
+        let (Self::RolloutCheck(wanted), Moment::Failed(Kind::Deadline)) = (self, moment) else { return Vec::new() };
+        rollout::waiting(engine, wanted).await
     }
 }
 

@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
+use crate::engine::api::ApiError;
 use crate::error::{Failure, Kind};
 use crate::poll;
 
-/// How often it is tried.
 const TRIES: u32 = 40;
 
 /// Between two tries, and between two requests for what other managers do.
 pub(crate) const PAUSE: Duration = Duration::from_millis(250);
 
 /// Calls `once`, which reads and writes, until it returns something: `None` is a write with a stale version.
-///
-/// # Errors
-/// Those of `once`; [`Kind::Engine`]: every write was stale.
+/// Errors: Those of `once`; [`Kind::Engine`]: every write was stale.
 pub(crate) async fn retry_on_conflict<T>(
     what: &str,
     once: impl AsyncFnMut() -> Result<Option<T>, Failure>,
@@ -24,6 +22,14 @@ pub(crate) async fn retry_on_conflict<T>(
         Failure::new(Kind::Engine, format!("cannot {what}: another manager wrote first, each time"))
             .next("let the other deployments end, then deploy again")
     })
+}
+
+/// The answer to a write; `None` where its version was stale.
+pub(crate) fn unless_stale<T>(written: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
+    match written {
+        Err(error) if error.is_stale() => Ok(None),
+        written => written.map(Some),
+    }
 }
 
 #[cfg(test)]

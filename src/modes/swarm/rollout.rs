@@ -11,13 +11,11 @@ use crate::modes::swarm::task_log::log_tail;
 use crate::poll;
 use crate::values::labels::LABEL_SPEC;
 
-/// Between two requests.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a report waits for the state of the tasks where the deployment's time is up.
 const QUICK: Duration = Duration::from_millis(700);
 
-/// Lines of tasks in a report.
 const LINES: usize = 6;
 
 /// How long the swarm may take to begin an update that it was given.
@@ -27,11 +25,9 @@ const BEGINS: Duration = Duration::from_millis(500);
 /// spec back.
 const OWN_ROLLBACK: Duration = Duration::from_secs(2);
 
-/// What the state of the service means.
 enum Verdict {
     Runs(String),
     NotYet,
-    /// A task finds no node.
     Unplaced(String),
     /// A task failed, and the swarm will roll back.
     Failing(String),
@@ -39,9 +35,8 @@ enum Verdict {
 }
 
 /// Waits. Returns a message: how many tasks run.
-///
-/// # Errors
-/// [`Kind::Health`]: a task failed or found no node, the swarm rolled back or paused, or another deployment changed the service.
+/// Errors: [`Kind::Health`]: a task failed or found no node, the swarm rolled back or paused, or another deployment
+/// changed the service.
 pub(crate) async fn wait_for_rollout(api: &Api, wanted: &RolloutCheck) -> Result<Vec<String>, Failure> {
     let began = Instant::now();
     let mut all_up: Option<Instant> = None;

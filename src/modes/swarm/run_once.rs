@@ -19,9 +19,7 @@ use crate::values::labels::LABEL_NODE;
 const ANSWER: Duration = Duration::from_secs(15);
 
 /// Runs the task where this node takes its lock; else waits for its end on the manager that has it, and names that.
-///
-/// # Errors
-/// [`Kind::Task`]: it failed, here or there.
+/// Errors: [`Kind::Task`]: it failed, here or there.
 pub(crate) async fn run(host: &mut Host, task: &SwarmTask) -> Result<Vec<String>, Failure> {
     let (api, lock) = (Api::of(&host.engine), &task.task_lock);
     let me = this_node(&api).await?;
@@ -51,8 +49,7 @@ async fn request(host: &Host, api: &Api, me: &str, task: &SwarmTask) -> Result<(
     match &task.work {
         SwarmWork::Command(_) => Ok((task_lock::without_container(&task.task_lock, me), None)),
         SwarmWork::Service(request) => {
-            let auth = service::auth(request, &host.images.credentials).await?;
-            let mut body = service::body(api, request, &host.image(&request.image).await?).await?;
+            let (mut body, auth) = service::to_send(api, host, request).await?;
             // The plan does not know the node where this very deployment made the swarm.
             body["Labels"][LABEL_NODE] = me.into();
             Ok((body, auth))
@@ -61,9 +58,6 @@ async fn request(host: &Host, api: &Api, me: &str, task: &SwarmTask) -> Result<(
 }
 
 /// Ends the task where this node runs it, and says so in its lock.
-///
-/// # Errors
-/// [`Kind::Engine`].
 pub(crate) async fn end(host: &mut Host, lock: &TaskLock) -> Result<(), Failure> {
     let api = Api::of(&host.engine);
     let me = this_node(&api).await?;

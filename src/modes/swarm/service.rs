@@ -9,10 +9,11 @@ use crate::engine::api::{Api, ApiError};
 use crate::error::{Failure, Kind};
 use crate::images::credentials::CredentialSettings;
 use crate::images::pull;
+use crate::modes::host::Host;
 use crate::modes::swarm::observe::{items, text};
 use crate::modes::swarm::operation::ServiceRequest;
 use crate::modes::swarm::plan::drift::variable;
-use crate::modes::swarm::retry::{PAUSE, retry_on_conflict};
+use crate::modes::swarm::retry::{PAUSE, retry_on_conflict, unless_stale};
 use crate::modes::swarm::service_tasks::{Service, Tasks};
 use crate::poll;
 use crate::values::labels::LABEL_SPEC;
@@ -24,17 +25,9 @@ const BACK: Duration = Duration::from_millis(2500);
 const STAYS: Duration = Duration::from_secs(1);
 
 /// Creates the service, unless another manager did with the same spec.
-///
-/// # Errors
-/// [`Kind::Container`] with the engine's words; another deployment created it.
-pub(crate) async fn create(
-    api: &Api,
-    request: &ServiceRequest,
-    image: &str,
-    credentials: &CredentialSettings,
-) -> Result<Vec<String>, Failure> {
-    let auth = auth(request, credentials).await?;
-    let body = body(api, request, image).await?;
+/// Errors: [`Kind::Container`] with the engine's words; another deployment created it.
+pub(crate) async fn create(api: &Api, host: &Host, request: &ServiceRequest) -> Result<Vec<String>, Failure> {
+    let (body, auth) = to_send(api, host, request).await?;
     let what = format!("create service {}", request.name);
     retry_on_conflict(&what, async || {
         if let Some(found) = find(api, &request.name).await? {
@@ -53,18 +46,10 @@ pub(crate) async fn create(
 }
 
 /// Updates the service, unless another manager did with the same spec.
-///
-/// # Errors
-/// [`Kind::Container`] with the engine's words; another deployment changed it; the swarm rolled the same spec back
-/// already.
-pub(crate) async fn update(
-    api: &Api,
-    request: &ServiceRequest,
-    image: &str,
-    credentials: &CredentialSettings,
-) -> Result<Vec<String>, Failure> {
-    let auth = auth(request, credentials).await?;
-    let body = body(api, request, image).await?;
+/// Errors: [`Kind::Container`] with the engine's words; another deployment changed it; the swarm rolled the same spec
+/// back already.
+pub(crate) async fn update(api: &Api, host: &Host, request: &ServiceRequest) -> Result<Vec<String>, Failure> {
+    let (body, auth) = to_send(api, host, request).await?;
     let what = format!("update service {}", request.name);
     let mut is_late = false;
     retry_on_conflict(&what, async || {
@@ -77,28 +62,20 @@ pub(crate) async fn update(
             return Err(overtaken(&request.name));
         }
         if found.update_state().starts_with("rollback") && found.update_began() != request.began {
-            let message =
-                format!("another manager's update of {} was rolled back: {}", request.name, found.update_message());
-            return Err(
-                Failure::new(Kind::Health, message).next("the other manager's report has the tasks' own errors")
-            );
+            let (name, why) = (&request.name, found.update_message());
+            let message = format!("another manager's update of {name} was rolled back: {why}");
+            let failure = Failure::new(Kind::Health, message);
+            return Err(failure.next("the other manager's report has the tasks' own errors"));
         }
-        match write(api, &found, &body, "", auth.as_ref()).await {
-            Ok(()) => Ok(Some(Vec::new())),
-            Err(error) if error.is_stale() => {
-                is_late = true;
-                Ok(None)
-            }
-            Err(error) => Err(refused(&error, &what)),
-        }
+        let written = unless_stale(write(api, &found, &body, "", auth.as_ref()).await);
+        is_late = written == Ok(None);
+        Ok(written.map_err(|error| refused(&error, &what))?.map(|()| Vec::new()))
     })
     .await
 }
 
 /// Gives the swarm a new token of a registry, with the spec as it is: no task restarts.
-///
-/// # Errors
-/// No credentials can be had; the engine refuses.
+/// Errors: No credentials can be had; the engine refuses.
 pub(crate) async fn renew_token(
     api: &Api,
     name: &str,
@@ -113,19 +90,13 @@ pub(crate) async fn renew_token(
         if matches!(found.update_state(), "updating" | "rollback_started") {
             return Ok(Some(()));
         }
-        match write(api, &found, found.spec(), "", Some(&auth)).await {
-            Ok(()) => Ok(Some(())),
-            Err(error) if error.is_stale() => Ok(None),
-            Err(error) => Err(error.failure(&what)),
-        }
+        unless_stale(write(api, &found, found.spec(), "", Some(&auth)).await).map_err(|error| error.failure(&what))
     })
     .await
 }
 
-/// Where `spec` is in force, puts the one back that was before it, and waits up to 4 s for its tasks.
-///
-/// # Errors
-/// The engine refuses; the service is gone.
+/// Where `spec` is in force, puts the one back that was before it, and waits for its tasks, [`BACK`] at most each time.
+/// Errors: The engine refuses; the service is gone.
 pub(crate) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<String>, Failure> {
     let what = format!("roll {name} back");
     let mut previous: Option<Value> = None;
@@ -142,10 +113,9 @@ pub(crate) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<St
                 write(api, &found, found.spec(), "&rollback=previous", None).await
             }
         };
-        match written {
-            Ok(()) => Ok(back(api, name, spec).await),
-            Err(error) if error.is_stale() => Ok(None),
-            Err(error) => Err(error.failure(&what)),
+        match unless_stale(written).map_err(|error| error.failure(&what))? {
+            Some(()) => Ok(back(api, name, spec).await),
+            None => Ok(None),
         }
     })
     .await
@@ -178,9 +148,6 @@ async fn back(api: &Api, name: &str, spec: &str) -> Option<Vec<String>> {
 struct InForce;
 
 /// Removes the service where `spec` is in force.
-///
-/// # Errors
-/// The engine refuses.
 pub(crate) async fn remove(api: &Api, name: &str, spec: &str) -> Result<(), Failure> {
     let Some(found) = find(api, name).await?.filter(|found| found.label(LABEL_SPEC) == spec) else { return Ok(()) };
     let removed = api.remove(&format!("/services/{}", found.id())).await;
@@ -203,11 +170,20 @@ async fn write(
     api.call(Method::POST, &path, Some(body), auth).await.map(drop)
 }
 
-/// The request with what only this host knows: the image's name, the environment's values, the IDs of files.
-pub(crate) async fn body(api: &Api, request: &ServiceRequest, image: &str) -> Result<Value, Failure> {
+/// The request as it is sent, with what only this host knows: the image's name, the environment's values, the IDs of files;
+/// and the registry's credentials beside it.
+pub(crate) async fn to_send(
+    api: &Api,
+    host: &Host,
+    request: &ServiceRequest,
+) -> Result<(Value, Option<HeaderValue>), Failure> {
+    let auth = match &request.registry {
+        Some(registry) => pull::auth_header(registry, &host.images.credentials).await?,
+        None => None,
+    };
     let mut spec = request.spec.clone();
     let container = &mut spec["TaskTemplate"]["ContainerSpec"];
-    container["Image"] = image.into();
+    container["Image"] = host.image(&request.image).await?.into();
     if !request.environment.is_empty() {
         container["Env"] = request.environment.iter().map(variable).collect();
     }
@@ -227,17 +203,7 @@ pub(crate) async fn body(api: &Api, request: &ServiceRequest, image: &str) -> Re
     if let Some(container) = container.as_object_mut() {
         container.retain(|_, value| !value.is_null());
     }
-    Ok(spec)
-}
-
-pub(crate) async fn auth(
-    request: &ServiceRequest,
-    credentials: &CredentialSettings,
-) -> Result<Option<HeaderValue>, Failure> {
-    match &request.registry {
-        Some(registry) => pull::auth_header(registry, credentials).await,
-        None => Ok(None),
-    }
+    Ok((spec, auth))
 }
 
 fn refused(error: &ApiError, what: &str) -> Failure {

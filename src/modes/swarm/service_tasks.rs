@@ -16,11 +16,9 @@ const UNPLACED: Duration = Duration::from_secs(5);
 /// much longer than its grace period another task may take to end, which holds the port or the room that this one needs.
 const AWAY: Duration = Duration::from_secs(30);
 
-/// A service as the API has it.
 pub(crate) struct Service(Value);
 
 impl Service {
-    /// Wraps the API's answer.
     pub(crate) const fn new(value: Value) -> Self {
         Self(value)
     }
@@ -69,20 +67,17 @@ impl Service {
         self.update_began().unwrap_or_else(|| text(&self.0["CreatedAt"]))
     }
 
-    /// When it was written last.
     pub(crate) fn updated_at(&self) -> Option<jiff::Timestamp> {
         self.0["UpdatedAt"].as_str()?.parse().ok()
     }
 }
 
-/// A service and its tasks.
 pub(crate) struct Tasks {
     pub(crate) service: Service,
     tasks: Vec<Value>,
     nodes: BTreeMap<String, String>,
 }
 
-/// One task.
 pub(crate) struct Task<'a> {
     value: &'a Value,
     node: &'a str,
@@ -100,19 +95,16 @@ impl Tasks {
         Ok(Some(Self { service: Service(service), tasks, nodes: BTreeMap::new() }))
     }
 
-    /// Gets the names of the nodes, for a report.
     pub(crate) async fn name_nodes(&mut self, api: &Api) {
         let nodes = api.get("/nodes").await.unwrap_or_default();
         self.nodes = items(&nodes).map(|node| (text(&node["ID"]), text(&node["Description"]["Hostname"]))).collect();
     }
 
-    /// How many tasks there should be.
     pub(crate) fn desired(&self) -> usize {
         let wanted = self.service.0["ServiceStatus"]["DesiredTasks"].as_u64().unwrap_or_default();
         usize::try_from(wanted).unwrap_or(usize::MAX)
     }
 
-    /// All of them.
     pub(crate) fn every(&self) -> impl Iterator<Item = Task<'_>> {
         self.all()
     }
@@ -151,7 +143,6 @@ impl Tasks {
         self.all().filter(|t| t.has_failed() && self.is_current(t) && t.created() >= timestamp(&since)).collect()
     }
 
-    /// Tasks that found no node.
     pub(crate) fn unplaced(&self) -> Vec<Task<'_>> {
         self.all().filter(|task| task.state() == "pending" && !task.error().is_empty()).collect()
     }
@@ -178,7 +169,6 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Whether they have waited long enough.
     pub(crate) async fn is_over(&mut self, api: &Api, seen: &Tasks) -> bool {
         let grace = seen.all().filter(Task::is_ending).map(|task| task.grace()).max();
         self.ending = grace.map(|_| self.ending.unwrap_or_else(Instant::now));
@@ -209,12 +199,10 @@ impl Task<'_> {
         self.state() == "running" && self.value["DesiredState"] == "running"
     }
 
-    /// Whether it has ended, well or not.
     pub(crate) fn has_ended(&self) -> bool {
         self.has_failed() || matches!(self.state(), "complete" | "shutdown" | "remove")
     }
 
-    /// Whether it is being stopped.
     fn is_ending(&self) -> bool {
         self.value["DesiredState"] == "shutdown" && !self.has_ended()
     }
@@ -232,7 +220,6 @@ impl Task<'_> {
         timestamp(self.value["CreatedAt"].as_str().unwrap_or_default())
     }
 
-    /// When it came into its state.
     pub(crate) fn changed(&self) -> Option<jiff::Timestamp> {
         timestamp(self.value["Status"]["Timestamp"].as_str().unwrap_or_default())
     }

@@ -10,19 +10,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::config::swarm::Swarm;
+use crate::config::ImageSource;
 use crate::config::task::{InContainer, Task, Work};
-use crate::config::{Deployment, ImageSource};
-use crate::deploy::origin::{MANUAL, Origin};
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
 use crate::modes;
-use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
-use crate::modes::operation::Action;
-use crate::modes::operation::Operation;
-use crate::modes::swarm::facts::{SwarmFacts, TaskLockFacts};
 use crate::modes::swarm::operation::{ServiceRequest, SwarmOperation};
+use crate::modes::swarm::plan;
 use crate::modes::tasks::{TaskActions, environment, host_command};
 use crate::tasks::operation::HostCommand;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_NODE, LABEL_REVISION, LABEL_TASK};
@@ -63,39 +58,21 @@ pub struct TaskLock {
     pub service: String,
     /// The task's name.
     pub task: String,
-    /// The deployment's name, for its label.
     pub(crate) owner: String,
-    /// The deployment's ID, for its label.
     pub(crate) deployment: String,
 }
 
-/// What tasks of a swarm are planned from.
+/// What tasks of a swarm are planned from: `service` is the wanted one.
 pub(crate) struct Planner<'a> {
-    /// The deployment.
-    pub(crate) deployment: &'a Deployment,
-    /// Its service.
-    pub(crate) swarm: &'a Swarm,
-    /// Where the deployment comes from.
-    pub(crate) origin: &'a Origin,
-    /// What was observed of the host.
-    pub(crate) facts: &'a Facts,
-    /// What was observed of the swarm.
-    pub(crate) seen: &'a SwarmFacts,
-    /// The wanted service.
+    pub(crate) of: &'a plan::Planner<'a>,
     pub(crate) service: &'a ServiceRequest,
-    /// Its image.
     pub(crate) image: &'a ImageFacts,
-    /// How images are imported.
     pub(crate) imports: &'a Imports,
 }
 
 impl Planner<'_> {
-    /// The tasks as actions.
-    ///
-    /// # Errors
-    /// The image of a task was not looked up.
     pub(crate) fn around(&self) -> Result<TaskActions, Failure> {
-        TaskActions::each(&self.deployment.tasks, |task| {
+        TaskActions::each(&self.of.deployment.tasks, |task| {
             let task_lock = self.task_lock(task);
             let work = match &task.work {
                 Work::Container(inside) => SwarmWork::Service(Box::new(self.request(task, inside, &task_lock)?)),
@@ -105,14 +82,14 @@ impl Planner<'_> {
                 SwarmWork::Service(request) => self.imports.if_lost_of(&request.image),
                 SwarmWork::Command(_) => Vec::new(),
             };
-            let undo = Operation::Swarm(SwarmOperation::EndTask(task_lock.clone()));
+            let undo = SwarmOperation::EndTask(task_lock.clone());
             let run = SwarmOperation::RunTask(Box::new(SwarmTask { task_lock, work, timeout: task.timeout }));
             Ok(modes::tasks::action(task, run, undo).repaired_by(&[Kind::Image], if_lost))
         })
     }
 
     fn task_lock(&self, task: &Task) -> TaskLock {
-        let (owner, deployment) = (self.deployment.name.to_string(), self.origin.deployment.clone());
+        let (owner, deployment) = (self.of.deployment.name.to_string(), self.of.origin.deployment.clone());
         let key = format!("{owner}\n{deployment}\n{}\n{}", task.name, self.service.digest);
         let key = ContentDigest::of(key.as_bytes());
         TaskLock { service: service_name(&task.name, key.short()), task: task.name.to_string(), owner, deployment }
@@ -121,10 +98,10 @@ impl Planner<'_> {
     fn request(&self, task: &Task, inside: &InContainer, task_lock: &TaskLock) -> Result<ServiceRequest, Failure> {
         let (image, registry) = match (task.need(), &inside.image) {
             (Some(need), Some(ImageSource::Registry(reference))) => {
-                let registry = self.swarm.with_registry_auth.then(|| reference.registry().to_owned());
-                (self.facts.image(&need.key(&self.deployment.bundle_root))?, registry)
+                let registry = self.of.swarm.with_registry_auth.then(|| reference.registry().to_owned());
+                (self.of.facts.image(&need.key(&self.of.deployment.bundle_root))?, registry)
             }
-            (Some(need), _) => (self.facts.image(&need.key(&self.deployment.bundle_root))?, None),
+            (Some(need), _) => (self.of.facts.image(&need.key(&self.of.deployment.bundle_root))?, None),
             (None, _) => (self.image, self.service.registry.clone()),
         };
         Ok(ServiceRequest {
@@ -149,10 +126,10 @@ impl Planner<'_> {
         json!({
             LABEL_NAME: task_lock.owner,
             LABEL_DEPLOYMENT: task_lock.deployment,
-            LABEL_REVISION: self.origin.revision,
+            LABEL_REVISION: self.of.origin.revision,
             LABEL_DIGEST: image.pin.identity().to_string(),
             LABEL_TASK: task_lock.task,
-            LABEL_NODE: self.seen.node,
+            LABEL_NODE: self.of.seen.node,
         })
     }
 
@@ -179,28 +156,11 @@ impl Planner<'_> {
 
     /// On this node, where the image is; where it takes no tasks, on those that the service's tasks may run on.
     fn placement(&self, service: &Value) -> Value {
-        match (self.seen.node.as_str(), self.seen.is_drained) {
+        match (self.of.seen.node.as_str(), self.of.seen.is_drained) {
             ("", _) => Value::Null,
             (node, false) => json!({ "Constraints": [format!("node.id=={node}")] }),
             (_, true) => without(service, &["MaxReplicas"]),
         }
-    }
-
-    /// Earlier locks go first: every one of this node's, because a killed hook may have left it, and those that say how a
-    /// task of another deployment ended. Where the service stays as it is, only what still runs here.
-    pub(crate) fn remove_locks(&self, unchanged: bool) -> Vec<Action> {
-        let is_over = |lock: &&TaskLockFacts| {
-            let of_another = lock.deployment != self.origin.deployment || self.origin.deployment == MANUAL;
-            let of_this_node = lock.node == self.seen.node;
-            if unchanged { of_this_node && !lock.has_ended } else { of_this_node || (lock.has_ended && of_another) }
-        };
-        let removed = self
-            .seen
-            .task_locks
-            .iter()
-            .filter(is_over)
-            .map(|lock| SwarmOperation::RemoveTaskLock { service: lock.service.clone(), id: lock.id.clone() });
-        removed.map(Action::best_effort).collect()
     }
 }
 
@@ -241,7 +201,6 @@ fn container(service: &Value, inside: &InContainer) -> Value {
 }
 
 impl SwarmTask {
-    /// The options of its service, where it is one.
     pub(crate) fn options(&self) -> Vec<SetOption> {
         match &self.work {
             SwarmWork::Service(request) => request.options(),
@@ -249,7 +208,6 @@ impl SwarmTask {
         }
     }
 
-    /// One short line for the console.
     pub(crate) fn title(&self) -> String {
         match &self.work {
             SwarmWork::Service(_) => self.to_string(),

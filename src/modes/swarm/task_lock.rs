@@ -11,7 +11,7 @@ use crate::engine::api::{Api, ApiError};
 use crate::engine::creation::Creation;
 use crate::error::{Failure, Kind};
 use crate::modes::swarm::observe::text;
-use crate::modes::swarm::retry::{PAUSE, retry_on_conflict};
+use crate::modes::swarm::retry::{PAUSE, retry_on_conflict, unless_stale};
 use crate::modes::swarm::task::TaskLock;
 use crate::poll;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_MESSAGE, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_TASK};
@@ -19,7 +19,6 @@ use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_MESSAGE, LABEL_NAME, LABEL_N
 /// The image of a service that runs nothing; nobody pulls it.
 const NO_IMAGE: &str = "scratch";
 
-/// Whose task it is.
 pub(crate) enum Taken {
     /// This node's: it runs the task, and closes the lock.
     Here,
@@ -28,9 +27,7 @@ pub(crate) enum Taken {
 }
 
 /// Takes the lock for this node, `me`, by creating `service`, or waits for the end of the task on the manager that has it.
-///
-/// # Errors
-/// [`Kind::Task`]: the service is refused, or there is no end within `patience`; [`Kind::Engine`].
+/// Errors: [`Kind::Task`]: the service is refused, or there is no end within `patience`; [`Kind::Engine`].
 pub(crate) async fn take(
     api: &Api,
     me: &str,
@@ -68,9 +65,6 @@ pub(crate) async fn take(
 
 /// Writes into this node's lock how the task ended (how it failed, or that it did not); its service runs nothing any more.
 /// Returns whether there is such a lock. What it says already stays.
-///
-/// # Errors
-/// [`Kind::Engine`].
 pub(crate) async fn close(api: &Api, me: &str, lock: &TaskLock, failure: Option<&Failure>) -> Result<bool, Failure> {
     let what = format!("save in the swarm how task {} ended", lock.task);
     retry_on_conflict(&what, async || {
@@ -79,19 +73,13 @@ pub(crate) async fn close(api: &Api, me: &str, lock: &TaskLock, failure: Option<
             return Ok(Some(true));
         }
         let path = format!("/services/{}/update?version={}", text(&found.0["ID"]), found.0["Version"]["Index"]);
-        match api.call(Method::POST, &path, Some(&found.closed(failure)), None).await {
-            Ok(_) => Ok(Some(true)),
-            Err(error) if error.is_stale() => Ok(None),
-            Err(error) => Err(error.failure(&what)),
-        }
+        let written = unless_stale(api.call(Method::POST, &path, Some(&found.closed(failure)), None).await);
+        Ok(written.map_err(|error| error.failure(&what))?.map(|_| true))
     })
     .await
 }
 
 /// Removes a lock with whatever it still runs. Nothing to do when it is gone.
-///
-/// # Errors
-/// [`Kind::Engine`].
 pub(crate) async fn remove(api: &Api, service: &str, id: &str) -> Result<(), Failure> {
     let removed = api.remove(&format!("/services/{id}")).await;
     removed.map_err(|error| error.failure(&format!("remove service {service}")))
@@ -118,7 +106,6 @@ fn runs_nothing(name: &str, labels: Value, image: &str) -> Value {
     })
 }
 
-/// A lock as the swarm has it.
 struct Found(Value);
 
 impl Found {
@@ -141,7 +128,6 @@ impl Found {
         Some(Err(Failure::new(Kind::Task, message).evidence(lines.map(str::to_owned).collect()).next(next)))
     }
 
-    /// The spec that says how the task ended.
     fn closed(&self, failure: Option<&Failure>) -> Value {
         let spec = &self.0["Spec"];
         let mut labels = spec["Labels"].clone();

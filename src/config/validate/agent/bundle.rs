@@ -63,7 +63,8 @@ fn named<'a>(section: &Field<'a>, all: &mut Vec<Named<'a>>) {
             paths(field, OF_COMPOSE, all);
         }
         let images = compose.get("images").filter(|images| images.node.as_mapping().is_some());
-        images.iter().for_each(|images| drop(images.entries(|_, image| Some(all.extend(archive(image))))));
+        let archives = images.map(|images| images.entries(|_, image| archive(image)));
+        all.extend(archives.into_iter().flatten());
     }
     for tasks in ["before", "after"].into_iter().filter_map(|key| section.get(key)) {
         tasks.each().for_each(|task| service(&task, all));

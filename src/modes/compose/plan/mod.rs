@@ -26,10 +26,6 @@ use crate::values::pin::ImagePin;
 use crate::values::target::Target;
 use crate::values::types::{LifecycleEvent, Name};
 
-/// What `event` does in Compose mode.
-///
-/// # Errors
-/// See [`crate::modes::plan`].
 pub(crate) fn plan(
     event: LifecycleEvent,
     deployment: &Deployment,
@@ -82,7 +78,7 @@ fn stop(plan: &mut Plan, facts: &Facts) {
     let begun = facts.left.as_ref().and_then(begun);
     match (saved.cloned().or(begun), &facts.compose_tool) {
         (Some(project), tool @ Known::Yes(_)) => {
-            plan.actions.push(Action::best_effort(ComposeOperation::Stop { project }.run_by(tool)));
+            plan.attempt(ComposeOperation::Stop { project }.run_by(tool));
         }
         (Some(_), Known::No(why)) => {
             plan.notes.push(format!("{why}: the containers of {} are removed one by one", plan.name));
@@ -91,7 +87,7 @@ fn stop(plan: &mut Plan, facts: &Facts) {
     }
     // What Compose does not know of, or cannot remove, goes one by one.
     for container in facts.containers.iter().filter(|container| container.ours) {
-        plan.actions.push(Action::best_effort(Operation::remove_container(container.target())));
+        plan.attempt(Operation::remove_container(container.target()));
     }
     plan.interruption = format!("{} is down until the new containers of ApplicationStart are healthy", plan.name);
 }
@@ -117,10 +113,7 @@ fn start(
         let before = std::mem::take(&mut around.before);
         up(plan, &wanted, undo, changes, before, &imports);
     }
-    plan.actions.push(Action::required(ComposeOperation::Wait {
-        name: plan.name.clone(),
-        health_check: wanted.health_check.clone(),
-    }));
+    plan.require(ComposeOperation::Wait { name: plan.name.clone(), health_check: wanted.health_check.clone() });
     plan.actions.append(&mut around.healthy);
     let is_recorded = previous.is_some_and(|(release, previous)| {
         release.deployment == origin.deployment && previous.project.id == wanted.project.id
@@ -130,7 +123,7 @@ fn start(
             plan.actions.insert(plan.actions.len() - 1, Action::required(snapshot(&wanted)));
         }
         let release = Box::new(wanted.release(origin)?);
-        plan.actions.push(Action::required(ComposeOperation::SaveRelease(release)));
+        plan.require(ComposeOperation::SaveRelease(release));
     }
     plan.actions.append(&mut around.recorded);
     modes::images::prune(plan, deployment, facts, &wanted.pins());
@@ -193,8 +186,8 @@ fn up(
         |action: &Action| matches!(action.operation, Operation::Compose(ComposeOperation::RunTask(_)));
     let (early, late) = if before.iter().any(is_of_a_service) { (Vec::new(), before) } else { (before, Vec::new()) };
     plan.actions.extend(early);
-    plan.actions.push(Action::required(snapshot(wanted)));
-    plan.actions.push(Action::undone_by(ComposeOperation::CheckOut { project: project.clone() }, undo.check_out));
+    plan.require(snapshot(wanted));
+    plan.undoable(ComposeOperation::CheckOut { project: project.clone() }, undo.check_out);
     plan.actions.extend(late);
     let touched = services.iter().filter(|service| service.change.interrupts());
     let touched: Vec<&str> = touched.map(|service| service.service.as_str()).collect();
@@ -206,7 +199,6 @@ fn up(
     plan.actions.push(up.repaired_by(&[Kind::Container, Kind::Health, Kind::Image], imports.if_lost()));
 }
 
-/// Snapshots of releases that are retained no longer.
 fn delete_snapshots(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &Wanted<'_>) {
     let earlier = deployment.keep - usize::from(plan.saves());
     let retained: Vec<&str> = facts
@@ -218,7 +210,7 @@ fn delete_snapshots(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wan
         .collect();
     for id in wanted.facts.snapshots.iter().filter(|id| !retained.contains(&id.as_str())) {
         let step = ComposeOperation::DeleteSnapshot { snapshot: wanted.facts.state.join(SNAPSHOTS).join(id) };
-        plan.actions.push(Action::best_effort(step));
+        plan.attempt(step);
     }
 }
 
@@ -242,6 +234,6 @@ fn validate(plan: &mut Plan, deployment: &Deployment, compose: &Compose, facts: 
         }
     }
     let step = ComposeOperation::Wait { name: plan.name.clone(), health_check: wanted.health_check };
-    plan.actions.push(Action::required(step));
+    plan.require(step);
     Ok(())
 }

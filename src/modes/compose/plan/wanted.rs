@@ -22,7 +22,6 @@ use crate::values::labels::{LABEL_DIGEST, LABEL_NAME, LABEL_SPEC};
 use crate::values::pin::ImagePin;
 use crate::values::types::{ContentDigest, Name};
 
-/// The project as it is wanted.
 pub(crate) struct Wanted<'a> {
     pub(crate) facts: &'a ComposeFacts,
     pub(crate) services: Vec<(&'a ServiceFacts, &'a ImageFacts, ContentDigest)>,
@@ -64,7 +63,6 @@ impl<'a> Wanted<'a> {
         self.services.iter().map(|(_, image, _)| &image.pin).collect()
     }
 
-    /// The image of an active service.
     pub(crate) fn image(&self, service: &str) -> Option<&'a ImageFacts> {
         self.services.iter().find(|(found, _, _)| found.name == service).map(|(_, image, _)| *image)
     }

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use crate::config::swarm::{FileKind, FileSource, MountedFile};
-use crate::modes::operation::Action;
 use crate::modes::operation::Operation;
 use crate::modes::swarm::operation::{ServiceRequest, SwarmOperation};
 use crate::modes::swarm::plan::{Planner, service_spec};
@@ -44,7 +43,7 @@ impl Planner<'_> {
         for (kind, name) in &self.seen.made {
             if !needed(&request.spec, *kind, name) && !live.is_some_and(|live| needed(live, *kind, name)) {
                 let forget = SwarmOperation::RemoveFile { kind: *kind, name: name.clone() };
-                self.plan.actions.push(Action::best_effort(forget));
+                self.plan.attempt(forget);
             }
         }
     }

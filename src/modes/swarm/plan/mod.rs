@@ -18,30 +18,24 @@ use crate::modes;
 use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
-use crate::modes::operation::Operation;
-use crate::modes::operation::{Action, Plan};
+use crate::modes::operation::{Action, Operation, Plan};
 use crate::modes::release::{Part, Release};
 use crate::modes::swarm::facts::{Role, SwarmFacts};
 use crate::modes::swarm::operation::{ServiceRequest, SwarmOperation};
-use crate::modes::swarm::plan::tasks::pins;
-use crate::values::known::Known;
 use crate::values::target::Target;
 use crate::values::types::{LifecycleEvent, Name};
 
-/// What one event in a swarm is planned from.
 pub(crate) struct Planner<'a> {
-    deployment: &'a Deployment,
-    swarm: &'a Swarm,
-    origin: &'a Origin,
-    facts: &'a Facts,
-    seen: SwarmFacts,
+    pub(super) deployment: &'a Deployment,
+    pub(super) swarm: &'a Swarm,
+    pub(super) origin: &'a Origin,
+    pub(super) facts: &'a Facts,
+    pub(super) seen: SwarmFacts,
     plan: Plan,
 }
 
 /// What `event` does in swarm mode.
-///
-/// # Errors
-/// See [`crate::modes::plan`]; and that this host is in no swarm, or cannot use it.
+/// Errors: See [`crate::modes::plan`]; and that this host is in no swarm, or cannot use it.
 pub(crate) fn plan(
     event: LifecycleEvent,
     deployment: &Deployment,
@@ -77,14 +71,14 @@ fn end_tasks(facts: &Facts) -> Vec<Action> {
     left.operations().into_iter().filter(of_tasks).map(Action::best_effort).collect()
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
     fn note(mut self, text: &str) -> Plan {
         self.plan.notes.push(text.to_owned());
         self.plan
     }
 
     fn push(&mut self, step: SwarmOperation) {
-        self.plan.actions.push(Action::required(step));
+        self.plan.require(step);
     }
 
     fn name(&self) -> String {
@@ -92,16 +86,10 @@ impl Planner<'_> {
     }
 
     /// The wanted image, after everything that can be known to fail.
-    fn checked(&mut self) -> Result<ImageFacts, Failure> {
-        let image = self.facts.image(&self.swarm.need().key(&self.deployment.bundle_root))?.clone();
-        if let Known::No(why) = &self.facts.engine {
-            let assumed = "that this host is a manager of a swarm without the service";
-            self.plan.assumptions.push(format!("no engine was asked ({why}): assumed {assumed}"));
-        }
-        modes::images::assume(&mut self.plan, &image);
-        if let Known::No(why) = &self.facts.environment {
-            self.plan.assumptions.push(format!("an env_file was not read ({why}): its variables are missing below"));
-        }
+    fn checked(&mut self) -> Result<&'a ImageFacts, Failure> {
+        let image = self.facts.image(&self.swarm.need().key(&self.deployment.bundle_root))?;
+        let assumed = "that this host is a manager of a swarm without the service";
+        modes::images::assume_all(&mut self.plan, self.facts, image, assumed);
         match &self.seen.role {
             Role::Unusable(why) => {
                 return Err(Failure::new(Kind::Engine, format!("the swarm cannot be used: {why}"))
@@ -110,17 +98,13 @@ impl Planner<'_> {
             Role::Outside if !self.swarm.init => return Err(outside()),
             Role::Outside | Role::Worker | Role::Manager => {}
         }
-        if let Some(engine) = self.facts.engine.yes() {
-            modes::images::check_architecture(self.swarm.service.platform.as_deref(), engine, &image)?;
-            create::check_needs(&self.swarm.service, engine)?;
-        }
+        create::check(&self.swarm.service, self.facts, image)?;
         if self.seen.role == Role::Manager && self.facts.swarm.is_some() {
             self.check_names()?;
         }
         Ok(image)
     }
 
-    /// Networks, secrets and configs that must exist.
     fn check_names(&self) -> Result<(), Failure> {
         if self.facts.pending.scripts.is_empty()
             && let Some(missing) = self.seen.missing(self.swarm)
@@ -140,8 +124,7 @@ impl Planner<'_> {
 
     fn before_install(mut self) -> Result<Plan, Failure> {
         let image = self.checked()?;
-        let of_tasks = self.task_images()?;
-        let wanted = pins(&image, &of_tasks);
+        let wanted = self.images(image)?.pins();
         modes::images::make_room(&mut self.plan, self.deployment, self.facts, &wanted)?;
         modes::images::prune(&mut self.plan, self.deployment, self.facts, &wanted);
         Ok(self.plan)
@@ -149,8 +132,8 @@ impl Planner<'_> {
 
     fn import(mut self) -> Result<Plan, Failure> {
         let image = self.checked()?;
-        let of_tasks = self.task_images()?;
-        self.import_images(&image, &of_tasks)?;
+        let images = self.images(image)?;
+        self.import_images(&images)?;
         Ok(self.plan)
     }
 
@@ -159,13 +142,13 @@ impl Planner<'_> {
         if self.seen.role == Role::Outside {
             self.push(SwarmOperation::Init);
         }
-        let of_tasks = self.task_images()?;
-        let imports = self.import_images(&image, &of_tasks)?;
+        let images = self.images(image)?;
+        let imports = self.import_images(&images)?;
         match self.seen.role {
-            Role::Worker => self.local_tasks(&image),
-            Role::Manager | Role::Outside | Role::Unusable(_) => self.manage(&image, &imports)?,
+            Role::Worker => self.local_tasks(image),
+            Role::Manager | Role::Outside | Role::Unusable(_) => self.manage(image, &imports)?,
         }
-        modes::images::prune(&mut self.plan, self.deployment, self.facts, &pins(&image, &of_tasks));
+        modes::images::prune(&mut self.plan, self.deployment, self.facts, &images.pins());
         Ok(self.plan)
     }
 
@@ -218,7 +201,6 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// The spec stays; the registry's token in the swarm is renewed.
     fn renew_token(&mut self, request: &ServiceRequest) {
         if let Some(registry) = &request.registry {
             self.push(SwarmOperation::RenewToken { service: self.name(), registry: registry.clone() });
@@ -240,7 +222,7 @@ impl Planner<'_> {
             Some(_) => (SwarmOperation::Update(Box::new(request.clone())), SwarmOperation::Rollback { service, spec }),
         };
         self.note_changes(request);
-        let written = Action::undone_by(step, vec![Operation::Swarm(undo)]);
+        let written = Action::undone_by(step, [undo]);
         self.plan.actions.push(written.repaired_by(&[Kind::Image], imports.if_lost_of(&image.pin)));
     }
 }

@@ -4,8 +4,6 @@ use crate::config::ImageSource;
 use crate::config::swarm::{MountedFile, Order};
 use crate::engine::facts::short_id;
 use crate::images::facts::ImageFacts;
-use crate::modes::operation::Action;
-use crate::modes::operation::Operation;
 use crate::modes::swarm::operation::{NodeCheck, ServiceRequest, SwarmOperation};
 use crate::modes::swarm::plan::service_spec::TaskActions;
 use crate::modes::swarm::plan::{Planner, drift, service_spec};
@@ -37,7 +35,7 @@ impl Planner<'_> {
         let patience = self.deployment.health.timeout;
         let undo = SwarmOperation::Remove { service: name.clone(), spec: digest.to_owned() };
         let check = SwarmOperation::CheckNodes(Box::new(NodeCheck { name, image: image.pin.clone(), spec, patience }));
-        self.plan.actions.push(Action::undone_by(check, vec![Operation::Swarm(undo)]));
+        self.plan.undoable(check, [undo]);
     }
 
     pub(super) fn note_changes(&mut self, request: &ServiceRequest) {

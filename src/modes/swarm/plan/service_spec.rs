@@ -13,13 +13,11 @@ use crate::values::labels::LABEL_NAME;
 
 /// What is not in the file: the swarm's state, and digests of files.
 pub(crate) struct TaskActions<'a> {
-    /// The service's name.
     pub(crate) name: &'a str,
     /// Tasks, where the file does not say how many.
     pub(crate) replicas: u64,
     /// `ForceUpdate` as the service has it: a counter whose value means nothing.
     pub(crate) force: u64,
-    /// The name of a secret or a config in the swarm.
     pub(crate) file_name: &'a dyn Fn(&MountedFile) -> String,
 }
 

@@ -1,41 +1,32 @@
 //! Tasks around a swarm's service, and the images that they have of their own.
 
-use crate::config::ImageNeed;
 use crate::deploy::origin::MANUAL;
 use crate::error::Failure;
 use crate::images::facts::ImageFacts;
 use crate::modes;
-use crate::modes::images::Imports;
-use crate::modes::operation::{Operation, Undo};
-use crate::modes::swarm::facts::{Role, ServiceFacts};
+use crate::modes::images::{Images, Imports};
+use crate::modes::operation::{Action, Operation, Undo};
+use crate::modes::swarm::facts::{Role, ServiceFacts, TaskLockFacts};
 use crate::modes::swarm::operation::{ServiceRequest, SwarmOperation};
 use crate::modes::swarm::plan::Planner;
 use crate::modes::swarm::task;
 use crate::modes::tasks::TaskActions;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_SPEC};
-use crate::values::pin::ImagePin;
 
-impl Planner<'_> {
-    /// The images that tasks have of their own; none on a worker, which runs no tasks.
-    pub(crate) fn task_images(&mut self) -> Result<Vec<(ImageNeed, ImageFacts)>, Failure> {
-        if self.seen.role == Role::Worker {
-            return Ok(Vec::new());
-        }
-        let found = modes::tasks::images(&mut self.plan, self.deployment, self.facts)?;
-        Ok(found.into_iter().map(|(need, image)| (need, image.clone())).collect())
+impl<'a> Planner<'a> {
+    /// The wanted image with those that tasks have of their own; a worker runs no tasks.
+    pub(crate) fn images(&mut self, own: &'a ImageFacts) -> Result<Images<'a>, Failure> {
+        let of_tasks = match self.seen.role {
+            Role::Worker => Vec::new(),
+            Role::Manager | Role::Outside | Role::Unusable(_) => {
+                modes::tasks::images(&mut self.plan, self.deployment, self.facts)?
+            }
+        };
+        Ok(Images { own, of_tasks })
     }
 
-    pub(crate) fn import_images(
-        &mut self,
-        image: &ImageFacts,
-        of_tasks: &[(ImageNeed, ImageFacts)],
-    ) -> Result<Imports, Failure> {
-        let (plan, name) = (&mut self.plan, &self.deployment.name);
-        modes::images::make_room(plan, self.deployment, self.facts, &pins(image, of_tasks))?;
-        let mut imports = Imports::default();
-        imports.add(plan, name, &self.swarm.need(), self.facts, image);
-        of_tasks.iter().for_each(|(need, image)| imports.add(plan, name, need, self.facts, image));
-        Ok(imports)
+    pub(crate) fn import_images(&mut self, images: &Images<'_>) -> Result<Imports, Failure> {
+        images.import(&mut self.plan, self.deployment, &self.swarm.need(), self.facts)
     }
 
     /// Whether another manager has updated the service for this very deployment, and this node does not know how it ended.
@@ -62,22 +53,12 @@ impl Planner<'_> {
         request: &ServiceRequest,
         same: bool,
     ) -> Result<TaskActions, Failure> {
-        let planner = task::Planner {
-            deployment: self.deployment,
-            swarm: self.swarm,
-            origin: self.origin,
-            facts: self.facts,
-            seen: &self.seen,
-            service: request,
-            image,
-            imports,
-        };
-        let removed = planner.remove_locks(same);
+        let removed = self.remove_locks(same);
         self.plan.actions.splice(0..0, removed);
         if same && !self.is_late(request) {
             return Ok(TaskActions::default());
         }
-        let mut tasks = planner.around()?;
+        let mut tasks = task::Planner { of: self, service: request, image, imports }.around()?;
         if same {
             let (service, spec) = (self.name(), request.digest.clone());
             let back = Operation::Swarm(SwarmOperation::Rollback { service, spec });
@@ -90,9 +71,21 @@ impl Planner<'_> {
         }
         Ok(tasks)
     }
-}
 
-/// Every image of the deployment: the service's, and those of tasks.
-pub(crate) fn pins<'a>(image: &'a ImageFacts, of_tasks: &'a [(ImageNeed, ImageFacts)]) -> Vec<&'a ImagePin> {
-    std::iter::once(image).chain(of_tasks.iter().map(|(_, image)| image)).map(|image| &image.pin).collect()
+    /// Earlier locks go first: every one of this node's, because a killed hook may have left it, and those that say how a
+    /// task of another deployment ended. Where the service stays as it is, only what still runs here.
+    fn remove_locks(&self, unchanged: bool) -> Vec<Action> {
+        let is_over = |lock: &&TaskLockFacts| {
+            let of_another = lock.deployment != self.origin.deployment || self.origin.deployment == MANUAL;
+            let of_this_node = lock.node == self.seen.node;
+            if unchanged { of_this_node && !lock.has_ended } else { of_this_node || (lock.has_ended && of_another) }
+        };
+        let removed = self
+            .seen
+            .task_locks
+            .iter()
+            .filter(is_over)
+            .map(|lock| SwarmOperation::RemoveTaskLock { service: lock.service.clone(), id: lock.id.clone() });
+        removed.map(Action::best_effort).collect()
+    }
 }

@@ -1,0 +1,98 @@
+//! What container mode needs to know of the host.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::models::{ContainerCreateBody, ContainerSummary};
+
+use crate::config::service::Service;
+use crate::config::{Container, Mode};
+use crate::error::{Failure, Kind, ObserveFailure};
+use crate::inputs;
+use crate::modes::create;
+use crate::modes::facts::Facts;
+use crate::modes::observe::Observer;
+use crate::ports;
+use crate::ports::taken;
+
+/// Largest seccomp profile that is read, in bytes.
+const SECCOMP_LIMIT: u64 = 1024 * 1024;
+
+impl Observer<'_> {
+    pub(crate) async fn container(&self, container: &Container, all: &[ContainerSummary], facts: &mut Facts) {
+        self.switched_ports(all, facts).await;
+        self.image(&container.need(), facts).await;
+        self.environment(&container.service, facts).await;
+        self.seccomp(&container.service, facts);
+        self.surroundings(container, all, facts).await;
+    }
+
+    fn seccomp(&self, service: &Service, facts: &mut Facts) {
+        for path in create::seccomp_profiles(service) {
+            let read = inputs::read(Path::new(path), Some(&self.deployment.bundle_root), SECCOMP_LIMIT);
+            let profile = read.and_then(|text| Ok(serde_json::from_slice::<serde_json::Value>(&text)?.to_string()));
+            match profile {
+                Ok(profile) => facts.container.seccomp.push((path.to_owned(), profile)),
+                Err(error) => {
+                    let failure =
+                        Failure::new(Kind::Appspec, format!("cannot read the seccomp profile {path}: {error}"))
+                            .next("put it into the bundle as JSON, and name it relative to appspec.yml");
+                    facts.failures.push(ObserveFailure { failure, definite: true });
+                }
+            }
+        }
+    }
+
+    /// What switching ports in the kernel needs to know, where any are or shall be.
+    pub(crate) async fn switched_ports(&self, all: &[ContainerSummary], facts: &mut Facts) {
+        let service = match &self.deployment.mode {
+            Mode::Container(container) => Some(&container.service),
+            Mode::Compose(_) | Mode::Swarm(_) => None,
+        };
+        let has_switched = facts.containers.iter().any(|container| container.switched.is_some());
+        if service.is_none_or(|service| service.start_first.is_none()) && !has_switched {
+            return;
+        }
+        let engine = facts.engine.yes();
+        let observer = ports::observe::Observer {
+            engine: engine.and(self.engine.as_ref().ok()),
+            api: engine.map(|engine| engine.api),
+            name: self.deployment.name.as_str(),
+            service,
+            all,
+            ours: &facts.containers,
+            subnet: self.variable(ports::observe::SUBNET).filter(|text| !text.is_empty()),
+            patience: Duration::ZERO,
+        };
+        match observer.facts().await {
+            Ok(seen) => facts.container.ports = Some(seen),
+            Err(failure) => facts.failures.push(ObserveFailure { failure, definite: false }),
+        }
+    }
+
+    async fn surroundings(&self, container: &Container, all: &[ContainerSummary], facts: &mut Facts) {
+        let (Ok(engine), Some(hello)) = (&self.engine, facts.engine.yes()) else { return };
+        let options = create::container_options(&container.service, Some(hello.api));
+        let local = engine.address.starts_with("unix://").then_some(self.proc.as_path());
+        facts.ports_taken = taken::taken(&options.body, all, &facts.containers, local);
+        let extra = options.extra_networks.iter().map(|(network, _)| network.clone());
+        for network in networks(&options.body).into_iter().chain(extra) {
+            if engine.network(&network).await == Ok(None)
+                && !facts.put_off_object(&format!("network {network} does not exist"))
+            {
+                facts.container.networks_missing.push(network);
+            }
+        }
+    }
+}
+
+/// User-defined networks of a create request.
+fn networks(body: &ContainerCreateBody) -> Vec<String> {
+    let endpoints = body.networking_config.as_ref().and_then(|config| config.endpoints_config.as_ref());
+    let mut names: Vec<String> = endpoints.into_iter().flatten().map(|(name, _)| name.clone()).collect();
+    names.extend(body.host_config.as_ref().and_then(|host| host.network_mode.clone()));
+    names.retain(|name| !matches!(name.as_str(), "" | "default" | "bridge" | "host" | "none") && !name.contains(':'));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
