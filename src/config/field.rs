@@ -39,6 +39,11 @@ impl<'a> Field<'a> {
         self.node.get(key).map(|(node, _)| self.inner(node, key))
     }
 
+    /// A key that the mapping lacks: a problem of it has the mapping's place.
+    pub(crate) fn lacking(&self, key: &str) -> Self {
+        self.inner(self.node, key)
+    }
+
     /// The text of a key's value.
     pub(crate) fn text_of(&self, key: &str) -> Option<&'a str> {
         self.node.get(key).and_then(|(_, value)| value.as_text())
@@ -206,6 +211,11 @@ impl<'a> Field<'a> {
             read(name, &self.inner(value, name))
         })
         .collect()
+    }
+
+    /// Refuses keys of a mapping that are none of these.
+    pub(crate) fn only(&self, known: &[&'static str]) {
+        self.mapping(|keys| known.iter().for_each(|key| drop(keys.know(key))));
     }
 
     /// A mapping, by the keys that `read` asks for: any other one is refused.

@@ -10,14 +10,13 @@ use bollard::models::Mount;
 
 use crate::config::field::Field;
 use crate::config::keys::Keys;
-use crate::config::problem::Problems;
 use crate::config::service::ports::{Port, published_ports};
 use crate::config::service::resources::{self, LIMITS, RESERVED};
 use crate::config::service::{ParseContext, Service};
 pub use crate::config::swarm::deploy::{Deploy, FailureAction, Order, Reservations, Restart, Rollout, Spread};
 pub(crate) use crate::config::swarm::files::MountedFile;
 pub use crate::config::swarm::files::{FileKind, FileSource};
-use crate::config::yaml::{Node, Value};
+use crate::config::yaml::Value;
 use crate::config::{ImageNeed, ImageSource, service};
 
 /// `x-balehook.swarm`, without its image.
@@ -106,23 +105,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// Reads `swarm:`; every problem is reported. `image` is read by the caller.
-pub(crate) fn parse(
-    node: &Node,
-    path: &str,
-    image: Option<ImageSource>,
-    around: &ParseContext<'_>,
-    problems: &Problems,
-) -> Option<Swarm> {
-    let field = Field { node, path: path.to_owned(), problems };
-    let swarm = field.mapping(|keys| read(keys, &field, image, around))?;
-    same_limits(&field, &swarm.service, &swarm.deploy);
-    if swarm.deploy.dnsrr && swarm.ports.iter().any(|port| !port.host) {
-        field.error(
-            "`endpoint_mode: dnsrr` has no address to publish ingress ports at",
-            "publish with `mode: host`, or leave `endpoint_mode` out",
-        );
-    }
-    Some(swarm)
+pub(crate) fn parse(field: &Field<'_>, image: Option<ImageSource>, around: &ParseContext<'_>) -> Option<Swarm> {
+    field.mapping(|keys| read(keys, field, image, around))
 }
 
 fn read(
@@ -141,7 +125,9 @@ fn read(
     let networks = keys.given("networks", networks);
     let host_ports = ports.iter().any(|port| port.host && port.published > 0);
     let defaults = Deploy::new(field.text_of("restart"), host_ports);
-    let deploy = keys.given("deploy", |field| Some(deploy::read(field, &defaults, host_ports)));
+    let deploy = keys.given("deploy", |field| Some(deploy::read(field, &defaults, host_ports))).unwrap_or(defaults);
+    same_limits(field, &service, &deploy);
+    reachable(field, &deploy, &ports);
     let init = keys.get("init", Field::boolean).unwrap_or(false);
     let init_process = keys.get("init_process", Field::boolean);
     let with_registry_auth = keys.get("with_registry_auth", Field::boolean).unwrap_or(true);
@@ -154,11 +140,21 @@ fn read(
         networks,
         mounts,
         files,
-        deploy: deploy.unwrap_or(defaults),
+        deploy,
         init,
         init_process,
         with_registry_auth,
     })
+}
+
+/// Ingress ports are published at the service's own address.
+fn reachable(field: &Field<'_>, deploy: &Deploy, ports: &[ServicePort]) {
+    if deploy.dnsrr && ports.iter().any(|port| !port.host) {
+        field.error(
+            "`endpoint_mode: dnsrr` has no address to publish ingress ports at",
+            "publish with `mode: host`, or leave `endpoint_mode` out",
+        );
+    }
 }
 
 /// Two keys set each of these; Compose refuses different values.

@@ -27,7 +27,7 @@ pub(crate) fn read(
         name.parsed(project_name);
     }
     if !field.node.is_null() {
-        field.mapping(|keys| KEYS.iter().for_each(|key| drop(keys.know(key))));
+        field.only(&KEYS);
     }
     let root = around.bundle_root;
     let files = files(field, "files", around);
@@ -127,7 +127,7 @@ fn compose_files(field: &Field<'_>, directory: &Path, files: &[Named<'_>], root:
     if !files.is_empty() {
         return inside(directory, files, root);
     }
-    let of_files = Field { path: format!("{}.files", field.path), ..field.clone() };
+    let of_files = field.lacking("files");
     let there = |name: &str| directory.join(name).is_file().then(|| PathBuf::from(name));
     let found = DEFAULT_FILES.into_iter().find_map(|(base, over)| Some([there(base)?].into_iter().chain(there(over))));
     let Some(files) = found else {

@@ -49,7 +49,7 @@ fn version(root: &Field<'_>) {
 }
 
 fn missing(root: &Field<'_>, key: &str, help: &str) {
-    Field { path: key.to_owned(), ..root.clone() }.error(format!("`{key}` is missing"), help);
+    root.lacking(key).error(format!("`{key}` is missing"), help);
 }
 
 fn quoted(value: &Node) -> String {
@@ -87,8 +87,7 @@ fn modes(root: &Field<'_>) {
 
 fn hooks(root: &Field<'_>, bundle: &Path) -> BTreeMap<LifecycleEvent, Duration> {
     let Some(hooks) = root.given("hooks") else {
-        let field = Field { path: "hooks".to_owned(), ..root.clone() };
-        field.warning("no hooks: nothing is ever run", "copy appspec/container/appspec.yml");
+        root.lacking("hooks").warning("no hooks: nothing is ever run", "copy appspec/container/appspec.yml");
         return BTreeMap::new();
     };
     let mut timeouts = BTreeMap::new();

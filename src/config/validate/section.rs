@@ -24,7 +24,7 @@ pub(crate) fn read(
     around: &ParseContext<'_>,
     timeouts: BTreeMap<LifecycleEvent, Duration>,
 ) -> Option<Deployment> {
-    section.mapping(|keys| KEYS.iter().for_each(|key| drop(keys.know(key))));
+    section.only(&KEYS);
     section.node.as_mapping()?;
     let name = name(section);
     let keep =
@@ -88,7 +88,7 @@ fn mode(section: &Field<'_>, wait: Duration, around: &ParseContext<'_>) -> Optio
         "compose" => compose::read(section, field, wait, around).map(|compose| Mode::Compose(Box::new(compose))),
         "swarm" => {
             let image = image(field, around);
-            let swarm = swarm::parse(field.node, &field.path, image, around, field.problems);
+            let swarm = swarm::parse(field, image, around);
             swarm.map(|swarm| Mode::Swarm(Box::new(swarm)))
         }
         _ => {
@@ -102,10 +102,9 @@ fn mode(section: &Field<'_>, wait: Duration, around: &ParseContext<'_>) -> Optio
 fn image(service: &Field<'_>, around: &ParseContext<'_>) -> Option<ImageSource> {
     match service.get("image") {
         Some(field) => image_source(&field, around),
-        None => {
-            let missing = Field { path: format!("{}.image", service.path), ..service.clone() };
-            missing.refuse("`image` is missing", "write `image: host/name:tag`, or `image: {archive: s3://bucket/key}`")
-        }
+        None => service
+            .lacking("image")
+            .refuse("`image` is missing", "write `image: host/name:tag`, or `image: {archive: s3://bucket/key}`"),
     }
 }
 

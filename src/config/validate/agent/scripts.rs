@@ -105,8 +105,7 @@ fn state_command(user: &str, name: &str) -> String {
 /// What one user wrote, another cannot read.
 fn other_user(entry: &Field<'_>, first: &str, user: &str) {
     if first != user {
-        let missing = Field { path: format!("{}.runas", entry.path), ..entry.clone() };
-        entry.get("runas").unwrap_or(missing).warning(
+        entry.get("runas").unwrap_or_else(|| entry.lacking("runas")).warning(
             format!("this hook of balehook runs as {user}, an earlier one as {first}: state is for one user"),
             "write the same `runas` for each",
         );
