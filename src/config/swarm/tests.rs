@@ -148,3 +148,12 @@ fn restart_beside_deploy_is_read_as_docker_stack_reads_it() {
         );
     }
 }
+
+#[test]
+fn what_excludes_each_other_is_said_also_where_the_image_is_missing() {
+    let (node, problems) = (Node::parse("ports: [80]\ndeploy: {endpoint_mode: dnsrr}").unwrap(), Problems::new());
+    let around = ParseContext { bundle_root: Path::new("/bundle"), lookup: &|_| None, pending: &Pending::default() };
+    let field = Field { node: &node, path: "swarm".into(), problems: &problems };
+    assert_eq!(parse(&field, None, &around), None);
+    assert!(problems.sorted()[0].message.contains("has no address to publish"), "{problems:?}");
+}
