@@ -84,7 +84,6 @@ impl Engine {
     }
 
     /// Who the engine is.
-    /// Errors: [`Kind::Engine`]: it does not answer.
     pub(crate) async fn hello(&self) -> Result<EngineFacts, Failure> {
         let version = self.answer(Limit::Question, "docker version", self.docker.version()).await;
         let version = version.map_err(|error| error.failure_of(Kind::Engine, "ask the engine for its version"))?;

@@ -39,7 +39,6 @@ pub(crate) async fn resolve(
 }
 
 /// Pulls `repository@digest`.
-/// Errors: [`Kind::Image`] with the registry's words.
 pub(crate) async fn pull(
     engine: &Engine,
     registry: &str,

@@ -1,4 +1,4 @@
-//! What the host looks like now: values only, so that plans can be made from a file in tests.
+//! What was observed of the host: values only, so that plans can be made from a file in tests.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ pub struct Facts {
     pub ports_taken: Vec<PortTaken>,
     /// Where the engine keeps its data on this host: free bytes, and what the image's archive needs of them.
     pub room: Option<Room>,
-    /// Releases on record, the newest first.
+    /// Saved releases, the newest first.
     pub releases: Vec<Release>,
     /// What an interrupted event left.
     pub left: Option<Left<Operation>>,
@@ -52,7 +52,7 @@ pub struct Facts {
     pub compose_tool: Known<Tool>,
     /// What need not be there yet.
     pub pending: Pending,
-    /// What is not there yet, and who brings it.
+    /// What is not there yet, and who puts it there.
     pub not_yet: Vec<String>,
     /// What could not be looked up. A run ends here; a dry run goes on where it may be assumed.
     pub failures: Vec<ObserveFailure>,
@@ -107,7 +107,6 @@ impl Facts {
     }
 
     /// What was seen of an image, by its [`ImageNeed::key`](crate::config::ImageNeed::key).
-    /// Errors: [`Kind::Unexpected`]: it was not looked up for this event.
     pub(crate) fn image(&self, key: &str) -> Result<&ImageFacts, Failure> {
         let found = self.images.iter().find(|image| image.key == key);
         found.ok_or_else(|| Failure::new(Kind::Unexpected, format!("{key} was not looked up for this event")))

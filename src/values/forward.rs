@@ -92,7 +92,7 @@ impl FromStr for Protocol {
         match text {
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
-            other => Err(Refused(format!("publishes a port of {other}: only tcp and udp are handed over"))),
+            other => Err(Refused(format!("publishes a port of {other}: only tcp and udp can be switched"))),
         }
     }
 }
@@ -112,7 +112,7 @@ impl FromStr for Forward {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        let bad = || Refused("is no handed port: `127.0.0.1:80->8080/tcp`".into());
+        let bad = || Refused("is no switched port: `127.0.0.1:80->8080/tcp`".into());
         let (host, target) = text.split_once("->").ok_or_else(bad)?;
         let (target, protocol) = target.split_once('/').ok_or_else(bad)?;
         let (address, host) = host.rsplit_once(':').unwrap_or(("", host));

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::values::types::{ContentDigest, Name};
 
-/// One exact image. What runs and what is recorded.
+/// One exact image. What runs and what is saved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "from", rename_all = "lowercase")]
 pub enum ImagePin {

@@ -93,7 +93,7 @@ fn after_every_reload_and_restart_of_firewalld_the_port_answers_again() {
 }
 
 #[test]
-fn ufw_leaves_the_rules_of_handed_ports_alone() {
+fn ufw_leaves_the_rules_of_switched_ports_alone() {
     let mut machine = Machine::boot();
     machine.release("v1");
     let rules = machine.rules();

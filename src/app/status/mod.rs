@@ -12,7 +12,7 @@ use crate::ui::status::Status;
 use crate::ui::text::Console;
 
 pub(crate) async fn status(context: &Context, format: Format) -> u8 {
-    match look(context).await {
+    match observe(context).await {
         Ok(found) => {
             let text = match format {
                 Format::Text => status::text(&found),
@@ -25,6 +25,6 @@ pub(crate) async fn status(context: &Context, format: Format) -> u8 {
     }
 }
 
-async fn look(context: &Context) -> Result<Vec<Status>, Failure> {
+async fn observe(context: &Context) -> Result<Vec<Status>, Failure> {
     context.engine()?.status().await
 }

@@ -31,7 +31,6 @@ pub(crate) struct Service {
 
 impl<'a> Resolved<'a> {
     /// Reads what `config` printed.
-    /// Errors: [`Kind::Unexpected`]: it is no YAML.
     pub(crate) fn read(
         text: &str,
         compose: &'a Compose,
@@ -62,11 +61,9 @@ impl<'a> Resolved<'a> {
     /// Errors: [`Kind::Appspec`]: a service without an image, an image for no service, a path outside the project's
     /// folder.
     pub(crate) fn services(&self) -> Result<Vec<Service>, Failure> {
-        let empty = serde_json::Map::new();
-        let all = self.config["services"].as_object().unwrap_or(&empty);
-        let services: Result<Vec<Service>, Failure> =
-            all.iter().map(|(name, service)| self.service(name, service)).collect();
-        let mut services = services?;
+        let all = self.config["services"].as_object().into_iter().flatten();
+        let services = all.map(|(name, service)| self.service(name, service));
+        let mut services = services.collect::<Result<Vec<Service>, Failure>>()?;
         services.sort_by(|a, b| a.facts.name.cmp(&b.facts.name));
         let is_known = |name: &&String| services.iter().any(|service| service.facts.name == **name);
         if let Some(unknown) = self.compose.images.keys().find(|name| !is_known(name)) {
@@ -108,8 +105,7 @@ impl<'a> Resolved<'a> {
     /// Every option with a digest of its value; what is made of names and values is split into them.
     fn options(&self, service: &Value) -> BTreeMap<String, String> {
         let mut options = BTreeMap::new();
-        let empty = serde_json::Map::new();
-        for (name, value) in service.as_object().unwrap_or(&empty) {
+        for (name, value) in service.as_object().into_iter().flatten() {
             match (name.as_str(), self.moved(value)) {
                 (name, _) if LEFT_OUT.contains(&name) => {}
                 ("environment" | "labels", Value::Object(entries)) => entries.into_iter().for_each(|(key, value)| {

@@ -223,7 +223,7 @@ impl Observer<'_> {
     }
 }
 
-/// Who may still bring the file that Compose misses.
+/// Who may still put the file there that Compose misses.
 fn refused_for_now(failure: &Failure, pending: &Pending) -> Option<&'static str> {
     pending.brings_what(&failure.message).filter(|_| failure.kind == Kind::Appspec)
 }

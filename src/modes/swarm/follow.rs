@@ -31,7 +31,7 @@ pub(crate) async fn to_its_end(api: &Api, lock: &TaskLock, limit: Duration) -> R
     let mut waiting = Waiting { since: Instant::now(), running: None, unplaced: Patience::default() };
     let ended = poll::without_limit(PAUSE, async || {
         let seen = Tasks::of(api, &lock.service).await;
-        let seen = seen.map_err(|error| error.failure(&format!("look at the service of task {}", lock.task)))?;
+        let seen = seen.map_err(|error| error.failure(&format!("inspect the service of task {}", lock.task)))?;
         let mut output = Output::new(&lock.task);
         let Some(mut seen) = seen else {
             return Err(failed(&lock.task, &format!("is lost: somebody removed service {}", lock.service), output));

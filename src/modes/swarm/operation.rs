@@ -41,7 +41,7 @@ pub enum SwarmOperation {
     RolloutCheck(RolloutCheck),
     /// Check the application's health from outside.
     Probe { service: String, health_check: HealthCheck },
-    /// Wait for the tasks of this node: a worker is not told of any other.
+    /// Wait for the tasks of this node: a worker knows of no other.
     LocalTasks {
         service: String,
         image: ImagePin,

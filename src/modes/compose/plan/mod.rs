@@ -125,13 +125,13 @@ fn start(
         let release = Box::new(wanted.release(origin)?);
         plan.require(ComposeOperation::SaveRelease(release));
     }
-    plan.actions.append(&mut around.recorded);
+    plan.actions.append(&mut around.saved);
     modes::images::prune(plan, deployment, facts, &wanted.pins());
     delete_snapshots(plan, deployment, facts, &wanted);
     Ok(())
 }
 
-/// What serves. A project of which no release is saved cannot be told from what a deployment has begun.
+/// What serves. A project of which no release is saved may be what a deployment has begun.
 pub(crate) fn old(name: &Name, facts: &Facts) -> Old {
     let saved = facts.releases.first().filter(|release| release.part.compose.is_some());
     match (facts.engine.yes(), saved) {
