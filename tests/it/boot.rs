@@ -76,9 +76,7 @@ fn after_every_reload_and_restart_of_firewalld_the_port_answers_again() {
     let rules = machine.rules();
 
     for act in [
-        "firewall-cmd --reload",
-        "systemctl reload firewalld",
-        "firewall-cmd --complete-reload",
+        "firewall-cmd --reload", "systemctl reload firewalld", "firewall-cmd --complete-reload",
         "systemctl restart firewalld",
     ] {
         // It flushes every table of iptables, ours and the engine's. The engine writes its own anew, and we ours.

@@ -411,15 +411,8 @@ fn sigterm_at_every_step_leaves_exactly_one_release_behind_the_port() {
 fn sigkill_at_every_step_leaves_exactly_one_release_behind_the_port_and_the_next_event_or_resume_tidies_up() {
     let _shared = shared();
     for (turn, step) in [
-        "create container",
-        "docker start",
-        "check health",
-        "docker rename",
-        "-new",
-        "] switch ",
-        "save release",
-        "drain ",
-        "docker stop",
+        "create container", "docker start", "check health", "docker rename", "-new", "] switch ", "save release",
+        "drain ", "docker stop",
     ]
     .into_iter()
     .enumerate()
