@@ -13,10 +13,12 @@ use crate::engine::call::{CallError, Limit};
 use crate::engine::creation::PAUSE;
 use crate::engine::facts::ContainerFacts;
 use crate::engine::request::ContainerSpec;
+use crate::engine::stopped;
 use crate::engine::summary::{container_facts, is_labelled, is_of_a_task, name_of};
 use crate::error::{Failure, Kind};
 use crate::poll;
 use crate::values::labels::LABEL_NAME;
+use crate::values::names::{new_name, old_name};
 use crate::values::target::Target;
 use crate::values::types::{EnvVar, Name};
 
@@ -39,21 +41,26 @@ impl Engine {
         listed.map_err(|error| error.failure_of(Kind::Engine, "list containers"))
     }
 
-    /// Those of `all` that bear our label with this name, or one of `names`.
-    pub(crate) async fn ours(
-        &self,
-        all: &[ContainerSummary],
-        name: &Name,
-        names: &[String],
-    ) -> Result<Vec<ContainerFacts>, Failure> {
-        let mut found = Vec::new();
+    /// All containers, and those of them that are this name's. None of these is being stopped any more.
+    pub(crate) async fn settled(&self, name: &Name) -> Result<(Vec<ContainerSummary>, Vec<ContainerFacts>), Failure> {
+        let (all, ours) = self.ours(name).await?;
+        match stopped::wait_for_stops(self, &ours).await {
+            true => self.ours(name).await,
+            false => Ok((all, ours)),
+        }
+    }
+
+    /// All containers, and those of them that bear our label with this name, or a name that it gives.
+    async fn ours(&self, name: &Name) -> Result<(Vec<ContainerSummary>, Vec<ContainerFacts>), Failure> {
+        let names = [name.to_string(), new_name(name), old_name(name)];
         let is_ours = |summary: &&ContainerSummary| {
             !is_of_a_task(summary, name) && (is_labelled(summary, name) || names.contains(&name_of(summary)))
         };
+        let (all, mut found) = (self.list().await?, Vec::new());
         for id in all.iter().filter(is_ours).filter_map(|summary| summary.id.as_deref()) {
             found.extend(self.inspect(id).await?.map(|inspected| container_facts(inspected, name)));
         }
-        Ok(found)
+        Ok((all, found))
     }
 
     /// The container's inspection; `None` where it does not exist.

@@ -1,12 +1,29 @@
 //! Who stopped a container: the engine's API does not say it, its own record on the disk does.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use bollard::models::RestartPolicyNameEnum;
+use bollard::models::{ContainerInspectResponse, RestartPolicyNameEnum};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::engine::Engine;
+use crate::engine::facts::ContainerFacts;
+use crate::poll;
+use crate::values::text::seconds;
+
+/// How often a container that is being stopped is looked at.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Where an engine keeps its data unless it was told otherwise.
+const DATA_ROOT: &str = "/var/lib/docker";
+
+/// A container whose stop an engine has begun is waited for so much longer than it may take, and no longer than
+/// [`LONGEST`].
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// The longest that a container which is being stopped is waited for.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Whether somebody stopped the container (`docker stop`, `docker kill`), and the engine leaves it so when it starts
 /// itself. An engine that ends, one that is killed, and a host that loses its power, stop nothing in that sense. False where
@@ -18,20 +35,63 @@ pub(crate) async fn by_hand(engine: &Engine, id: &str) -> bool {
 }
 
 async fn is_by_hand(engine: &Engine, id: &str) -> Option<bool> {
-    if !engine.address.starts_with("unix://") {
-        return None;
-    }
     let container = engine.inspect(id).await.ok()??;
     let policy = container.host_config?.restart_policy.and_then(|policy| policy.name);
-    let root = engine.info().await.ok()?.docker_root_dir?;
-    let root = Path::new(&root);
-    let record = root.join("containers").join(id).join("config.v2.json");
-    let record: Value = serde_json::from_slice(&std::fs::read(record).ok()?).ok()?;
-    if !record["HasBeenManuallyStopped"].as_bool()? || policy == Some(RestartPolicyNameEnum::ALWAYS) {
+    let mark = mark(engine, id).await?;
+    if !mark.is_set || policy == Some(RestartPolicyNameEnum::ALWAYS) {
         return Some(false);
     }
     let ended = container.state.and_then(|state| state.finished_at?.parse().ok());
-    Some(!is_start(engine, root, ended).await)
+    Some(!is_start(engine, &mark.root, ended).await)
+}
+
+/// Waits for the end of those of `containers` that run and that an engine has begun to stop: it goes on doing so when the
+/// client that asked is gone. A signal by hand (`docker kill --signal HUP`) leaves the same mark, and no end comes: a mark
+/// that is older than a stop can be is not waited for. Whether any was waited for.
+pub(crate) async fn wait_for_stops(engine: &Engine, containers: &[ContainerFacts]) -> bool {
+    let mut is_any = false;
+    for container in containers.iter().filter(|container| container.is_running()) {
+        let Some(mark) = mark(engine, &container.id).await.filter(|mark| mark.is_set) else { continue };
+        let limit = (container.stop_grace + MARGIN).min(LONGEST).saturating_sub(mark.age);
+        if limit.is_zero() {
+            continue;
+        }
+        is_any = true;
+        let words = |waited| format!("{} has been stopping for {}", container.name, seconds(waited));
+        let runs = async || engine.inspect(&container.id).await.ok().flatten().is_some_and(|found| is_running(&found));
+        engine.waits.on(words, poll::while_open(limit, INTERVAL, |runs| *runs, runs)).await;
+    }
+    is_any
+}
+
+fn is_running(container: &ContainerInspectResponse) -> bool {
+    container.state.as_ref().and_then(|state| state.running).unwrap_or_default()
+}
+
+/// What an engine's own record says of a container.
+struct Mark {
+    /// The engine's data root.
+    root: PathBuf,
+    /// Somebody stops it or has stopped it, or sent it a signal: the engine writes that down before it sends the signal, and
+    /// takes it back when the container is started.
+    is_set: bool,
+    /// How long ago the record was written.
+    age: Duration,
+}
+
+async fn mark(engine: &Engine, id: &str) -> Option<Mark> {
+    if !engine.address.starts_with("unix://") {
+        return None;
+    }
+    let path = |root: &Path| root.join("containers").join(id).join("config.v2.json");
+    let mut root = PathBuf::from(DATA_ROOT);
+    if !path(&root).exists() {
+        root = PathBuf::from(engine.info().await.ok()?.docker_root_dir?);
+    }
+    let path = path(&root);
+    let age = std::fs::metadata(&path).ok()?.modified().ok()?.elapsed().unwrap_or_default();
+    let record: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    Some(Mark { root, is_set: record["HasBeenManuallyStopped"].as_bool()?, age })
 }
 
 /// Whether that was while the engine started. The containers of an engine that was killed live on; the next one stops them

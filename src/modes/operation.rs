@@ -105,7 +105,7 @@ impl plan::Operation for Operation {
             Self::Image(operation) => operation.traits(),
             Self::Container(operation) => operation.traits(),
             Self::Ports(operation) => operation.traits().restoring(),
-            Self::Compose(operation) => operation.traits().restoring(),
+            Self::Compose(operation) => operation.traits(),
             Self::Swarm(operation) => operation.traits(),
             Self::Task(_) => Role::Prepares.long(),
         }

@@ -164,6 +164,70 @@ fn after_a_power_loss_resume_starts_what_the_engine_does_not_and_leaves_what_was
     assert_eq!(running(), [always.clone(), plain.clone(), unless.clone()]);
 }
 
+/// A deployment that serves "one" and takes 6 s to stop: a server that is process 1 ignores SIGTERM.
+fn slow_to_stop(stem: &str) -> (Bundle, String, u16) {
+    let (name, port) = (world().name(stem), world().port());
+    let service = format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 6s");
+    let mut bundle = Bundle::container(&name, &service, HEALTH);
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    bundle.hook("ApplicationStart").exits(0);
+    bundle.deployment("d-TEST00002");
+    (bundle, name, port)
+}
+
+/// It answers, and goes on doing so when whatever the engine was asked to stop has ended.
+fn serves_on(port: u16, page: &str) {
+    assert_eq!(world().get(port, "/").as_deref(), Some(page));
+    std::thread::sleep(Duration::from_secs(7));
+    assert_eq!(world().get(port, "/").as_deref(), Some(page), "it was stopped afterwards");
+}
+
+#[test]
+fn a_container_that_is_still_being_stopped_when_application_start_comes_is_not_taken_for_one_that_serves() {
+    let (bundle, name, port) = slow_to_stop("stopping");
+    let short = std::fs::read_to_string(bundle.path().join("appspec.yml")).unwrap();
+    bundle.appspec(&short.replace(
+        "ApplicationStop: [{location: hooks/balehook, timeout: 60}]",
+        "ApplicationStop: [{location: hooks/balehook, timeout: 3}]",
+    ));
+    bundle.hook("ApplicationStop").exits(0);
+    assert_eq!(world().inspect(&name, "{{.State.Running}}"), "true", "the stop goes on");
+
+    bundle.hook("ApplicationStart").exits(0);
+
+    serves_on(port, "one");
+}
+
+#[test]
+fn a_container_whose_stop_outlives_a_killed_hook_serves_when_resume_or_the_next_event_has_ended() {
+    for then in ["resume", "BeforeInstall"] {
+        let (bundle, name, port) = slow_to_stop("outlives");
+        web(&format!("{name}:2"), "two").write_into(&bundle.path());
+        let mut running = bundle.start("ApplicationStart");
+        running.wait_until_said("docker stop");
+        std::thread::sleep(Duration::from_millis(500));
+        running.signal(Signal::SIGKILL);
+        running.wait();
+
+        if then == "resume" { bundle.resume() } else { bundle.hook(then) }.exits(0);
+
+        serves_on(port, "one");
+    }
+}
+
+#[test]
+fn a_signal_that_somebody_sent_long_ago_is_no_stop() {
+    let (bundle, name, port) = slow_to_stop("signal");
+    world().docker(&["kill", "--signal", "HUP", &name]);
+    std::thread::sleep(Duration::from_secs(9));
+
+    let outcome = bundle.hook("ApplicationStart");
+
+    outcome.exits(0).says("unchanged");
+    assert!(outcome.took < Duration::from_secs(5), "{:?}", outcome.took);
+    assert_eq!(world().get(port, "/").as_deref(), Some("one"));
+}
+
 #[test]
 fn what_an_engine_stops_because_the_one_before_was_killed_is_started_by_resume_and_what_was_stopped_by_hand_is_not() {
     let container = Host::start(Mode::StopFirst);

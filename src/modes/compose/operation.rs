@@ -93,10 +93,12 @@ impl ComposeOperation {
     pub(crate) const fn traits(&self) -> Traits {
         match self {
             Self::Snapshot(_) | Self::DeleteSnapshot { .. } => Role::Passive.brief(),
+            // Files alone bring nothing back.
             Self::CheckOut { .. } => Role::Prepares.brief(),
-            Self::Stop { .. } | Self::Down { .. } | Self::RunTask(_) => Role::Prepares.long(),
-            Self::Up { .. } => Role::Interrupts.long(),
-            Self::Wait { .. } => Role::ChecksHealth.long(),
+            Self::RunTask(_) => Role::Prepares.long(),
+            Self::Stop { .. } | Self::Down { .. } => Role::Prepares.long().restoring(),
+            Self::Up { .. } => Role::Interrupts.long().restoring(),
+            Self::Wait { .. } => Role::ChecksHealth.long().restoring(),
             Self::SaveRelease(_) => Role::Saves.brief(),
         }
     }

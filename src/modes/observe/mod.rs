@@ -23,7 +23,6 @@ use crate::inputs;
 use crate::modes::compose;
 use crate::modes::facts::Facts;
 use crate::values::known::Known;
-use crate::values::names::{new_name, old_name};
 use crate::values::types::{EnvVar, LifecycleEvent};
 
 /// Largest env file that is read, in bytes.
@@ -117,14 +116,7 @@ impl Observer<'_> {
     /// Our containers. Returns every container.
     async fn containers(&self, facts: &mut Facts) -> Vec<ContainerSummary> {
         let (Ok(engine), Some(_)) = (&self.engine, facts.engine.yes()) else { return Vec::new() };
-        let seen = async {
-            let all = engine.list().await?;
-            let name = &self.deployment.name;
-            let names = [name.to_string(), new_name(name), old_name(name)];
-            let ours = engine.ours(&all, name, &names).await?;
-            Ok::<_, Failure>((all, ours))
-        };
-        match seen.await {
+        match engine.settled(&self.deployment.name).await {
             Ok((all, ours)) => {
                 facts.containers = ours;
                 facts.task_containers = engine::task_containers(&all, &self.deployment.name);

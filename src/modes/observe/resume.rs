@@ -11,7 +11,6 @@ use crate::modes::facts::Facts;
 use crate::modes::swarm;
 use crate::ports::observe::Observer;
 use crate::values::known::Known;
-use crate::values::names::{new_name, old_name};
 use crate::values::types::Name;
 
 /// How long an engine may take to write its rules after a firewall was started.
@@ -20,9 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// What the engine and the state directory have of a name, and where the ports lead.
 pub(crate) async fn facts(engine: &Engine, store: &Store, name: &Name) -> Result<Facts, Failure> {
     let hello = engine.hello().await?;
-    let all = engine.list().await?;
-    let names = [name.to_string(), new_name(name), old_name(name)];
-    let mut ours = engine.ours(&all, name, &names).await?;
+    let (all, mut ours) = engine.settled(name).await?;
     for container in ours.iter_mut().filter(|container| !container.is_running()) {
         container.stopped_by_hand = stopped::by_hand(engine, &container.id).await;
     }
