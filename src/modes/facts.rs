@@ -10,6 +10,7 @@ use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::facts::{ImageFacts, Room};
 use crate::images::record::ImportedReferences;
 use crate::modes::compose::project::{ComposeFacts, Tool};
+use crate::modes::compose::release::ComposeRelease;
 use crate::modes::container::facts::ContainerModeFacts;
 use crate::modes::operation::Operation;
 use crate::modes::release::Release;
@@ -69,6 +70,11 @@ impl Facts {
             compose_tool: Known::No("Compose was not looked for".into()),
             ..Self::default()
         }
+    }
+
+    /// The project of the last release, where that is one.
+    pub(crate) fn saved_project(&self) -> Option<&ComposeRelease> {
+        self.releases.first()?.part.compose.as_ref()
     }
 
     /// Whether a file is not there yet and need not be: then that is said, in the result too.
