@@ -1,7 +1,7 @@
 //! Who has a host port that we want: another container, or a process of this host.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use bollard::models::{ContainerCreateBody, ContainerSummary, PortBinding};
@@ -48,8 +48,7 @@ impl HostPort {
 impl std::fmt::Display for HostPort {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.address {
-            Some(IpAddr::V6(address)) => write!(f, "[{address}]:{}/{}", self.port, self.protocol),
-            Some(address) => write!(f, "{address}:{}/{}", self.port, self.protocol),
+            Some(address) => write!(f, "{}/{}", SocketAddr::new(address, self.port), self.protocol),
             None => write!(f, "{}/{}", self.port, self.protocol),
         }
     }
