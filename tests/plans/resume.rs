@@ -152,3 +152,58 @@ fn after_a_kill_at_any_action_exactly_one_container_runs_under_the_name_where_th
         }
     }
 }
+
+/// A project without a record, of which a service's container was being replaced when Compose was killed.
+fn replaced(containers: &[(&str, &str, &str, &str)]) -> Facts {
+    let containers = containers.iter().map(|(name, id, state, service)| ContainerFacts {
+        service: Some((*service).into()),
+        ..scenes::container(name, id, state)
+    });
+    Facts { containers: containers.collect(), releases: Vec::new(), ..compose::serving() }
+}
+
+/// The containers that a plan starts.
+fn started(plan: &Plan) -> Vec<String> {
+    let start = |operation: &Operation| match operation {
+        Operation::Container(ContainerOperation::Start { container }) => Some(container.name.clone()),
+        _ => None,
+    };
+    plan.all().filter_map(|action| start(&action.operation)).collect()
+}
+
+#[test]
+fn without_state_a_service_whose_container_was_being_replaced_starts_its_old_one_or_else_the_new_one() {
+    use balehook::values::types::LifecycleEvent::BeforeInstall;
+    let new = ("0123456789ab_web-web-1", "c3", "created", "web");
+    let db = ("web-db-1", "d4", "running", "db");
+    let old = |state| ("web-web-1", "a1", state, "web");
+    for (containers, wanted) in [
+        (vec![old("exited"), new, db], vec!["web-web-1"]),
+        (vec![new, db], vec!["0123456789ab_web-web-1"]),
+        (vec![old("running"), new, db], vec![]),
+        (vec![old("exited"), db], vec![]),
+    ] {
+        let facts = replaced(&containers);
+        let resume = resume::plan(&"web".parse().unwrap(), &facts, None, Only::Everything);
+        assert_eq!(started(&resume), wanted, "{containers:?}");
+        assert_eq!(started(&scenes::planned(BeforeInstall, &facts)), wanted, "{containers:?}");
+    }
+}
+
+#[test]
+fn a_host_that_lost_its_power_before_up_was_begun_gets_its_files_back_and_starts_what_does_not_run() {
+    let (facts, plan) = (compose::serving(), scenes::planned(ApplicationStart, &compose::serving()));
+    let check_out = plan.actions.iter().position(|action| action.operation.title().starts_with("check out")).unwrap();
+    let mut host = killed(&facts, &plan, check_out + 1);
+    host.releases[0].observed.running = vec!["web-web-1".into()];
+    let titles = |host: &Facts| -> Vec<String> {
+        let resume = resume::plan(&"web".parse().unwrap(), host, None, Only::Everything);
+        resume.all().map(|action| action.operation.title().split(" /").next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(titles(&host), ["check out"]);
+
+    host.containers[0].state = "exited".into();
+
+    let titles = titles(&host);
+    assert!(titles.iter().any(|title| title.ends_with("up --detach")), "{titles:?}");
+}
