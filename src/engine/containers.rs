@@ -79,7 +79,8 @@ impl Engine {
         body.image = Some(image);
         body.env = Some(spec.environment.iter().map(env_text).collect());
         let mut created = self.create_once(spec, &body).await;
-        // The name is taken: by what a deployment that was killed had begun to create, or by somebody's container.
+        // The name is taken: by somebody's container, or by what a killed deployment had asked the engine to create. That may
+        // come after the host was observed, so that no plan can know of it: ours goes, and it is created as if for the first time.
         poll::until(LEFT_BEHIND, PAUSE, async || {
             if created.as_ref().err().and_then(|error| error.status) != Some(409) {
                 return Ok::<_, Failure>(Some(()));

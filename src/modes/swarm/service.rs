@@ -104,7 +104,8 @@ pub(crate) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<St
             return Ok(back(api, name, spec).await);
         }
         let written = match (found.previous(), &previous) {
-            // After ours the swarm rolled back too, which put `spec` in force again and left no spec to roll back to.
+            // After ours the swarm rolled back too, which put `spec` in force again and left no spec to roll back to. The other
+            // managers must see a rollback, so that the spec before is written as an update only then.
             (None, Some(kept)) => write(api, &found, kept, "", None).await,
             (before, _) => {
                 previous = before.or(previous.take());
