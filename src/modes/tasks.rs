@@ -101,7 +101,7 @@ pub(crate) fn environment(service: &[EnvVar], task: &[EnvVar]) -> Vec<EnvVar> {
 }
 
 /// Runs a task to its end, or ends one that was left under way.
-/// Errors: [`Kind::Task`] with its last lines; [`Kind::Image`] where its image is lost; [`Kind::Engine`].
+/// Errors: `Kind::Task` with its last lines; `Kind::Image` where its image is lost; `Kind::Engine`.
 pub(crate) async fn perform(operation: &TaskOperation, host: &mut Host) -> Result<Outcome, Failure> {
     let (engine, tasks) = (&host.engine, &mut host.tasks);
     match operation {

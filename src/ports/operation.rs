@@ -49,7 +49,7 @@ impl PortsOperation {
     }
 
     /// Does it. `state_dir` is the folder of all names.
-    /// Errors: [`Kind::Container`] with what iptables said; the rules are as they were then.
+    /// Errors: `Kind::Container` with what iptables said; the rules are as they were then.
     pub(crate) async fn perform(&self, engine: &Engine, state_dir: &Path) -> Result<Outcome, Failure> {
         match self {
             Self::Network(network) => ports::create_network(engine, state_dir, network).await?,

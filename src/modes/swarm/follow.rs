@@ -25,7 +25,7 @@ const LAST_LOG: Duration = Duration::from_millis(700);
 const QUICK_LOG: Duration = Duration::from_millis(250);
 
 /// Waits for the end of the task, and reads its output then.
-/// Errors: [`Kind::Task`]: it cannot start, finds no node, ends with another exit code than 0, or takes longer than
+/// Errors: `Kind::Task`: it cannot start, finds no node, ends with another exit code than 0, or takes longer than
 /// `limit`.
 pub(crate) async fn to_its_end(api: &Api, lock: &TaskLock, limit: Duration) -> Result<(), Failure> {
     let mut waiting = Waiting { since: Instant::now(), running: None, unplaced: Patience::default() };
