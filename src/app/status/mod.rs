@@ -8,11 +8,11 @@ use crate::app::{Context, say};
 use crate::cli::Format;
 use crate::error::Failure;
 use crate::ui::status;
-use crate::ui::status::Status;
+use crate::ui::status::Deployed;
 use crate::ui::text::Console;
 
 pub(crate) async fn status(context: &Context, format: Format) -> u8 {
-    match observe(context).await {
+    match deployed(context).await {
         Ok(found) => {
             let text = match format {
                 Format::Text => status::text(&found),
@@ -25,6 +25,10 @@ pub(crate) async fn status(context: &Context, format: Format) -> u8 {
     }
 }
 
-async fn observe(context: &Context) -> Result<Vec<Status>, Failure> {
-    context.engine()?.status().await
+async fn deployed(context: &Context) -> Result<Deployed, Failure> {
+    let engine = context.engine()?;
+    let containers = engine.status().await?;
+    let services = observe::services(&engine).await?;
+    let is_worker = services.is_none();
+    Ok(Deployed { containers, services: services.unwrap_or_default(), is_worker })
 }

@@ -1,15 +1,18 @@
 //! What runs of ours, as the engine and the kernel have it.
 
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use http::Method;
+use serde_json::Value;
 
 use crate::engine;
+use crate::engine::api::{Api, filter};
 use crate::engine::logs::published;
 use crate::engine::{Engine, label};
 use crate::error::Failure;
 use crate::ports;
 use crate::ports::rules::{Family, Route};
 use crate::ports::tables;
-use crate::ui::status::{Ports, Status};
+use crate::ui::status::{Ports, ServiceStatus, Status};
 use crate::values::forward::SwitchedPorts;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION};
 
@@ -47,6 +50,42 @@ impl Engine {
         let route = Route { name: name.to_owned(), to };
         let open = tables.map(|tables| tables.switch_to(Family::V4, &network, &route));
         Ok(Ports::SwitchedPorts { ports, address, open })
+    }
+}
+
+/// Every service that bears our label, by name; none from a node outside of any swarm, `None` from a worker.
+pub(crate) async fn services(engine: &Engine) -> Result<Option<Vec<ServiceStatus>>, Failure> {
+    let path = format!("/services?status=true&{}", filter("label", LABEL_NAME));
+    match Api::of(engine).once(Method::GET, &path, None, None).await {
+        Ok(found) => {
+            let mut all: Vec<ServiceStatus> = found.as_array().into_iter().flatten().map(service).collect();
+            all.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(Some(all))
+        }
+        Err(error) if error.message.contains("Worker nodes") => Ok(None),
+        Err(error) if error.status == Some(503) => Ok(Some(Vec::new())),
+        Err(error) => Err(error.failure("list services")),
+    }
+}
+
+fn service(found: &Value) -> ServiceStatus {
+    let spec = &found["Spec"];
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let ports = found["Endpoint"]["Ports"].as_array().into_iter().flatten();
+    let port = |port: &Value| {
+        let number = |key: &str| port[key].as_u64().unwrap_or_default();
+        format!("{}->{}/{}", number("PublishedPort"), number("TargetPort"), port["Protocol"].as_str().unwrap_or("tcp"))
+    };
+    ServiceStatus {
+        name: text(&spec["Name"]).unwrap_or_default(),
+        id: text(&found["ID"]).unwrap_or_default(),
+        image: text(&spec["TaskTemplate"]["ContainerSpec"]["Image"]).unwrap_or_default(),
+        running: found["ServiceStatus"]["RunningTasks"].as_u64().unwrap_or_default(),
+        wanted: found["ServiceStatus"]["DesiredTasks"].as_u64().unwrap_or_default(),
+        update: text(&found["UpdateStatus"]["State"]),
+        deployment: text(&spec["Labels"][LABEL_DEPLOYMENT]),
+        revision: text(&spec["Labels"][LABEL_REVISION]),
+        ports: ports.map(port).collect(),
     }
 }
 
