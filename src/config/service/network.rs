@@ -230,13 +230,7 @@ fn endpoint(field: &mut Field<'_, '_>) -> (i64, EndpointSettings) {
     let (mut priority, mut settings) = (0, EndpointSettings::default());
     let mut ipam = EndpointIpamConfig::default();
     let known = [
-        "aliases",
-        "ipv4_address",
-        "ipv6_address",
-        "link_local_ips",
-        "mac_address",
-        "driver_opts",
-        "priority",
+        "aliases", "ipv4_address", "ipv6_address", "link_local_ips", "mac_address", "driver_opts", "priority",
         "gw_priority",
     ];
     field.known(&known, |name, field| {

@@ -123,14 +123,7 @@ impl Order {
 }
 
 const KEYS: &[&str] = &[
-    "mode",
-    "replicas",
-    "labels",
-    "update_config",
-    "rollback_config",
-    "restart_policy",
-    "placement",
-    "resources",
+    "mode", "replicas", "labels", "update_config", "rollback_config", "restart_policy", "placement", "resources",
     "endpoint_mode",
 ];
 

@@ -1,6 +1,6 @@
 //! What an interrupted event left: finish it or undo it, before anything else.
 //!
-//! The names tell how far a swap went: the new container is created as `<name>.balehook-new`, the old one is renamed
+//! The names tell how far a replacement went: the new container is created as `<name>.balehook-new`, the old one is renamed
 //! to `<name>.balehook-old`, and the new one takes over the name. A release is good only once it is saved.
 
 use crate::deploy::journal::{Interrupted, JournalV1, Left};
