@@ -117,7 +117,7 @@ pub struct Failure {
     pub kind: Kind,
     /// The object and the cause, one line.
     pub message: String,
-    /// Lines that prove it: the container's last log lines, the probe's last answer.
+    /// Lines that show it: the container's last log lines, the probe's last answer.
     pub(crate) evidence: Vec<String>,
     /// What to do next.
     pub next: Option<String>,
@@ -196,7 +196,7 @@ mod tests {
     }
 }
 
-/// A look that failed.
+/// What could not be observed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObserveFailure {
     pub(crate) failure: Failure,

@@ -50,7 +50,6 @@ pub(crate) fn read(path: &Path, bundle: Option<&Path>, limit: u64) -> io::Result
 }
 
 /// Whether `path`, a file or a folder below `bundle`, is still there when its symbolic links are followed.
-/// Errors: It is not, or is missing.
 pub(crate) fn check_resolved(path: &Path, bundle: &Path) -> io::Result<()> {
     check_inside(&path.canonicalize()?, bundle)
 }

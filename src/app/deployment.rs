@@ -17,7 +17,6 @@ use crate::ui::problems;
 const PROBLEMS_TAIL: usize = 1300;
 
 /// Reads and validates the file; touches nothing else. Returns what observes the host for it, and the file's warnings.
-/// Errors: [`Kind::Appspec`], with every problem as evidence.
 pub(crate) fn prepare<'a>(context: &'a Context, path: &Path) -> Result<(Observer<'a>, String), Failure> {
     let text = text(path)?;
     let (deployment, problems) = validate::validate(&text, &context.env);
@@ -41,7 +40,6 @@ pub(crate) fn prepare<'a>(context: &'a Context, path: &Path) -> Result<(Observer
 }
 
 /// The file's text.
-/// Errors: [`Kind::Appspec`] where it cannot be read at all.
 pub(crate) fn text(path: &Path) -> Result<appspec::AppSpecText, Failure> {
     let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
     appspec::read(&path).map_err(|why| Failure::new(Kind::Appspec, why.to_string()))

@@ -44,7 +44,6 @@ pub(crate) struct Context {
 
 impl Context {
     /// The engine of the hook environment.
-    /// Errors: [`Kind::Engine`]: its address is none.
     pub(crate) fn engine(&self) -> Result<Engine, Failure> {
         Ok(Engine::connect(self.env.lookup("DOCKER_HOST"))?.with_waits(&self.waits))
     }

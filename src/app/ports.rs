@@ -14,7 +14,7 @@ use crate::error::Kind;
 use crate::modes::resume::Only;
 use crate::ports;
 
-/// So long no change may come before we look: whoever flushes rules writes his own next.
+/// So long no change may come before the rules are read: who flushes rules writes new ones next.
 const QUIET: Duration = Duration::from_millis(200);
 
 /// Somebody who never stops writing is not waited for.
@@ -27,7 +27,7 @@ const LINGER: Duration = Duration::from_secs(3);
 /// After this long it ends: systemd starts it again for the next change.
 const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Looks after the rules of handed ports, and after each change that standard input tells, until none comes any more.
+/// Keeps the rules of switched ports right after each change that standard input tells of, until none comes any more.
 pub(crate) async fn ports(context: &Context) -> u8 {
     let Some(mut changes) = Changes::on_stdin() else { return resume(context, Only::Ports, None).await };
     let stop = match run::stop_signal(context.started + LIMIT, LIMIT) {
@@ -37,11 +37,11 @@ pub(crate) async fn ports(context: &Context) -> u8 {
     tokio::select! {
         // Nothing is half done: rules are written in one transaction.
         _ = stop => 0,
-        code = look_after(context, &mut changes) => code,
+        code = keep_right(context, &mut changes) => code,
     }
 }
 
-async fn look_after(context: &Context, changes: &mut Changes) -> u8 {
+async fn keep_right(context: &Context, changes: &mut Changes) -> u8 {
     loop {
         let began = Instant::now();
         while changes.within(QUIET).await && began.elapsed() < PATIENCE {}
@@ -49,7 +49,7 @@ async fn look_after(context: &Context, changes: &mut Changes) -> u8 {
             true => resume(context, Only::Ports, None).await,
             false => 0,
         };
-        // Whoever deploys a name writes its rules; what was flushed meanwhile is looked at once he has done.
+        // A deployment writes the rules of its own name; what was flushed meanwhile is written after it.
         let is_changed = changes.within(LINGER).await;
         if !is_changed && code != Kind::Locked.exit_code() {
             return code;

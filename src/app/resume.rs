@@ -133,6 +133,6 @@ async fn lock(
     let patience = if only == Only::Ports { Duration::ZERO } else { LIMIT };
     let store = Store::new(&context.settings.state_dir, name);
     let locked = store.lock(&me, deadline.min(Instant::now() + patience), waiting).await;
-    // Whoever deploys the name writes its rules.
+    // A deployment under way writes the rules itself.
     locked.map_err(|failure| if only == Only::Ports { failure.reported() } else { failure })
 }

@@ -153,17 +153,8 @@ mod tests {
     #[test]
     fn what_is_no_handed_port_is_refused() {
         for text in [
-            "",
-            "80",
-            "80->",
-            "80->80",
-            "80->80/sctp",
-            "0->80/tcp",
-            "80->0/tcp",
-            "+1->2/tcp",
-            "::1:80->80/tcp",
-            "[1.2.3.4]:80->80/tcp",
-            "80->80/tcp/tcp",
+            "", "80", "80->", "80->80", "80->80/sctp", "0->80/tcp", "80->0/tcp", "+1->2/tcp", "::1:80->80/tcp",
+            "[1.2.3.4]:80->80/tcp", "80->80/tcp/tcp",
         ] {
             assert!(text.parse::<Forward>().is_err(), "{text}");
         }

@@ -44,7 +44,7 @@ pub struct Failed {
 /// What became of that which served before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OldRelease {
-    /// Nobody looked at it.
+    /// It was not observed.
     NotObserved,
     /// There was none.
     None,

@@ -47,7 +47,7 @@ pub struct Plan<O> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Old {
-    /// Nobody looked, or nobody could.
+    /// It was not observed, or could not be.
     NotObserved,
     Nothing,
     /// It is there and does not run.

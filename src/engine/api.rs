@@ -27,7 +27,7 @@ pub(crate) struct Api {
 }
 
 impl CallError {
-    /// Somebody wrote between our look and our write.
+    /// Somebody wrote between our read and our write.
     pub(crate) fn is_stale(&self) -> bool {
         self.message.contains("update out of sequence")
     }

@@ -12,7 +12,7 @@ use crate::values::text::seconds;
 /// How long the engine may take to answer a call, by what is asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
-    /// Something is looked at.
+    /// Something is read.
     Question,
     /// Something is changed.
     Change,

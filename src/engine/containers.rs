@@ -42,36 +42,25 @@ impl Engine {
     }
 
     /// All containers, and those of them that are this name's. None of these is being stopped any more.
-    ///
-    /// # Errors
-    /// [`Kind::Engine`].
     pub(crate) async fn settled(&self, name: &Name) -> Result<(Vec<ContainerSummary>, Vec<ContainerFacts>), Failure> {
-        let names = [name.to_string(), new_name(name), old_name(name)];
-        let all = self.list().await?;
-        let ours = self.ours(&all, name, &names).await?;
-        if !stopped::wait_for_stops(self, &ours).await {
-            return Ok((all, ours));
+        let (all, ours) = self.ours(name).await?;
+        match stopped::wait_for_stops(self, &ours).await {
+            true => self.ours(name).await,
+            false => Ok((all, ours)),
         }
-        let all = self.list().await?;
-        let ours = self.ours(&all, name, &names).await?;
-        Ok((all, ours))
     }
 
-    /// Those of `all` that bear our label with this name, or one of `names`.
-    async fn ours(
-        &self,
-        all: &[ContainerSummary],
-        name: &Name,
-        names: &[String],
-    ) -> Result<Vec<ContainerFacts>, Failure> {
-        let mut found = Vec::new();
+    /// All containers, and those of them that bear our label with this name, or a name that it gives.
+    async fn ours(&self, name: &Name) -> Result<(Vec<ContainerSummary>, Vec<ContainerFacts>), Failure> {
+        let names = [name.to_string(), new_name(name), old_name(name)];
         let is_ours = |summary: &&ContainerSummary| {
             !is_of_a_task(summary, name) && (is_labelled(summary, name) || names.contains(&name_of(summary)))
         };
+        let (all, mut found) = (self.list().await?, Vec::new());
         for id in all.iter().filter(is_ours).filter_map(|summary| summary.id.as_deref()) {
             found.extend(self.inspect(id).await?.map(|inspected| container_facts(inspected, name)));
         }
-        Ok(found)
+        Ok((all, found))
     }
 
     /// The container's inspection; `None` where it does not exist.
@@ -90,7 +79,8 @@ impl Engine {
         body.image = Some(image);
         body.env = Some(spec.environment.iter().map(env_text).collect());
         let mut created = self.create_once(spec, &body).await;
-        // The name is taken: by what a deployment that was killed had begun to create, or by somebody's container.
+        // The name is taken: by somebody's container, or by what a killed deployment had asked the engine to create. That may
+        // come after the host was observed, so that no plan can know of it: ours goes, and it is created as if for the first time.
         poll::until(LEFT_BEHIND, PAUSE, async || {
             if created.as_ref().err().and_then(|error| error.status) != Some(409) {
                 return Ok::<_, Failure>(Some(()));

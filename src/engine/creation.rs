@@ -24,7 +24,7 @@ impl Creation {
         created
     }
 
-    /// Looks until `look` finds it; once where nothing is under way.
+    /// Calls `look` until it finds it; once where nothing is under way.
     pub(crate) async fn settle(&mut self, mut look: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
         let limit = if std::mem::take(&mut self.is_under_way) { LIMIT } else { Duration::ZERO };
         poll::until(limit, PAUSE, async || Ok(look().await?.then_some(()))).await.map(drop)

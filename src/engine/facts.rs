@@ -41,7 +41,7 @@ pub struct ContainerFacts {
     pub image: String,
     /// Its service in a Compose project.
     pub service: Option<String>,
-    /// Somebody stopped it (`docker stop`), and the engine leaves it so; looked at by `resume` alone.
+    /// Somebody stopped it (`docker stop`), and the engine leaves it so; observed by `resume` alone.
     #[serde(default)]
     pub stopped_by_hand: bool,
     /// What the kernel hands to it; `None` where the engine publishes its ports.

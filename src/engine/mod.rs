@@ -30,7 +30,7 @@ use crate::engine::call::{CallError, Limit};
 use crate::engine::dial::Dial;
 use crate::engine::facts::EngineFacts;
 pub(crate) use crate::engine::images::{Layers, StoreFacts, layers_are};
-pub(crate) use crate::engine::summary::{describe, is_one_of, label, name_of, task_containers};
+pub(crate) use crate::engine::summary::{describe, label, name_of, task_containers};
 use crate::error::{Failure, Kind};
 use crate::waits::Waits;
 
@@ -84,7 +84,6 @@ impl Engine {
     }
 
     /// Who the engine is.
-    /// Errors: [`Kind::Engine`]: it does not answer.
     pub(crate) async fn hello(&self) -> Result<EngineFacts, Failure> {
         let version = self.answer(Limit::Question, "docker version", self.docker.version()).await;
         let version = version.map_err(|error| error.failure_of(Kind::Engine, "ask the engine for its version"))?;

@@ -34,10 +34,6 @@ pub(crate) fn task_containers(all: &[ContainerSummary], name: &Name) -> Vec<Stri
     all.iter().filter(|summary| is_of_a_task(summary, name)).map(name_of).collect()
 }
 
-pub(crate) fn is_one_of(summary: &ContainerSummary, containers: &[ContainerFacts]) -> bool {
-    containers.iter().any(|container| summary.id.as_deref() == Some(container.id.as_str()))
-}
-
 /// As a person reads it: `container db (0123456789ab)`.
 pub(crate) fn describe(summary: &ContainerSummary) -> String {
     let id = summary.id.as_deref().unwrap_or_default();

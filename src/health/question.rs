@@ -7,6 +7,7 @@ use crate::config::Probe;
 use crate::engine::Engine;
 use crate::health::check::HealthCheck;
 use crate::health::probe;
+use crate::values::text::seconds;
 
 /// From then on an answer that has not come makes those before it doubtful.
 const OVERDUE: Duration = Duration::from_secs(1);
@@ -158,13 +159,5 @@ fn wanted_row(wanted: &HealthCheck) -> String {
         (successes, Duration::ZERO) => format!("{successes} in a row"),
         (0 | 1, stable) => format!("for {stable:?}"),
         (successes, stable) => format!("{successes} in a row and for {stable:?}"),
-    }
-}
-
-/// `3.2 s`, from 10 s on `20 s`.
-pub(crate) fn seconds(time: Duration) -> String {
-    match time.as_secs() {
-        0..10 => format!("{:.1} s", time.as_secs_f64()),
-        _ => format!("{:.0} s", time.as_secs_f64()),
     }
 }

@@ -40,7 +40,6 @@ pub(crate) enum Sizes {
 }
 
 /// How many bytes a zstd layer of an archive has when it is decompressed.
-/// Errors: It cannot be read or decompressed.
 pub(crate) async fn size(archive: &Archive, layer: &LayerEntry, sizes: Sizes) -> io::Result<u64> {
     if sizes == Sizes::Claimed {
         let start = archive.read_at(layer.offset, FRAME_HEADER.min(usize::try_from(layer.size).unwrap_or(0))).await;

@@ -18,7 +18,7 @@ pub struct ImageFacts {
     pub present: bool,
     /// Bytes of a compressed archive, of which all must travel.
     pub bytes: Option<u64>,
-    /// What must travel of an archive that could be looked at.
+    /// What must travel of an archive that could be indexed.
     pub missing: Option<Missing>,
     /// Why it could not be looked up (a dry run goes on with that as an assumption).
     pub unknown: Option<String>,

@@ -1,6 +1,6 @@
 //! A tar archive that passes by, without the blobs that the engine has already.
 //!
-//! A compressed archive cannot be looked at before it is loaded. What its entries' names say is enough to leave known
+//! A compressed archive cannot be indexed before it is loaded. What its entries' names say is enough to leave known
 //! layers out: `blobs/sha256/<digest>` holds what has that digest. Whether the rest is complete is only known when the
 //! engine has taken it. The references that `manifest.json` names are known before the engine has read it.
 

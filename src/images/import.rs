@@ -36,7 +36,6 @@ pub(crate) struct FromArchive<'a> {
 impl FromArchive<'_> {
     /// Loads it and makes sure that it is the wanted one, and whole. No tag but of such an image is left behind. Returns
     /// the engine's ID of it.
-    /// Errors: [`Kind::Image`]; [`Kind::Engine`] when it cannot be asked.
     pub(crate) async fn load(&self, location: &ArchiveLocation, platform: Option<&str>) -> Result<String, Failure> {
         let hello = self.engine.hello().await?;
         let wanted = platform.map(|platform| platform.split('/').nth(1).unwrap_or(platform));
@@ -54,10 +53,10 @@ impl FromArchive<'_> {
                     None => Err(bad(location, &format!("it no longer holds {}", self.pin.describe()))),
                 }
             }
-            (Ok(_), _) => Err(bad(location, "it was compressed when it was looked at, and is not any more")),
+            (Ok(_), _) => Err(bad(location, "it was compressed when it was observed, and is not any more")),
         };
         if loaded.is_err() {
-            // The first failure is the one to be told.
+            // The first failure is the one that is reported.
             let _ = self.remove_parts().await;
         }
         loaded

@@ -162,26 +162,17 @@ impl Importer {
     }
 }
 
-/// How an image is imported.
+/// How an image is imported; `platform` is as `linux/arm64`, where the service names one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "how", rename_all = "kebab-case")]
+#[allow(missing_docs)] // the names say it
 pub enum Import {
-    /// The engine pulls it, with the credentials of that registry (a slot: the host fills it).
-    Pull {
-        /// Which image.
-        image: ImagePin,
-        /// The registry's host.
-        registry: String,
-        /// `linux/arm64`, where the service names one.
-        platform: Option<String>,
-    },
+    /// The engine pulls it, with the credentials of that registry's host (a slot: the host fills it).
+    Pull { image: ImagePin, registry: String, platform: Option<String> },
     /// We stream what is missing of an archive into the engine.
     Load {
-        /// Which image must be in the engine afterwards.
         image: ImagePin,
-        /// From where.
         archive: ArchiveLocation,
-        /// `linux/arm64`, where the service names one.
         platform: Option<String>,
         /// The length of a compressed archive: it travels as a whole.
         bytes: Option<u64>,

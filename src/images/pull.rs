@@ -39,7 +39,6 @@ pub(crate) async fn resolve(
 }
 
 /// Pulls `repository@digest`.
-/// Errors: [`Kind::Image`] with the registry's words.
 pub(crate) async fn pull(
     engine: &Engine,
     registry: &str,
@@ -114,12 +113,7 @@ fn refusal(image: &str, error: &CallError) -> ObserveFailure {
     } else if has(&["no matching manifest"]) {
         ("push an image for this host's processor, or set `platform:`", true)
     } else if has(&[
-        "dial tcp",
-        "no such host",
-        "connection refused",
-        "timeout",
-        "deadline exceeded",
-        "network is unreachable",
+        "dial tcp", "no such host", "connection refused", "timeout", "deadline exceeded", "network is unreachable",
     ]) {
         (UNREACHABLE, false)
     } else {

@@ -68,7 +68,7 @@ impl Archive {
     }
 }
 
-/// The archives of one deployment, each opened and indexed once: what looks at one leaves it for what loads it.
+/// The archives of one deployment, each opened and indexed once: what observes one leaves it open for what loads it.
 #[derive(Debug, Clone)]
 pub(crate) struct Archives {
     s3: S3,
@@ -80,7 +80,7 @@ pub(crate) struct Archives {
 pub(crate) struct Opened {
     pub(crate) location: ArchiveLocation,
     pub(crate) archive: Archive,
-    /// What it holds for the host's processor, or why that cannot be told.
+    /// What it holds for the host's processor, or why that is not known.
     pub(crate) index: Result<ArchiveIndex, ArchiveError>,
 }
 
@@ -91,7 +91,7 @@ impl Archives {
     }
 
     /// Opens and indexes an archive; of several platforms the images of `architecture` are taken.
-    /// Errors: As [`Archive::open`]. What is wrong with its content is told by [`Opened::index`].
+    /// Errors: As [`Archive::open`]. What is wrong with its content is in [`Opened::index`].
     pub(crate) async fn open(
         &self,
         location: &ArchiveLocation,
@@ -154,7 +154,6 @@ fn read_full(file: &std::fs::File, buffer: &mut [u8], offset: u64) -> io::Result
 }
 
 /// Up to `len` bytes of a file from `offset`.
-/// Errors: It cannot be read, or became shorter.
 pub(crate) fn read_chunk(file: &std::fs::File, offset: u64, len: u64) -> io::Result<Bytes> {
     let mut buffer = vec![0; usize::try_from(len).unwrap_or(0)];
     let got = read_full(file, &mut buffer, offset)?;

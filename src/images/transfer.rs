@@ -76,7 +76,6 @@ impl Transfer {
     }
 
     /// The next bytes; never of two ranges at once. `None` after the last range.
-    /// Errors: The archive cannot be read, or is another one by now.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         match self.archive.clone() {
             Archive::File { file, .. } => self.next_of_file(&file),
@@ -162,7 +161,7 @@ fn spans(wanted: &VecDeque<Range<u64>>) -> VecDeque<Range<u64>> {
     spans
 }
 
-/// What has come of an object and was not handed out.
+/// What has come of an object and was not passed on.
 #[derive(Default)]
 struct Fetched {
     /// Where it begins.
@@ -222,20 +221,20 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_handed_out_where_nothing_is_wanted() {
+    fn nothing_is_passed_on_where_nothing_is_wanted() {
         let mut fetched = Fetched { at: 0, chunks: VecDeque::from([Bytes::from_static(b"bytes")]) };
         assert_eq!(fetched.next(&mut VecDeque::new()), None);
     }
 
     proptest! {
         #[test]
-        fn the_bytes_of_each_range_are_handed_out_in_order_and_never_two_ranges_at_once(
+        fn the_bytes_of_each_range_are_passed_on_in_order_and_never_two_ranges_at_once(
             ranges in proptest::collection::vec((0_u64..3 * GAP, 1_u64..5000), 0..12),
             (part, piece) in (1_usize..200_000, 1_usize..100_000),
         ) {
             let wanted: VecDeque<_> = ranges.iter().map(|(start, length)| *start..start + length).collect();
             let object = |range: Range<u64>| range.map(|at| (at % 251) as u8).collect::<Vec<u8>>();
-            let (mut left, mut handed_out) = (wanted.clone(), Vec::new());
+            let (mut left, mut passed_on) = (wanted.clone(), Vec::new());
             for span in spans(&wanted) {
                 for at in (span.start..span.end).step_by(part) {
                     let bytes = object(at..span.end.min(at + part as u64));
@@ -244,12 +243,12 @@ mod tests {
                     while let (Some(first), Some(chunk)) = (left.front().cloned(), fetched.next(&mut left)) {
                         prop_assert_eq!(chunk.to_vec(), object(first.start..first.start + chunk.len() as u64));
                         prop_assert!(chunk.len() as u64 <= first.end - first.start);
-                        handed_out.extend_from_slice(&chunk);
+                        passed_on.extend_from_slice(&chunk);
                     }
                 }
             }
             prop_assert!(left.is_empty());
-            prop_assert_eq!(handed_out, wanted.into_iter().flat_map(object).collect::<Vec<u8>>());
+            prop_assert_eq!(passed_on, wanted.into_iter().flat_map(object).collect::<Vec<u8>>());
         }
     }
 }

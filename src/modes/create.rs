@@ -49,7 +49,6 @@ pub(crate) fn seccomp_profiles(service: &Service) -> impl Iterator<Item = &str> 
 }
 
 /// An image for another processor, and options that only newer engines know, are refused before anything is touched.
-/// Errors: [`Kind::Image`], [`Kind::Container`].
 pub(crate) fn check(service: &Service, facts: &Facts, image: &ImageFacts) -> Result<(), Failure> {
     let Some(engine) = facts.engine.yes() else { return Ok(()) };
     check_architecture(service.platform.as_deref(), engine, image)?;

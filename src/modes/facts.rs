@@ -1,4 +1,4 @@
-//! What the host looks like now: values only, so that plans can be made from a file in tests.
+//! What was observed of the host: values only, so that plans can be made from a file in tests.
 
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::facts::{ImageFacts, Room};
 use crate::images::record::ImportedReferences;
 use crate::modes::compose::project::{ComposeFacts, Tool};
+use crate::modes::compose::release::ComposeRelease;
 use crate::modes::container::facts::ContainerModeFacts;
 use crate::modes::operation::Operation;
 use crate::modes::release::Release;
@@ -37,7 +38,7 @@ pub struct Facts {
     pub ports_taken: Vec<PortTaken>,
     /// Where the engine keeps its data on this host: free bytes, and what the image's archive needs of them.
     pub room: Option<Room>,
-    /// Releases on record, the newest first.
+    /// Saved releases, the newest first.
     pub releases: Vec<Release>,
     /// What an interrupted event left.
     pub left: Option<Left<Operation>>,
@@ -52,7 +53,7 @@ pub struct Facts {
     pub compose_tool: Known<Tool>,
     /// What need not be there yet.
     pub pending: Pending,
-    /// What is not there yet, and who brings it.
+    /// What is not there yet, and who puts it there.
     pub not_yet: Vec<String>,
     /// What could not be looked up. A run ends here; a dry run goes on where it may be assumed.
     pub failures: Vec<ObserveFailure>,
@@ -69,6 +70,11 @@ impl Facts {
             compose_tool: Known::No("Compose was not looked for".into()),
             ..Self::default()
         }
+    }
+
+    /// The project of the last release, where that is one.
+    pub(crate) fn saved_project(&self) -> Option<&ComposeRelease> {
+        self.releases.first()?.part.compose.as_ref()
     }
 
     /// Whether a file is not there yet and need not be: then that is said, in the result too.
@@ -107,7 +113,6 @@ impl Facts {
     }
 
     /// What was seen of an image, by its [`ImageNeed::key`](crate::config::ImageNeed::key).
-    /// Errors: [`Kind::Unexpected`]: it was not looked up for this event.
     pub(crate) fn image(&self, key: &str) -> Result<&ImageFacts, Failure> {
         let found = self.images.iter().find(|image| image.key == key);
         found.ok_or_else(|| Failure::new(Kind::Unexpected, format!("{key} was not looked up for this event")))

@@ -1,4 +1,4 @@
-//! Images in any mode: brought in, kept by a tag of ours, pruned when no kept release holds them.
+//! Images in any mode: imported, retained by a tag of ours, pruned when no kept release has them.
 
 use crate::config::{Deployment, ImageNeed, ImageSource};
 use crate::engine::facts::EngineFacts;
@@ -100,7 +100,7 @@ fn import(need: &ImageNeed, image: &ImageFacts) -> Import {
 }
 
 /// Where the images do not fit, those of the releases before the present one go first. Whether that was enough is
-/// looked at again before the first byte is loaded.
+/// observed again before the first byte is loaded.
 /// Errors: [`Kind::Image`]: there is too little room, and nothing that could go.
 pub(crate) fn make_room(
     plan: &mut Plan,

@@ -44,7 +44,7 @@ pub fn plan(name: &Name, facts: &Facts, registry: Option<&str>, only: Only) -> P
 }
 
 fn everything(plan: &mut Plan, name: &Name, facts: &Facts) {
-    match (is_compose(facts), facts.releases.first().and_then(|release| release.part.compose.as_ref())) {
+    match (is_compose(facts), facts.saved_project()) {
         (false, _) => container(plan, name, facts),
         (true, saved) => {
             plan.subject = compose::plan::SUBJECT.into();

@@ -19,7 +19,7 @@ pub(crate) struct TaskActions {
     pub(crate) before: Vec<Action>,
     /// When the new release is healthy and not saved yet: up to the last that is required.
     pub(crate) healthy: Vec<Action>,
-    pub(crate) recorded: Vec<Action>,
+    pub(crate) saved: Vec<Action>,
 }
 
 pub(crate) fn container_name(name: &Name, task: &Name) -> String {
@@ -63,8 +63,8 @@ impl TaskActions {
     pub(crate) fn each(tasks: &Tasks, action: impl Fn(&Task) -> Result<Action, Failure>) -> Result<Self, Failure> {
         let actions = |tasks: &[Task]| tasks.iter().map(&action).collect::<Result<Vec<_>, Failure>>();
         let required = tasks.after.iter().rposition(|task| task.required).map_or(0, |last| last + 1);
-        let (healthy, recorded) = tasks.after.split_at(required);
-        Ok(Self { before: actions(&tasks.before)?, healthy: actions(healthy)?, recorded: actions(recorded)? })
+        let (healthy, saved) = tasks.after.split_at(required);
+        Ok(Self { before: actions(&tasks.before)?, healthy: actions(healthy)?, saved: actions(saved)? })
     }
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn environment(service: &[EnvVar], task: &[EnvVar]) -> Vec<EnvVar> {
 }
 
 /// Runs a task to its end, or ends one that was left under way.
-/// Errors: [`Kind::Task`] with its last lines; [`Kind::Image`] where its image is lost; [`Kind::Engine`].
+/// Errors: `Kind::Task` with its last lines; `Kind::Image` where its image is lost; `Kind::Engine`.
 pub(crate) async fn perform(operation: &TaskOperation, host: &mut Host) -> Result<Outcome, Failure> {
     let (engine, tasks) = (&host.engine, &mut host.tasks);
     match operation {

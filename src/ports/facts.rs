@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-/// What handing ports over needs to know of the host.
+/// What switching ports needs to know of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortsFacts {
     /// Our network.
@@ -19,7 +19,7 @@ pub struct PortsFacts {
     pub behind: Option<String>,
     /// Whether the kernel has rules of this name, wherever they lead.
     pub is_open: bool,
-    /// Why no port can be handed over on this host, and what to do.
+    /// Why no port can be switched on this host, and what to do.
     pub obstacle: Option<(String, String)>,
 }
 

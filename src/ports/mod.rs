@@ -1,4 +1,4 @@
-//! Handing host ports over in the kernel: the rules are written as a whole from what the engine has on record.
+//! Switching host ports in the kernel: the rules are written as a whole from what the engine has on record.
 //!
 //! The record is the engine's own: the labels, names and addresses of its containers. So any event of any name, and
 //! `resume`, write the same rules, and nothing but the engine can be lost.
@@ -28,7 +28,7 @@ use crate::values::labels::LABEL_NAME;
 use crate::values::names::old_name;
 use crate::values::types::Name;
 
-/// The lock of the rules, in the state directory; it is there once a port was handed over.
+/// The lock of the rules, in the state directory; it is there once a port was switched.
 pub(crate) const LOCK: &str = ".ports.lock";
 
 /// How long another writer of the rules may take.
@@ -84,7 +84,7 @@ async fn lock(state_dir: &Path) -> Result<File, Failure> {
     Ok(file)
 }
 
-/// The kernel drops answers to 127.0.0.1 that come from outside, unless it is told that this interface has some.
+/// The kernel drops answers to 127.0.0.1 that come from outside, unless this interface is said to have some.
 fn answer_loopback(bridge: &str) -> Result<(), Failure> {
     let path = observe::route_localnet(bridge);
     if observe::answers_loopback(bridge) {
@@ -116,7 +116,7 @@ pub(crate) fn recorded(all: &[ContainerSummary]) -> Vec<Route> {
     routes
 }
 
-/// Creates a container with an address on our network that no other name's container has. The engine itself looks at that
+/// Creates a container with an address on our network that no other name's container has. The engine itself checks that
 /// when it is started: two names that deploy at once may have found the same address free.
 /// Errors: [`Kind::Container`], overtaken: another name has it by now. Then none is created. Else those of `create`.
 pub(crate) async fn create_alone(
@@ -135,7 +135,7 @@ pub(crate) async fn create_alone(
     create.await
 }
 
-/// The other names whose ports are handed over, and where each of their containers is, running or not.
+/// The other names whose ports are switched, and where each of their containers is, running or not.
 fn others(all: &[ContainerSummary], name: &str) -> impl Iterator<Item = (String, SwitchedPorts)> {
     let others = all.iter().filter(move |other| label(other, LABEL_NAME).as_deref() != Some(name));
     others.filter_map(|other| {

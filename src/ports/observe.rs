@@ -1,4 +1,4 @@
-//! What handing ports over needs to know of the host: reading only.
+//! What switching ports needs to know of the host: reading only.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -100,7 +100,7 @@ impl Observer<'_> {
         (self.ours.iter().find(leads).map(|container| container.id.clone()), is_open)
     }
 
-    /// Addresses of other names' containers, running or not, and of whoever else is on our network.
+    /// Addresses of other names' containers, running or not, and of other guests of our network.
     fn taken(&self, network: Option<&NetworkInspect>) -> Vec<Ipv4Addr> {
         let mut taken: Vec<Ipv4Addr> =
             crate::ports::others(self.all, self.name).map(|(_, switched)| switched.address).collect();

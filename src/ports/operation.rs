@@ -21,10 +21,10 @@ pub(crate) const NETWORK: &str = "balehook";
 /// The interface of our network, where we create it.
 pub(crate) const BRIDGE: &str = "balehook0";
 
-/// Since this API version (Docker 28) a container can be told which network its default route takes.
+/// Since this API version (Docker 28) it can be set for a container which network its default route takes.
 pub(crate) const GATEWAY_PRIORITY: (u32, u32) = (1, 48);
 
-/// What handing ports over does to a host.
+/// What switching ports does to a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 #[allow(missing_docs)] // the names say it
@@ -49,7 +49,7 @@ impl PortsOperation {
     }
 
     /// Does it. `state_dir` is the folder of all names.
-    /// Errors: [`Kind::Container`] with what iptables said; the rules are as they were then.
+    /// Errors: `Kind::Container` with what iptables said; the rules are as they were then.
     pub(crate) async fn perform(&self, engine: &Engine, state_dir: &Path) -> Result<Outcome, Failure> {
         match self {
             Self::Network(network) => ports::create_network(engine, state_dir, network).await?,

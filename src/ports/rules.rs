@@ -230,7 +230,7 @@ fn wanted(family: Family, network: &NetworkFacts, routes: &[Route], now: &Tables
     ]
 }
 
-/// What was handed over may pass, with its answers. With `route_localnet` a container could speak to 127.0.0.1 of the
+/// What was switched may pass, with its answers. With `route_localnet` a container could speak to 127.0.0.1 of the
 /// host: it may not.
 fn accept(family: Family, bridge: &str) -> Vec<String> {
     let mut rules = Vec::new();

@@ -166,7 +166,7 @@ fn any_routes() -> impl Strategy<Value = Vec<Route>> {
 
 proptest! {
     #[test]
-    fn whatever_was_handed_before_the_tables_hold_what_is_on_record_and_every_rule_of_others(
+    fn whatever_was_switched_before_the_tables_hold_what_is_on_record_and_every_rule_of_others(
         before in any_routes(), routes in any_routes()
     ) {
         let (clean, network) = (restored(&Tables::parse(SAVED), ""), network());

@@ -33,7 +33,7 @@ pub(crate) struct Iptables {
 }
 
 /// The variant that holds the engine's rules.
-/// Errors: Why no port can be handed over, and what to do.
+/// Errors: Why no port can be switched, and what to do.
 pub(crate) async fn find(waits: &Waits) -> Result<Iptables, (String, String)> {
     let mut why = ("iptables is not installed".to_owned(), "install the package iptables".to_owned());
     for variant in VARIANTS {
@@ -56,7 +56,6 @@ pub(crate) async fn find(waits: &Waits) -> Result<Iptables, (String, String)> {
 }
 
 /// The same, where the engine may be about to write its chain: it does so anew a moment after a firewall was reloaded.
-/// Errors: Those of [`find`], when the time is up.
 pub(crate) async fn find_within(limit: Duration, waits: &Waits) -> Result<Iptables, (String, String)> {
     let found = poll::until(limit, INTERVAL, async || Ok::<_, Infallible>(find(waits).await.ok()));
     match found.await {
@@ -74,7 +73,6 @@ impl Iptables {
     }
 
     /// Writes a transaction; nothing else changes.
-    /// Errors: [`Kind::Container`] with what iptables said.
     pub(crate) async fn restore(&self, family: Family, text: &str) -> Result<(), Failure> {
         let failed = |why: String| {
             Failure::new(Kind::Container, format!("the rules cannot be written: {why}"))

@@ -1,26 +1,42 @@
 //! Who has a host port that we want: another container, or a process of this host.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use bollard::models::{ContainerCreateBody, ContainerSummary};
+use bollard::models::{ContainerCreateBody, ContainerSummary, PortBinding};
 
 use crate::engine;
-use crate::engine::facts::ContainerFacts;
 use crate::engine::label;
 use crate::ports::facts::PortTaken;
 use crate::values::forward::split;
 use crate::values::labels::LABEL_PORTS;
 
+/// A fixed host port; `address` is `None` for all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct HostPort {
+pub(crate) struct HostPort {
     address: Option<IpAddr>,
     port: u16,
     protocol: String,
 }
 
 impl HostPort {
+    /// `None` where the port is not fixed: it has no number, or a range of them.
+    pub(crate) fn fixed(address: &str, port: &str, protocol: &str) -> Option<Self> {
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        Some(Self { address: address.parse().ok(), port, protocol: protocol.to_owned() })
+    }
+
+    /// Those that a create request publishes.
+    pub(crate) fn of(body: &ContainerCreateBody) -> Vec<Self> {
+        let bindings = body.host_config.as_ref().and_then(|host| host.port_bindings.as_ref()).into_iter().flatten();
+        let each = bindings.filter_map(|(port, bindings)| Some((port.split_once('/')?.1, bindings.as_ref()?)));
+        let fixed = |protocol: &str, binding: &PortBinding| {
+            Self::fixed(binding.host_ip.as_deref().unwrap_or_default(), binding.host_port.as_deref()?, protocol)
+        };
+        each.flat_map(|(protocol, bindings)| bindings.iter().filter_map(move |found| fixed(protocol, found))).collect()
+    }
+
     fn clashes(&self, other: &Self) -> bool {
         let everywhere = |address: &Option<IpAddr>| address.is_none_or(|address| address.is_unspecified());
         self.port == other.port
@@ -32,29 +48,28 @@ impl HostPort {
 impl std::fmt::Display for HostPort {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.address {
-            Some(IpAddr::V6(address)) => write!(f, "[{address}]:{}/{}", self.port, self.protocol),
-            Some(address) => write!(f, "{address}:{}/{}", self.port, self.protocol),
+            Some(address) => write!(f, "{}/{}", SocketAddr::new(address, self.port), self.protocol),
             None => write!(f, "{}/{}", self.port, self.protocol),
         }
     }
 }
 
-/// The host ports of `body` that somebody else has. `ours` are the containers that the plan replaces; `proc` is
-/// `/proc` where the engine runs on this host, `None` elsewhere.
+/// Those of `wanted` that somebody else has. `ours` are the IDs of the containers that the plan replaces; `proc` is `/proc`
+/// where the engine runs on this host, `None` elsewhere.
 pub(crate) fn taken(
-    body: &ContainerCreateBody,
+    wanted: &[HostPort],
     all: &[ContainerSummary],
-    ours: &[ContainerFacts],
+    ours: &[&str],
     proc: Option<&Path>,
 ) -> Vec<PortTaken> {
-    let wanted = wanted(body);
     let published: Vec<(HostPort, &ContainerSummary)> =
         all.iter().flat_map(|container| published(container).into_iter().map(move |port| (port, container))).collect();
     let listening = if wanted.is_empty() { Vec::new() } else { proc.map(listening).unwrap_or_default() };
+    let is_ours = |container: &ContainerSummary| container.id.as_deref().is_some_and(|id| ours.contains(&id));
     let mut taken = Vec::new();
-    for want in &wanted {
+    for want in wanted {
         let holders: Vec<_> = published.iter().filter(|(port, _)| port.clashes(want)).collect();
-        let owner = match holders.iter().find(|(_, container)| !engine::is_one_of(container, ours)) {
+        let owner = match holders.iter().find(|(_, container)| !is_ours(container)) {
             Some((_, container)) => Some(engine::describe(container)),
             None if holders.is_empty() => listening
                 .iter()
@@ -67,22 +82,6 @@ pub(crate) fn taken(
         taken.extend(owner.map(|owner| PortTaken { port: want.to_string(), owner }));
     }
     taken
-}
-
-fn wanted(body: &ContainerCreateBody) -> Vec<HostPort> {
-    let bindings = body.host_config.as_ref().and_then(|host| host.port_bindings.as_ref());
-    let each = bindings
-        .into_iter()
-        .flatten()
-        .filter_map(|(port, bindings)| Some((port.split_once('/')?.1, bindings.as_ref()?)));
-    each.flat_map(|(protocol, bindings)| {
-        bindings.iter().filter_map(move |binding| {
-            let port: u16 = binding.host_port.as_deref()?.parse().ok().filter(|port| *port != 0)?;
-            let address = binding.host_ip.as_deref().and_then(|address| address.parse().ok());
-            Some(HostPort { address, port, protocol: protocol.to_owned() })
-        })
-    })
-    .collect()
 }
 
 /// What the engine publishes for a container, and what the kernel hands to it.

@@ -115,7 +115,6 @@ impl Program {
     }
 
     /// Starts it.
-    /// Errors: [`ProcessError::NotStarted`].
     pub(crate) fn start(mut self, pipes: Pipes) -> Result<Running, ProcessError> {
         let started = self.spawn(pipes);
         started.map_err(|why| ProcessError::not_started(&self.path, &self.folder, why))

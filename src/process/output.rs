@@ -16,7 +16,6 @@ pub(crate) struct Ended {
 
 impl Ended {
     /// All of its standard output.
-    /// Errors: [`ProcessError::TooMuch`].
     pub(crate) fn stdout(&self) -> Result<&[u8], ProcessError> {
         let Kept { bytes, total, .. } = &self.stdout;
         match usize::try_from(*total) == Ok(bytes.len()) {

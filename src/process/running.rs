@@ -60,7 +60,6 @@ impl Running {
     }
 
     /// Gives it its input and hands on what it prints, until it ends. It goes on when `limit` is up.
-    /// Errors: [`ProcessError::TimeUp`], [`ProcessError::Lost`].
     pub(crate) async fn follow(
         &mut self,
         limit: Duration,

@@ -59,7 +59,7 @@ pub(crate) struct Status {
 pub(crate) enum Ports {
     /// By the engine: `docker ps` shows them too.
     #[serde(rename = "engine")]
-    Published(#[serde(serialize_with = "as_ports")] Vec<String>),
+    Published { ports: Vec<String> },
     /// By the kernel: `docker ps` cannot show them.
     #[serde(rename = "kernel")]
     SwitchedPorts {
@@ -70,13 +70,6 @@ pub(crate) enum Ports {
         /// Whether the rules lead to this container; none where the tables cannot be read.
         open: Option<bool>,
     },
-}
-
-fn as_ports<S: serde::Serializer>(ports: &[String], serializer: S) -> Result<S::Ok, S::Error> {
-    use serde::ser::SerializeMap as _;
-    let mut map = serializer.serialize_map(Some(1))?;
-    map.serialize_entry("ports", ports)?;
-    map.end()
 }
 
 pub(crate) fn text(all: &Deployed) -> String {
@@ -128,11 +121,11 @@ fn lines(first: &str, rest: &[(&str, &str)]) -> String {
 
 fn ports(ports: &Ports) -> String {
     match ports {
-        Ports::Published(ports) => ports.join(" "),
+        Ports::Published { ports } => ports.join(" "),
         Ports::SwitchedPorts { ports, address, open } => {
             let state = match open {
-                Some(true) => "handed over by the kernel",
-                Some(false) => "NOT handed over to it: `balehook resume` puts the rules right where it serves",
+                Some(true) => "switched by the kernel",
+                Some(false) => "NOT switched to it: `balehook resume` puts the rules right where it serves",
                 None => "the kernel's rules cannot be read: run it as root",
             };
             format!("{} at {address} ({state})", ports.join(" "))
@@ -203,14 +196,14 @@ mod tests {
         assert_eq!(
             text,
             "web: running, healthy since 2026-01-01T00:00:00Z\n  container  web (a1a1a1a1a1a1)\n  image      web:1\n  \
-             ports      80->8080/tcp at 198.18.200.2 (handed over by the kernel)\n  deployment d-1\n"
+             ports      80->8080/tcp at 198.18.200.2 (switched by the kernel)\n  deployment d-1\n"
         );
-        assert!(one(&web(switched(Some(false)))).contains("NOT handed over"));
+        assert!(one(&web(switched(Some(false)))).contains("NOT switched"));
     }
 
     #[test]
     fn a_program_reads_who_leads_the_ports() {
-        let published = json(&deployed(vec![web(Ports::Published(vec!["0.0.0.0:80->80/tcp".into()]))]));
+        let published = json(&deployed(vec![web(Ports::Published { ports: vec!["0.0.0.0:80->80/tcp".into()] })]));
         assert_eq!(
             published["containers"][0]["ports"],
             serde_json::json!({"by": "engine", "ports": ["0.0.0.0:80->80/tcp"]})

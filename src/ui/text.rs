@@ -196,20 +196,17 @@ mod tests {
         assert_eq!(printable("\u{1b}["), "");
     }
 
+    /// What is printed of a first release that failed at this step.
+    fn report(step: String, failure: Failure) -> String {
+        let (subject, old, not_undone) = ("old container".into(), OldRelease::None, Vec::new());
+        failed("ApplicationStart", "web", &Failed { step, number: 3, of: 9, failure, subject, old, not_undone })
+    }
+
     #[test]
     fn a_report_with_endless_evidence_stays_under_the_consoles_limit_and_ends_with_the_cause() {
         let evidence: Vec<String> = (0..500).map(|n| format!("line {n} {}", "ü".repeat(300))).collect();
         let failure = Failure::new(Kind::Health, "x".repeat(5000)).next("y".repeat(5000)).evidence(evidence);
-        let failed = Failed {
-            step: "z".repeat(5000),
-            number: 3,
-            of: 9,
-            failure,
-            subject: "old container".into(),
-            old: OldRelease::None,
-            not_undone: Vec::new(),
-        };
-        let text = super::failed("ApplicationStart", "web", &failed);
+        let text = report("z".repeat(5000), failure);
         assert!(text.len() <= 2000, "{} bytes", text.len());
         assert!(text.lines().last().is_some_and(|line| line.starts_with("balehook: error: xxx")));
     }
@@ -219,16 +216,7 @@ mod tests {
         let evidence: Vec<String> =
             (0..20).map(|n| format!("2026-01-01T00:00:00 level=info msg=\"request {n}\" path=/a/b/c")).collect();
         let failure = Failure::new(Kind::Health, "web ended with exit code 3").next("look").evidence(evidence);
-        let failed = Failed {
-            step: "check health of web".into(),
-            number: 6,
-            of: 9,
-            failure,
-            subject: "old container".into(),
-            old: OldRelease::None,
-            not_undone: Vec::new(),
-        };
-        let text = super::failed("ApplicationStart", "web", &failed);
+        let text = report("check health of web".into(), failure);
         assert!(text.len() <= TAIL, "{} bytes", text.len());
         assert!(text.contains("request 19"));
     }

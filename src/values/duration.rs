@@ -57,21 +57,8 @@ mod tests {
     #[test]
     fn what_is_no_duration_is_refused_with_examples() {
         for text in [
-            "",
-            "5",
-            "1.5",
-            "-3s",
-            "s",
-            "3x",
-            "3 s s",
-            "1e9h99",
-            "99999999999999999999h",
-            "1.2.3s",
-            ".s",
-            "1s-1s",
-            "inf",
-            "NaNs",
-            "5ms5",
+            "", "5", "1.5", "-3s", "s", "3x", "3 s s", "1e9h99", "99999999999999999999h", "1.2.3s", ".s", "1s-1s",
+            "inf", "NaNs", "5ms5",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

@@ -1,13 +1,13 @@
 //! Host ports that the kernel switches to a container: `0.0.0.0:80->8080/tcp`.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
-use crate::values::types::Refused;
+use crate::values::types::{Refused, through_text};
 
 /// What the kernel hands to a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,11 +58,8 @@ pub struct Forward {
 impl Forward {
     /// Where the host itself reaches it: `127.0.0.1:80`, or the address that it is bound to.
     pub(crate) fn on_host(&self) -> String {
-        match self.address.filter(|address| !address.is_unspecified()) {
-            Some(IpAddr::V6(address)) => format!("[{address}]:{}", self.host),
-            Some(IpAddr::V4(address)) => format!("{address}:{}", self.host),
-            None => format!("127.0.0.1:{}", self.host),
-        }
+        let address = self.address.filter(|address| !address.is_unspecified());
+        SocketAddr::new(address.unwrap_or(Ipv4Addr::LOCALHOST.into()), self.host).to_string()
     }
 }
 
@@ -92,7 +89,7 @@ impl FromStr for Protocol {
         match text {
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
-            other => Err(Refused(format!("publishes a port of {other}: only tcp and udp are handed over"))),
+            other => Err(Refused(format!("publishes a port of {other}: only tcp and udp can be switched"))),
         }
     }
 }
@@ -100,11 +97,10 @@ impl FromStr for Protocol {
 impl fmt::Display for Forward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address {
-            Some(IpAddr::V6(address)) => write!(f, "[{address}]:")?,
-            Some(IpAddr::V4(address)) => write!(f, "{address}:")?,
-            None => {}
+            Some(address) => write!(f, "{}", SocketAddr::new(address, self.host))?,
+            None => write!(f, "{}", self.host)?,
         }
-        write!(f, "{}->{}/{}", self.host, self.target, self.protocol)
+        write!(f, "->{}/{}", self.target, self.protocol)
     }
 }
 
@@ -112,45 +108,20 @@ impl FromStr for Forward {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        let bad = || Refused("is no handed port: `127.0.0.1:80->8080/tcp`".into());
+        let bad = || Refused("is no switched port: `127.0.0.1:80->8080/tcp`".into());
         let (host, target) = text.split_once("->").ok_or_else(bad)?;
         let (target, protocol) = target.split_once('/').ok_or_else(bad)?;
-        let (address, host) = host.rsplit_once(':').unwrap_or(("", host));
-        let bare = match address.strip_prefix('[') {
-            Some(inner) => inner.strip_suffix(']').filter(|inner| inner.contains(':')).ok_or_else(bad)?,
-            None => address,
+        let (address, host) = match host.parse::<SocketAddr>() {
+            Ok(at) => (Some(at.ip()), Some(at.port()).filter(|port| *port > 0)),
+            Err(_) => (None, port(host)),
         };
-        let address = if address.is_empty() { None } else { Some(bare.parse::<IpAddr>().map_err(|_| bad())?) };
-        if address.is_some_and(|found| found.is_ipv6() != address_is_bracketed(text)) {
-            return Err(bad());
-        }
-        Ok(Self {
-            address,
-            host: port(host).ok_or_else(bad)?,
-            target: port(target).ok_or_else(bad)?,
-            protocol: protocol.parse()?,
-        })
+        let (host, target) = (host.ok_or_else(bad)?, port(target).ok_or_else(bad)?);
+        Ok(Self { address, host, target, protocol: protocol.parse()? })
     }
-}
-
-fn address_is_bracketed(text: &str) -> bool {
-    text.starts_with('[')
 }
 
 pub(crate) fn port(text: &str) -> Option<u16> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?.filter(|port| *port > 0)
 }
 
-impl TryFrom<String> for Forward {
-    type Error = Refused;
-
-    fn try_from(text: String) -> Result<Self, Refused> {
-        text.parse()
-    }
-}
-
-impl From<Forward> for String {
-    fn from(forward: Forward) -> Self {
-        forward.to_string()
-    }
-}
+through_text!(Forward);

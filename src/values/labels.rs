@@ -25,19 +25,8 @@ pub(crate) const LABEL_ADDRESS: &str = "balehook.address";
 pub(crate) const LABEL_TASK: &str = "balehook.task";
 
 pub(crate) const LABELS: [&str; 13] = [
-    LABEL_NAME,
-    LABEL_DEPLOYMENT,
-    LABEL_REVISION,
-    LABEL_DIGEST,
-    LABEL_SPEC,
-    LABEL_TASK,
-    LABEL_PORTS,
-    LABEL_ADDRESS,
-    LABEL_REGISTRY,
-    LABEL_CHECKS,
-    LABEL_NODE,
-    LABEL_OUTCOME,
-    LABEL_MESSAGE,
+    LABEL_NAME, LABEL_DEPLOYMENT, LABEL_REVISION, LABEL_DIGEST, LABEL_SPEC, LABEL_TASK, LABEL_PORTS, LABEL_ADDRESS,
+    LABEL_REGISTRY, LABEL_CHECKS, LABEL_NODE, LABEL_OUTCOME, LABEL_MESSAGE,
 ];
 
 /// Compose's label: the project's name.

@@ -20,7 +20,7 @@ pub(crate) fn try_name(name: &Name) -> String {
     format!("{name}.balehook-try")
 }
 
-/// The name the old container has during a swap.
+/// The name the old container has while it is replaced.
 pub(crate) fn old_name(name: &Name) -> String {
     format!("{name}{OLD}")
 }

@@ -4,28 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::values::types::{ContentDigest, Name};
 
-/// One exact image. What runs and what is recorded.
+/// One exact image. What runs and what is saved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "from", rename_all = "lowercase")]
+#[allow(missing_docs)] // the names say it
 pub enum ImagePin {
-    /// An image of a registry, by its manifest's digest.
-    Registry {
-        /// `host/path` without tag and digest.
-        repository: String,
-        /// The tag that was resolved, where there was one.
-        tag: Option<String>,
-        /// The manifest's (or the index's) digest.
-        digest: ContentDigest,
-    },
-    /// An image of an archive, by its content.
-    Content {
-        /// The reference the archive gives it.
-        reference: Option<String>,
-        /// The digest of its config: its ID on engines with graph drivers.
-        config: ContentDigest,
-        /// The layers, uncompressed, bottom first.
-        diff_ids: Vec<ContentDigest>,
-    },
+    /// An image of a registry, by its manifest's (or the index's) digest. The repository is `host/path`; the tag is the one
+    /// that was resolved, where there was one.
+    Registry { repository: String, tag: Option<String>, digest: ContentDigest },
+    /// An image of an archive, by its content: the digest of its config, which is its ID on engines with graph drivers, and
+    /// its layers, uncompressed, bottom first. The reference is the archive's own.
+    Content { reference: Option<String>, config: ContentDigest, diff_ids: Vec<ContentDigest> },
     /// An image of an archive that cannot be read before it is loaded (it is compressed).
     Unread {
         /// Where the archive is, with what tells one version of it from another (entity tag, or size and time).
@@ -35,11 +24,8 @@ pub enum ImagePin {
         /// The only config digest that is accepted.
         id: Option<ContentDigest>,
     },
-    /// Not looked up: a dry run that could not reach the registry or the archive.
-    Unknown {
-        /// The reference or the archive as written.
-        wanted: String,
-    },
+    /// Not looked up: a dry run that could not reach the registry or the archive. As written.
+    Unknown { wanted: String },
 }
 
 impl ImagePin {

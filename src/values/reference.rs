@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::values::types::{ContentDigest, Refused};
+use crate::values::types::{ContentDigest, Refused, through_text};
 
 /// Longest `host/path`, in bytes.
 const MAX_NAME: usize = 255;
@@ -173,19 +173,7 @@ impl fmt::Display for ImageReference {
     }
 }
 
-impl TryFrom<String> for ImageReference {
-    type Error = Refused;
-
-    fn try_from(text: String) -> Result<Self, Refused> {
-        text.parse()
-    }
-}
-
-impl From<ImageReference> for String {
-    fn from(reference: ImageReference) -> Self {
-        reference.to_string()
-    }
-}
+through_text!(ImageReference);
 
 #[cfg(test)]
 mod tests {

@@ -7,51 +7,15 @@ pub const HIDDEN: &str = "***";
 
 /// Parts of a name, wherever they stand in it.
 const PARTS: &[&str] = &[
-    "PASSWORD",
-    "PASSWD",
-    "PASSPHRASE",
-    "SECRET",
-    "TOKEN",
-    "APIKEY",
-    "PRIVATEKEY",
-    "ACCESSKEY",
-    "CREDENTIAL",
-    "BASICAUTH",
-    "DATABASEURL",
-    "CONNECTIONSTRING",
-    "CONNSTR",
-    "COOKIE",
-    "HTPASSWD",
-    "WEBHOOK",
-    "BEARER",
+    "PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "APIKEY", "PRIVATEKEY", "ACCESSKEY", "CREDENTIAL",
+    "BASICAUTH", "DATABASEURL", "CONNECTIONSTRING", "CONNSTR", "COOKIE", "HTPASSWD", "WEBHOOK", "BEARER",
     "AUTHORIZATION",
 ];
 
 /// Whole words of a name: they are too short to be looked for in others.
 const WORDS: &[&str] = &[
-    "PASS",
-    "PW",
-    "PWD",
-    "PAT",
-    "JWT",
-    "SK",
-    "DSN",
-    "CRED",
-    "CREDS",
-    "OTP",
-    "TOTP",
-    "PEM",
-    "SALT",
-    "PEPPER",
-    "CSRF",
-    "SIG",
-    "SIGNATURE",
-    "LICENSE",
-    "SESSION",
-    "PIN",
-    "AUTH",
-    "KEY",
-    "KEYS",
+    "PASS", "PW", "PWD", "PAT", "JWT", "SK", "DSN", "CRED", "CREDS", "OTP", "TOTP", "PEM", "SALT", "PEPPER", "CSRF",
+    "SIG", "SIGNATURE", "LICENSE", "SESSION", "PIN", "AUTH", "KEY", "KEYS",
 ];
 
 /// Of those, words that say so only at a name's end: `SORT_KEY_PREFIX`, `AUTH_URL` and `SESSION_TIMEOUT` are settings.
@@ -65,33 +29,9 @@ const PLACES: &[&str] = &["FILE", "PATH", "DIR", "FOLDER"];
 
 /// Beginnings that services give their tokens.
 const PREFIXES: &[&str] = &[
-    "ghp_",
-    "gho_",
-    "ghu_",
-    "ghs_",
-    "ghr_",
-    "github_pat_",
-    "glpat-",
-    "xoxb-",
-    "xoxp-",
-    "xapp-",
-    "sk_live_",
-    "sk_test_",
-    "rk_live_",
-    "whsec_",
-    "sk-",
-    "AKIA",
-    "ASIA",
-    "eyJ",
-    "SG.",
-    "npm_",
-    "pypi-",
-    "dop_v1_",
-    "hf_",
-    "AIza",
-    "$apr1$",
-    "$2y$",
-    "-----BEGIN",
+    "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "xapp-", "sk_live_", "sk_test_",
+    "rk_live_", "whsec_", "sk-", "AKIA", "ASIA", "eyJ", "SG.", "npm_", "pypi-", "dop_v1_", "hf_", "AIza", "$apr1$",
+    "$2y$", "-----BEGIN",
 ];
 
 /// The shortest text that its letters alone make suspicious.
@@ -275,49 +215,17 @@ mod tests {
     #[test]
     fn names_of_secrets_are_known_in_every_spelling_and_settings_are_not_taken_for_them() {
         for name in [
-            "GITHUB_PAT",
-            "SMTP_PASS",
-            "JWT",
-            "COOKIE",
-            "STRIPE_SK",
-            "DB_PASSWORD",
-            "dbPassword",
-            "db.password",
-            "API_KEY",
-            "apiKey",
-            "splunk-token",
-            "AWS_SECRET_ACCESS_KEY",
-            "DB_PWD",
-            "BASIC_AUTH",
-            "SENTRY_DSN",
-            "DATABASE_URL",
-            "SLACK_WEBHOOK_URL",
-            "spring.datasource.password",
-            "--db-password",
-            "CSRF_SALT",
-            "SSH_KEY",
+            "GITHUB_PAT", "SMTP_PASS", "JWT", "COOKIE", "STRIPE_SK", "DB_PASSWORD", "dbPassword", "db.password",
+            "API_KEY", "apiKey", "splunk-token", "AWS_SECRET_ACCESS_KEY", "DB_PWD", "BASIC_AUTH", "SENTRY_DSN",
+            "DATABASE_URL", "SLACK_WEBHOOK_URL", "spring.datasource.password", "--db-password", "CSRF_SALT", "SSH_KEY",
             "DB_PW",
         ] {
             assert!(is_secret_name(name), "{name}");
         }
         for name in [
-            "LOG_LEVEL",
-            "DB_PASSWORD_FILE",
-            "PATH",
-            "PWD",
-            "COMPASS",
-            "KEYBOARD",
-            "SORT_KEY_PREFIX",
-            "AUTH_URL",
-            "SESSION_TIMEOUT",
-            "SKIP",
-            "PATTERN",
-            "BYPASS_PROXY",
-            "with_registry_auth",
-            "awslogs-group",
-            "HOSTNAME",
-            "SPIN",
-            "DESIGN",
+            "LOG_LEVEL", "DB_PASSWORD_FILE", "PATH", "PWD", "COMPASS", "KEYBOARD", "SORT_KEY_PREFIX", "AUTH_URL",
+            "SESSION_TIMEOUT", "SKIP", "PATTERN", "BYPASS_PROXY", "with_registry_auth", "awslogs-group", "HOSTNAME",
+            "SPIN", "DESIGN",
         ] {
             assert!(!is_secret_name(name), "{name}");
         }

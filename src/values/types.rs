@@ -183,6 +183,7 @@ impl fmt::Display for S3Uri {
     }
 }
 
+/// In files these are text, read and printed as everywhere.
 macro_rules! through_text {
     ($($name:ty),*) => {$(
         impl TryFrom<String> for $name {
@@ -198,6 +199,8 @@ macro_rules! through_text {
         }
     )*};
 }
+
+pub(super) use through_text;
 
 through_text!(Name, ContentDigest, S3Uri);
 

@@ -76,9 +76,7 @@ fn after_every_reload_and_restart_of_firewalld_the_port_answers_again() {
     let rules = machine.rules();
 
     for act in [
-        "firewall-cmd --reload",
-        "systemctl reload firewalld",
-        "firewall-cmd --complete-reload",
+        "firewall-cmd --reload", "systemctl reload firewalld", "firewall-cmd --complete-reload",
         "systemctl restart firewalld",
     ] {
         // It flushes every table of iptables, ours and the engine's. The engine writes its own anew, and we ours.
@@ -93,7 +91,7 @@ fn after_every_reload_and_restart_of_firewalld_the_port_answers_again() {
 }
 
 #[test]
-fn ufw_leaves_the_rules_of_handed_ports_alone() {
+fn ufw_leaves_the_rules_of_switched_ports_alone() {
     let mut machine = Machine::boot();
     machine.release("v1");
     let rules = machine.rules();

@@ -603,11 +603,9 @@ fn images_of_a_registry_run_by_their_digests_and_old_snapshots_go_with_keep() {
     let mut project =
         Project::new("digest", "services: {web: {image: \"REFERENCE\", healthcheck: {test: [CMD, /bin/true]}}}", "");
     let tag = format!("{}:1", project.name);
-    let sleeper = Image::new(&tag).file("bin/true", std::fs::read("/bin/busybox").unwrap()).command(&[
-        "/bin/busybox",
-        "sleep",
-        "1000",
-    ]);
+    let sleeper = Image::new(&tag)
+        .file("bin/true", std::fs::read("/bin/busybox").unwrap())
+        .command(&["/bin/busybox", "sleep", "1000"]);
     project.image("image.tar", &sleeper);
     world().docker(&["load", "--input", project.bundle.path().join("image.tar").to_str().unwrap()]);
     let digest = world().push(OTHER, &tag, &format!("team/{}:1", project.name));

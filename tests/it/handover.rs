@@ -28,7 +28,7 @@ fn alone() -> RwLockWriteGuard<'static, ()> {
 
 pub const HEALTH: &str = "health: {http: /healthz, timeout: 20s}";
 
-/// A name whose ports are handed over, with its bundle.
+/// A name whose ports the kernel switches, with its bundle.
 pub struct Handed {
     pub bundle: Bundle,
     pub name: String,
@@ -265,7 +265,7 @@ fn a_container_of_our_network_cannot_reach_what_listens_on_the_hosts_loopback() 
 }
 
 #[test]
-fn eight_ports_of_each_of_two_names_are_handed_over_at_once_and_never_disturb_each_other() {
+fn eight_ports_of_each_of_two_names_are_switched_at_once_and_never_disturb_each_other() {
     let _shared = shared();
     let mut names = ["left", "right"].map(|stem| (Handed::new(stem, ""), world().ports(8)));
     std::thread::scope(|scope| {
@@ -411,15 +411,8 @@ fn sigterm_at_every_step_leaves_exactly_one_release_behind_the_port() {
 fn sigkill_at_every_step_leaves_exactly_one_release_behind_the_port_and_the_next_event_or_resume_tidies_up() {
     let _shared = shared();
     for (turn, step) in [
-        "create container",
-        "docker start",
-        "check health",
-        "docker rename",
-        "-new",
-        "] switch ",
-        "save release",
-        "drain ",
-        "docker stop",
+        "create container", "docker start", "check health", "docker rename", "-new", "] switch ", "save release",
+        "drain ", "docker stop",
     ]
     .into_iter()
     .enumerate()
@@ -520,7 +513,7 @@ fn rules_that_somebody_flushed_are_put_right_by_resume_and_by_any_event() {
     let mut web = Handed::new("flushed", "");
     web.release("v1");
     let shown = format!("{}->80/tcp at ", web.port);
-    web.bundle.status(&[]).exits(0).says(&shown).says("(handed over by the kernel)").says("deployment d-1");
+    web.bundle.status(&[]).exits(0).says(&shown).says("(switched by the kernel)").says("deployment d-1");
     for flush in [
         "-t nat -F BALEHOOK",
         "-t nat -D PREROUTING -m addrtype --dst-type LOCAL -j BALEHOOK",
@@ -534,7 +527,7 @@ fn rules_that_somebody_flushed_are_put_right_by_resume_and_by_any_event() {
     }
     iptables("-t nat -F BALEHOOK");
     assert!(web.answer().is_err());
-    web.bundle.status(&[]).exits(0).says("NOT handed over");
+    web.bundle.status(&[]).exits(0).says("NOT switched");
     let json = web.bundle.status(&["--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json.exits(0).stdout).unwrap();
     let containers = json["containers"].as_array().unwrap();

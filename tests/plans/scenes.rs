@@ -253,7 +253,7 @@ pub fn text_of(facts: &Facts) -> String {
 /// The order in which releases follow each other in a scene.
 pub const START_FIRST: &str = "    update_config: {order: start-first, drain: 15s}\n";
 
-/// A host that can hand ports over; `behind`: the container that they lead to.
+/// A host whose kernel can switch ports; `behind`: the container that they lead to.
 pub fn kernel(exists: bool, behind: Option<&str>) -> PortsFacts {
     let subnet = ("198.18.200.0".parse().unwrap(), 24);
     PortsFacts {
@@ -278,7 +278,7 @@ pub fn switched(name: &str, id: &str, address: &str) -> ContainerFacts {
     ContainerFacts { switched: Some(switched), ..container(name, id, "running") }
 }
 
-/// A host on which 1.4.1 runs behind handed ports.
+/// A host on which 1.4.1 runs behind switched ports.
 pub fn handing() -> Facts {
     let containers = vec![switched("web", "a1", "198.18.200.130")];
     Facts { containers, container: by_kernel(kernel(true, Some("a1"))), ..serving() }

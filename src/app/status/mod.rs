@@ -12,7 +12,7 @@ use crate::ui::status::Deployed;
 use crate::ui::text::Console;
 
 pub(crate) async fn status(context: &Context, format: Format) -> u8 {
-    match look(context).await {
+    match deployed(context).await {
         Ok(found) => {
             let text = match format {
                 Format::Text => status::text(&found),
@@ -25,7 +25,7 @@ pub(crate) async fn status(context: &Context, format: Format) -> u8 {
     }
 }
 
-async fn look(context: &Context) -> Result<Deployed, Failure> {
+async fn deployed(context: &Context) -> Result<Deployed, Failure> {
     let engine = context.engine()?;
     let containers = engine.status().await?;
     let services = observe::services(&engine).await?;

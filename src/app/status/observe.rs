@@ -38,7 +38,7 @@ impl Engine {
     ) -> Result<Ports, Failure> {
         let Some(to) = SwitchedPorts::from_labels(|key| label(summary, key)) else {
             let ports = seen.network_settings.as_ref().and_then(|settings| settings.ports.as_ref());
-            return Ok(Ports::Published(ports.map(published).unwrap_or_default()));
+            return Ok(Ports::Published { ports: ports.map(published).unwrap_or_default() });
         };
         let ports = to.forwards.iter().map(ToString::to_string).collect();
         let address = to.addresses();

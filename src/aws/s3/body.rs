@@ -19,10 +19,10 @@ use crate::values::text::{printable, seconds};
 /// A connection that is silent for so long is replaced.
 const STALLED: Duration = Duration::from_secs(10);
 
-/// A body that brings no byte for so long, on whichever connection, is given up.
+/// A body of which no byte comes for so long, on any connection, is given up.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// How often a body that breaks without having brought a byte is asked for again.
+/// How often a body that breaks before its first byte is asked for again.
 const ATTEMPTS: u32 = 5;
 
 pub(super) struct Body {

@@ -23,7 +23,7 @@ pub(crate) enum S3Error {
     Denied { uri: String, why: String },
     #[error("no AWS credentials for {uri}: {why}")]
     NoCredentials { uri: String, why: String },
-    /// It was replaced since it was looked at.
+    /// It was replaced since its HEAD.
     #[error("{0} was replaced while it was read")]
     Changed(String),
     #[error("S3 has not {what} for {}: {uri}", seconds(*time))]

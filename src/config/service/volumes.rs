@@ -11,20 +11,8 @@ use crate::values::types::Refused;
 
 /// What may stand in the third part of the short syntax.
 const MODES: &[&str] = &[
-    "ro",
-    "rw",
-    "z",
-    "Z",
-    "nocopy",
-    "private",
-    "rprivate",
-    "shared",
-    "rshared",
-    "slave",
-    "rslave",
-    "cached",
-    "delegated",
-    "consistent",
+    "ro", "rw", "z", "Z", "nocopy", "private", "rprivate", "shared", "rshared", "slave", "rslave", "cached",
+    "delegated", "consistent",
 ];
 
 pub(crate) fn tmpfs(field: &Field<'_>) -> HashMap<String, String> {

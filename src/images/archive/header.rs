@@ -88,7 +88,6 @@ impl Headers {
     }
 
     /// Takes the bytes of the extension whose header is at `offset`.
-    /// Errors: [`ArchiveError::Damaged`]: they make no sense.
     pub(crate) fn extension(&mut self, about: Extends, data: &[u8], offset: u64) -> Result<(), ArchiveError> {
         let taken = match about {
             Extends::Name => name_of(data).map(|name| self.extension.long_name = Some(name)),

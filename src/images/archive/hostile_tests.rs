@@ -234,7 +234,7 @@ fn a_signature_beside_an_image_is_no_image() {
 }
 
 #[test]
-fn names_by_strangers_are_short_and_printable_in_every_message() {
+fn names_from_an_archive_are_short_and_printable_in_every_message() {
     let nasty = format!("\u{1b}[31m\n{}", "y".repeat(3000));
     let manifest = json!([{ "Config": nasty, "RepoTags": [], "Layers": [] }]).to_string();
     let images = json!(vec![json!({ "Config": "c", "RepoTags": [nasty], "Layers": [] }); 40]).to_string();

@@ -70,7 +70,7 @@ fn take_manifest(image: &mut ArchivedImage, manifests: &[ArchivedImage]) {
     }
 }
 
-/// One index, and what of it is still to be looked at.
+/// One index, and what of it is still to be read.
 struct Level {
     by: String,
     manifests: std::vec::IntoIter<Descriptor>,

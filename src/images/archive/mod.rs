@@ -44,7 +44,7 @@ impl ReadError {
     }
 }
 
-/// How bytes are compressed, told by how they begin.
+/// How bytes are compressed, by how they begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     /// Not at all.
@@ -60,7 +60,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The longest beginning that is looked at, in bytes.
+    /// The longest beginning that is compared, in bytes.
     pub(crate) const MAGIC: usize = 6;
 
     pub(crate) fn of(start: &[u8]) -> Self {

@@ -43,7 +43,7 @@ pub struct Missing {
     pub bytes: u64,
     /// Bytes of all.
     pub total: u64,
-    /// Bytes of the missing ones when they are unpacked, as far as it can be told.
+    /// Bytes of the missing ones when they are unpacked, as far as that is known.
     pub unpacked: u64,
     /// Bytes of the engine's own copies that exist at one time while it loads them.
     pub copies: u64,
@@ -105,11 +105,11 @@ impl<'a> Delta<'a> {
         }
     }
 
-    /// The archives that bring the missing layers in, in the order in which they must be loaded: each makes an image
+    /// The archives that hold the missing layers, in the order in which they must be loaded: each makes an image
     /// of all layers up to its own, the last makes the wanted one. `inflated` has the uncompressed size of each layer
     /// that must be decompressed on the way; `tag` names the image of each batch.
     ///
-    /// `None` where this engine cannot be told what the layers are: their digests are not known before they are read.
+    /// `None` where the layers cannot be named to this engine: their digests are not known before they are read.
     pub fn batches(
         &self,
         store: ImageStore,

@@ -74,7 +74,7 @@ fn an_image_of_known_layers_travels_as_its_config_alone() {
 }
 
 #[test]
-fn large_layers_travel_in_parcels_of_their_own_and_small_ones_together() {
+fn large_layers_travel_in_batches_of_their_own_and_small_ones_together() {
     let image = image(&[FIRST_BATCH, 5, LARGEST_BATCH, 7, 8]);
     let delta = Delta::whole(&image);
     assert_eq!(places(&batches(&delta, GRAPH)), [vec![0], vec![1, 2], vec![3, 4]]);
@@ -84,7 +84,7 @@ fn large_layers_travel_in_parcels_of_their_own_and_small_ones_together() {
 }
 
 #[test]
-fn parcels_grow_with_what_was_sent_before_them_and_become_smaller_towards_the_end() {
+fn batches_grow_with_what_was_sent_before_them_and_become_smaller_towards_the_end() {
     let counts = |known| {
         let image = image(&[52_000_000; 20]);
         let delta = Delta::new(&image, &engine_with(&image, known));
@@ -105,7 +105,7 @@ fn a_compressed_layer_without_a_digest_cannot_be_told_to_containerd() {
 }
 
 #[test]
-fn a_repeated_layer_travels_once_in_a_parcel() {
+fn a_repeated_layer_travels_once_in_a_batch() {
     let mut image = image(&[10, 10]);
     image.diff_ids[1] = image.diff_ids[0].clone();
     image.layers[1] = image.layers[0].clone();
@@ -116,7 +116,7 @@ fn a_repeated_layer_travels_once_in_a_parcel() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn every_parcel_is_an_archive_that_lists_all_layers_below_and_holds_the_missing_ones(
+    fn every_batch_is_an_archive_that_lists_all_layers_below_and_holds_the_missing_ones(
         sizes in proptest::collection::vec(prop_oneof![1u64..5000, FIRST_BATCH - 10..FIRST_BATCH + 10], 1..12),
         known in 0usize..12,
         containerd: bool,

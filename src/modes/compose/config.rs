@@ -10,6 +10,7 @@ use crate::config::{ImageNeed, ImageSource, Probe, whole_address};
 use crate::error::{Failure, Kind};
 use crate::modes::compose::listing::{Listing, digest_below};
 use crate::modes::compose::project::{DIRECTORY, ServiceFacts};
+use crate::ports::taken::HostPort;
 use crate::values::types::ContentDigest;
 
 /// Options that say how a service is made or ordered, not what its containers are.
@@ -23,15 +24,14 @@ pub(crate) struct Resolved<'a> {
     config: Value,
 }
 
-/// A service, and the host ports that it publishes, each as (address, host port, container port with protocol).
+/// A service, and the fixed host ports that it publishes.
 pub(crate) struct Service {
     pub(crate) facts: ServiceFacts,
-    pub(crate) ports: Vec<(String, String, String)>,
+    pub(crate) ports: Vec<HostPort>,
 }
 
 impl<'a> Resolved<'a> {
     /// Reads what `config` printed.
-    /// Errors: [`Kind::Unexpected`]: it is no YAML.
     pub(crate) fn read(
         text: &str,
         compose: &'a Compose,
@@ -62,11 +62,9 @@ impl<'a> Resolved<'a> {
     /// Errors: [`Kind::Appspec`]: a service without an image, an image for no service, a path outside the project's
     /// folder.
     pub(crate) fn services(&self) -> Result<Vec<Service>, Failure> {
-        let empty = serde_json::Map::new();
-        let all = self.config["services"].as_object().unwrap_or(&empty);
-        let services: Result<Vec<Service>, Failure> =
-            all.iter().map(|(name, service)| self.service(name, service)).collect();
-        let mut services = services?;
+        let all = self.config["services"].as_object().into_iter().flatten();
+        let services = all.map(|(name, service)| self.service(name, service));
+        let mut services = services.collect::<Result<Vec<Service>, Failure>>()?;
         services.sort_by(|a, b| a.facts.name.cmp(&b.facts.name));
         let is_known = |name: &&String| services.iter().any(|service| service.facts.name == **name);
         if let Some(unknown) = self.compose.images.keys().find(|name| !is_known(name)) {
@@ -108,8 +106,7 @@ impl<'a> Resolved<'a> {
     /// Every option with a digest of its value; what is made of names and values is split into them.
     fn options(&self, service: &Value) -> BTreeMap<String, String> {
         let mut options = BTreeMap::new();
-        let empty = serde_json::Map::new();
-        for (name, value) in service.as_object().unwrap_or(&empty) {
+        for (name, value) in service.as_object().into_iter().flatten() {
             match (name.as_str(), self.moved(value)) {
                 (name, _) if LEFT_OUT.contains(&name) => {}
                 ("environment" | "labels", Value::Object(entries)) => entries.into_iter().for_each(|(key, value)| {
@@ -210,20 +207,18 @@ fn short(value: &Value) -> String {
     ContentDigest::of(value.to_string().as_bytes()).short().to_owned()
 }
 
-/// Fixed host ports, each as (address, host port, container port with protocol).
-fn ports(value: &Value) -> Vec<(String, String, String)> {
+/// The fixed host ports that a service publishes.
+fn ports(value: &Value) -> Vec<HostPort> {
     let text = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     };
-    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-    let each = items.iter().filter_map(|port| {
+    let each = value.as_array().into_iter().flatten().filter_map(|port| {
         let protocol = text(&port["protocol"]).unwrap_or_else(|| "tcp".into());
-        let address = text(&port["host_ip"]).unwrap_or_default();
-        Some((address, text(&port["published"])?, format!("{}/{protocol}", text(&port["target"])?)))
+        HostPort::fixed(&text(&port["host_ip"]).unwrap_or_default(), &text(&port["published"])?, &protocol)
     });
-    each.filter(|(_, host, _)| host.parse::<u16>().is_ok_and(|port| port > 0)).collect()
+    each.collect()
 }
 
 fn wrong(message: impl Into<String>) -> Failure {
@@ -258,8 +253,8 @@ mod tests {
         let text = "services:\n  web:\n    image: host.test/web:1\n    environment: {A: x}\n    ports: [{mode: ingress, target: 80, \
                     published: '8080', protocol: tcp}, {host_ip: 127.0.0.1, target: 82, published: '81', protocol: udp}, {target: 83}]\n";
         let services = services(text, &compose()).unwrap();
-        let udp = ("127.0.0.1".to_owned(), "81".to_owned(), "82/udp".to_owned());
-        assert_eq!(services[0].ports, [(String::new(), "8080".to_owned(), "80/tcp".to_owned()), udp]);
+        let ports: Vec<String> = services[0].ports.iter().map(ToString::to_string).collect();
+        assert_eq!(ports, ["8080/tcp", "127.0.0.1:81/udp"]);
         let options = &services[0].facts.options;
         assert_eq!(options.keys().collect::<Vec<_>>(), ["environment.A", "ports"]);
         assert_eq!(options["environment.A"], short(&Value::from("x")));

@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bollard::models::{ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, HostConfig, PortBinding};
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 
 use crate::config::compose::Compose;
 use crate::config::pending::Pending;
 use crate::config::{ArchiveLocation, ImageSource};
-use crate::engine::facts::ContainerFacts;
 use crate::engine::{label, name_of};
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::modes::compose::config::{Resolved, Service};
@@ -204,26 +203,14 @@ impl Observer<'_> {
         let (Ok(engine), Known::Yes(_)) = (&self.engine, &facts.engine) else { return };
         let local = engine.address.starts_with("unix://").then_some(self.proc.as_path());
         let replaced = of_project(all, self.deployment.name.as_str());
-        let of = |container: &ContainerSummary| container.id.clone().unwrap_or_default();
-        let ours: Vec<ContainerFacts> =
-            replaced.iter().map(|(container, _)| ContainerFacts { id: of(container), ..Default::default() }).collect();
+        let ours: Vec<&str> = replaced.iter().filter_map(|(container, _)| container.id.as_deref()).collect();
         for service in services {
-            let mut bindings = std::collections::HashMap::<String, Option<Vec<PortBinding>>>::new();
-            for (address, host, target) in &service.ports {
-                let binding = PortBinding {
-                    host_ip: Some(address.clone()).filter(|address| !address.is_empty()),
-                    host_port: Some(host.clone()),
-                };
-                bindings.entry(target.clone()).or_default().get_or_insert_default().push(binding);
-            }
-            let host_config = HostConfig { port_bindings: Some(bindings), ..HostConfig::default() };
-            let body = ContainerCreateBody { host_config: Some(host_config), ..ContainerCreateBody::default() };
-            facts.ports_taken.extend(taken::taken(&body, all, &ours, local));
+            facts.ports_taken.extend(taken::taken(&service.ports, all, &ours, local));
         }
     }
 }
 
-/// Who may still bring the file that Compose misses.
+/// Who may still put the file there that Compose misses.
 fn refused_for_now(failure: &Failure, pending: &Pending) -> Option<&'static str> {
     pending.brings_what(&failure.message).filter(|_| failure.kind == Kind::Appspec)
 }

@@ -89,13 +89,14 @@ impl ComposeOperation {
         }
     }
 
-    /// What its execution must know of it. Files alone bring nothing back, and replacing them is brief.
+    /// What its execution must know of it.
     pub(crate) const fn traits(&self) -> Traits {
         match self {
             Self::Snapshot(_) | Self::DeleteSnapshot { .. } => Role::Passive.brief(),
+            // Files alone bring nothing back.
             Self::CheckOut { .. } => Role::Prepares.brief(),
-            Self::Stop { .. } | Self::Down { .. } => Role::Prepares.long().restoring(),
             Self::RunTask(_) => Role::Prepares.long(),
+            Self::Stop { .. } | Self::Down { .. } => Role::Prepares.long().restoring(),
             Self::Up { .. } => Role::Interrupts.long().restoring(),
             Self::Wait { .. } => Role::ChecksHealth.long().restoring(),
             Self::SaveRelease(_) => Role::Saves.brief(),

@@ -105,8 +105,7 @@ fn start_replaced(plan: &mut Plan, facts: &Facts) -> bool {
 
 /// A project that came up and was not healthy comes up again before it is waited for: it may have ended since.
 fn up_again(operations: Vec<Operation>, facts: &Facts) -> Vec<Operation> {
-    let saved = facts.releases.first().and_then(|release| release.part.compose.as_ref());
-    match (operations.as_slice(), saved) {
+    match (operations.as_slice(), facts.saved_project()) {
         ([Operation::Compose(ComposeOperation::Wait { .. })], Some(saved)) => {
             back(saved).into_iter().map(Operation::Compose).collect()
         }
@@ -117,19 +116,14 @@ fn up_again(operations: Vec<Operation>, facts: &Facts) -> Vec<Operation> {
 fn run_by(operation: Operation, facts: &Facts) -> Operation {
     match operation {
         Operation::Compose(operation) => Operation::Compose(operation.run_by(&facts.compose_tool)),
-        other @ (Operation::Image(_)
-        | Operation::Container(_)
-        | Operation::Ports(_)
-        | Operation::Swarm(_)
-        | Operation::Task(_)) => other,
+        other => other,
     }
 }
 
 /// A journal of format 1 names the project that was begun alone.
 fn format1(facts: &Facts, journal: &JournalV1) -> (Vec<Operation>, Option<String>) {
     let begun = journal.compose.clone().and_then(|begun| serde_json::from_value::<Project>(begun).ok());
-    let saved = facts.releases.first().and_then(|release| release.part.compose.as_ref());
-    let (operations, note) = match (begun, saved) {
+    let (operations, note) = match (begun, facts.saved_project()) {
         (None, _) => return (Vec::new(), None),
         (Some(begun), Some(saved)) if saved.project.id == begun.id => return (Vec::new(), None),
         (Some(begun), Some(saved)) => {
@@ -147,17 +141,10 @@ fn format1(facts: &Facts, journal: &JournalV1) -> (Vec<Operation>, Option<String
 /// The project that an interrupted event had begun.
 pub(crate) fn begun(left: &Left<Operation>) -> Option<Project> {
     match left {
-        Left::Plan(left) => {
-            left.journal.steps.iter().flat_map(|step| &step.undo).find_map(|undo| match &undo.operation {
-                Operation::Compose(ComposeOperation::Down { project }) => Some(project.clone()),
-                Operation::Compose(_)
-                | Operation::Image(_)
-                | Operation::Container(_)
-                | Operation::Ports(_)
-                | Operation::Swarm(_)
-                | Operation::Task(_) => None,
-            })
-        }
+        Left::Plan(left) => left.journal.steps.iter().flat_map(|step| &step.undo).find_map(|undo| {
+            let Operation::Compose(ComposeOperation::Down { project }) = &undo.operation else { return None };
+            Some(project.clone())
+        }),
         Left::Format1(journal) => serde_json::from_value(journal.compose.clone()?).ok(),
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::modes::compose::operation::ProjectHealth;
 use crate::modes::compose::project::Project;
 
-/// What brings a saved Compose project back.
+/// What a saved Compose project comes back from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComposeRelease {
     /// The project; its files are in its snapshot.

@@ -1,7 +1,7 @@
 //! The files of a project: a snapshot of each release, and what is checked out of one where Compose works.
 //!
 //! Compose works in one folder whose path never changes. What is checked out there is remembered by its digests, so that
-//! a file which a container or a person has changed is told from one of ours: such a file is never lost. It stays as it
+//! a file which a container or a person has changed is distinguished from one of ours: such a file is never lost. It stays as it
 //! is where the revision's own did not change, and is backed up (`NAME.balehook-saved-1`) where it did. Files that the
 //! revision never had are not touched at all, and no folder is ever removed: a container may have it mounted.
 
@@ -71,7 +71,6 @@ pub(crate) fn take(snapshot: &Snapshot) -> io::Result<()> {
 }
 
 /// Removes a snapshot. Nothing to do when it is gone.
-/// Errors: Something of it cannot be removed.
 pub(crate) fn delete(snapshot: &Path) -> io::Result<()> {
     match fs::remove_dir_all(snapshot) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -80,7 +79,6 @@ pub(crate) fn delete(snapshot: &Path) -> io::Result<()> {
 }
 
 /// The variables of a project's snapshot.
-/// Errors: They cannot be read.
 pub(crate) fn variables(project: &Project) -> io::Result<Vec<EnvVar>> {
     let all: Vec<(String, Option<String>)> = serde_json::from_slice(&fs::read(project.snapshot().join(VARIABLES))?)?;
     Ok(all.into_iter().map(|(name, value)| EnvVar { name, value: value.map(Secret::new), hidden: true }).collect())
@@ -295,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_mounted_keeps_its_content_for_whoever_has_it_open_and_a_folder_its_identity() {
+    fn a_file_that_is_mounted_keeps_its_content_for_who_has_it_open_and_a_folder_its_identity() {
         use std::io::Read as _;
         use std::os::unix::fs::MetadataExt as _;
         let host = Host::new();

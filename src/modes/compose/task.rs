@@ -63,7 +63,6 @@ impl fmt::Display for ComposeTask {
 }
 
 /// The tasks of a deployment in Compose mode, each with what imports the image of its service again.
-/// Errors: A task names a service that the project does not have.
 pub(crate) fn around(
     deployment: &Deployment,
     origin: &Origin,

@@ -85,7 +85,6 @@ impl Processes<'_> {
     }
 
     /// Runs it to its end; `command` is what failures call it.
-    /// Errors: [`Kind::Container`]: it cannot be started, or has not ended in time.
     pub(crate) async fn run(
         &self,
         command: &str,

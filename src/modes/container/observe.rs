@@ -13,7 +13,7 @@ use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
 use crate::ports;
-use crate::ports::taken;
+use crate::ports::taken::{self, HostPort};
 
 /// Largest seccomp profile that is read, in bytes.
 const SECCOMP_LIMIT: u64 = 1024 * 1024;
@@ -74,7 +74,8 @@ impl Observer<'_> {
         let (Ok(engine), Some(hello)) = (&self.engine, facts.engine.yes()) else { return };
         let options = create::container_options(&container.service, Some(hello.api));
         let local = engine.address.starts_with("unix://").then_some(self.proc.as_path());
-        facts.ports_taken = taken::taken(&options.body, all, &facts.containers, local);
+        let ours: Vec<&str> = facts.containers.iter().map(|container| container.id.as_str()).collect();
+        facts.ports_taken = taken::taken(&HostPort::of(&options.body), all, &ours, local);
         let extra = options.extra_networks.iter().map(|(network, _)| network.clone());
         for network in networks(&options.body).into_iter().chain(extra) {
             if engine.network(&network).await == Ok(None)

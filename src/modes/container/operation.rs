@@ -69,8 +69,8 @@ impl ContainerOperation {
     }
 
     /// Does it.
-    /// Errors: [`Kind::Container`] with the engine's words, [`Kind::Image`] where the image is lost, [`Kind::Health`],
-    /// [`Kind::State`] where the release cannot be written.
+    /// Errors: `Kind::Container` with the engine's words, `Kind::Image` where the image is lost, `Kind::Health`,
+    /// `Kind::State` where the release cannot be written.
     pub(crate) async fn perform(&self, host: &mut Host, down: Option<Duration>) -> Result<Outcome, Failure> {
         match self {
             Self::Create(spec) => host.containers.created = Some(create(host, spec).await?),

@@ -60,7 +60,7 @@ impl Planner<'_> {
         if let Some(old) = old {
             self.plan.attempt(remove(&ContainerFacts { name: old_name(&self.deployment.name), ..old.clone() }));
         }
-        self.plan.actions.extend(around.recorded);
+        self.plan.actions.extend(around.saved);
     }
 
     pub(super) fn create(&mut self, spec: ContainerSpec, if_lost: Vec<Operation>) {

@@ -64,7 +64,6 @@ pub(crate) fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
 /// Where the new container will be: an address that neither its predecessor nor anybody else has.
 ///
 /// Each name has two addresses and takes them by turns; which two, its name says, unless somebody has them.
-/// Errors: [`Kind::Container`]: no address is left.
 fn place(
     name: &Name,
     service: &Service,
@@ -180,7 +179,7 @@ impl Planner<'_> {
         self.plan.undoable(ContainerOperation::Rename { container: beside, to: name.clone() }, undo);
         self.plan.require(PortsOperation::Switch { name, to: at, network: seen.network.clone() });
         self.plan.require(ContainerOperation::SaveRelease { container: created, release });
-        self.plan.actions.extend(new.around.recorded);
+        self.plan.actions.extend(new.around.saved);
         if let Some(old) = old {
             self.retire(&ContainerFacts { name: old_name(&self.deployment.name), ..old.clone() }, order);
         }

@@ -73,7 +73,7 @@ fn run(options: &mut ContainerOptions, inside: &InContainer, of_service: bool) {
     body.user = inside.user.clone().or_else(|| body.user.take());
 }
 
-/// Takes away what belongs to the container that serves: whoever looks for that must not find the task.
+/// Takes away what belongs to the container that serves: who looks for that one must not find the task.
 fn beside(options: &mut ContainerOptions) {
     let body = &mut options.body;
     body.exposed_ports = None;

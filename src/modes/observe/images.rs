@@ -61,7 +61,7 @@ impl Observer<'_> {
         let is_resolved = self.store.resolved(&self.origin.deployment).iter().any(|(known, _)| *known == key);
         if is_here && !is_resolved {
             let wanted = architecture(need.platform.as_deref(), Some(host_architecture()));
-            // Why it cannot be opened is told to who needs it.
+            // Who needs it finds out why it cannot be opened.
             let _ = self.archives.open(location, wanted.as_deref()).await;
         }
     }
@@ -140,7 +140,7 @@ impl Observer<'_> {
         }
     }
 
-    /// The archive that Install or a script has still to bring. What lies there now may be an earlier revision's.
+    /// The archive that Install or a script has still to put there. What lies there now may be an earlier revision's.
     async fn not_yet(&self, key: &str, location: &ArchiveLocation, facts: &mut Facts) -> Option<ImageFacts> {
         let ArchiveLocation::File(path) = location else { return None };
         if let Some(image) = self.restarted(key, location, facts).await {

@@ -58,14 +58,8 @@ fn zero_false_and_nothing_are_printed_where_they_are_given() {
         of_body(json!({ "Hostname": "", "Tty": false, "Entrypoint": [], "Cmd": [""],
             "HostConfig": { "MemorySwappiness": 0, "Binds": [], "Memory": 0, "MemorySwap": -1 } })),
         [
-            "command=''",
-            "entrypoint=[]",
-            "hostname=\"\"",
-            "mem_limit=0",
-            "mem_swappiness=0",
-            "memswap_limit=-1",
-            "tty=false",
-            "volumes=[]"
+            "command=''", "entrypoint=[]", "hostname=\"\"", "mem_limit=0", "mem_swappiness=0", "memswap_limit=-1",
+            "tty=false", "volumes=[]"
         ]
     );
 }
@@ -111,10 +105,7 @@ fn a_published_port_and_a_network_are_printed_once_also_where_the_engine_takes_o
     assert_eq!(
         given(&of_container(&spec)),
         [
-            "expose=81/udp",
-            "networks.back={}",
-            "networks.front.aliases=www",
-            "platform=linux/arm64",
+            "expose=81/udp", "networks.back={}", "networks.front.aliases=www", "platform=linux/arm64",
             "ports=[::1]:8080:80"
         ]
     );

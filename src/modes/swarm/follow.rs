@@ -25,22 +25,22 @@ const LAST_LOG: Duration = Duration::from_millis(700);
 const QUICK_LOG: Duration = Duration::from_millis(250);
 
 /// Waits for the end of the task, and reads its output then.
-/// Errors: [`Kind::Task`]: it cannot start, finds no node, ends with another exit code than 0, or takes longer than
+/// Errors: `Kind::Task`: it cannot start, finds no node, ends with another exit code than 0, or takes longer than
 /// `limit`.
 pub(crate) async fn to_its_end(api: &Api, lock: &TaskLock, limit: Duration) -> Result<(), Failure> {
     let mut waiting = Waiting { since: Instant::now(), running: None, unplaced: Patience::default() };
     let ended = poll::without_limit(PAUSE, async || {
         let seen = Tasks::of(api, &lock.service).await;
-        let seen = seen.map_err(|error| error.failure(&format!("look at the service of task {}", lock.task)))?;
+        let seen = seen.map_err(|error| error.failure(&format!("inspect the service of task {}", lock.task)))?;
         let mut output = Output::new(&lock.task);
         let Some(mut seen) = seen else {
             return Err(failed(&lock.task, &format!("is lost: somebody removed service {}", lock.service), output));
         };
-        if seen.every().next().is_some_and(|task| task.has_ended()) {
+        if seen.all().next().is_some_and(|task| task.has_ended()) {
             seen.name_nodes(api).await;
         }
         let Some((how, patience)) = waiting.end(api, &seen, limit).await else { return Ok(None) };
-        if let Some(task) = seen.every().next() {
+        if let Some(task) = seen.all().next() {
             output.take(&log(api, &task.id(), patience).await);
         }
         match how {
@@ -58,7 +58,7 @@ pub(crate) async fn to_its_end(api: &Api, lock: &TaskLock, limit: Duration) -> R
 pub(crate) async fn log_last_output(api: &Api, lock: &TaskLock) {
     let Ok(Some(seen)) = Tasks::of(api, &lock.service).await else { return };
     let mut output = Output::new(&lock.task);
-    if let Some(task) = seen.every().next() {
+    if let Some(task) = seen.all().next() {
         output.take(&log(api, &task.id(), QUICK_LOG).await);
     }
     drop(output.last_lines());
@@ -73,7 +73,7 @@ struct Waiting {
 impl Waiting {
     /// Where it has ended or must end: how it failed, if it did, and how long its log may take.
     async fn end(&mut self, api: &Api, seen: &Tasks, limit: Duration) -> Option<(Option<String>, Duration)> {
-        let state = seen.every().next().map_or(State::Waits, |task| state(&task));
+        let state = seen.all().next().map_or(State::Waits, |task| state(&task));
         match state {
             State::Ended(how) => return Some((how, LOG)),
             State::Runs if self.running.get_or_insert_with(Instant::now).elapsed() >= limit => {

@@ -60,11 +60,11 @@ async fn once(api: &Api, wanted: &NodeCheck, image: &str) -> Result<BTreeSet<Str
     let lacking = poll::without_limit(PAUSE, async || {
         let seen = Tasks::of(api, &wanted.name).await.map_err(|error| error.failure(&what))?;
         let Some(mut seen) = seen else { return Ok(Some(BTreeSet::new())) };
-        let waiting = seen.every().filter(|task| !task.has_ended()).count();
-        let nobody = seen.every().count() == 0;
+        let waiting = seen.all().filter(|task| !task.has_ended()).count();
+        let nobody = seen.all().count() == 0;
         if began.elapsed() > ANSWER || (nobody && began.elapsed() > NOBODY) || (!nobody && waiting == 0) {
             seen.name_nodes(api).await;
-            let lacking = seen.every().filter(|task| task.error().contains("No such image") || !task.has_ended());
+            let lacking = seen.all().filter(|task| task.error().contains("No such image") || !task.has_ended());
             return Ok(Some(lacking.map(|task| task.node().to_owned()).collect()));
         }
         Ok(None)

@@ -25,7 +25,7 @@ impl Observer<'_> {
             facts.swarm = Some(SwarmFacts { contents, ..SwarmFacts::empty(Role::Manager) });
             return;
         };
-        match look(&Api::of(engine), &self.deployment.name).await {
+        match observe(&Api::of(engine), &self.deployment.name).await {
             Ok(mut seen) => {
                 seen.contents = contents;
                 if let Some(missing) = seen.missing(swarm).filter(|_| seen.role == Role::Manager) {
@@ -38,7 +38,7 @@ impl Observer<'_> {
                 facts.swarm = Some(seen);
             }
             Err(error) => {
-                facts.failures.push(ObserveFailure { failure: error.failure("look at the swarm"), definite: false });
+                facts.failures.push(ObserveFailure { failure: error.failure("observe the swarm"), definite: false });
             }
         }
     }
@@ -60,7 +60,6 @@ impl Observer<'_> {
 }
 
 /// The content of a secret or a config.
-/// Errors: [`Kind::Appspec`]: it cannot be read, or is too large.
 pub(crate) fn read(path: &Path, bundle: Option<&Path>) -> Result<Vec<u8>, Failure> {
     let bad = |why: String| {
         Failure::new(Kind::Appspec, format!("cannot make a secret or config of {}: {why}", path.display()))
@@ -69,7 +68,7 @@ pub(crate) fn read(path: &Path, bundle: Option<&Path>) -> Result<Vec<u8>, Failur
     inputs::read(path, bundle, LARGEST).map_err(|error| bad(error.to_string()))
 }
 
-async fn look(api: &Api, name: &Name) -> Result<SwarmFacts, ApiError> {
+async fn observe(api: &Api, name: &Name) -> Result<SwarmFacts, ApiError> {
     let info = api.get("/info").await?;
     let mut seen = SwarmFacts::empty(role(&info["Swarm"]));
     seen.node = text(&info["Swarm"]["NodeID"]);

@@ -41,15 +41,9 @@ pub enum SwarmOperation {
     RolloutCheck(RolloutCheck),
     /// Check the application's health from outside.
     Probe { service: String, health_check: HealthCheck },
-    /// Wait for the tasks of this node: a worker is not told of any other.
-    LocalTasks {
-        service: String,
-        image: ImagePin,
-        /// How long to wait for the first one.
-        patience: Duration,
-        /// How long one must run.
-        monitor: Duration,
-    },
+    /// Wait for the tasks of this node: a worker knows of no other. `patience` is for the first one, and each must run for
+    /// `monitor`.
+    LocalTasks { service: String, image: ImagePin, patience: Duration, monitor: Duration },
     /// Save the release; what was observed is filled in when it is saved.
     SaveRelease { service: String, release: Box<Release> },
     /// Put the spec back that was in force before this deployment's, unless another one is in force by now. `spec` is the

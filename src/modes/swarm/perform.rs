@@ -122,7 +122,7 @@ async fn remove_file(api: &Api, kind: FileKind, name: &str) -> Result<(), Failur
     removed.map_err(|error| error.failure(&format!("remove {word} {name}")))
 }
 
-/// From this host: the swarm has looked at the tasks already.
+/// From this host: the swarm has checked the tasks already.
 async fn check_health(host: &mut Host, service: &str, wanted: &HealthCheck) -> Result<(), Failure> {
     let nothing = async || Ok(Members::default());
     let checked = host.health.check(&host.engine, service, wanted, nothing).await;

@@ -44,7 +44,7 @@ pub(crate) async fn wait_for_rollout(api: &Api, wanted: &RolloutCheck) -> Result
     let mut patience = Patience::default();
     let (mut since, mut was_rolled_back) = (None, None);
     let ended = poll::without_limit(PAUSE, async || {
-        let failed = |error: ApiError| error.failure(&format!("look at service {}", wanted.service));
+        let failed = |error: ApiError| error.failure(&format!("inspect service {}", wanted.service));
         let Some(seen) = Tasks::of(api, &wanted.service).await.map_err(failed)? else {
             return Err(Failure::new(Kind::Health, format!("service {} is gone: it was removed", wanted.service))
                 .next("another manager undid its creation, or somebody removed it: its report says why"));
@@ -134,13 +134,13 @@ fn runs(seen: &Tasks) -> String {
 /// What the tasks of the service wait for, as far as the swarm answers quickly.
 pub(crate) async fn waiting(engine: &Engine, wanted: &RolloutCheck) -> Vec<String> {
     let api = Api::of(engine);
-    let look = async {
+    let observe = async {
         let mut seen = Tasks::of(&api, &wanted.service).await.ok().flatten()?;
         seen.name_nodes(&api).await;
         Some(seen.unfinished().iter().map(Task::waits_for).take(LINES).collect())
     };
     let silent = || vec!["no leader of the swarm answers: docker node ls says which managers are there".to_owned()];
-    tokio::time::timeout(QUICK, look).await.map_or_else(|_| silent(), Option::unwrap_or_default)
+    tokio::time::timeout(QUICK, observe).await.map_or_else(|_| silent(), Option::unwrap_or_default)
 }
 
 /// The failure with the tasks' own errors, by task and node, and the log of the first.

@@ -19,7 +19,6 @@ use crate::values::labels::LABEL_NODE;
 const ANSWER: Duration = Duration::from_secs(15);
 
 /// Runs the task where this node takes its lock; else waits for its end on the manager that has it, and names that.
-/// Errors: [`Kind::Task`]: it failed, here or there.
 pub(crate) async fn run(host: &mut Host, task: &SwarmTask) -> Result<Vec<String>, Failure> {
     let (api, lock) = (Api::of(&host.engine), &task.task_lock);
     let me = this_node(&api).await?;

@@ -75,7 +75,6 @@ pub(crate) async fn update(api: &Api, host: &Host, request: &ServiceRequest) -> 
 }
 
 /// Gives the swarm a new token of a registry, with the spec as it is: no task restarts.
-/// Errors: No credentials can be had; the engine refuses.
 pub(crate) async fn renew_token(
     api: &Api,
     name: &str,
@@ -96,7 +95,6 @@ pub(crate) async fn renew_token(
 }
 
 /// Where `spec` is in force, puts the one back that was before it, and waits for its tasks, [`BACK`] at most each time.
-/// Errors: The engine refuses; the service is gone.
 pub(crate) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<String>, Failure> {
     let what = format!("roll {name} back");
     let mut previous: Option<Value> = None;
@@ -106,7 +104,8 @@ pub(crate) async fn rollback(api: &Api, name: &str, spec: &str) -> Result<Vec<St
             return Ok(back(api, name, spec).await);
         }
         let written = match (found.previous(), &previous) {
-            // After ours the swarm rolled back too, which put `spec` in force again and left no spec to roll back to.
+            // After ours the swarm rolled back too, which put `spec` in force again and left no spec to roll back to. The other
+            // managers must see a rollback, so that the spec before is written as an update only then.
             (None, Some(kept)) => write(api, &found, kept, "", None).await,
             (before, _) => {
                 previous = before.or(previous.take());
@@ -156,7 +155,7 @@ pub(crate) async fn remove(api: &Api, name: &str, spec: &str) -> Result<(), Fail
 
 async fn find(api: &Api, name: &str) -> Result<Option<Service>, Failure> {
     let found = api.find(&format!("/services/{name}")).await;
-    found.map(|found| found.map(Service::new)).map_err(|error| error.failure(&format!("look at service {name}")))
+    found.map(|found| found.map(Service::new)).map_err(|error| error.failure(&format!("inspect service {name}")))
 }
 
 async fn write(

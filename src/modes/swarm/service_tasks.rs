@@ -105,11 +105,7 @@ impl Tasks {
         usize::try_from(wanted).unwrap_or(usize::MAX)
     }
 
-    pub(crate) fn every(&self) -> impl Iterator<Item = Task<'_>> {
-        self.all()
-    }
-
-    fn all(&self) -> impl Iterator<Item = Task<'_>> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = Task<'_>> {
         self.tasks.iter().map(|value| {
             let node = self.nodes.get(value["NodeID"].as_str().unwrap_or_default());
             Task { value, node: node.map_or("", String::as_str) }

@@ -143,7 +143,7 @@ impl Found {
 
 async fn find(api: &Api, lock: &TaskLock) -> Result<Option<Found>, Failure> {
     let found = api.find(&format!("/services/{}", lock.service)).await;
-    found.map(|found| found.map(Found)).map_err(|error| error.failure(&format!("look at service {}", lock.service)))
+    found.map(|found| found.map(Found)).map_err(|error| error.failure(&format!("inspect service {}", lock.service)))
 }
 
 async fn node_name(api: &Api, id: &str) -> String {

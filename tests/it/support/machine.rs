@@ -122,7 +122,7 @@ impl Machine {
         self.power_on();
     }
 
-    /// The hook ApplicationStart of a release of `web`, whose port is handed over.
+    /// The hook ApplicationStart of a release of `web`, whose port the kernel switches.
     pub fn start_release(&self, version: &str) -> Running {
         let bundle = self.file("/srv/web");
         std::fs::create_dir_all(bundle.join("hooks")).unwrap();

@@ -26,6 +26,18 @@ use crate::values::pin::ImagePin;
 use crate::values::target::Target;
 use crate::values::types::{LifecycleEvent, Name};
 
+/// What reports call that which served before.
+pub(crate) const SUBJECT: &str = "previous project";
+
+/// What one event in Compose mode is planned from.
+struct Planner<'a> {
+    deployment: &'a Deployment,
+    compose: &'a Compose,
+    origin: &'a Origin,
+    facts: &'a Facts,
+    plan: Plan,
+}
+
 pub(crate) fn plan(
     event: LifecycleEvent,
     deployment: &Deployment,
@@ -39,99 +51,164 @@ pub(crate) fn plan(
     if facts.compose.is_none() && !facts.not_yet.is_empty() {
         return Ok(plan);
     }
+    let mut planner = Planner { deployment, compose, origin, facts, plan };
     match event {
-        LifecycleEvent::ApplicationStop => stop(&mut plan, facts),
-        LifecycleEvent::BeforeInstall => {
-            let wanted = Wanted::of(deployment, compose, facts)?;
-            wanted.check(&mut plan, facts)?;
-            recover(&mut plan, facts, true);
-            modes::images::make_room(&mut plan, deployment, facts, &wanted.pins())?;
-            modes::images::prune(&mut plan, deployment, facts, &wanted.pins());
-        }
-        LifecycleEvent::AfterInstall => {
-            let wanted = Wanted::of(deployment, compose, facts)?;
-            wanted.check(&mut plan, facts)?;
-            recover(&mut plan, facts, true);
-            wanted.import(&mut plan, deployment, facts)?;
-        }
-        LifecycleEvent::ApplicationStart => start(&mut plan, deployment, compose, origin, facts)?,
-        LifecycleEvent::ValidateService => validate(&mut plan, deployment, compose, facts)?,
+        LifecycleEvent::ApplicationStop => planner.stop(),
+        LifecycleEvent::BeforeInstall => planner.before_install()?,
+        LifecycleEvent::AfterInstall => planner.import()?,
+        LifecycleEvent::ApplicationStart => planner.start()?,
+        LifecycleEvent::ValidateService => planner.validate()?,
         LifecycleEvent::BeforeBlockTraffic
         | LifecycleEvent::AfterBlockTraffic
         | LifecycleEvent::BeforeAllowTraffic
         | LifecycleEvent::AfterAllowTraffic => {}
     }
-    Ok(plan)
+    Ok(planner.plan)
 }
 
-/// What reports call that which served before.
-pub(crate) const SUBJECT: &str = "previous project";
+impl<'a> Planner<'a> {
+    fn wanted(&self) -> Result<Wanted<'a>, Failure> {
+        Wanted::of(self.deployment, self.compose, self.facts)
+    }
 
-/// Containers go, whatever state they are in. Nothing here can fail the event: without Compose the engine removes them.
-fn stop(plan: &mut Plan, facts: &Facts) {
-    plan.recover(modes::tasks::remove_left(facts));
-    if facts.containers.is_empty() {
-        return;
-    }
-    let saved =
-        facts.releases.first().and_then(|release| release.part.compose.as_ref()).map(|release| &release.project);
-    let begun = facts.left.as_ref().and_then(begun);
-    match (saved.cloned().or(begun), &facts.compose_tool) {
-        (Some(project), tool @ Known::Yes(_)) => {
-            plan.attempt(ComposeOperation::Stop { project }.run_by(tool));
+    /// Containers go, whatever state they are in. Nothing here can fail the event: without Compose the engine removes them.
+    fn stop(&mut self) {
+        let (plan, facts) = (&mut self.plan, self.facts);
+        plan.recover(modes::tasks::remove_left(facts));
+        if facts.containers.is_empty() {
+            return;
         }
-        (Some(_), Known::No(why)) => {
-            plan.notes.push(format!("{why}: the containers of {} are removed one by one", plan.name));
+        let saved = facts.saved_project().map(|release| release.project.clone());
+        match (saved.or_else(|| facts.left.as_ref().and_then(begun)), &facts.compose_tool) {
+            (Some(project), tool @ Known::Yes(_)) => plan.attempt(ComposeOperation::Stop { project }.run_by(tool)),
+            (Some(_), Known::No(why)) => {
+                plan.notes.push(format!("{why}: the containers of {} are removed one by one", plan.name));
+            }
+            (None, _) => {}
         }
-        (None, _) => {}
+        // What Compose does not know of, or cannot remove, goes one by one.
+        for container in facts.containers.iter().filter(|container| container.ours) {
+            plan.attempt(Operation::remove_container(container.target()));
+        }
+        plan.interruption = format!("{} is down until the new containers of ApplicationStart are healthy", plan.name);
     }
-    // What Compose does not know of, or cannot remove, goes one by one.
-    for container in facts.containers.iter().filter(|container| container.ours) {
-        plan.attempt(Operation::remove_container(container.target()));
+
+    fn before_install(&mut self) -> Result<(), Failure> {
+        let wanted = self.wanted()?;
+        wanted.check(&mut self.plan, self.facts)?;
+        recover(&mut self.plan, self.facts, true);
+        modes::images::make_room(&mut self.plan, self.deployment, self.facts, &wanted.pins())?;
+        modes::images::prune(&mut self.plan, self.deployment, self.facts, &wanted.pins());
+        Ok(())
     }
-    plan.interruption = format!("{} is down until the new containers of ApplicationStart are healthy", plan.name);
+
+    fn import(&mut self) -> Result<(), Failure> {
+        let wanted = self.wanted()?;
+        wanted.check(&mut self.plan, self.facts)?;
+        recover(&mut self.plan, self.facts, true);
+        wanted.import(&mut self.plan, self.deployment, self.facts).map(drop)
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        let (facts, wanted) = (self.facts, self.wanted()?);
+        let recovered = recover(&mut self.plan, facts, true);
+        let changes = wanted.changes(facts, &self.deployment.name);
+        let previous = facts.releases.first().and_then(|release| Some((release, release.part.compose.as_ref()?)));
+        let is_same = !recovered && changes.iter().all(|change| change.change == Change::Unchanged);
+        let mut around = TaskActions::default();
+        if !is_same {
+            wanted.check(&mut self.plan, facts)?;
+            let imports = wanted.import(&mut self.plan, self.deployment, facts)?;
+            around = task::around(self.deployment, self.origin, &wanted, &imports)?;
+            let undo = UndoProject::of(&wanted, previous.map(|(_, previous)| previous), facts);
+            let before = std::mem::take(&mut around.before);
+            self.up(&wanted, undo, changes, before, &imports);
+        }
+        let (name, health_check) = (self.plan.name.clone(), wanted.health_check.clone());
+        self.plan.require(ComposeOperation::Wait { name, health_check });
+        self.plan.actions.append(&mut around.healthy);
+        let is_saved = previous.is_some_and(|(release, previous)| {
+            release.deployment == self.origin.deployment && previous.project.id == wanted.project.id
+        });
+        if !(is_same && is_saved) {
+            if is_same {
+                let before_wait = self.plan.actions.len() - 1;
+                self.plan.actions.insert(before_wait, Action::required(snapshot(&wanted)));
+            }
+            self.plan.require(ComposeOperation::SaveRelease(Box::new(wanted.release(self.origin)?)));
+        }
+        self.plan.actions.append(&mut around.saved);
+        modes::images::prune(&mut self.plan, self.deployment, facts, &wanted.pins());
+        self.delete_snapshots(&wanted);
+        Ok(())
+    }
+
+    fn up(
+        &mut self,
+        wanted: &Wanted<'_>,
+        undo: UndoProject,
+        services: Vec<ServiceChange>,
+        before: Vec<Action>,
+        imports: &Imports,
+    ) {
+        let (plan, project) = (&mut self.plan, wanted.project.clone());
+        // A service's own folders are where Compose works; a command of the host needs nothing of the new release there.
+        let is_of_a_service =
+            |action: &Action| matches!(action.operation, Operation::Compose(ComposeOperation::RunTask(_)));
+        let is_late = before.iter().any(is_of_a_service);
+        let (early, late) = if is_late { (Vec::new(), before) } else { (before, Vec::new()) };
+        plan.actions.extend(early);
+        plan.require(snapshot(wanted));
+        plan.undoable(ComposeOperation::CheckOut { project: project.clone() }, undo.check_out);
+        plan.actions.extend(late);
+        let touched = services.iter().filter(|service| service.change.interrupts());
+        let touched: Vec<&str> = touched.map(|service| service.service.as_str()).collect();
+        if !touched.is_empty() {
+            plan.interruption = format!("{} while Compose replaces what runs", touched.join(", "));
+        }
+        let up = ComposeOperation::Up { project, within: None, services, only: Vec::new() };
+        let up = Action::undone_by(up, undo.up);
+        plan.actions.push(up.repaired_by(&[Kind::Container, Kind::Health, Kind::Image], imports.if_lost()));
+    }
+
+    /// Those of releases that are retained no longer.
+    fn delete_snapshots(&mut self, wanted: &Wanted<'_>) {
+        let earlier = self.deployment.keep - usize::from(self.plan.saves());
+        let releases = self.facts.releases.iter().take(earlier);
+        let retained = releases.filter_map(|release| Some(&release.part.compose.as_ref()?.project.id));
+        let retained: Vec<&String> = retained.chain([&wanted.project.id]).collect();
+        for id in wanted.facts.snapshots.iter().filter(|id| !retained.contains(id)) {
+            let snapshot = wanted.facts.state.join(SNAPSHOTS).join(id);
+            self.plan.attempt(ComposeOperation::DeleteSnapshot { snapshot });
+        }
+    }
+
+    fn validate(&mut self) -> Result<(), Failure> {
+        let wanted = self.wanted()?;
+        for (service, image, spec) in &wanted.services {
+            modes::images::assume(&mut self.plan, image);
+            let of_service = wanted.facts.containers.iter().filter(|container| container.service == service.name);
+            let there: Vec<_> = of_service.collect();
+            if there.len() < service.replicas {
+                let (found, wanted) = (there.len(), service.replicas);
+                let message = format!("service {} has {found} of {wanted} containers", service.name);
+                return Err(Failure::new(Kind::Health, message)
+                    .next("did ApplicationStart run? its output says why the container is gone"));
+            }
+            let is_known = !matches!(image.pin, ImagePin::Unknown { .. });
+            if let Some(other) = there.iter().find(|found| is_known && found.spec.as_deref() != Some(spec.as_str())) {
+                let image = image.pin.describe();
+                let message = format!("{} runs {}, not as the revision says (image {image})", other.name, other.image);
+                return Err(Failure::new(Kind::Health, message).next("run ApplicationStart again"));
+            }
+        }
+        let (name, health_check) = (self.plan.name.clone(), wanted.health_check);
+        self.plan.require(ComposeOperation::Wait { name, health_check });
+        Ok(())
+    }
 }
 
-fn start(
-    plan: &mut Plan,
-    deployment: &Deployment,
-    compose: &Compose,
-    origin: &Origin,
-    facts: &Facts,
-) -> Result<(), Failure> {
-    let wanted = Wanted::of(deployment, compose, facts)?;
-    let recovered = recover(plan, facts, true);
-    let changes = wanted.changes(facts, &deployment.name);
-    let previous = facts.releases.first().and_then(|release| Some((release, release.part.compose.as_ref()?)));
-    let is_same = !recovered && changes.iter().all(|change| change.change == Change::Unchanged);
-    let mut around = TaskActions::default();
-    if !is_same {
-        wanted.check(plan, facts)?;
-        let imports = wanted.import(plan, deployment, facts)?;
-        around = task::around(deployment, origin, &wanted, &imports)?;
-        let undo = UndoProject::of(&wanted, previous.map(|(_, previous)| previous), facts);
-        let before = std::mem::take(&mut around.before);
-        up(plan, &wanted, undo, changes, before, &imports);
-    }
-    plan.require(ComposeOperation::Wait { name: plan.name.clone(), health_check: wanted.health_check.clone() });
-    plan.actions.append(&mut around.healthy);
-    let is_recorded = previous.is_some_and(|(release, previous)| {
-        release.deployment == origin.deployment && previous.project.id == wanted.project.id
-    });
-    if !(is_same && is_recorded) {
-        if is_same {
-            plan.actions.insert(plan.actions.len() - 1, Action::required(snapshot(&wanted)));
-        }
-        let release = Box::new(wanted.release(origin)?);
-        plan.require(ComposeOperation::SaveRelease(release));
-    }
-    plan.actions.append(&mut around.recorded);
-    modes::images::prune(plan, deployment, facts, &wanted.pins());
-    delete_snapshots(plan, deployment, facts, &wanted);
-    Ok(())
-}
-
-/// What serves. A project of which no release is saved cannot be told from what a deployment has begun.
+/// What serves. A project of which no release is saved may be what a deployment has begun.
 pub(crate) fn old(name: &Name, facts: &Facts) -> Old {
     let saved = facts.releases.first().filter(|release| release.part.compose.is_some());
     match (facts.engine.yes(), saved) {
@@ -170,70 +247,4 @@ impl UndoProject {
         let up: Vec<_> = undo.map(|operation| Operation::Compose(operation.run_by(&facts.compose_tool))).collect();
         Self { check_out: up.first().cloned().into_iter().collect(), up }
     }
-}
-
-fn up(
-    plan: &mut Plan,
-    wanted: &Wanted<'_>,
-    undo: UndoProject,
-    services: Vec<ServiceChange>,
-    before: Vec<Action>,
-    imports: &Imports,
-) {
-    let project = wanted.project.clone();
-    // A service's own folders are where Compose works; a command of the host needs nothing of the new release there.
-    let is_of_a_service =
-        |action: &Action| matches!(action.operation, Operation::Compose(ComposeOperation::RunTask(_)));
-    let (early, late) = if before.iter().any(is_of_a_service) { (Vec::new(), before) } else { (before, Vec::new()) };
-    plan.actions.extend(early);
-    plan.require(snapshot(wanted));
-    plan.undoable(ComposeOperation::CheckOut { project: project.clone() }, undo.check_out);
-    plan.actions.extend(late);
-    let touched = services.iter().filter(|service| service.change.interrupts());
-    let touched: Vec<&str> = touched.map(|service| service.service.as_str()).collect();
-    if !touched.is_empty() {
-        plan.interruption = format!("{} while Compose replaces what runs", touched.join(", "));
-    }
-    let up = ComposeOperation::Up { project, within: None, services, only: Vec::new() };
-    let up = Action::undone_by(up, undo.up);
-    plan.actions.push(up.repaired_by(&[Kind::Container, Kind::Health, Kind::Image], imports.if_lost()));
-}
-
-fn delete_snapshots(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &Wanted<'_>) {
-    let earlier = deployment.keep - usize::from(plan.saves());
-    let retained: Vec<&str> = facts
-        .releases
-        .iter()
-        .take(earlier)
-        .filter_map(|release| Some(release.part.compose.as_ref()?.project.id.as_str()))
-        .chain([wanted.project.id.as_str()])
-        .collect();
-    for id in wanted.facts.snapshots.iter().filter(|id| !retained.contains(&id.as_str())) {
-        let step = ComposeOperation::DeleteSnapshot { snapshot: wanted.facts.state.join(SNAPSHOTS).join(id) };
-        plan.attempt(step);
-    }
-}
-
-fn validate(plan: &mut Plan, deployment: &Deployment, compose: &Compose, facts: &Facts) -> Result<(), Failure> {
-    let wanted = Wanted::of(deployment, compose, facts)?;
-    for (service, image, spec) in &wanted.services {
-        modes::images::assume(plan, image);
-        let there: Vec<_> =
-            wanted.facts.containers.iter().filter(|container| container.service == service.name).collect();
-        if there.len() < service.replicas {
-            let (found, wanted) = (there.len(), service.replicas);
-            let message = format!("service {} has {found} of {wanted} containers", service.name);
-            return Err(Failure::new(Kind::Health, message)
-                .next("did ApplicationStart run? its output says why the container is gone"));
-        }
-        let is_known = !matches!(image.pin, ImagePin::Unknown { .. });
-        if let Some(other) = there.iter().find(|found| is_known && found.spec.as_deref() != Some(spec.as_str())) {
-            let image = image.pin.describe();
-            let message = format!("{} runs {}, not as the revision says (image {image})", other.name, other.image);
-            return Err(Failure::new(Kind::Health, message).next("run ApplicationStart again"));
-        }
-    }
-    let step = ComposeOperation::Wait { name: plan.name.clone(), health_check: wanted.health_check };
-    plan.require(step);
-    Ok(())
 }

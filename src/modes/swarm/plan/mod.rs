@@ -194,7 +194,7 @@ impl<'a> Planner<'a> {
             let release = Release::new(self.origin, image.pin.clone(), request.digest.clone(), part);
             self.push(SwarmOperation::SaveRelease { service: self.name(), release: Box::new(release) });
         }
-        self.plan.actions.append(&mut tasks.recorded);
+        self.plan.actions.append(&mut tasks.saved);
         if !same {
             self.remove_files(&request);
         }

@@ -5,7 +5,7 @@ use crate::config::swarm::{MountedFile, Order};
 use crate::engine::facts::short_id;
 use crate::images::facts::ImageFacts;
 use crate::modes::swarm::operation::{NodeCheck, ServiceRequest, SwarmOperation};
-use crate::modes::swarm::plan::service_spec::TaskActions;
+use crate::modes::swarm::plan::service_spec::SpecContext;
 use crate::modes::swarm::plan::{Planner, drift, service_spec};
 use crate::values::labels::{
     LABEL_CHECKS, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REGISTRY, LABEL_REVISION, LABEL_SPEC,
@@ -59,7 +59,7 @@ impl Planner<'_> {
         let live = self.seen.service.as_ref().map(|service| service.spec.reveal());
         let number = |path: &str| live.and_then(|spec| spec.pointer(path)).and_then(Value::as_u64);
         let (name, file_name) = (self.name(), |file: &MountedFile| self.file_name(file));
-        let around = TaskActions {
+        let around = SpecContext {
             name: &name,
             replicas: number("/Mode/Replicated/Replicas").unwrap_or(1),
             force: number("/TaskTemplate/ForceUpdate").unwrap_or(0),

@@ -12,7 +12,7 @@ use crate::config::swarm::{Deploy, FileKind, FileSource, MountedFile, Rollout, S
 use crate::values::labels::LABEL_NAME;
 
 /// What is not in the file: the swarm's state, and digests of files.
-pub(crate) struct TaskActions<'a> {
+pub(crate) struct SpecContext<'a> {
     pub(crate) name: &'a str,
     /// Tasks, where the file does not say how many.
     pub(crate) replicas: u64,
@@ -22,7 +22,7 @@ pub(crate) struct TaskActions<'a> {
 }
 
 /// The request's body. Labels of ours are added by the caller, but for the name.
-pub(crate) fn service_spec(swarm: &Swarm, around: &TaskActions<'_>) -> Value {
+pub(crate) fn service_spec(swarm: &Swarm, around: &SpecContext<'_>) -> Value {
     let deploy = &swarm.deploy;
     let mut labels: Map<String, Value> =
         deploy.labels.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
@@ -108,7 +108,7 @@ fn endpoint(deploy: &Deploy, ports: &[ServicePort]) -> Value {
     object([("Mode", if deploy.dnsrr { "dnsrr" } else { "vip" }.into()), ("Ports", ports.collect())])
 }
 
-fn task(swarm: &Swarm, around: &TaskActions<'_>) -> Value {
+fn task(swarm: &Swarm, around: &SpecContext<'_>) -> Value {
     let host = swarm.service.body.host_config.clone().unwrap_or_default();
     let deploy = &swarm.deploy;
     let restart = &deploy.restart;
@@ -194,7 +194,7 @@ fn resources(deploy: &Deploy, host: &HostConfig) -> Value {
     ])
 }
 
-fn container(swarm: &Swarm, host: &HostConfig, around: &TaskActions<'_>) -> Value {
+fn container(swarm: &Swarm, host: &HostConfig, around: &SpecContext<'_>) -> Value {
     let body: &ContainerCreateBody = &swarm.service.body;
     let files = |kind| swarm.files.iter().filter(move |file| file.kind == kind).map(|file| mounted(file, around));
     object([
@@ -247,7 +247,7 @@ fn capabilities(names: Option<&[String]>) -> Value {
     each.collect()
 }
 
-fn mounted(file: &MountedFile, around: &TaskActions<'_>) -> Value {
+fn mounted(file: &MountedFile, around: &SpecContext<'_>) -> Value {
     let word = match file.kind {
         FileKind::Secret => "SecretName",
         FileKind::Config => "ConfigName",
