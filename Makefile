@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 TOOLS := target/tools
 export CARGO_TERM_PROGRESS_WHEN ?= never
+# The tests on real things wait more than they work.
+export RUST_TEST_THREADS ?= 3
 
 .PHONY: help setup build release demo test lint lint-fuzz fmt unit engine-test test-crash test-engines docs deny golden bench fuzz bundle clean
 
