@@ -57,8 +57,8 @@ fn the_help_and_the_readme_list_every_exit_code_with_its_meaning() {
 #[test]
 fn the_readme_names_every_option_of_a_container() {
     let readme = include_str!("../README.md");
-    let missing: Vec<_> = balehook::config::service::KEYS
-        .iter()
+    let missing: Vec<_> = balehook::config::service::keys()
+        .into_iter()
         .filter(|key| !["image", "deploy", "update_config"].contains(key) && !readme.contains(&format!("`{key}`")))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");

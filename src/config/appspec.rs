@@ -1,12 +1,7 @@
-//! The official part of `appspec.yml`, one to one with the file, as the v2 agent reads it; and the file itself.
-//!
-//! Source: CodeDeploy AppSpec file reference (EC2/On-Premises); both agents as measured.
+//! The file itself: where it is, and its text.
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-
-use serde::Deserialize;
 
 use crate::config::yaml::MAX_BYTES;
 use crate::inputs;
@@ -46,86 +41,6 @@ pub enum ReadError {
     /// Not text.
     #[error("{0} is not UTF-8: byte {1} is bad")]
     NotText(PathBuf, usize),
-}
-
-/// The official keys. Unknown top-level keys are ignored by both agents.
-#[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "serde checks names and types; the values are read with their places")]
-pub(crate) struct AppSpec {
-    pub(crate) version: f64,
-    pub(crate) os: String,
-    #[serde(default)]
-    pub(crate) files: Option<Vec<FileEntry>>,
-    #[serde(default)]
-    pub(crate) file_exists_behavior: Option<String>,
-    #[serde(default)]
-    pub(crate) permissions: Option<Vec<Permission>>,
-    #[serde(default)]
-    pub(crate) hooks: Option<BTreeMap<String, Option<Vec<Hook>>>>,
-}
-
-/// `files` alone, of a file that is wrong elsewhere.
-#[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "as above")]
-pub(crate) struct FilesPart {
-    #[serde(default)]
-    pub(crate) files: Option<Vec<FileEntry>>,
-    #[serde(default)]
-    pub(crate) file_exists_behavior: Option<String>,
-}
-
-/// `permissions` alone, of a file that is wrong elsewhere.
-#[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "as above")]
-pub(crate) struct PermissionsPart {
-    #[serde(default)]
-    pub(crate) permissions: Option<Vec<Permission>>,
-}
-
-/// `files`.
-#[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "as above")]
-pub(crate) struct FileEntry {
-    pub(crate) source: String,
-    pub(crate) destination: String,
-    #[serde(default)]
-    pub(crate) file_exists_behavior: Option<String>,
-}
-
-/// `permissions`.
-#[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "as above")]
-pub(crate) struct Permission {
-    pub(crate) object: String,
-    #[serde(default)]
-    pub(crate) pattern: Option<String>,
-    #[serde(default)]
-    pub(crate) except: Option<Vec<String>>,
-    #[serde(default)]
-    pub(crate) owner: Option<String>,
-    #[serde(default)]
-    pub(crate) group: Option<String>,
-    #[serde(default)]
-    pub(crate) mode: Option<serde_yaml::Value>,
-    #[serde(default)]
-    pub(crate) acls: Option<Vec<String>>,
-    #[serde(default)]
-    pub(crate) context: Option<serde_yaml::Value>,
-    #[serde(default, rename = "type")]
-    pub(crate) kinds: Option<Vec<String>>,
-}
-
-/// One entry of an event under `hooks`.
-#[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "as above")]
-pub(crate) struct Hook {
-    pub(crate) location: String,
-    #[serde(default)]
-    pub(crate) timeout: Option<i64>,
-    #[serde(default)]
-    pub(crate) runas: Option<String>,
-    #[serde(default)]
-    pub(crate) sudo: Option<bool>,
 }
 
 impl AppSpecText {

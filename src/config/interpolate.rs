@@ -19,12 +19,12 @@ const HELP: &str = "write `$$` for a dollar sign, `${NAME}` for a variable";
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Replaces the variables in every scalar value under `node`; keys stay as they are.
-pub fn interpolate(node: &mut Node, path: &str, lookup: Lookup<'_>, problems: &mut Problems) {
+pub fn interpolate(node: &mut Node, path: &str, lookup: Lookup<'_>, problems: &Problems) {
     within(node, path, false, lookup, problems);
 }
 
 /// `secret`: a key above says that the value is one, so that no part of it may stand in a message.
-fn within(node: &mut Node, path: &str, secret: bool, lookup: Lookup<'_>, problems: &mut Problems) {
+fn within(node: &mut Node, path: &str, secret: bool, lookup: Lookup<'_>, problems: &Problems) {
     let place = node.place;
     match &mut node.value {
         Value::Scalar { text, plain } if text.contains('$') => {
@@ -53,22 +53,22 @@ fn within(node: &mut Node, path: &str, secret: bool, lookup: Lookup<'_>, problem
     }
 }
 
-fn refuse(place: Place, path: &str, why: String, secret: bool, problems: &mut Problems) {
+fn refuse(place: Place, path: &str, why: String, secret: bool, problems: &Problems) {
     // What `:?message` says was written to be read, also where it guards a secret.
     let (why, help) = match (why.contains(" is required: "), secret) {
-        (true, _) => (why, None),
-        (false, true) => ("a `$` in this value begins no variable that can be read".into(), Some(HELP.to_owned())),
-        (false, false) => (why, Some(HELP.to_owned())),
+        (true, _) => (why, ""),
+        (false, true) => ("a `$` in this value begins no variable that can be read".into(), HELP),
+        (false, false) => (why, HELP),
     };
     problems.error(place, path, why, help);
 }
 
-fn warn_unset(place: Place, path: &str, mut unset: Vec<String>, secret: bool, problems: &mut Problems) {
+fn warn_unset(place: Place, path: &str, mut unset: Vec<String>, secret: bool, problems: &Problems) {
     unset.sort();
     unset.dedup();
     if secret && !unset.is_empty() {
         let message = "a variable in this value is not set: an empty text is used";
-        problems.warning(place, path, message, "write `$$` for a dollar sign that is none".to_owned());
+        problems.warning(place, path, message, "write `$$` for a dollar sign that is none");
         return;
     }
     for name in unset {
@@ -222,8 +222,8 @@ mod tests {
     }
 
     fn after(yaml: &str) -> (Node, Problems) {
-        let (mut node, mut problems) = (Node::parse(yaml).unwrap(), Problems::new());
-        interpolate(&mut node, "x", &lookup, &mut problems);
+        let (mut node, problems) = (Node::parse(yaml).unwrap(), Problems::new());
+        interpolate(&mut node, "x", &lookup, &problems);
         (node, problems)
     }
 

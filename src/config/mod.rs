@@ -3,8 +3,10 @@
 pub mod appspec;
 pub(crate) mod compose;
 pub mod env_file;
+pub(crate) mod field;
 pub mod hook_env;
 pub mod interpolate;
+pub(crate) mod keys;
 pub mod pending;
 pub mod problem;
 pub mod service;

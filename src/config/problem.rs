@@ -1,5 +1,7 @@
 //! Problems of a file: collected, never thrown one by one.
 
+use std::cell::{Cell, RefCell};
+
 use crate::config::yaml::Place;
 use crate::values::secret::masked;
 
@@ -34,12 +36,12 @@ const MOST: usize = 1000;
 /// Longest message, in characters: an offending value may be as long as the file.
 const LONGEST: usize = 400;
 
-/// All problems found so far; beyond the first thousand they are only counted.
+/// All problems found so far; beyond the first thousand they are only counted. Every reader of a file shares the one list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems {
-    kept: Vec<Problem>,
-    errors: usize,
-    warnings: usize,
+    kept: RefCell<Vec<Problem>>,
+    errors: Cell<usize>,
+    warnings: Cell<usize>,
 }
 
 impl Problems {
@@ -48,62 +50,50 @@ impl Problems {
         Self::default()
     }
 
-    /// Adds an error.
-    pub(crate) fn error(
-        &mut self,
-        place: Place,
-        path: &str,
-        message: impl Into<String>,
-        help: impl Into<Option<String>>,
-    ) {
-        self.push(Severity::Error, place, path, message.into(), help.into());
+    /// Adds an error; an empty `help` is none.
+    pub(crate) fn error(&self, place: Place, path: &str, message: impl Into<String>, help: impl AsRef<str>) {
+        self.errors.update(|count| count + 1);
+        self.keep(Severity::Error, place, path, message.into(), help.as_ref());
     }
 
-    /// Adds a warning.
-    pub(crate) fn warning(
-        &mut self,
-        place: Place,
-        path: &str,
-        message: impl Into<String>,
-        help: impl Into<Option<String>>,
-    ) {
-        self.push(Severity::Warning, place, path, message.into(), help.into());
+    /// Adds a warning; an empty `help` is none.
+    pub(crate) fn warning(&self, place: Place, path: &str, message: impl Into<String>, help: impl AsRef<str>) {
+        self.warnings.update(|count| count + 1);
+        self.keep(Severity::Warning, place, path, message.into(), help.as_ref());
     }
 
-    fn push(&mut self, severity: Severity, place: Place, path: &str, message: String, help: Option<String>) {
-        match severity {
-            Severity::Error => self.errors += 1,
-            Severity::Warning => self.warnings += 1,
-        }
-        if self.kept.len() < MOST {
+    fn keep(&self, severity: Severity, place: Place, path: &str, message: String, help: &str) {
+        let mut kept = self.kept.borrow_mut();
+        if kept.len() < MOST {
             let (path, message) = (shortened(path), masked(&shortened(&message)));
-            self.kept.push(Problem { severity, place, path, message, help: help.map(|help| shortened(&help)) });
+            let help = (!help.is_empty()).then(|| shortened(help));
+            kept.push(Problem { severity, place, path, message, help });
         }
     }
 
     /// Whether anything forbids a deployment.
     pub fn has_errors(&self) -> bool {
-        self.errors > 0
+        self.errors.get() > 0
     }
 
     /// How many forbid a deployment.
     pub(crate) fn errors(&self) -> usize {
-        self.errors
+        self.errors.get()
     }
 
     /// How many forbid nothing.
     pub(crate) fn warnings(&self) -> usize {
-        self.warnings
+        self.warnings.get()
     }
 
     /// Nothing was found.
     pub(crate) fn is_empty(&self) -> bool {
-        self.errors + self.warnings == 0
+        self.errors() + self.warnings() == 0
     }
 
     /// Those that were kept, in the file's order.
-    pub(crate) fn sorted(&self) -> Vec<&Problem> {
-        let mut all: Vec<&Problem> = self.kept.iter().collect();
+    pub(crate) fn sorted(&self) -> Vec<Problem> {
+        let mut all = self.kept.borrow().clone();
         all.sort_by_key(|problem| problem.place);
         all
     }
@@ -136,17 +126,17 @@ mod tests {
 
     #[test]
     fn a_file_of_garbage_keeps_a_thousand_problems_and_counts_all() {
-        let mut problems = Problems::new();
-        (0..1500).for_each(|_| problems.warning(START, "", "w", None));
-        problems.error(START, "", "e", None);
+        let problems = Problems::new();
+        (0..1500).for_each(|_| problems.warning(START, "", "w", ""));
+        problems.error(START, "", "e", "");
         assert_eq!((problems.sorted().len(), problems.warnings(), problems.errors()), (1000, 1500, 1));
         assert!(problems.has_errors());
     }
 
     #[test]
     fn a_message_with_an_endless_value_is_cut_between_letters() {
-        let mut problems = Problems::new();
-        problems.error(START, "", "é".repeat(10_000), None);
+        let problems = Problems::new();
+        problems.error(START, "", "é".repeat(10_000), "");
         assert_eq!(problems.sorted()[0].message.chars().count(), 401);
     }
 

@@ -1,5 +1,8 @@
 //! Problems of a file: each with its place, its line and what to write instead.
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::{Value, json};
 
 use crate::config::appspec::AppSpecText;
@@ -24,7 +27,7 @@ pub(crate) fn render_within(file: &AppSpecText, problems: &Problems, limit: usiz
     let mut text = String::new();
     let mut shown = 0;
     for problem in problems.sorted().into_iter().take(MOST) {
-        let one = one(file, &lines, problem);
+        let one = one(file, &lines, &problem);
         if text.len() + one.len() + RESERVE > limit {
             break;
         }

@@ -189,10 +189,10 @@ fn compose(folder: &Path, services: &[String]) -> Result<BTreeMap<String, Value>
 
 /// What we make of a service, in a form that does not depend on the syntax; or its problems.
 fn ours(lines: &str) -> Result<Value, String> {
-    let (mut node, mut problems) = (Node::parse(lines).unwrap(), Problems::new());
-    interpolate(&mut node, "c", &hosted, &mut problems);
+    let (mut node, problems) = (Node::parse(lines).unwrap(), Problems::new());
+    interpolate(&mut node, "c", &hosted, &problems);
     let around = ParseContext { bundle_root: Path::new("/bundle"), lookup: &hosted, pending: &Pending::default() };
-    let service = parse(&node, "c", &around, &mut problems);
+    let service = parse(&node, "c", &around, &problems);
     if problems.has_errors() {
         return Err(format!("{problems:?}"));
     }

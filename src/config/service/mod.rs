@@ -5,26 +5,25 @@
 
 pub(crate) mod network;
 pub(crate) mod options;
-pub(crate) mod read;
+pub(crate) mod ports;
 pub(crate) mod resources;
 #[cfg(test)]
 mod tests;
 pub(crate) mod volumes;
+mod words;
 
 use std::path::Path;
 
 use bollard::models::{ContainerCreateBody, EndpointSettings, HostConfig};
 
+use crate::config::field::Field;
+use crate::config::keys::Keys;
 use crate::config::pending::Pending;
 use crate::config::problem::Problems;
-pub(crate) use crate::config::service::options::command;
-pub(crate) use crate::config::service::options::environment;
-pub(crate) use crate::config::service::options::labels;
-pub(crate) use crate::config::service::options::location;
-pub(crate) use crate::config::service::read::Field;
-pub(crate) use crate::config::service::read::words;
+pub(crate) use crate::config::service::options::{command, environment, labels, location};
+pub(crate) use crate::config::service::words::words;
 use crate::config::start_first::StartFirst;
-use crate::config::yaml::Node;
+use crate::config::yaml::{Node, Place, Value};
 use crate::config::{ArchiveLocation, start_first};
 use crate::values::types::EnvVar;
 
@@ -47,6 +46,9 @@ pub struct Service {
     pub(crate) start_first: Option<StartFirst>,
 }
 
+/// Options that need a newer engine, with the lowest API version.
+pub(crate) type Needs = Vec<(&'static str, (u32, u32))>;
+
 /// One entry of `env_file`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EnvFile {
@@ -67,18 +69,6 @@ pub struct ParseContext<'a> {
     /// What may still come before ApplicationStart.
     pub pending: &'a Pending,
 }
-
-/// Every key of `container:` that is read here (`image` is read beside it).
-pub const KEYS: &[&str] = &[
-    "annotations", "blkio_config", "cap_add", "cap_drop", "cgroup", "cgroup_parent", "command", "cpu_period",
-    "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "cpus", "cpuset", "deploy", "device_cgroup_rules",
-    "devices", "dns", "dns_opt", "dns_search", "domainname", "entrypoint", "env_file", "environment", "expose",
-    "extra_hosts", "gpus", "group_add", "healthcheck", "hostname", "image", "init", "ipc", "labels", "logging",
-    "mac_address", "mem_limit", "mem_reservation", "mem_swappiness", "memswap_limit", "network_mode", "networks",
-    "oom_kill_disable", "oom_score_adj", "pid", "pids_limit", "platform", "ports", "privileged", "read_only",
-    "restart", "runtime", "security_opt", "shm_size", "stdin_open", "stop_grace_period", "stop_signal", "storage_opt",
-    "sysctls", "tmpfs", "tty", "ulimits", "update_config", "user", "userns_mode", "uts", "volumes", "working_dir",
-];
 
 /// Keys of Compose that mean nothing for one container of a deployment, and what to do instead.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -104,67 +94,59 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("pre_stop", "not supported; handle the stop signal in the application"),
 ];
 
-/// Which keys a mode reads as a service's options, and those that it cannot honour with what to do instead.
-pub(crate) struct Vocabulary<'a> {
-    /// Keys that are read.
-    pub(crate) known: &'a [&'a str],
-    /// Keys of Compose that mean nothing there.
-    pub(crate) elsewhere: &'a [(&'a str, &'a str)],
-    /// Keys that the mode reads itself.
-    pub(crate) own: &'a [&'a str],
-}
-
 /// Reads `container:`; every problem is reported, and what could not be read is left out of the result.
-pub fn parse(node: &Node, path: &str, around: &ParseContext<'_>, problems: &mut Problems) -> Service {
-    let container = Vocabulary { known: KEYS, elsewhere: ELSEWHERE, own: &["image"] };
-    parse_as(&container, node, path, around, problems)
-}
-
-/// The same for a mode with a vocabulary of its own.
-pub(crate) fn parse_as(
-    words: &Vocabulary<'_>,
-    node: &Node,
-    path: &str,
-    around: &ParseContext<'_>,
-    problems: &mut Problems,
-) -> Service {
-    let mut service = Service::default();
-    let mut host = HostConfig::default();
-    let mut field = Field { node, path: path.to_owned(), problems };
-    for (key, _) in node.as_mapping().unwrap_or_default() {
-        let name = key.as_text().unwrap_or_default();
-        if let Some((_, instead)) = words.elsewhere.iter().find(|(known, _)| *known == name) {
-            let path = format!("{path}.{name}");
-            field.problems.error(key.place, &path, format!("`{name}` is not for a deployment"), (*instead).to_owned());
-        }
-    }
-    field.known(words.known, |name, field| {
-        words.elsewhere.iter().any(|(known, _)| *known == name)
-            || words.own.contains(&name)
-            || options::read(name, field, &mut service, &mut host, around)
-            || resources::read(name, field, &mut host)
-            || volumes::read(name, field, &mut host, &mut service)
-            || network::read(name, field, &mut service, &mut host)
-    });
-    if words.known.contains(&"mac_address") {
-        network::mac_address(&mut field, &mut service, host.network_mode.as_deref());
-    }
-    conflicts(&mut field, &service, &host);
-    service.body.host_config = Some(host);
+pub fn parse(node: &Node, path: &str, around: &ParseContext<'_>, problems: &Problems) -> Service {
+    let field = Field { node, path: path.to_owned(), problems };
+    let service = field.mapping(|keys| of_container(keys, around));
+    conflicts(&field, &service);
     if service.start_first.is_some() {
-        can_be_handed_over(&mut field, &service);
+        can_be_handed_over(&field, &service);
     }
     service
 }
 
+/// Every key of `container:`: what the reader asks for.
+pub fn keys() -> Vec<&'static str> {
+    let empty = Node { value: Value::Mapping(Vec::new()), place: Place::default() };
+    let problems = Problems::new();
+    let field = Field { node: &empty, path: String::new(), problems: &problems };
+    let around = ParseContext { bundle_root: Path::new("/"), lookup: &|_| None, pending: &Pending::default() };
+    field.mapping(|keys| {
+        of_container(keys, &around);
+        keys.sorted().to_vec()
+    })
+}
+
+fn of_container(keys: &mut Keys<'_, '_>, around: &ParseContext<'_>) -> Service {
+    let (mut service, mut host) = (Service::default(), HostConfig::default());
+    keys.elsewhere(ELSEWHERE);
+    keys.know("image");
+    options::shared(keys, &mut service, &mut host, around);
+    options::of_container(keys, &mut service, &mut host, around);
+    resources::of_container(keys, &mut host);
+    network::of_container(keys, &mut service, &mut host);
+    keys.sorted();
+    service.body.host_config = Some(host);
+    service
+}
+
+/// What a service of a swarm has too. Its ports, networks and `deploy` it reads itself.
+pub(crate) fn of_swarm(keys: &mut Keys<'_, '_>, around: &ParseContext<'_>) -> Service {
+    let (mut service, mut host) = (Service::default(), HostConfig::default());
+    options::shared(keys, &mut service, &mut host, around);
+    service.body.host_config = Some(host);
+    service
+}
+
 /// Options that exclude each other.
-fn conflicts(field: &mut Field<'_, '_>, service: &Service, host: &HostConfig) {
+fn conflicts(field: &Field<'_>, service: &Service) {
+    let Some(host) = &service.body.host_config else { return };
     let mode = host.network_mode.as_deref().unwrap_or_default();
     if !mode.is_empty() && !service.networks.is_empty() {
-        field.refuse::<()>("`network_mode` and `networks` exclude each other", "keep one of them");
+        field.error("`network_mode` and `networks` exclude each other", "keep one of them");
     }
     if matches!(mode, "host" | "none") && host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()) {
-        field.refuse::<()>(
+        field.error(
             format!("`ports` cannot be published with `network_mode: {mode}`"),
             "leave `ports` out: with `host` the application's own ports are the host's",
         );
@@ -172,15 +154,14 @@ fn conflicts(field: &mut Field<'_, '_>, service: &Service, host: &HostConfig) {
     if let (Some(limit), Some(reserved)) = (host.memory, host.memory_reservation)
         && reserved > limit
     {
-        field
-            .refuse::<()>(format!("mem_reservation ({reserved} bytes) is larger than mem_limit ({limit})"), "lower it");
+        field.error(format!("mem_reservation ({reserved} bytes) is larger than mem_limit ({limit})"), "lower it");
     }
     match (host.memory, host.memory_swap) {
         (None, Some(swap)) if swap > 0 => {
-            field.refuse::<()>("memswap_limit needs mem_limit", "it is the sum of memory and swap: set both");
+            field.error("memswap_limit needs mem_limit", "it is the sum of memory and swap: set both");
         }
         (Some(limit), Some(swap)) if swap > 0 && swap < limit => {
-            field.refuse::<()>(
+            field.error(
                 format!("memswap_limit ({swap} bytes) is smaller than mem_limit ({limit})"),
                 "it is the sum of memory and swap",
             );
@@ -188,44 +169,44 @@ fn conflicts(field: &mut Field<'_, '_>, service: &Service, host: &HostConfig) {
         _ => {}
     }
     if host.nano_cpus.is_some() && (host.cpu_quota.is_some() || host.cpu_period.is_some()) {
-        field.refuse::<()>("`cpus` excludes `cpu_quota` and `cpu_period`", "keep `cpus`");
+        field.error("`cpus` excludes `cpu_quota` and `cpu_period`", "keep `cpus`");
     }
 }
 
 /// What cannot run beside its successor, or has no port that could be handed over.
-fn can_be_handed_over(field: &mut Field<'_, '_>, service: &Service) {
+fn can_be_handed_over(field: &Field<'_>, service: &Service) {
     const SWAP: &str = "or leave `update_config` out: `stop-first` is the swap";
     let host = service.body.host_config.clone().unwrap_or_default();
     if let Some(mode) = host.network_mode.filter(|mode| !mode.is_empty()) {
         let message = format!("`order: start-first` is not possible with `network_mode: {mode}`");
-        field.refuse::<()>(
+        field.error(
             message,
-            &format!("the container needs an address of its own on our network: leave `network_mode` out, {SWAP}"),
+            format!("the container needs an address of its own on our network: leave `network_mode` out, {SWAP}"),
         );
     }
     if service.body.networking_config.is_some() {
-        field.refuse::<()>(
+        field.error(
             "`order: start-first` is not possible with `mac_address`",
-            &format!("two containers run at once: leave it out, {SWAP}"),
+            format!("two containers run at once: leave it out, {SWAP}"),
         );
     }
     for (network, endpoint) in &service.networks {
         if endpoint.ipam_config.is_some() || endpoint.mac_address.is_some() {
             let message =
                 format!("`order: start-first` is not possible with an address of its own on network {network}");
-            field.refuse::<()>(message, &format!("two containers run at once: leave the address out, {SWAP}"));
+            field.error(message, format!("two containers run at once: leave the address out, {SWAP}"));
         }
     }
     match start_first::forwards(&service.body) {
         Ok(forwards) if forwards.is_empty() => {
-            field.refuse::<()>(
+            field.error(
                 "`order: start-first` needs `ports`: there is nothing to hand over",
-                &format!("write `ports: [\"80:8080\"]`, {SWAP}"),
+                format!("write `ports: [\"80:8080\"]`, {SWAP}"),
             );
         }
         Ok(_) => {}
         Err(why) => {
-            field.refuse::<()>(format!("`order: start-first` {why}"), SWAP);
+            field.error(format!("`order: start-first` {why}"), SWAP);
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::path::{Component, Path};
 
-use bollard::models::{
-    HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, RestartPolicy, RestartPolicyNameEnum,
-};
+use bollard::models::{HealthConfig, HostConfig, HostConfigLogConfig, RestartPolicy, RestartPolicyNameEnum};
 
 use crate::config::ArchiveLocation;
-use crate::config::service::read::Field;
-use crate::config::service::{EnvFile, ParseContext, Service};
+use crate::config::field::Field;
+use crate::config::keys::Keys;
+use crate::config::service::resources::{memory, nano_cpus};
+use crate::config::service::{EnvFile, Needs, ParseContext, Service, network, resources, volumes};
 use crate::config::start_first::{DRAIN, StartFirst};
 use crate::config::yaml::Value;
 use crate::values::labels::LABELS;
@@ -24,73 +24,80 @@ const SIGNALS: &[&str] = &[
     "XCPU", "XFSZ",
 ];
 
-pub(crate) fn read(
-    name: &str,
-    field: &mut Field<'_, '_>,
+/// What a container and a service of a swarm have.
+pub(crate) fn shared(keys: &mut Keys<'_, '_>, service: &mut Service, host: &mut HostConfig, around: &ParseContext<'_>) {
+    let body = &mut service.body;
+    body.cmd = keys.get("command", command);
+    body.entrypoint = keys.get("entrypoint", command);
+    body.user = keys.get("user", Field::text);
+    body.working_dir = keys.parsed("working_dir", absolute);
+    body.hostname = keys.get("hostname", Field::text);
+    body.labels = keys.all("labels", labels);
+    body.stop_signal = keys.parsed("stop_signal", signal);
+    body.stop_timeout = keys.get("stop_grace_period", whole_seconds);
+    body.open_stdin = keys.get("stdin_open", Field::boolean);
+    body.tty = keys.get("tty", Field::boolean);
+    body.healthcheck = keys.all("healthcheck", |field| healthcheck(field, &mut service.needs));
+    body.exposed_ports = keys.all("expose", network::expose);
+    service.environment = keys.all("environment", |field| environment(field, around)).unwrap_or_default();
+    service.env_file = keys.all("env_file", |field| env_files(field, around.bundle_root)).unwrap_or_default();
+    service.platform = keys.parsed("platform", platform);
+    host.log_config = keys.all("logging", logging);
+    host.readonly_rootfs = keys.get("read_only", Field::boolean);
+    host.restart_policy = keys.parsed("restart", restart);
+    host.cap_add = keys.all("cap_add", Field::texts);
+    host.cap_drop = keys.all("cap_drop", Field::texts);
+    host.group_add = keys.all("group_add", Field::texts);
+    host.sysctls = keys.all("sysctls", Field::map);
+    host.ulimits = keys.all("ulimits", resources::ulimits);
+    host.nano_cpus = keys.get("cpus", nano_cpus);
+    host.memory = keys.get("mem_limit", memory);
+    host.memory_reservation = keys.get("mem_reservation", memory);
+    host.pids_limit = keys.get("pids_limit", |field| field.integer(-1));
+    host.extra_hosts = keys.all("extra_hosts", network::extra_hosts);
+    host.dns = keys.all("dns", network::addresses);
+    host.dns_search = keys.all("dns_search", Field::text_or_texts);
+    host.dns_options = keys.all("dns_opt", Field::texts);
+    host.tmpfs = keys.all("tmpfs", volumes::tmpfs);
+    keys.all("volumes", |field| volumes::volumes(field, host, service));
+}
+
+/// What a container alone has.
+pub(crate) fn of_container(
+    keys: &mut Keys<'_, '_>,
     service: &mut Service,
     host: &mut HostConfig,
     around: &ParseContext<'_>,
-) -> bool {
-    let body = &mut service.body;
-    match name {
-        "command" => body.cmd = command(field),
-        "entrypoint" => body.entrypoint = command(field),
-        "environment" => service.environment = environment(field, around),
-        "env_file" => service.env_file = env_files(field, around.bundle_root),
-        "user" => body.user = field.text(),
-        "working_dir" => body.working_dir = absolute(field),
-        "hostname" => body.hostname = field.text(),
-        "domainname" => body.domainname = field.text(),
-        "labels" => body.labels = Some(labels(field)),
-        "annotations" => {
-            host.annotations = Some(field.map());
-            service.needs.push(("annotations", (1, 43)));
-        }
-        "logging" => host.log_config = logging(field),
-        "healthcheck" => healthcheck(field, service),
-        "stop_signal" => body.stop_signal = field.parsed(signal),
-        "stop_grace_period" => {
-            // The engine counts whole seconds: half a second more is better than half a second less.
-            let seconds = field.duration().map(|grace| grace.as_secs() + u64::from(grace.subsec_nanos() > 0));
-            body.stop_timeout = seconds.and_then(|seconds| i64::try_from(seconds).ok());
-        }
-        "init" => host.init = field.boolean(),
-        "privileged" => host.privileged = field.boolean(),
-        "read_only" => host.readonly_rootfs = field.boolean(),
-        "stdin_open" => body.open_stdin = field.boolean(),
-        "tty" => body.tty = field.boolean(),
-        "restart" => host.restart_policy = field.parsed(restart),
-        "cap_add" => host.cap_add = Some(field.texts()),
-        "cap_drop" => host.cap_drop = Some(field.texts()),
-        "security_opt" => security_opt(field, host, around.bundle_root),
-        "group_add" => host.group_add = Some(field.texts()),
-        "ipc" => host.ipc_mode = field.parsed(|text| namespace(text, &["host", "private", "shareable", "none", ""])),
-        "pid" => host.pid_mode = field.parsed(|text| namespace(text, &["host"])),
-        "uts" => host.uts_mode = field.one_of(&["host"]),
-        "userns_mode" => host.userns_mode = field.one_of(&["host"]),
-        "cgroup" => {
-            host.cgroupns_mode = field.one_of(&["host", "private"]).map(|mode| match mode.as_str() {
-                "host" => HostConfigCgroupnsModeEnum::HOST,
-                _ => HostConfigCgroupnsModeEnum::PRIVATE,
-            });
-        }
-        "runtime" => host.runtime = field.text(),
-        "platform" => service.platform = field.parsed(platform),
-        "sysctls" => host.sysctls = Some(field.map()),
-        "storage_opt" => host.storage_opt = Some(field.map()),
-        "update_config" => service.start_first = update_config(field),
-        _ => return false,
-    }
-    true
+) {
+    service.body.domainname = keys.get("domainname", Field::text);
+    service.start_first = keys.get("update_config", update_config);
+    host.annotations = keys.all("annotations", Field::map);
+    service.needs.extend(host.annotations.as_ref().map(|_| ("annotations", (1, 43))));
+    host.init = keys.get("init", Field::boolean);
+    host.privileged = keys.get("privileged", Field::boolean);
+    keys.all("security_opt", |field| security_opt(field, host, around.bundle_root));
+    host.ipc_mode = keys.parsed("ipc", |text| namespace(text, &["host", "private", "shareable", "none", ""]));
+    host.pid_mode = keys.parsed("pid", |text| namespace(text, &["host"]));
+    host.uts_mode = keys.one_of("uts", &["host"]).map(str::to_owned);
+    host.userns_mode = keys.one_of("userns_mode", &["host"]).map(str::to_owned);
+    host.cgroupns_mode = keys.one_of("cgroup", &["host", "private"]).and_then(|mode| mode.parse().ok());
+    host.runtime = keys.get("runtime", Field::text);
+    host.storage_opt = keys.all("storage_opt", Field::map);
+}
+
+/// The engine counts whole seconds: half a second more is better than half a second less.
+fn whole_seconds(field: &Field<'_>) -> Option<i64> {
+    let grace = field.duration()?;
+    i64::try_from(grace.as_secs() + u64::from(grace.subsec_nanos() > 0)).ok()
 }
 
 /// Null means "not given", as in Compose.
-pub(crate) fn command(field: &mut Field<'_, '_>) -> Option<Vec<String>> {
+pub(crate) fn command(field: &Field<'_>) -> Option<Vec<String>> {
     if field.node.is_null() { None } else { Some(field.command()) }
 }
 
 /// `environment`: a name alone takes the hook environment's value.
-pub(crate) fn environment(field: &mut Field<'_, '_>, around: &ParseContext<'_>) -> Vec<EnvVar> {
+pub(crate) fn environment(field: &Field<'_>, around: &ParseContext<'_>) -> Vec<EnvVar> {
     let pairs = field.pairs().into_iter();
     pairs
         .map(|(name, value)| {
@@ -100,7 +107,7 @@ pub(crate) fn environment(field: &mut Field<'_, '_>, around: &ParseContext<'_>) 
         .collect()
 }
 
-fn env_files(field: &mut Field<'_, '_>, root: &Path) -> Vec<EnvFile> {
+fn env_files(field: &Field<'_>, root: &Path) -> Vec<EnvFile> {
     match field.node.value {
         Value::Sequence(_) => field.items(|field| match field.node.value {
             Value::Mapping(_) => long_env_file(field, root),
@@ -110,25 +117,20 @@ fn env_files(field: &mut Field<'_, '_>, root: &Path) -> Vec<EnvFile> {
     }
 }
 
-fn env_file(field: &mut Field<'_, '_>, root: &Path) -> Option<EnvFile> {
+fn env_file(field: &Field<'_>, root: &Path) -> Option<EnvFile> {
     let location = field.parsed(|text| location(text, root))?;
     Some(EnvFile { location, required: true, raw: false })
 }
 
-fn long_env_file(field: &mut Field<'_, '_>, root: &Path) -> Option<EnvFile> {
-    let (mut found, mut required, mut raw) = (None, true, false);
-    field.known(&["path", "required", "format"], |name, field| {
-        match name {
-            "path" => found = field.parsed(|text| location(text, root)),
-            "required" => required = field.boolean().unwrap_or(true),
-            "format" => raw = field.one_of(&["raw"]).is_some(),
-            _ => return false,
-        }
-        true
+fn long_env_file(field: &Field<'_>, root: &Path) -> Option<EnvFile> {
+    let (found, required, raw) = field.mapping(|keys| {
+        let found = keys.parsed("path", |text| location(text, root));
+        let required = keys.get("required", Field::boolean).unwrap_or(true);
+        (found, required, keys.one_of("format", &["raw"]).is_some())
     });
     match found {
         Some(location) => Some(EnvFile { location, required, raw }),
-        None if field.node.get("path").is_some() => None,
+        None if field.get("path").is_some() => None,
         None => field.refuse("`path` is missing", "write `path: env/web.env`"),
     }
 }
@@ -151,7 +153,7 @@ pub(crate) fn location(text: &str, root: &Path) -> Result<ArchiveLocation, Refus
 
 /// As docker's own command reads them. A seccomp profile's file is named by its path here: its content is what the engine
 /// is given. `systempaths=unconfined` is none of the engine's options: it takes two lists of paths away.
-fn security_opt(field: &mut Field<'_, '_>, host: &mut HostConfig, root: &Path) {
+fn security_opt(field: &Field<'_>, host: &mut HostConfig, root: &Path) {
     let all = field.items(|field| {
         field.parsed(|text| match text.split_once('=').or_else(|| text.split_once(':')) {
             Some(("seccomp", "unconfined" | "builtin")) => Ok(text.to_owned()),
@@ -172,65 +174,50 @@ fn security_opt(field: &mut Field<'_, '_>, host: &mut HostConfig, root: &Path) {
     host.security_opt = Some(others);
 }
 
-fn absolute(field: &mut Field<'_, '_>) -> Option<String> {
-    field.parsed(|text| match text.starts_with('/') {
+fn absolute(text: &str) -> Result<String, Refused> {
+    match text.starts_with('/') {
         true => Ok(text.to_owned()),
         false => Err(Refused("must be an absolute path".into())),
-    })
+    }
 }
 
-pub(crate) fn labels(field: &mut Field<'_, '_>) -> std::collections::HashMap<String, String> {
+pub(crate) fn labels(field: &Field<'_>) -> std::collections::HashMap<String, String> {
     let labels = field.map();
     for ours in LABELS {
         if labels.contains_key(ours) {
-            field.refuse::<()>(format!("label `{ours}` is set by balehook"), "leave it out");
+            field.error(format!("label `{ours}` is set by balehook"), "leave it out");
         }
     }
     labels
 }
 
-fn logging(field: &mut Field<'_, '_>) -> Option<HostConfigLogConfig> {
-    let mut log = HostConfigLogConfig::default();
-    field.known(&["driver", "options"], |name, field| {
-        match name {
-            "driver" => log.typ = field.text(),
-            "options" => log.config = Some(field.map()),
-            _ => return false,
-        }
-        true
-    });
-    Some(log)
+fn logging(field: &Field<'_>) -> HostConfigLogConfig {
+    field.mapping(|keys| HostConfigLogConfig {
+        typ: keys.get("driver", Field::text),
+        config: keys.all("options", Field::map),
+    })
 }
 
 /// Source: Compose specification, `healthcheck`; Docker Engine API, `HealthConfig` (0: inherited, else at least 1 ms).
-fn healthcheck(field: &mut Field<'_, '_>, service: &mut Service) {
-    let mut check = HealthConfig::default();
-    let mut disabled = false;
-    let needs = &mut service.needs;
-    let known = ["test", "interval", "timeout", "retries", "start_period", "start_interval", "disable"];
-    field.known(&known, |name, field| {
-        match name {
-            "test" => check.test = test(field),
-            "interval" => check.interval = field.nanoseconds(),
-            "timeout" => check.timeout = field.nanoseconds(),
-            "retries" => check.retries = field.integer(0),
-            "start_period" => check.start_period = field.nanoseconds(),
-            "start_interval" => {
-                check.start_interval = field.nanoseconds();
-                needs.push(("healthcheck.start_interval", (1, 44)));
-            }
-            "disable" => disabled = field.boolean().unwrap_or(false),
-            _ => return false,
+fn healthcheck(field: &Field<'_>, needs: &mut Needs) -> HealthConfig {
+    field.mapping(|keys| {
+        let check = HealthConfig {
+            test: keys.get("test", test),
+            interval: keys.get("interval", Field::nanoseconds),
+            timeout: keys.get("timeout", Field::nanoseconds),
+            retries: keys.get("retries", |field| field.integer(0)),
+            start_period: keys.get("start_period", Field::nanoseconds),
+            start_interval: keys.get("start_interval", Field::nanoseconds),
+        };
+        needs.extend(field.get("start_interval").map(|_| ("healthcheck.start_interval", (1, 44))));
+        match keys.get("disable", Field::boolean) {
+            Some(true) => HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() },
+            _ => check,
         }
-        true
-    });
-    if disabled {
-        check = HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() };
-    }
-    service.body.healthcheck = Some(check);
+    })
 }
 
-fn test(field: &mut Field<'_, '_>) -> Option<Vec<String>> {
+fn test(field: &Field<'_>) -> Option<Vec<String>> {
     if !matches!(field.node.value, Value::Sequence(_)) {
         return field.text().map(|command| vec!["CMD-SHELL".into(), command]);
     }
@@ -291,17 +278,10 @@ fn platform(text: &str) -> Result<String, Refused> {
 }
 
 /// Compose's and swarm's own words; `drain` is ours.
-fn update_config(field: &mut Field<'_, '_>) -> Option<StartFirst> {
-    let (mut order, mut drain) = (None, None);
-    field.known(&["order", "drain"], |name, field| {
-        match name {
-            "order" => order = field.one_of(&["stop-first", "start-first"]),
-            "drain" => drain = field.parsed(drain_time),
-            _ => return false,
-        }
-        true
-    });
-    let is_start_first = order.as_deref() == Some("start-first");
+fn update_config(field: &Field<'_>) -> Option<StartFirst> {
+    let (order, drain) =
+        field.mapping(|keys| (keys.one_of("order", &["stop-first", "start-first"]), keys.parsed("drain", drain_time)));
+    let is_start_first = order == Some("start-first");
     if drain.is_some() && !is_start_first {
         return field
             .refuse("`drain` needs `order: start-first`", "with the swap no connection outlives the old container");

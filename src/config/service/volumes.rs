@@ -2,13 +2,10 @@
 
 use std::collections::HashMap;
 
-use bollard::models::{
-    HostConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType,
-    MountVolumeOptions,
-};
+use bollard::models::{HostConfig, Mount, MountBindOptions, MountTmpfsOptions, MountType, MountVolumeOptions};
 
-use crate::config::service::Service;
-use crate::config::service::read::Field;
+use crate::config::field::Field;
+use crate::config::service::{Needs, Service};
 use crate::config::yaml::Value;
 use crate::values::types::Refused;
 
@@ -18,16 +15,7 @@ const MODES: &[&str] = &[
     "delegated", "consistent",
 ];
 
-pub(crate) fn read(name: &str, field: &mut Field<'_, '_>, host: &mut HostConfig, service: &mut Service) -> bool {
-    match name {
-        "volumes" => volumes(field, host, service),
-        "tmpfs" => host.tmpfs = Some(tmpfs(field)),
-        _ => return false,
-    }
-    true
-}
-
-fn tmpfs(field: &mut Field<'_, '_>) -> HashMap<String, String> {
+pub(crate) fn tmpfs(field: &Field<'_>) -> HashMap<String, String> {
     let paths = field.text_or_texts();
     let split = |text: &String| match text.split_once(':') {
         Some((path, options)) => (path.to_owned(), options.to_owned()),
@@ -36,7 +24,7 @@ fn tmpfs(field: &mut Field<'_, '_>) -> HashMap<String, String> {
     let all: HashMap<String, String> = paths.iter().map(split).collect();
     if let Some(bad) = all.keys().find(|path| !path.starts_with('/')) {
         let message = format!("`{bad}` must be an absolute path");
-        field.refuse::<()>(message, "write `/run` or `/run:size=64m,mode=1777`");
+        field.error(message, "write `/run` or `/run:size=64m,mode=1777`");
     }
     all
 }
@@ -48,7 +36,7 @@ enum Volume {
     Mount(Box<Mount>),
 }
 
-fn volumes(field: &mut Field<'_, '_>, host: &mut HostConfig, service: &mut Service) {
+pub(crate) fn volumes(field: &Field<'_>, host: &mut HostConfig, service: &mut Service) {
     let mut targets: Vec<String> = Vec::new();
     let (mut binds, mut mounts, mut anonymous) = (Vec::new(), Vec::new(), Vec::new());
     let needs = &mut service.needs;
@@ -119,25 +107,31 @@ fn check_source(source: &str) -> Result<(), Refused> {
     )))
 }
 
-type Needs = Vec<(&'static str, (u32, u32))>;
-
-fn long(field: &mut Field<'_, '_>, needs: &mut Needs) -> Option<(String, Volume)> {
-    let mut mount = Mount { typ: Some(MountType::VOLUME), ..Mount::default() };
-    let mut labels = None;
-    let known = ["type", "source", "target", "read_only", "consistency", "bind", "volume", "tmpfs"];
-    field.known(&known, |name, field| {
-        match name {
-            "type" => mount.typ = mount_type(field),
-            "source" | "src" => mount.source = field.text(),
-            "target" | "dst" => mount.target = field.text(),
-            "read_only" => mount.read_only = field.boolean(),
-            "consistency" => mount.consistency = field.text(),
-            "bind" => mount.bind_options = Some(bind_options(field, &mut labels)),
-            "volume" => mount.volume_options = Some(volume_options(field, needs)),
-            "tmpfs" => mount.tmpfs_options = Some(tmpfs_options(field)),
-            _ => return false,
-        }
-        true
+fn long(field: &Field<'_>, needs: &mut Needs) -> Option<(String, Volume)> {
+    let (mount, labels) = field.mapping(|keys| {
+        let typ = match keys.know("type") {
+            Some(field) => field.one_of(&["bind", "volume", "tmpfs"]).and_then(|name| name.parse().ok()),
+            None => Some(MountType::VOLUME),
+        };
+        let source = keys.either("source", "src", Field::text);
+        let target = keys.either("target", "dst", Field::text);
+        let read_only = keys.get("read_only", Field::boolean);
+        let consistency = keys.get("consistency", Field::text);
+        let (bind_options, label) = keys.all("bind", bind_options).unzip();
+        let volume_options = keys.all("volume", |field| volume_options(field, needs));
+        let tmpfs_options = keys.all("tmpfs", tmpfs_options);
+        let mount = Mount {
+            typ,
+            source,
+            target,
+            read_only,
+            consistency,
+            bind_options,
+            volume_options,
+            tmpfs_options,
+            ..Mount::default()
+        };
+        (mount, label.flatten())
     });
     let Some(target) = mount.target.clone().filter(|target| target.starts_with('/')) else {
         return field.refuse("`target` must be an absolute path in the container", "write `target: /data`");
@@ -146,7 +140,7 @@ fn long(field: &mut Field<'_, '_>, needs: &mut Needs) -> Option<(String, Volume)
 }
 
 /// SELinux labels cannot be said in a mount: Compose makes a bind of it, and so do we.
-fn finish(field: &mut Field<'_, '_>, mount: Mount, label: Option<String>, target: &str) -> Option<Volume> {
+fn finish(field: &Field<'_>, mount: Mount, label: Option<&str>, target: &str) -> Option<Volume> {
     let source = mount.source.clone().unwrap_or_default();
     match mount.typ? {
         MountType::BIND => {
@@ -160,9 +154,12 @@ fn finish(field: &mut Field<'_, '_>, mount: Mount, label: Option<String>, target
                 let bind_options = propagation.map(|_| MountBindOptions { propagation, ..MountBindOptions::default() });
                 return Some(Volume::Mount(Box::new(Mount { bind_options, ..mount })));
             }
-            let read_only = mount.read_only.unwrap_or(false).then(|| "ro".to_owned());
-            let modes: Vec<String> =
-                read_only.into_iter().chain(label).chain(propagation.map(|mode| mode.to_string())).collect();
+            let read_only = mount.read_only.unwrap_or(false).then_some("ro".to_owned());
+            let modes: Vec<String> = read_only
+                .into_iter()
+                .chain(label.map(str::to_owned))
+                .chain(propagation.map(|mode| mode.to_string()))
+                .collect();
             let modes = if modes.is_empty() { String::new() } else { format!(":{}", modes.join(",")) };
             Some(Volume::Bind(format!("{source}:{target}{modes}")))
         }
@@ -171,69 +168,36 @@ fn finish(field: &mut Field<'_, '_>, mount: Mount, label: Option<String>, target
     }
 }
 
-fn mount_type(field: &mut Field<'_, '_>) -> Option<MountType> {
-    Some(match field.one_of(&["bind", "volume", "tmpfs"])?.as_str() {
-        "bind" => MountType::BIND,
-        "tmpfs" => MountType::TMPFS,
-        _ => MountType::VOLUME,
+/// The options, and the label of SELinux, which is none of a mount's.
+fn bind_options(field: &Field<'_>) -> (MountBindOptions, Option<&'static str>) {
+    const MODES: &[&str] = &["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+    field.mapping(|keys| {
+        let options = MountBindOptions {
+            propagation: keys.one_of("propagation", MODES).and_then(|mode| mode.parse().ok()),
+            create_mountpoint: keys.get("create_host_path", Field::boolean),
+            ..MountBindOptions::default()
+        };
+        (options, keys.one_of("selinux", &["z", "Z"]))
     })
 }
 
-fn bind_options(field: &mut Field<'_, '_>, label: &mut Option<String>) -> MountBindOptions {
-    let mut options = MountBindOptions::default();
-    field.known(&["propagation", "create_host_path", "selinux"], |name, field| {
-        match name {
-            "propagation" => options.propagation = propagation(field),
-            "create_host_path" => options.create_mountpoint = field.boolean(),
-            "selinux" => *label = field.one_of(&["z", "Z"]),
-            _ => return false,
-        }
-        true
-    });
-    options
-}
-
-fn propagation(field: &mut Field<'_, '_>) -> Option<MountBindOptionsPropagationEnum> {
-    use MountBindOptionsPropagationEnum as Mode;
-    Some(match field.one_of(&["private", "rprivate", "shared", "rshared", "slave", "rslave"])?.as_str() {
-        "private" => Mode::PRIVATE,
-        "rprivate" => Mode::RPRIVATE,
-        "shared" => Mode::SHARED,
-        "rshared" => Mode::RSHARED,
-        "slave" => Mode::SLAVE,
-        _ => Mode::RSLAVE,
+fn volume_options(field: &Field<'_>, needs: &mut Needs) -> MountVolumeOptions {
+    needs.extend(field.get("subpath").map(|_| ("volumes[].volume.subpath", (1, 45))));
+    field.mapping(|keys| MountVolumeOptions {
+        no_copy: keys.get("nocopy", Field::boolean),
+        subpath: keys.get("subpath", Field::text),
+        labels: keys.all("labels", Field::map),
+        ..MountVolumeOptions::default()
     })
 }
 
-fn volume_options(field: &mut Field<'_, '_>, needs: &mut Needs) -> MountVolumeOptions {
-    let mut options = MountVolumeOptions::default();
-    field.known(&["nocopy", "subpath", "labels"], |name, field| {
-        match name {
-            "nocopy" => options.no_copy = field.boolean(),
-            "labels" => options.labels = Some(field.map()),
-            "subpath" => {
-                options.subpath = field.text();
-                needs.push(("volumes[].volume.subpath", (1, 45)));
-            }
-            _ => return false,
-        }
-        true
-    });
-    options
-}
-
-fn tmpfs_options(field: &mut Field<'_, '_>) -> MountTmpfsOptions {
-    let mut options = MountTmpfsOptions::default();
-    field.known(&["size", "mode"], |name, field| {
-        match name {
-            "size" => options.size_bytes = field.size(),
-            // YAML 1.1 readers take 0755 as octal, 1.2 ones as text: as an octal number it is meant.
-            "mode" => options.mode = field.parsed(octal),
-            _ => return false,
-        }
-        true
-    });
-    options
+fn tmpfs_options(field: &Field<'_>) -> MountTmpfsOptions {
+    field.mapping(|keys| MountTmpfsOptions {
+        size_bytes: keys.get("size", Field::size),
+        // YAML 1.1 readers take 0755 as octal, 1.2 ones as text: as an octal number it is meant.
+        mode: keys.parsed("mode", octal),
+        ..MountTmpfsOptions::default()
+    })
 }
 
 fn octal(text: &str) -> Result<i64, Refused> {

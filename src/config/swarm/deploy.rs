@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use crate::config::field::Field;
 use crate::config::service::labels;
-use crate::config::service::read::Field;
 use crate::config::service::resources::{memory, nano_cpus};
-use crate::config::yaml::Value;
 
 /// `deploy`.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,111 +121,87 @@ impl Order {
     }
 }
 
-const KEYS: &[&str] = &[
-    "mode", "replicas", "labels", "update_config", "rollback_config", "restart_policy", "placement", "resources",
-    "endpoint_mode",
-];
+impl Deploy {
+    /// What stands where `deploy` says nothing, with `restart` beside it. A port of the host can be had by one task of a
+    /// node only: there the old task must stop first.
+    pub(crate) fn new(restart: Option<&str>, host_ports: bool) -> Self {
+        let rollout = |failure_action| Rollout {
+            parallelism: 1,
+            delay: Duration::ZERO,
+            monitor: Duration::from_secs(5),
+            failure_action,
+            max_failure_ratio: 0.0,
+            order: if host_ports { Order::StopFirst } else { Order::StartFirst },
+        };
+        Self {
+            global: false,
+            replicas: None,
+            labels: Vec::new(),
+            update: rollout(FailureAction::Rollback),
+            rollback: rollout(FailureAction::Pause),
+            restart: restart_of(restart),
+            constraints: Vec::new(),
+            preferences: Vec::new(),
+            max_replicas_per_node: 0,
+            limits: (None, None, None),
+            reservations: Reservations::default(),
+            dnsrr: false,
+        }
+    }
+}
 
-const ROLLOUT: &[&str] = &["parallelism", "delay", "monitor", "failure_action", "max_failure_ratio", "order"];
-
-/// Reads `deploy` of the service `field`. A port of the host can be had by one task of a node only: there the old task
-/// must stop first.
-pub(crate) fn read(field: &mut Field<'_, '_>, host_ports: bool) -> Deploy {
-    let order = if host_ports { Order::StopFirst } else { Order::StartFirst };
-    let rollout = |action| Rollout {
-        parallelism: 1,
-        delay: Duration::ZERO,
-        monitor: Duration::from_secs(5),
-        failure_action: action,
-        max_failure_ratio: 0.0,
-        order,
-    };
-    let mut deploy = Deploy {
-        global: false,
-        replicas: None,
-        labels: Vec::new(),
-        update: rollout(FailureAction::Rollback),
-        rollback: rollout(FailureAction::Pause),
-        restart: restart_of(field.node.get("restart").and_then(|(_, value)| value.as_text())),
-        constraints: Vec::new(),
-        preferences: Vec::new(),
-        max_replicas_per_node: 0,
-        limits: (None, None, None),
-        reservations: Reservations::default(),
-        dnsrr: false,
-    };
-    let Some((_, node)) = field.node.get("deploy").filter(|(_, node)| !node.is_null()) else { return deploy };
-    let mut field = field.inner(node, "deploy");
-    field.known(KEYS, |name, field| one(name, field, &mut deploy));
-    check(&mut field, &deploy, host_ports);
+/// Reads `deploy`.
+pub(crate) fn read(field: &Field<'_>, default: &Deploy, host_ports: bool) -> Deploy {
+    let mut deploy = default.clone();
+    field.mapping(|keys| {
+        deploy.global = keys.get("mode", mode) == Some("global");
+        deploy.replicas = keys.get("replicas", Field::count);
+        deploy.labels = keys.all("labels", labels).unwrap_or_default().into_iter().collect();
+        deploy.labels.sort_unstable();
+        keys.all("update_config", |field| rollout(field, &mut deploy.update, &["continue", "rollback", "pause"]));
+        keys.all("rollback_config", |field| rollout(field, &mut deploy.rollback, &["continue", "pause"]));
+        keys.all("restart_policy", |field| restart(field, &mut deploy.restart));
+        keys.all("placement", |field| placement(field, &mut deploy));
+        keys.all("resources", |field| resources(field, &mut deploy));
+        deploy.dnsrr = keys.one_of("endpoint_mode", &["vip", "dnsrr"]) == Some("dnsrr");
+    });
+    check(field, &deploy, host_ports);
     deploy
 }
 
-fn one(name: &str, field: &mut Field<'_, '_>, deploy: &mut Deploy) -> bool {
-    match name {
-        "mode" => mode(field, deploy),
-        "replicas" => deploy.replicas = field.integer(0).and_then(|count| u64::try_from(count).ok()),
-        "labels" => {
-            deploy.labels = labels(field).into_iter().collect();
-            deploy.labels.sort_unstable();
-        }
-        "update_config" => rollout(field, &mut deploy.update, true),
-        "rollback_config" => rollout(field, &mut deploy.rollback, false),
-        "restart_policy" => restart(field, &mut deploy.restart),
-        "placement" => placement(field, deploy),
-        "resources" => resources(field, deploy),
-        "endpoint_mode" => deploy.dnsrr = field.one_of(&["vip", "dnsrr"]).as_deref() == Some("dnsrr"),
-        _ => return false,
-    }
-    true
-}
-
-fn mode(field: &mut Field<'_, '_>, deploy: &mut Deploy) {
+fn mode(field: &Field<'_>) -> Option<&'static str> {
     match field.node.as_text() {
         Some("replicated-job" | "global-job") => {
-            field.refuse::<()>("a job ends, and cannot be deployed as a service", "use `before:` or `after:`");
+            field.refuse("a job ends, and cannot be deployed as a service", "use `before:` or `after:`")
         }
-        _ => deploy.global = field.one_of(&["replicated", "global"]).as_deref() == Some("global"),
+        _ => field.one_of(&["replicated", "global"]),
     }
 }
 
-fn check(field: &mut Field<'_, '_>, deploy: &Deploy, host_ports: bool) {
+fn check(field: &Field<'_>, deploy: &Deploy, host_ports: bool) {
     if deploy.global && deploy.replicas.is_some() {
-        field.refuse::<()>("`replicas` means nothing with `mode: global`", "leave one of them out");
+        field.error("`replicas` means nothing with `mode: global`", "leave one of them out");
     }
     if deploy.global && deploy.max_replicas_per_node > 0 {
-        field.refuse::<()>("`max_replicas_per_node` means nothing with `mode: global`", "leave it out");
+        field.error("`max_replicas_per_node` means nothing with `mode: global`", "leave it out");
     }
     if host_ports && deploy.update.order == Order::StartFirst {
-        field.refuse::<()>(
+        field.error(
             "`order: start-first` cannot work with a port of the host: the old task holds it",
             "leave `order` out, or publish in ingress mode",
         );
     }
 }
 
-fn rollout(field: &mut Field<'_, '_>, rollout: &mut Rollout, is_update: bool) {
-    let actions: &[&str] = if is_update { &["continue", "rollback", "pause"] } else { &["continue", "pause"] };
-    field.known(ROLLOUT, |name, field| {
-        match name {
-            "parallelism" => {
-                set(&mut rollout.parallelism, field.integer(0).and_then(|count| u64::try_from(count).ok()))
-            }
-            "delay" => set(&mut rollout.delay, field.duration()),
-            "monitor" => set(&mut rollout.monitor, field.duration()),
-            "failure_action" => set(&mut rollout.failure_action, field.one_of(actions).map(|text| action(&text))),
-            "max_failure_ratio" => set(&mut rollout.max_failure_ratio, ratio(field)),
-            "order" => set(&mut rollout.order, field.one_of(&["start-first", "stop-first"]).map(|text| order(&text))),
-            _ => return false,
-        }
-        true
+fn rollout(field: &Field<'_>, rollout: &mut Rollout, actions: &[&'static str]) {
+    *rollout = field.mapping(|keys| Rollout {
+        parallelism: keys.get("parallelism", Field::count).unwrap_or(rollout.parallelism),
+        delay: keys.get("delay", Field::duration).unwrap_or(rollout.delay),
+        monitor: keys.get("monitor", Field::duration).unwrap_or(rollout.monitor),
+        failure_action: keys.one_of("failure_action", actions).map_or(rollout.failure_action, action),
+        max_failure_ratio: keys.get("max_failure_ratio", ratio).unwrap_or(rollout.max_failure_ratio),
+        order: keys.one_of("order", &["start-first", "stop-first"]).map_or(rollout.order, order),
     });
-}
-
-fn set<T>(place: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *place = value;
-    }
 }
 
 fn action(text: &str) -> FailureAction {
@@ -241,7 +216,7 @@ fn order(text: &str) -> Order {
     if text == "stop-first" { Order::StopFirst } else { Order::StartFirst }
 }
 
-fn ratio(field: &mut Field<'_, '_>) -> Option<f64> {
+fn ratio(field: &Field<'_>) -> Option<f64> {
     let ratio = field.number()?;
     match ratio <= 1.0 {
         true => Some(ratio),
@@ -259,44 +234,24 @@ fn restart_of(text: Option<&str>) -> Restart {
     Restart { condition, delay: Duration::from_secs(5), max_attempts: attempts, window: Duration::ZERO }
 }
 
-fn restart(field: &mut Field<'_, '_>, restart: &mut Restart) {
-    field.known(&["condition", "delay", "max_attempts", "window"], |name, field| {
-        match name {
-            "condition" => {
-                let found = field.one_of(&["none", "on-failure", "any"]);
-                set(
-                    &mut restart.condition,
-                    found.map(|text| match text.as_str() {
-                        "none" => "none",
-                        "on-failure" => "on-failure",
-                        _ => "any",
-                    }),
-                );
-            }
-            "delay" => set(&mut restart.delay, field.duration()),
-            "max_attempts" => set(&mut restart.max_attempts, field.integer(0).and_then(|n| u64::try_from(n).ok())),
-            "window" => set(&mut restart.window, field.duration()),
-            _ => return false,
-        }
-        true
+fn restart(field: &Field<'_>, restart: &mut Restart) {
+    *restart = field.mapping(|keys| Restart {
+        condition: keys.one_of("condition", &["none", "on-failure", "any"]).unwrap_or(restart.condition),
+        delay: keys.get("delay", Field::duration).unwrap_or(restart.delay),
+        max_attempts: keys.get("max_attempts", Field::count).unwrap_or(restart.max_attempts),
+        window: keys.get("window", Field::duration).unwrap_or(restart.window),
     });
 }
 
-fn placement(field: &mut Field<'_, '_>, deploy: &mut Deploy) {
-    field.known(&["constraints", "preferences", "max_replicas_per_node"], |name, field| {
-        match name {
-            "constraints" => deploy.constraints = field.items(constraint),
-            "preferences" => deploy.preferences = field.items(preference),
-            "max_replicas_per_node" => {
-                set(&mut deploy.max_replicas_per_node, field.integer(0).and_then(|count| u64::try_from(count).ok()));
-            }
-            _ => return false,
-        }
-        true
+fn placement(field: &Field<'_>, deploy: &mut Deploy) {
+    field.mapping(|keys| {
+        deploy.constraints = keys.all("constraints", |field| field.items(constraint)).unwrap_or_default();
+        deploy.preferences = keys.all("preferences", |field| field.items(preference)).unwrap_or_default();
+        deploy.max_replicas_per_node = keys.get("max_replicas_per_node", Field::count).unwrap_or(0);
     });
 }
 
-fn constraint(field: &mut Field<'_, '_>) -> Option<String> {
+fn constraint(field: &Field<'_>) -> Option<String> {
     let text = field.text()?;
     match text.split_once("==").or_else(|| text.split_once("!=")) {
         Some((key, value)) if !key.trim().is_empty() && !value.trim().is_empty() => Some(text),
@@ -304,73 +259,41 @@ fn constraint(field: &mut Field<'_, '_>) -> Option<String> {
     }
 }
 
-fn preference(field: &mut Field<'_, '_>) -> Option<Spread> {
-    let mut spread = None;
-    field.known(&["spread"], |name, field| {
-        if name == "spread" {
-            spread = field.text().map(Spread);
-        }
-        name == "spread"
-    });
-    spread
+fn preference(field: &Field<'_>) -> Option<Spread> {
+    field.mapping(|keys| keys.get("spread", Field::text).map(Spread))
 }
 
-fn resources(field: &mut Field<'_, '_>, deploy: &mut Deploy) {
-    field.known(&["limits", "reservations"], |name, field| {
-        match name {
-            "limits" => limits(field, deploy),
-            "reservations" => reservations(field, &mut deploy.reservations),
-            _ => return false,
-        }
-        true
+fn resources(field: &Field<'_>, deploy: &mut Deploy) {
+    field.mapping(|keys| {
+        deploy.limits = keys.all("limits", limits).unwrap_or_default();
+        deploy.reservations = keys.all("reservations", reservations).unwrap_or_default();
     });
 }
 
-fn limits(field: &mut Field<'_, '_>, deploy: &mut Deploy) {
-    field.known(&["cpus", "memory", "pids"], |name, field| {
-        match name {
-            "cpus" => deploy.limits.0 = nano_cpus(field),
-            "memory" => deploy.limits.1 = memory(field),
-            "pids" => deploy.limits.2 = field.integer(-1),
-            _ => return false,
-        }
-        true
-    });
+fn limits(field: &Field<'_>) -> (Option<i64>, Option<i64>, Option<i64>) {
+    field.mapping(|keys| {
+        (keys.get("cpus", nano_cpus), keys.get("memory", memory), keys.get("pids", |field| field.integer(-1)))
+    })
 }
 
-fn reservations(field: &mut Field<'_, '_>, reservations: &mut Reservations) {
-    field.known(&["cpus", "memory", "generic_resources"], |name, field| {
-        match name {
-            "cpus" => reservations.nano_cpus = nano_cpus(field),
-            "memory" => reservations.memory = field.size(),
-            "generic_resources" => reservations.generic = field.items(generic),
-            "devices" => {
-                field.refuse::<()>("swarm gives no devices", "use `generic_resources`, as the nodes announce them");
-            }
-            _ => return false,
+fn reservations(field: &Field<'_>) -> Reservations {
+    field.mapping(|keys| {
+        if let Some(devices) = keys.unlisted("devices") {
+            devices.error("swarm gives no devices", "use `generic_resources`, as the nodes announce them");
         }
-        true
-    });
+        Reservations {
+            nano_cpus: keys.get("cpus", nano_cpus),
+            memory: keys.get("memory", Field::size),
+            generic: keys.all("generic_resources", |field| field.items(generic)).unwrap_or_default(),
+        }
+    })
 }
 
-fn generic(field: &mut Field<'_, '_>) -> Option<(String, i64)> {
-    let (mut kind, mut count) = (None, None);
-    field.known(&["discrete_resource_spec"], |_, field| {
-        if !matches!(field.node.value, Value::Mapping(_)) {
-            return false;
-        }
-        field.known(&["kind", "value"], |name, field| {
-            match name {
-                "kind" => kind = field.text(),
-                "value" => count = field.integer(1),
-                _ => return false,
-            }
-            true
-        });
-        true
-    });
-    match (kind, count) {
-        (Some(kind), Some(count)) => Some((kind, count)),
-        _ => field.refuse("`kind` and `value` are needed", "write `discrete_resource_spec: {kind: gpu, value: 1}`"),
-    }
+fn generic(field: &Field<'_>) -> Option<(String, i64)> {
+    let spec = |field: &Field<'_>| {
+        field.mapping(|keys| keys.get("kind", Field::text).zip(keys.get("value", |field| field.integer(1))))
+    };
+    field.mapping(|keys| keys.get("discrete_resource_spec", spec)).or_else(|| {
+        field.refuse("`kind` and `value` are needed", "write `discrete_resource_spec: {kind: gpu, value: 1}`")
+    })
 }

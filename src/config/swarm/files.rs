@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::ArchiveLocation;
-use crate::config::service::read::Field;
+use crate::config::field::Field;
 use crate::config::service::{ParseContext, location};
 use crate::config::yaml::Value;
 use crate::values::types::Refused;
@@ -59,9 +59,7 @@ impl FileKind {
     }
 }
 
-const KEYS: &[&str] = &["source", "target", "uid", "gid", "mode", "file"];
-
-pub(crate) fn read(field: &mut Field<'_, '_>, kind: FileKind, around: &ParseContext<'_>) -> Vec<MountedFile> {
+pub(crate) fn read(field: &Field<'_>, kind: FileKind, around: &ParseContext<'_>) -> Vec<MountedFile> {
     let files = field.items(|field| match field.node.value {
         Value::Mapping(_) => long(field, kind, around),
         _ => field.parsed(name).map(|name| mounted(kind, FileSource::Existing(name.clone()), &name)),
@@ -70,7 +68,7 @@ pub(crate) fn read(field: &mut Field<'_, '_>, kind: FileKind, around: &ParseCont
         files.iter().enumerate().find(|(at, file)| files[..*at].iter().any(|known| known.target == file.target));
     if let Some((_, file)) = twice {
         let message = format!("two of the {}s have the target {}", kind.as_str(), file.target);
-        field.refuse::<()>(message, "give each a target of its own");
+        field.error(message, "give each a target of its own");
     }
     files
 }
@@ -80,20 +78,12 @@ fn mounted(kind: FileKind, source: FileSource, stem: &str) -> MountedFile {
     MountedFile { kind, source, target, uid: "0".into(), gid: "0".into(), mode: 0o444 }
 }
 
-fn long(field: &mut Field<'_, '_>, kind: FileKind, around: &ParseContext<'_>) -> Option<MountedFile> {
-    let (mut source, mut file, mut target, mut mode) = (None, None, None, None);
-    let (mut uid, mut gid) = (None, None);
-    field.known(KEYS, |name_of, field| {
-        match name_of {
-            "source" => source = field.parsed(name),
-            "file" => file = field.parsed(|text| path(text, around)),
-            "target" => target = field.text(),
-            "uid" => uid = field.parsed(number),
-            "gid" => gid = field.parsed(number),
-            "mode" => mode = field.parsed(octal),
-            _ => return false,
-        }
-        true
+fn long(field: &Field<'_>, kind: FileKind, around: &ParseContext<'_>) -> Option<MountedFile> {
+    let (source, file, [target, uid, gid], mode) = field.mapping(|keys| {
+        let source = keys.parsed("source", name);
+        let texts = [keys.get("target", Field::text), keys.parsed("uid", number), keys.parsed("gid", number)];
+        let mode = keys.parsed("mode", octal);
+        (source, keys.parsed("file", |text| path(text, around)), texts, mode)
     });
     let Some(stem) = source else {
         return field
@@ -105,9 +95,9 @@ fn long(field: &mut Field<'_, '_>, kind: FileKind, around: &ParseContext<'_>) ->
     };
     let plain = mounted(kind, source, &stem);
     Some(MountedFile {
-        target: target.unwrap_or_else(|| plain.target.clone()),
-        uid: uid.unwrap_or_else(|| plain.uid.clone()),
-        gid: gid.unwrap_or_else(|| plain.gid.clone()),
+        target: target.unwrap_or(plain.target),
+        uid: uid.unwrap_or(plain.uid),
+        gid: gid.unwrap_or(plain.gid),
         mode: mode.unwrap_or(plain.mode),
         ..plain
     })

@@ -4,13 +4,13 @@ use bollard::models::{
     Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions,
 };
 
+use crate::config::field::Field;
 use crate::config::service::Service;
-use crate::config::service::read::Field;
 use crate::values::bytes;
 use crate::values::types::Refused;
 
 /// Every mount of a service, in the order binds, mounts, anonymous volumes, tmpfs.
-pub(crate) fn mounts(field: &mut Field<'_, '_>, service: &Service) -> Vec<Mount> {
+pub(crate) fn mounts(field: &Field<'_>, service: &Service) -> Vec<Mount> {
     let host = service.body.host_config.as_ref();
     let mut all = Vec::new();
     for bind in host.and_then(|host| host.binds.as_ref()).into_iter().flatten() {
@@ -29,7 +29,7 @@ pub(crate) fn mounts(field: &mut Field<'_, '_>, service: &Service) -> Vec<Mount>
     all
 }
 
-fn keep(field: &mut Field<'_, '_>, key: &str, mount: Result<Mount, Refused>, all: &mut Vec<Mount>) {
+fn keep(field: &Field<'_>, key: &str, mount: Result<Mount, Refused>, all: &mut Vec<Mount>) {
     match mount {
         Ok(mount) => all.push(mount),
         Err(Refused(why)) => {
@@ -51,7 +51,7 @@ fn bind_mount(bind: &str) -> Result<Mount, Refused> {
         ..Mount::default()
     };
     for mode in parts.next().into_iter().flat_map(|modes| modes.split(',')) {
-        match (mode, propagation(mode)) {
+        match (mode, mode.parse::<MountBindOptionsPropagationEnum>().ok()) {
             ("ro", _) => mount.read_only = Some(true),
             ("nocopy", _) => {
                 mount.volume_options = Some(MountVolumeOptions { no_copy: Some(true), ..Default::default() })
@@ -64,19 +64,6 @@ fn bind_mount(bind: &str) -> Result<Mount, Refused> {
         }
     }
     Ok(mount)
-}
-
-fn propagation(mode: &str) -> Option<MountBindOptionsPropagationEnum> {
-    use MountBindOptionsPropagationEnum as Mode;
-    Some(match mode {
-        "private" => Mode::PRIVATE,
-        "rprivate" => Mode::RPRIVATE,
-        "shared" => Mode::SHARED,
-        "rshared" => Mode::RSHARED,
-        "slave" => Mode::SLAVE,
-        "rslave" => Mode::RSLAVE,
-        _ => return None,
-    })
 }
 
 fn tmpfs_mount(target: &str, options: &str) -> Result<Mount, Refused> {

@@ -5,14 +5,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::config::problem::Problems;
+use crate::config::yaml::Node;
 use crate::values::reference::ImageReference;
 
 fn read(yaml: &str) -> (Swarm, Vec<String>) {
     let node = Node::parse(yaml).unwrap();
-    let mut problems = Problems::new();
+    let problems = Problems::new();
     let around = ParseContext { bundle_root: Path::new("/bundle"), lookup: &|_| None, pending: &Pending::default() };
     let image = ImageSource::Registry("web:1".parse::<ImageReference>().unwrap());
-    let swarm = parse(&node, "swarm", Some(image), &around, &mut problems).unwrap();
+    let field = Field { node: &node, path: "swarm".into(), problems: &problems };
+    let swarm = parse(&field, Some(image), &around).unwrap();
     let lines = problems.sorted().into_iter().map(|problem| {
         let help = problem.help.as_deref().unwrap_or_default();
         format!("{} {}: {} [{help}]", problem.place, problem.path, problem.message)

@@ -10,17 +10,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::problem::Problems;
-use crate::config::service::{Field, ParseContext, command, environment, location, words};
+use crate::config::field::Field;
+use crate::config::service::{ParseContext, command, environment, location, words};
 use crate::config::validate::section;
-use crate::config::yaml::{Node, Value};
+use crate::config::yaml::Value;
 use crate::config::{ArchiveLocation, ImageNeed, ImageSource};
 use crate::values::types::{EnvVar, LifecycleEvent, Name, Refused};
 
-/// The keys of a task.
-const KEYS: &[&str] =
-    &["name", "run", "service", "image", "command", "entrypoint", "user", "environment", "timeout", "required"];
-/// Those of them that only a container has.
+/// Keys of a task that only a container has.
 const OF_A_CONTAINER: [&str; 5] = ["service", "image", "command", "entrypoint", "user"];
 
 /// How long a task may take, where it says nothing.
@@ -105,70 +102,64 @@ impl Tasks {
 
 /// Reads `before` and `after` of our section.
 pub(crate) fn read(
-    section: &Node,
-    path: &str,
+    section: &Field<'_>,
     around: &ParseContext<'_>,
     timeouts: &BTreeMap<LifecycleEvent, Duration>,
-    problems: &mut Problems,
 ) -> Tasks {
-    let mut list = |key: &str| match section.get(key).filter(|(_, node)| !node.is_null()) {
-        Some((_, node)) => {
-            let mut field = Field { node, path: format!("{path}.{key}"), problems: &mut *problems };
-            field.items(|item| {
-                of_a_project(item, section.get("compose").is_some());
-                task(item, key == "before", around)
-            })
-        }
-        None => Vec::new(),
+    let list = |key: &str| {
+        let list = section.given(key)?;
+        Some(list.items(|item| {
+            of_a_project(item, section.get("compose").is_some());
+            task(item, key == "before", around)
+        }))
     };
-    let tasks = Tasks { before: list("before"), after: list("after") };
-    names(section, path, problems);
-    enough_time(section, path, &tasks, timeouts, problems);
+    let [before, after] = ["before", "after"].map(|key| list(key).unwrap_or_default());
+    let tasks = Tasks { before, after };
+    names(section);
+    enough_time(section, &tasks, timeouts);
     tasks
 }
 
-fn task(field: &mut Field<'_, '_>, is_before: bool, around: &ParseContext<'_>) -> Option<Task> {
-    let (mut name, mut run, mut inside) = (None, None, InContainer::default());
-    let (mut extra, mut timeout, mut required) = (Vec::new(), TIMEOUT, is_before);
-    field.known(KEYS, |key, field| {
-        match key {
-            "name" => name = field.parsed(str::parse),
-            "run" => run = on_host(field, around.bundle_root),
-            "service" => inside.service = field.text(),
-            "image" => inside.image = section::image_source(field.node, &field.path, around, field.problems),
-            "command" => inside.command = command(field),
-            "entrypoint" => inside.entrypoint = command(field),
-            "user" => inside.user = field.text(),
-            "environment" => extra = environment(field, around),
-            "timeout" => timeout = field.parsed(limit).unwrap_or(TIMEOUT),
-            "required" => required = is_required(field, is_before),
-            _ => return false,
-        }
-        true
+fn task(field: &Field<'_>, is_before: bool, around: &ParseContext<'_>) -> Option<Task> {
+    let (name, run, inside, common) = field.mapping(|keys| {
+        let name: Option<Name> = keys.parsed("name", str::parse);
+        let run = keys.get("run", |field| on_host(field, around.bundle_root));
+        let inside = InContainer {
+            service: keys.get("service", Field::text),
+            image: keys.get("image", |field| section::image_source(field, around)),
+            command: keys.get("command", command),
+            entrypoint: keys.get("entrypoint", command),
+            user: keys.get("user", Field::text),
+        };
+        let environment = keys.all("environment", |field| environment(field, around)).unwrap_or_default();
+        let timeout = keys.parsed("timeout", limit).unwrap_or(TIMEOUT);
+        let required = keys.all("required", |field| is_required(field, is_before)).unwrap_or(is_before);
+        (name, run, inside, (environment, timeout, required))
     });
+    let (environment, timeout, required) = common;
     let work = work(field, run, inside);
     if field.node.as_mapping().is_some() && field.node.get("name").is_none() {
-        field.refuse::<()>("`name` is missing", "write `name: migrate`: the report and the container bear it");
+        field.error("`name` is missing", "write `name: migrate`: the report and the container bear it");
     }
-    Some(Task { name: name?, work: work?, environment: extra, timeout, required })
+    Some(Task { name: name?, work: work?, environment, timeout, required })
 }
 
 /// A project has several services, with the images that its files name.
-fn of_a_project(field: &mut Field<'_, '_>, is_project: bool) {
+fn of_a_project(field: &Field<'_>, is_project: bool) {
     let node = field.node;
     let has = |key: &str| node.get(key).is_some();
     if has("service") && !is_project {
-        field.refuse::<()>("`service` names one of a Compose project", "leave it out: there is one service");
+        field.error("`service` names one of a Compose project", "leave it out: there is one service");
     } else if is_project && has("image") {
         let help = "add a service with that image and `scale: 0` to the Compose file, and name it with `service:`";
-        field.refuse::<()>("a task of a Compose project runs one of its services", help);
+        field.error("a task of a Compose project runs one of its services", help);
     } else if is_project && !has("service") && OF_A_CONTAINER.iter().any(|key| has(key)) {
-        field.refuse::<()>("`service` is missing", "write `service: web`: the one whose configuration the task takes");
+        field.error("`service` is missing", "write `service: web`: the one whose configuration the task takes");
     }
 }
 
 /// A command on the host, or a container: a task must say which.
-fn work(field: &mut Field<'_, '_>, run: Option<OnHost>, inside: InContainer) -> Option<Work> {
+fn work(field: &Field<'_>, run: Option<OnHost>, inside: InContainer) -> Option<Work> {
     let node = field.node;
     node.as_mapping()?;
     let of_a_container: Vec<&str> = OF_A_CONTAINER.into_iter().filter(|key| node.get(key).is_some()).collect();
@@ -187,7 +178,7 @@ fn work(field: &mut Field<'_, '_>, run: Option<OnHost>, inside: InContainer) -> 
 }
 
 /// A program with a `/` is a file of the bundle, or absolute; one without is looked up in PATH.
-fn on_host(field: &mut Field<'_, '_>, root: &Path) -> Option<OnHost> {
+fn on_host(field: &Field<'_>, root: &Path) -> Option<OnHost> {
     let is_list = matches!(field.node.value, Value::Sequence(_));
     let found = match is_list {
         true => field.texts(),
@@ -208,7 +199,7 @@ fn on_host(field: &mut Field<'_, '_>, root: &Path) -> Option<OnHost> {
     Some(OnHost { words, folder: root.to_owned() })
 }
 
-fn in_bundle(field: &mut Field<'_, '_>, program: &str, root: &Path) -> Option<String> {
+fn in_bundle(field: &Field<'_>, program: &str, root: &Path) -> Option<String> {
     let path = match location(program, root) {
         Ok(ArchiveLocation::File(path)) => path,
         Ok(ArchiveLocation::S3(_)) => return field.refuse(format!("`{program}` is no file"), "put it into the bundle"),
@@ -221,10 +212,10 @@ fn in_bundle(field: &mut Field<'_, '_>, program: &str, root: &Path) -> Option<St
     Some(path.to_string_lossy().into_owned())
 }
 
-fn is_required(field: &mut Field<'_, '_>, is_before: bool) -> bool {
+fn is_required(field: &Field<'_>, is_before: bool) -> bool {
     match field.boolean() {
         Some(false) if is_before => {
-            field.refuse::<()>("a `before` task that fails always ends the deployment", "leave `required` out");
+            field.error("a `before` task that fails always ends the deployment", "leave `required` out");
             true
         }
         Some(required) => required,
@@ -239,40 +230,26 @@ fn limit(text: &str) -> Result<Duration, Refused> {
 }
 
 /// The name is the container's and the report's: it must tell one task from another.
-fn names(section: &Node, path: &str, problems: &mut Problems) {
+fn names(section: &Field<'_>) {
     let mut seen: Vec<&str> = Vec::new();
-    for key in ["before", "after"] {
-        let items = section.get(key).and_then(|(_, list)| list.as_sequence()).unwrap_or_default();
-        for (index, item) in items.iter().enumerate() {
-            let Some((_, node)) = item.get("name") else { continue };
-            let name = node.as_text().unwrap_or_default();
-            if seen.contains(&name) {
-                let message = format!("a second task is named `{name}`");
-                problems.error(node.place, &format!("{path}.{key}[{index}].name"), message, "rename it".to_owned());
-            }
-            seen.push(name);
+    let lists: Vec<Field<'_>> = ["before", "after"].iter().filter_map(|key| section.get(key)).collect();
+    for field in lists.iter().flat_map(Field::each).filter_map(|item| item.get("name")) {
+        let name = field.node.as_text().unwrap_or_default();
+        if seen.contains(&name) {
+            field.error(format!("a second task is named `{name}`"), "rename it");
         }
+        seen.push(name);
     }
 }
 
-fn enough_time(
-    section: &Node,
-    path: &str,
-    tasks: &Tasks,
-    timeouts: &BTreeMap<LifecycleEvent, Duration>,
-    problems: &mut Problems,
-) {
+fn enough_time(section: &Field<'_>, tasks: &Tasks, timeouts: &BTreeMap<LifecycleEvent, Duration>) {
     let Some(hook) = timeouts.get(&LifecycleEvent::ApplicationStart) else { return };
     let sum: Duration = tasks.all().map(|task| task.timeout).sum();
-    if sum >= *hook {
-        let key = if tasks.before.is_empty() { "after" } else { "before" };
-        let place = section.get(key).map_or(section.place, |(key, _)| key.place);
-        let message = format!("the ApplicationStart hook has {hook:?}, its tasks alone may take {sum:?}");
-        problems.warning(
-            place,
-            &format!("{path}.{key}"),
-            message,
-            "raise the hook's `timeout:`, or lower those of the tasks".to_owned(),
+    let key = if tasks.before.is_empty() { "after" } else { "before" };
+    if let Some(list) = section.key(key).filter(|_| sum >= *hook) {
+        list.warning(
+            format!("the ApplicationStart hook has {hook:?}, its tasks alone may take {sum:?}"),
+            "raise the hook's `timeout:`, or lower those of the tasks",
         );
     }
 }

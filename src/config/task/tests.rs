@@ -6,6 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::problem::Problems;
 use crate::config::yaml::Node;
 
 /// Reads a section in a bundle that holds `scripts/run.sh`; what was read, and every problem.
@@ -21,10 +22,14 @@ fn read_in(root: &Path, text: &str, hook: u64) -> (Tasks, Vec<String>) {
     let lookup = |name: &str| (name == "HOSTED").then(|| "yes".to_owned());
     let around = ParseContext { bundle_root: root, lookup: &lookup, pending: &Pending::default() };
     let timeouts = BTreeMap::from([(LifecycleEvent::ApplicationStart, Duration::from_secs(hook))]);
-    let mut problems = Problems::new();
-    let tasks = read(&section, "x", &around, &timeouts, &mut problems);
+    let problems = Problems::new();
+    let tasks = read(&field(&section, &problems), &around, &timeouts);
     let problems = problems.sorted().into_iter().map(|problem| format!("{} {}", problem.path, problem.message));
     (tasks, problems.collect())
+}
+
+fn field<'a>(node: &'a Node, problems: &'a Problems) -> Field<'a> {
+    Field { node, path: "x".to_owned(), problems }
 }
 
 fn problems(text: &str) -> Vec<String> {
@@ -234,8 +239,8 @@ proptest! {
         let yaml = format!("before: [{{name: a, command: ls, {key}: {value}}}]");
         let Ok(section) = Node::parse(&yaml) else { return Ok(()) };
         let around = ParseContext { bundle_root: Path::new("/nowhere"), lookup: &|_| None, pending: &Pending::default() };
-        let mut problems = Problems::new();
-        let tasks = read(&section, "x", &around, &BTreeMap::new(), &mut problems);
+        let problems = Problems::new();
+        let tasks = read(&field(&section, &problems), &around, &BTreeMap::new());
         let items = section.get("before").and_then(|(_, list)| list.as_sequence()).map_or(0, <[Node]>::len);
         prop_assert!(tasks.before.len() == items || problems.has_errors());
     }

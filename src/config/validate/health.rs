@@ -3,73 +3,59 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::config::problem::Problems;
-use crate::config::validate::section::{parsed, unknown_keys};
-use crate::config::yaml::Node;
+use crate::config::field::Field;
+use crate::config::keys::Keys;
+use crate::config::validate::section::from_one;
+use crate::config::yaml::{Node, Value};
 use crate::config::{Container, Health, Mode, Probe, service, start_first, whole_address};
 use crate::values::duration;
 use crate::values::types::{LifecycleEvent, Refused};
 
-pub(crate) fn read(
-    section: &Node,
-    path: &str,
-    timeouts: &BTreeMap<LifecycleEvent, Duration>,
-    problems: &mut Problems,
-) -> Option<Health> {
-    let milliseconds = Duration::from_millis;
-    let default = Health {
-        probe: Probe::Auto,
-        timeout: Duration::from_secs(60),
-        interval: milliseconds(100),
-        stable_for: Duration::ZERO,
-        successes: None,
-    };
-    let Some((_, node)) = section.get("health").filter(|(_, node)| !node.is_null()) else {
-        enough_time(section, path, &default, timeouts, problems);
-        return Some(default);
-    };
-    let path = format!("{path}.health");
-    unknown_keys(node, &path, &["http", "tcp", "timeout", "interval", "stable_for", "successes"], problems);
-    let mut time = |key: &str, least: Duration, most: Duration, default: Duration| {
-        let Some((_, value)) = node.get(key) else { return Some(default) };
-        parsed(value, &format!("{path}.{key}"), problems, |text| {
-            let found = duration::parse(text)?;
-            let good = (least..=most).contains(&found);
-            if good { Ok(found) } else { Err(Refused(format!("must be from {least:?} to {most:?}"))) }
-        })
-    };
-    let timeout = time("timeout", milliseconds(100), Duration::from_secs(3600), default.timeout);
-    let interval = time("interval", milliseconds(100), milliseconds(250), default.interval);
-    let stable_for = time("stable_for", Duration::ZERO, Duration::from_secs(3600), default.stable_for);
-    let probe = probe(node, &path, problems);
-    let successes = successes(node, &path, problems);
-    let health = Health { probe: probe?, timeout: timeout?, interval: interval?, stable_for: stable_for?, successes };
-    enough_time(node, &path, &health, timeouts, problems);
+/// Milliseconds of `timeout`, `interval` and `stable_for`: the least, the most and the default.
+const TIMEOUT: [u64; 3] = [100, 3_600_000, 60_000];
+const INTERVAL: [u64; 3] = [100, 250, 100];
+const STABLE_FOR: [u64; 3] = [0, 3_600_000, 0];
+
+pub(crate) fn read(section: &Field<'_>, timeouts: &BTreeMap<LifecycleEvent, Duration>) -> Option<Health> {
+    // What stands where the section has no `health`: an empty mapping.
+    let empty = Node { value: Value::Mapping(Vec::new()), place: section.node.place };
+    let field = section.given("health").unwrap_or(Field { node: &empty, ..section.clone() });
+    let health = field.mapping(|keys| {
+        let probe = probe(&field, keys);
+        let timeout = time(keys, "timeout", TIMEOUT);
+        let interval = time(keys, "interval", INTERVAL);
+        let stable_for = time(keys, "stable_for", STABLE_FOR);
+        let successes = keys.get("successes", |field| from_one(field, "write `successes: 3`: good answers in a row"));
+        Some(Health { probe: probe?, timeout: timeout?, interval: interval?, stable_for: stable_for?, successes })
+    })?;
+    enough_time(&field, &health, timeouts);
     Some(health)
 }
 
-fn successes(health: &Node, path: &str, problems: &mut Problems) -> Option<u32> {
-    let (_, value) = health.get("successes")?;
-    let count = value.as_i64().filter(|count| (1..=1000).contains(count)).and_then(|count| u32::try_from(count).ok());
-    if count.is_none() {
-        let message = format!("a whole number from 1 is expected, not {}", value.describe());
-        let help = "write `successes: 3`: good answers in a row".to_owned();
-        problems.error(value.place, &format!("{path}.successes"), message, help);
-    }
-    count
+fn time(keys: &mut Keys<'_, '_>, key: &'static str, limits: [u64; 3]) -> Option<Duration> {
+    let [least, most, default] = limits.map(Duration::from_millis);
+    let Some(field) = keys.know(key) else { return Some(default) };
+    field.parsed(|text| {
+        let found = duration::parse(text)?;
+        let good = (least..=most).contains(&found);
+        if good { Ok(found) } else { Err(Refused(format!("must be from {least:?} to {most:?}"))) }
+    })
 }
 
 /// Whether what the check asks is there to be asked.
-pub(crate) fn can_be_asked(section: &Node, path: &str, mode: &Mode, health: &Health, problems: &mut Problems) {
-    if let Mode::Container(container) = mode {
-        checked_at_its_own_address(section, path, container, health, problems);
+pub(crate) fn can_be_asked(section: &Field<'_>, mode: &Mode, health: &Health) {
+    let Some(field) = section.get("health") else { return };
+    if let Mode::Container(container) = mode
+        && container.service.start_first.is_some()
+    {
+        checked_at_its_own_address(&field, container, health);
     }
-    path_has_a_port(section, path, mode, health, problems);
+    path_has_a_port(&field, mode, health);
 }
 
 /// A path is asked of the first published TCP port: without one there is nobody to ask, which must not be found out once
 /// the old container is stopped.
-fn path_has_a_port(section: &Node, path: &str, mode: &Mode, health: &Health, problems: &mut Problems) {
+fn path_has_a_port(field: &Field<'_>, mode: &Mode, health: &Health) {
     let Probe::Http(asked) = &health.probe else { return };
     let why = match mode {
         Mode::Container(container) if container.service.start_first.is_none() => no_port(&container.service),
@@ -82,9 +68,9 @@ fn path_has_a_port(section: &Node, path: &str, mode: &Mode, health: &Health, pro
         }
         Mode::Container(_) => None,
     };
-    let Some(((_, node), why)) = section.get("health").zip(why).filter(|_| asked.starts_with('/')) else { return };
-    let (place, path) = (node.get("http").map_or(node.place, |(_, http)| http.place), format!("{path}.health.http"));
-    problems.error(place, &path, format!("`{asked}` is a path, and {why}"), whole_address(asked));
+    if let Some((http, why)) = field.get("http").zip(why).filter(|_| asked.starts_with('/')) {
+        http.error(format!("`{asked}` is a path, and {why}"), whole_address(asked));
+    }
 }
 
 fn no_port(service: &service::Service) -> Option<String> {
@@ -99,58 +85,38 @@ fn no_port(service: &service::Service) -> Option<String> {
 }
 
 /// With `order: start-first` the host's port still belongs to the old container while the new one is checked.
-fn checked_at_its_own_address(
-    section: &Node,
-    path: &str,
-    container: &Container,
-    health: &Health,
-    problems: &mut Problems,
-) {
-    let Some((_, node)) = section.get("health").filter(|_| container.service.start_first.is_some()) else { return };
+fn checked_at_its_own_address(field: &Field<'_>, container: &Container, health: &Health) {
     let forwards = start_first::forwards(&container.service.body).unwrap_or_default();
     if let Err(Refused(why)) = start_first::probe_at(&health.probe, &forwards, "192.0.2.1".parse().ok()) {
-        let help = "write a path, `http: /healthz`, or `tcp: :80` with a host port of `ports`".to_owned();
-        problems.error(
-            node.place,
-            &format!("{path}.health"),
-            format!("with `order: start-first` the probe {why}"),
-            help,
+        let help = "write a path, `http: /healthz`, or `tcp: :80` with a host port of `ports`";
+        field.error(format!("with `order: start-first` the probe {why}"), help);
+    }
+}
+
+fn enough_time(field: &Field<'_>, health: &Health, timeouts: &BTreeMap<LifecycleEvent, Duration>) {
+    let Health { timeout, stable_for, .. } = health;
+    if stable_for >= timeout {
+        field.error(
+            format!("stable_for ({stable_for:?}) leaves nothing of the timeout ({timeout:?})"),
+            "raise `timeout` above `stable_for`",
+        );
+    }
+    if let Some(hook) = timeouts.get(&LifecycleEvent::ApplicationStart).filter(|hook| *hook <= timeout) {
+        field.warning(
+            format!("the ApplicationStart hook has {hook:?}, the health check alone may take {timeout:?}"),
+            "raise the hook's `timeout:`, or lower health.timeout",
         );
     }
 }
 
-fn enough_time(
-    node: &Node,
-    path: &str,
-    health: &Health,
-    timeouts: &BTreeMap<LifecycleEvent, Duration>,
-    problems: &mut Problems,
-) {
-    if health.stable_for >= health.timeout {
-        let message =
-            format!("stable_for ({:?}) leaves nothing of the timeout ({:?})", health.stable_for, health.timeout);
-        problems.error(node.place, path, message, "raise `timeout` above `stable_for`".to_owned());
-    }
-    if let Some(hook) = timeouts.get(&LifecycleEvent::ApplicationStart).filter(|hook| **hook <= health.timeout) {
-        let message =
-            format!("the ApplicationStart hook has {hook:?}, the health check alone may take {:?}", health.timeout);
-        problems.warning(node.place, path, message, "raise the hook's `timeout:`, or lower health.timeout".to_owned());
-    }
-}
-
-fn probe(node: &Node, path: &str, problems: &mut Problems) -> Option<Probe> {
-    match (node.get("http"), node.get("tcp")) {
-        (Some((key, _)), Some(_)) => {
-            problems.error(
-                key.place,
-                path,
-                "`http` and `tcp` exclude each other",
-                "keep `http`: it checks more".to_owned(),
-            );
-            None
+fn probe(field: &Field<'_>, keys: &mut Keys<'_, '_>) -> Option<Probe> {
+    match (keys.know("http"), keys.know("tcp")) {
+        (Some(_), Some(_)) => {
+            let key = Field { path: field.path.clone(), ..field.key("http")? };
+            key.refuse("`http` and `tcp` exclude each other", "keep `http`: it checks more")
         }
-        (Some((_, value)), None) => parsed(value, &format!("{path}.http"), problems, http).map(Probe::Http),
-        (None, Some((_, value))) => parsed(value, &format!("{path}.tcp"), problems, tcp).map(Probe::Tcp),
+        (Some(value), None) => value.parsed(http).map(Probe::Http),
+        (None, Some(value)) => value.parsed(tcp).map(Probe::Tcp),
         (None, None) => Some(Probe::Auto),
     }
 }

@@ -1,6 +1,7 @@
 //! From the file's text to the validated deployment: every problem at once, each with its place.
 
 mod agent;
+mod as_agent;
 pub(crate) mod compose;
 #[cfg(test)]
 mod edge_tests;
@@ -9,13 +10,14 @@ pub(crate) mod official;
 mod pending;
 pub(crate) mod section;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::Deployment;
 use crate::config::appspec::AppSpecText;
+use crate::config::field::Field;
 use crate::config::hook_env::HookEnv;
 use crate::config::interpolate::interpolate;
 use crate::config::problem::{Problems, nearest};
@@ -29,63 +31,65 @@ pub(crate) const SECTION: &str = "x-balehook";
 /// The keys that the agents read.
 const OFFICIAL: [&str; 6] = ["version", "os", "hooks", "files", "permissions", "file_exists_behavior"];
 
-/// Characters of a key that a path shows.
-const LONGEST_KEY: usize = 64;
-
 /// Reads the whole file. The deployment is `None` where anything forbids one.
 pub fn validate(file: &AppSpecText, env: &HookEnv) -> (Option<Deployment>, Problems) {
-    let mut problems = Problems::new();
-    let deployment = read(file, env, &mut problems).and_then(|(_, deployment)| deployment);
+    let problems = Problems::new();
+    let deployment = read(file, env, &problems).and_then(|(_, deployment)| deployment);
     (deployment.filter(|_| !problems.has_errors()), problems)
 }
 
 /// Reads the whole file and looks at the bundle around it: also what an agent refuses before it runs any hook of ours.
 pub(crate) fn check(file: &AppSpecText, env: &HookEnv) -> Problems {
-    let mut problems = Problems::new();
-    if let Some((root, _)) = read(file, env, &mut problems) {
-        agent::check(file, &root, &mut problems);
+    let problems = Problems::new();
+    if let Some((root, _)) = read(file, env, &problems) {
+        agent::check(file, &whole(&root, &problems));
     }
     problems
 }
 
 /// The file's tree, with our section's variables filled in, and the deployment.
-fn read(file: &AppSpecText, env: &HookEnv, problems: &mut Problems) -> Option<(Node, Option<Deployment>)> {
+fn read(file: &AppSpecText, env: &HookEnv, problems: &Problems) -> Option<(Node, Option<Deployment>)> {
     portable_file(file, problems);
     let mut root = parse(file, problems)?;
-    duplicates(&root, "", problems);
-    let timeouts = official::check(file, &root, problems);
-    unknown_top_level(&root, problems);
+    let field = whole(&root, problems);
+    duplicates(&field);
+    let timeouts = official::check(file, &field);
+    unknown_top_level(&field);
     let deployment = ours(file, &mut root, env, timeouts, problems);
     Some((root, deployment))
 }
 
-fn portable_file(file: &AppSpecText, problems: &mut Problems) {
+fn whole<'a>(node: &'a Node, problems: &'a Problems) -> Field<'a> {
+    Field { node, path: String::new(), problems }
+}
+
+fn portable_file(file: &AppSpecText, problems: &Problems) {
     let start = Place { line: 1, column: 1 };
     if file.had_mark {
         let message = "the file begins with a byte-order mark: the v1 agent then sees only `version`";
-        problems.warning(start, "", message, "save it without one".to_owned());
+        problems.warning(start, "", message, "save it without one");
     }
     if file.file_name() == "appspec.yaml" {
         let message = "the v1 agent runs no hooks of an `appspec.yaml`";
-        problems.warning(start, "", message, "name it appspec.yml".to_owned());
+        problems.warning(start, "", message, "name it appspec.yml");
     }
 }
 
 /// The document's tree; a depth bomb is refused before any recursive reader sees it.
-fn parse(file: &AppSpecText, problems: &mut Problems) -> Option<Node> {
+fn parse(file: &AppSpecText, problems: &Problems) -> Option<Node> {
     if let Some(place) = too_deep(&file.text) {
-        problems.error(place, "", format!("nested deeper than {MAX_DEPTH} levels"), None);
+        problems.error(place, "", format!("nested deeper than {MAX_DEPTH} levels"), "");
         return None;
     }
     match Node::parse(&file.text) {
         Ok(root) if root.as_mapping().is_some() => Some(root),
         Ok(root) => {
             let message = format!("the file must be a mapping, not {}", root.describe());
-            problems.error(root.place, "", message, "begin with `version: 0.0`".to_owned());
+            problems.error(root.place, "", message, "begin with `version: 0.0`");
             None
         }
         Err(error) => {
-            problems.error(error.place, "", error.message, None);
+            problems.error(error.place, "", error.message, "");
             None
         }
     }
@@ -109,38 +113,22 @@ fn too_deep(text: &str) -> Option<Place> {
     None
 }
 
-fn duplicates(node: &Node, path: &str, problems: &mut Problems) {
-    match &node.value {
-        Value::Sequence(items) => {
-            items.iter().enumerate().for_each(|(index, item)| duplicates(item, &format!("{path}[{index}]"), problems));
+fn duplicates(field: &Field<'_>) {
+    field.each().for_each(|item| duplicates(&item));
+    let mut seen: BTreeMap<&str, Place> = BTreeMap::new();
+    for (key, value) in field.node.as_mapping().unwrap_or_default() {
+        let name = key.as_text().unwrap_or_default();
+        if let Some(first) = key.as_text().and_then(|name| seen.insert(name, key.place)) {
+            let message = format!("`{name}` stands here a second time (first at {first}): the last one wins silently");
+            field.inner(key, name).error(message, "keep one of them");
         }
-        Value::Mapping(entries) => {
-            let mut seen: BTreeMap<&str, Place> = BTreeMap::new();
-            for (key, value) in entries {
-                let name = key.as_text().unwrap_or_default();
-                let path = join(path, name);
-                let first = key.as_text().and_then(|name| seen.insert(name, key.place));
-                if let Some(first) = first {
-                    let message =
-                        format!("`{name}` stands here a second time (first at {first}): the last one wins silently");
-                    problems.error(key.place, &path, message, "keep one of them".to_owned());
-                }
-                duplicates(value, &path, problems);
-            }
-        }
-        Value::Scalar { .. } | Value::Alias => {}
+        duplicates(&field.inner(value, name));
     }
 }
 
-/// The path of an inner key; of a key as long as a page its beginning.
-pub(crate) fn join(path: &str, name: &str) -> String {
-    let name = name.char_indices().nth(LONGEST_KEY).map_or(name, |(end, _)| &name[..end]);
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
-}
-
 /// Both agents ignore what they do not know, so that a slip of the pen is never noticed.
-fn unknown_top_level(root: &Node, problems: &mut Problems) {
-    for (key, _) in root.as_mapping().unwrap_or_default() {
+fn unknown_top_level(root: &Field<'_>) {
+    for (key, _) in root.node.as_mapping().unwrap_or_default() {
         let name = key.as_text().unwrap_or_default();
         if OFFICIAL.contains(&name) || name == SECTION {
             continue;
@@ -148,8 +136,8 @@ fn unknown_top_level(root: &Node, problems: &mut Problems) {
         let ours = name.to_lowercase().replace(['_', '-'], "").contains("balehook");
         let near = if ours { Some(SECTION) } else { nearest(name, &OFFICIAL).or_else(|| nearest(name, &[SECTION])) };
         if let Some(near) = near {
-            let message = format!("`{name}` is ignored by everybody");
-            problems.warning(key.place, name, message, format!("did you mean `{near}`?"));
+            root.inner(key, name)
+                .warning(format!("`{name}` is ignored by everybody"), format!("did you mean `{near}`?"));
         }
     }
 }
@@ -159,61 +147,57 @@ fn ours(
     root: &mut Node,
     env: &HookEnv,
     timeouts: BTreeMap<LifecycleEvent, Duration>,
-    problems: &mut Problems,
+    problems: &Problems,
 ) -> Option<Deployment> {
+    let pending = pending::read(&whole(root, problems), file.bundle_root());
     let place = root.place;
-    let pending = pending::read(root, file.bundle_root());
     let Value::Mapping(entries) = &mut root.value else { return None };
     let Some((_, section)) = entries.iter_mut().find(|(key, _)| key.as_text() == Some(SECTION)) else {
-        problems.error(
-            place,
-            "",
-            format!("`{SECTION}` is missing"),
-            format!("write `{SECTION}: {{name: web, container: {{image: …}}}}`"),
-        );
+        let help = format!("write `{SECTION}: {{name: web, container: {{image: …}}}}`");
+        problems.error(place, "", format!("`{SECTION}` is missing"), help);
         return None;
     };
-    portable(section, SECTION, problems);
+    portable(&Field { node: section, path: SECTION.to_owned(), problems }, true);
     let lookup = |name: &str| env.lookup(name).map(str::to_owned);
     interpolate(section, SECTION, &lookup, problems);
     let around = ParseContext { bundle_root: file.bundle_root(), lookup: &lookup, pending: &pending };
-    section::read(section, &around, timeouts, problems)
+    section::read(&Field { node: section, path: SECTION.to_owned(), problems }, &around, timeouts)
 }
 
-/// Aliases and unquoted dates are fatal for the v1 agent, wherever they stand.
-fn portable(node: &Node, path: &str, problems: &mut Problems) {
-    match &node.value {
-        Value::Alias => problems.error(
-            node.place,
-            path,
+/// Aliases and unquoted dates are fatal for the v1 agent, wherever they stand: in our section an error, a warning
+/// elsewhere.
+fn portable(field: &Field<'_>, ours: bool) {
+    match &field.node.value {
+        Value::Alias if ours => field.error(
             "an alias (`*name`) is not allowed in this section",
-            "write the value out: the v1 agent refuses the whole file".to_owned(),
+            "write the value out: the v1 agent refuses the whole file",
         ),
+        Value::Alias => field.warning("the v1 agent refuses a file with an alias (`*name`)", "write the value out"),
         Value::Scalar { text, plain: true } if is_date(text) => {
-            problems.error(
-                node.place,
-                path,
-                format!("`{text}` is a date for the v1 agent, which refuses the whole file"),
-                format!("quote it: \"{text}\""),
-            );
+            let help = format!("quote it: \"{text}\"");
+            match ours {
+                true => field.error(format!("`{text}` is a date for the v1 agent, which refuses the whole file"), help),
+                false => field.warning(format!("the v1 agent refuses a file with an unquoted date: {text}"), help),
+            }
         }
         Value::Scalar { .. } => {}
-        Value::Sequence(items) => {
-            items.iter().enumerate().for_each(|(n, item)| portable(item, &format!("{path}[{n}]"), problems))
-        }
-        Value::Mapping(entries) => entries.iter().for_each(|(key, value)| {
-            portable(key, path, problems);
-            if key.as_text().is_none() && key.value != Value::Alias {
-                let message = format!("a key must be a text, not {}", key.describe());
-                problems.error(key.place, path, message, "write `name: value`".to_owned());
+        Value::Sequence(_) => field.each().for_each(|item| portable(&item, ours)),
+        Value::Mapping(entries) => {
+            let is_section = |key: &Node| field.path.is_empty() && key.as_text() == Some(SECTION);
+            for (key, value) in entries.iter().filter(|(key, _)| !is_section(key)) {
+                let at = Field { node: key, ..field.clone() };
+                portable(&at, ours);
+                if ours && key.as_text().is_none() && key.value != Value::Alias {
+                    at.error(format!("a key must be a text, not {}", key.describe()), "write `name: value`");
+                }
+                portable(&field.inner(value, key.as_text().unwrap_or_default()), ours);
             }
-            portable(value, &join(path, key.as_text().unwrap_or_default()), problems);
-        }),
+        }
     }
 }
 
 /// What YAML 1.1 takes for a date (`2020-01-01`, `2020-1-1`) or for a time that begins with one.
-pub(crate) fn is_date(text: &str) -> bool {
+fn is_date(text: &str) -> bool {
     let (date, time) = match text.find(['T', 't', ' ']) {
         Some(at) => (&text[..at], Some(text[at + 1..].trim_start())),
         None => (text, None),

@@ -13,7 +13,7 @@ mod values;
 use serde_json::{Map, Value};
 
 use crate::engine::request::ContainerSpec;
-use crate::modes::options::names::{Form, named};
+use crate::modes::options::names::{Form, form};
 use crate::values::options::{Hidden, SetOption};
 use crate::values::types::{EnvVar, Secret};
 
@@ -92,9 +92,8 @@ fn leave_out_repetitions(body: &mut Value) {
 
 /// The options at `path` of a request and below it.
 fn collect(path: &str, name: &str, value: &Value, options: &mut Vec<SetOption>) {
-    let form = named(path).map_or(Form::Plain, |named| named.form);
     let mut push = |value: String| options.push(option(name, &value));
-    match (form, value) {
+    match (form(path), value) {
         (_, Value::Null) => {}
         (Form::Text(text), value) => push(text(value)),
         (Form::Texts(texts), value) => texts(value).into_iter().for_each(push),

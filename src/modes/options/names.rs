@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::modes::options::names::Form::{By, Each, Keys, Plain, Text, Texts};
 use crate::modes::options::values;
 
 /// What becomes of a value.
@@ -21,152 +22,128 @@ pub(super) enum Form {
     Texts(fn(&Value) -> Vec<String>),
 }
 
-/// A member of a request that has another name than the API's in snake case, or is more than plain text.
-pub(super) struct Named {
-    /// The end of its path.
-    path: &'static str,
-    /// Its name. One that begins with a dot follows its parent's; a dot alone is the parent's own name.
-    name: &'static str,
-    pub(super) form: Form,
-}
-
-const fn plain(path: &'static str, name: &'static str) -> Named {
-    Named { path, name, form: Form::Plain }
-}
-
-const fn keys(path: &'static str, name: &'static str) -> Named {
-    Named { path, name, form: Form::Keys }
-}
-
-const fn text(path: &'static str, name: &'static str, text: fn(&Value) -> String) -> Named {
-    Named { path, name, form: Form::Text(text) }
-}
-
-const fn each(path: &'static str, name: &'static str, text: fn(&Value) -> String) -> Named {
-    Named { path, name, form: Form::Each(text) }
-}
-
-const fn texts(path: &'static str, name: &'static str, texts: fn(&Value) -> Vec<String>) -> Named {
-    Named { path, name, form: Form::Texts(texts) }
-}
+/// A member of a request that has another name than the API's in snake case, or is more than plain text: the end of its
+/// path, its name and its form. A name that begins with a dot follows its parent's; a dot alone is the parent's own name.
+type Named = (&'static str, &'static str, Form);
 
 /// The first whose path fits counts. Source: Docker Engine API 1.53, Compose specification.
 const NAMED: &[Named] = &[
     // A container's create request.
-    plain("container.HostConfig", ""),
-    plain("NetworkingConfig", ""),
-    keys("EndpointsConfig", "networks"),
-    plain("IPAMConfig", "."),
-    plain("IPv4Address", ".ipv4_address"),
-    plain("IPv6Address", ".ipv6_address"),
-    plain("LinkLocalIPs", ".link_local_ips"),
-    text("Cmd", "command", values::words),
-    texts("ExposedPorts", "expose", values::keys),
-    texts("container.Volumes", "volumes", values::keys),
-    texts("Tmpfs", "tmpfs", values::keys),
-    texts("PortBindings", "ports", values::publications),
-    plain("Binds", "volumes"),
-    plain("LogConfig", "logging"),
-    plain("LogConfig.Type", ".driver"),
-    keys("LogConfig.Config", ".options"),
-    text("HostConfig.RestartPolicy", "restart", values::restart),
-    text("StopTimeout", "stop_grace_period", values::seconds),
-    plain("OpenStdin", "stdin_open"),
-    plain("ReadonlyRootfs", "read_only"),
-    plain("DnsOptions", "dns_opt"),
-    plain("IpcMode", "ipc"),
-    plain("PidMode", "pid"),
-    plain("UTSMode", "uts"),
-    plain("CgroupnsMode", "cgroup"),
-    text("HostConfig.Memory", "mem_limit", values::bytes),
-    text("MemoryReservation", "mem_reservation", values::bytes),
-    text("MemorySwap", "memswap_limit", values::bytes),
-    plain("MemorySwappiness", "mem_swappiness"),
-    text("ShmSize", "shm_size", values::bytes),
-    text("NanoCpus", "cpus", values::cpus),
-    plain("CpuRealtimeRuntime", "cpu_rt_runtime"),
-    plain("CpuRealtimePeriod", "cpu_rt_period"),
-    plain("CpusetCpus", "cpuset"),
-    plain("BlkioWeight", "blkio_config.weight"),
-    plain("BlkioWeightDevice", "blkio_config.weight_device"),
-    plain("BlkioDeviceReadBps", "blkio_config.device_read_bps"),
-    plain("BlkioDeviceReadIOps", "blkio_config.device_read_iops"),
-    plain("BlkioDeviceWriteBps", "blkio_config.device_write_bps"),
-    plain("BlkioDeviceWriteIOps", "blkio_config.device_write_iops"),
-    plain("DeviceRequests", "gpus"),
-    each("SecurityOpt", "security_opt", values::security_opt),
-    each("Devices", "devices", values::device),
+    ("container.HostConfig", "", Plain),
+    ("NetworkingConfig", "", Plain),
+    ("EndpointsConfig", "networks", Keys),
+    ("IPAMConfig", ".", Plain),
+    ("Cmd", "command", Text(values::words)),
+    ("ExposedPorts", "expose", Texts(values::keys)),
+    ("container.Volumes", "volumes", Texts(values::keys)),
+    ("Tmpfs", "tmpfs", Texts(values::keys)),
+    ("PortBindings", "ports", Texts(values::publications)),
+    ("Binds", "volumes", Plain),
+    ("LogConfig", "logging", Plain),
+    ("LogConfig.Type", ".driver", Plain),
+    ("LogConfig.Config", ".options", Keys),
+    ("HostConfig.RestartPolicy", "restart", Text(values::restart)),
+    ("StopTimeout", "stop_grace_period", Text(values::seconds)),
+    ("OpenStdin", "stdin_open", Plain),
+    ("ReadonlyRootfs", "read_only", Plain),
+    ("DnsOptions", "dns_opt", Plain),
+    ("IpcMode", "ipc", Plain),
+    ("PidMode", "pid", Plain),
+    ("UTSMode", "uts", Plain),
+    ("CgroupnsMode", "cgroup", Plain),
+    ("HostConfig.Memory", "mem_limit", Text(values::bytes)),
+    ("MemoryReservation", "mem_reservation", Text(values::bytes)),
+    ("MemorySwap", "memswap_limit", Text(values::bytes)),
+    ("MemorySwappiness", "mem_swappiness", Plain),
+    ("ShmSize", "shm_size", Text(values::bytes)),
+    ("NanoCpus", "cpus", Text(values::cpus)),
+    ("CpuRealtimeRuntime", "cpu_rt_runtime", Plain),
+    ("CpuRealtimePeriod", "cpu_rt_period", Plain),
+    ("CpusetCpus", "cpuset", Plain),
+    ("BlkioWeight", "blkio_config.weight", Plain),
+    ("BlkioWeightDevice", "blkio_config.weight_device", Plain),
+    ("BlkioDeviceReadBps", "blkio_config.device_read_bps", Plain),
+    ("BlkioDeviceReadIOps", "blkio_config.device_read_iops", Plain),
+    ("BlkioDeviceWriteBps", "blkio_config.device_write_bps", Plain),
+    ("BlkioDeviceWriteIOps", "blkio_config.device_write_iops", Plain),
+    ("DeviceRequests", "gpus", Plain),
+    ("SecurityOpt", "security_opt", Each(values::security_opt)),
+    ("Devices", "devices", Each(values::device)),
     // A service's spec.
-    keys("service.Labels", "deploy.labels"),
-    plain("service.Mode", "deploy"),
-    plain("Mode.Replicated", "."),
-    text("Mode.Global", ".mode", |_| "global".to_owned()),
-    plain("UpdateConfig", "deploy.update_config"),
-    plain("RollbackConfig", "deploy.rollback_config"),
-    plain("EndpointSpec", "deploy"),
-    plain("EndpointSpec.Mode", ".endpoint_mode"),
-    each("EndpointSpec.Ports", "ports", values::service_port),
-    plain("service.TaskTemplate", "deploy"),
-    plain("TaskTemplate.ContainerSpec", ""),
-    Named { path: "TaskTemplate.Networks", name: "networks", form: Form::By("Target") },
-    plain("Placement.MaxReplicas", ".max_replicas_per_node"),
-    each("Placement.Platforms", "platform", values::platform),
-    each("Placement.Preferences", ".preferences", values::preference),
-    text("NanoCPUs", ".cpus", values::cpus),
-    text("MemoryBytes", ".memory", values::bytes),
-    each("GenericResources", ".generic_resources", values::generic_resource),
-    plain("LogDriver", "logging"),
-    plain("LogDriver.Name", ".driver"),
-    text("ContainerSpec.Args", "command", values::words),
-    text("ContainerSpec.Command", "entrypoint", values::words),
-    plain("Dir", "working_dir"),
-    plain("Groups", "group_add"),
-    plain("Hosts", "extra_hosts"),
-    plain("DNSConfig", ""),
-    plain("DNSConfig.Nameservers", "dns"),
-    plain("DNSConfig.Search", "dns_search"),
-    plain("DNSConfig.Options", "dns_opt"),
-    plain("CapabilityAdd", "cap_add"),
-    plain("CapabilityDrop", "cap_drop"),
-    each("Secrets", "secrets", values::file),
-    each("Configs", "configs", values::file),
-    text("StopGracePeriod", "stop_grace_period", values::nanoseconds),
-    text("Delay", ".delay", values::nanoseconds),
-    text("Monitor", ".monitor", values::nanoseconds),
-    text("Window", ".window", values::nanoseconds),
+    ("service.Labels", "deploy.labels", Keys),
+    ("service.Mode", "deploy", Plain),
+    ("Mode.Replicated", ".", Plain),
+    ("Mode.Global", ".mode", Text(|_| "global".to_owned())),
+    ("UpdateConfig", "deploy.update_config", Plain),
+    ("RollbackConfig", "deploy.rollback_config", Plain),
+    ("EndpointSpec", "deploy", Plain),
+    ("EndpointSpec.Mode", ".endpoint_mode", Plain),
+    ("EndpointSpec.Ports", "ports", Each(values::service_port)),
+    ("service.TaskTemplate", "deploy", Plain),
+    ("TaskTemplate.ContainerSpec", "", Plain),
+    ("TaskTemplate.Networks", "networks", By("Target")),
+    ("Placement.MaxReplicas", ".max_replicas_per_node", Plain),
+    ("Placement.Platforms", "platform", Each(values::platform)),
+    ("Placement.Preferences", ".preferences", Each(values::preference)),
+    ("NanoCPUs", ".cpus", Text(values::cpus)),
+    ("MemoryBytes", ".memory", Text(values::bytes)),
+    ("GenericResources", ".generic_resources", Each(values::generic_resource)),
+    ("LogDriver", "logging", Plain),
+    ("LogDriver.Name", ".driver", Plain),
+    ("ContainerSpec.Args", "command", Text(values::words)),
+    ("ContainerSpec.Command", "entrypoint", Text(values::words)),
+    ("Dir", "working_dir", Plain),
+    ("Groups", "group_add", Plain),
+    ("Hosts", "extra_hosts", Plain),
+    ("DNSConfig", "", Plain),
+    ("DNSConfig.Nameservers", "dns", Plain),
+    ("DNSConfig.Search", "dns_search", Plain),
+    ("DNSConfig.Options", "dns_opt", Plain),
+    ("CapabilityAdd", "cap_add", Plain),
+    ("CapabilityDrop", "cap_drop", Plain),
+    ("Secrets", "secrets", Each(values::file)),
+    ("Configs", "configs", Each(values::file)),
+    ("StopGracePeriod", "stop_grace_period", Text(values::nanoseconds)),
+    ("Delay", ".delay", Text(values::nanoseconds)),
+    ("Monitor", ".monitor", Text(values::nanoseconds)),
+    ("Window", ".window", Text(values::nanoseconds)),
     // Both.
-    text("Entrypoint", "entrypoint", values::words),
-    plain("Mounts", "volumes"),
-    Named { path: "Ulimits", name: "ulimits", form: Form::By("Name") },
-    text("Healthcheck.Test", ".test", values::words),
-    text("Interval", ".interval", values::nanoseconds),
-    text("Timeout", ".timeout", values::nanoseconds),
-    text("StartPeriod", ".start_period", values::nanoseconds),
-    text("StartInterval", ".start_interval", values::nanoseconds),
-    keys("Labels", ".labels"),
-    keys("Options", ".options"),
-    keys("DriverOpts", ".driver_opts"),
-    keys("Sysctls", "sysctls"),
-    keys("Annotations", ".annotations"),
-    keys("StorageOpt", ".storage_opt"),
+    ("Entrypoint", "entrypoint", Text(values::words)),
+    ("Mounts", "volumes", Plain),
+    ("Ulimits", "ulimits", By("Name")),
+    ("Healthcheck.Test", ".test", Text(values::words)),
+    ("Interval", ".interval", Text(values::nanoseconds)),
+    ("Timeout", ".timeout", Text(values::nanoseconds)),
+    ("StartPeriod", ".start_period", Text(values::nanoseconds)),
+    ("StartInterval", ".start_interval", Text(values::nanoseconds)),
+    ("Labels", ".labels", Keys),
+    ("Options", ".options", Keys),
+    ("DriverOpts", ".driver_opts", Keys),
+    ("Sysctls", "sysctls", Keys),
+    ("Annotations", ".annotations", Keys),
+    ("StorageOpt", ".storage_opt", Keys),
 ];
 
-/// What is known of the member at `path`.
-pub(super) fn named(path: &str) -> Option<&'static Named> {
-    NAMED.iter().find(|named| {
-        let before = path.strip_suffix(named.path);
+fn known(path: &str) -> Option<&'static Named> {
+    NAMED.iter().find(|(end, ..)| {
+        let before = path.strip_suffix(end);
         before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
     })
 }
 
+/// What becomes of the member at `path`.
+pub(super) fn form(path: &str) -> Form {
+    known(path).map_or(Plain, |(.., form)| *form)
+}
+
 /// The name of the member `key` at `path`, of the parent that is called `parent`.
 pub(super) fn member(path: &str, parent: &str, key: &str) -> String {
-    match named(path).map(|named| named.name) {
+    match known(path) {
         None => below(parent, &snake_case(key)),
-        Some(".") => parent.to_owned(),
-        Some(name) => match name.strip_prefix('.') {
+        Some((_, ".", _)) => parent.to_owned(),
+        Some((_, name, _)) => match name.strip_prefix('.') {
             Some(name) => below(parent, name),
-            None => name.to_owned(),
+            None => (*name).to_owned(),
         },
     }
 }

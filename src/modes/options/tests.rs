@@ -1,9 +1,17 @@
 //! What is printed of a request, and how two requests differ.
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::*;
+use crate::config::pending::Pending;
+use crate::config::problem::Problems;
+use crate::config::service::{ParseContext, Service, keys, parse};
+use crate::config::yaml::Node;
+use crate::engine::request::ContainerOptions;
+use crate::modes::create::container_options;
 use crate::values::pin::ImagePin;
 use crate::values::types::Secret;
 
@@ -180,4 +188,143 @@ fn a_hidden_value_of_a_label_that_is_another_one_is_a_change() {
     let changes = crate::values::options::changes(&with("hunter1"), &with("hunter2"));
     let changes: Vec<_> = changes.iter().map(|it| (&*it.name, it.old.as_deref(), it.new.as_deref())).collect();
     assert_eq!(changes, [("labels.token", Some("***"), Some("***"))]);
+}
+
+#[track_caller]
+fn service(lines: &str) -> Service {
+    let (node, problems) = (Node::parse(lines).unwrap(), Problems::new());
+    let around = ParseContext { bundle_root: Path::new("/bundle"), lookup: &|_| None, pending: &Pending::default() };
+    let service = parse(&node, "c", &around, &problems);
+    assert!(problems.is_empty(), "{lines}: {problems:?}");
+    service
+}
+
+#[test]
+fn the_engine_is_given_a_seccomp_profiles_content_and_the_plan_shows_its_digest() {
+    let service =
+        service("security_opt: [label=disable, seccomp=sec/s.json, seccomp=unconfined, systempaths=unconfined]");
+    let store = crate::deploy::state::Store::new(Path::new("/nowhere"), &"web".parse().unwrap());
+    let mut facts = crate::modes::facts::Facts::unseen(&store);
+    facts.container.seccomp = vec![("/bundle/sec/s.json".into(), r#"{"a":1}"#.into())];
+    let options = crate::modes::create::options(&service, &facts);
+    let host = options.body.host_config.clone().unwrap();
+    assert_eq!(host.security_opt.unwrap(), ["label=disable", r#"seccomp={"a":1}"#, "seccomp=unconfined"]);
+    assert_eq!((host.masked_paths, host.readonly_paths), (Some(Vec::new()), Some(Vec::new())));
+    let image = ImagePin::Unknown { wanted: "i".into() };
+    let shown = of_container(&ContainerSpec { name: "c".into(), image, options, environment: Vec::new() });
+    let shown: Vec<_> = shown.iter().filter(|it| it.name == "security_opt").map(|it| it.value.as_str()).collect();
+    assert_eq!(shown, ["label=disable", "seccomp=(profile 015abd7f5cc5)", "seccomp=unconfined"]);
+}
+
+#[test]
+fn an_engine_that_takes_one_network_gets_the_others_afterwards() {
+    let service = service("networks: {a: {ipv4_address: 10.1.0.5}, b: {aliases: [x]}}");
+    let count = |options: &ContainerOptions| {
+        let endpoints = options.body.networking_config.as_ref().unwrap().endpoints_config.as_ref().unwrap().len();
+        (endpoints, options.extra_networks.len())
+    };
+    assert_eq!(count(&container_options(&service, Some((1, 41)))), (1, 1));
+    assert_eq!(count(&container_options(&service, Some((1, 44)))), (2, 0));
+}
+
+/// One line for each key, of values that differ from the engine's default.
+const EVERY_OPTION: &[&str] = &[
+    "annotations: {a: b}",
+    "blkio_config: {weight: 300}",
+    "cap_add: [NET_ADMIN]",
+    "cap_drop: [ALL]",
+    "cgroup: private",
+    "cgroup_parent: /x",
+    "command: [a]",
+    "cpu_period: 100000",
+    "cpu_quota: 50000",
+    "cpu_rt_period: 1000",
+    "cpu_rt_runtime: 900",
+    "cpu_shares: 3",
+    "cpus: 2",
+    "cpuset: '0'",
+    "device_cgroup_rules: ['c 1:3 r']",
+    "devices: [/dev/null]",
+    "dns: [10.0.0.1]",
+    "dns_opt: [a]",
+    "dns_search: [b]",
+    "domainname: d",
+    "entrypoint: [e]",
+    "environment: {A: b}",
+    "expose: ['81']",
+    "extra_hosts: ['a=10.0.0.1']",
+    "gpus: all",
+    "group_add: ['5']",
+    "healthcheck: {test: [CMD, x]}",
+    "healthcheck: {test: x}",
+    "healthcheck: {interval: 7s}",
+    "healthcheck: {retries: 9}",
+    "hostname: h",
+    "init: true",
+    "ipc: host",
+    "labels: {a: b}",
+    "logging: {driver: none}",
+    "logging: {options: {a: b}}",
+    "mac_address: '02:42:ac:11:00:02'",
+    "mem_limit: 9m",
+    "mem_reservation: 8m",
+    "mem_swappiness: 7",
+    "mem_limit: 9m\nmemswap_limit: 10m",
+    "network_mode: host",
+    "networks: [n]",
+    "networks: {n: {aliases: [q]}}",
+    "networks: {n: {ipv4_address: 10.9.9.9}}",
+    "oom_kill_disable: true",
+    "oom_score_adj: 6",
+    "pid: host",
+    "pids_limit: 66",
+    "platform: linux/arm64",
+    "ports: ['80:80']",
+    "ports: ['127.0.0.1:80:80']",
+    "ports: ['80:80/udp']",
+    "privileged: true",
+    "read_only: true",
+    "restart: always",
+    "restart: on-failure:2",
+    "runtime: r",
+    "security_opt: [no-new-privileges]",
+    "security_opt: [systempaths=unconfined]",
+    "security_opt: [seccomp=s.json]",
+    "shm_size: 1m",
+    "stdin_open: true",
+    "stop_grace_period: 9s",
+    "stop_signal: SIGINT",
+    "storage_opt: {size: 1G}",
+    "sysctls: {a: 1}",
+    "tmpfs: [/t]",
+    "tty: true",
+    "ulimits: {core: 1}",
+    "user: u",
+    "userns_mode: host",
+    "uts: host",
+    "volumes: ['/a:/b']",
+    "volumes: [/anonymous]",
+    "volumes: [{type: volume, source: vv, target: /v}]",
+    "working_dir: /w",
+];
+
+#[test]
+fn no_option_is_forgotten_by_the_printed_plan() {
+    let mut seen: Vec<(String, &str)> = Vec::new();
+    for lines in EVERY_OPTION {
+        let service = service(lines);
+        let options = container_options(&service, None);
+        let (image, environment) = (ImagePin::Unknown { wanted: "i".into() }, service.environment);
+        let spec = ContainerSpec { name: "c".into(), image, options, environment };
+        let line = format!("{:?}", of_container(&spec));
+        if let Some((_, other)) = seen.iter().find(|(known, _)| *known == line) {
+            panic!("`{lines}` prints as `{other}` does: {line}");
+        }
+        seen.push((line, lines));
+    }
+    let covered =
+        |key: &&str| EVERY_OPTION.iter().any(|lines| lines.lines().any(|line| line.starts_with(&format!("{key}:"))));
+    let elsewhere = ["image", "env_file", "update_config", "deploy"];
+    let missing: Vec<_> = keys().into_iter().filter(|key| !elsewhere.contains(key) && !covered(key)).collect();
+    assert!(missing.is_empty(), "not in the table: {missing:?}");
 }

@@ -4,18 +4,14 @@ use std::path::Path;
 
 use crate::config::ArchiveLocation;
 use crate::config::appspec::AppSpecText;
-use crate::config::problem::Problems;
+use crate::config::field::Field;
 use crate::config::service::location;
 use crate::config::validate::agent::writers;
-use crate::config::validate::{SECTION, join};
+use crate::config::validate::{SECTION, whole};
 use crate::config::yaml::{Node, Value};
 
 /// A path as the file has it, before variables are filled in: on another machine they have other values.
-struct Named<'a> {
-    node: &'a Node,
-    path: String,
-    help: &'static str,
-}
+type Named<'a> = (Field<'a>, &'static str);
 
 const ARCHIVE: &str = "make it with `docker save --output …` before the bundle is made";
 const ENV_FILE: &str = "put it into the bundle, or mark it `required: false`";
@@ -24,14 +20,15 @@ const FILE: &str = "put it into the bundle";
 const OF_COMPOSE: &str = "";
 
 /// Looks for each in the bundle. Paths of the host are the host's business: `check` runs elsewhere.
-pub(crate) fn check(file: &AppSpecText, root: &Node, problems: &mut Problems) {
+pub(crate) fn check(file: &AppSpecText, root: &Field<'_>) {
     let Ok(written) = Node::parse(&file.text) else { return };
-    let Some((_, section)) = written.get(SECTION) else { return };
+    let Some(section) = whole(&written, root.problems).get(SECTION) else { return };
     let is_written = writers(root, &["BeforeInstall", "AfterInstall", "ApplicationStart"]);
     let mut all = Vec::new();
-    named(section, SECTION, &mut all);
-    for Named { node, path, help } in all {
-        let Some(text) = node.as_text().filter(|text| !text.contains('$') && !text.starts_with('/')) else { continue };
+    named(&section, &mut all);
+    for (field, help) in all {
+        let text = field.node.as_text().filter(|text| !text.contains('$') && !text.starts_with('/'));
+        let Some(text) = text else { continue };
         let bundle = file.bundle_root();
         let Ok(ArchiveLocation::File(found)) = location(text, bundle) else { continue };
         if found.exists() || (help == OF_COMPOSE && !is_written) {
@@ -39,10 +36,10 @@ pub(crate) fn check(file: &AppSpecText, root: &Node, problems: &mut Problems) {
         }
         match is_written {
             true => {
-                let help = "one of the scripts in `hooks` must write it before balehook needs it".to_owned();
-                problems.warning(node.place, &path, missing(text, bundle), help);
+                let help = "one of the scripts in `hooks` must write it before balehook needs it";
+                field.warning(missing(text, bundle), help);
             }
-            false => problems.error(node.place, &path, missing(text, bundle), help.to_owned()),
+            false => field.error(missing(text, bundle), help),
         }
     }
 }
@@ -57,68 +54,46 @@ fn missing(text: &str, bundle: &Path) -> String {
 }
 
 /// Every path that the modes and the tasks name.
-fn named<'a>(section: &'a Node, path: &str, all: &mut Vec<Named<'a>>) {
-    for (key, node) in section.as_mapping().unwrap_or_default() {
-        let key = key.as_text().unwrap_or_default();
-        let path = join(path, key);
-        match key {
-            "container" | "swarm" => service(node, &path, all),
-            "compose" => {
-                for key in ["files", "env_file"] {
-                    if let Some((_, node)) = node.get(key) {
-                        paths(node, &format!("{path}.{key}"), OF_COMPOSE, all);
-                    }
-                }
-                for (name, node) in node.get("images").and_then(|(_, node)| node.as_mapping()).unwrap_or_default() {
-                    image(node, &format!("{path}.images.{}", name.as_text().unwrap_or_default()), all);
-                }
-            }
-            "before" | "after" => {
-                for (index, task) in node.as_sequence().unwrap_or_default().iter().enumerate() {
-                    service(task, &format!("{path}[{index}]"), all);
-                }
-            }
-            _ => {}
+fn named<'a>(section: &Field<'a>, all: &mut Vec<Named<'a>>) {
+    for mode in ["container", "swarm"].into_iter().filter_map(|key| section.get(key)) {
+        service(&mode, all);
+    }
+    if let Some(compose) = section.get("compose") {
+        for field in ["files", "env_file"].into_iter().filter_map(|key| compose.get(key)) {
+            paths(field, OF_COMPOSE, all);
         }
+        let images = compose.get("images").filter(|images| images.node.as_mapping().is_some());
+        let archives = images.map(|images| images.entries(|_, image| archive(image)));
+        all.extend(archives.into_iter().flatten());
+    }
+    for tasks in ["before", "after"].into_iter().filter_map(|key| section.get(key)) {
+        tasks.each().for_each(|task| service(&task, all));
     }
 }
 
-fn service<'a>(service: &'a Node, path: &str, all: &mut Vec<Named<'a>>) {
-    let get = |key: &str| service.get(key).map(|(_, node)| node);
-    if let Some(node) = get("image") {
-        image(node, &format!("{path}.image"), all);
+fn service<'a>(service: &Field<'a>, all: &mut Vec<Named<'a>>) {
+    all.extend(service.get("image").and_then(|image| archive(&image)));
+    if let Some(field) = service.get("env_file") {
+        paths(field, ENV_FILE, all);
     }
-    if let Some(node) = get("env_file") {
-        paths(node, &format!("{path}.env_file"), ENV_FILE, all);
-    }
-    for key in ["secrets", "configs"] {
-        for (index, item) in get(key).and_then(Node::as_sequence).unwrap_or_default().iter().enumerate() {
-            if let Some((_, node)) = item.get("file") {
-                all.push(Named { node, path: format!("{path}.{key}[{index}].file"), help: FILE });
-            }
-        }
+    for list in ["secrets", "configs"].into_iter().filter_map(|key| service.get(key)) {
+        all.extend(list.each().filter_map(|item| Some((item.get("file")?, FILE))));
     }
 }
 
-fn image<'a>(node: &'a Node, path: &str, all: &mut Vec<Named<'a>>) {
-    if let Some((_, node)) = node.get("archive") {
-        all.push(Named { node, path: format!("{path}.archive"), help: ARCHIVE });
-    }
+fn archive<'a>(image: &Field<'a>) -> Option<Named<'a>> {
+    Some((image.get("archive")?, ARCHIVE))
 }
 
 /// A path, a list of them, or mappings with a `path`.
-fn paths<'a>(node: &'a Node, path: &str, help: &'static str, all: &mut Vec<Named<'a>>) {
-    match &node.value {
-        Value::Sequence(items) => {
-            items.iter().enumerate().for_each(|(index, item)| paths(item, &format!("{path}[{index}]"), help, all));
-        }
+fn paths<'a>(field: Field<'a>, help: &'static str, all: &mut Vec<Named<'a>>) {
+    match &field.node.value {
+        Value::Sequence(_) => field.each().for_each(|item| paths(item, help, all)),
         Value::Mapping(_) => {
-            let is_required = node.get("required").is_none_or(|(_, required)| required.as_bool() != Some(false));
-            if let Some((_, node)) = node.get("path").filter(|_| is_required) {
-                all.push(Named { node, path: format!("{path}.path"), help });
-            }
+            let is_required = field.get("required").is_none_or(|required| required.node.as_bool() != Some(false));
+            all.extend(field.get("path").filter(|_| is_required).map(|path| (path, help)));
         }
-        Value::Scalar { .. } => all.push(Named { node, path: path.to_owned(), help }),
+        Value::Scalar { .. } => all.push((field, help)),
         Value::Alias => {}
     }
 }

@@ -14,52 +14,51 @@ mod tests;
 use std::path::{Component, Path, PathBuf};
 
 use crate::config::appspec::AppSpecText;
-use crate::config::problem::Problems;
+use crate::config::field::Field;
 pub(crate) use crate::config::validate::agent::scripts::is_ours;
-use crate::config::yaml::Node;
 
 /// What the agents take for `file_exists_behavior`.
 const BEHAVIORS: [&str; 3] = ["DISALLOW", "OVERWRITE", "RETAIN"];
 
 /// Adds what an agent would refuse. `root` is the file's tree with the variables of our section filled in.
-pub(crate) fn check(file: &AppSpecText, root: &Node, problems: &mut Problems) {
+pub(crate) fn check(file: &AppSpecText, root: &Field<'_>) {
     let bundle = file.bundle_root();
-    behavior(root, problems);
-    let installed = files::check(root, bundle, problems);
-    permissions::check(root, &installed, problems);
-    scripts::check(root, bundle, problems);
-    bundle::check(file, root, problems);
+    behavior(root);
+    let installed = files::check(root, bundle);
+    permissions::check(root, &installed);
+    scripts::check(root, bundle);
+    bundle::check(file, root);
 }
 
-fn behavior(root: &Node, problems: &mut Problems) {
-    let Some((_, value)) = root.get("file_exists_behavior") else { return };
-    let Some(text) = value.as_text().filter(|text| !BEHAVIORS.contains(text)) else { return };
+fn behavior(root: &Field<'_>) {
+    let Some(field) = root.get("file_exists_behavior") else { return };
+    let Some(text) = field.node.as_text().filter(|text| !BEHAVIORS.contains(text)) else { return };
     let meant = BEHAVIORS.into_iter().find(|known| known.eq_ignore_ascii_case(text));
-    let help = format!("write `file_exists_behavior: {}`", meant.unwrap_or("DISALLOW, OVERWRITE or RETAIN"));
-    let message = format!("the agents refuse `{text}`: it is one of DISALLOW, OVERWRITE and RETAIN, in capitals");
-    problems.error(value.place, "file_exists_behavior", message, help);
+    field.error(
+        format!("the agents refuse `{text}`: it is one of DISALLOW, OVERWRITE and RETAIN, in capitals"),
+        format!("write `file_exists_behavior: {}`", meant.unwrap_or("DISALLOW, OVERWRITE or RETAIN")),
+    );
 }
 
-/// The entries of a list at the top of the file, each with its path.
-pub(crate) fn entries<'a>(root: &'a Node, key: &'a str) -> impl Iterator<Item = (String, &'a Node)> {
-    let list = root.get(key).and_then(|(_, list)| list.as_sequence()).unwrap_or_default();
-    list.iter().enumerate().map(move |(index, entry)| (format!("{key}[{index}]"), entry))
+/// The entries of a list at the top of the file.
+pub(crate) fn entries<'a>(root: &Field<'a>, key: &str) -> impl Iterator<Item = Field<'a>> {
+    root.get(key).into_iter().flat_map(|list| list.each().collect::<Vec<_>>())
 }
 
-/// The entries of every event, each with its path and its event's name.
-pub(crate) fn hooks(root: &Node) -> impl Iterator<Item = (&str, String, &Node)> {
-    let events = root.get("hooks").and_then(|(_, hooks)| hooks.as_mapping()).unwrap_or_default();
-    events.iter().flat_map(|(key, list)| {
-        let event = key.as_text().unwrap_or_default();
-        let list = list.as_sequence().unwrap_or_default().iter().enumerate();
-        list.map(move |(index, entry)| (event, format!("hooks.{event}[{index}]"), entry))
+/// The entries of every event, each with its event's name.
+pub(crate) fn hooks<'a>(root: &Field<'a>) -> impl Iterator<Item = (String, Field<'a>)> {
+    let events = root.get("hooks").filter(|hooks| hooks.node.as_mapping().is_some());
+    let events = events.map(|hooks| hooks.entries(|event, list| Some((event.to_owned(), list.clone()))));
+    events.into_iter().flatten().flat_map(|(event, list)| {
+        let entries: Vec<Field<'a>> = list.each().collect();
+        entries.into_iter().map(move |entry| (event.clone(), entry))
     })
 }
 
-/// The scripts of others that run before our ApplicationStart: they may write what the bundle lacks.
-fn writers(root: &Node, events: &[&str]) -> bool {
-    let all = hooks(root).filter(|(event, _, _)| events.contains(event));
-    all.filter_map(|(_, _, entry)| entry.get("location")?.1.as_text()).any(|location| !is_ours(location))
+/// Whether scripts of others run in these events: they may write what the bundle lacks.
+fn writers(root: &Field<'_>, events: &[&str]) -> bool {
+    let mut all = hooks(root).filter(|(event, _)| events.contains(&event.as_str()));
+    all.any(|(_, entry)| entry.text_of("location").is_some_and(|location| !is_ours(location)))
 }
 
 /// The path without `.` and `..`, by its text alone; `None` where `..` leaves what it starts from.

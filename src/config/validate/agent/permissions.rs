@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::config::problem::Problems;
+use crate::config::field::Field;
 use crate::config::validate::agent::installed::Installed;
 use crate::config::validate::agent::{entries, lexical};
-use crate::config::yaml::{Node, Value};
+use crate::config::yaml::Value;
 
 /// One entry, as the agents' installers take it.
 struct Permission<'a> {
@@ -17,60 +17,55 @@ struct Permission<'a> {
     folders: bool,
 }
 
-pub(crate) fn check(root: &Node, installed: &Installed, problems: &mut Problems) {
+pub(crate) fn check(root: &Field<'_>, installed: &Installed) {
     let mut set: BTreeMap<PathBuf, String> = BTreeMap::new();
-    for (path, entry) in entries(root, "permissions") {
-        mode(entry, &path, problems);
-        context(entry, &path, problems);
-        let Some((node, permission)) = read(entry, &path, problems) else { continue };
+    for entry in entries(root, "permissions") {
+        mode(&entry);
+        context(&entry);
+        let Some((object, permission)) = read(&entry) else { continue };
         let targets = permission.targets(installed);
         let has_files = targets.iter().any(|target| installed.copies.contains_key(*target));
         let is_file = installed.copies.contains_key(&permission.object);
-        of_files(entry, &path, &permission, is_file, problems);
-        acls(entry, &path, permission.files && (is_file || has_files), permission.files, problems);
-        twice(node, &path, installed, &targets, &set, problems);
+        of_files(&entry, &permission, is_file);
+        acls(&entry, permission.files && (is_file || has_files), permission.files);
+        twice(&object, installed, &targets, &set);
         for target in targets {
-            set.entry(target.to_owned()).or_insert_with(|| path.clone());
+            set.entry(target.to_owned()).or_insert_with(|| entry.path.clone());
         }
     }
 }
 
-fn read<'a>(entry: &'a Node, path: &str, problems: &mut Problems) -> Option<(&'a Node, Permission<'a>)> {
-    let (_, node) = entry.get("object")?;
-    let text = node.as_text()?.trim();
-    let object_path = format!("{path}.object");
+fn read<'a>(entry: &Field<'a>) -> Option<(Field<'a>, Permission<'a>)> {
+    let field = entry.get("object")?;
+    let text = field.node.as_text()?.trim();
     if text.is_empty() {
-        let help = "write `object: /opt/app`".to_owned();
-        problems.error(node.place, &object_path, "the object is empty: the agents refuse the file", help);
-        return None;
+        return field.refuse("the object is empty: the agents refuse the file", "write `object: /opt/app`");
     }
     if !text.starts_with('/') {
         let message = format!("`{text}` is no absolute path: nothing gets these permissions");
-        problems.warning(node.place, &object_path, message, "name what `files` installs, from `/`".to_owned());
+        field.warning(message, "name what `files` installs, from `/`");
     }
-    let kinds = kinds(entry, path, problems);
+    let kinds = kinds(entry);
     let is = |kind: &str| kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind));
     let permission = Permission {
         object: lexical(Path::new(text))?,
-        pattern: entry.get("pattern").and_then(|(_, node)| node.as_text()).unwrap_or("**"),
+        pattern: entry.text_of("pattern").unwrap_or("**"),
         except: texts(entry, "except"),
         files: is("file"),
         folders: is("directory"),
     };
-    Some((node, permission))
+    Some((field, permission))
 }
 
-fn texts<'a>(entry: &'a Node, key: &str) -> Vec<&'a str> {
-    let list = entry.get(key).and_then(|(_, list)| list.as_sequence()).unwrap_or_default();
-    list.iter().filter_map(Node::as_text).collect()
+fn texts<'a>(entry: &Field<'a>, key: &str) -> Vec<&'a str> {
+    entry.get(key).iter().flat_map(Field::each).filter_map(|item| item.node.as_text()).collect()
 }
 
-fn kinds<'a>(entry: &'a Node, path: &str, problems: &mut Problems) -> Option<Vec<&'a str>> {
-    let list = entry.get("type")?.1.as_sequence()?;
-    for (index, node) in list.iter().enumerate() {
-        if let Some(text) = node.as_text().filter(|text| !["file", "directory"].contains(text)) {
-            let message = format!("the agents refuse `{text}`: it is `file` or `directory`");
-            problems.error(node.place, &format!("{path}.type[{index}]"), message, "write `type: [file]`".to_owned());
+fn kinds<'a>(entry: &Field<'a>) -> Option<Vec<&'a str>> {
+    let list = entry.get("type").filter(|list| list.node.as_sequence().is_some())?;
+    for item in list.each() {
+        if let Some(text) = item.node.as_text().filter(|text| !["file", "directory"].contains(text)) {
+            item.error(format!("the agents refuse `{text}`: it is `file` or `directory`"), "write `type: [file]`");
         }
     }
     Some(texts(entry, "type"))
@@ -116,75 +111,60 @@ fn glob(pattern: &str, name: &str) -> bool {
     true
 }
 
-fn mode(entry: &Node, path: &str, problems: &mut Problems) {
-    let Some((_, node)) = entry.get("mode").filter(|(_, node)| !node.is_null()) else { return };
-    let path = format!("{path}.mode");
-    let help = "write one to four digits from 0 to 7: `mode: 755`".to_owned();
-    let Value::Scalar { text, .. } = &node.value else {
-        problems.error(node.place, &path, format!("a mode is expected, not {}", node.describe()), help);
-        return;
+fn mode(entry: &Field<'_>) {
+    let Some(field) = entry.given("mode") else { return };
+    let help = "write one to four digits from 0 to 7: `mode: 755`";
+    let Value::Scalar { text, .. } = &field.node.value else {
+        return field.error(format!("a mode is expected, not {}", field.node.describe()), help);
     };
     if let Some(letter) = text.chars().find(|letter| !('0'..='7').contains(letter)) {
-        problems.error(node.place, &path, format!("the agents refuse mode `{text}` for its `{letter}`"), help);
+        field.error(format!("the agents refuse mode `{text}` for its `{letter}`"), help);
     } else if text.len() > 4 {
-        let message = format!("the agents refuse mode `{text}`: it has {} digits", text.len());
-        problems.error(node.place, &path, message, help);
+        field.error(format!("the agents refuse mode `{text}`: it has {} digits", text.len()), help);
     }
 }
 
-fn context(entry: &Node, path: &str, problems: &mut Problems) {
-    let Some((_, node)) = entry.get("context").filter(|(_, node)| !node.is_null()) else { return };
-    if node.get("type").is_none_or(|(_, kind)| kind.is_null()) {
-        let help = "write `context: {type: httpd_sys_content_t}`".to_owned();
-        problems.error(node.place, &format!("{path}.context"), "the agents refuse a context without a `type`", help);
+fn context(entry: &Field<'_>) {
+    if let Some(field) = entry.given("context").filter(|context| context.given("type").is_none()) {
+        let help = "write `context: {type: httpd_sys_content_t}`";
+        field.error("the agents refuse a context without a `type`", help);
     }
 }
 
 /// `pattern` and `except` choose among the files below a folder.
-fn of_files(entry: &Node, path: &str, permission: &Permission<'_>, is_file: bool, problems: &mut Problems) {
-    let pattern = entry.get("pattern").filter(|_| permission.pattern != "**");
-    let except = entry.get("except").filter(|_| !permission.except.is_empty());
-    for (key, node) in [("pattern", pattern), ("except", except)] {
-        let Some((at, _)) = node.filter(|_| permission.files) else { continue };
-        let path = format!("{path}.{key}");
+fn of_files(entry: &Field<'_>, permission: &Permission<'_>, is_file: bool) {
+    let pattern = entry.key("pattern").filter(|_| permission.pattern != "**");
+    let except = entry.key("except").filter(|_| !permission.except.is_empty());
+    for (name, key) in [("pattern", pattern), ("except", except)] {
+        let Some(key) = key.filter(|_| permission.files) else { continue };
         let object = permission.object.display();
-        if is_file {
-            let message = format!("{object} is a file: both agents refuse a `{key}` for it");
-            problems.error(at.place, &path, message, "leave it out".to_owned());
-        } else {
-            let message = format!("agent 2.0 refuses the file: a `{key}` only with `type: [directory]`");
-            problems.warning(at.place, &path, message, "or set these files' permissions in a hook".to_owned());
+        match is_file {
+            true => key.error(format!("{object} is a file: both agents refuse a `{name}` for it"), "leave it out"),
+            false => key.warning(
+                format!("agent 2.0 refuses the file: a `{name}` only with `type: [directory]`"),
+                "or set these files' permissions in a hook",
+            ),
         }
     }
 }
 
 /// Source: setfacl's entries as both agents read them; what one of them alone refuses is a warning.
-fn acls(entry: &Node, path: &str, has_files: bool, may_have_files: bool, problems: &mut Problems) {
-    let list = entry.get("acls").and_then(|(_, list)| list.as_sequence()).unwrap_or_default();
-    for (index, node) in list.iter().enumerate() {
-        let Some(text) = node.as_text() else { continue };
-        let path = format!("{path}.acls[{index}]");
+fn acls(entry: &Field<'_>, has_files: bool, may_have_files: bool) {
+    for field in entry.get("acls").iter().flat_map(Field::each) {
+        let Some(text) = field.node.as_text() else { continue };
+        let for_folders = "give it a `type: [directory]`";
         match acl(text) {
-            Acl::Refused(why) => {
-                let help = "write `user:NAME:rwx`, `group:NAME:r-x`, `mask::r` or `default:user:NAME:rwx`".to_owned();
-                problems.error(node.place, &path, format!("the agents refuse `{text}`: {why}"), help);
-            }
+            Acl::Refused(why) => field.error(
+                format!("the agents refuse `{text}`: {why}"),
+                "write `user:NAME:rwx`, `group:NAME:r-x`, `mask::r` or `default:user:NAME:rwx`",
+            ),
             Acl::Default if has_files => {
-                let help = "give it a `type: [directory]`".to_owned();
-                problems.error(node.place, &path, format!("`{text}` is for folders, and files are among these"), help);
+                field.error(format!("`{text}` is for folders, and files are among these"), for_folders);
             }
             Acl::Default if may_have_files => {
-                let help = "give it a `type: [directory]`".to_owned();
-                problems.warning(node.place, &path, format!("agent 2.0 refuses `{text}` without a type"), help);
+                field.warning(format!("agent 2.0 refuses `{text}` without a type"), for_folders);
             }
-            Acl::OneAgent(message) => {
-                problems.warning(
-                    node.place,
-                    &path,
-                    format!("{message} refuses `{text}`"),
-                    "use `mode` for it".to_owned(),
-                );
-            }
+            Acl::OneAgent(agent) => field.warning(format!("{agent} refuses `{text}`"), "use `mode` for it"),
             Acl::Good | Acl::Default => {}
         }
     }
@@ -222,25 +202,15 @@ fn acl(text: &str) -> Acl {
     }
 }
 
-fn twice(
-    node: &Node,
-    path: &str,
-    installed: &Installed,
-    targets: &[&Path],
-    set: &BTreeMap<PathBuf, String>,
-    problems: &mut Problems,
-) {
+fn twice(field: &Field<'_>, installed: &Installed, targets: &[&Path], set: &BTreeMap<PathBuf, String>) {
     let again = |is_file: bool| {
         let mut found = targets.iter().filter(|target| installed.copies.contains_key(**target) == is_file);
-        found.find_map(|target| Some((*target, set.get(*target)?)))
+        found.find_map(|target| Some((target.display(), set.get(*target)?)))
     };
-    let path = format!("{path}.object");
-    let help = "give each its own `type`, or objects that do not lie in one another".to_owned();
+    let help = "give each its own `type`, or objects that do not lie in one another";
     if let Some((target, first)) = again(true) {
-        let message = format!("Install fails: permissions of {} are set twice, first by {first}", target.display());
-        problems.error(node.place, &path, message, help);
+        field.error(format!("Install fails: permissions of {target} are set twice, first by {first}"), help);
     } else if let Some((target, first)) = again(false) {
-        let message = format!("Install fails where {} is not there yet: {first} sets it too", target.display());
-        problems.warning(node.place, &path, message, help);
+        field.warning(format!("Install fails where {target} is not there yet: {first} sets it too"), help);
     }
 }

@@ -4,53 +4,22 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use crate::config::problem::Problems;
+use crate::config::field::Field;
 use crate::config::validate::SECTION;
 use crate::config::validate::agent::hooks;
-use crate::config::yaml::Node;
 
 /// So much of a script is read, in bytes.
 const READ: u64 = 256 * 1024;
 
-/// Commands of docker that a deployment of ours gives itself.
-const OURS_NOW: &[&[&str]] = &[
-    &["run"],
-    &["create"],
-    &["start"],
-    &["stop"],
-    &["restart"],
-    &["kill"],
-    &["rm"],
-    &["rmi"],
-    &["rename"],
-    &["pull"],
-    &["load"],
-    &["login"],
-    &["container", "run"],
-    &["container", "create"],
-    &["container", "start"],
-    &["container", "stop"],
-    &["container", "restart"],
-    &["container", "kill"],
-    &["container", "rm"],
-    &["container", "prune"],
-    &["image", "pull"],
-    &["image", "load"],
-    &["image", "rm"],
-    &["image", "prune"],
-    &["system", "prune"],
-    &["service", "create"],
-    &["service", "update"],
-    &["service", "rm"],
-    &["stack", "deploy"],
-    &["compose", "up"],
-    &["compose", "down"],
-    &["compose", "start"],
-    &["compose", "stop"],
-    &["compose", "restart"],
-    &["compose", "pull"],
-    &["compose", "rm"],
-    &["compose", "create"],
+/// Commands of docker that a deployment of ours gives itself: without a group, and of each group.
+const OURS_NOW: &[(&str, &str)] = &[
+    ("", "run create start stop restart kill rm rmi rename pull load login"),
+    ("container", "run create start stop restart kill rm prune"),
+    ("image", "pull load rm prune"),
+    ("system", "prune"),
+    ("service", "create update rm"),
+    ("stack", "deploy"),
+    ("compose", "up down start stop restart pull rm create"),
 ];
 
 /// Whether a hook's script is ours, by its name.
@@ -58,23 +27,22 @@ pub(crate) fn is_ours(location: &str) -> bool {
     location.trim().rsplit('/').next().is_some_and(|name| name.contains("balehook"))
 }
 
-pub(crate) fn check(root: &Node, bundle: &Path, problems: &mut Problems) {
-    let name = root.get(SECTION).and_then(|(_, section)| section.get("name")?.1.as_text()).unwrap_or("NAME");
+pub(crate) fn check(root: &Field<'_>, bundle: &Path) {
+    let name = root.get(SECTION).and_then(|section| section.text_of("name")).unwrap_or("NAME");
     let mut first_user: Option<&str> = None;
-    for (_, path, entry) in hooks(root) {
-        let Some((_, node)) = entry.get("location") else { continue };
-        let Some(location) = node.as_text().map(str::trim).filter(|location| !location.is_empty()) else { continue };
-        let at = format!("{path}.location");
-        shell_words(node, location, &at, problems);
+    for (_, entry) in hooks(root) {
+        let Some(field) = entry.get("location") else { continue };
+        let Some(location) = field.node.as_text().map(str::trim).filter(|text| !text.is_empty()) else { continue };
+        shell_words(&field, location);
         let script = beginning(&bundle.join(location.trim_start_matches('/')));
         if let Some(script) = &script {
-            first_line(node, location, script, &at, problems);
+            first_line(&field, location, script);
         }
         if is_ours(location) {
-            let user = runas(entry, &path, name, problems);
-            other_user(entry, &path, first_user.get_or_insert(user), user, problems);
+            let user = runas(&entry, name);
+            other_user(&entry, first_user.get_or_insert(user), user);
         } else if let Some(script) = script {
-            ours_now(node, location, &script, &at, problems);
+            ours_now(&field, location, &script);
         }
     }
 }
@@ -88,23 +56,21 @@ fn beginning(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// Source: the v1 agent gives the path to a shell, and to `su -c`.
-fn shell_words(node: &Node, location: &str, path: &str, problems: &mut Problems) {
+fn shell_words(field: &Field<'_>, location: &str) {
     let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+=:@%,^~".contains(letter);
     if let Some(letter) = location.chars().find(|letter| !is_plain(*letter)) {
         let message = format!("the v1 agent gives `{location}` to a shell, which takes `{letter}` for its own");
-        problems.warning(node.place, path, message, "name it with letters, digits, `.`, `_` and `-`".to_owned());
+        field.warning(message, "name it with letters, digits, `.`, `_` and `-`");
     }
 }
 
 /// What the kernel reads of a script.
-fn first_line(node: &Node, location: &str, script: &[u8], path: &str, problems: &mut Problems) {
+fn first_line(field: &Field<'_>, location: &str, script: &[u8]) {
     let line = script.split(|byte| *byte == b'\n').next().unwrap_or_default();
     if line.starts_with(b"#!") && line.ends_with(b"\r") {
         let shown = String::from_utf8_lossy(&line[..line.len() - 1]).into_owned();
         let message = format!("`{location}` begins with `{shown}\\r`: there is no program of that name");
-        let help = "save it with LF line ends; in git: `* text eol=lf` in .gitattributes".to_owned();
-        problems.error(node.place, path, message, help);
-        return;
+        return field.error(message, "save it with LF line ends; in git: `* text eol=lf` in .gitattributes");
     }
     let why = match script {
         [] => "is empty",
@@ -112,21 +78,21 @@ fn first_line(node: &Node, location: &str, script: &[u8], path: &str, problems: 
         [b'#', b'!', ..] | [0x7f, b'E', b'L', b'F', ..] => return,
         _ => "has no `#!` line",
     };
-    let message = format!("`{location}` {why}: the v2 agent cannot start it");
-    problems.warning(node.place, path, message, "begin it with `#!/bin/sh`".to_owned());
+    field.warning(format!("`{location}` {why}: the v2 agent cannot start it"), "begin it with `#!/bin/sh`");
 }
 
 /// Who runs our hook; anybody but root needs what only root can give.
-fn runas<'a>(entry: &'a Node, path: &str, name: &str, problems: &mut Problems) -> &'a str {
-    let Some((_, node)) = entry.get("runas") else { return "root" };
-    let Some(user) = node.as_text().map(str::trim).filter(|user| !user.is_empty()) else { return "root" };
+fn runas<'a>(entry: &Field<'a>, name: &str) -> &'a str {
+    let Some(field) = entry.get("runas") else { return "root" };
+    let Some(user) = field.node.as_text().map(str::trim).filter(|user| !user.is_empty()) else { return "root" };
     if user != "root" {
-        let message = format!("{user} can neither write balehook's state nor ask the engine, unless root allowed both");
-        let help = format!(
-            "leave `runas` out, or as root on each host: `{}`, and `usermod -aG docker {user}`",
-            state_command(user, name)
+        field.warning(
+            format!("{user} can neither write balehook's state nor ask the engine, unless root allowed both"),
+            format!(
+                "leave `runas` out, or as root on each host: `{}`, and `usermod -aG docker {user}`",
+                state_command(user, name)
+            ),
         );
-        problems.warning(node.place, &format!("{path}.runas"), message, help);
     }
     user
 }
@@ -137,23 +103,24 @@ fn state_command(user: &str, name: &str) -> String {
 }
 
 /// What one user wrote, another cannot read.
-fn other_user(entry: &Node, path: &str, first: &str, user: &str, problems: &mut Problems) {
-    if first == user {
-        return;
+fn other_user(entry: &Field<'_>, first: &str, user: &str) {
+    if first != user {
+        entry.get("runas").unwrap_or_else(|| entry.lacking("runas")).warning(
+            format!("this hook of balehook runs as {user}, an earlier one as {first}: state is for one user"),
+            "write the same `runas` for each",
+        );
     }
-    let place = entry.get("runas").map_or(entry.place, |(_, node)| node.place);
-    let message = format!("this hook of balehook runs as {user}, an earlier one as {first}: state is for one user");
-    problems.warning(place, &format!("{path}.runas"), message, "write the same `runas` for each".to_owned());
 }
 
 /// A script that still starts, stops or fetches what `x-balehook` now does.
-fn ours_now(node: &Node, location: &str, script: &[u8], path: &str, problems: &mut Problems) {
+fn ours_now(field: &Field<'_>, location: &str, script: &[u8]) {
     let text = String::from_utf8_lossy(script);
     let found = text.lines().enumerate().find_map(|(index, line)| Some((index + 1, command(line)?)));
     if let Some((line, command)) = found {
-        let message = format!("`{location}` still runs `{command}` (its line {line}), which balehook does now");
-        let help = "take it out of the script, or the script out of `hooks`, unless it is for another container";
-        problems.warning(node.place, path, message, help.to_owned());
+        field.warning(
+            format!("`{location}` still runs `{command}` (its line {line}), which balehook does now"),
+            "take it out of the script, or the script out of `hooks`, unless it is for another container",
+        );
     }
 }
 
@@ -177,16 +144,18 @@ fn command(line: &str) -> Option<String> {
         }
         // One that removes itself is a task of the script's own.
         let is_task = rest.contains(&"--rm");
-        let verbs: Vec<&str> = rest.into_iter().filter(|word| !word.starts_with('-')).collect();
-        OURS_NOW.iter().find(|ours| !is_task && begins(&verbs, ours)).map(|ours| format!("docker {}", ours.join(" ")))
+        rest.retain(|word| !word.starts_with('-'));
+        OURS_NOW.iter().filter(|_| !is_task).find_map(|(group, verbs)| in_group(&rest, group, verbs))
     })
 }
 
-/// Whether the words are a command, with values of options before its last word: `docker compose -f x.yml up`.
-fn begins(words: &[&str], command: &[&str]) -> bool {
-    match command {
-        [verb] => words.first() == Some(verb),
-        [group, verb] => words.first() == Some(group) && words.iter().skip(1).take(4).any(|word| word == verb),
-        _ => false,
+/// The command, where the words are one of the group: `docker compose -f x.yml up`, with values of options before the verb.
+fn in_group(words: &[&str], group: &str, verbs: &str) -> Option<String> {
+    let (first, rest) = words.split_first()?;
+    let is_verb = |word: &&&str| verbs.split(' ').any(|verb| verb == **word);
+    match group {
+        "" => Some(first).filter(is_verb).map(|verb| format!("docker {verb}")),
+        _ if *first != group => None,
+        _ => rest.iter().take(4).find(is_verb).map(|verb| format!("docker {group} {verb}")),
     }
 }
