@@ -345,3 +345,20 @@ fn the_next_deployments_preflight_already_puts_the_old_container_back() {
     assert_eq!(world().containers(&name), name);
     world().wait_for("the old container", || world().get(port, "/").as_deref() == Some("old"));
 }
+
+#[test]
+fn a_container_that_somebody_renamed_is_still_the_one_that_is_replaced() {
+    let (mut bundle, name, port, id) = served("renamed", healthy);
+    let other = format!("{name}-other");
+    world().docker(&["rename", &name, &other]);
+
+    bundle.hook("ApplicationStart").exits(0).says(&format!("docker rename {other} {name}"));
+
+    assert_eq!(world().get(port, "/").as_deref(), Some("new"));
+    assert_ne!(world().inspect(&name, "{{.Id}}"), id);
+    assert_eq!(world().containers(&name), name, "nothing is left of it");
+
+    world().docker(&["rename", &name, &other]);
+    bundle.deployment("d-TEST00003").hook("ApplicationStop").exits(0);
+    assert!(world().containers(&name).is_empty());
+}

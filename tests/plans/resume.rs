@@ -207,3 +207,38 @@ fn a_host_that_lost_its_power_before_up_was_begun_gets_its_files_back_and_starts
     let titles = titles(&host);
     assert!(titles.iter().any(|title| title.ends_with("up --detach")), "{titles:?}");
 }
+
+#[test]
+fn a_container_that_somebody_renamed_gets_its_name_back_before_it_is_replaced_or_kept() {
+    use balehook::values::types::LifecycleEvent::BeforeInstall;
+    let mut facts = scenes::serving();
+    facts.containers[0].name = "other".into();
+    facts.releases[0].observed.container.clone_from(&facts.containers[0].id);
+    for plan in [
+        resume::plan(&"web".parse().unwrap(), &facts, None, Only::Everything),
+        scenes::planned(BeforeInstall, &facts),
+        scenes::planned(ApplicationStart, &facts),
+    ] {
+        let first = plan.all().next().unwrap();
+        assert_eq!(first.operation.to_string(), "docker rename other web", "{}", balehook::ui::text::plan(&plan));
+    }
+
+    facts.releases.clear();
+
+    let resume = resume::plan(&"web".parse().unwrap(), &facts, None, Only::Everything);
+    assert_eq!(resume.all().count(), 0, "without a record it may be anybody's");
+}
+
+#[test]
+fn a_container_of_somebody_elses_that_is_called_as_a_new_one_of_ours_is_not_removed() {
+    let mut facts = scenes::serving();
+    let new = ContainerFacts { ours: false, ..scenes::container("web.balehook-new", "c3", "exited") };
+    facts.containers.push(new);
+    let resume = resume::plan(&"web".parse().unwrap(), &facts, None, Only::Everything);
+    assert_eq!(resume.all().count(), 0, "{}", balehook::ui::text::plan(&resume));
+
+    facts.containers[1].ours = true;
+
+    let resume = resume::plan(&"web".parse().unwrap(), &facts, None, Only::Everything);
+    assert_eq!(resume.all().count(), 1);
+}

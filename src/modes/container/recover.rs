@@ -107,7 +107,20 @@ fn by_names(name: &Name, facts: &Facts, journal: Option<Option<&(String, bool)>>
         (Some(old), Some(serving)) if is_saved(&serving, facts) => finish(serving, &old),
         (Some(old), serving) => undo(name, facts, old, serving.as_ref(), ran),
         (None, Some(serving)) => settle(name, facts, serving, journal),
-        (None, None) => Recovery::default(),
+        (None, None) => renamed(name, facts),
+    }
+}
+
+/// Somebody gave the container of the saved release another name: it gets its own back.
+fn renamed(name: &Name, facts: &Facts) -> Recovery {
+    let Some(found) = facts.containers.iter().find(|container| container.ours && is_saved(container, facts)) else {
+        return Recovery::default();
+    };
+    let rename = ContainerOperation::Rename { container: found.target(), to: name.to_string() };
+    Recovery {
+        actions: vec![Action::required(rename)],
+        note: Some(format!("{} is the container of {name}, renamed by somebody: it gets its name back", short(found))),
+        serving: Some(ContainerFacts { name: name.to_string(), ..found.clone() }),
     }
 }
 
@@ -115,7 +128,7 @@ fn remove_leftovers(name: &Name, facts: &Facts, recovery: &mut Recovery) {
     let is_gone = |container: &ContainerFacts| {
         recovery.actions.iter().any(|action| action.operation == Operation::Container(remove(container)))
     };
-    let new = facts.containers.iter().find(|container| container.name == new_name(name));
+    let new = facts.containers.iter().find(|container| container.ours && container.name == new_name(name));
     if let Some(new) = new.filter(|new| matches!(facts.left, None | Some(Left::Format1(_))) && !is_gone(new)) {
         recovery.actions.push(Action::best_effort(remove(new)));
         recovery
