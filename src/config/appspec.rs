@@ -44,12 +44,10 @@ pub enum ReadError {
 }
 
 impl AppSpecText {
-    /// The bundle's folder.
     pub(crate) fn bundle_root(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
-    /// The file's name, for messages.
     pub(crate) fn file_name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
@@ -92,9 +90,6 @@ fn in_folder(folder: &Path) -> Option<PathBuf> {
 }
 
 /// The file in the first folder above `location` that has one: a hook lies somewhere in its bundle.
-///
-/// # Errors
-/// [`ReadError::NotAbove`].
 pub(crate) fn find_above(location: &Path) -> Result<PathBuf, ReadError> {
     let location = std::path::absolute(location).unwrap_or_else(|_| location.to_owned());
     let found = location.ancestors().skip(1).find_map(in_folder);

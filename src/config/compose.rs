@@ -24,7 +24,6 @@ pub struct Compose {
     pub(crate) directory: PathBuf,
     /// The Compose files, relative to the folder, in order.
     pub(crate) files: Vec<PathBuf>,
-    /// Profiles that are active.
     pub(crate) profiles: Vec<String>,
     /// Files with variables for the Compose files, relative to the folder; none: `.env` of the folder, as in Compose.
     pub(crate) env_file: Vec<PathBuf>,
@@ -52,11 +51,7 @@ impl Compose {
 }
 
 /// A project's name, which Compose wants in lower case.
-///
-/// # Errors
-/// Why Compose refuses it.
-///
-/// Source: Compose file specification, "Name top-level element".
+/// Errors: Why Compose refuses it.  Source: Compose file specification, "Name top-level element".
 pub(crate) fn project_name(text: &str) -> Result<(), Refused> {
     let good = text.bytes().all(|letter| matches!(letter, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
     match good {
@@ -66,9 +61,6 @@ pub(crate) fn project_name(text: &str) -> Result<(), Refused> {
 }
 
 /// A profile's name.
-///
-/// # Errors
-/// Why Compose refuses it.
 pub(crate) fn profile(text: &str) -> Result<String, Refused> {
     let first = text.bytes().next().is_some_and(|letter| letter.is_ascii_alphanumeric());
     let rest = text.bytes().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, b'_' | b'.' | b'-'));

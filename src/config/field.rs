@@ -24,7 +24,6 @@ impl<'a> Field<'a> {
         Self { node, path, problems: self.problems }
     }
 
-    /// The value of a key.
     pub(crate) fn get(&self, key: &str) -> Option<Self> {
         self.node.get(key).map(|(_, value)| self.inner(value, key))
     }
@@ -75,7 +74,6 @@ impl<'a> Field<'a> {
         self.refuse(format!("{wanted} is expected, not {}", self.node.describe()), "")
     }
 
-    /// Any scalar.
     pub(crate) fn text(&self) -> Option<String> {
         match self.node.as_text() {
             Some(text) => Some(text.to_owned()),
@@ -83,7 +81,6 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// `true` or `false`.
     pub(crate) fn boolean(&self) -> Option<bool> {
         self.node.as_bool().or_else(|| self.wrong_kind("`true` or `false`"))
     }
@@ -128,7 +125,6 @@ impl<'a> Field<'a> {
         self.duration().and_then(|duration| i64::try_from(duration.as_nanos()).ok())
     }
 
-    /// A duration.
     pub(crate) fn duration(&self) -> Option<std::time::Duration> {
         self.parsed(duration::parse)
     }
@@ -157,12 +153,10 @@ impl<'a> Field<'a> {
         self.each().filter_map(|item| read(&item)).collect()
     }
 
-    /// A list of texts.
     pub(crate) fn texts(&self) -> Vec<String> {
         self.items(Self::text)
     }
 
-    /// One text or a list of texts.
     pub(crate) fn text_or_texts(&self) -> Vec<String> {
         match self.node.value {
             Value::Sequence(_) => self.texts(),

@@ -20,7 +20,6 @@ impl std::fmt::Debug for HookEnv {
     }
 }
 
-/// Why there is no event to run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoEvent {
     /// `sudo: true` resets the environment.
@@ -29,7 +28,6 @@ pub(crate) enum NoEvent {
     /// Not started by an agent.
     #[error("LIFECYCLE_EVENT is not set: this was not started by a CodeDeploy agent")]
     Missing,
-    /// Not an event.
     #[error("LIFECYCLE_EVENT `{0}` {1}")]
     Unknown(String, String),
 }
@@ -68,9 +66,6 @@ impl HookEnv {
     }
 
     /// The event to run.
-    ///
-    /// # Errors
-    /// See [`NoEvent`].
     pub(crate) fn event(&self) -> Result<LifecycleEvent, NoEvent> {
         match self.set("LIFECYCLE_EVENT") {
             Some(name) => name.parse().map_err(|Refused(why)| NoEvent::Unknown(name.to_owned(), why)),
@@ -118,7 +113,6 @@ impl LifecycleEvent {
     /// Events that CodeDeploy runs itself, without scripts.
     pub(crate) const RESERVED: [&'static str; 4] = ["DownloadBundle", "Install", "BlockTraffic", "AllowTraffic"];
 
-    /// Its name.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::BeforeBlockTraffic => "BeforeBlockTraffic",

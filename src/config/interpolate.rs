@@ -78,9 +78,7 @@ fn warn_unset(place: Place, path: &str, mut unset: Vec<String>, secret: bool, pr
 }
 
 /// Replaces the variables of one text; the names of those that are not set and have no default go into `unset`.
-///
-/// # Errors
-/// Bad syntax, a `:?message` that applies, or a result that is too long.
+/// Errors: Bad syntax, a `:?message` that applies, or a result that is too long.
 pub(crate) fn expand(text: &str, lookup: Lookup<'_>, unset: &mut Vec<String>) -> Result<String, String> {
     expand_at(text, lookup, unset, 0)
 }

@@ -14,7 +14,6 @@ pub(crate) struct Keys<'f, 'a> {
 }
 
 impl<'f, 'a> Keys<'f, 'a> {
-    /// None is asked for yet.
     pub(crate) fn of(field: &'f Field<'a>) -> Self {
         Self { field, known: Vec::new(), unlisted: Vec::new() }
     }

@@ -30,17 +30,14 @@ use crate::values::types::{ContentDigest, LifecycleEvent, Name, S3Uri};
 /// What one `appspec.yml` asks for.
 #[derive(Debug, Clone)]
 pub struct Deployment {
-    /// `x-balehook.name`: the container's name.
     pub(crate) name: Name,
     /// The bundle's folder: the one with `appspec.yml`.
     pub bundle_root: PathBuf,
     /// Which of the three ways.
     pub mode: Mode,
-    /// `x-balehook.health`.
     pub(crate) health: Health,
     /// `x-balehook.keep`: releases whose images stay for a rollback, at least 1. Default 3.
     pub(crate) keep: usize,
-    /// `x-balehook.before` and `x-balehook.after`.
     pub(crate) tasks: task::Tasks,
     /// The `timeout:` of our own hook of each event that has one.
     pub(crate) timeouts: BTreeMap<LifecycleEvent, Duration>,
@@ -90,7 +87,6 @@ pub struct Container {
 }
 
 impl Container {
-    /// Its image.
     pub(crate) fn need(&self) -> ImageNeed {
         ImageNeed { source: self.image.clone(), platform: self.service.platform.clone() }
     }

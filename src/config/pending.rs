@@ -9,13 +9,11 @@ use crate::values::types::LifecycleEvent;
 /// Files that need not be there yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pending {
-    /// The entries of `files:`.
     pub(crate) installs: Vec<Install>,
     /// The events, up to ApplicationStart, in which scripts of others run.
     pub(crate) scripts: BTreeSet<LifecycleEvent>,
 }
 
-/// An entry of `files:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Install {
     /// In the bundle, absolute.

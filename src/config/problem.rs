@@ -5,7 +5,6 @@ use std::cell::{Cell, RefCell};
 use crate::config::yaml::Place;
 use crate::values::secret::masked;
 
-/// How bad a [`Problem`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
@@ -15,10 +14,8 @@ pub(crate) enum Severity {
     Warning,
 }
 
-/// One thing that is wrong in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    /// How bad it is.
     pub(crate) severity: Severity,
     /// Where the offending key or value starts.
     pub(crate) place: Place,
@@ -26,7 +23,6 @@ pub(crate) struct Problem {
     pub(crate) path: String,
     /// What is wrong, with the offending value.
     pub(crate) message: String,
-    /// What to write instead.
     pub(crate) help: Option<String>,
 }
 
@@ -76,17 +72,14 @@ impl Problems {
         self.errors.get() > 0
     }
 
-    /// How many forbid a deployment.
     pub(crate) fn errors(&self) -> usize {
         self.errors.get()
     }
 
-    /// How many forbid nothing.
     pub(crate) fn warnings(&self) -> usize {
         self.warnings.get()
     }
 
-    /// Nothing was found.
     pub(crate) fn is_empty(&self) -> bool {
         self.errors() + self.warnings() == 0
     }

@@ -12,7 +12,7 @@ use crate::values::types::Refused;
 /// How long open connections stay with the old container, where `drain` says nothing.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 
-/// Good answers in a row before the port is handed over, where `health.successes` says nothing.
+/// Good answers in a row before the port is switched, where `health.successes` says nothing.
 pub(crate) const SUCCESSES: u32 = 3;
 
 /// `update_config` with `order: start-first`.
@@ -23,9 +23,7 @@ pub struct StartFirst {
 }
 
 /// The published ports of a create request, sorted by the container's port.
-///
-/// # Errors
-/// A port that cannot be handed over: sctp, or without a fixed host port.
+/// Errors: A port that cannot be switched: sctp, or without a fixed host port.
 pub(crate) fn forwards(body: &ContainerCreateBody) -> Result<Vec<Forward>, Refused> {
     let bindings = body.host_config.as_ref().and_then(|host| host.port_bindings.as_ref());
     let mut found = Vec::new();
@@ -53,9 +51,7 @@ pub(crate) fn forwards(body: &ContainerCreateBody) -> Result<Vec<Forward>, Refus
 }
 
 /// The probe of the host's port as a question to the container itself, at `address`; `None`: to the host's own port.
-///
-/// # Errors
-/// It asks something that is not the new container.
+/// Errors: It asks something that is not the new container.
 pub(crate) fn probe_at(probe: &Probe, forwards: &[Forward], address: Option<IpAddr>) -> Result<Probe, Refused> {
     let at = |forward: &Forward| match address {
         Some(address) => SocketAddr::new(address, forward.target).to_string(),
@@ -151,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_handed_port_is_refused() {
+    fn what_is_no_switched_port_is_refused() {
         for text in [
             "", "80", "80->", "80->80", "80->80/sctp", "0->80/tcp", "80->0/tcp", "+1->2/tcp", "::1:80->80/tcp",
             "[1.2.3.4]:80->80/tcp", "80->80/tcp/tcp",

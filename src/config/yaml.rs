@@ -31,13 +31,10 @@ impl fmt::Display for Place {
 /// One node of the document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
-    /// What it holds.
     pub(crate) value: Value,
-    /// Where it starts.
     pub(crate) place: Place,
 }
 
-/// What a [`Node`] holds.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     /// A scalar and whether it was written plain (unquoted): only plain ones can be numbers, booleans or null.
@@ -47,7 +44,6 @@ pub(crate) enum Value {
         /// Not quoted, not a block scalar.
         plain: bool,
     },
-    /// A sequence.
     Sequence(Vec<Node>),
     /// A mapping in the file's order; keys may repeat (a finding, not a parse error).
     Mapping(Vec<(Node, Node)>),
@@ -59,9 +55,7 @@ pub(crate) enum Value {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct SyntaxError {
-    /// Where.
     pub(crate) place: Place,
-    /// What, in one clause.
     pub(crate) message: String,
 }
 

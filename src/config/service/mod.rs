@@ -42,14 +42,13 @@ pub struct Service {
     pub(crate) platform: Option<String>,
     /// Options that only newer engines know, with the lowest API version.
     pub needs: Vec<(&'static str, (u32, u32))>,
-    /// `update_config.order: start-first`; `None` is the swap.
+    /// `update_config.order: start-first`; `None` is stop-first.
     pub(crate) start_first: Option<StartFirst>,
 }
 
 /// Options that need a newer engine, with the lowest API version.
 pub(crate) type Needs = Vec<(&'static str, (u32, u32))>;
 
-/// One entry of `env_file`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EnvFile {
     /// A file, or an object in S3 (whose values are hidden).
@@ -100,7 +99,7 @@ pub fn parse(node: &Node, path: &str, around: &ParseContext<'_>, problems: &Prob
     let service = field.mapping(|keys| of_container(keys, around));
     conflicts(&field, &service);
     if service.start_first.is_some() {
-        can_be_handed_over(&field, &service);
+        can_be_switched(&field, &service);
     }
     service
 }
@@ -138,7 +137,6 @@ pub(crate) fn of_swarm(keys: &mut Keys<'_, '_>, around: &ParseContext<'_>) -> Se
     service
 }
 
-/// Options that exclude each other.
 fn conflicts(field: &Field<'_>, service: &Service) {
     let Some(host) = &service.body.host_config else { return };
     let mode = host.network_mode.as_deref().unwrap_or_default();
@@ -173,8 +171,8 @@ fn conflicts(field: &Field<'_>, service: &Service) {
     }
 }
 
-/// What cannot run beside its successor, or has no port that could be handed over.
-fn can_be_handed_over(field: &Field<'_>, service: &Service) {
+/// What cannot run beside its successor, or has no port that could be switched.
+fn can_be_switched(field: &Field<'_>, service: &Service) {
     const SWAP: &str = "or leave `update_config` out: `stop-first` is the swap";
     let host = service.body.host_config.clone().unwrap_or_default();
     if let Some(mode) = host.network_mode.filter(|mode| !mode.is_empty()) {
@@ -200,7 +198,7 @@ fn can_be_handed_over(field: &Field<'_>, service: &Service) {
     match start_first::forwards(&service.body) {
         Ok(forwards) if forwards.is_empty() => {
             field.error(
-                "`order: start-first` needs `ports`: there is nothing to hand over",
+                "`order: start-first` needs `ports`: there is no port to switch",
                 format!("write `ports: [\"80:8080\"]`, {SWAP}"),
             );
         }

@@ -136,9 +136,7 @@ fn long_env_file(field: &Field<'_>, root: &Path) -> Option<EnvFile> {
 }
 
 /// An object in S3, or a file of the bundle or of the host.
-///
-/// # Errors
-/// A path that leaves the bundle.
+/// Errors: A path that leaves the bundle.
 pub(crate) fn location(text: &str, root: &Path) -> Result<ArchiveLocation, Refused> {
     if text.starts_with("s3://") {
         return text.parse().map(ArchiveLocation::S3);

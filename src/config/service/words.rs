@@ -3,9 +3,6 @@
 use crate::values::types::Refused;
 
 /// Splits a text into words as a POSIX shell does, without expanding anything.
-///
-/// # Errors
-/// A quote that is not closed.
 pub(crate) fn words(text: &str) -> Result<Vec<String>, Refused> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

@@ -17,19 +17,14 @@ pub struct Deploy {
     pub(crate) labels: Vec<(String, String)>,
     /// How a new release rolls out. `start-first` and `rollback`, where nothing else is said.
     pub(crate) update: Rollout,
-    /// How it is rolled back.
     pub(crate) rollback: Rollout,
-    /// `restart_policy`.
     pub(crate) restart: Restart,
-    /// `placement.constraints`.
     pub(crate) constraints: Vec<String>,
-    /// `placement.preferences`.
     pub(crate) preferences: Vec<Spread>,
     /// `placement.max_replicas_per_node`; 0 is no limit.
     pub(crate) max_replicas_per_node: u64,
     /// `resources.limits`: a billionth of a processor, bytes, processes.
     pub(crate) limits: (Option<i64>, Option<i64>, Option<i64>),
-    /// `resources.reservations`.
     pub(crate) reservations: Reservations,
     /// `endpoint_mode: dnsrr` instead of a virtual address.
     pub(crate) dnsrr: bool,

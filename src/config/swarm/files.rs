@@ -21,7 +21,6 @@ pub enum FileKind {
 /// A secret or a config in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountedFile {
-    /// Which of the two.
     pub(crate) kind: FileKind,
     /// Where it comes from.
     pub source: FileSource,

@@ -22,11 +22,9 @@ use crate::config::{ImageNeed, ImageSource, service};
 /// `x-balehook.swarm`, without its image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Swarm {
-    /// Where the image comes from.
     pub(crate) image: ImageSource,
     /// What a container has too. Its ports, networks and mounts are those below.
     pub(crate) service: Service,
-    /// `ports`.
     pub(crate) ports: Vec<ServicePort>,
     /// `networks`, in the file's order.
     pub(crate) networks: Vec<ServiceNetwork>,
@@ -34,7 +32,6 @@ pub struct Swarm {
     pub mounts: Vec<Mount>,
     /// `secrets` and `configs`.
     pub files: Vec<MountedFile>,
-    /// `deploy`.
     pub(crate) deploy: Deploy,
     /// `init`: make a swarm of one node where this host is in none.
     pub(crate) init: bool,
@@ -45,13 +42,11 @@ pub struct Swarm {
 }
 
 impl Swarm {
-    /// Its image.
     pub(crate) fn need(&self) -> ImageNeed {
         ImageNeed { source: self.image.clone(), platform: self.service.platform.clone() }
     }
 }
 
-/// One published port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServicePort {
     /// Inside the container.
@@ -64,10 +59,8 @@ pub(crate) struct ServicePort {
     pub(crate) host: bool,
 }
 
-/// One network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServiceNetwork {
-    /// Its name.
     pub(crate) name: String,
     /// Further names of the service on it.
     pub(crate) aliases: Vec<String>,

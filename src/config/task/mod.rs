@@ -26,7 +26,6 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Words that only a shell understands.
 const SHELL: [&str; 10] = ["&&", "||", "|", ";", ">", ">>", "<", "2>", "2>&1", "&"];
 
-/// The tasks of a deployment, in the file's order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Tasks {
     /// `x-balehook.before`: run when the new release is ready and the old one still serves.
@@ -35,12 +34,10 @@ pub(crate) struct Tasks {
     pub(crate) after: Vec<Task>,
 }
 
-/// One task.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Task {
     /// `name`; no two tasks of a deployment have the same.
     pub(crate) name: Name,
-    /// What is run.
     pub(crate) work: Work,
     /// `environment`: beside the service's own, or beside the hook's for a command on the host.
     pub(crate) environment: Vec<EnvVar>,
@@ -50,12 +47,9 @@ pub(crate) struct Task {
     pub(crate) required: bool,
 }
 
-/// What a task runs.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Work {
-    /// A container.
     Container(Box<InContainer>),
-    /// A command on the host.
     Command(OnHost),
 }
 
@@ -74,7 +68,6 @@ pub(crate) struct InContainer {
     pub(crate) user: Option<String>,
 }
 
-/// A command on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OnHost {
     /// The program (absolute, or a name that PATH knows) and its arguments.
@@ -94,13 +87,11 @@ impl Task {
 }
 
 impl Tasks {
-    /// All of them.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Task> {
         self.before.iter().chain(&self.after)
     }
 }
 
-/// Reads `before` and `after` of our section.
 pub(crate) fn read(
     section: &Field<'_>,
     around: &ParseContext<'_>,

@@ -67,7 +67,6 @@ struct Hook {
     sudo: Option<bool>,
 }
 
-/// Reads the file as the agent does.
 pub(crate) fn whole(file: &AppSpecText, problems: &Problems) {
     read::<AppSpec>(file, problems);
 }

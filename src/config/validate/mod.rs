@@ -25,7 +25,6 @@ use crate::config::service::ParseContext;
 use crate::config::yaml::{MAX_DEPTH, Node, Place, Value};
 use crate::values::types::LifecycleEvent;
 
-/// Our section's key.
 pub(crate) const SECTION: &str = "x-balehook";
 
 /// The keys that the agents read.

@@ -16,7 +16,6 @@ use crate::values::types::{LifecycleEvent, Name, Refused};
 /// Releases that stay, where the section says nothing.
 const KEEP: usize = 3;
 
-/// The section's keys.
 const KEYS: [&str; 8] = ["name", "container", "compose", "swarm", "health", "keep", "before", "after"];
 
 pub(crate) fn read(
@@ -108,7 +107,6 @@ fn image(service: &Field<'_>, around: &ParseContext<'_>) -> Option<ImageSource> 
     }
 }
 
-/// A reference, or an archive.
 pub(crate) fn image_source(field: &Field<'_>, around: &ParseContext<'_>) -> Option<ImageSource> {
     if matches!(field.node.value, Value::Mapping(_)) {
         return archive(field, around);

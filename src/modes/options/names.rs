@@ -5,7 +5,6 @@ use serde_json::Value;
 use crate::modes::options::names::Form::{By, Each, Keys, Plain, Text, Texts};
 use crate::modes::options::values;
 
-/// What becomes of a value.
 #[derive(Clone, Copy)]
 pub(super) enum Form {
     /// Members of an object one by one, items of a list one by one, anything else as it is.
@@ -14,11 +13,9 @@ pub(super) enum Form {
     Keys,
     /// A list of objects, distinguished by that member.
     By(&'static str),
-    /// One value.
     Text(fn(&Value) -> String),
     /// A value for each item of a list.
     Each(fn(&Value) -> String),
-    /// Several values.
     Texts(fn(&Value) -> Vec<String>),
 }
 
