@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::origin::Origin;
@@ -32,10 +33,22 @@ pub struct Release<P> {
     /// The digest of all options.
     pub spec: String,
     /// What its mode needs to bring it back.
-    #[serde(flatten)]
     pub part: P,
     /// What was seen once it ran.
     pub observed: Observed,
+}
+
+impl<P: DeserializeOwned> Release<P> {
+    /// Reads one. Format 1 has what its mode needs among the release's own keys.
+    ///
+    /// # Errors
+    /// It is no release.
+    pub fn from_value(mut value: serde_json::Value) -> serde_json::Result<Self> {
+        if value.get("part").is_none() && value.is_object() {
+            value["part"] = value.clone();
+        }
+        serde_json::from_value(value)
+    }
 }
 
 impl<P> Release<P> {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::deploy::file::read;
+use crate::deploy::file::{read, read_as};
 use crate::deploy::journal::{self, JournalFile, Left};
 use crate::deploy::plan::Operation;
 use crate::deploy::release::{FORMAT, Release};
@@ -72,7 +72,7 @@ impl Store {
     pub(crate) fn releases<P: DeserializeOwned>(&self) -> Vec<Release<P>> {
         let mut numbers = self.numbers();
         numbers.sort_unstable_by(|a, b| b.cmp(a));
-        numbers.iter().filter_map(|number| read(&self.release_path(*number))).collect()
+        numbers.iter().filter_map(|number| read_as(&self.release_path(*number), Release::from_value)).collect()
     }
 
     pub(crate) fn left<O: Operation>(&self) -> Option<Left<O>> {
@@ -228,7 +228,7 @@ mod tests {
 
     fn release(deployment: &str) -> Release<Part> {
         let text = include_str!("../../tests/golden/release-1.json");
-        Release { deployment: deployment.into(), ..serde_json::from_str(text).unwrap() }
+        Release { deployment: deployment.into(), ..Release::from_value(serde_json::from_str(text).unwrap()).unwrap() }
     }
 
     fn deployments(store: &Store) -> Vec<String> {

@@ -21,7 +21,7 @@ use crate::values::types::Name;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the names say it
 pub enum ImageOperation {
     /// Import an image into the engine.
@@ -164,7 +164,7 @@ impl Importer {
 
 /// How an image is imported; `platform` is as `linux/arm64`, where the service names one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "how", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the names say it
 pub enum Import {
     /// The engine pulls it, with the credentials of that registry's host (a slot: the host fills it).

@@ -26,7 +26,7 @@ pub(crate) type Undo = plan::Undo<Operation>;
 
 /// One operation. Its `Display` is what is printed; the same values are what the host is given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "on", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the names say it
 pub enum Operation {
     Image(ImageOperation),

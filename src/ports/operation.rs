@@ -26,7 +26,7 @@ pub(crate) const GATEWAY_PRIORITY: (u32, u32) = (1, 48);
 
 /// What switching ports does to a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the names say it
 pub enum PortsOperation {
     /// Create our network.

@@ -12,7 +12,7 @@ use crate::values::types::EnvVar;
 
 /// One step of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the names say it
 pub enum TaskOperation {
     /// Create a container, run it to its end, and remove it.

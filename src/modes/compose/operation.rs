@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(4 * 3600);
 
 /// One operation on a project.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the names say it
 pub enum ComposeOperation {
     /// Take a snapshot of the release: its files, the generated override file, the variables.
@@ -63,7 +63,6 @@ pub struct ProjectHealth {
     /// The services, each with its number of containers.
     pub services: Vec<(String, usize)>,
     /// What makes them healthy.
-    #[serde(flatten)]
     pub check: HealthCheck,
 }
 

@@ -22,7 +22,7 @@ use crate::values::target::Target;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the names say it
 pub enum ContainerOperation {
     /// Create a container, without starting it.

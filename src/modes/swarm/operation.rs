@@ -19,7 +19,7 @@ use crate::values::types::{ContentDigest, EnvVar};
 
 /// One operation in a swarm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the names say it
 pub enum SwarmOperation {
     /// Make a swarm of this node alone.
