@@ -224,7 +224,7 @@ fn a_release_that_compose_1_deployed_comes_back_by_compose_2_and_never_by_compos
     let calls = project.compose_1();
     let path = project.state().join("releases/000001.json");
     let mut release: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-    release["compose"]["project"]["tool"] =
+    release["part"]["compose"]["project"]["tool"] =
         serde_json::json!({"argv": ["docker-compose"], "version": "1.29.2", "generation": "v1"});
     std::fs::write(&path, release.to_string()).unwrap();
     project.file("compose.yml", &TWO.replace("LEVEL: info", "LEVEL: debug").replace("/healthz", "/none"));
