@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Kind;
+use crate::error::{Failure, Kind};
 use crate::values::operation::{Role, Traits};
 use crate::values::options::ChangedOption;
 use crate::values::target::Target;
@@ -31,6 +31,8 @@ pub struct Plan<O> {
     pub(crate) assumptions: Vec<String>,
     /// What a person should know before it runs.
     pub notes: Vec<String>,
+    /// Why it could not be run here and now, in a plan that is only printed.
+    pub(crate) would_fail: Vec<Failure>,
     /// What finishes or undoes what an interrupted event left, in this order, before anything else. `None` in a plan that
     /// leaves its journal as it is.
     pub recovery: Option<Vec<Action<O>>>,
@@ -135,6 +137,7 @@ impl<O: Operation> Plan<O> {
             name: name.to_string(),
             assumptions: Vec::new(),
             notes: Vec::new(),
+            would_fail: Vec::new(),
             recovery: None,
             actions: Vec::new(),
             interruption: "none".into(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::values::forward::SwitchedPorts;
+use crate::values::mounted::{MountedFile, changed};
 use crate::values::target::Target;
 
 /// The engine.
@@ -44,6 +45,15 @@ pub struct ContainerFacts {
     /// Somebody stopped it (`docker stop`), and the engine leaves it so; observed by `resume` alone.
     #[serde(default)]
     pub stopped_by_hand: bool,
+    /// Its first process, as this host numbers it; `None` where it does not run.
+    #[serde(default)]
+    pub pid: Option<i64>,
+    /// The `balehook.files` label: what it was created with.
+    #[serde(default)]
+    pub files: Vec<MountedFile>,
+    /// What it has mounted instead of those, where that can be seen.
+    #[serde(default)]
+    pub files_now: Vec<MountedFile>,
     /// What the kernel hands to it; `None` where the engine publishes its ports.
     pub switched: Option<SwitchedPorts>,
 }
@@ -52,6 +62,11 @@ impl ContainerFacts {
     /// This very container: another one may bear its name by the time that it is changed.
     pub(crate) fn target(&self) -> Target {
         Target { name: self.name.clone(), id: Some(self.id.clone()) }
+    }
+
+    /// The paths of mounted files that have become other files than it has, with another content.
+    pub(crate) fn changed_files(&self, now: &[MountedFile]) -> Vec<String> {
+        changed(&[&self.files_now, &self.files], now)
     }
 
     /// Whether it serves, or is about to.

@@ -6,7 +6,10 @@ use bollard::models::{ContainerInspectResponse, ContainerSummary};
 
 use crate::engine::facts::{ContainerFacts, short_id};
 use crate::values::forward::SwitchedPorts;
-use crate::values::labels::{COMPOSE_SERVICE, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_SPEC, LABEL_TASK};
+use crate::values::labels::{
+    COMPOSE_SERVICE, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_FILES, LABEL_NAME, LABEL_SPEC, LABEL_TASK,
+};
+use crate::values::mounted;
 use crate::values::types::{Name, STOP_GRACE};
 
 /// The container's own name, without the slash.
@@ -45,12 +48,15 @@ pub(super) fn container_facts(inspected: ContainerInspectResponse, name: &Name) 
     let labels = config.labels.unwrap_or_default();
     let label = |key: &str| labels.get(key).cloned();
     let seconds = config.stop_timeout.and_then(|seconds| u64::try_from(seconds).ok());
-    let state = inspected.state.and_then(|state| state.status).map(|state| state.to_string());
+    let state = inspected.state.unwrap_or_default();
     ContainerFacts {
         id: inspected.id.unwrap_or_default(),
         name: inspected.name.unwrap_or_default().trim_start_matches('/').to_owned(),
         ours: label(LABEL_NAME).as_deref() == Some(name.as_str()),
-        state: state.unwrap_or_default(),
+        state: state.status.map(|status| status.to_string()).unwrap_or_default(),
+        pid: state.pid.filter(|pid| *pid > 0),
+        files: mounted::from_label(label(LABEL_FILES)),
+        files_now: Vec::new(),
         spec: label(LABEL_SPEC),
         digest: label(LABEL_DIGEST),
         deployment: label(LABEL_DEPLOYMENT),

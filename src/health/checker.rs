@@ -91,8 +91,14 @@ impl HealthChecker {
         mut observe: impl AsyncFnMut() -> Result<Members, Failure>,
     ) -> Result<(), Unhealthy> {
         let mut answers = FuturesUnordered::new();
+        let mut absences = engine.absences();
         let healthy = poll::until(wanted.timeout, wanted.interval, async || {
-            self.observed(wanted, &observe().await?)?;
+            let members = observe().await?;
+            if std::mem::replace(&mut absences, engine.absences()) != engine.absences() {
+                // The engine was away, and has started again what ran: that is no fault of the containers.
+                self.begin_anew();
+            }
+            self.observed(wanted, &members)?;
             if self.is_healthy(wanted) {
                 return Ok(Some(()));
             }
@@ -108,6 +114,12 @@ impl HealthChecker {
             Ok::<_, Unhealthy>(self.is_healthy(wanted).then_some(()))
         });
         healthy.await?.ok_or_else(|| self.late(wanted))
+    }
+
+    fn begin_anew(&mut self) {
+        self.containers.clear();
+        self.questions.clear();
+        self.complete_since = None;
     }
 
     /// Takes answers while there are any to come, for one interval at most: then the containers are observed again.

@@ -410,3 +410,23 @@ fn a_check_prints_all_that_it_asks_and_how() {
     let off = HealthCheck { healthcheck: false, ..own };
     assert_eq!(off.to_string(), format!("it runs for 3s without a restart, {terms}"));
 }
+
+#[tokio::test]
+async fn a_container_that_the_engines_own_restart_started_again_is_checked_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = format!("unix://{}", folder.path().join("docker.sock").display());
+    let engine = Engine::connect(Some(&socket)).unwrap().patient(Duration::from_millis(10));
+    let mut round = 0;
+    let observe = async || {
+        round += 1;
+        // Away while it is asked the second time.
+        if round == 2 {
+            engine.list().await.unwrap_err();
+        }
+        let state = if round == 1 { young() } else { with(running(), "State.StartedAt", "2026-01-02T03:05:00Z") };
+        Ok::<_, Failure>(Members { containers: vec![member(Lifecycle::KeepsRunning, &state)], missing: Vec::new() })
+    };
+    let outcome = HealthChecker::default().check(&engine, "web", &wanted(Probe::Auto), observe).await;
+    assert!(outcome.is_ok(), "{}", message(outcome));
+    assert_eq!(round, 2);
+}

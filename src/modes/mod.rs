@@ -9,6 +9,7 @@ pub mod create;
 pub mod facts;
 pub(crate) mod host;
 pub(crate) mod images;
+pub(crate) mod mounts;
 pub(crate) mod observe;
 pub mod operation;
 pub(crate) mod options;

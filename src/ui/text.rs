@@ -70,6 +70,13 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> String {
     for note in &plan.notes {
         let _ = writeln!(out, "  note: {note}");
     }
+    for failure in &plan.would_fail {
+        let next = failure.next.as_ref().map(|next| format!("; next: {next}")).unwrap_or_default();
+        let _ = writeln!(out, "  would fail: {}{next}", failure.message);
+        for line in &failure.evidence {
+            let _ = writeln!(out, "    {line}");
+        }
+    }
     let (width, recovered) = (plan.all().count().to_string().len(), plan.recovery.iter().flatten().count());
     for (index, action) in plan.all().enumerate() {
         let mark = if action.role.changes() { '+' } else { ' ' };

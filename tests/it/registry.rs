@@ -1,5 +1,7 @@
 //! Registries with TLS and credentials: the digest of a tag, the helper, ECR's own API.
 
+use crate::compose::Project;
+use crate::support::bundle::appspec;
 use crate::support::images::web;
 use crate::support::world::{ECR, OTHER, OTHER_PASSWORD, base64};
 use crate::support::{Bundle, world};
@@ -145,4 +147,44 @@ fn a_registry_that_is_gone_leaves_the_old_container_untouched() {
     pushed.bundle.hook("ApplicationStart").exits(6).says("connection refused").says("can this host reach the registry");
 
     assert_eq!(world().running(&pushed.name), old);
+}
+
+#[test]
+fn an_image_that_the_engine_has_is_taken_without_a_registry_where_the_revision_or_its_compose_file_says_so() {
+    let (world, name) = (world(), world().name("baked"));
+    let reference = format!("nowhere.test:5999/{name}:1");
+    let archive = world.folder().join(format!("{name}.tar"));
+    web(&reference, "one").write(&archive);
+    let bake = || world.docker(&["load", "--input", archive.to_str().unwrap()]);
+    let port = world.port();
+    let service = |pull: &str| {
+        format!(
+            "image: {{reference: \"{reference}\", pull: {pull}}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s"
+        )
+    };
+    let health = "health: {http: /healthz, timeout: 20s}";
+    let mut bundle = Bundle::container(&name, &service("never"), health);
+    bundle
+        .hook("BeforeInstall")
+        .exits(6)
+        .says(&format!("the engine has no image {reference}, and `pull: never` forbids to pull it"));
+
+    bake();
+    bundle.run(&["plan"]).exits(0).prints(&format!("note: {reference} (sha256:"));
+    for event in ["BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"] {
+        bundle.hook(event).exits(0);
+    }
+    assert_eq!(world.get(port, "/").as_deref(), Some("one"));
+    bundle.appspec(&appspec(&name, &service("missing"), health));
+    bundle.deployment("d-TEST00002").hook("ApplicationStart").exits(0).says("unchanged");
+    bundle.appspec(&appspec(&name, &service("always"), health));
+    bundle.deployment("d-TEST00003").hook("ApplicationStart").exits(6);
+    assert_eq!(world.get(port, "/").as_deref(), Some("one"));
+
+    let file = format!(
+        "services:\n  web:\n    image: {reference}\n    pull_policy: if_not_present\n    ports: [\"127.0.0.1:PORT:80\"]\n"
+    );
+    let project = Project::new("bakedp", &file, "");
+    project.start().exits(0);
+    assert_eq!(project.page().as_deref(), Some("one"));
 }

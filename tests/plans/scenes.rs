@@ -122,7 +122,16 @@ fn image(pin: ImagePin) -> ImageFacts {
         ImagePin::Content { .. } => "s3://releases/web-1.4.2.tar web:1.4.2".into(),
         _ => "registry.test:5443/team/web:1.4.2".into(),
     };
-    ImageFacts { key, pin, present: false, bytes: None, missing: None, unknown: None, architecture: None }
+    ImageFacts {
+        key,
+        pin,
+        present: false,
+        bytes: None,
+        missing: None,
+        unknown: None,
+        architecture: None,
+        from_host: false,
+    }
 }
 
 /// An archive of which one layer is missing on a host that serves an earlier release.
@@ -161,6 +170,9 @@ pub fn container(name: &str, id: &str, state: &str) -> ContainerFacts {
         service: None,
         stopped_by_hand: false,
         switched: None,
+        pid: None,
+        files: Vec::new(),
+        files_now: Vec::new(),
     }
 }
 

@@ -74,7 +74,8 @@ impl ComposeOperation {
                 let seconds = within.map(|seconds| seconds.to_string());
                 let mut command = vec!["up", "--detach", "--remove-orphans", "--no-build"];
                 command.extend(seconds.iter().flat_map(|seconds| ["--timeout", seconds]));
-                command.extend(only.iter().map(String::as_str));
+                let named = if only.is_empty() { &project.services } else { only };
+                command.extend(named.iter().map(String::as_str));
                 Some(project.argv(&command))
             }
             Self::Stop { project } => Some(project.argv(&["rm", "--stop", "--force"])),

@@ -109,6 +109,7 @@ impl<'a> Planner<'a> {
         let spec = self.container_spec(image);
         let digest = spec_digest(&spec, self.container)?;
         let same = serving.as_ref().filter(|old| old.ours && old.spec.as_deref() == Some(digest.as_str()));
+        let same = same.filter(|old| !self.has_changed_files(old));
         if same.is_none() {
             self.check(image)?;
         }
@@ -116,7 +117,7 @@ impl<'a> Planner<'a> {
         let (health_check, start_first) = (self.health_check(None), self.container.service.start_first);
         let kept = ContainerRelease { request: request.clone(), health_check: health_check.clone(), start_first };
         let part = Part { container: Some(Box::new(kept)), ..Part::default() };
-        let release = Release::new(self.origin, image.pin.clone(), digest.clone(), part);
+        let release = Release::new(self.origin, image.pin.clone(), digest.to_string(), part);
         match same {
             Some(same) => self.keep_serving(same, health_check, release),
             None => {
