@@ -193,7 +193,7 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         failure.evidence.extend(evidence(self.host, &action.operation, Moment::Failed(failure.kind)).await);
         let plan = self.plan;
         let undone = self.undo(&plan.actions[..index + usize::from(is_begun)], &mut failure.evidence).await;
-        let old = self.old(undone.lost);
+        let old = self.old(undone.lost, undone.is_unchecked);
         match undone.failures.is_empty() {
             true => self.journal.finish(),
             false => failure.kind = Kind::Undo,
@@ -209,19 +209,20 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
             of: self.of,
             failure,
             subject: self.plan.subject.clone(),
-            old: self.old(None),
+            old: self.old(None, false),
             not_undone: Vec::new(),
         }
     }
 
-    fn old(&self, lost: Option<String>) -> OldRelease {
+    fn old(&self, lost: Option<String>, is_unchecked: bool) -> OldRelease {
         match (&self.plan.old, lost, self.interrupted_at) {
             (Old::NotObserved, _, _) => OldRelease::NotObserved,
             (Old::Nothing, _, _) => OldRelease::None,
             (Old::Running(old) | Old::Stopped(old), Some(why), _) => OldRelease::Lost(old.clone(), why),
-            (Old::Running(old) | Old::Stopped(old), None, Some(since)) => {
-                OldRelease::Back(old.clone(), since.elapsed())
-            }
+            (Old::Running(old) | Old::Stopped(old), None, Some(since)) => match is_unchecked {
+                true => OldRelease::Unchecked(old.clone(), since.elapsed()),
+                false => OldRelease::Back(old.clone(), since.elapsed()),
+            },
             (Old::Running(old) | Old::Stopped(old), None, None) => OldRelease::Untouched(old.clone()),
         }
     }

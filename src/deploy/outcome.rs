@@ -52,6 +52,8 @@ pub enum OldRelease {
     Untouched(Target),
     /// It was stopped, and is back after so long.
     Back(Target, Duration),
+    /// It was stopped, and runs again since so long; there was no time to see it healthy.
+    Unchecked(Target, Duration),
     /// It could not be put back: why.
     Lost(Target, String),
 }

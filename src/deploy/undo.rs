@@ -70,6 +70,8 @@ impl Budget {
 pub(super) struct Undone {
     /// Why what served before is not back.
     pub(super) lost: Option<String>,
+    /// It runs again, and there was no time to see it healthy.
+    pub(super) is_unchecked: bool,
     pub(super) failures: Vec<String>,
 }
 
@@ -80,6 +82,10 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         let steps = undo_steps(begun.iter().map(|action| &action.undo));
         let (mut undone, mut failed) = (Undone::default(), Vec::new());
         for (index, step) in steps.iter().enumerate() {
+            if step.is_check() && undone.lost.is_some() {
+                failed.push((*step).clone());
+                continue;
+            }
             self.progress.undoes(&step.operation);
             if !self.budget.is_hanging {
                 // The old release is back by now: there is time to ask what the new one has said. What a failed task has
@@ -91,8 +97,13 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
             let limit = self.budget.share(step.restores, is_last, rest.len() + 1);
             match self.undo_step(step, limit).await {
                 Ok(messages) => seen.extend(messages),
+                Err(_) if step.is_check() && self.budget.is_hanging => {
+                    undone.is_unchecked = true;
+                    seen.extend(evidence(self.host, &step.operation, Moment::Failed(Kind::Deadline)).await);
+                }
                 Err(failure) => {
                     tracing::error!(step = %step.operation, %failure, "could not undo");
+                    seen.extend(failure.evidence.iter().cloned());
                     let why = format!("{}: {failure}", step.operation.title());
                     self.progress.not_undone(&why);
                     if step.restores {

@@ -35,6 +35,7 @@ pub(crate) fn recover(name: &Name, facts: &Facts) -> Recovery {
     };
     switch_to_serving(name, facts, &mut recovery);
     remove_leftovers(name, facts, &mut recovery);
+    check_back(facts, &mut recovery);
     recovery
 }
 
@@ -92,9 +93,8 @@ fn apply(operation: &Operation, containers: &mut Vec<ContainerFacts>, old: Optio
             };
             containers[found].state = "exited".into();
         }
-        ContainerOperation::Create(_)
-        | ContainerOperation::CheckHealth { .. }
-        | ContainerOperation::SaveRelease { .. } => {}
+        ContainerOperation::CheckHealth { container, .. } => return place(containers, container).is_some(),
+        ContainerOperation::Create(_) | ContainerOperation::SaveRelease { .. } => {}
     }
     true
 }
@@ -121,6 +121,21 @@ fn renamed(name: &Name, facts: &Facts) -> Recovery {
         actions: vec![Action::required(rename)],
         note: Some(format!("{} is the container of {name}, renamed by somebody: it gets its name back", short(found))),
         serving: Some(ContainerFacts { name: name.to_string(), ..found.clone() }),
+    }
+}
+
+/// What is started again is asked whether it is healthy, once everything else is done.
+fn check_back(facts: &Facts, recovery: &mut Recovery) {
+    let Some(serving) = &recovery.serving else { return };
+    let is_started = |operation: &Operation| match operation {
+        Operation::Container(ContainerOperation::Start { container }) => container.id.as_ref() == Some(&serving.id),
+        _ => false,
+    };
+    let check = Operation::from(ContainerOperation::check_back(facts, serving));
+    if recovery.actions.iter().any(|action| is_started(&action.operation))
+        && !recovery.actions.iter().any(|action| action.operation == check)
+    {
+        recovery.actions.push(Action::required(check));
     }
 }
 
