@@ -110,9 +110,11 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
                 stopped @ (Kind::Deadline | Kind::Interrupted) => stopped,
                 _ => Kind::Undo,
             };
-            let failure = Failure { kind, ..ended.why };
+            let mut failure = Failure { kind, ..ended.why };
             self.progress.fails(index + 1, self.of, &failure);
-            return Err(Box::new(self.unchanged(index, failure)));
+            failure.evidence.extend(evidence(self.host, &action.operation, Moment::Failed(kind)).await);
+            let lost = (action.operation.traits().restores && kind == Kind::Undo).then(|| failure.to_string());
+            return Err(Box::new(Failed { old: self.old(lost, false), ..self.unchanged(index, failure) }));
         }
         if self.done.warnings.len() == warnings {
             self.journal.close();

@@ -97,7 +97,8 @@ impl ComposeOperation {
         match self {
             Self::Snapshot(_) | Self::DeleteSnapshot { .. } => Role::Passive.brief(),
             // Files alone bring nothing back.
-            Self::CheckOut { .. } | Self::EndStops { .. } => Role::Prepares.brief(),
+            Self::CheckOut { .. } => Role::Prepares.brief(),
+            Self::EndStops { .. } => Role::Prepares.brief().hastening(),
             Self::RunTask(_) => Role::Prepares.long(),
             Self::Stop { .. } | Self::Down { .. } => Role::Prepares.long().restoring(),
             Self::Up { .. } => Role::Interrupts.long().restoring(),

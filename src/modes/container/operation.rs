@@ -70,7 +70,8 @@ impl ContainerOperation {
     pub(crate) const fn traits(&self) -> Traits {
         match self {
             Self::Create(_) | Self::Rename { .. } | Self::Start { .. } => Role::Prepares.brief().restoring(),
-            Self::Kill { .. } | Self::Remove { .. } => Role::Prepares.brief(),
+            Self::Kill { .. } => Role::Prepares.brief().hastening(),
+            Self::Remove { .. } => Role::Prepares.brief(),
             Self::Stop { .. } => Role::Interrupts.long(),
             Self::CheckHealth { .. } => Role::ChecksHealth.long().restoring(),
             Self::SaveRelease { .. } => Role::Saves.brief(),

@@ -46,7 +46,11 @@ fn journalled(name: &Name, facts: &Facts, left: &Interrupted<Operation>) -> Reco
         Old::Running(old) | Old::Stopped(old) => old.id.as_deref(),
         Old::Nothing | Old::NotObserved => None,
     };
-    let operations = left.operations().into_iter().filter(|operation| apply(operation, &mut containers, old));
+    let operations = left.operations().into_iter().flat_map(|operation| {
+        // One that was not healthy may have ended since.
+        let start = start_again(&operation, &containers).filter(|start| apply(start, &mut containers, old));
+        start.into_iter().chain(apply(&operation, &mut containers, old).then_some(operation)).collect::<Vec<_>>()
+    });
     // Once the release is saved nothing can fail it any more.
     let action = if left.is_saved { Action::best_effort } else { Action::required };
     let actions: Vec<Action> = operations.map(action).collect();
@@ -60,6 +64,13 @@ fn journalled(name: &Name, facts: &Facts, left: &Interrupted<Operation>) -> Reco
     };
     let serving = containers.into_iter().find(|container| container.name == name.as_str());
     Recovery { actions, serving, note }
+}
+
+/// What starts a container before it is asked whether it is healthy.
+fn start_again(operation: &Operation, containers: &[ContainerFacts]) -> Option<Operation> {
+    let Operation::Container(ContainerOperation::CheckHealth { container, .. }) = operation else { return None };
+    let found = containers.iter().find(|found| container.id.as_ref() == Some(&found.id))?;
+    (!found.is_running()).then(|| Operation::start_container(found.target()))
 }
 
 /// What an operation makes of the containers; whether there is anything for it to do. `old` is the ID of the container that
