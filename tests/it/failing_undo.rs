@@ -250,6 +250,21 @@ fn ports_that_cannot_be_switched_back_are_said_and_lead_to_the_old_container_aft
     assert!(!web.bundle.has_journal(&web.name));
 }
 
+#[test]
+fn rules_that_did_not_take_fail_the_deployment_while_the_old_container_serves() {
+    let _shared = shared();
+    let mut web = Handed::new("sflie", "");
+    web.release("old");
+    let old = world().running(&web.name);
+    web.image("new", 0);
+    web.bundle.program("iptables-restore", "#!/bin/sh\ncat > /dev/null\n");
+
+    let outcome = web.bundle.deployment("d-9").hook("ApplicationStart");
+
+    outcome.exits(7).says("they are not in the kernel's tables");
+    assert_eq!((world().running(&web.name), web.answer().as_deref()), (old, Ok("old")));
+}
+
 /// The project's `web` ends at once.
 fn broken_project() -> String {
     let command = format!("  web:\n    command: [/bin/busybox, sh, -c, \"echo {LAST_WORDS}; exit 3\"]\n");
