@@ -13,6 +13,7 @@ use crate::modes::compose::project::Project;
 use crate::modes::compose::release::{ComposeRelease, SavedHealth};
 use crate::modes::facts::Facts;
 use crate::modes::operation::{Action, Operation, Plan};
+use crate::values::target::Target;
 
 /// Containers of an unhealthy release have so many seconds to stop when the old one comes back.
 const AT_ONCE: u64 = 1;
@@ -91,17 +92,21 @@ fn undo_replacing(plan: &mut Plan, facts: &Facts) -> bool {
     for name in services {
         let of_it = facts.containers.iter().filter(|container| service(container) == Some(name));
         let (new, old): (Vec<_>, Vec<_>) = of_it.partition(is_new);
-        match old.is_empty() {
-            true => steps.extend(new.iter().filter_map(|new| rename(new))),
-            false => steps.extend(new.iter().map(|new| Operation::remove_container(new.target()))),
-        }
+        let back: Vec<Target> = if old.is_empty() {
+            let own = |new: &&ContainerFacts| Target { name: own_name(&new.name).to_owned(), ..new.target() };
+            let misnamed = new.iter().filter(|new| own_name(&new.name) != new.name);
+            steps.extend(misnamed.map(|new| Operation::rename_container(new.target(), own(new).name)));
+            new.iter().map(own).collect()
+        } else {
+            steps.extend(new.iter().map(|new| Operation::remove_container(new.target())));
+            old.iter().map(|old| old.target()).collect()
+        };
         if old.iter().any(|container| container.is_running()) {
             continue;
         }
-        let back = if old.is_empty() { new } else { old };
         plan.notes.push(format!("service {name} is down: replacing its container was interrupted"));
         down.push((name.to_owned(), back.len()));
-        starts.extend(back.iter().map(|container| Operation::start_container(container.target())));
+        starts.extend(back.into_iter().map(Operation::start_container));
     }
     let is_any = !steps.is_empty() || !starts.is_empty();
     steps.append(&mut starts);
@@ -117,11 +122,14 @@ fn service(container: &ContainerFacts) -> Option<&str> {
     container.service.as_deref()
 }
 
-/// A new container whose old one is gone already gets the name that Compose would have given it.
-fn rename(new: &ContainerFacts) -> Option<Operation> {
-    let (id, name) = new.name.split_once('_')?;
-    let is_id = id.len() == SHORT_ID && id.bytes().all(|digit| digit.is_ascii_hexdigit());
-    is_id.then(|| Operation::rename_container(new.target(), name.to_owned()))
+/// The name that Compose would have given a new container in the end; it has more than one ID before it where Compose was
+/// cut off more than once.
+fn own_name(name: &str) -> &str {
+    let is_id = |id: &str| id.len() == SHORT_ID && id.bytes().all(|digit| digit.is_ascii_hexdigit());
+    match name.split_once('_').filter(|(id, _)| is_id(id)) {
+        Some((_, rest)) => own_name(rest),
+        None => name,
+    }
 }
 
 /// A project that came up and was not healthy comes up again before it is waited for: it may have ended since.
