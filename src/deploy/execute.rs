@@ -133,7 +133,7 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         let unbegun = |why| Unfinished { begun: false, why };
         if let Some(why) = stop.as_mut().now_or_never() {
             self.budget.stopped(&why, Instant::now());
-            return Err(unbegun(why_stopped(&self.plan.event, &why, None)));
+            return Err(unbegun(why.failure(&self.plan.event, None)));
         }
         if let Some(index) = journalled {
             self.journal.begin(index).map_err(unbegun)?;
@@ -155,7 +155,7 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         self.budget.stopped(&why, at);
         let took = || format!("{} has not ended for {}", action.operation.title(), seconds(began.elapsed()));
         let waited = self.host.given_up().or_else(|| matches!(why, Stop::Deadline(_)).then(took));
-        ended(why_stopped(&self.plan.event, &why, waited))
+        ended(why.failure(&self.plan.event, waited))
     }
 
     fn succeeded(&mut self, action: &Action<H::Operation>, outcome: Outcome) {
@@ -285,17 +285,4 @@ fn written(result: Result<(), Failure>) {
 
 pub(super) async fn evidence<H: Host>(host: &mut H, operation: &H::Operation, moment: Moment) -> Vec<String> {
     tokio::time::timeout(EVIDENCE, host.evidence(operation, moment)).await.unwrap_or_default()
-}
-
-/// `waited`: who or what had not ended, where that is the reason.
-fn why_stopped(event: &str, why: &Stop, waited: Option<String>) -> Failure {
-    let waited = waited.map(|waited| format!(": {waited}")).unwrap_or_default();
-    match why {
-        Stop::Deadline(limit) => {
-            Failure::new(Kind::Deadline, format!("the time for {event} was up after {limit:?}{waited}"))
-                .next(format!("raise the `timeout:` of the {event} hook, or find out what took so long"))
-        }
-        Stop::Signal(name) => Failure::new(Kind::Interrupted, format!("{name} was received{waited}"))
-            .next("deploy again when the host is ready"),
-    }
 }
