@@ -200,10 +200,11 @@ pub(crate) struct Health {
 }
 
 /// What is asked from outside. The HEALTHCHECK of the service or the image must pass too, where there is one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Probe {
     /// Nothing. A container without a HEALTHCHECK must run for 3 s without a restart.
+    #[default]
     Auto,
     /// GET answers 2xx or 3xx. The address is an absolute `http://` URL, or a path (`/healthz`) that is asked of the
     /// first published TCP port.

@@ -93,8 +93,15 @@ impl<O: Operation> From<O> for Undo<O> {
     }
 }
 
+impl<O: Operation> Undo<O> {
+    /// It changes nothing: it asks whether what served before is healthy again.
+    pub(crate) fn is_check(&self) -> bool {
+        self.operation.traits().role == Role::ChecksHealth
+    }
+}
+
 /// What undoes actions, of which the undo steps are given in the order of the plan: the last action's first. A step that
-/// undoes two of them is done once.
+/// undoes two of them is done once. Whether the old release is healthy is asked once everything else is done.
 pub(crate) fn undo_steps<'a, O: Operation>(
     begun: impl DoubleEndedIterator<Item = &'a Vec<Undo<O>>>,
 ) -> Vec<&'a Undo<O>> {
@@ -104,7 +111,9 @@ pub(crate) fn undo_steps<'a, O: Operation>(
             steps.push(step);
         }
     }
-    steps
+    let (checks, mut all): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.is_check());
+    all.extend(checks);
+    all
 }
 
 impl<O: Operation> Action<O> {

@@ -1,5 +1,6 @@
 //! What the engine says of itself and of containers.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,9 @@ pub struct ContainerFacts {
     pub image: String,
     /// Its service in a Compose project.
     pub service: Option<String>,
+    /// The folder in which an engine on this host keeps it.
+    #[serde(skip)]
+    pub folder: Option<PathBuf>,
     /// Somebody stopped it (`docker stop`), and the engine leaves it so; observed by `resume` alone.
     #[serde(default)]
     pub stopped_by_hand: bool,

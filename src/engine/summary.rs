@@ -1,5 +1,6 @@
 //! What a list of containers says of each, and an inspection of one.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
@@ -49,8 +50,12 @@ pub(super) fn container_facts(inspected: ContainerInspectResponse, name: &Name) 
     let label = |key: &str| labels.get(key).cloned();
     let seconds = config.stop_timeout.and_then(|seconds| u64::try_from(seconds).ok());
     let state = inspected.state.unwrap_or_default();
+    let id = inspected.id.unwrap_or_default();
+    // `containers/ID/hostname` in the engine's data root; of a container in another one's network that one's.
+    let kept = inspected.hostname_path.filter(|path| !path.is_empty()).map(PathBuf::from);
+    let folder = kept.and_then(|path| Some(path.parent()?.parent()?.join(&id)));
     ContainerFacts {
-        id: inspected.id.unwrap_or_default(),
+        id,
         name: inspected.name.unwrap_or_default().trim_start_matches('/').to_owned(),
         ours: label(LABEL_NAME).as_deref() == Some(name.as_str()),
         state: state.status.map(|status| status.to_string()).unwrap_or_default(),
@@ -65,5 +70,6 @@ pub(super) fn container_facts(inspected: ContainerInspectResponse, name: &Name) 
         image: config.image.unwrap_or_default(),
         service: label(COMPOSE_SERVICE),
         stopped_by_hand: false,
+        folder,
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt as _};
 
-use crate::config::{Probe, SETTLE};
+use crate::config::Probe;
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
@@ -178,8 +178,9 @@ impl HealthChecker {
         let (first, _) = self.containers.get(member.id())?;
         let Some((command, limit)) = member.healthcheck().filter(|_| wanted.healthcheck) else {
             let must_settle = wanted.probe == Probe::Auto || member.lifecycle == Lifecycle::Service;
-            if must_settle && !first.is_settled() {
-                let why = format!("{}it has not run for {SETTLE:?} without a restart", self.prefix(member));
+            if must_settle && !first.is_settled(wanted.settle) {
+                let settle = wanted.settle;
+                let why = format!("{}it has not run for {settle:?} without a restart", self.prefix(member));
                 self.waiting.push((Some(member.id().to_owned()), why));
             }
             return None;

@@ -85,6 +85,7 @@ fn wanted(probe: Probe) -> HealthCheck {
         interval: Duration::from_millis(20),
         stable_for: Duration::ZERO,
         successes: 1,
+        settle: Duration::from_secs(3),
     }
 }
 
@@ -396,6 +397,7 @@ fn a_check_prints_all_that_it_asks_and_how() {
         interval: Duration::from_millis(250),
         stable_for: Duration::from_secs(2),
         successes: 3,
+        settle: Duration::from_secs(3),
     };
     let terms = "3 times in a row, asked every 250ms, within 45s, stable for 2s";
     assert_eq!(

@@ -183,6 +183,11 @@ fn old(name: &str, failed: &Failed) -> Option<String> {
         OldRelease::None => Some(format!("{subject}: there was none{left}")),
         OldRelease::Untouched(old) => Some(format!("{} was not touched{left}", of(old))),
         OldRelease::Back(old, after) => Some(format!("{} is back after {} ms{left}", of(old), after.as_millis())),
+        OldRelease::Unchecked(old, after) => Some(format!(
+            "{} runs again after {} ms; there was no time to see it healthy{left}",
+            of(old),
+            after.as_millis()
+        )),
         OldRelease::Lost(old, why) => Some(format!("{} could NOT be put back: {why}", of(old))),
     }
 }

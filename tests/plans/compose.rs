@@ -6,6 +6,7 @@ use balehook::config::ArchiveLocation;
 use balehook::config::Deployment;
 use balehook::config::ImageNeed;
 use balehook::config::ImageSource;
+use balehook::config::Probe;
 use balehook::config::Pull;
 use balehook::deploy::journal::{JournalV1, Left};
 use balehook::images::facts::ImageFacts;
@@ -156,7 +157,7 @@ fn release(id: &str, deployment: &str, version: &str) -> Release {
             options: options.into(),
             compose: Some(ComposeRelease {
                 project: project(id),
-                health_check: SavedHealth { services, timeout_ms: 45_000 },
+                health_check: SavedHealth { services, timeout_ms: 45_000, probe: Probe::Http("/healthz".into()) },
             }),
             ..Part::default()
         },

@@ -169,6 +169,7 @@ pub fn container(name: &str, id: &str, state: &str) -> ContainerFacts {
         image: pin("1.4.1").argument(),
         service: None,
         stopped_by_hand: false,
+        folder: None,
         switched: None,
         pid: None,
         files: Vec::new(),
@@ -208,6 +209,7 @@ fn kept(release: Release) -> Release {
         interval: seconds(1),
         stable_for: seconds(0),
         successes: 1,
+        settle: seconds(3),
     };
     let container = ContainerRelease { request, health_check, start_first: None };
     Release { part: Part { container: Some(Box::new(container)), ..Part::default() }, ..release }

@@ -18,6 +18,7 @@ use crate::modes::facts::Facts;
 use crate::modes::images::{Images, Imports};
 use crate::modes::operation::{Action, Plan};
 use crate::modes::release::{ContainerRelease, Part, Release};
+use crate::values::operation::Role;
 use crate::values::pin::ImagePin;
 use crate::values::types::LifecycleEvent;
 
@@ -73,7 +74,9 @@ impl<'a> Planner<'a> {
 
     /// What an interrupted event left comes first, so that the service is back as early as can be.
     fn begin(&mut self) -> Option<ContainerFacts> {
-        let Recovery { actions, serving, note } = recover(&self.deployment.name, self.facts);
+        let Recovery { mut actions, serving, note } = recover(&self.deployment.name, self.facts);
+        // The event goes on with a new release, also where the old one is not healthy.
+        actions.retain(|action| action.role != Role::ChecksHealth);
         self.plan.notes.extend(note);
         self.plan.recover(actions);
         self.plan.old = old(serving.as_ref(), self.facts);

@@ -76,7 +76,8 @@ impl Planner<'_> {
         let (container, grace) = (old.target(), old.stop_grace);
         let kill = ContainerOperation::Kill { container: old.target() };
         let start = ContainerOperation::Start { container: old.target() };
-        self.plan.undoable(ContainerOperation::Stop { container, grace }, [kill, start]);
+        let check = ContainerOperation::check_back(self.facts, old);
+        self.plan.undoable(ContainerOperation::Stop { container, grace }, [kill, start, check]);
         let (name, seconds) = (&self.plan.name, grace.as_secs());
         self.plan.interruption =
             format!("{name} is down from `docker stop` (at most {seconds} s) until the new container is healthy");
