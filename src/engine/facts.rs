@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::values::forward::SwitchedPorts;
 use crate::values::target::Target;
+use crate::values::volume::AnonymousVolume;
 
 /// The engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,12 @@ pub struct ContainerFacts {
     pub stopped_by_hand: bool,
     /// What the kernel hands to it; `None` where the engine publishes its ports.
     pub switched: Option<SwitchedPorts>,
+    /// Its anonymous volumes.
+    #[serde(default)]
+    pub volumes: Vec<AnonymousVolume>,
+    /// It was started with `--rm`: the engine removes it, and its anonymous volumes, when it ends.
+    #[serde(default)]
+    pub auto_remove: bool,
 }
 
 impl ContainerFacts {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::models::{ContainerInspectResponse, ContainerSummary, MountPoint};
 
 use crate::engine::facts::{ContainerFacts, short_id};
 use crate::values::forward::SwitchedPorts;
 use crate::values::labels::{COMPOSE_SERVICE, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_SPEC, LABEL_TASK};
 use crate::values::types::{Name, STOP_GRACE};
+use crate::values::volume::AnonymousVolume;
 
 /// The container's own name, without the slash.
 pub(crate) fn name_of(summary: &ContainerSummary) -> String {
@@ -59,5 +60,15 @@ pub(super) fn container_facts(inspected: ContainerInspectResponse, name: &Name) 
         image: config.image.unwrap_or_default(),
         service: label(COMPOSE_SERVICE),
         stopped_by_hand: false,
+        volumes: anonymous_volumes(inspected.mounts.unwrap_or_default()),
+        auto_remove: inspected.host_config.and_then(|host| host.auto_remove).unwrap_or_default(),
     }
+}
+
+pub(crate) fn anonymous_volumes(mounts: Vec<MountPoint>) -> Vec<AnonymousVolume> {
+    let volumes = mounts.into_iter().filter(|mount| mount.typ.as_deref() == Some("volume"));
+    let mut found: Vec<_> = volumes.filter_map(|mount| AnonymousVolume::new(mount.name?, mount.destination?)).collect();
+    // The engine lists them as its map has them.
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    found
 }

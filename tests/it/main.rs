@@ -27,3 +27,4 @@ mod swarm;
 mod tasks;
 mod tasks_compose;
 mod tasks_swarm;
+mod volumes;

@@ -546,7 +546,7 @@ fn an_undo_that_fails_is_said_and_the_rest_is_still_undone() {
 #[test]
 fn after_the_record_nothing_fails_the_deployment_any_more() {
     let plan = scenes::planned(balehook::values::types::LifecycleEvent::ApplicationStart, &scenes::serving());
-    let mut host = Scribe { fails_at: Some("docker rm --force --volumes web.balehook-old"), ..Scribe::default() };
+    let mut host = Scribe { fails_at: Some("docker rm --force web.balehook-old"), ..Scribe::default() };
 
     let (told, outcome) = run(&plan, &mut host);
 

@@ -1,6 +1,7 @@
 //! What was observed of the host for a container, beside what every mode needs.
 
 use crate::ports::facts::PortsFacts;
+use crate::values::volume::AnonymousVolume;
 
 /// What only container mode needs to know.
 #[derive(Debug, Clone, Default)]
@@ -11,4 +12,6 @@ pub struct ContainerModeFacts {
     pub networks_missing: Vec<String>,
     /// What switching ports in the kernel needs to know; `None` where none are switched.
     pub ports: Option<PortsFacts>,
+    /// Anonymous volumes of the last release, where its container is gone and they are not.
+    pub volumes_left: Vec<AnonymousVolume>,
 }

@@ -24,7 +24,20 @@ impl Observer<'_> {
         self.image(&container.need(), facts).await;
         self.environment(&container.service, facts).await;
         self.seccomp(&container.service, facts);
+        self.volumes_left(facts).await;
         self.surroundings(container, all, facts).await;
+    }
+
+    /// After ApplicationStop its container is gone, and its data is not.
+    async fn volumes_left(&self, facts: &mut Facts) {
+        let (Ok(engine), Some(last)) = (&self.engine, facts.releases.first()) else { return };
+        if facts.containers.is_empty() {
+            for volume in &last.observed.volumes {
+                if engine.has_volume(&volume.name).await {
+                    facts.container.volumes_left.push(volume.clone());
+                }
+            }
+        }
     }
 
     fn seccomp(&self, service: &Service, facts: &mut Facts) {

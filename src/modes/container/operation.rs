@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::release::Observed;
-use crate::engine::logs;
 use crate::engine::request::ContainerSpec;
+use crate::engine::{logs, summary};
 use crate::error::Failure;
 use crate::health;
 use crate::health::check::HealthCheck;
+use crate::modes::container::volumes;
 use crate::modes::host::Host;
 use crate::modes::options::of_container;
 use crate::modes::release::Release;
@@ -19,6 +20,7 @@ use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::values::operation::{Moment, Outcome, Role, Traits};
 use crate::values::options::SetOption;
 use crate::values::target::Target;
+use crate::values::volume::AnonymousVolume;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,7 +75,11 @@ impl ContainerOperation {
     /// `Kind::State` where the release cannot be written.
     pub(crate) async fn perform(&self, host: &mut Host, down: Option<Duration>) -> Result<Outcome, Failure> {
         match self {
-            Self::Create(spec) => host.containers.created = Some(create(host, spec).await?),
+            Self::Create(spec) => {
+                let (id, stay) = create(host, spec).await?;
+                host.containers.created = Some(id);
+                return Ok(Outcome::with(stay.iter().map(volumes::stays).collect()));
+            }
             Self::Stop { container, grace } => host.engine.stop(&host.containers.target(container), *grace).await?,
             Self::Kill { container } => host.engine.kill(&host.containers.target(container)).await?,
             Self::Rename { container, to } => host.engine.rename(&host.containers.target(container), to).await?,
@@ -121,13 +127,17 @@ impl fmt::Display for ContainerOperation {
 }
 
 /// Creates the container; where it gets an address of its own, alone with the other names that take one.
-async fn create(host: &Host, spec: &ContainerSpec) -> Result<String, Failure> {
+/// Returns its ID, and the volumes for which its image has no place.
+async fn create(host: &Host, spec: &ContainerSpec) -> Result<(String, Vec<AnonymousVolume>), Failure> {
     let image = host.images.argument(&host.engine, &spec.image).await?;
-    let create = host.engine.create(spec, image);
-    match spec.options.body.labels.as_ref().and_then(|labels| labels.get(LABEL_ADDRESS)) {
+    let seen = if spec.if_declared.is_empty() { None } else { host.engine.image(&image).await? };
+    let (spec, stay) = volumes::declared(spec, &seen.unwrap_or_default());
+    let create = host.engine.create(&spec, image);
+    let created = match spec.options.body.labels.as_ref().and_then(|labels| labels.get(LABEL_ADDRESS)) {
         Some(at) => ports::create_alone(&host.engine, host.state_dir(), at, &host.name, create).await,
         None => create.await,
-    }
+    };
+    Ok((created?, stay))
 }
 
 async fn save(host: &Host, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure> {
@@ -135,7 +145,9 @@ async fn save(host: &Host, container: &Target, release: &Release, down: Option<D
     let labels = seen.config.and_then(|config| config.labels).unwrap_or_default();
     let switched = labels.get(LABEL_PORTS).map(|ports| ports.split(' ').map(str::to_owned).collect());
     let published = seen.network_settings.and_then(|settings| settings.ports).unwrap_or_default();
+    let volumes = summary::anonymous_volumes(seen.mounts.unwrap_or_default());
     let observed = Observed {
+        volumes,
         at: jiff::Timestamp::now().to_string(),
         container: seen.id.unwrap_or_default(),
         image_id: seen.image.unwrap_or_default(),

@@ -126,11 +126,11 @@ fn renamed(name: &Name, facts: &Facts) -> Recovery {
 
 fn remove_leftovers(name: &Name, facts: &Facts, recovery: &mut Recovery) {
     let is_gone = |container: &ContainerFacts| {
-        recovery.actions.iter().any(|action| action.operation == Operation::Container(remove(container)))
+        recovery.actions.iter().any(|action| action.operation == Operation::Container(discard(container)))
     };
     let new = facts.containers.iter().find(|container| container.ours && container.name == new_name(name));
     if let Some(new) = new.filter(|new| matches!(facts.left, None | Some(Left::Format1(_))) && !is_gone(new)) {
-        recovery.actions.push(Action::best_effort(remove(new)));
+        recovery.actions.push(Action::best_effort(discard(new)));
         recovery
             .note
             .get_or_insert_with(|| format!("{} was left by an interrupted deployment and is removed", new.name));
@@ -185,7 +185,7 @@ fn undo(name: &Name, facts: &Facts, old: ContainerFacts, unchecked: Option<&Cont
         (Some(unchecked), Some(_)) => {
             operations.push(ContainerOperation::Rename { container: unchecked.target(), to: new_name(name) });
         }
-        (Some(unchecked), None) => operations.push(remove(unchecked)),
+        (Some(unchecked), None) => operations.push(discard(unchecked)),
         (None, _) => {}
     }
     let back = ContainerFacts { name: name.to_string(), ..old.clone() };
@@ -195,7 +195,7 @@ fn undo(name: &Name, facts: &Facts, old: ContainerFacts, unchecked: Option<&Cont
     recovery.actions.extend(switch.map(Action::required));
     if let Some(beside) = beside {
         let beside = ContainerFacts { name: new_name(name), ..beside.clone() };
-        recovery.actions.push(Action::required(remove(&beside)));
+        recovery.actions.push(Action::required(discard(&beside)));
     }
     recovery.note = Some(format!("an interrupted deployment had renamed {}; it is put back first", short(&old)));
     recovery
@@ -205,7 +205,7 @@ fn undo(name: &Name, facts: &Facts, old: ContainerFacts, unchecked: Option<&Cont
 fn settle(name: &Name, facts: &Facts, serving: ContainerFacts, journal: Option<Option<&(String, bool)>>) -> Recovery {
     match journal {
         Some(None) if serving.ours && !is_saved(&serving, facts) => {
-            let remove = Action::required(remove(&serving));
+            let remove = Action::required(discard(&serving));
             Recovery {
                 actions: [remove]
                     .into_iter()
@@ -248,8 +248,13 @@ fn restart(mut back: ContainerFacts, mut operations: Vec<ContainerOperation>, ra
     Recovery { actions, serving: Some(back), note: None }
 }
 
-/// Removes a container; its anonymous volumes go with it only where it is ours.
+/// Removes a container that has served; its anonymous volumes stay.
 pub(crate) fn remove(container: &ContainerFacts) -> ContainerOperation {
+    ContainerOperation::Remove { container: container.target(), volumes: false }
+}
+
+/// Removes a container that was never healthy, with the anonymous volumes that it alone has.
+fn discard(container: &ContainerFacts) -> ContainerOperation {
     ContainerOperation::Remove { container: container.target(), volumes: container.ours }
 }
 

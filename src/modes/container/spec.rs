@@ -35,6 +35,7 @@ impl Planner<'_> {
             image: image.pin.clone(),
             options: create::options(&self.container.service, self.facts),
             environment: self.facts.environment.yes().cloned().unwrap_or_default(),
+            if_declared: Vec::new(),
         }
     }
 

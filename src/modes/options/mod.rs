@@ -16,6 +16,7 @@ use crate::engine::request::ContainerSpec;
 use crate::modes::options::names::{Form, form};
 use crate::values::options::{Hidden, SetOption};
 use crate::values::types::{EnvVar, Secret};
+use crate::values::volume::AnonymousVolume;
 
 /// The options of a container, by name.
 pub(crate) fn of_container(spec: &ContainerSpec) -> Vec<SetOption> {
@@ -28,6 +29,8 @@ pub(crate) fn of_container(spec: &ContainerSpec) -> Vec<SetOption> {
     let mut options = vec![option("image", &spec.image.argument())];
     options.extend(spec.options.platform.iter().map(|platform| option("platform", platform)));
     options.extend(collected("container", &body));
+    let carried = spec.if_declared.iter().map(AnonymousVolume::bind);
+    options.extend(carried.map(|bind| option("volumes", &format!("{bind} (if the image has a VOLUME there)"))));
     sorted(options, &spec.environment)
 }
 
