@@ -80,3 +80,18 @@ fn a_container_that_is_taken_over_start_first_leaves_its_anonymous_volumes_to_th
     assert_eq!((read(&name, "/of-image"), volume(&name, "/gone")), (Ok("kept".into()), String::new()));
     world.docker(&["volume", "rm", &gone]);
 }
+
+#[test]
+fn a_container_started_with_rm_is_refused_while_it_serves_and_application_stop_removes_it() {
+    let (world, name) = (world(), world().name("autoremove"));
+    let it = Bundle::container(&name, &service(world.port(), ""), HEALTH);
+    let (archive, _) = web(&format!("{name}:1"), "one").write_into(&it.path());
+    world.docker(&["load", "--input", archive.to_str().unwrap()]);
+    let id = world.docker(&["run", "--detach", "--rm", "--name", &name, &format!("{name}:1")]);
+
+    it.hook("ApplicationStart").exits(7).says("was started with `--rm`").says(&format!("docker stop {name}"));
+
+    assert_eq!(world.inspect(&name, "{{.Id}} {{.State.Running}}"), format!("{id} true"));
+    it.hook("ApplicationStop").exits(0);
+    assert!(world.docker_may_fail(&["inspect", &name]).is_err());
+}

@@ -66,7 +66,8 @@ impl<'a> Planner<'a> {
                     format!("{} is down until the new container of ApplicationStart is healthy", self.plan.name);
             }
             self.plan.attempt(remove(container));
-            self.plan.notes.extend(container.volumes.iter().map(volumes::kept));
+            let kept = container.volumes.iter().filter(|_| !container.auto_remove);
+            self.plan.notes.extend(kept.map(volumes::kept));
         }
         let is_open = self.facts.container.ports.as_ref().is_some_and(|seen| seen.is_open);
         let close = self.switch_to(None).filter(|_| is_open);

@@ -13,6 +13,8 @@ impl Planner<'_> {
     /// Gives the new container what the one before had; what has no place in it stays on the host, and is named.
     pub(super) fn carry_volumes(&mut self, spec: &mut ContainerSpec, serving: Option<&ContainerFacts>) {
         let before = match serving {
+            // The engine removes them when that ends, but not those that another container has.
+            Some(old) if old.auto_remove => return old.volumes.iter().for_each(|volume| drop(carry(spec, volume))),
             Some(old) => &old.volumes,
             None => &self.facts.container.volumes_left,
         };
