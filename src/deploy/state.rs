@@ -177,6 +177,19 @@ impl LockedStore {
         Ok(())
     }
 
+    /// The container of the newest release was created anew: it has another ID.
+    pub(crate) fn rename_container(&self, from: &str, to: &str) -> Result<(), Failure> {
+        let Some(number) = self.store.numbers().into_iter().max() else { return Ok(()) };
+        let path = self.store.release_path(number);
+        match read::<serde_json::Value>(&path) {
+            Some(mut release) if release["observed"]["container"] == from => {
+                release["observed"]["container"] = to.into();
+                write(&path, &release)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The journal of a deployment's plan; nothing is written yet.
     pub fn journal<O: Operation>(&self, deployment: &str) -> JournalFile<O> {
         let release = self.store.numbers().into_iter().max().map_or(1, |last| last + 1);

@@ -62,7 +62,7 @@ impl ContainerFacts {
     }
 
     /// Whether it serves, or is about to.
-    pub(crate) fn is_running(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         matches!(self.state.as_str(), "running" | "restarting" | "paused")
     }
 }

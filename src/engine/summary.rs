@@ -41,7 +41,7 @@ pub(crate) fn describe(summary: &ContainerSummary) -> String {
     format!("container {} ({})", name_of(summary), short_id(id))
 }
 
-pub(super) fn container_facts(inspected: ContainerInspectResponse, name: &Name) -> ContainerFacts {
+pub(crate) fn container_facts(inspected: ContainerInspectResponse, name: &Name) -> ContainerFacts {
     let config = inspected.config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
     let label = |key: &str| labels.get(key).cloned();

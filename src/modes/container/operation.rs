@@ -29,6 +29,8 @@ use crate::values::volume::AnonymousVolume;
 pub enum ContainerOperation {
     /// Create a container, without starting it.
     Create(Box<ContainerSpec>),
+    /// Create the container of a saved release anew where somebody removed it. Nothing to do where it is there.
+    Recreate { container: Target, spec: Box<ContainerSpec> },
     /// Ask it to stop; kill it when the grace period is over.
     Stop { container: Target, grace: Duration },
     /// End it at once. Nothing to do when it does not run.
@@ -49,7 +51,8 @@ impl ContainerOperation {
     pub(crate) fn options(&self) -> Vec<SetOption> {
         match self {
             Self::Create(spec) => of_container(spec),
-            Self::Stop { .. }
+            Self::Recreate { .. }
+            | Self::Stop { .. }
             | Self::Kill { .. }
             | Self::Rename { .. }
             | Self::Start { .. }
@@ -64,6 +67,7 @@ impl ContainerOperation {
         match self {
             Self::Create(_) | Self::Rename { .. } | Self::Start { .. } => Role::Prepares.brief().restoring(),
             Self::Kill { .. } | Self::Remove { .. } => Role::Prepares.brief(),
+            Self::Recreate { .. } => Role::Prepares.long().restoring(),
             Self::Stop { .. } => Role::Interrupts.long(),
             Self::CheckHealth { .. } => Role::ChecksHealth.long().restoring(),
             Self::SaveRelease { .. } => Role::Saves.brief(),
@@ -80,6 +84,7 @@ impl ContainerOperation {
                 host.containers.created = Some(id);
                 return Ok(Outcome::with(stay.iter().map(volumes::stays).collect()));
             }
+            Self::Recreate { container, spec } => return recreate(host, container, spec).await,
             Self::Stop { container, grace } => host.engine.stop(&host.containers.target(container), *grace).await?,
             Self::Kill { container } => host.engine.kill(&host.containers.target(container)).await?,
             Self::Rename { container, to } => host.engine.rename(&host.containers.target(container), to).await?,
@@ -114,6 +119,9 @@ impl fmt::Display for ContainerOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Create(spec) => write!(f, "create container {} from {}", spec.name, spec.image.describe()),
+            Self::Recreate { container, spec } => {
+                write!(f, "create container {container} anew from {} if it is gone", spec.image.describe())
+            }
             Self::Stop { container, grace } => write!(f, "docker stop --time {} {container}", grace.as_secs()),
             Self::Kill { container } => write!(f, "docker kill {container}"),
             Self::Rename { container, to } => write!(f, "docker rename {container} {to}"),
@@ -140,6 +148,18 @@ async fn create(host: &Host, spec: &ContainerSpec) -> Result<(String, Vec<Anonym
     Ok((created?, stay))
 }
 
+async fn recreate(host: &mut Host, container: &Target, spec: &ContainerSpec) -> Result<Outcome, Failure> {
+    let target = host.containers.target(container);
+    if host.engine.inspect(target.address()).await?.is_some() {
+        return Ok(Outcome::unchanged());
+    }
+    let (id, _) = create(host, spec).await?;
+    let gone = container.id.clone().unwrap_or_default();
+    host.store.rename_container(&gone, &id)?;
+    host.containers.anew = Some((gone, id));
+    Ok(Outcome::with(vec![format!("somebody removed container {container}: it was created anew")]))
+}
+
 async fn save(host: &Host, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure> {
     let seen = host.engine.inspect(host.containers.id(container)).await?.unwrap_or_default();
     let labels = seen.config.and_then(|config| config.labels).unwrap_or_default();
@@ -162,15 +182,22 @@ async fn save(host: &Host, container: &Target, release: &Release, down: Option<D
 pub(crate) struct Containers {
     /// The ID of the one that the plan created.
     pub(crate) created: Option<String>,
+    /// The ID of one that somebody removed, and of the one that was created in its place.
+    anew: Option<(String, String)>,
 }
 
 impl Containers {
     /// The ID or the name by which the engine is to be asked for a container.
     pub(crate) fn id<'a>(&'a self, container: &'a Target) -> &'a str {
-        container.id.as_deref().or(self.created.as_deref()).unwrap_or(&container.name)
+        self.known(container).unwrap_or(&container.name)
     }
 
     pub(crate) fn target(&self, container: &Target) -> Target {
-        Target { id: container.id.clone().or_else(|| self.created.clone()), ..container.clone() }
+        Target { id: self.known(container).map(str::to_owned), ..container.clone() }
+    }
+
+    fn known<'a>(&'a self, container: &'a Target) -> Option<&'a str> {
+        let anew = self.anew.as_ref().filter(|(gone, _)| container.id.as_ref() == Some(gone));
+        anew.map(|(_, id)| id).or(container.id.as_ref()).or(self.created.as_ref()).map(String::as_str)
     }
 }

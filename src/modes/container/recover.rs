@@ -3,9 +3,13 @@
 //! The names tell how far a replacement went: the new container is created as `<name>.balehook-new`, the old one is renamed
 //! to `<name>.balehook-old`, and the new one takes over the name. A release is good only once it is saved.
 
+use bollard::models::{ContainerConfig, ContainerInspectResponse};
+
 use crate::deploy::journal::{Interrupted, JournalV1, Left};
 use crate::deploy::plan::Old;
 use crate::engine::facts::{ContainerFacts, short_id};
+use crate::engine::request::ContainerSpec;
+use crate::engine::summary::container_facts;
 use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::start_first;
@@ -14,6 +18,7 @@ use crate::modes::operation::{Action, Operation};
 use crate::values::names::{new_name, old_name};
 use crate::values::target::Target;
 use crate::values::types::Name;
+use crate::values::volume::AnonymousVolume;
 
 /// What to do first, and what serves after it.
 #[derive(Debug, Default)]
@@ -45,10 +50,10 @@ fn journalled(name: &Name, facts: &Facts, left: &Interrupted<Operation>) -> Reco
         Old::Running(old) | Old::Stopped(old) => old.id.as_deref(),
         Old::Nothing | Old::NotObserved => None,
     };
-    let operations = left.operations().into_iter().filter(|operation| apply(operation, &mut containers, old));
+    let operations = left.operations().into_iter().filter(|operation| apply(name, operation, &mut containers, old));
     // Once the release is saved nothing can fail it any more.
     let action = if left.is_saved { Action::best_effort } else { Action::required };
-    let actions: Vec<Action> = operations.map(action).collect();
+    let actions: Vec<Action> = operations.map(|operation| modes::images::restoring(action(operation), facts)).collect();
     let deployment = &left.journal.deployment;
     let note = match (actions.is_empty(), left.is_saved) {
         (true, _) => None,
@@ -63,7 +68,7 @@ fn journalled(name: &Name, facts: &Facts, left: &Interrupted<Operation>) -> Reco
 
 /// What an operation makes of the containers; whether there is anything for it to do. `old` is the ID of the container that
 /// served: an operation that names a container without an ID means the new one, and never that.
-fn apply(operation: &Operation, containers: &mut Vec<ContainerFacts>, old: Option<&str>) -> bool {
+fn apply(name: &Name, operation: &Operation, containers: &mut Vec<ContainerFacts>, old: Option<&str>) -> bool {
     let Operation::Container(operation) = operation else { return true };
     let place = |containers: &[ContainerFacts], target: &Target| {
         containers.iter().position(|found| match &target.id {
@@ -82,6 +87,12 @@ fn apply(operation: &Operation, containers: &mut Vec<ContainerFacts>, old: Optio
             let Some(found) = place(containers, container) else { return false };
             containers.remove(found);
         }
+        ContainerOperation::Recreate { container, spec } => {
+            if place(containers, container).is_some() {
+                return false;
+            }
+            containers.push(anew(name, container, spec));
+        }
         ContainerOperation::Start { container } => {
             let Some(found) = place(containers, container) else { return false };
             containers[found].state = "running".into();
@@ -97,6 +108,23 @@ fn apply(operation: &Operation, containers: &mut Vec<ContainerFacts>, old: Optio
         | ContainerOperation::SaveRelease { .. } => {}
     }
     true
+}
+
+/// A container that was created anew goes by the ID of the one that is gone.
+fn anew(name: &Name, container: &Target, spec: &ContainerSpec) -> ContainerFacts {
+    let body = &spec.options.body;
+    let config = ContainerConfig { labels: body.labels.clone(), stop_timeout: body.stop_timeout, ..Default::default() };
+    let binds = body.host_config.iter().flat_map(|host| host.binds.iter().flatten());
+    let volumes = binds
+        .filter_map(|bind| bind.split_once(':'))
+        .filter_map(|(name, path)| AnonymousVolume::new(name.to_owned(), path.to_owned()));
+    let inspected = ContainerInspectResponse {
+        id: container.id.clone(),
+        name: Some(container.name.clone()),
+        config: Some(config),
+        ..Default::default()
+    };
+    ContainerFacts { volumes: volumes.collect(), ..container_facts(inspected, name) }
 }
 
 /// Without a journal, or with one of format 1, which says what served: `old` is its ID, and whether it ran.

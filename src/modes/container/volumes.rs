@@ -14,7 +14,7 @@ impl Planner<'_> {
     pub(super) fn carry_volumes(&mut self, spec: &mut ContainerSpec, serving: Option<&ContainerFacts>) {
         let before = match serving {
             // The engine removes them when that ends, but not those that another container has.
-            Some(old) if old.auto_remove => return old.volumes.iter().for_each(|volume| drop(carry(spec, volume))),
+            Some(old) if old.auto_remove => return old.volumes.iter().for_each(|volume| _ = carry(spec, volume)),
             Some(old) => &old.volumes,
             None => &self.facts.container.volumes_left,
         };
@@ -63,6 +63,14 @@ fn carry(spec: &mut ContainerSpec, volume: &AnonymousVolume) -> bool {
         spec.if_declared.push(volume.clone());
     }
     is_free
+}
+
+/// Exactly these volumes, at their paths: what a container had that is created anew.
+pub(super) fn give(spec: &mut ContainerSpec, had: &[AnonymousVolume]) {
+    spec.if_declared.clear();
+    had.iter().for_each(|volume| _ = carry(spec, volume));
+    let of_image = std::mem::take(&mut spec.if_declared);
+    of_image.iter().for_each(|volume| bind(&mut spec.options.body, volume));
 }
 
 /// The paths of binds and tmpfs.

@@ -167,7 +167,7 @@ impl<'a> Planner<'a> {
             plan.interruption = format!("{} while Compose replaces what runs", touched.join(", "));
         }
         let up = ComposeOperation::Up { project, within: None, services, only: Vec::new() };
-        let up = Action::undone_by(up, undo.up);
+        let up = modes::images::restoring(Action::undone_by(up, undo.up), self.facts);
         plan.actions.push(up.repaired_by(&[Kind::Container, Kind::Health, Kind::Image], imports.if_lost()));
     }
 
