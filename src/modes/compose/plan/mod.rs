@@ -245,6 +245,8 @@ impl UndoProject {
         let down = || vec![ComposeOperation::Down { project: wanted.project.clone() }];
         let undo = previous.map_or_else(down, back).into_iter();
         let up: Vec<_> = undo.map(|operation| Operation::Compose(operation.run_by(&facts.compose_tool))).collect();
-        Self { check_out: up.first().cloned().into_iter().collect(), up }
+        // What serves without a saved release is not touched by files.
+        let undoes_files = previous.is_some() || facts.containers.is_empty();
+        Self { check_out: up.first().cloned().into_iter().filter(|_| undoes_files).collect(), up }
     }
 }
