@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -86,12 +86,16 @@ pub(crate) fn summary(folder: &Path, excluded: Vec<PathBuf>, listing: &Listing) 
     }
 }
 
-pub(crate) fn digest(path: &Path) -> io::Result<ContentDigest> {
+fn digest(path: &Path) -> io::Result<ContentDigest> {
+    digest_of(crate::inputs::open(path, None)?)
+}
+
+pub(crate) fn digest_of(mut content: impl io::Read) -> io::Result<ContentDigest> {
     use sha2::Digest as _;
-    let (mut file, mut hasher) = (crate::inputs::open(path, None)?, sha2::Sha256::new());
+    let mut hasher = sha2::Sha256::new();
     let mut buffer = vec![0; 128 * 1024];
     loop {
-        match file.read(&mut buffer)? {
+        match content.read(&mut buffer)? {
             0 => return Ok(ContentDigest::finish(hasher)),
             got => hasher.update(&buffer[..got]),
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Probe;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
+use crate::modes::compose::check_out::check_out;
 use crate::modes::compose::project::{Project, Tool};
 use crate::modes::compose::service_change::ServiceChange;
 use crate::modes::compose::snapshot::{self, Snapshot};
@@ -199,7 +200,7 @@ impl ComposeOperation {
         self.project().map_or(Ok(()), |project| project.tool.check())?;
         match self {
             Self::Snapshot(new) => snapshot::take(new).map_err(|error| unwritable(&new.project, &error))?,
-            Self::CheckOut { project } => snapshot::check_out(project).map_err(|error| unwritable(project, &error))?,
+            Self::CheckOut { project } => check_out(project).map_err(|error| unwritable(project, &error))?,
             Self::Up { project, .. } => up(host, project, self).await?,
             Self::Stop { project } => run(host, project, self, "rm").await?,
             Self::Down { project } => run(host, project, self, "down").await?,
