@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
+use nix::unistd::{UnlinkatFlags, geteuid, symlinkat, unlinkat};
 
 const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 
@@ -24,6 +24,14 @@ const TRIES: usize = 100;
 pub(crate) struct Folder(OwnedFd);
 
 impl Folder {
+    /// A folder whose path nobody else can change, but for its last name.
+    pub(crate) fn open_last(path: &Path) -> io::Result<Self> {
+        match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) if !parent.as_os_str().is_empty() => Self::open(parent)?.enter(name),
+            _ => Self::open(path),
+        }
+    }
+
     /// A folder whose path nobody else can change.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self(open(path, FOLDER, Mode::empty())?))
@@ -75,7 +83,11 @@ impl Folder {
 
     /// Opens the regular file `name`.
     pub(crate) fn file(&self, name: &OsStr, how: OFlag) -> io::Result<File> {
-        let file = File::from(openat(&self.0, name, how | FILE, Mode::S_IRUSR | Mode::S_IWUSR)?);
+        let opened = openat(&self.0, name, how | FILE, Mode::S_IRUSR | Mode::S_IWUSR);
+        let file = File::from(opened.map_err(|errno| match errno {
+            Errno::ELOOP => io::Error::other(format!("{} is a symbolic link, and must be a file", name.display())),
+            other => other.into(),
+        })?);
         match file.metadata()?.is_file() {
             true => Ok(file),
             false => Err(io::Error::other(format!("{} is no regular file", name.display()))),
@@ -94,6 +106,22 @@ impl Folder {
             }
         }
         result
+    }
+
+    /// Why this folder is not safe to work in, where others may write in it or change it: whoever may would have us read
+    /// and write what he likes. Root gives others a folder; nobody but root gives us one.
+    pub(crate) fn check_owner(&self) -> Result<(), String> {
+        let stat = fstat(&self.0).map_err(|error| error.to_string())?;
+        let (owner, me) = (stat.st_uid, geteuid().as_raw());
+        match stat.st_mode & 0o022 {
+            _ if owner != me && owner != 0 && me != 0 => Err(format!("it belongs to another user, {owner}")),
+            0 => Ok(()),
+            _ => Err(format!("others may write in it (mode {:04o})", stat.st_mode & 0o7777)),
+        }
+    }
+
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        Ok(nix::unistd::fsync(&self.0)?)
     }
 
     pub(crate) fn link(&self, name: &OsStr) -> io::Result<PathBuf> {

@@ -209,3 +209,25 @@ fn a_plan_says_what_files_has_still_to_install_and_what_would_be_demanded_then()
     assert_eq!(start.status.code(), Some(3), "{}", text(&start.stdout));
     assert!(text(&start.stderr).contains("cannot read env_file /nowhere/opt/prod.env"), "{}", text(&start.stderr));
 }
+
+#[test]
+fn no_core_is_left_with_the_secrets_in_it() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("docker.sock");
+    // Nobody answers.
+    let engine = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "ulimit -S -c unlimited; exec \"$0\" status", env!("CARGO_BIN_EXE_balehook")]);
+    command.env_clear().env("DOCKER_HOST", format!("unix://{}", socket.display())).current_dir(&folder);
+    let mut running = command.spawn().unwrap();
+    engine.accept().unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    let pid = nix::unistd::Pid::from_raw(running.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGABRT).unwrap();
+    let ended = running.wait().unwrap();
+    assert_eq!((ended.signal(), ended.core_dumped()), (Some(6), false));
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "the socket alone");
+}

@@ -281,7 +281,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt as _, symlink};
 
     use super::*;
-    use crate::modes::compose::listing::{files, list, summary};
+    use crate::modes::compose::listing::{list, summary};
     use crate::modes::compose::project::Tool;
     use crate::modes::compose::snapshot::{Snapshot, take};
 
@@ -338,9 +338,9 @@ mod tests {
         fn files(&self) -> Vec<(String, String)> {
             let directory = self.state.path().join(DIRECTORY);
             let listing = list(&directory, &[]).unwrap();
-            let files = files(&listing)
-                .map(|(path, _)| (path.display().to_string(), fs::read_to_string(directory.join(path)).unwrap()));
-            files.collect()
+            let files = listing.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. }));
+            let read = |path: &PathBuf| fs::read_to_string(directory.join(path)).unwrap();
+            files.map(|(path, _)| (path.display().to_string(), read(path))).collect()
         }
     }
 
