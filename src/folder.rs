@@ -34,7 +34,13 @@ impl Folder {
 
     /// A folder whose path nobody else can change.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self(open(path, FOLDER, Mode::empty())?))
+        let opened = open(path, FOLDER, Mode::empty());
+        // One that may be gone through alone, as that of all states for a hook with `runas`.
+        let opened = opened.or_else(|error| match error {
+            Errno::EACCES => open(path, FOLDER | OFlag::O_PATH, Mode::empty()),
+            other => Err(other),
+        });
+        Ok(Self(opened?))
     }
 
     /// The folder `name` in it, made where it is missing.
