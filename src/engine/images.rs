@@ -1,6 +1,6 @@
 //! The images that an engine has.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bollard::models::{ImageInspect, ImageSummary};
@@ -66,7 +66,7 @@ impl Engine {
     }
 
     pub(crate) async fn retention_tags(&self, name: &Name) -> Result<Vec<String>, Failure> {
-        let filters = std::collections::HashMap::from([("reference".to_owned(), vec![retention_repository(name)])]);
+        let filters = HashMap::from([("reference".to_owned(), vec![retention_repository(name)])]);
         let options = query::ListImagesOptionsBuilder::default().filters(&filters).build();
         let images = self.list_images(options).await?;
         let prefix = format!("{}:", retention_repository(name));
@@ -74,6 +74,13 @@ impl Engine {
         tags.retain(|tag| tag.starts_with(&prefix));
         tags.sort_unstable();
         Ok(tags)
+    }
+
+    /// Every tag that there is, with the ID of its image.
+    pub(crate) async fn tags(&self) -> Result<Tags, Failure> {
+        let images = self.list_images(query::ListImagesOptionsBuilder::default().build()).await?;
+        let tagged = |image: ImageSummary| image.repo_tags.into_iter().map(move |tag| (tag, image.id.clone()));
+        Ok(images.into_iter().flat_map(tagged).collect())
     }
 
     /// The images, asked for again where the containerd store fails the whole list because one was removed meanwhile.
@@ -163,6 +170,9 @@ impl Engine {
         self.remove_call(&created.id, true).await
     }
 }
+
+/// Images by their tags.
+pub(crate) type Tags = HashMap<String, String>;
 
 /// How an engine keeps images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,15 +10,19 @@ pub(crate) mod rules;
 pub(crate) mod tables;
 pub(crate) mod taken;
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::ffi::OsStr;
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
+
+use nix::fcntl::OFlag;
 
 use bollard::models::{ContainerSummary, Ipam, IpamConfig, NetworkCreateRequest};
 
 use crate::engine;
 use crate::engine::{Engine, label};
 use crate::error::{Failure, Kind};
+use crate::folder::Folder;
 use crate::poll;
 use crate::ports::facts::NetworkFacts;
 use crate::ports::operation::{NETWORK, gateway, ip_range};
@@ -89,7 +93,8 @@ async fn took(iptables: &Iptables, network: &NetworkFacts, route: &Route) -> Res
 async fn lock(state_dir: &Path) -> Result<File, Failure> {
     let path = state_dir.join(LOCK);
     let failed = |why: String| Failure::new(Kind::State, format!("cannot lock {}: {why}", path.display()));
-    let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let opened =
+        Folder::open(state_dir).and_then(|folder| folder.file(OsStr::new(LOCK), OFlag::O_WRONLY | OFlag::O_CREAT));
     let file = opened.map_err(|error| failed(error.to_string()))?;
     let locked = poll::until(LOCK_LIMIT, Duration::from_millis(10), async || match file.try_lock() {
         Ok(()) => Ok(Some(())),
