@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 
 use crate::deploy::journal::JournalFile;
 use crate::deploy::outcome::{Done, Failed, OldRelease, Stop};
-use crate::deploy::plan::{Action, Old, Operation, Plan};
+use crate::deploy::plan::{Action, Old, Operation, Plan, Repair};
 use crate::deploy::undo::{Budget, UndoLimit};
 use crate::error::{Failure, Kind};
 use crate::values::operation::{Moment, Outcome, Role};
@@ -237,7 +237,7 @@ async fn attempt<H: Host>(
     down: Option<Duration>,
     mut stop: Pin<&mut impl Future<Output = Stop>>,
 ) -> (Option<Result<Outcome, Failure>>, Option<(Stop, Instant)>) {
-    let mut work = std::pin::pin!(perform(host, action, down));
+    let mut work = std::pin::pin!(perform(host, &action.operation, action.repair.as_ref(), down));
     let why = tokio::select! {
         biased;
         why = &mut stop => why,
@@ -251,29 +251,30 @@ async fn attempt<H: Host>(
     (outcome, Some((why, at)))
 }
 
-/// One action; once more where its repair changed anything.
-async fn perform<H: Host>(
+/// One operation; once more where its repair changed anything.
+pub(super) async fn perform<H: Host>(
     host: &mut H,
-    action: &Action<H::Operation>,
+    operation: &H::Operation,
+    repair: Option<&Repair<H::Operation>>,
     down: Option<Duration>,
 ) -> Result<Outcome, Failure> {
-    tracing::info!(operation = %action.operation, "begins");
-    let failure = match host.perform(&action.operation, down).await {
+    tracing::info!(%operation, "begins");
+    let failure = match host.perform(operation, down).await {
         Ok(outcome) => return Ok(outcome),
         Err(failure) => failure,
     };
-    let Some(repair) = action.repair.as_ref().filter(|repair| repair.after.contains(&failure.kind)) else {
+    let Some(repair) = repair.filter(|repair| repair.after.contains(&failure.kind)) else {
         return Err(failure);
     };
     let mut changed = false;
-    for operation in &repair.operations {
-        changed |= host.perform(operation, None).await?.changed;
+    for repairing in &repair.operations {
+        changed |= host.perform(repairing, None).await?.changed;
     }
     if !changed {
         return Err(failure);
     }
-    tracing::warn!(operation = %action.operation, %failure, "once more");
-    host.perform(&action.operation, down).await
+    tracing::warn!(%operation, %failure, "once more");
+    host.perform(operation, down).await
 }
 
 /// A recovery that is cut off is gone on with, not begun anew: what serves by then is not stopped again.

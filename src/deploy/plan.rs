@@ -81,15 +81,25 @@ pub(crate) struct Repair<O> {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "O: Serialize + DeserializeOwned")]
 pub(crate) struct Undo<O> {
     pub(crate) operation: O,
     /// What served before depends on it to come back.
     pub(crate) restores: bool,
+    /// For this plan alone: what is observed after a crash may ask for another one.
+    #[serde(skip)]
+    pub(crate) repair: Option<Repair<O>>,
+}
+
+impl<O> Repair<O> {
+    pub(crate) fn of(after: &[Kind], operations: Vec<O>) -> Option<Self> {
+        (!operations.is_empty()).then(|| Self { after: after.to_vec(), operations })
+    }
 }
 
 impl<O: Operation> From<O> for Undo<O> {
     fn from(operation: O) -> Self {
-        Self { restores: operation.traits().restores, operation }
+        Self { restores: operation.traits().restores, operation, repair: None }
     }
 }
 
@@ -134,7 +144,7 @@ impl<O: Operation> Action<O> {
 
     #[must_use]
     pub(crate) fn repaired_by(mut self, after: &[Kind], operations: Vec<O>) -> Self {
-        self.repair = (!operations.is_empty()).then(|| Repair { after: after.to_vec(), operations });
+        self.repair = Repair::of(after, operations);
         self
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::deploy::execute::{Host, Progress, Run, evidence};
+use crate::deploy::execute::{Host, Progress, Run, evidence, perform};
 use crate::deploy::outcome::Stop;
 use crate::deploy::plan::{Action, Operation, Undo, undo_steps};
 use crate::error::{Failure, Kind};
@@ -144,7 +144,8 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
     }
 
     async fn undo_step(&mut self, step: &Undo<H::Operation>, limit: Duration) -> Result<Vec<String>, Failure> {
-        let performed = tokio::time::timeout(limit, self.host.perform(&step.operation, None)).await;
+        let performed = perform(self.host, &step.operation, step.repair.as_ref(), None);
+        let performed = tokio::time::timeout(limit, performed).await;
         self.budget.is_hanging = performed.is_err();
         match performed {
             Ok(performed) => performed.map(|outcome| outcome.messages),

@@ -79,6 +79,12 @@ impl Engine {
         found(answer).map_err(|error| error.failure_of(Kind::Engine, &format!("inspect {container}")))
     }
 
+    /// Whether a volume is there; not where that cannot be seen.
+    pub(crate) async fn has_volume(&self, name: &str) -> bool {
+        let asked = self.docker.inspect_volume(name);
+        self.answer(Limit::Question, &format!("docker volume inspect {name}"), asked).await.is_ok()
+    }
+
     /// Creates a container of the image `image` and connects it to its further networks. Returns its ID.
     ///
     /// # Errors

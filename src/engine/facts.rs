@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::values::forward::SwitchedPorts;
 use crate::values::mounted::{MountedFile, changed};
 use crate::values::target::Target;
+use crate::values::volume::AnonymousVolume;
 
 /// The engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +61,12 @@ pub struct ContainerFacts {
     pub files_now: Vec<MountedFile>,
     /// What the kernel hands to it; `None` where the engine publishes its ports.
     pub switched: Option<SwitchedPorts>,
+    /// Its anonymous volumes.
+    #[serde(default)]
+    pub volumes: Vec<AnonymousVolume>,
+    /// It was started with `--rm`: the engine removes it, and its anonymous volumes, when it ends.
+    #[serde(default)]
+    pub auto_remove: bool,
 }
 
 impl ContainerFacts {
@@ -74,7 +81,7 @@ impl ContainerFacts {
     }
 
     /// Whether it serves, or is about to.
-    pub(crate) fn is_running(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         matches!(self.state.as_str(), "running" | "restarting" | "paused")
     }
 }

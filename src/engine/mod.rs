@@ -18,7 +18,7 @@ mod networks;
 mod registry;
 pub mod request;
 pub(crate) mod stopped;
-mod summary;
+pub(crate) mod summary;
 #[cfg(test)]
 mod tests;
 

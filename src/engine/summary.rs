@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::models::{ContainerInspectResponse, ContainerSummary, MountPoint};
 
 use crate::engine::facts::{ContainerFacts, short_id};
 use crate::values::forward::SwitchedPorts;
@@ -12,6 +12,7 @@ use crate::values::labels::{
 };
 use crate::values::mounted;
 use crate::values::types::{Name, STOP_GRACE};
+use crate::values::volume::AnonymousVolume;
 
 /// The container's own name, without the slash.
 pub(crate) fn name_of(summary: &ContainerSummary) -> String {
@@ -44,7 +45,7 @@ pub(crate) fn describe(summary: &ContainerSummary) -> String {
     format!("container {} ({})", name_of(summary), short_id(id))
 }
 
-pub(super) fn container_facts(inspected: ContainerInspectResponse, name: &Name) -> ContainerFacts {
+pub(crate) fn container_facts(inspected: ContainerInspectResponse, name: &Name) -> ContainerFacts {
     let config = inspected.config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
     let label = |key: &str| labels.get(key).cloned();
@@ -71,5 +72,15 @@ pub(super) fn container_facts(inspected: ContainerInspectResponse, name: &Name) 
         service: label(COMPOSE_SERVICE),
         stopped_by_hand: false,
         folder,
+        volumes: anonymous_volumes(inspected.mounts.unwrap_or_default()),
+        auto_remove: inspected.host_config.and_then(|host| host.auto_remove).unwrap_or_default(),
     }
+}
+
+pub(crate) fn anonymous_volumes(mounts: Vec<MountPoint>) -> Vec<AnonymousVolume> {
+    let volumes = mounts.into_iter().filter(|mount| mount.typ.as_deref() == Some("volume"));
+    let mut found: Vec<_> = volumes.filter_map(|mount| AnonymousVolume::new(mount.name?, mount.destination?)).collect();
+    // The engine lists them as its map has them.
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    found
 }

@@ -1,14 +1,17 @@
 //! Images in any mode: imported, retained by a tag of ours, pruned when no kept release has them.
 
 use crate::config::{Deployment, ImageNeed, ImageSource, Pull};
+use crate::deploy::plan::Repair;
 use crate::engine::facts::EngineFacts;
 use crate::error::{Failure, Kind};
 use crate::images::facts::{ImageFacts, Room};
 use crate::images::operation::{ImageOperation, Import};
 use crate::modes::facts::Facts;
 use crate::modes::operation::{Action, Operation, Plan};
+use crate::modes::release::Release;
 use crate::values::known::Known;
 use crate::values::pin::ImagePin;
+use crate::values::reference::ImageReference;
 use crate::values::types::Name;
 
 /// The image of a deployment, and those that its tasks have of their own.
@@ -81,6 +84,29 @@ impl Imports {
         let these = self.0.iter().filter(|(import, was_present)| wanted(import, *was_present));
         these.map(|(import, _)| Operation::Image(ImageOperation::ImportIfLost(import.clone()))).collect()
     }
+}
+
+/// Where the last release is created again, images of it that somebody removed are imported again.
+pub(crate) fn restoring(mut action: Action, facts: &Facts) -> Action {
+    let if_lost = facts.releases.first().map(if_lost).unwrap_or_default();
+    let repair = || Repair::of(&[Kind::Container, Kind::Health, Kind::Image], if_lost.clone());
+    if action.operation.creates_again() {
+        action.repair = repair();
+    }
+    action.undo.iter_mut().filter(|step| step.operation.creates_again()).for_each(|step| step.repair = repair());
+    action
+}
+
+/// Where an archive lay is not saved with a release.
+fn if_lost(release: &Release) -> Vec<Operation> {
+    let platform = release.part.container.as_ref().and_then(|kept| kept.request.options.platform.clone());
+    let pulls = release.images().filter_map(|image| {
+        let ImagePin::Registry { repository, .. } = image else { return None };
+        let registry = repository.parse::<ImageReference>().ok()?.registry().to_owned();
+        let import = Import::Pull { image: image.clone(), registry, platform: platform.clone() };
+        Some(Operation::Image(ImageOperation::ImportIfLost(import)))
+    });
+    pulls.collect()
 }
 
 /// How it is imported; `None` where only this host has it, or nothing may be pulled.

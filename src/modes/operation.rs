@@ -55,6 +55,14 @@ impl Operation {
         Self::Container(ContainerOperation::Rename { container, to })
     }
 
+    /// Whether containers of a saved release may be created by it.
+    pub(crate) const fn creates_again(&self) -> bool {
+        matches!(
+            self,
+            Self::Container(ContainerOperation::Recreate { .. }) | Self::Compose(ComposeOperation::Up { .. })
+        )
+    }
+
     /// Starts a container, in whatever mode it was made.
     pub(crate) const fn start_container(container: Target) -> Self {
         Self::Container(ContainerOperation::Start { container })

@@ -8,7 +8,7 @@ use crate::modes::container::recover;
 use crate::modes::facts::Facts;
 use crate::modes::operation::{Action, Operation, Plan};
 use crate::modes::swarm::operation::SwarmOperation;
-use crate::modes::{compose, container};
+use crate::modes::{self, compose, container};
 use crate::values::types::Name;
 
 /// Which part of it is wanted.
@@ -114,6 +114,7 @@ fn project(plan: &mut Plan, saved: &ComposeRelease, facts: &Facts) {
     let left: Vec<&str> = stopped.into_iter().filter(|service| !down.contains(service)).flatten().collect();
     if !down.is_empty() {
         let back = compose::recover::back_but(saved, &left).into_iter();
-        plan.actions.extend(back.map(|operation| Action::required(operation.run_by(&facts.compose_tool))));
+        let actions = back.map(|operation| Action::required(operation.run_by(&facts.compose_tool)));
+        plan.actions.extend(actions.map(|action| modes::images::restoring(action, facts)));
     }
 }

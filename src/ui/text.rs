@@ -4,6 +4,7 @@
 //! empties it: every line is printable UTF-8 of at most [`LINE`] characters, and a failure ends with at most
 //! [`TAIL`] bytes that say everything.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write;
 
@@ -94,9 +95,13 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> String {
         }
     }
     let undo = undo_steps(plan.actions.iter().map(|action| &action.undo));
-    let undo: Vec<String> = undo.into_iter().map(|undo| undo.operation.to_string()).collect();
-    if !undo.is_empty() {
-        let _ = writeln!(out, "  on failure, of these what was begun: {}", undo.join("; "));
+    let steps: Vec<String> = undo.iter().map(|undo| undo.operation.to_string()).collect();
+    if !steps.is_empty() {
+        let _ = writeln!(out, "  on failure, of these what was begun: {}", steps.join("; "));
+    }
+    let repairs = undo.iter().filter_map(|undo| undo.repair.as_ref()).flat_map(|repair| &repair.operations);
+    for repair in repairs.map(|operation| operation.title()).collect::<BTreeSet<_>>() {
+        let _ = writeln!(out, "  where that fails: {repair}, and once more");
     }
     if plan.has_changes() {
         let _ = writeln!(out, "  interruption: {}", plan.interruption);

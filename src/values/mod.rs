@@ -17,3 +17,4 @@ pub mod secret;
 pub mod target;
 pub(crate) mod text;
 pub mod types;
+pub mod volume;

@@ -586,6 +586,24 @@ fn a_deadline_shows_what_was_not_healthy_with_its_last_words_and_the_previous_pr
 }
 
 #[test]
+fn a_damaged_snapshot_or_record_neither_takes_the_project_down_nor_blocks_a_revision() {
+    let mut project = Project::serving("cdamaged");
+    let snapshot = std::fs::read_dir(project.state().join("compose")).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(snapshot.join("files.json"), "").unwrap();
+    std::fs::remove_file(project.state().join("images.json")).unwrap();
+    std::fs::create_dir(project.state().join("images.json")).unwrap();
+
+    project.file("compose.yml", &TWO.replace("touch /up", "exit 3"));
+    project.start().exits(8).prints("images.json was damaged");
+    assert_eq!(project.page().as_deref(), Some("one"));
+
+    project.file("compose.yml", TWO);
+    project.bundle.deployment("d-TEST00003");
+    project.start().exits(0).says("was damaged: it was made anew");
+    assert_eq!(project.page().as_deref(), Some("one"));
+}
+
+#[test]
 fn a_killed_deployment_is_undone_by_resume_and_a_killed_first_one_is_taken_down() {
     for step in ["up --detach", "] check health"] {
         let project = Project::serving("ckill");

@@ -145,6 +145,9 @@ fn container(operation: &ContainerOperation) -> String {
             let line = format!("create container {} from {}", spec.name, described(&spec.image));
             with_rows(line, request::container(spec))
         }
+        ContainerOperation::Recreate { container, spec } => {
+            format!("create container {} anew from {} if it is gone", container.name, described(&spec.image))
+        }
         ContainerOperation::Stop { container, grace } => {
             format!("docker stop --time {} {}", grace.as_secs(), container.name)
         }
@@ -440,6 +443,9 @@ fn no_two_health_checks_are_printed_alike() {
     }
 }
 
+const ANEW: &str =
+    "create container web anew from registry.test:5443/team/web:1.4.1 (sha256:f0b672321a89) if it is gone";
+
 #[test]
 fn whichever_step_fails_what_was_begun_is_undone_in_reverse_and_the_old_container_is_back() {
     let plan = scenes::planned(balehook::values::types::LifecycleEvent::ApplicationStart, &scenes::serving());
@@ -450,11 +456,18 @@ fn whichever_step_fails_what_was_begun_is_undone_in_reverse_and_the_old_containe
         ("create container", vec!["docker rm --force --volumes web.balehook-new"]),
         (
             "docker stop",
-            vec!["docker kill web", "docker start web", "docker rm --force --volumes web.balehook-new", healthy_again],
+            vec![
+                ANEW,
+                "docker kill web",
+                "docker start web",
+                "docker rm --force --volumes web.balehook-new",
+                healthy_again,
+            ],
         ),
         (
             "docker rename web web.balehook-old",
             vec![
+                ANEW,
                 "docker rename web.balehook-old web",
                 "docker kill web",
                 "docker start web",
@@ -467,6 +480,7 @@ fn whichever_step_fails_what_was_begun_is_undone_in_reverse_and_the_old_containe
             vec![
                 "docker kill web",
                 "docker rename web web.balehook-new",
+                ANEW,
                 "docker rename web.balehook-old web",
                 "docker kill web",
                 "docker start web",
@@ -557,7 +571,7 @@ fn an_undo_that_fails_is_said_and_the_rest_is_still_undone() {
 #[test]
 fn after_the_record_nothing_fails_the_deployment_any_more() {
     let plan = scenes::planned(balehook::values::types::LifecycleEvent::ApplicationStart, &scenes::serving());
-    let mut host = Scribe { fails_at: Some("docker rm --force --volumes web.balehook-old"), ..Scribe::default() };
+    let mut host = Scribe { fails_at: Some("docker rm --force web.balehook-old"), ..Scribe::default() };
 
     let (told, outcome) = run(&plan, &mut host);
 

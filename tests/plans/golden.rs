@@ -75,6 +75,8 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
     };
     let arm = refused(&|facts| facts.images[0].architecture = Some("arm64".into()));
     assert_eq!((arm.kind, arm.message.contains("is built for arm64")), (Kind::Image, true));
+    let lost = refused(&|facts| facts.containers[0].auto_remove = true);
+    assert_eq!((lost.kind, lost.message.contains("was started with `--rm`")), (Kind::Container, true));
     let network = refused(&|facts| facts.container.networks_missing = vec!["front".into()]);
     let full = refused(&|facts| {
         *facts = balehook::modes::facts::Facts { retention_tags: vec![], imported: vec![], ..scenes::full() }

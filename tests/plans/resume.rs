@@ -37,6 +37,13 @@ fn apply(operation: &ContainerOperation, facts: &mut Facts) {
         ContainerOperation::Create(spec) => {
             facts.containers.push(ContainerFacts { name: spec.name.clone(), ..scenes::container("", "c3", "created") });
         }
+        ContainerOperation::Recreate { container, spec } => {
+            let is_there = facts.containers.iter().any(|found| Some(&found.id) == container.id.as_ref());
+            if !is_there {
+                let found = scenes::container("", "a1", "created");
+                facts.containers.push(ContainerFacts { name: spec.name.clone(), ..found });
+            }
+        }
         ContainerOperation::Stop { container, .. } | ContainerOperation::Kill { container } => {
             let at = find(facts, &container.name).unwrap();
             facts.containers[at].state = "exited".into();
@@ -128,6 +135,38 @@ fn after_a_kill_at_any_action_exactly_one_container_runs_under_the_name_when_res
             assert_eq!(left, [("web", serving.as_str(), "running")], "begun {begun}: {resume:?}");
         }
     }
+}
+
+#[test]
+fn after_a_kill_at_any_action_and_a_prune_of_all_stopped_containers_resume_creates_the_old_one_anew_with_its_volumes() {
+    let facts = scenes::with_volumes();
+    let plan = scenes::planned(ApplicationStart, &facts);
+    let before_saved = plan.actions.iter().position(|action| action.role == Role::Saves).unwrap();
+    let mut anew = 0;
+    for begun in 0..=before_saved {
+        let mut host = killed(&facts, &plan, begun);
+        host.containers.retain(ContainerFacts::is_running);
+        let is_gone = !host.containers.iter().any(|found| found.id == "a1".repeat(32));
+        let resume = resume::plan(&"web".parse().unwrap(), &host, None, Only::Everything);
+        for action in resume.all() {
+            if let Operation::Container(operation) = &action.operation {
+                apply(operation, &mut host);
+            }
+            if let Operation::Container(ContainerOperation::Recreate { spec, .. }) = &action.operation {
+                let binds = spec.options.body.host_config.as_ref().unwrap().binds.as_ref().unwrap();
+                assert_eq!(*binds, [format!("{}:/cache", "c".repeat(64)), format!("{}:/data", "d".repeat(64))]);
+                anew += 1;
+            }
+        }
+        let left: Vec<_> = host
+            .containers
+            .iter()
+            .map(|found| (found.name.as_str(), found.id.as_str(), found.state.as_str()))
+            .collect();
+        assert_eq!(left, [("web", "a1".repeat(32).as_str(), "running")], "begun {begun}: {resume:?}");
+        assert_eq!(is_gone, resume.all().any(|action| action.operation.to_string().contains("anew")), "begun {begun}");
+    }
+    assert!(anew > 2, "{anew}");
 }
 
 #[test]

@@ -217,7 +217,12 @@ impl ComposeOperation {
     pub(crate) async fn perform(&self, host: &mut Host) -> Result<Outcome, Failure> {
         self.project().map_or(Ok(()), |project| project.tool.check())?;
         match self {
-            Self::Snapshot(new) => snapshot::take(new).map_err(|error| unwritable(&new.project, &error))?,
+            Self::Snapshot(new) => {
+                if snapshot::take(new).map_err(|error| unwritable(&new.project, &error))? {
+                    let path = new.project.snapshot();
+                    return Ok(Outcome::with(vec![format!("{} was damaged: it was made anew", path.display())]));
+                }
+            }
             Self::CheckOut { project } => snapshot::check_out(project).map_err(|error| unwritable(project, &error))?,
             Self::EndStops { .. } => host.engine.end_stops(&host.name).await?,
             Self::Up { project, .. } => up(host, project, self).await?,

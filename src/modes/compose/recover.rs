@@ -75,7 +75,8 @@ pub(crate) fn recover(plan: &mut Plan, facts: &Facts, is_best_effort: bool) -> b
     plan.notes.extend(note);
     let is_saved = matches!(&facts.left, Some(Left::Plan(left)) if left.is_saved);
     let action = if is_best_effort || is_saved { Action::best_effort } else { Action::required };
-    plan.recover(operations.into_iter().map(|operation| action(run_by(operation, facts))));
+    let actions = operations.into_iter().map(|operation| action(run_by(operation, facts)));
+    plan.recover(actions.map(|action| modes::images::restoring(action, facts)));
     true
 }
 

@@ -41,34 +41,45 @@ pub struct Snapshot {
     pub(crate) variables: Vec<EnvVar>,
 }
 
-/// Takes a snapshot, whole or not at all. Nothing to do where there is one.
+/// Takes a snapshot, whole or not at all. Nothing to do where there is a good one; whether there was a damaged one.
 /// Errors: Something cannot be read or written, or the bundle has changed since it was observed.
-pub(crate) fn take(snapshot: &Snapshot) -> io::Result<()> {
-    let target = snapshot.project.snapshot();
-    if target.is_dir() {
-        return Ok(());
-    }
-    let folder = &snapshot.folder;
-    let parent = target.parent().unwrap_or(&target);
-    fs::create_dir_all(parent)?;
-    let new = tempfile::Builder::new().prefix(".new-").tempdir_in(parent)?;
+pub(crate) fn take(snapshot: &Snapshot) -> io::Result<bool> {
+    let (target, folder) = (snapshot.project.snapshot(), &snapshot.folder);
     let listing = list(&folder.path, &folder.excluded)?;
     if summary(&folder.path, folder.excluded.clone(), &listing).digest != folder.digest {
         return Err(io::Error::other(format!("{} was changed during the deployment", folder.path.display())));
     }
+    let value = |var: &EnvVar| var.value.as_ref().map(|value| value.reveal().to_owned());
+    let variables: Vec<_> = snapshot.variables.iter().map(|var| (&var.name, value(var))).collect();
+    let beside = [
+        (LISTING, serde_json::to_vec(&listing.iter().collect::<Vec<_>>())?),
+        (VARIABLES, serde_json::to_vec(&variables)?),
+        (OVERRIDE, snapshot.override_file.as_bytes().to_vec()),
+    ];
+    let is_there = |(name, wanted): &(&str, Vec<u8>)| fs::read(target.join(name)).is_ok_and(|found| found == *wanted);
+    if beside.iter().all(is_there) && list(&target.join(FILES), &[]).is_ok_and(|found| found == listing) {
+        return Ok(false);
+    }
+    let parent = target.parent().unwrap_or(&target);
+    fs::create_dir_all(parent)?;
+    let new = tempfile::Builder::new().prefix(".new-").tempdir_in(parent)?;
     let root = new.path().join(FILES);
     fs::create_dir(&root)?;
     for (path, entry) in &listing {
         put(&folder.path.join(path), &root.join(path), entry)?;
     }
-    let value = |var: &EnvVar| var.value.as_ref().map(|value| value.reveal().to_owned());
-    let variables: Vec<_> = snapshot.variables.iter().map(|var| (&var.name, value(var))).collect();
-    replace(&new.path().join(LISTING), &serde_json::to_vec(&listing.iter().collect::<Vec<_>>())?)?;
-    replace(&new.path().join(VARIABLES), &serde_json::to_vec(&variables)?)?;
-    replace(&new.path().join(OVERRIDE), snapshot.override_file.as_bytes())?;
+    for (name, content) in &beside {
+        replace(&new.path().join(name), content)?;
+    }
     File::open(new.path())?.sync_all()?;
+    let damaged = fs::symlink_metadata(&target).is_ok();
+    if damaged {
+        let aside = tempfile::Builder::new().prefix(".damaged-").tempdir_in(parent)?;
+        fs::rename(&target, aside.path().join(FILES))?;
+    }
     fs::rename(new.keep(), &target)?;
-    File::open(parent)?.sync_all()
+    File::open(parent)?.sync_all()?;
+    Ok(damaged)
 }
 
 /// Removes a snapshot. Nothing to do when it is gone.
@@ -90,8 +101,7 @@ pub(crate) fn variables(project: &Project) -> io::Result<Vec<EnvVar>> {
 pub(crate) fn check_out(project: &Project) -> io::Result<()> {
     let (root, directory) = (project.snapshot().join(FILES), project.directory());
     let record = project.state.join(CHECKED_OUT);
-    let wanted: Vec<(PathBuf, Entry)> = serde_json::from_slice(&fs::read(project.snapshot().join(LISTING))?)?;
-    let wanted: Listing = wanted.into_iter().collect();
+    let wanted: Listing = read_listing(project, &root)?;
     let before = read_digests(&record);
     // Both are ours until this is done: should we be killed here, neither is taken for somebody else's work.
     let mut both = before.clone();
@@ -114,6 +124,19 @@ pub(crate) fn check_out(project: &Project) -> io::Result<()> {
     }
     let after = files(&wanted).map(|(path, digest)| (path.clone(), BTreeSet::from([digest.clone()]))).collect();
     write_digests(&record, &after)
+}
+
+/// What a snapshot holds. Where that was damaged, its files are taken as they are.
+fn read_listing(project: &Project, root: &Path) -> io::Result<Listing> {
+    let path = project.snapshot().join(LISTING);
+    let read = fs::read(&path).and_then(|text| Ok(serde_json::from_slice::<Vec<(PathBuf, Entry)>>(&text)?));
+    match read {
+        Ok(wanted) => Ok(wanted.into_iter().collect()),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "a snapshot is damaged: its files are taken as they are");
+            list(root, &[])
+        }
+    }
 }
 
 /// Backs up a file that was changed on this host, where the revision's own changed too; `ours` are the digests of those
@@ -199,11 +222,13 @@ mod tests {
     struct Host {
         bundle: tempfile::TempDir,
         state: tempfile::TempDir,
+        /// Whether the last snapshot was damaged.
+        said: std::cell::Cell<bool>,
     }
 
     impl Host {
         fn new() -> Self {
-            Self { bundle: tempfile::tempdir().unwrap(), state: tempfile::tempdir().unwrap() }
+            Self { bundle: tempfile::tempdir().unwrap(), state: tempfile::tempdir().unwrap(), said: false.into() }
         }
 
         /// The next revision: only these files.
@@ -230,7 +255,7 @@ mod tests {
             let listing = list(self.bundle.path(), &[]).unwrap();
             let folder = summary(self.bundle.path(), Vec::new(), &listing);
             let (override_file, variables) = (String::new(), Vec::new());
-            take(&Snapshot { project: project.clone(), folder, override_file, variables }).unwrap();
+            self.said.set(take(&Snapshot { project: project.clone(), folder, override_file, variables }).unwrap());
             project
         }
 
@@ -263,6 +288,38 @@ mod tests {
         host.checked_out("1", &[("compose.yml", "one"), ("conf/a", "a"), ("conf/b", "b")]);
         host.checked_out("2", &[("compose.yml", "two"), ("conf/a", "a")]);
         assert_eq!(host.files(), pairs(&[("compose.yml", "two"), ("conf/a", "a")]));
+    }
+
+    #[test]
+    fn a_snapshot_that_was_damaged_anywhere_is_made_anew_from_the_same_revision() {
+        let files = [("compose.yml", "one"), ("conf/a", "a")];
+        for damaged in ["files.json", "variables.json", "override.yml", "tree/conf/a", "tree/conf", ""] {
+            let host = Host::new();
+            let at: PathBuf = host.release("1", &files).snapshot().join(damaged).components().collect();
+            host.release("1", &files);
+            assert!(!host.said.get(), "{damaged}: it is whole");
+            match at.is_dir() {
+                true => fs::remove_dir_all(&at).unwrap(),
+                false => fs::write(&at, "x").unwrap(),
+            }
+            if damaged.is_empty() {
+                fs::write(&at, "a file in its place").unwrap();
+            }
+            host.checked_out("1", &files);
+            assert!(host.said.get(), "{damaged}: it is said");
+            assert_eq!(host.files(), pairs(&files), "{damaged}");
+            assert_eq!(fs::read_dir(at.ancestors().find(|up| up.ends_with("compose")).unwrap()).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_snapshot_without_its_listing_comes_back_as_its_files_are() {
+        let host = Host::new();
+        let first = host.checked_out("1", &[("compose.yml", "one"), ("conf/a", "a")]);
+        host.checked_out("2", &[("compose.yml", "two")]);
+        fs::write(first.snapshot().join(LISTING), "").unwrap();
+        check_out(&first).unwrap();
+        assert_eq!(host.files(), pairs(&[("compose.yml", "one"), ("conf/a", "a")]));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::ports::facts::PortsFacts;
 use crate::values::mounted::MountedFile;
+use crate::values::volume::AnonymousVolume;
 
 /// What only container mode needs to know.
 #[derive(Debug, Clone, Default)]
@@ -14,4 +15,6 @@ pub struct ContainerModeFacts {
     pub networks_missing: Vec<String>,
     /// What switching ports in the kernel needs to know; `None` where none are switched.
     pub ports: Option<PortsFacts>,
+    /// Anonymous volumes of the last release, where its container is gone and they are not.
+    pub volumes_left: Vec<AnonymousVolume>,
 }

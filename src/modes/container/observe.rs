@@ -26,6 +26,7 @@ impl Observer<'_> {
         self.environment(&container.service, facts).await;
         self.seccomp(&container.service, facts);
         self.mounted_files(&container.service, facts);
+        self.volumes_left(facts).await;
         self.surroundings(container, all, facts).await;
     }
 
@@ -34,6 +35,18 @@ impl Observer<'_> {
         if self.is_local() {
             facts.container.files = mounts::files(&mounts);
             mounts::look_inside(&self.proc, &mounts, &mut facts.containers);
+        }
+    }
+
+    /// After ApplicationStop its container is gone, and its data is not.
+    async fn volumes_left(&self, facts: &mut Facts) {
+        let (Ok(engine), Some(last)) = (&self.engine, facts.releases.first()) else { return };
+        if facts.containers.is_empty() {
+            for volume in &last.observed.volumes {
+                if engine.has_volume(&volume.name).await {
+                    facts.container.volumes_left.push(volume.clone());
+                }
+            }
         }
     }
 

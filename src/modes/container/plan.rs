@@ -14,6 +14,7 @@ use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::recover::{Recovery, recover, remove};
 use crate::modes::container::replace::Incoming;
 use crate::modes::container::spec::spec_digest;
+use crate::modes::container::volumes;
 use crate::modes::facts::Facts;
 use crate::modes::images::{Images, Imports};
 use crate::modes::operation::{Action, Plan};
@@ -66,6 +67,8 @@ impl<'a> Planner<'a> {
                     format!("{} is down until the new container of ApplicationStart is healthy", self.plan.name);
             }
             self.plan.attempt(remove(container));
+            let kept = container.volumes.iter().filter(|_| !container.auto_remove);
+            self.plan.notes.extend(kept.map(volumes::kept));
         }
         let is_open = self.facts.container.ports.as_ref().is_some_and(|seen| seen.is_open);
         let close = self.switch_to(None).filter(|_| is_open);
@@ -116,7 +119,10 @@ impl<'a> Planner<'a> {
         if same.is_none() {
             self.check(image)?;
         }
-        let request = self.labelled(spec, image, &digest);
+        let mut request = self.labelled(spec, image, &digest);
+        if same.is_none() {
+            self.carry_volumes(&mut request, serving.as_ref());
+        }
         let (health_check, start_first) = (self.health_check(None), self.container.service.start_first);
         let kept = ContainerRelease { request: request.clone(), health_check: health_check.clone(), start_first };
         let part = Part { container: Some(Box::new(kept)), ..Part::default() };

@@ -3,9 +3,13 @@
 //! The names tell how far a replacement went: the new container is created as `<name>.balehook-new`, the old one is renamed
 //! to `<name>.balehook-old`, and the new one takes over the name. A release is good only once it is saved.
 
+use bollard::models::{ContainerConfig, ContainerInspectResponse};
+
 use crate::deploy::journal::{Interrupted, JournalV1, Left};
 use crate::deploy::plan::Old;
 use crate::engine::facts::{ContainerFacts, short_id};
+use crate::engine::request::ContainerSpec;
+use crate::engine::summary::container_facts;
 use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::start_first;
@@ -14,6 +18,7 @@ use crate::modes::operation::{Action, Operation};
 use crate::values::names::{new_name, old_name};
 use crate::values::target::Target;
 use crate::values::types::Name;
+use crate::values::volume::AnonymousVolume;
 
 /// What to do first, and what serves after it.
 #[derive(Debug, Default)]
@@ -48,12 +53,12 @@ fn journalled(name: &Name, facts: &Facts, left: &Interrupted<Operation>) -> Reco
     };
     let operations = left.operations().into_iter().flat_map(|operation| {
         // One that was not healthy may have ended since.
-        let start = start_again(&operation, &containers).filter(|start| apply(start, &mut containers, old));
-        start.into_iter().chain(apply(&operation, &mut containers, old).then_some(operation)).collect::<Vec<_>>()
+        let start = start_again(&operation, &containers).filter(|start| apply(name, start, &mut containers, old));
+        start.into_iter().chain(apply(name, &operation, &mut containers, old).then_some(operation)).collect::<Vec<_>>()
     });
     // Once the release is saved nothing can fail it any more.
     let action = if left.is_saved { Action::best_effort } else { Action::required };
-    let actions: Vec<Action> = operations.map(action).collect();
+    let actions: Vec<Action> = operations.map(|operation| modes::images::restoring(action(operation), facts)).collect();
     let deployment = &left.journal.deployment;
     let note = match (actions.is_empty(), left.is_saved) {
         (true, _) => None,
@@ -75,7 +80,7 @@ fn start_again(operation: &Operation, containers: &[ContainerFacts]) -> Option<O
 
 /// What an operation makes of the containers; whether there is anything for it to do. `old` is the ID of the container that
 /// served: an operation that names a container without an ID means the new one, and never that.
-fn apply(operation: &Operation, containers: &mut Vec<ContainerFacts>, old: Option<&str>) -> bool {
+fn apply(name: &Name, operation: &Operation, containers: &mut Vec<ContainerFacts>, old: Option<&str>) -> bool {
     let Operation::Container(operation) = operation else { return true };
     let place = |containers: &[ContainerFacts], target: &Target| {
         containers.iter().position(|found| match &target.id {
@@ -94,6 +99,12 @@ fn apply(operation: &Operation, containers: &mut Vec<ContainerFacts>, old: Optio
             let Some(found) = place(containers, container) else { return false };
             containers.remove(found);
         }
+        ContainerOperation::Recreate { container, spec } => {
+            if place(containers, container).is_some() {
+                return false;
+            }
+            containers.push(anew(name, container, spec));
+        }
         ContainerOperation::Start { container } => {
             let Some(found) = place(containers, container) else { return false };
             containers[found].state = "running".into();
@@ -108,6 +119,23 @@ fn apply(operation: &Operation, containers: &mut Vec<ContainerFacts>, old: Optio
         ContainerOperation::Create(_) | ContainerOperation::SaveRelease { .. } => {}
     }
     true
+}
+
+/// A container that was created anew goes by the ID of the one that is gone.
+fn anew(name: &Name, container: &Target, spec: &ContainerSpec) -> ContainerFacts {
+    let body = &spec.options.body;
+    let config = ContainerConfig { labels: body.labels.clone(), stop_timeout: body.stop_timeout, ..Default::default() };
+    let binds = body.host_config.iter().flat_map(|host| host.binds.iter().flatten());
+    let volumes = binds
+        .filter_map(|bind| bind.split_once(':'))
+        .filter_map(|(name, path)| AnonymousVolume::new(name.to_owned(), path.to_owned()));
+    let inspected = ContainerInspectResponse {
+        id: container.id.clone(),
+        name: Some(container.name.clone()),
+        config: Some(config),
+        ..Default::default()
+    };
+    ContainerFacts { volumes: volumes.collect(), ..container_facts(inspected, name) }
 }
 
 /// Without a journal, or with one of format 1, which says what served: `old` is its ID, and whether it ran.
@@ -152,11 +180,11 @@ fn check_back(facts: &Facts, recovery: &mut Recovery) {
 
 fn remove_leftovers(name: &Name, facts: &Facts, recovery: &mut Recovery) {
     let is_gone = |container: &ContainerFacts| {
-        recovery.actions.iter().any(|action| action.operation == Operation::Container(remove(container)))
+        recovery.actions.iter().any(|action| action.operation == Operation::Container(discard(container)))
     };
     let new = facts.containers.iter().find(|container| container.ours && container.name == new_name(name));
     if let Some(new) = new.filter(|new| matches!(facts.left, None | Some(Left::Format1(_))) && !is_gone(new)) {
-        recovery.actions.push(Action::best_effort(remove(new)));
+        recovery.actions.push(Action::best_effort(discard(new)));
         recovery
             .note
             .get_or_insert_with(|| format!("{} was left by an interrupted deployment and is removed", new.name));
@@ -211,7 +239,7 @@ fn undo(name: &Name, facts: &Facts, old: ContainerFacts, unchecked: Option<&Cont
         (Some(unchecked), Some(_)) => {
             operations.push(ContainerOperation::Rename { container: unchecked.target(), to: new_name(name) });
         }
-        (Some(unchecked), None) => operations.push(remove(unchecked)),
+        (Some(unchecked), None) => operations.push(discard(unchecked)),
         (None, _) => {}
     }
     let back = ContainerFacts { name: name.to_string(), ..old.clone() };
@@ -221,7 +249,7 @@ fn undo(name: &Name, facts: &Facts, old: ContainerFacts, unchecked: Option<&Cont
     recovery.actions.extend(switch.map(Action::required));
     if let Some(beside) = beside {
         let beside = ContainerFacts { name: new_name(name), ..beside.clone() };
-        recovery.actions.push(Action::required(remove(&beside)));
+        recovery.actions.push(Action::required(discard(&beside)));
     }
     recovery.note = Some(format!("an interrupted deployment had renamed {}; it is put back first", short(&old)));
     recovery
@@ -231,7 +259,7 @@ fn undo(name: &Name, facts: &Facts, old: ContainerFacts, unchecked: Option<&Cont
 fn settle(name: &Name, facts: &Facts, serving: ContainerFacts, journal: Option<Option<&(String, bool)>>) -> Recovery {
     match journal {
         Some(None) if serving.ours && !is_saved(&serving, facts) => {
-            let remove = Action::required(remove(&serving));
+            let remove = Action::required(discard(&serving));
             Recovery {
                 actions: [remove]
                     .into_iter()
@@ -274,8 +302,13 @@ fn restart(mut back: ContainerFacts, mut operations: Vec<ContainerOperation>, ra
     Recovery { actions, serving: Some(back), note: None }
 }
 
-/// Removes a container; its anonymous volumes go with it only where it is ours.
+/// Removes a container that has served; its anonymous volumes stay.
 pub(crate) fn remove(container: &ContainerFacts) -> ContainerOperation {
+    ContainerOperation::Remove { container: container.target(), volumes: false }
+}
+
+/// Removes a container that was never healthy, with the anonymous volumes that it alone has.
+fn discard(container: &ContainerFacts) -> ContainerOperation {
     ContainerOperation::Remove { container: container.target(), volumes: container.ours }
 }
 

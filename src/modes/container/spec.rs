@@ -1,7 +1,7 @@
 //! What the engine is given for a container, and the release that is saved of it.
 
 use crate::config::Container;
-use crate::engine::facts::ContainerFacts;
+use crate::engine::facts::{ContainerFacts, short_id};
 use crate::engine::request::ContainerSpec;
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
@@ -24,6 +24,14 @@ impl Planner<'_> {
                 .next(format!("create it once on the host: docker network create {network}")));
         }
         start_first::check(&self.container.service, self.facts)?;
+        let mut lost = self.facts.containers.iter().filter(|found| found.auto_remove && found.is_running());
+        if let (Some(found), None) = (lost.next(), self.container.service.start_first) {
+            let (name, id) = (&found.name, short_id(&found.id));
+            let why = "was started with `--rm`: `docker stop` deletes it, so that it could not come back";
+            return Err(Failure::new(Kind::Container, format!("container {name} ({id}) {why}")).next(format!(
+                "run it without `--rm`, use `order: start-first`, or remove it first: docker stop {name} (its anonymous volumes go too)"
+            )));
+        }
         if let Some(taken) = self.facts.ports_taken.first() {
             return Err(Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
                 .next("stop that, or publish another host port under x-balehook.container.ports"));
@@ -37,6 +45,7 @@ impl Planner<'_> {
             image: image.pin.clone(),
             options: create::options(&self.container.service, self.facts),
             environment: self.facts.environment.yes().cloned().unwrap_or_default(),
+            if_declared: Vec::new(),
         }
     }
 

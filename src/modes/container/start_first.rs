@@ -119,6 +119,7 @@ fn dressed(spec: ContainerSpec, service: &Service, engine: Option<&EngineFacts>,
     options.body.labels = spec.options.body.labels.clone();
     if let (Some(host), Some(read)) = (options.body.host_config.as_mut(), spec.options.body.host_config.as_ref()) {
         host.security_opt = read.security_opt.clone();
+        (host.binds, host.mounts) = (read.binds.clone(), read.mounts.clone());
     }
     let labels = options.body.labels.get_or_insert_default();
     labels.insert(LABEL_PORTS.into(), join(&at.forwards));

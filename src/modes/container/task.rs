@@ -37,6 +37,7 @@ impl Planner<'_> {
                 image: image.pin.clone(),
                 options,
                 environment: environment(of_the_service, &task.environment),
+                if_declared: Vec::new(),
             };
             Ok(in_container(task, spec).repaired_by(&[Kind::Image], imports.if_lost_of(&image.pin)))
         })

@@ -161,11 +161,33 @@ impl Observer<'_> {
         match pull::resolve(engine, reference, &self.credentials).await {
             Ok(digest) => found(ImagePin::Registry { repository, tag, digest }),
             Err(failed) => {
+                if let Some(pin) = self.kept(reference, facts).await {
+                    let kept = pin.describe();
+                    let line = format!("{}: the image of a kept release is taken, {kept}", failed.failure.message);
+                    facts.warnings.push(line);
+                    return found(pin);
+                }
                 let image = unknown(reference.to_string(), &failed.failure.message);
                 facts.failures.push(failed);
                 image
             }
         }
+    }
+
+    /// What a kept release had resolved the same reference to, where the engine has that image.
+    async fn kept(&self, reference: &ImageReference, facts: &Facts) -> Option<ImagePin> {
+        let of_tasks = |deployment: &str| self.store.resolved(deployment).into_iter().map(|(_, pin)| pin);
+        let mut pins = facts
+            .releases
+            .iter()
+            .flat_map(|release| release.images().cloned().chain(of_tasks(&release.deployment)).collect::<Vec<_>>());
+        let pin = pins.find(|pin| match pin {
+            ImagePin::Registry { repository, tag, .. } => {
+                *repository == reference.repository() && tag.as_deref() == reference.tag()
+            }
+            ImagePin::Content { .. } | ImagePin::Unread { .. } | ImagePin::Unknown { .. } => false,
+        })?;
+        self.engine.as_ref().ok()?.find(&pin, &self.deployment.name).await.ok()?.is_some().then_some(pin)
     }
 
     async fn index(&self, key: &str, wanted: &Wanted<'_>, platform: Option<&str>, facts: &mut Facts) -> ImageFacts {

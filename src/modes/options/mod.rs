@@ -18,6 +18,7 @@ use crate::values::labels::LABEL_FILES;
 use crate::values::mounted::from_label;
 use crate::values::options::{Hidden, SetOption};
 use crate::values::types::{EnvVar, Secret};
+use crate::values::volume::AnonymousVolume;
 
 /// The options of a container, by name.
 pub(crate) fn of_container(spec: &ContainerSpec) -> Vec<SetOption> {
@@ -33,6 +34,8 @@ pub(crate) fn of_container(spec: &ContainerSpec) -> Vec<SetOption> {
     options.extend(files.iter().map(|file| option(&format!("content of {}", file.path), file.digest.short())));
     options.extend(spec.options.platform.iter().map(|platform| option("platform", platform)));
     options.extend(collected("container", &body));
+    let carried = spec.if_declared.iter().map(AnonymousVolume::bind);
+    options.extend(carried.map(|bind| option("volumes", &format!("{bind} (if the image has a VOLUME there)"))));
     sorted(options, &spec.environment)
 }
 

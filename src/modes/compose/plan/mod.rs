@@ -167,7 +167,7 @@ impl<'a> Planner<'a> {
             plan.interruption = format!("{} while Compose replaces what runs", touched.join(", "));
         }
         let up = ComposeOperation::Up { project, within: None, services, only: Vec::new() };
-        let up = Action::undone_by(up, undo.up);
+        let up = modes::images::restoring(Action::undone_by(up, undo.up), self.facts);
         plan.actions.push(up.repaired_by(&[Kind::Container, Kind::Health, Kind::Image], imports.if_lost()));
     }
 
@@ -244,12 +244,14 @@ impl UndoProject {
     fn of(wanted: &Wanted<'_>, previous: Option<&ComposeRelease>, facts: &Facts) -> Self {
         let run_by = |operation: ComposeOperation| Operation::Compose(operation.run_by(&facts.compose_tool));
         let (check_out, up) = match previous {
-            Some(previous) => (ComposeOperation::CheckOut { project: previous.project.clone() }, back(previous)),
+            Some(previous) => (Some(ComposeOperation::CheckOut { project: previous.project.clone() }), back(previous)),
             None => {
                 let down = ComposeOperation::Down { project: wanted.project.clone() };
-                (down.clone(), vec![down])
+                // What serves without a saved release is not touched by files.
+                (facts.containers.is_empty().then(|| down.clone()), vec![down])
             }
         };
-        Self { check_out: vec![run_by(check_out)], up: up.into_iter().map(run_by).collect() }
+        let check_out = check_out.map(run_by).into_iter().collect();
+        Self { check_out, up: up.into_iter().map(run_by).collect() }
     }
 }
