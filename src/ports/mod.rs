@@ -3,6 +3,7 @@
 //! The record is the engine's own: the labels, names and addresses of its containers. So any event of any name, and
 //! `resume`, write the same rules, and nothing but the engine can be lost.
 
+pub(crate) mod conflict;
 pub mod facts;
 pub(crate) mod observe;
 pub mod operation;

@@ -84,6 +84,16 @@ pub(crate) fn taken(
     taken
 }
 
+/// Who has a port now, the engine's own proxies among them.
+pub(super) fn holder(wanted: &HostPort, all: &[ContainerSummary], proc: Option<&Path>) -> Option<String> {
+    let publisher = all.iter().find(|container| published(container).iter().any(|port| port.clashes(wanted)));
+    publisher.map(engine::describe).or_else(|| {
+        let listening = proc.map(listening).unwrap_or_default();
+        let (_, inode) = listening.iter().find(|(port, _)| port.clashes(wanted))?;
+        Some(proc.and_then(|proc| process(proc, *inode)).unwrap_or_else(|| "a process".into()))
+    })
+}
+
 /// What the engine publishes for a container, and what the kernel hands to it.
 fn published(container: &ContainerSummary) -> Vec<HostPort> {
     let switched = label(container, LABEL_PORTS).map(|ports| split(&ports)).unwrap_or_default();

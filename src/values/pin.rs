@@ -20,7 +20,7 @@ pub enum ImagePin {
     Content { reference: Option<String>, config: ContentDigest, diff_ids: Vec<ContentDigest> },
     /// An image of an archive that cannot be read before it is loaded (it is compressed).
     Unread {
-        /// Where the archive is, with what tells one version of it from another (entity tag, or size and time).
+        /// Where the archive is, with what tells one version of it from another (entity tag, or digest).
         archive: String,
         /// The reference wanted of it.
         reference: Option<String>,
@@ -64,6 +64,11 @@ impl ImagePin {
                 format!("{} ({})", reference.as_deref().unwrap_or("image"), short(config))
             }
             Self::Unread { archive, reference, .. } => {
+                // Twelve digits of the content's digest.
+                let archive = match archive.split_once("sha256:") {
+                    Some((before, digest)) => format!("{before}sha256:{})", digest.get(..12).unwrap_or(digest)),
+                    None => archive.clone(),
+                };
                 format!("{} of {archive}", reference.as_deref().unwrap_or("the image"))
             }
             Self::Unknown { wanted } => format!("{wanted} {UNRESOLVED}"),

@@ -100,15 +100,18 @@ fn a_reference_that_the_archive_lacks_is_refused_with_those_it_has() {
 
 #[test]
 fn a_gzipped_archive_is_loaded_and_recognised_the_next_time() {
-    let (bundle, name, port) = bundle("gzip", "{archive: image.tar.gz}");
+    let (mut bundle, name, port) = bundle("gzip", "{archive: image.tar.gz}");
     let (path, _) = web(&format!("{name}:1"), "one").write_into(&bundle.path());
     assert!(std::process::Command::new("gzip").arg(path).status().unwrap().success());
 
     bundle.hook("ApplicationStart").exits(0).says("] load ");
     assert_eq!(world().get(port, "/").as_deref(), Some("one"));
 
-    let again = bundle.hook("ApplicationStart");
-    again.exits(0).says("unchanged");
+    // The agent unpacks the next bundle anew, in another folder.
+    let file = std::fs::File::open(bundle.path().join("image.tar.gz")).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    let again = bundle.deployment("d-TEST00002").hook("ApplicationStart");
+    again.exits(0).says("unchanged").says(" of image.tar.gz (sha256:");
     assert!(!again.stdout.contains(" load "), "{}", again.stdout);
 }
 

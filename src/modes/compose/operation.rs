@@ -18,6 +18,7 @@ use crate::modes::compose::tool::{self, Processes};
 use crate::modes::compose::{containers, wait};
 use crate::modes::host::Host;
 use crate::modes::release::Release;
+use crate::ports::conflict;
 use crate::values::known::Known;
 use crate::values::operation::{Moment, Outcome, Role, Traits};
 use crate::values::text::{command_line, megabytes};
@@ -262,6 +263,7 @@ impl ComposeOperation {
 /// A dependency that is unhealthy or ended with an error is why `up` fails, and its log says more than Compose.
 async fn up(host: &Host, project: &Project, operation: &ComposeOperation) -> Result<(), Failure> {
     let Err(failure) = run(host, project, operation, "up").await else { return Ok(()) };
+    let failure = conflict::explained(&host.engine, None, failure).await;
     Err(match wait::broken_now(&host.engine, &project.name).await {
         Some(broken) => Failure { message: format!("{} ({})", broken.message, failure.message), ..broken },
         None => failure,

@@ -8,7 +8,6 @@ use crate::images::archive::{ArchiveError, ReadAt as _};
 use crate::images::delta::Delta;
 use crate::images::facts::{ImageFacts, Room};
 use crate::images::import;
-use crate::images::source::Archive;
 use crate::images::{archive, pull};
 use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
@@ -245,7 +244,13 @@ impl Observer<'_> {
         let wrong = |why: String| ObserveFailure { failure: import::bad(location, &why), definite: true };
         let index = match &opened.index {
             Ok(index) => index,
-            Err(ArchiveError::Compressed(_)) => return Ok(unread(&opened.archive, reference, id)),
+            Err(ArchiveError::Compressed(_)) => {
+                let version = opened.archive.version(&self.deployment.bundle_root).await;
+                let version = version.map_err(|error| wrong(format!("cannot be read: {error}")))?;
+                let reference = reference.map(ToString::to_string);
+                let pin = ImagePin::Unread { archive: version, reference, id: id.cloned() };
+                return Ok(ImageFacts { bytes: Some(opened.archive.len()), ..found(pin) });
+            }
             Err(error) => return Err(wrong(error.to_string())),
         };
         let image = archive::select(index, reference, id).map_err(|error| wrong(error.to_string()))?;
@@ -329,10 +334,4 @@ fn found(pin: ImagePin) -> ImageFacts {
 
 fn unknown(wanted: String, why: &str) -> ImageFacts {
     ImageFacts { unknown: Some(why.to_owned()), ..found(ImagePin::Unknown { wanted }) }
-}
-
-fn unread(archive: &Archive, reference: Option<&ImageReference>, id: Option<&ContentDigest>) -> ImageFacts {
-    let pin =
-        ImagePin::Unread { archive: archive.version(), reference: reference.map(ToString::to_string), id: id.cloned() };
-    ImageFacts { bytes: Some(archive.len()), ..found(pin) }
 }
