@@ -15,7 +15,6 @@ use crate::engine::containers::{found, unless};
 use crate::error::{Failure, Kind};
 use crate::poll;
 use crate::values::labels::{LABEL_NAME, LABEL_TASK};
-use crate::values::names::try_name;
 use crate::values::pin::{ImagePin, retention_repository};
 use crate::values::types::{ContentDigest, Name, chain_ids};
 
@@ -157,8 +156,8 @@ impl Engine {
             ),
             ..Default::default()
         };
-        let options = query::CreateContainerOptionsBuilder::default().name(&try_name(name)).build();
-        let asked = self.docker.create_container(Some(options), body);
+        // Without a name: nobody can have taken it, and what a crash left is in nobody's way.
+        let asked = self.docker.create_container(None::<query::CreateContainerOptions>, body);
         let created = self.answer(Limit::Change, &format!("docker create {image}"), asked).await?;
         self.remove_call(&created.id, true).await
     }

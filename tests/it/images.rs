@@ -278,3 +278,18 @@ fn what_a_killed_pull_gave_goes_with_the_next_deployment() {
     bundle.docker_config(&format!(r#"{{"auths":{{"{OTHER}":{{"auth":"{auth}"}}}}}}"#));
     killed_when_it_had("POST /images/create*", &format!("{OTHER}/team/{name}@{digest}"), &mut bundle, &name, port);
 }
+
+#[test]
+fn a_container_of_any_name_is_in_nobodys_way_when_an_image_is_tried() {
+    let name = world().name("tried");
+    let it = Bundle::container(&name, "image: {archive: image.tar}\nstop_grace_period: 1s", "");
+    let (archive, _) = web(&format!("{name}:1"), "one").write_into(&it.path());
+    world().docker(&["load", "--input", archive.to_str().unwrap()]);
+    let left = format!("{name}.balehook-try");
+    world().docker(&["create", "--name", &left, &format!("{name}:1")]);
+
+    web(&format!("{name}:2"), "two").write_into(&it.path());
+    it.hook("AfterInstall").exits(0);
+
+    world().docker(&["rm", &left]);
+}
