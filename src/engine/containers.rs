@@ -50,6 +50,15 @@ impl Engine {
         }
     }
 
+    /// Kills this name's containers that the engine is stopping: it goes on with that when the client that asked has ended.
+    pub(crate) async fn end_stops(&self, name: &Name) -> Result<(), Failure> {
+        let (_, ours) = self.ours(name).await?;
+        for (container, _) in stopped::stopping(self, &ours) {
+            self.kill(&container.target()).await?;
+        }
+        Ok(())
+    }
+
     /// All containers, and those of them that bear our label with this name, or a name that it gives.
     async fn ours(&self, name: &Name) -> Result<(Vec<ContainerSummary>, Vec<ContainerFacts>), Failure> {
         let names = [name.to_string(), new_name(name), old_name(name)];

@@ -1,10 +1,12 @@
 //! What the engine says of itself and of containers.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::values::forward::SwitchedPorts;
+use crate::values::mounted::{MountedFile, changed};
 use crate::values::target::Target;
 use crate::values::volume::AnonymousVolume;
 
@@ -42,9 +44,21 @@ pub struct ContainerFacts {
     pub image: String,
     /// Its service in a Compose project.
     pub service: Option<String>,
+    /// The folder in which an engine on this host keeps it.
+    #[serde(skip)]
+    pub folder: Option<PathBuf>,
     /// Somebody stopped it (`docker stop`), and the engine leaves it so; observed by `resume` alone.
     #[serde(default)]
     pub stopped_by_hand: bool,
+    /// Its first process, as this host numbers it; `None` where it does not run.
+    #[serde(default)]
+    pub pid: Option<i64>,
+    /// The `balehook.files` label: what it was created with.
+    #[serde(default)]
+    pub files: Vec<MountedFile>,
+    /// What it has mounted instead of those, where that can be seen.
+    #[serde(default)]
+    pub files_now: Vec<MountedFile>,
     /// What the kernel hands to it; `None` where the engine publishes its ports.
     pub switched: Option<SwitchedPorts>,
     /// Its anonymous volumes.
@@ -59,6 +73,11 @@ impl ContainerFacts {
     /// This very container: another one may bear its name by the time that it is changed.
     pub(crate) fn target(&self) -> Target {
         Target { name: self.name.clone(), id: Some(self.id.clone()) }
+    }
+
+    /// The paths of mounted files that have become other files than it has, with another content.
+    pub(crate) fn changed_files(&self, now: &[MountedFile]) -> Vec<String> {
+        changed(&[&self.files_now, &self.files], now)
     }
 
     /// Whether it serves, or is about to.

@@ -1,12 +1,16 @@
 //! What a list of containers says of each, and an inspection of one.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, ContainerSummary, MountPoint};
 
 use crate::engine::facts::{ContainerFacts, short_id};
 use crate::values::forward::SwitchedPorts;
-use crate::values::labels::{COMPOSE_SERVICE, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_SPEC, LABEL_TASK};
+use crate::values::labels::{
+    COMPOSE_SERVICE, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_FILES, LABEL_NAME, LABEL_SPEC, LABEL_TASK,
+};
+use crate::values::mounted;
 use crate::values::types::{Name, STOP_GRACE};
 use crate::values::volume::AnonymousVolume;
 
@@ -46,12 +50,19 @@ pub(crate) fn container_facts(inspected: ContainerInspectResponse, name: &Name) 
     let labels = config.labels.unwrap_or_default();
     let label = |key: &str| labels.get(key).cloned();
     let seconds = config.stop_timeout.and_then(|seconds| u64::try_from(seconds).ok());
-    let state = inspected.state.and_then(|state| state.status).map(|state| state.to_string());
+    let state = inspected.state.unwrap_or_default();
+    let id = inspected.id.unwrap_or_default();
+    // `containers/ID/hostname` in the engine's data root; of a container in another one's network that one's.
+    let kept = inspected.hostname_path.filter(|path| !path.is_empty()).map(PathBuf::from);
+    let folder = kept.and_then(|path| Some(path.parent()?.parent()?.join(&id)));
     ContainerFacts {
-        id: inspected.id.unwrap_or_default(),
+        id,
         name: inspected.name.unwrap_or_default().trim_start_matches('/').to_owned(),
         ours: label(LABEL_NAME).as_deref() == Some(name.as_str()),
-        state: state.unwrap_or_default(),
+        state: state.status.map(|status| status.to_string()).unwrap_or_default(),
+        pid: state.pid.filter(|pid| *pid > 0),
+        files: mounted::from_label(label(LABEL_FILES)),
+        files_now: Vec::new(),
         spec: label(LABEL_SPEC),
         digest: label(LABEL_DIGEST),
         deployment: label(LABEL_DEPLOYMENT),
@@ -62,6 +73,7 @@ pub(crate) fn container_facts(inspected: ContainerInspectResponse, name: &Name) 
         stopped_by_hand: false,
         volumes: anonymous_volumes(inspected.mounts.unwrap_or_default()),
         auto_remove: inspected.host_config.and_then(|host| host.auto_remove).unwrap_or_default(),
+        folder,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Images in any mode: imported, retained by a tag of ours, pruned when no kept release has them.
 
-use crate::config::{Deployment, ImageNeed, ImageSource};
+use crate::config::{Deployment, ImageNeed, ImageSource, Pull};
 use crate::deploy::plan::Repair;
 use crate::engine::facts::EngineFacts;
 use crate::error::{Failure, Kind};
@@ -52,11 +52,12 @@ impl Imports {
         if is_put_off || self.0.iter().any(|(known, _)| *known.image() == image.pin) {
             return;
         }
-        let import = import(need, image);
-        if !image.present {
-            plan.require(ImageOperation::Import(import.clone()));
+        if let Some(import) = import(need, image) {
+            if !image.present {
+                plan.require(ImageOperation::Import(import.clone()));
+            }
+            self.0.push((import, image.present));
         }
-        self.0.push((import, image.present));
         let tag = image.pin.retention_tag(name);
         if !facts.retention_tags.contains(&tag) {
             let retain = ImageOperation::Retain { image: image.pin.clone(), tag };
@@ -108,9 +109,12 @@ fn if_lost(release: &Release) -> Vec<Operation> {
     pulls.collect()
 }
 
-fn import(need: &ImageNeed, image: &ImageFacts) -> Import {
-    match &need.source {
-        ImageSource::Registry(reference) => Import::Pull {
+/// How it is imported; `None` where only this host has it, or nothing may be pulled.
+fn import(need: &ImageNeed, image: &ImageFacts) -> Option<Import> {
+    Some(match &need.source {
+        ImageSource::Registry(_, Pull::Never) => return None,
+        ImageSource::Registry(..) if matches!(image.pin, ImagePin::Content { .. }) => return None,
+        ImageSource::Registry(reference, Pull::Always | Pull::Missing) => Import::Pull {
             image: image.pin.clone(),
             registry: reference.registry().to_owned(),
             platform: need.platform.clone(),
@@ -122,7 +126,7 @@ fn import(need: &ImageNeed, image: &ImageFacts) -> Import {
             bytes: image.bytes,
             missing: image.missing,
         },
-    }
+    })
 }
 
 /// Where the images do not fit, those of the releases before the present one go first. Whether that was enough is
@@ -183,8 +187,12 @@ fn is_of(pin: &ImagePin, reference: &str) -> bool {
     }
 }
 
-/// What was not looked up of an image is said.
+/// What was not looked up of an image is said, and where no registry was asked.
 pub(crate) fn assume(plan: &mut Plan, image: &ImageFacts) {
+    let note = format!("{} is taken as the engine has it: no registry is asked", image.pin.describe());
+    if image.from_host && !plan.notes.contains(&note) {
+        plan.notes.push(note);
+    }
     if let Some(why) = &image.unknown {
         plan.assumptions.push(format!("{} was not looked up ({why}): assumed that it exists", image.pin.argument()));
     }

@@ -58,6 +58,11 @@ impl Operation {
         )
     }
 
+    /// Gives a container another name, in whatever mode it was made.
+    pub(crate) const fn rename_container(container: Target, to: String) -> Self {
+        Self::Container(ContainerOperation::Rename { container, to })
+    }
+
     /// Starts a container, in whatever mode it was made.
     pub(crate) const fn start_container(container: Target) -> Self {
         Self::Container(ContainerOperation::Start { container })

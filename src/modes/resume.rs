@@ -83,6 +83,7 @@ fn container(plan: &mut Plan, name: &Name, facts: &Facts) {
         && is_down(plan, Some(&serving))
     {
         plan.require(ContainerOperation::Start { container: serving.target() });
+        plan.require(ContainerOperation::check_back(facts, &serving));
     }
 }
 

@@ -71,6 +71,13 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> String {
     for note in &plan.notes {
         let _ = writeln!(out, "  note: {note}");
     }
+    for failure in &plan.would_fail {
+        let next = failure.next.as_ref().map(|next| format!("; next: {next}")).unwrap_or_default();
+        let _ = writeln!(out, "  would fail: {}{next}", failure.message);
+        for line in &failure.evidence {
+            let _ = writeln!(out, "    {line}");
+        }
+    }
     let (width, recovered) = (plan.all().count().to_string().len(), plan.recovery.iter().flatten().count());
     for (index, action) in plan.all().enumerate() {
         let mark = if action.role.changes() { '+' } else { ' ' };
@@ -181,6 +188,11 @@ fn old(name: &str, failed: &Failed) -> Option<String> {
         OldRelease::None => Some(format!("{subject}: there was none{left}")),
         OldRelease::Untouched(old) => Some(format!("{} was not touched{left}", of(old))),
         OldRelease::Back(old, after) => Some(format!("{} is back after {} ms{left}", of(old), after.as_millis())),
+        OldRelease::Unchecked(old, after) => Some(format!(
+            "{} runs again after {} ms; there was no time to see it healthy{left}",
+            of(old),
+            after.as_millis()
+        )),
         OldRelease::Lost(old, why) => Some(format!("{} could NOT be put back: {why}", of(old))),
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod duration;
 pub mod forward;
 pub mod known;
 pub mod labels;
+pub mod mounted;
 pub(crate) mod names;
 pub mod operation;
 pub(crate) mod options;

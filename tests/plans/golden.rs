@@ -1,6 +1,7 @@
 //! What a person reads. `make golden` writes the files anew.
 
 use balehook::error::Kind;
+use balehook::modes::facts::Facts;
 use balehook::modes::plan;
 use balehook::modes::release::Part;
 use balehook::ui::text;
@@ -106,4 +107,9 @@ fn where_the_kernel_cannot_hand_the_ports_over_the_plan_says_why_and_never_falls
 fn an_event_that_has_nothing_to_do_with_containers_has_no_steps() {
     let plan = scenes::planned(LifecycleEvent::AfterBlockTraffic, &scenes::serving());
     assert!(plan.actions.is_empty() && !plan.has_changes());
+    let left =
+        Facts { task_containers: vec!["web.balehook-task-warm".into()], ..crate::swarm::serving(crate::swarm::older) };
+    let swarm = scenes::read(crate::swarm::APPSPEC);
+    let plan = balehook::modes::plan(LifecycleEvent::BeforeAllowTraffic, &swarm, &scenes::origin(), &left).unwrap();
+    assert_eq!(plan.all().count(), 0, "what an earlier event left is not its concern");
 }

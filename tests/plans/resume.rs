@@ -201,31 +201,32 @@ fn replaced(containers: &[(&str, &str, &str, &str)]) -> Facts {
     Facts { containers: containers.collect(), releases: Vec::new(), ..compose::serving() }
 }
 
-/// The containers that a plan starts.
-fn started(plan: &Plan) -> Vec<String> {
-    let start = |operation: &Operation| match operation {
-        Operation::Container(ContainerOperation::Start { container }) => Some(container.name.clone()),
-        _ => None,
-    };
-    plan.all().filter_map(|action| start(&action.operation)).collect()
-}
-
 #[test]
-fn without_state_a_service_whose_container_was_being_replaced_starts_its_old_one_or_else_the_new_one() {
+fn without_state_a_service_whose_container_was_being_replaced_has_its_old_one_again_or_else_the_new_one() {
     use balehook::values::types::LifecycleEvent::BeforeInstall;
     let new = ("0123456789ab_web-web-1", "c3", "created", "web");
-    let db = ("web-db-1", "d4", "running", "db");
+    let (new_twice, db) =
+        (("0123456789ab_0123456789ab_web-web-1", "c3", "created", "web"), ("web-db-1", "d4", "running", "db"));
     let old = |state| ("web-web-1", "a1", state, "web");
+    let healthy = "check health of web: web healthy, running for 1s or exited with 0, asked every 100ms, within 30s";
+    let removed = "docker rm --force 0123456789ab_web-web-1";
     for (containers, wanted) in [
-        (vec![old("exited"), new, db], vec!["web-web-1"]),
-        (vec![new, db], vec!["0123456789ab_web-web-1"]),
-        (vec![old("running"), new, db], vec![]),
+        (vec![old("exited"), new, db], vec![removed, "docker start web-web-1", healthy]),
+        (vec![new, db], vec!["docker rename 0123456789ab_web-web-1 web-web-1", "docker start web-web-1", healthy]),
+        (
+            vec![new_twice, db],
+            vec!["docker rename 0123456789ab_0123456789ab_web-web-1 web-web-1", "docker start web-web-1", healthy],
+        ),
+        (vec![old("running"), new, db], vec![removed]),
         (vec![old("exited"), db], vec![]),
     ] {
         let facts = replaced(&containers);
         let resume = resume::plan(&"web".parse().unwrap(), &facts, None, Only::Everything);
-        assert_eq!(started(&resume), wanted, "{containers:?}");
-        assert_eq!(started(&scenes::planned(BeforeInstall, &facts)), wanted, "{containers:?}");
+        let recovery = |plan: &Plan| -> Vec<String> {
+            plan.recovery.iter().flatten().map(|action| action.operation.to_string()).collect()
+        };
+        assert_eq!(recovery(&resume), wanted, "{containers:?}");
+        assert_eq!(recovery(&scenes::planned(BeforeInstall, &facts)), wanted, "{containers:?}");
     }
 }
 

@@ -123,7 +123,16 @@ fn image(pin: ImagePin) -> ImageFacts {
         ImagePin::Content { .. } => "s3://releases/web-1.4.2.tar web:1.4.2".into(),
         _ => "registry.test:5443/team/web:1.4.2".into(),
     };
-    ImageFacts { key, pin, present: false, bytes: None, missing: None, unknown: None, architecture: None }
+    ImageFacts {
+        key,
+        pin,
+        present: false,
+        bytes: None,
+        missing: None,
+        unknown: None,
+        architecture: None,
+        from_host: false,
+    }
 }
 
 /// An archive of which one layer is missing on a host that serves an earlier release.
@@ -161,9 +170,13 @@ pub fn container(name: &str, id: &str, state: &str) -> ContainerFacts {
         image: pin("1.4.1").argument(),
         service: None,
         stopped_by_hand: false,
+        folder: None,
         switched: None,
         volumes: Vec::new(),
         auto_remove: false,
+        pid: None,
+        files: Vec::new(),
+        files_now: Vec::new(),
     }
 }
 
@@ -205,6 +218,7 @@ fn kept(release: Release) -> Release {
         interval: seconds(1),
         stable_for: seconds(0),
         successes: 1,
+        settle: seconds(3),
     };
     let container = ContainerRelease { request, health_check, start_first: None };
     Release { part: Part { container: Some(Box::new(container)), ..Part::default() }, ..release }

@@ -5,6 +5,7 @@
 
 pub(crate) mod config;
 pub(crate) mod containers;
+pub(crate) mod files;
 pub(crate) mod listing;
 pub(crate) mod observe;
 pub mod operation;

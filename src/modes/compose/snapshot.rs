@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::files::replace;
-use crate::modes::compose::listing::{Entry, Listing, digest, files, list, summary};
+use crate::inputs;
+use crate::modes::compose::listing::{Entry, Listing, files, list, summary};
 use crate::modes::compose::project::{OVERRIDE, Project, ProjectFolder};
 use crate::values::types::{ContentDigest, EnvVar, Secret};
 
@@ -168,7 +169,7 @@ fn write_digests(path: &Path, digests: &Digests) -> io::Result<()> {
 fn present(path: &Path) -> io::Result<Option<ContentDigest>> {
     match fs::symlink_metadata(path) {
         Err(_) => Ok(None),
-        Ok(meta) if meta.is_file() => digest(path).map(Some),
+        Ok(meta) if meta.is_file() => inputs::digest(inputs::open(path, None)?).map(Some),
         Ok(meta) if meta.is_dir() => {
             let _ = fs::remove_dir(path);
             Ok(None)
@@ -241,7 +242,16 @@ mod tests {
             let tool = Tool { argv: Vec::new(), version: String::new() };
             let state = self.state.path().to_owned();
             let (files, env_files, profiles) = (Vec::new(), Vec::new(), Vec::new());
-            let project = Project { name: "web".into(), tool, state, id: id.into(), files, env_files, profiles };
+            let project = Project {
+                name: "web".into(),
+                tool,
+                state,
+                id: id.into(),
+                files,
+                env_files,
+                profiles,
+                services: Vec::new(),
+            };
             let listing = list(self.bundle.path(), &[]).unwrap();
             let folder = summary(self.bundle.path(), Vec::new(), &listing);
             let (override_file, variables) = (String::new(), Vec::new());

@@ -6,12 +6,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::release::Observed;
+use crate::engine::facts::ContainerFacts;
 use crate::engine::request::ContainerSpec;
 use crate::engine::{logs, summary};
 use crate::error::Failure;
 use crate::health;
 use crate::health::check::HealthCheck;
 use crate::modes::container::volumes;
+use crate::modes::facts::Facts;
 use crate::modes::host::Host;
 use crate::modes::options::of_container;
 use crate::modes::release::Release;
@@ -62,11 +64,19 @@ impl ContainerOperation {
         }
     }
 
+    /// A container of the last release runs again: it is healthy by that release's own questions.
+    pub(crate) fn check_back(facts: &Facts, container: &ContainerFacts) -> Self {
+        let saved = facts.releases.first().filter(|release| release.observed.container == container.id);
+        let saved = saved.and_then(|release| release.part.container.as_ref()).map(|kept| &kept.health_check);
+        Self::CheckHealth { container: container.target(), health_check: HealthCheck::back(saved) }
+    }
+
     /// What its execution must know of it.
     pub(crate) const fn traits(&self) -> Traits {
         match self {
             Self::Create(_) | Self::Rename { .. } | Self::Start { .. } => Role::Prepares.brief().restoring(),
-            Self::Kill { .. } | Self::Remove { .. } => Role::Prepares.brief(),
+            Self::Kill { .. } => Role::Prepares.brief().hastening(),
+            Self::Remove { .. } => Role::Prepares.brief(),
             Self::Recreate { .. } => Role::Prepares.long().restoring(),
             Self::Stop { .. } => Role::Interrupts.long(),
             Self::CheckHealth { .. } => Role::ChecksHealth.long().restoring(),

@@ -40,6 +40,7 @@ pub(crate) fn recover(name: &Name, facts: &Facts) -> Recovery {
     };
     switch_to_serving(name, facts, &mut recovery);
     remove_leftovers(name, facts, &mut recovery);
+    check_back(facts, &mut recovery);
     recovery
 }
 
@@ -50,7 +51,12 @@ fn journalled(name: &Name, facts: &Facts, left: &Interrupted<Operation>) -> Reco
         Old::Running(old) | Old::Stopped(old) => old.id.as_deref(),
         Old::Nothing | Old::NotObserved => None,
     };
-    let operations = left.operations().into_iter().filter(|operation| apply(name, operation, &mut containers, old));
+    let operations = left.operations().into_iter().flat_map(|operation| {
+        // One that was not healthy may have ended since.
+        let start = start_again(&operation, &containers).filter(|start| apply(name, start, &mut containers, old));
+        let applies = apply(name, &operation, &mut containers, old);
+        start.into_iter().chain(applies.then_some(operation)).collect::<Vec<_>>()
+    });
     // Once the release is saved nothing can fail it any more.
     let action = if left.is_saved { Action::best_effort } else { Action::required };
     let actions: Vec<Action> = operations.map(|operation| modes::images::restoring(action(operation), facts)).collect();
@@ -64,6 +70,13 @@ fn journalled(name: &Name, facts: &Facts, left: &Interrupted<Operation>) -> Reco
     };
     let serving = containers.into_iter().find(|container| container.name == name.as_str());
     Recovery { actions, serving, note }
+}
+
+/// What starts a container before it is asked whether it is healthy.
+fn start_again(operation: &Operation, containers: &[ContainerFacts]) -> Option<Operation> {
+    let Operation::Container(ContainerOperation::CheckHealth { container, .. }) = operation else { return None };
+    let found = containers.iter().find(|found| container.id.as_ref() == Some(&found.id))?;
+    (!found.is_running()).then(|| Operation::start_container(found.target()))
 }
 
 /// What an operation makes of the containers; whether there is anything for it to do. `old` is the ID of the container that
@@ -103,9 +116,8 @@ fn apply(name: &Name, operation: &Operation, containers: &mut Vec<ContainerFacts
             };
             containers[found].state = "exited".into();
         }
-        ContainerOperation::Create(_)
-        | ContainerOperation::CheckHealth { .. }
-        | ContainerOperation::SaveRelease { .. } => {}
+        ContainerOperation::CheckHealth { container, .. } => return place(containers, container).is_some(),
+        ContainerOperation::Create(_) | ContainerOperation::SaveRelease { .. } => {}
     }
     true
 }
@@ -149,6 +161,21 @@ fn renamed(name: &Name, facts: &Facts) -> Recovery {
         actions: vec![Action::required(rename)],
         note: Some(format!("{} is the container of {name}, renamed by somebody: it gets its name back", short(found))),
         serving: Some(ContainerFacts { name: name.to_string(), ..found.clone() }),
+    }
+}
+
+/// What is started again is asked whether it is healthy, once everything else is done.
+fn check_back(facts: &Facts, recovery: &mut Recovery) {
+    let Some(serving) = &recovery.serving else { return };
+    let is_started = |operation: &Operation| match operation {
+        Operation::Container(ContainerOperation::Start { container }) => container.id.as_ref() == Some(&serving.id),
+        _ => false,
+    };
+    let check = Operation::from(ContainerOperation::check_back(facts, serving));
+    if recovery.actions.iter().any(|action| is_started(&action.operation))
+        && !recovery.actions.iter().any(|action| action.operation == check)
+    {
+        recovery.actions.push(Action::required(check));
     }
 }
 

@@ -78,7 +78,8 @@ impl Planner<'_> {
         let (container, grace) = (old.target(), old.stop_grace);
         let kill = ContainerOperation::Kill { container: old.target() };
         let start = ContainerOperation::Start { container: old.target() };
-        let undo = self.recreate(old).into_iter().chain([kill, start]);
+        let check = ContainerOperation::check_back(self.facts, old);
+        let undo = self.recreate(old).into_iter().chain([kill, start, check]);
         let stop = Action::undone_by(ContainerOperation::Stop { container, grace }, undo);
         self.plan.actions.push(modes::images::restoring(stop, self.facts));
         let (name, seconds) = (&self.plan.name, grace.as_secs());

@@ -48,7 +48,7 @@ impl Planner<'_> {
             (LABEL_NAME, self.deployment.name.to_string()),
             (LABEL_DEPLOYMENT, self.origin.deployment.clone()),
             (LABEL_REVISION, self.origin.revision.clone()),
-            (LABEL_DIGEST, image.pin.identity().to_string()),
+            (LABEL_DIGEST, image.pin.label(&image.pin.identity())),
             (LABEL_TASK, task.name.to_string()),
         ];
         labels.into_iter().map(|(label, value)| (label.to_owned(), value)).collect()

@@ -242,11 +242,17 @@ impl UndoProject {
     /// The previous project comes back by the Compose that this host has now, its files alone where nothing else was
     /// changed; a first one goes.
     fn of(wanted: &Wanted<'_>, previous: Option<&ComposeRelease>, facts: &Facts) -> Self {
-        let down = || vec![ComposeOperation::Down { project: wanted.project.clone() }];
-        let undo = previous.map_or_else(down, back).into_iter();
-        let up: Vec<_> = undo.map(|operation| Operation::Compose(operation.run_by(&facts.compose_tool))).collect();
+        let run_by = |operation: ComposeOperation| Operation::Compose(operation.run_by(&facts.compose_tool));
+        let (check_out, up) = match previous {
+            Some(previous) => (ComposeOperation::CheckOut { project: previous.project.clone() }, back(previous)),
+            None => {
+                let down = ComposeOperation::Down { project: wanted.project.clone() };
+                (down.clone(), vec![down])
+            }
+        };
         // What serves without a saved release is not touched by files.
         let undoes_files = previous.is_some() || facts.containers.is_empty();
-        Self { check_out: up.first().cloned().into_iter().filter(|_| undoes_files).collect(), up }
+        let check_out = Some(run_by(check_out)).filter(|_| undoes_files).into_iter().collect();
+        Self { check_out, up: up.into_iter().map(run_by).collect() }
     }
 }
