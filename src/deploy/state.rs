@@ -76,6 +76,11 @@ impl Store {
         &self.folder
     }
 
+    /// The folder of all names.
+    pub(crate) fn all(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
+    }
+
     /// The saved releases, the newest first. One that cannot be read is left out: the engine's labels are the truth.
     pub(crate) fn releases<P: DeserializeOwned>(&self) -> Vec<Release<P>> {
         let mut numbers = self.numbers();

@@ -35,10 +35,15 @@ use crate::values::names::old_name;
 use crate::values::types::Name;
 
 /// The lock of the rules, in the state directory; it is there once a port was switched.
-pub(crate) const LOCK: &str = ".ports.lock";
+const LOCK: &str = ".ports.lock";
 
 /// How long another writer of the rules may take.
 const LOCK_LIMIT: Duration = Duration::from_secs(20);
+
+/// Whether the kernel was ever given rules here.
+pub(crate) fn were_switched(state_dir: &Path) -> bool {
+    state_dir.join(LOCK).exists()
+}
 
 /// Leads the ports of `name` to a container, or closes them. The rules of every other name are written as the engine
 /// has them on record.
@@ -65,8 +70,13 @@ pub(crate) async fn switch(
         answer_loopback(&network.bridge)?;
     }
     for family in [Family::V6, Family::V4] {
-        let Ok(tables) = iptables.tables(family).await else { continue };
         let has_family = family == Family::V4 || network.subnet6.is_some();
+        let tables = match iptables.tables(family).await {
+            Ok(tables) => tables,
+            Err(said) if has_family => return Err(unreadable(said)),
+            // A host without IPv6 has no tables of it.
+            Err(_) => continue,
+        };
         let text = tables.transaction(family, network, if has_family { &routes } else { &[] });
         if !text.is_empty() {
             iptables.restore(family, &text).await?;
@@ -88,6 +98,13 @@ async fn took(iptables: &Iptables, network: &NetworkFacts, route: &Route) -> Res
         Err(why) => format!("the rules were written and cannot be read: {}", why.unwrap_or_default()),
     };
     Err(Failure::new(Kind::Container, why).next("does another program write the tables? iptables-save shows them"))
+}
+
+/// `said`: what iptables said; `None` where there is no such program.
+fn unreadable(said: Option<String>) -> Failure {
+    let why = said.unwrap_or_else(|| "iptables-save is missing".into());
+    Failure::new(Kind::Container, format!("the kernel's tables cannot be read: {why}"))
+        .next("run `iptables-save` as root")
 }
 
 /// One writer at a time, from reading the record to writing the rules: until the file is dropped.
