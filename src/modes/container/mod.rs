@@ -6,6 +6,7 @@ pub mod operation;
 pub(crate) mod plan;
 pub mod recover;
 mod replace;
+mod replay;
 mod spec;
 pub(crate) mod start_first;
 mod task;

@@ -1,5 +1,6 @@
 //! Observing the host: reading only. What cannot be seen is said, and never stops the rest.
 
+mod archives;
 pub(crate) mod images;
 pub(crate) mod resume;
 
