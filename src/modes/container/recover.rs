@@ -3,22 +3,18 @@
 //! The names tell how far a replacement went: the new container is created as `<name>.balehook-new`, the old one is renamed
 //! to `<name>.balehook-old`, and the new one takes over the name. A release is good only once it is saved.
 
-use bollard::models::{ContainerConfig, ContainerInspectResponse};
-
 use crate::deploy::journal::{Interrupted, JournalV1, Left};
 use crate::deploy::plan::Old;
 use crate::engine::facts::{ContainerFacts, short_id};
-use crate::engine::request::ContainerSpec;
-use crate::engine::summary::container_facts;
 use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
+use crate::modes::container::replace::anew;
 use crate::modes::container::start_first;
 use crate::modes::facts::Facts;
 use crate::modes::operation::{Action, Operation};
 use crate::values::names::{new_name, old_name};
 use crate::values::target::Target;
 use crate::values::types::Name;
-use crate::values::volume::AnonymousVolume;
 
 /// What to do first, and what serves after it.
 #[derive(Debug, Default)]
@@ -120,23 +116,6 @@ fn apply(name: &Name, operation: &Operation, containers: &mut Vec<ContainerFacts
         ContainerOperation::Create(_) | ContainerOperation::SaveRelease { .. } => {}
     }
     true
-}
-
-/// A container that was created anew goes by the ID of the one that is gone.
-fn anew(name: &Name, container: &Target, spec: &ContainerSpec) -> ContainerFacts {
-    let body = &spec.options.body;
-    let config = ContainerConfig { labels: body.labels.clone(), stop_timeout: body.stop_timeout, ..Default::default() };
-    let binds = body.host_config.iter().flat_map(|host| host.binds.iter().flatten());
-    let volumes = binds
-        .filter_map(|bind| bind.split_once(':'))
-        .filter_map(|(name, path)| AnonymousVolume::new(name.to_owned(), path.to_owned()));
-    let inspected = ContainerInspectResponse {
-        id: container.id.clone(),
-        name: Some(container.name.clone()),
-        config: Some(config),
-        ..Default::default()
-    };
-    ContainerFacts { volumes: volumes.collect(), ..container_facts(inspected, name) }
 }
 
 /// Without a journal, or with one of format 1, which says what served: `old` is its ID, and whether it ran.
