@@ -197,8 +197,8 @@ impl fmt::Display for ComposeOperation {
             Self::Wait { name, health_check } => write!(f, "check health of {name}: {health_check}"),
             Self::SaveRelease(release) => write!(f, "save release: {release}"),
             Self::Withdraw { name, but } => {
-                let but = but.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                write!(f, "docker rm --force what project {name} has beside {but}")
+                let but: Vec<_> = but.iter().map(|kept| kept.name.as_str()).collect();
+                write!(f, "docker rm --force what project {name} has beside {}", but.join(", "))
             }
             Self::DeleteSnapshot { snapshot } => write!(f, "delete snapshot {}", snapshot.display()),
         }
@@ -229,10 +229,8 @@ impl ComposeOperation {
         self.project().map_or(Ok(()), |project| project.tool.check())?;
         match self {
             Self::Snapshot(new) => {
-                if snapshot::take(new).map_err(|error| unwritable(&new.project, &error))? {
-                    let path = new.project.snapshot();
-                    return Ok(Outcome::with(vec![format!("{} was damaged: it was made anew", path.display())]));
-                }
+                let said = snapshot::take(new).map_err(|error| unwritable(&new.project, &error))?;
+                return Ok(Outcome::with(said.into_iter().collect()));
             }
             Self::CheckOut { project } => snapshot::check_out(project).map_err(|error| unwritable(project, &error))?,
             Self::EndStops { .. } => host.engine.end_stops(&host.name).await?,

@@ -1,6 +1,7 @@
 //! Observing the host: reading only. What cannot be seen is said, and never stops the rest.
 
 pub(crate) mod images;
+mod registry;
 pub(crate) mod resume;
 
 use std::io;
