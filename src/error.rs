@@ -168,7 +168,22 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// An error with its causes, in one line: what a cause's own text says already is not said twice.
+/// What libraries call their own parts: it says nothing to who is on call.
+const INSIDES: [&str; 11] = [
+    "Error in the hyper legacy client",
+    "client error (Connect)",
+    "client error (SendRequest)",
+    "tcp connect error",
+    "dispatch failure",
+    "io error",
+    "service error",
+    "unhandled error",
+    "other",
+    "streaming error",
+    "Error",
+];
+
+/// An error with its causes, in one line: what a cause's own text says already is not said twice, nor the names of a library's parts.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -179,12 +194,27 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         }
         source = inner.source();
     }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said: Vec<&str> = text.split(": ").filter(|part| !INSIDES.contains(part)).collect();
+    if said.is_empty() { text } else { said.join(": ") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_names_of_a_librarys_parts_are_left_out_of_a_cause() {
+        let said = |text: &str| chain(&std::io::Error::other(text.to_owned()));
+        let refused = "Error in the hyper legacy client: client error (Connect): tcp connect error: Connection refused (os error 111)";
+        assert_eq!(said(refused), "Connection refused (os error 111)");
+        assert_eq!(said("dispatch failure: timeout: no answer"), "timeout: no answer");
+        assert_eq!(
+            said("service error: unhandled error"),
+            "service error: unhandled error",
+            "there is nothing else to say"
+        );
+    }
 
     #[test]
     fn every_kind_has_its_own_exit_code_and_none_is_that_of_success_or_changes() {

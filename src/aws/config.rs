@@ -62,9 +62,12 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
             let silent = how.split_once("timeout occurred after ").and_then(|(_, rest)| rest.split_once('s'));
             let how = match silent {
                 Some((time, _)) => format!(" for {time} s, as often as it was asked"),
-                None => format!(": {}", shorten(how.trim_start_matches("dispatch failure: "), 120)),
+                None => format!(": {}", shorten(how, 120)),
             };
-            format!("no credentials are set, and the instance metadata service (IMDS) has not answered{how}")
+            format!(
+                "no credentials are set, and the instance metadata service (IMDS) has not answered{how} (from a container's network it \
+                 needs a hop limit of 2)"
+            )
         }
         None => shorten(&text, 300),
     }
@@ -93,9 +96,10 @@ mod tests {
             causes(&std::io::Error::other(chain))
         };
         let words = "no credentials are set, and the instance metadata service (IMDS) has not answered";
-        assert_eq!(said(imds), format!("{words} for 1 s, as often as it was asked"));
+        let hops = "(from a container's network it needs a hop limit of 2)";
+        assert_eq!(said(imds), format!("{words} for 1 s, as often as it was asked {hops}"));
         let refused = imds.replace("timeout: HTTP read timeout occurred after 1s", "io error: refused");
-        assert_eq!(said(&refused), format!("{words}: io error: refused"));
+        assert_eq!(said(&refused), format!("{words}: refused {hops}"));
     }
 
     #[test]

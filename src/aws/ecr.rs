@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use aws_config::Region;
+use aws_config::{Region, SdkConfig};
 use aws_sdk_ecr::error::SdkError;
 use base64::Engine as _;
 
@@ -21,11 +21,13 @@ pub(crate) struct EcrHost {
     pub(crate) dual_stack: bool,
 }
 
-/// Domains of `<account>.dkr.ecr[-fips].<region>.<domain>`: the commercial, Chinese and isolated partitions.
-const DOMAINS: [&str; 6] =
-    ["amazonaws.com", "amazonaws.com.cn", "c2s.ic.gov", "sc2s.sgov.gov", "cloud.adc-e.uk", "csp.hci.ic.gov"];
+/// Domains of `<account>.dkr.ecr[-fips].<region>.<domain>`: the commercial, Chinese, European sovereign and isolated partitions.
+const DOMAINS: [&str; 7] = [
+    "amazonaws.com", "amazonaws.com.cn", "amazonaws.eu", "c2s.ic.gov", "sc2s.sgov.gov", "cloud.adc-e.uk",
+    "csp.hci.ic.gov",
+];
 /// Domains of `<account>.dkr-ecr[-fips].<region>.<domain>`.
-const DUAL_STACK_DOMAINS: [&str; 2] = ["on.aws", "on.amazonwebservices.com.cn"];
+const DUAL_STACK_DOMAINS: [&str; 3] = ["on.aws", "on.amazonwebservices.com.cn", "on.amazonwebservices.eu"];
 
 impl EcrHost {
     /// Reads a registry's host name; `None` for any other registry, `public.ecr.aws` too: that one is pulled from
@@ -59,16 +61,22 @@ pub(crate) fn silent(waited: Duration) -> String {
     format!("it has not answered for {}", seconds(waited))
 }
 
+/// The SDK's own settings; the host's name asks for what it says on top of `AWS_USE_FIPS_ENDPOINT` and its like.
+async fn settings(host: &EcrHost, home: Option<&Path>) -> SdkConfig {
+    let mut loader = config::defaults(home).region(Region::new(host.region.clone()));
+    if host.fips {
+        loader = loader.use_fips(true);
+    }
+    if host.dual_stack {
+        loader = loader.use_dual_stack(true);
+    }
+    loader.load().await
+}
+
 /// Asks ECR for a user (`AWS`) and a password, which is valid for 12 hours.
 /// Errors: The chain of causes, in one line.
 pub(crate) async fn authorization_token(host: &EcrHost, home: Option<&Path>) -> Result<(String, Secret), String> {
-    let shared = config::defaults(home)
-        .region(Region::new(host.region.clone()))
-        .use_fips(host.fips)
-        .use_dual_stack(host.dual_stack)
-        .load()
-        .await;
-    let answer = aws_sdk_ecr::Client::new(&shared).get_authorization_token().send().await;
+    let answer = aws_sdk_ecr::Client::new(&settings(host, home).await).get_authorization_token().send().await;
     let answer = answer.map_err(|error| match error {
         SdkError::TimeoutError(_) => silent(config::ANSWER),
         error => config::causes(&error),
@@ -110,10 +118,20 @@ mod tests {
             ("123456789012.dkr-ecr.eu-central-1.on.aws", "eu-central-1", false, true),
             ("123456789012.dkr-ecr-fips.us-east-1.on.aws", "us-east-1", true, true),
             ("123456789012.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn", "cn-north-1", false, true),
+            ("123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1", false, false),
+            ("123456789012.dkr-ecr.eusc-de-east-1.on.amazonwebservices.eu", "eusc-de-east-1", false, true),
             ("123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov", "us-iso-east-1", false, false),
         ] {
             let found = EcrHost::parse(host).unwrap();
             assert_eq!((found.region.as_str(), found.fips, found.dual_stack), (region, fips, dual_stack), "{host}");
         }
+    }
+    #[tokio::test]
+    async fn a_plain_host_leaves_the_settings_of_the_environment_as_they_are() {
+        let plain = EcrHost::parse("123456789012.dkr.ecr.us-east-1.amazonaws.com").unwrap();
+        let fips = EcrHost::parse("123456789012.dkr-ecr-fips.us-east-1.on.aws").unwrap();
+        let (plain, fips) = (settings(&plain, None).await, settings(&fips, None).await);
+        assert_eq!((plain.use_fips(), plain.use_dual_stack()), (None, None), "the SDK's environment decides");
+        assert_eq!((fips.use_fips(), fips.use_dual_stack()), (Some(true), Some(true)));
     }
 }

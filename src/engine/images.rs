@@ -1,6 +1,7 @@
 //! The images that an engine has.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::time::Duration;
 
 use bollard::models::{ImageInspect, ImageSummary};
@@ -13,6 +14,7 @@ use crate::engine::Engine;
 use crate::engine::call::{CallError, Limit};
 use crate::engine::containers::{found, unless};
 use crate::error::{Failure, Kind};
+use crate::inputs;
 use crate::poll;
 use crate::values::labels::{LABEL_NAME, LABEL_TASK};
 use crate::values::pin::{ImagePin, retention_repository};
@@ -20,6 +22,9 @@ use crate::values::types::{ContentDigest, Name, chain_ids};
 
 /// The first API whose graph drivers take layers compressed with zstd: Docker 23.
 const ZSTD_SINCE: (u32, u32) = (1, 42);
+
+/// The largest settings of containerd that are read, in bytes.
+const SETTINGS: u64 = 1024 * 1024;
 
 /// Images that are inspected at once.
 const INSPECTIONS: usize = 8;
@@ -65,7 +70,7 @@ impl Engine {
     }
 
     pub(crate) async fn retention_tags(&self, name: &Name) -> Result<Vec<String>, Failure> {
-        let filters = std::collections::HashMap::from([("reference".to_owned(), vec![retention_repository(name)])]);
+        let filters = HashMap::from([("reference".to_owned(), vec![retention_repository(name)])]);
         let options = query::ListImagesOptionsBuilder::default().filters(&filters).build();
         let images = self.list_images(options).await?;
         let prefix = format!("{}:", retention_repository(name));
@@ -73,6 +78,13 @@ impl Engine {
         tags.retain(|tag| tag.starts_with(&prefix));
         tags.sort_unstable();
         Ok(tags)
+    }
+
+    /// Every tag that there is, with the ID of its image.
+    pub(crate) async fn tags(&self) -> Result<Tags, Failure> {
+        let images = self.list_images(query::ListImagesOptionsBuilder::default().build()).await?;
+        let tagged = |image: ImageSummary| image.repo_tags.into_iter().map(move |tag| (tag, image.id.clone()));
+        Ok(images.into_iter().flat_map(tagged).collect())
     }
 
     /// The images, asked for again where the containerd store fails the whole list because one was removed meanwhile.
@@ -100,7 +112,13 @@ impl Engine {
             true => ImageStore::Containerd,
             false => ImageStore::Graph { zstd: api >= ZSTD_SINCE },
         };
-        Ok(StoreFacts { store, folder: info.docker_root_dir.unwrap_or_default() })
+        let root = info.docker_root_dir.unwrap_or_default();
+        let socket = info.containerd.and_then(|containerd| containerd.address).unwrap_or_default();
+        let folder = match store {
+            ImageStore::Containerd if is_systems_own(&socket) => containerd_root(),
+            ImageStore::Containerd | ImageStore::Graph { .. } => root,
+        };
+        Ok(StoreFacts { store, folder })
     }
 
     pub(crate) async fn tag(&self, image: &str, reference: &str) -> Result<(), Failure> {
@@ -163,6 +181,29 @@ impl Engine {
     }
 }
 
+/// Images by their tags.
+pub(crate) type Tags = HashMap<String, String>;
+
+/// Whether a containerd is one that the engine did not start itself. Source: dockerd starts its own below its `exec-root`,
+/// with `containerd/containerd.sock` there, and keeps its data below its own data root.
+fn is_systems_own(socket: &str) -> bool {
+    matches!(socket.trim_start_matches("/var"), "/run/containerd/containerd.sock")
+}
+
+/// Where the system's containerd keeps images.
+fn containerd_root() -> String {
+    let settings = inputs::read(Path::new("/etc/containerd/config.toml"), None, SETTINGS).unwrap_or_default();
+    root_of(&String::from_utf8_lossy(&settings))
+}
+
+/// The top-level `root` of containerd's settings, or its default.
+fn root_of(settings: &str) -> String {
+    let mut lines = settings.lines().map(str::trim).take_while(|line| !line.starts_with('['));
+    let root = lines.find_map(|line| line.strip_prefix("root")?.trim_start().strip_prefix('='));
+    let root = root.map(|value| value.split('#').next().unwrap_or_default().trim().trim_matches(['"', '\'']));
+    root.filter(|root| root.starts_with('/')).unwrap_or("/var/lib/containerd").to_owned()
+}
+
 /// How an engine keeps images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -179,7 +220,7 @@ pub enum ImageStore {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoreFacts {
     pub(crate) store: ImageStore,
-    /// The engine's data folder, on its own host.
+    /// Where it keeps images, on its own host.
     pub(crate) folder: String,
 }
 
@@ -204,4 +245,23 @@ fn has_layers(image: &ImageInspect, pin: &ImagePin) -> bool {
 pub(crate) fn layers_are(image: &ImageInspect, diff_ids: &[ContentDigest]) -> bool {
     let layers = image.root_fs.as_ref().and_then(|root| root.layers.as_ref());
     layers.is_some_and(|layers| layers.iter().map(String::as_str).eq(diff_ids.iter().map(ContentDigest::as_str)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_containerd_keeps_images_where_its_settings_say() {
+        assert_eq!(root_of(""), "/var/lib/containerd");
+        assert_eq!(
+            root_of("version = 2\nroot = '/data/containerd' # big\n[plugins]\nroot = \"/x\""),
+            "/data/containerd"
+        );
+        assert_eq!(root_of("[plugins]\nroot = \"/x\""), "/var/lib/containerd");
+        assert!(
+            is_systems_own("/run/containerd/containerd.sock") && is_systems_own("/var/run/containerd/containerd.sock")
+        );
+        assert!(!is_systems_own("/var/run/docker/containerd/containerd.sock") && !is_systems_own(""));
+    }
 }

@@ -36,24 +36,16 @@ pub(crate) fn published(ports: &bollard::models::PortMap) -> Vec<String> {
     lines
 }
 
-/// The container's last log lines; where the driver's log cannot be read, why.
-pub(crate) async fn log_tail(engine: &Engine, id: &str) -> Vec<String> {
-    log_tail_within(engine, id, LOG_LIMIT).await
+/// The container's last log lines; where the driver's log cannot be read, why. Of one that is gone, or was never made, there
+/// is nothing to say.
+pub(crate) async fn log_tail(engine: &Engine, container: &str) -> Vec<String> {
+    log_tail_within(engine, container, LOG_LIMIT).await
 }
 
-/// The same of a container that may never have been made: then there is nothing to say.
-pub(crate) async fn log_tail_if_made(engine: &Engine, name: &str) -> Vec<String> {
-    lines(engine, name, LOG_LIMIT, Some(404)).await
-}
-
-/// As [`log_tail`], where there is so much time.
-pub(crate) async fn log_tail_within(engine: &Engine, id: &str, limit: Duration) -> Vec<String> {
-    lines(engine, id, limit, None).await
-}
-
-async fn lines(engine: &Engine, id: &str, limit: Duration, unsaid: Option<u16>) -> Vec<String> {
-    let stream = engine.docker.logs(id, Some(options(LOG_LINES)));
-    let text = last_bytes(engine, stream, LOG_BYTES, limit, unsaid).await;
+/// The same where there is so much time.
+pub(crate) async fn log_tail_within(engine: &Engine, container: &str, limit: Duration) -> Vec<String> {
+    let stream = engine.docker.logs(container, Some(options(LOG_LINES)));
+    let text = last_bytes(engine, stream, LOG_BYTES, limit).await;
     let text = String::from_utf8_lossy(&text).into_owned();
     let lines: Vec<String> = text.lines().map(|line| printable(line).trim_end().to_owned()).collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].to_vec()
@@ -63,7 +55,7 @@ impl Engine {
     /// The last lines of the log of a swarm's task, from whichever node it is on: as much as can be read in time.
     pub(crate) async fn task_log(&self, task: &str, lines: usize, limit: Duration) -> Vec<u8> {
         let stream = self.docker.task_logs(task, Some(options(lines)));
-        last_bytes(self, stream, TASK_LOG_BYTES, limit, None).await
+        last_bytes(self, stream, TASK_LOG_BYTES, limit).await
     }
 }
 
@@ -71,14 +63,13 @@ fn options(lines: usize) -> query::LogsOptions {
     query::LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines.to_string()).build()
 }
 
-/// The last bytes of a log, of as much as comes in time. An error ends it, and is said in its place, but for one of the
-/// status `unsaid`.
+/// The last bytes of a log, of as much as comes in time. An error ends it, and is said in its place, but for the one that
+/// there is nothing of that name.
 async fn last_bytes(
     engine: &Engine,
     log: impl Stream<Item = Result<LogOutput, Error>>,
     most: usize,
     limit: Duration,
-    unsaid: Option<u16>,
 ) -> Vec<u8> {
     let mut text = Vec::new();
     let mut log = std::pin::pin!(log);
@@ -88,7 +79,7 @@ async fn last_bytes(
                 Ok(chunk) => text.extend_from_slice(&chunk.into_bytes()),
                 Err(error) => {
                     let why = CallError::of(&engine.address, &error);
-                    if unsaid.is_none() || why.status != unsaid {
+                    if why.status != Some(404) {
                         text.extend_from_slice(format!("(its log cannot be read: {})\n", why.message).as_bytes());
                     }
                 }

@@ -71,9 +71,9 @@ pub(crate) fn container_facts(inspected: ContainerInspectResponse, name: &Name) 
         image: config.image.unwrap_or_default(),
         service: label(COMPOSE_SERVICE),
         stopped_by_hand: false,
+        folder,
         volumes: anonymous_volumes(inspected.mounts.unwrap_or_default()),
         auto_remove: inspected.host_config.and_then(|host| host.auto_remove).unwrap_or_default(),
-        folder,
     }
 }
 

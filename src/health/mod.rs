@@ -11,6 +11,7 @@ mod question;
 mod tests;
 
 use crate::engine::Engine;
+use crate::engine::logs::log_tail;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::health::checker::{HealthChecker, Members};
@@ -30,10 +31,9 @@ pub(crate) async fn check_container(
         let member = Member { name: name.to_owned(), lifecycle: Lifecycle::KeepsRunning, shown };
         Ok(Members { containers: vec![member], missing: Vec::new() })
     };
-    checker.check(engine, name, wanted, observe).await.map_err(|unhealthy| match unhealthy.is_late {
-        true => {
-            unhealthy.failure.next("its log lines, if any, are above; raise health.timeout if it only boots longer")
-        }
-        false => unhealthy.failure.next("its log lines, if any, are above"),
-    })
+    let Err(unhealthy) = checker.check(engine, name, wanted, observe).await else { return Ok(()) };
+    // The lines themselves are evidence of the step, or of its undoing.
+    let logs = if log_tail(engine, id).await.is_empty() { "it wrote no log" } else { "its last log lines are above" };
+    let more = if unhealthy.is_late { "; raise health.timeout if it only boots longer" } else { "" };
+    Err(unhealthy.failure.next(format!("{logs}{more}")))
 }

@@ -1,8 +1,10 @@
 //! Where an archive's bytes come from: a file of this host or an object in S3.
 
+use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -24,8 +26,8 @@ pub(crate) enum Archive {
     File {
         file: Arc<std::fs::File>,
         path: PathBuf,
-        /// Its length and its time of change, in nanoseconds.
-        version: (u64, i128),
+        /// Its length.
+        size: u64,
     },
     S3 {
         s3: S3,
@@ -50,11 +52,18 @@ impl Archive {
         }
     }
 
-    /// What tells this version of the archive from any other.
-    pub(crate) fn version(&self) -> String {
+    /// What tells this version of the archive from any other: of a file its content, because each deployment unpacks its
+    /// bundle anew, in a folder of its own.
+    /// Errors: The file cannot be read.
+    pub(crate) async fn version(&self, bundle: &Path) -> io::Result<String> {
         match self {
-            Self::File { path, version: (size, time), .. } => format!("{} ({size} bytes, {time})", path.display()),
-            Self::S3 { object, .. } => format!("{} (ETag {})", object.uri, object.etag),
+            Self::File { file, path, .. } => {
+                let whole = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+                let digest =
+                    tokio::task::spawn_blocking(|| inputs::digest(whole)).await.map_err(io::Error::other)??;
+                Ok(format!("{} ({digest})", path.strip_prefix(bundle).unwrap_or(path).display()))
+            }
+            Self::S3 { object, .. } => Ok(format!("{} (ETag {})", object.uri, object.etag)),
         }
     }
 
@@ -115,7 +124,7 @@ impl Archives {
 impl ReadAt for Archive {
     fn len(&self) -> u64 {
         match self {
-            Self::File { version: (size, _), .. } => *size,
+            Self::File { size, .. } => *size,
             Self::S3 { object, .. } => object.size,
         }
     }
@@ -135,9 +144,8 @@ impl ReadAt for Archive {
 
 fn open_file(path: &Path, bundle: Option<&Path>) -> io::Result<Archive> {
     let file = inputs::open(path, bundle)?;
-    let meta = file.metadata()?;
-    let time = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
-    Ok(Archive::File { file: Arc::new(file), path: path.to_owned(), version: (meta.len(), time) })
+    let size = file.metadata()?.len();
+    Ok(Archive::File { file: Arc::new(file), path: path.to_owned(), size })
 }
 
 fn read_full(file: &std::fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -51,6 +51,11 @@ impl Operation {
         matches!(self, Self::Compose(ComposeOperation::Up { .. } | ComposeOperation::Down { .. }))
     }
 
+    /// Gives a container another name, in whatever mode it was made.
+    pub(crate) const fn rename_container(container: Target, to: String) -> Self {
+        Self::Container(ContainerOperation::Rename { container, to })
+    }
+
     /// Whether containers of a saved release may be created by it.
     pub(crate) const fn creates_again(&self) -> bool {
         matches!(
@@ -62,11 +67,6 @@ impl Operation {
     /// Creates a container anew where it is gone, in whatever mode it was made.
     pub(crate) const fn recreate_container(container: Target, spec: Box<ContainerSpec>) -> Self {
         Self::Container(ContainerOperation::Recreate { container, spec })
-    }
-
-    /// Gives a container another name, in whatever mode it was made.
-    pub(crate) const fn rename_container(container: Target, to: String) -> Self {
-        Self::Container(ContainerOperation::Rename { container, to })
     }
 
     /// Starts a container, in whatever mode it was made.

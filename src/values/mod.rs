@@ -12,6 +12,7 @@ pub(crate) mod options;
 pub mod pin;
 pub(crate) mod progress;
 pub(crate) mod reference;
+pub(crate) mod s3_uri;
 pub mod secret;
 pub mod target;
 pub(crate) mod text;

@@ -20,7 +20,7 @@ pub enum ImagePin {
     Content { reference: Option<String>, config: ContentDigest, diff_ids: Vec<ContentDigest> },
     /// An image of an archive that cannot be read before it is loaded (it is compressed).
     Unread {
-        /// Where the archive is, with what tells one version of it from another (entity tag, or size and time).
+        /// Where the archive is, with what tells one version of it from another (entity tag, or digest).
         archive: String,
         /// The reference wanted of it.
         reference: Option<String>,
@@ -37,8 +37,9 @@ impl ImagePin {
         match self {
             Self::Registry { digest, .. } => digest.clone(),
             Self::Content { config, .. } => config.clone(),
-            Self::Unread { archive, reference, .. } => {
-                ContentDigest::of(format!("{archive}\n{}", reference.as_deref().unwrap_or_default()).as_bytes())
+            Self::Unread { archive, reference, id } => {
+                let id = id.as_ref().map(|id| format!("\n{id}")).unwrap_or_default();
+                ContentDigest::of(format!("{archive}\n{}{id}", reference.as_deref().unwrap_or_default()).as_bytes())
             }
             Self::Unknown { wanted } => ContentDigest::of(wanted.as_bytes()),
         }
@@ -63,6 +64,11 @@ impl ImagePin {
                 format!("{} ({})", reference.as_deref().unwrap_or("image"), short(config))
             }
             Self::Unread { archive, reference, .. } => {
+                // Twelve digits of the content's digest.
+                let archive = match archive.split_once("sha256:") {
+                    Some((before, digest)) => format!("{before}sha256:{})", digest.get(..12).unwrap_or(digest)),
+                    None => archive.clone(),
+                };
                 format!("{} of {archive}", reference.as_deref().unwrap_or("the image"))
             }
             Self::Unknown { wanted } => format!("{wanted} {UNRESOLVED}"),
@@ -112,6 +118,14 @@ pub(crate) fn retention_repository(name: &Name) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn what_was_loaded_of_a_compressed_archive_without_a_pinned_id_is_not_the_image_of_one_with_it() {
+        let unread = |id| ImagePin::Unread { archive: "web.tar.gz".into(), reference: None, id };
+        let id = ContentDigest::of(b"config");
+        assert_ne!(unread(None).identity(), unread(Some(id.clone())).identity());
+        assert_eq!(unread(Some(id.clone())).identity(), unread(Some(id)).identity());
+    }
 
     #[test]
     fn names_that_are_no_repository_get_a_hashed_one() {

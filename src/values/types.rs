@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::values::s3_uri::S3Uri;
 use crate::values::secret::{HIDDEN, masked_value};
 
 /// The name of a container, compose project or swarm service: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 63 characters.
@@ -19,15 +20,6 @@ pub struct Name(String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContentDigest(String);
-
-/// `s3://bucket/key[?versionId=…]`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct S3Uri {
-    bucket: String,
-    key: String,
-    version: Option<String>,
-}
 
 /// Why a text is not a value of one of these types: a clause that follows the offending text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,46 +99,6 @@ impl FromStr for ContentDigest {
     }
 }
 
-impl S3Uri {
-    pub(crate) fn bucket(&self) -> &str {
-        &self.bucket
-    }
-
-    pub(crate) fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// The object's version, where the URI names one.
-    pub(crate) fn version(&self) -> Option<&str> {
-        self.version.as_deref()
-    }
-}
-
-impl FromStr for S3Uri {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        let rest = text.strip_prefix("s3://").ok_or_else(|| Refused("must start with `s3://`".into()))?;
-        let (path, version) = match rest.rsplit_once("?versionId=") {
-            Some((_, "")) => return Err(Refused("has an empty `versionId`".into())),
-            Some((path, version)) => (path, Some(version.to_owned())),
-            None => (rest, None),
-        };
-        let (bucket, key) = path
-            .split_once('/')
-            .ok_or_else(|| Refused("must name a key behind the bucket: `s3://bucket/key`".into()))?;
-        let good = (3..=255).contains(&bucket.len())
-            && bucket.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':'));
-        if !good {
-            return Err(Refused(format!("has a bad bucket name `{bucket}`")));
-        }
-        if key.is_empty() || key.len() > 1024 {
-            return Err(Refused("must name a key of 1 to 1024 bytes: `s3://bucket/key`".into()));
-        }
-        Ok(Self { bucket: bucket.to_owned(), key: key.to_owned(), version })
-    }
-}
-
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -173,16 +125,6 @@ impl fmt::Display for ContentDigest {
     }
 }
 
-impl fmt::Display for S3Uri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "s3://{}/{}", self.bucket, self.key)?;
-        match &self.version {
-            Some(version) => write!(f, "?versionId={version}"),
-            None => Ok(()),
-        }
-    }
-}
-
 /// In files these are text, read and printed as everywhere.
 macro_rules! through_text {
     ($($name:ty),*) => {$(
@@ -202,7 +144,7 @@ macro_rules! through_text {
 
 pub(super) use through_text;
 
-through_text!(Name, ContentDigest, S3Uri);
+through_text!(Name, ContentDigest);
 
 /// A value that is never printed: `Debug` shows `***`.
 #[derive(Clone, PartialEq, Eq)]

@@ -59,7 +59,11 @@ fn an_image_that_exits_at_once_is_rolled_back_with_its_log_and_exit_code() {
 
     let outcome = served.fails(8);
 
-    outcome.says("exited with code 3").says("| cannot find the database").says("is back after");
+    outcome
+        .says("exited with code 3")
+        .says("| cannot find the database")
+        .says("is back after")
+        .says("next: its last log lines are above");
 }
 
 #[test]
@@ -68,7 +72,8 @@ fn an_image_that_is_never_healthy_is_rolled_back_with_the_last_answer() {
     let command = ["/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/www"];
     Image::new(&served.image()).file("www/index.html", "new\n").command(&command).write_into(&served.bundle.path());
 
-    served.fails(8).says("was not healthy within 3s").says("404");
+    let outcome = served.fails(8);
+    outcome.says("was not healthy within 3s").says("404").says("next: it wrote no log; raise health.timeout");
 }
 
 #[test]
@@ -200,6 +205,27 @@ fn a_host_port_taken_by_a_process_is_found_with_the_processs_name() {
 
     drop(listener);
     outcome.says("is taken by a process: ").says(&format!("(pid {})", std::process::id()));
+}
+
+#[test]
+fn a_port_that_a_proxy_of_a_killed_engine_still_holds_is_named_with_what_to_restart() {
+    let world = world();
+    let mut served = Served::new("orphan", "", HEALTH);
+    let taken = world.port();
+    let proxy = world.folder().join("docker-proxy");
+    std::fs::copy("/bin/busybox", &proxy).unwrap();
+    let script = format!("exec -a httpd '{}' -f -p 127.0.0.1:{taken} -h /", proxy.display());
+    let mut orphan = world.command("bash").args(["-c", &script]).spawn().unwrap();
+    world.wait_for_port(taken);
+    let service = format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{taken}:80\"]");
+    served.bundle.appspec(&crate::support::bundle::appspec(&served.name, &service, HEALTH));
+
+    let outcome = served.fails(7);
+
+    orphan.kill().unwrap();
+    orphan.wait().unwrap();
+    outcome.says(&format!("127.0.0.1:{taken}/tcp is taken by a process: docker-proxy (pid "));
+    outcome.says("an engine that was killed left it; restart docker");
 }
 
 #[test]

@@ -462,6 +462,25 @@ fn a_service_is_recreated_for_what_alone_changed_of_what_it_is_given_from_outsid
 }
 
 #[test]
+fn what_compose_warns_of_is_shown_once_by_the_plan_and_by_an_event_and_no_part_of_a_secret_is() {
+    let project = Project::two("warn");
+    project.file("compose.yml", &format!("version: '3'\n{}", TWO.replace("LEVEL: info", "LEVEL: \"${LEVEL_OF_LOG}\"")));
+    project.file(".env", "DB_PASSWORD=pa$hunter2\n");
+    let warned = [
+        "Compose: The \"LEVEL_OF_LOG\" variable is not set. Defaulting to a blank string.",
+        "Compose: in a file with variables a `$` begins a variable that is not set",
+        "the attribute `version` is obsolete",
+    ];
+    for outcome in [project.bundle.run(&["plan"]), project.start()] {
+        outcome.exits(0);
+        for text in warned {
+            assert_eq!(outcome.stdout.matches(text).count(), 1, "{text}\n{}", outcome.stdout);
+        }
+        assert!(!outcome.stdout.contains("hunter2"), "{}", outcome.stdout);
+    }
+}
+
+#[test]
 fn one_service_of_a_file_comes_up_with_what_it_depends_on_and_the_others_stay_as_they_are() {
     let mut project = Project::serving("some");
     let (web, db) = (project.running("web"), project.running("db"));

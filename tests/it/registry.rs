@@ -150,34 +150,6 @@ fn a_registry_that_is_gone_leaves_the_old_container_untouched() {
 }
 
 #[test]
-fn a_rollback_and_a_redeployment_take_the_images_of_kept_releases_where_the_registry_gives_no_answer() {
-    let mut it = pushed("kept", OTHER);
-    push(&it.name, OTHER, "2", "two");
-    let log_in = |bundle: &Bundle, password: &str| {
-        let auth = base64(&format!("team:{password}"));
-        bundle.docker_config(&format!(r#"{{"auths":{{"{OTHER}":{{"auth":"{auth}"}}}}}}"#));
-    };
-    let service = |tag: u8| format!("image: {OTHER}/{}:{tag}\nports: [\"127.0.0.1:{}:80\"]", it.name, it.port);
-    let appspecs = [1, 2, 3].map(|tag| crate::support::bundle::appspec(&it.name, &service(tag), HEALTH));
-    log_in(&it.bundle, OTHER_PASSWORD);
-    it.bundle.hook("ApplicationStart").exits(0);
-    it.bundle.appspec(&appspecs[1]);
-    it.bundle.deployment("d-2").hook("ApplicationStart").exits(0);
-
-    log_in(&it.bundle, "another one by now");
-    it.bundle.deployment("d-3").hook("ApplicationStart").exits(0).says("unchanged").says("of a kept release is taken");
-    it.bundle.appspec(&appspecs[0]);
-    it.bundle.run(&["plan"]).exits(0).prints("of a kept release is taken").prints(&it.digest);
-    ["BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"].iter().for_each(|event| {
-        it.bundle.deployment("d-4").hook(event).exits(0);
-    });
-    assert_eq!(world().get(it.port, "/").as_deref(), Some("one"));
-
-    it.bundle.appspec(&appspecs[2]);
-    it.bundle.deployment("d-5").hook("ApplicationStart").exits(6).says("check the registry's credentials");
-}
-
-#[test]
 fn an_image_that_the_engine_has_is_taken_without_a_registry_where_the_revision_or_its_compose_file_says_so() {
     let (world, name) = (world(), world().name("baked"));
     let reference = format!("nowhere.test:5999/{name}:1");
@@ -215,4 +187,32 @@ fn an_image_that_the_engine_has_is_taken_without_a_registry_where_the_revision_o
     let project = Project::new("bakedp", &file, "");
     project.start().exits(0);
     assert_eq!(project.page().as_deref(), Some("one"));
+}
+
+#[test]
+fn a_rollback_and_a_redeployment_take_the_images_of_kept_releases_where_the_registry_gives_no_answer() {
+    let mut it = pushed("kept", OTHER);
+    push(&it.name, OTHER, "2", "two");
+    let log_in = |bundle: &Bundle, password: &str| {
+        let auth = base64(&format!("team:{password}"));
+        bundle.docker_config(&format!(r#"{{"auths":{{"{OTHER}":{{"auth":"{auth}"}}}}}}"#));
+    };
+    let service = |tag: u8| format!("image: {OTHER}/{}:{tag}\nports: [\"127.0.0.1:{}:80\"]", it.name, it.port);
+    let appspecs = [1, 2, 3].map(|tag| crate::support::bundle::appspec(&it.name, &service(tag), HEALTH));
+    log_in(&it.bundle, OTHER_PASSWORD);
+    it.bundle.hook("ApplicationStart").exits(0);
+    it.bundle.appspec(&appspecs[1]);
+    it.bundle.deployment("d-2").hook("ApplicationStart").exits(0);
+
+    log_in(&it.bundle, "another one by now");
+    it.bundle.deployment("d-3").hook("ApplicationStart").exits(0).says("unchanged").says("of a kept release is taken");
+    it.bundle.appspec(&appspecs[0]);
+    it.bundle.run(&["plan"]).exits(0).prints("of a kept release is taken").prints(&it.digest);
+    ["BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"].iter().for_each(|event| {
+        it.bundle.deployment("d-4").hook(event).exits(0);
+    });
+    assert_eq!(world().get(it.port, "/").as_deref(), Some("one"));
+
+    it.bundle.appspec(&appspecs[2]);
+    it.bundle.deployment("d-5").hook("ApplicationStart").exits(6).says("check the registry's credentials");
 }

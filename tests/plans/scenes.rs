@@ -172,11 +172,11 @@ pub fn container(name: &str, id: &str, state: &str) -> ContainerFacts {
         stopped_by_hand: false,
         folder: None,
         switched: None,
-        volumes: Vec::new(),
-        auto_remove: false,
         pid: None,
         files: Vec::new(),
         files_now: Vec::new(),
+        volumes: Vec::new(),
+        auto_remove: false,
     }
 }
 

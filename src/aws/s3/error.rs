@@ -10,6 +10,9 @@ use crate::error::{Failure, Kind, ObserveFailure};
 use crate::values::text::seconds;
 use crate::values::types::S3Uri;
 
+/// The SDK's words where the answer has none.
+const UNEXPLAINED: &str = "service error: unhandled error";
+
 type Answer = aws_sdk_s3::config::http::HttpResponse;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +24,11 @@ pub(crate) enum S3Error {
     NoSuchKey(String),
     #[error("access to {uri} is denied: {why}")]
     Denied { uri: String, why: String },
+    /// Without an answer to where.
+    #[error("the bucket of {0} is in another region, and the answer does not say in which")]
+    Elsewhere(String),
+    #[error("{uri} is archived in storage class {class}, where it cannot be read")]
+    Archived { uri: String, class: String },
     #[error("no AWS credentials for {uri}: {why}")]
     NoCredentials { uri: String, why: String },
     /// It was replaced since its HEAD.
@@ -44,7 +52,12 @@ impl S3Error {
         match self {
             Self::NoSuchBucket(_) => "correct the bucket's name in x-balehook.container.image.archive",
             Self::NoSuchKey(_) => "upload the archive first, or correct the key or the versionId",
-            Self::Denied { .. } => "let the instance role s3:GetObject (and kms:Decrypt) on that object",
+            Self::Denied { .. } => {
+                "let the instance role s3:GetObject (and kms:Decrypt) on that object; to who lacks s3:ListBucket S3 says the same of \
+                 an object that does not exist; a bucket whose requester pays needs BALEHOOK_S3_REQUESTER_PAYS=true"
+            }
+            Self::Elsewhere(_) => "set AWS_REGION to the bucket's region, or correct AWS_ENDPOINT_URL",
+            Self::Archived { .. } => "restore it (aws s3api restore-object), or upload it in another storage class",
             Self::NoCredentials { .. } => "attach an instance profile, or set AWS_PROFILE or a region for this host",
             Self::Changed(_) => "deploy again; upload archives under a new key, or name a versionId",
             Self::Unreachable { .. } | Self::Silent { .. } => {
@@ -94,9 +107,14 @@ where
         (Some(404), _) if is_head => S3Error::NoSuchKey(name),
         (_, "NoSuchKey" | "NoSuchVersion") => S3Error::NoSuchKey(name),
         (Some(412), _) => S3Error::Changed(name),
+        (_, "InvalidObjectState") => S3Error::Archived { uri: name, class: "GLACIER".into() },
+        (Some(301 | 307), _) => S3Error::Elsewhere(name),
         (Some(401 | 403), _) => {
             let words = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or("403 Forbidden");
             S3Error::Denied { uri: name, why: words.to_owned() }
+        }
+        (Some(status), _) if why.starts_with(UNEXPLAINED) => {
+            S3Error::Other { uri: name, why: format!("HTTP {status}") }
         }
         (Some(status), _) => S3Error::Other { uri: name, why: format!("HTTP {status}: {why}") },
         (None, _) if why.contains("credentials") => S3Error::NoCredentials { uri: name, why },

@@ -15,6 +15,8 @@ use aws_config::{Region, SdkConfig};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig};
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::types::{RequestPayer, StorageClass};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::OnceCell;
 
@@ -41,6 +43,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct S3 {
     path_style: Option<bool>,
     has_endpoint: bool,
+    /// Who asks pays for the transfer: said in every request.
+    payer: Option<RequestPayer>,
     home: Option<PathBuf>,
     client: Arc<OnceCell<Client>>,
     waits: Waits,
@@ -53,10 +57,11 @@ pub(crate) struct S3Object {
     /// Its entity tag, with the quotes.
     pub(crate) etag: String,
     client: Client,
+    payer: Option<RequestPayer>,
 }
 
 impl S3 {
-    /// Settings from the environment: `BALEHOOK_S3_PATH_STYLE=true|false`; the rest is the AWS SDK's own
+    /// Settings from the environment: `BALEHOOK_S3_PATH_STYLE=true|false`, `BALEHOOK_S3_REQUESTER_PAYS=true`; the rest is the AWS SDK's own
     /// (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, …). Path style is the default
     /// where an endpoint is set: few S3-compatible servers answer to a host name for each bucket.
     pub(crate) fn from_env(variable: &dyn Fn(&str) -> Option<String>, waits: &Waits) -> Self {
@@ -65,6 +70,9 @@ impl S3 {
         Self {
             path_style,
             has_endpoint,
+            payer: variable("BALEHOOK_S3_REQUESTER_PAYS")
+                .filter(|text| text == "true")
+                .map(|_| RequestPayer::Requester),
             home: config::home_if_unset(variable),
             client: Arc::new(OnceCell::new()),
             waits: waits.clone(),
@@ -79,12 +87,12 @@ impl S3 {
 
     async fn find(&self, uri: &S3Uri) -> Result<S3Object, S3Error> {
         let client = self.client().await;
-        match head(&client, uri).await {
+        match self.head_by(&client, uri).await {
             Err((_, Some(region))) => {
                 let config = client.config().to_builder().region(Region::new(region)).build();
-                head(&Client::from_conf(config), uri).await.map_err(|(error, _)| error)
+                self.head_by(&Client::from_conf(config), uri).await.map_err(|(error, _)| error)
             }
-            Err((error @ S3Error::NoSuchKey(_), None)) => Err(which_is_missing(&client, uri, error).await),
+            Err((error @ S3Error::NoSuchKey(_), None)) => Err(self.which_is_missing(&client, uri, error).await),
             other => other.map_err(|(error, _)| error),
         }
     }
@@ -156,6 +164,7 @@ impl S3 {
         let region = shared.region().cloned().unwrap_or_else(|| Region::from_static("us-east-1"));
         let config = aws_sdk_s3::config::Builder::from(shared)
             .region(region)
+            .use_arn_region(true)
             .force_path_style(self.path_style.unwrap_or(self.has_endpoint))
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -165,30 +174,45 @@ impl S3 {
             .build();
         Client::from_conf(config)
     }
-}
 
-async fn head(client: &Client, uri: &S3Uri) -> Result<S3Object, (S3Error, Option<String>)> {
-    let request =
-        client.head_object().bucket(uri.bucket()).key(uri.key()).set_version_id(uri.version().map(str::to_owned));
-    let answer = request.send().await.map_err(|error| {
-        let region = region_of(&error);
-        (explain(uri, &error, true), region)
-    })?;
-    let size = answer.content_length().and_then(|size| u64::try_from(size).ok());
-    let (Some(size), Some(etag)) = (size, answer.e_tag()) else {
-        let why = "the server gave no length or no ETag".to_owned();
-        return Err((S3Error::Other { uri: uri.to_string(), why }, None));
-    };
-    Ok(S3Object { uri: uri.clone(), size, etag: etag.to_owned(), client: client.clone() })
-}
-
-/// The answer to a HEAD has no body: a GET of one byte tells a missing bucket from a missing key.
-async fn which_is_missing(client: &Client, uri: &S3Uri, error: S3Error) -> S3Error {
-    match client.get_object().bucket(uri.bucket()).key(uri.key()).range("bytes=0-0").send().await {
-        Err(answer) => match explain(uri, &answer, false) {
-            found @ S3Error::NoSuchBucket(_) => found,
-            _ => error,
-        },
-        Ok(_) => error,
+    async fn head_by(&self, client: &Client, uri: &S3Uri) -> Result<S3Object, (S3Error, Option<String>)> {
+        let request = client.head_object().bucket(uri.bucket()).key(uri.key()).set_request_payer(self.payer.clone());
+        let answer = request.set_version_id(uri.version().map(str::to_owned)).send().await.map_err(|error| {
+            let region = region_of(&error);
+            (explain(uri, &error, true), region)
+        })?;
+        if let Some(class) = archived(&answer) {
+            return Err((S3Error::Archived { uri: uri.to_string(), class }, None));
+        }
+        let size = answer.content_length().and_then(|size| u64::try_from(size).ok());
+        let (Some(size), Some(etag)) = (size, answer.e_tag()) else {
+            let why = "the server gave no length or no ETag".to_owned();
+            return Err((S3Error::Other { uri: uri.to_string(), why }, None));
+        };
+        let (client, payer) = (client.clone(), self.payer.clone());
+        Ok(S3Object { uri: uri.clone(), size, etag: etag.to_owned(), client, payer })
     }
+
+    /// The answer to a HEAD has no body: a GET of one byte tells a missing bucket from a missing key.
+    async fn which_is_missing(&self, client: &Client, uri: &S3Uri, error: S3Error) -> S3Error {
+        let request = client.get_object().bucket(uri.bucket()).key(uri.key()).set_request_payer(self.payer.clone());
+        match request.range("bytes=0-0").send().await {
+            Err(answer) => match explain(uri, &answer, false) {
+                found @ S3Error::NoSuchBucket(_) => found,
+                _ => error,
+            },
+            Ok(_) => error,
+        }
+    }
+}
+
+/// The storage class of an object that must be restored before it can be read.
+fn archived(answer: &HeadObjectOutput) -> Option<String> {
+    let class = match (answer.archive_status(), answer.storage_class()) {
+        (Some(status), _) => status.as_str(),
+        (None, Some(class @ (StorageClass::Glacier | StorageClass::DeepArchive))) => class.as_str(),
+        (None, _) => return None,
+    };
+    let is_restored = answer.restore().is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
+    (!is_restored).then(|| class.to_owned())
 }

@@ -13,6 +13,10 @@ const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nETag: \"e\"\r\n\r\n
 const BEGUN: &str = "HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\nETag: \"e\"\r\n\
                      Content-Range: bytes 0-9/10\r\n\r\n";
 
+const DENIED: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+/// The same as [`HEAD`], for who says that they pay.
+const PAID: &str = "HTTP/1.1 200 OK\r\nContent-Length: 11\r\nETag: \"e\"\r\n\r\n";
+
 /// A server that answers a HEAD, and a GET as far as this goes; the connection stays open.
 async fn server(head: &'static str, get: &'static str) -> S3 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -22,14 +26,21 @@ async fn server(head: &'static str, get: &'static str) -> S3 {
             tokio::spawn(async move {
                 let mut request = [0; 8192];
                 while let Ok(count @ 1..) = stream.read(&mut request).await {
-                    let answer = if request[..count].starts_with(b"HEAD") { head } else { get };
+                    let asked = String::from_utf8_lossy(&request[..count]);
+                    let is_paid = head != PAID || asked.to_lowercase().contains("x-amz-request-payer: requester");
+                    let answer = if !is_paid {
+                        DENIED
+                    } else if asked.starts_with("HEAD") {
+                        head
+                    } else {
+                        get
+                    };
                     stream.write_all(answer.as_bytes()).await.unwrap();
                 }
             });
         }
     });
-    let s3 =
-        S3 { path_style: Some(true), has_endpoint: true, home: None, client: Arc::default(), waits: Waits::default() };
+    let s3 = S3::from_env(&|name| (name == "AWS_ENDPOINT_URL").then(String::new), &Waits::default());
     let shared = config::defaults(None)
         .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
         .region(Region::from_static("eu-west-1"))
@@ -83,4 +94,39 @@ async fn an_endpoint_that_takes_no_connection_is_named() {
     let (said, _) = ended(gone.head(&uri)).await;
     assert!(said.starts_with("S3 cannot be reached for s3://releases/web.tar: "), "{said}");
     assert!(said.contains("Connection refused"), "{said}");
+}
+
+/// What is said of an object that S3 answers for.
+async fn refused(head: &'static str) -> S3Error {
+    server(head, DENIED).await.head(&uri()).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn an_answer_that_means_something_else_than_its_status_is_said_as_what_it_means() {
+    let moved = refused("HTTP/1.1 301 Moved Permanently\r\nContent-Length: 0\r\n\r\n").await;
+    let elsewhere = "the bucket of s3://releases/web.tar is in another region, and the answer does not say in which";
+    assert_eq!((moved.to_string().as_str(), moved.is_definite()), (elsewhere, true));
+    assert!(moved.next().contains("set AWS_REGION"), "{}", moved.next());
+
+    let denied = refused(DENIED).await;
+    assert_eq!(denied.to_string(), "access to s3://releases/web.tar is denied: 403 Forbidden");
+    assert!(denied.next().contains("who lacks s3:ListBucket S3 says the same of an object that does not exist"));
+
+    let glacier = HEAD.replace("ETag", "x-amz-storage-class: DEEP_ARCHIVE\r\nETag");
+    let archived = refused(glacier.leak()).await;
+    let words = "s3://releases/web.tar is archived in storage class DEEP_ARCHIVE, where it cannot be read";
+    assert_eq!(archived.to_string(), words);
+    let restored =
+        HEAD.replace("ETag", "x-amz-storage-class: GLACIER\r\nx-amz-restore: ongoing-request=\"false\"\r\nETag");
+    assert_eq!(server(restored.leak(), BEGUN).await.head(&uri()).await.unwrap().size, 10);
+    let broken = refused("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(broken.to_string(), "cannot read s3://releases/web.tar: HTTP 400");
+}
+
+#[tokio::test]
+async fn a_bucket_whose_requester_pays_is_read_by_who_says_that_they_do() {
+    let not_paid = server(PAID, BEGUN).await;
+    assert!(matches!(not_paid.head(&uri()).await.unwrap_err(), S3Error::Denied { .. }));
+    let paid = S3 { payer: Some(RequestPayer::Requester), ..not_paid };
+    assert_eq!(paid.head(&uri()).await.unwrap().size, 11);
 }

@@ -16,7 +16,7 @@ use crate::modes::compose::containers::of_project;
 use crate::modes::compose::files::{as_it_stands, stand_in, text};
 use crate::modes::compose::listing::{Entry, Listing, list, summary};
 use crate::modes::compose::project::{ComposeFacts, ProjectContainer, SNAPSHOTS, Tool};
-use crate::modes::compose::tool::{Processes, cannot_run, reason};
+use crate::modes::compose::tool::{Processes, cannot_run, reason, warnings};
 use crate::modes::compose::unsaved::UnsavedContainer;
 use crate::modes::facts::Facts;
 use crate::modes::mounts;
@@ -39,6 +39,8 @@ pub(crate) struct Read {
     listing: Listing,
     variables: Vec<EnvVar>,
     config: String,
+    /// What Compose warned of.
+    warnings: Vec<String>,
     /// Why Compose could not be asked: then the files were read as they stand.
     unasked: Option<Failure>,
 }
@@ -56,8 +58,8 @@ impl Observer<'_> {
         let is_asked = unasked.is_none();
         if let Some(failure) = unasked {
             facts.failures.insert(0, ObserveFailure { failure, definite: true });
-            facts.warnings.push("Compose was not asked: the services are taken as the files stand".into());
         }
+        facts.warnings.extend(read.iter().flat_map(|read| read.warnings.clone()));
         match read.and_then(|read| self.project(compose, read, all)) {
             Ok((tool, mut observed, services)) => {
                 for service in &services {
@@ -102,11 +104,14 @@ impl Observer<'_> {
         };
         let listing = list(&compose.directory, &excluded).map_err(unreadable)?;
         let variables = self.variables(compose, &listing);
-        let config = match unasked {
+        let (config, warnings) = match unasked {
             None => self.config(&processes, &tool, compose, &variables).await?,
-            Some(_) => as_it_stands(compose, &self.deployment.bundle_root, &|name| self.variable(name)),
+            Some(_) => {
+                let config = as_it_stands(compose, &self.deployment.bundle_root, &|name| self.variable(name));
+                (config, vec!["Compose was not asked: the services are taken as the files stand".to_owned()])
+            }
         };
-        Ok(Read { tool, excluded, listing, variables, config, unasked })
+        Ok(Read { tool, excluded, listing, variables, config, warnings, unasked })
     }
 
     /// Which Compose this host has, where containers are to be stopped with it.
@@ -127,7 +132,7 @@ impl Observer<'_> {
         read: Read,
         all: &[ContainerSummary],
     ) -> Result<(Tool, ComposeFacts, Vec<Service>), Failure> {
-        let Read { tool, excluded, listing, variables, config, unasked: _ } = read;
+        let Read { tool, excluded, listing, variables, config, .. } = read;
         let state = std::path::absolute(self.store.folder()).unwrap_or_else(|_| self.store.folder().to_owned());
         let environment = self.project_environment(compose, &variables);
         let root = &self.deployment.bundle_root;
@@ -153,7 +158,7 @@ impl Observer<'_> {
         tool: &Tool,
         compose: &Compose,
         variables: &[EnvVar],
-    ) -> Result<String, Failure> {
+    ) -> Result<(String, Vec<String>), Failure> {
         let text = |path: &Path| path.display().to_string();
         let mut argv = tool.argv.clone();
         let mut option = |name: &str, value: String| argv.extend([name.to_owned(), value]);
@@ -171,10 +176,24 @@ impl Observer<'_> {
         match ended.status.success() {
             true => {
                 let printed = ended.stdout().map_err(|error| cannot_run(&error))?;
-                Ok(String::from_utf8_lossy(printed).into_owned())
+                let warnings = warnings(ended.stderr()).into_iter().map(|said| self.shown(compose, &said));
+                Ok((String::from_utf8_lossy(printed).into_owned(), warnings.collect()))
             }
             false => Err(Failure::new(Kind::Appspec, format!("the Compose file is refused: {}", reason(&ended)))
                 .next("`docker compose config` in that folder says the same")),
+        }
+    }
+
+    /// A warning as it may be printed: the name behind a `$` that stands in no Compose file may be a part of a secret.
+    fn shown(&self, compose: &Compose, warning: &str) -> String {
+        let unset = warning.strip_prefix("The \"").and_then(|rest| rest.split_once("\" variable is not set"));
+        let texts =
+            || compose.files.iter().map(|file| text(&compose.directory.join(file), &self.deployment.bundle_root));
+        match unset {
+            Some((name, _)) if !texts().any(|text| words(&text).any(|word| word == name)) => {
+                "Compose: in a file with variables a `$` begins a variable that is not set: write `$$` for a dollar sign".into()
+            }
+            _ => format!("Compose: {warning}"),
         }
     }
 
@@ -206,8 +225,7 @@ impl Observer<'_> {
         let mut names: BTreeSet<String> = BTreeSet::new();
         for path in paths {
             let text = text(&compose.directory.join(path), &self.deployment.bundle_root);
-            let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-            names.extend(words.filter(|word| !word.is_empty()).map(str::to_owned));
+            names.extend(words(&text).filter(|word| !word.is_empty()).map(str::to_owned));
         }
         let known = names.into_iter().filter(|name| !OWN.contains(&name.as_str()) && !name.starts_with("COMPOSE_"));
         known
@@ -277,6 +295,11 @@ impl Observer<'_> {
 /// Who may still put the file there that Compose misses.
 fn refused_for_now(failure: &Failure, pending: &Pending) -> Option<&'static str> {
     pending.brings_what(&failure.message).filter(|_| failure.kind == Kind::Appspec)
+}
+
+/// What may be names of variables in a text.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
 }
 
 /// Variables that a process of Compose is given anyway.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Probe;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
+use crate::modes::compose::check_out::check_out;
 use crate::modes::compose::project::{Project, Tool};
 use crate::modes::compose::service_change::ServiceChange;
 use crate::modes::compose::snapshot::{self, Snapshot};
@@ -17,6 +18,7 @@ use crate::modes::compose::tool::{self, Processes};
 use crate::modes::compose::{containers, unsaved, wait};
 use crate::modes::host::Host;
 use crate::modes::release::Release;
+use crate::ports::conflict;
 use crate::values::known::Known;
 use crate::values::operation::{Moment, Outcome, Role, Traits};
 use crate::values::target::Target;
@@ -232,7 +234,7 @@ impl ComposeOperation {
                 let said = snapshot::take(new).map_err(|error| unwritable(&new.project, &error))?;
                 return Ok(Outcome::with(said.into_iter().collect()));
             }
-            Self::CheckOut { project } => snapshot::check_out(project).map_err(|error| unwritable(project, &error))?,
+            Self::CheckOut { project } => check_out(project).map_err(|error| unwritable(project, &error))?,
             Self::EndStops { .. } => host.engine.end_stops(&host.name).await?,
             Self::Up { project, .. } => up(host, project, self).await?,
             Self::Stop { project } => run(host, project, self, "rm").await?,
@@ -273,6 +275,7 @@ impl ComposeOperation {
 /// A dependency that is unhealthy or ended with an error is why `up` fails, and its log says more than Compose.
 async fn up(host: &Host, project: &Project, operation: &ComposeOperation) -> Result<(), Failure> {
     let Err(failure) = run(host, project, operation, "up").await else { return Ok(()) };
+    let failure = conflict::explained(&host.engine, None, failure).await;
     Err(match wait::broken_now(&host.engine, &project.name).await {
         Some(broken) => Failure { message: format!("{} ({})", broken.message, failure.message), ..broken },
         None => failure,

@@ -132,6 +132,19 @@ fn read_version(text: &str) -> Option<String> {
     major.parse::<u32>().is_ok_and(|major| major >= 1).then(|| version.to_owned())
 }
 
+/// What Compose warns of, each once. Source: it prints `time="…" level=warning msg="…"` where nobody looks on.
+pub(crate) fn warnings(stderr: &[u8]) -> Vec<String> {
+    let mut warnings: Vec<String> = Vec::new();
+    for line in String::from_utf8_lossy(stderr).lines().filter(|line| line.contains("level=warning")) {
+        let message = line.split_once(" msg=").map(|(_, message)| message.trim()).unwrap_or_default();
+        let message = serde_json::from_str(message).unwrap_or_else(|_| message.to_owned());
+        if !message.is_empty() && !warnings.contains(&message) {
+            warnings.push(message);
+        }
+    }
+    warnings
+}
+
 /// What Compose gives as its reason: its errors without its progress.
 pub(crate) fn reason(ended: &Ended) -> String {
     last_error(ended.stderr(), ended.status)
@@ -177,6 +190,17 @@ mod tests {
         assert_eq!(failure.message, "docker-compose 1.29.2 is Compose 1, which is out of support");
         assert_eq!((failure.kind, failure.next.as_deref()), (Kind::Container, Some(INSTALL)));
         assert_eq!(["2.40.3", "5.0.1", "10.0.0"].map(|version| check(version).is_ok()), [true; 3]);
+    }
+
+    #[test]
+    fn each_warning_of_compose_is_taken_once_and_nothing_else() {
+        let unset = r#"time="2026-11-27T13:00:00Z" level=warning msg="The \"TAG\" variable is not set. Defaulting to a blank string.""#;
+        let plain = "time=\"x\" level=warning msg=obsolete";
+        let said = format!("{unset}\n{plain}\n{unset}\ntime=\"x\" level=info msg=other\n Container web  Created\n");
+        assert_eq!(
+            warnings(said.as_bytes()),
+            [r#"The "TAG" variable is not set. Defaulting to a blank string."#, "obsolete"]
+        );
     }
 
     #[test]

@@ -25,9 +25,17 @@ impl Observer<'_> {
         self.image(&container.need(), facts).await;
         self.environment(&container.service, facts).await;
         self.seccomp(&container.service, facts);
-        self.volumes_left(facts).await;
         self.mounted_files(&container.service, facts);
+        self.volumes_left(facts).await;
         self.surroundings(container, all, facts).await;
+    }
+
+    fn mounted_files(&self, service: &Service, facts: &mut Facts) {
+        let mounts: Vec<HostMount> = service.body.host_config.iter().flat_map(mounts::of_request).collect();
+        if self.is_local() {
+            facts.container.files = mounts::files(&mounts);
+            mounts::look_inside(&self.proc, &mounts, &mut facts.containers);
+        }
     }
 
     /// After ApplicationStop its container is gone, and its data is not.
@@ -39,14 +47,6 @@ impl Observer<'_> {
                     facts.container.volumes_left.push(volume.clone());
                 }
             }
-        }
-    }
-
-    fn mounted_files(&self, service: &Service, facts: &mut Facts) {
-        let mounts: Vec<HostMount> = service.body.host_config.iter().flat_map(mounts::of_request).collect();
-        if self.is_local() {
-            facts.container.files = mounts::files(&mounts);
-            mounts::look_inside(&self.proc, &mounts, &mut facts.containers);
         }
     }
 
@@ -73,7 +73,8 @@ impl Observer<'_> {
             Mode::Compose(_) | Mode::Swarm(_) => None,
         };
         let has_switched = facts.containers.iter().any(|container| container.switched.is_some());
-        if service.is_none_or(|service| service.start_first.is_none()) && !has_switched {
+        let is_needed = has_switched || service.is_some_and(|service| service.start_first.is_some());
+        if !is_needed && !ports::were_switched(self.store.all()) {
             return;
         }
         let engine = facts.engine.yes();
@@ -88,7 +89,8 @@ impl Observer<'_> {
             patience: Duration::ZERO,
         };
         match observer.facts().await {
-            Ok(seen) => facts.container.ports = Some(seen),
+            // Somebody may have removed the container whose rules are still there.
+            Ok(seen) => facts.container.ports = Some(seen).filter(|seen| is_needed || seen.is_open),
             Err(failure) => facts.failures.push(ObserveFailure { failure, definite: false }),
         }
     }

@@ -18,7 +18,7 @@ use crate::modes::facts::Facts;
 use crate::modes::host::Host;
 use crate::modes::options::of_container;
 use crate::modes::release::Release;
-use crate::ports;
+use crate::ports::{self, conflict};
 use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::values::operation::{Moment, Outcome, Role, Traits};
 use crate::values::options::SetOption;
@@ -99,7 +99,12 @@ impl ContainerOperation {
             Self::Stop { container, grace } => host.engine.stop(&host.containers.target(container), *grace).await?,
             Self::Kill { container } => host.engine.kill(&host.containers.target(container)).await?,
             Self::Rename { container, to } => host.engine.rename(&host.containers.target(container), to).await?,
-            Self::Start { container } => host.engine.start(&host.containers.target(container)).await?,
+            Self::Start { container } => {
+                let target = host.containers.target(container);
+                if let Err(failure) = host.engine.start(&target).await {
+                    return Err(conflict::explained(&host.engine, Some(target.address()), failure).await);
+                }
+            }
             Self::CheckHealth { container, health_check } => {
                 let container = (container.name.as_str(), host.containers.id(container));
                 health::check_container(&mut host.health, &host.engine, container, health_check).await?;
@@ -119,10 +124,7 @@ impl ContainerOperation {
         else {
             return Vec::new();
         };
-        match host.containers.target(container).id {
-            Some(id) => logs::log_tail(&host.engine, &id).await,
-            None => logs::log_tail_if_made(&host.engine, &container.name).await,
-        }
+        logs::log_tail(&host.engine, host.containers.target(container).address()).await
     }
 }
 

@@ -9,7 +9,6 @@ use crate::images::archive::{ArchiveError, ReadAt as _};
 use crate::images::delta::Delta;
 use crate::images::facts::{ImageFacts, Room};
 use crate::images::import;
-use crate::images::source::Archive;
 use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
 use crate::values::pin::ImagePin;
@@ -136,17 +135,16 @@ impl Observer<'_> {
         let (engine, id) = (self.engine.as_ref().ok()?, wanted.id?);
         facts.engine.yes()?;
         let reference = wanted.reference.map(ToString::to_string);
-        let mut pin = ImagePin::Content { reference, config: id.clone(), diff_ids: Vec::new() };
-        // The containerd store does not know an image by its config: there only a tag of ours tells.
-        let image = match engine.image(id.as_str()).await.ok()? {
-            Some(image) => image,
-            None => engine.image(&pin.retention_tag(&self.deployment.name)).await.ok()??,
-        };
-        if let ImagePin::Content { diff_ids, .. } = &mut pin {
+        if let Some(image) = engine.image(id.as_str()).await.ok()? {
             let layers = image.root_fs.and_then(|root| root.layers)?;
-            diff_ids.extend(layers.iter().filter_map(|layer| layer.parse::<ContentDigest>().ok()));
+            let diff_ids = layers.iter().filter_map(|layer| layer.parse::<ContentDigest>().ok()).collect();
+            return Some(found(ImagePin::Content { reference, config: id.clone(), diff_ids }));
         }
-        Some(found(pin))
+        // The containerd store does not know an image by its config: only a release tells which layers that one has.
+        let is_it = |pin: &&ImagePin| matches!(pin, ImagePin::Content { config, .. } if config == id);
+        let pin = facts.releases.iter().flat_map(|release| release.images()).find(is_it)?;
+        engine.find(pin, &self.deployment.name).await.ok()??;
+        Some(found(pin.clone()))
     }
 
     async fn read_index(&self, wanted: &Wanted<'_>, architecture: Option<&str>) -> Result<ImageFacts, ObserveFailure> {
@@ -155,7 +153,13 @@ impl Observer<'_> {
         let wrong = |why: String| ObserveFailure { failure: import::bad(location, &why), definite: true };
         let index = match &opened.index {
             Ok(index) => index,
-            Err(ArchiveError::Compressed(_)) => return Ok(unread(&opened.archive, reference, id)),
+            Err(ArchiveError::Compressed(_)) => {
+                let version = opened.archive.version(&self.deployment.bundle_root).await;
+                let version = version.map_err(|error| wrong(format!("cannot be read: {error}")))?;
+                let reference = reference.map(ToString::to_string);
+                let pin = ImagePin::Unread { archive: version, reference, id: id.cloned() };
+                return Ok(ImageFacts { bytes: Some(opened.archive.len()), ..found(pin) });
+            }
             Err(error) => return Err(wrong(error.to_string())),
         };
         let image = archive::select(index, reference, id).map_err(|error| wrong(error.to_string()))?;
@@ -239,10 +243,4 @@ pub(super) fn found(pin: ImagePin) -> ImageFacts {
 
 pub(super) fn unknown(wanted: String, why: &str) -> ImageFacts {
     ImageFacts { unknown: Some(why.to_owned()), ..found(ImagePin::Unknown { wanted }) }
-}
-
-fn unread(archive: &Archive, reference: Option<&ImageReference>, id: Option<&ContentDigest>) -> ImageFacts {
-    let pin =
-        ImagePin::Unread { archive: archive.version(), reference: reference.map(ToString::to_string), id: id.cloned() };
-    ImageFacts { bytes: Some(archive.len()), ..found(pin) }
 }

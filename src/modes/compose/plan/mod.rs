@@ -250,16 +250,18 @@ impl UndoProject {
         let run_by = |operation: ComposeOperation| Operation::Compose(operation.run_by(&facts.compose_tool));
         let unsaved = &wanted.facts.unsaved;
         let (check_out, up) = match previous {
-            Some(previous) => (ComposeOperation::CheckOut { project: previous.project.clone() }, back(previous)),
+            Some(previous) => (Some(ComposeOperation::CheckOut { project: previous.project.clone() }), back(previous)),
             // Files alone change nothing of what is there.
             None if !unsaved.is_empty() => {
                 return Self { check_out: Vec::new(), up: unsaved::back(&wanted.project.name, unsaved) };
             }
             None => {
                 let down = ComposeOperation::Down { project: wanted.project.clone() };
-                (down.clone(), vec![down])
+                // What serves without a saved release is not touched by files.
+                (facts.containers.is_empty().then(|| down.clone()), vec![down])
             }
         };
-        Self { check_out: vec![run_by(check_out)], up: up.into_iter().map(run_by).collect() }
+        let check_out = check_out.map(run_by).into_iter().collect();
+        Self { check_out, up: up.into_iter().map(run_by).collect() }
     }
 }
