@@ -150,7 +150,10 @@ async fn before(
     let warnings = store.set_aside.iter().chain(&facts.warnings);
     warnings.for_each(|warning| console.line(&format!("warning: {warning}")));
     // What cannot be written down beside a deployment makes none of another end.
-    facts.not_yet.iter().chain(&plan.notes).for_each(|line| console.line(line));
+    // Both of these are among the plan's notes.
+    let is_said = |note: &&String| facts.not_yet.contains(note) || facts.warnings.contains(note);
+    let notes = plan.notes.iter().filter(|note| !is_said(note));
+    facts.not_yet.iter().chain(notes).for_each(|line| console.line(line));
     if let Err(failure) = save_resolved(&store, observer, event, &facts) {
         console.line(&format!("warning: {failure}"));
     }

@@ -17,6 +17,7 @@ pub mod release;
 pub mod resume;
 pub mod swarm;
 pub(crate) mod tasks;
+pub(crate) mod volumes;
 
 use crate::config::{Deployment, Mode};
 use crate::deploy::origin::Origin;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::{execute, plan};
+use crate::engine::request::ContainerSpec;
 use crate::error::Failure;
 use crate::images::operation::ImageOperation;
 use crate::modes::compose::operation::ComposeOperation;
@@ -61,6 +62,11 @@ impl Operation {
             self,
             Self::Container(ContainerOperation::Recreate { .. }) | Self::Compose(ComposeOperation::Up { .. })
         )
+    }
+
+    /// Creates a container anew where it is gone, in whatever mode it was made.
+    pub(crate) const fn recreate_container(container: Target, spec: Box<ContainerSpec>) -> Self {
+        Self::Container(ContainerOperation::Recreate { container, spec })
     }
 
     /// Starts a container, in whatever mode it was made.

@@ -586,6 +586,48 @@ fn a_deadline_shows_what_was_not_healthy_with_its_last_words_and_the_previous_pr
 }
 
 #[test]
+fn a_project_that_serves_without_a_saved_release_comes_back_as_it_was_when_the_first_one_fails() {
+    for is_ours in [true, false] {
+        let mut project = Project::two("cunsaved");
+        let text = TWO.replace("  web:\n", &format!("  web:\n    image: {}:1\n", project.name));
+        let text = text.replace("  db:\n", &format!("  db:\n    image: {}-db:1\n", project.name));
+        let text = text.replace("\"./data:/data\"", "\"/own\"");
+        project.file("compose.yml", &text);
+        if is_ours {
+            project.start().exits(0);
+            std::fs::remove_dir_all(project.state()).unwrap();
+        } else {
+            for file in ["image.tar", "db.tar"] {
+                world().docker(&["load", "--input", project.bundle.path().join(file).to_str().unwrap()]);
+            }
+            let tool = repository().join("target/tools/compose-2.40/usr/libexec/docker/cli-plugins/docker-compose");
+            let mut up = std::process::Command::new(tool);
+            up.args(["--project-name", &project.name, "--file"]).arg(project.bundle.path().join("app/compose.yml"));
+            assert!(up.args(["up", "--detach"]).env("DOCKER_HOST", world().docker_host()).status().unwrap().success());
+            world().wait_for("the project", || project.page().is_some());
+        }
+        world().docker(&["exec", &project.running("web"), "/bin/busybox", "touch", "/own/kept"]);
+
+        let broken = text.replace("touch /up", "exit 3").replace("LEVEL: info", "LEVEL: debug");
+        project.file("compose.yml", &broken);
+        project.bundle.deployment("d-TEST00002");
+        project.start().exits(8).says("is back");
+
+        let web = project.running("web");
+        let seen = world().inspect(&web, "{{.Name}} {{range .Config.Env}}{{.}} {{end}}{{.NetworkSettings.Ports}}");
+        assert!(seen.starts_with(&format!("/{}-web-1 ", project.name)) && seen.contains("LEVEL=info"), "{seen}");
+        world().docker(&["exec", &web, "/bin/busybox", "test", "-e", "/own/kept"]);
+        assert_eq!(project.page().as_deref(), Some("one"));
+        assert_eq!(project.all().lines().count(), 2, "{}", project.all());
+        assert_ne!(project.running("db"), "");
+        project.file("compose.yml", &text.replace("LEVEL: info", "LEVEL: trace"));
+        project.bundle.deployment("d-TEST00003");
+        project.start().exits(0);
+        world().docker(&["exec", &project.running("web"), "/bin/busybox", "test", "-e", "/own/kept"]);
+    }
+}
+
+#[test]
 fn a_damaged_snapshot_or_record_neither_takes_the_project_down_nor_blocks_a_revision() {
     let mut project = Project::serving("cdamaged");
     let snapshot = std::fs::read_dir(project.state().join("compose")).unwrap().next().unwrap().unwrap().path();

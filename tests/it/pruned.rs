@@ -20,11 +20,12 @@ fn push(name: &str, version: &str, image: impl Fn(&str) -> Image) -> String {
 
 /// `docker system prune --all`, of this test's objects alone.
 fn prune(name: &str, version: &str) {
-    for (kind, all, filter) in [
-        ("container", "--force", format!("label=balehook.name={name}")),
-        ("image", "--all", format!("label=test={name}:{version}")),
-    ] {
-        world().docker(&[kind, "prune", "--force", all, "--filter", &filter]);
+    let (of_name, of_image) = (format!("label=balehook.name={name}"), format!("label=test={name}:{version}"));
+    world().docker(&["container", "prune", "--force", "--filter", &of_name]);
+    // `docker image prune` of the containerd store disturbs pulls of other tests ("lease does not exist").
+    let images = world().docker(&["images", "--quiet", "--no-trunc", "--filter", &of_image]);
+    for image in images.lines().collect::<std::collections::BTreeSet<_>>() {
+        world().docker(&["rmi", "--force", image]);
     }
 }
 

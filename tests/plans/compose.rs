@@ -9,6 +9,7 @@ use balehook::config::ImageSource;
 use balehook::config::Probe;
 use balehook::config::Pull;
 use balehook::deploy::journal::{JournalV1, Left};
+use balehook::engine::request::{ContainerOptions, ContainerSpec};
 use balehook::images::facts::ImageFacts;
 use balehook::modes::compose::project::ComposeFacts;
 use balehook::modes::compose::project::Project;
@@ -18,12 +19,14 @@ use balehook::modes::compose::project::ServiceFacts;
 use balehook::modes::compose::project::Tool;
 use balehook::modes::compose::release::ComposeRelease;
 use balehook::modes::compose::release::SavedHealth;
+use balehook::modes::compose::unsaved::UnsavedContainer;
 use balehook::modes::facts::Facts;
 use balehook::modes::release::Part;
 use balehook::modes::release::Release;
 use balehook::ui::text;
 use balehook::values::known::Known;
 use balehook::values::pin::ImagePin;
+use balehook::values::target::Target;
 use balehook::values::types::EnvVar;
 use balehook::values::types::LifecycleEvent;
 use balehook::values::types::Secret;
@@ -126,6 +129,7 @@ pub fn empty() -> Facts {
         containers: Vec::new(),
         variables: vec![EnvVar { name: "TOKEN".into(), value: Some(Secret::new("hunter2")), hidden: true }],
         snapshots: Vec::new(),
+        unsaved: Vec::new(),
     };
     Facts {
         images: vec![image("db"), image("web")],
@@ -224,6 +228,17 @@ pub fn unmanaged() -> Facts {
     let mut facts = serving();
     let compose = facts.compose.as_mut().unwrap();
     compose.containers.iter_mut().for_each(|container| container.ours = false);
+    let there = [("web", "e5", true), ("cron", "f6", false)];
+    compose.unsaved = there
+        .map(|(service, id, is_running)| {
+            let name = format!("web-{service}-1");
+            let container = Target { name: name.clone(), id: Some(id.repeat(32)) };
+            let image = scenes::pin("1.4.1");
+            let (options, environment) = (ContainerOptions::default(), Vec::new());
+            let spec = Box::new(ContainerSpec { name, image, options, environment, if_declared: Vec::new() });
+            UnsavedContainer { container, service: service.into(), is_running, spec }
+        })
+        .into();
     facts.releases.clear();
     facts
 }

@@ -239,6 +239,10 @@ fn compose(operation: &ComposeOperation) -> String {
             format!("check health of {name}: {}", project_health(health_check))
         }
         ComposeOperation::SaveRelease(release) => format!("save release: {}", saved(release)),
+        ComposeOperation::Withdraw { name, but } => {
+            let but: Vec<&str> = but.iter().map(|container| container.name.as_str()).collect();
+            format!("docker rm --force what project {name} has beside {}", but.join(", "))
+        }
         ComposeOperation::DeleteSnapshot { snapshot } => format!("delete snapshot {}", snapshot.display()),
     }
 }

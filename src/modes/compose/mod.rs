@@ -18,4 +18,5 @@ pub mod service_change;
 pub(crate) mod snapshot;
 pub(crate) mod task;
 pub(crate) mod tool;
-pub(crate) mod wait;
+pub mod unsaved;
+mod wait;

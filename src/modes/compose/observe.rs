@@ -17,6 +17,7 @@ use crate::modes::compose::files::{as_it_stands, stand_in, text};
 use crate::modes::compose::listing::{Entry, Listing, list, summary};
 use crate::modes::compose::project::{ComposeFacts, ProjectContainer, SNAPSHOTS, Tool};
 use crate::modes::compose::tool::{Processes, cannot_run, reason, warnings};
+use crate::modes::compose::unsaved::UnsavedContainer;
 use crate::modes::facts::Facts;
 use crate::modes::mounts;
 use crate::modes::observe::Observer;
@@ -67,7 +68,8 @@ impl Observer<'_> {
                 self.project_ports(&services, all, facts);
                 self.project_files(&services, &mut observed, facts);
                 facts.compose_tool = Known::Yes(tool);
-                facts.compose = Some(observed);
+                let unsaved = self.unsaved(all, facts).await;
+                facts.compose = Some(ComposeFacts { unsaved, ..observed });
             }
             Err(failure) if let Some(who) = refused_for_now(&failure, &facts.pending) => {
                 facts.not_yet.push(format!("{}: {who}, and ApplicationStart needs it", failure.message));
@@ -75,6 +77,18 @@ impl Observer<'_> {
             Err(failure) if is_asked => facts.failures.insert(0, ObserveFailure { failure, definite: true }),
             Err(_) => {}
         }
+    }
+
+    /// What serves without a release that brings it back. What an interrupted event left is none: its journal says what to do.
+    async fn unsaved(&self, all: &[ContainerSummary], facts: &Facts) -> Vec<UnsavedContainer> {
+        let mut unsaved = Vec::new();
+        let (Ok(engine), None, None) = (&self.engine, facts.saved_project(), &facts.left) else { return unsaved };
+        for (container, service) in of_project(all, self.deployment.name.as_str()) {
+            if let (Some(id), true) = (&container.id, container.state != Some(ContainerSummaryStateEnum::CREATED)) {
+                unsaved.extend(UnsavedContainer::observe(engine, id, service).await);
+            }
+        }
+        unsaved
     }
 
     /// Asks Compose, while others ask the engine.
@@ -131,6 +145,7 @@ impl Observer<'_> {
             left_out: resolved.left_out(),
             containers: self.project_containers(all),
             snapshots: snapshots(&state),
+            unsaved: Vec::new(),
             state,
             variables,
         };

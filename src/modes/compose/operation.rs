@@ -15,12 +15,13 @@ use crate::modes::compose::service_change::ServiceChange;
 use crate::modes::compose::snapshot::{self, Snapshot};
 use crate::modes::compose::task::{self, ComposeTask};
 use crate::modes::compose::tool::{self, Processes};
-use crate::modes::compose::{containers, wait};
+use crate::modes::compose::{containers, unsaved, wait};
 use crate::modes::host::Host;
 use crate::modes::release::Release;
 use crate::ports::conflict;
 use crate::values::known::Known;
 use crate::values::operation::{Moment, Outcome, Role, Traits};
+use crate::values::target::Target;
 use crate::values::text::{command_line, megabytes};
 
 /// The longest that Compose may take; the hook's deadline comes first.
@@ -56,6 +57,8 @@ pub enum ComposeOperation {
     Stop { project: Project },
     /// `down`: containers and networks go, volumes stay.
     Down { project: Project },
+    /// Remove the project's containers but these, which were there before.
+    Withdraw { name: String, but: Vec<Target> },
     /// Run a service once as a task, to its end, and remove its container.
     RunTask(Box<ComposeTask>),
     /// Remove the snapshot of a release that is retained no longer.
@@ -91,6 +94,7 @@ impl ComposeOperation {
             | Self::EndStops { .. }
             | Self::Wait { .. }
             | Self::SaveRelease(_)
+            | Self::Withdraw { .. }
             | Self::DeleteSnapshot { .. } => None,
         }
     }
@@ -103,7 +107,7 @@ impl ComposeOperation {
             Self::CheckOut { .. } => Role::Prepares.brief(),
             Self::EndStops { .. } => Role::Prepares.brief().hastening(),
             Self::RunTask(_) => Role::Prepares.long(),
-            Self::Stop { .. } | Self::Down { .. } => Role::Prepares.long().restoring(),
+            Self::Stop { .. } | Self::Down { .. } | Self::Withdraw { .. } => Role::Prepares.long().restoring(),
             Self::Up { .. } => Role::Interrupts.long().restoring(),
             Self::Wait { .. } => Role::ChecksHealth.long().restoring(),
             Self::SaveRelease(_) => Role::Saves.brief(),
@@ -121,6 +125,7 @@ impl ComposeOperation {
             | Self::Stop { .. }
             | Self::Down { .. }
             | Self::RunTask(_)
+            | Self::Withdraw { .. }
             | Self::DeleteSnapshot { .. } => Vec::new(),
         }
     }
@@ -136,6 +141,7 @@ impl ComposeOperation {
             | Self::EndStops { .. }
             | Self::Wait { .. }
             | Self::SaveRelease(_)
+            | Self::Withdraw { .. }
             | Self::DeleteSnapshot { .. } => self.to_string(),
         }
     }
@@ -151,6 +157,7 @@ impl ComposeOperation {
             | Self::EndStops { .. }
             | Self::Wait { .. }
             | Self::SaveRelease(_)
+            | Self::Withdraw { .. }
             | Self::DeleteSnapshot { .. } => {}
         }
         self
@@ -167,6 +174,7 @@ impl ComposeOperation {
             | Self::EndStops { .. }
             | Self::Wait { .. }
             | Self::SaveRelease(_)
+            | Self::Withdraw { .. }
             | Self::DeleteSnapshot { .. } => None,
         }
     }
@@ -190,6 +198,10 @@ impl fmt::Display for ComposeOperation {
             Self::EndStops { name } => write!(f, "kill containers of {name} that are being stopped"),
             Self::Wait { name, health_check } => write!(f, "check health of {name}: {health_check}"),
             Self::SaveRelease(release) => write!(f, "save release: {release}"),
+            Self::Withdraw { name, but } => {
+                let but: Vec<_> = but.iter().map(|kept| kept.name.as_str()).collect();
+                write!(f, "docker rm --force what project {name} has beside {}", but.join(", "))
+            }
             Self::DeleteSnapshot { snapshot } => write!(f, "delete snapshot {}", snapshot.display()),
         }
     }
@@ -219,10 +231,8 @@ impl ComposeOperation {
         self.project().map_or(Ok(()), |project| project.tool.check())?;
         match self {
             Self::Snapshot(new) => {
-                if snapshot::take(new).map_err(|error| unwritable(&new.project, &error))? {
-                    let path = new.project.snapshot();
-                    return Ok(Outcome::with(vec![format!("{} was damaged: it was made anew", path.display())]));
-                }
+                let said = snapshot::take(new).map_err(|error| unwritable(&new.project, &error))?;
+                return Ok(Outcome::with(said.into_iter().collect()));
             }
             Self::CheckOut { project } => check_out(project).map_err(|error| unwritable(project, &error))?,
             Self::EndStops { .. } => host.engine.end_stops(&host.name).await?,
@@ -237,6 +247,7 @@ impl ComposeOperation {
                 let observed = containers::observe(&host.engine, host.name.as_str()).await?;
                 host.save(release, observed)?;
             }
+            Self::Withdraw { name, but } => unsaved::withdraw(&host.engine, name, but).await?,
             Self::DeleteSnapshot { snapshot } => snapshot::delete(snapshot)
                 .map_err(|error| Failure::new(Kind::State, format!("cannot remove {}: {error}", snapshot.display())))?,
         }
@@ -255,6 +266,7 @@ impl ComposeOperation {
             | Self::Stop { .. }
             | Self::Down { .. }
             | Self::RunTask(_)
+            | Self::Withdraw { .. }
             | Self::DeleteSnapshot { .. } => Vec::new(),
         }
     }

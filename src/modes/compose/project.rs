@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ImageNeed;
 use crate::error::{Failure, Kind};
+use crate::modes::compose::unsaved::UnsavedContainer;
 use crate::values::known::Known;
 use crate::values::mounted::MountedFile;
 use crate::values::pin::ImagePin;
@@ -121,6 +122,8 @@ pub struct ComposeFacts {
     pub variables: Vec<EnvVar>,
     /// The IDs of the snapshots that there are.
     pub snapshots: Vec<String>,
+    /// The containers that come back after a failure, where no release says how.
+    pub unsaved: Vec<UnsavedContainer>,
 }
 
 /// A project's folder in the bundle, in short.

@@ -32,9 +32,9 @@ pub struct Snapshot {
     pub(crate) variables: Vec<EnvVar>,
 }
 
-/// Takes a snapshot, whole or not at all. Nothing to do where there is a good one; whether there was a damaged one.
+/// Takes a snapshot, whole or not at all. Nothing to do where there is a good one; what is to be said of a damaged one.
 /// Errors: Something cannot be read or written, or the bundle has changed since it was observed.
-pub(crate) fn take(snapshot: &Snapshot) -> io::Result<bool> {
+pub(crate) fn take(snapshot: &Snapshot) -> io::Result<Option<String>> {
     let (target, folder) = (snapshot.project.snapshot(), &snapshot.folder);
     let listing = list(&folder.path, &folder.excluded)?;
     if summary(&folder.path, folder.excluded.clone(), &listing).digest != folder.digest {
@@ -49,7 +49,7 @@ pub(crate) fn take(snapshot: &Snapshot) -> io::Result<bool> {
     ];
     let is_there = |(name, wanted): &(&str, Vec<u8>)| fs::read(target.join(name)).is_ok_and(|found| found == *wanted);
     if beside.iter().all(is_there) && list(&target.join(FILES), &[]).is_ok_and(|found| found == listing) {
-        return Ok(false);
+        return Ok(None);
     }
     let parent = target.parent().unwrap_or(&target);
     fs::create_dir_all(parent)?;
@@ -67,7 +67,7 @@ pub(crate) fn take(snapshot: &Snapshot) -> io::Result<bool> {
     }
     fs::rename(new.keep(), &target)?;
     File::open(parent)?.sync_all()?;
-    Ok(damaged)
+    Ok(damaged.then(|| format!("{} was damaged: it was made anew", target.display())))
 }
 
 /// What a snapshot holds. Where that was damaged, its files are taken as they are.

@@ -12,6 +12,7 @@ use crate::engine::{logs, summary};
 use crate::error::Failure;
 use crate::health;
 use crate::health::check::HealthCheck;
+use crate::modes;
 use crate::modes::container::volumes;
 use crate::modes::facts::Facts;
 use crate::modes::host::Host;
@@ -151,7 +152,7 @@ impl fmt::Display for ContainerOperation {
 async fn create(host: &Host, spec: &ContainerSpec) -> Result<(String, Vec<AnonymousVolume>), Failure> {
     let image = host.images.argument(&host.engine, &spec.image).await?;
     let seen = if spec.if_declared.is_empty() { None } else { host.engine.image(&image).await? };
-    let (spec, stay) = volumes::declared(spec, &seen.unwrap_or_default());
+    let (spec, stay) = modes::volumes::declared(spec, &seen.unwrap_or_default());
     let create = host.engine.create(&spec, image);
     let created = match spec.options.body.labels.as_ref().and_then(|labels| labels.get(LABEL_ADDRESS)) {
         Some(at) => ports::create_alone(&host.engine, host.state_dir(), at, &host.name, create).await,
@@ -168,8 +169,8 @@ async fn recreate(host: &mut Host, container: &Target, spec: &ContainerSpec) -> 
     let (id, _) = create(host, spec).await?;
     let gone = container.id.clone().unwrap_or_default();
     host.store.rename_container(&gone, &id)?;
-    host.containers.anew = Some((gone, id));
-    Ok(Outcome::with(vec![format!("somebody removed container {container}: it was created anew")]))
+    host.containers.anew.push((gone, id));
+    Ok(Outcome::with(vec![format!("container {container} was gone: it was created anew")]))
 }
 
 async fn save(host: &Host, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure> {
@@ -194,8 +195,8 @@ async fn save(host: &Host, container: &Target, release: &Release, down: Option<D
 pub(crate) struct Containers {
     /// The ID of the one that the plan created.
     pub(crate) created: Option<String>,
-    /// The ID of one that somebody removed, and of the one that was created in its place.
-    anew: Option<(String, String)>,
+    /// IDs of those that were gone, each with that of the one that was created in its place.
+    anew: Vec<(String, String)>,
 }
 
 impl Containers {
@@ -209,7 +210,7 @@ impl Containers {
     }
 
     fn known<'a>(&'a self, container: &'a Target) -> Option<&'a str> {
-        let anew = self.anew.as_ref().filter(|(gone, _)| container.id.as_ref() == Some(gone));
+        let anew = self.anew.iter().find(|(gone, _)| container.id.as_ref() == Some(gone));
         anew.map(|(_, id)| id).or(container.id.as_ref()).or(self.created.as_ref()).map(String::as_str)
     }
 }

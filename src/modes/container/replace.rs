@@ -1,19 +1,23 @@
 //! Stop-first: the new container takes the old one's place, under the old one's name.
 
+use bollard::models::{ContainerConfig, ContainerInspectResponse};
+
 use crate::engine::facts::ContainerFacts;
 use crate::engine::request::ContainerSpec;
+use crate::engine::summary::container_facts;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::plan::Planner;
 use crate::modes::container::recover::remove;
-use crate::modes::container::volumes;
 use crate::modes::operation::{Action, Operation};
 use crate::modes::release::Release;
 use crate::modes::tasks::TaskActions;
 use crate::values::names::{new_name, old_name};
 use crate::values::target::Target;
+use crate::values::types::Name;
+use crate::values::volume::AnonymousVolume;
 
 pub(crate) struct Incoming {
     pub(crate) spec: ContainerSpec,
@@ -104,7 +108,24 @@ impl Planner<'_> {
         let last = self.facts.releases.first().filter(|last| is_stopped && last.observed.container == old.id)?;
         let mut spec = Box::new(last.part.container.as_ref()?.request.clone());
         spec.name.clone_from(&old.name);
-        volumes::give(&mut spec, &old.volumes);
+        modes::volumes::give(&mut spec, &old.volumes);
         Some(ContainerOperation::Recreate { container: old.target(), spec })
     }
+}
+
+/// A container that was created anew goes by the ID of the one that is gone.
+pub(super) fn anew(name: &Name, container: &Target, spec: &ContainerSpec) -> ContainerFacts {
+    let body = &spec.options.body;
+    let config = ContainerConfig { labels: body.labels.clone(), stop_timeout: body.stop_timeout, ..Default::default() };
+    let binds = body.host_config.iter().flat_map(|host| host.binds.iter().flatten());
+    let volumes = binds
+        .filter_map(|bind| bind.split_once(':'))
+        .filter_map(|(name, path)| AnonymousVolume::new(name.to_owned(), path.to_owned()));
+    let inspected = ContainerInspectResponse {
+        id: container.id.clone(),
+        name: Some(container.name.clone()),
+        config: Some(config),
+        ..Default::default()
+    };
+    ContainerFacts { volumes: volumes.collect(), ..container_facts(inspected, name) }
 }

@@ -1,20 +1,16 @@
 //! What the journal of an interrupted event says is left to do, as far as its containers are still there.
 
-use bollard::models::{ContainerConfig, ContainerInspectResponse};
-
 use crate::deploy::journal::Interrupted;
 use crate::deploy::plan::Old;
 use crate::engine::facts::ContainerFacts;
-use crate::engine::request::ContainerSpec;
-use crate::engine::summary::container_facts;
 use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::recover::Recovery;
+use crate::modes::container::replace::anew;
 use crate::modes::facts::Facts;
 use crate::modes::operation::{Action, Operation};
 use crate::values::target::Target;
 use crate::values::types::Name;
-use crate::values::volume::AnonymousVolume;
 
 /// What the journal says, as far as its containers are still there.
 pub(super) fn journalled(name: &Name, facts: &Facts, left: &Interrupted<Operation>) -> Recovery {
@@ -91,21 +87,4 @@ fn apply(name: &Name, operation: &Operation, containers: &mut Vec<ContainerFacts
         ContainerOperation::Create(_) | ContainerOperation::SaveRelease { .. } => {}
     }
     true
-}
-
-/// A container that was created anew goes by the ID of the one that is gone.
-fn anew(name: &Name, container: &Target, spec: &ContainerSpec) -> ContainerFacts {
-    let body = &spec.options.body;
-    let config = ContainerConfig { labels: body.labels.clone(), stop_timeout: body.stop_timeout, ..Default::default() };
-    let binds = body.host_config.iter().flat_map(|host| host.binds.iter().flatten());
-    let volumes = binds
-        .filter_map(|bind| bind.split_once(':'))
-        .filter_map(|(name, path)| AnonymousVolume::new(name.to_owned(), path.to_owned()));
-    let inspected = ContainerInspectResponse {
-        id: container.id.clone(),
-        name: Some(container.name.clone()),
-        config: Some(config),
-        ..Default::default()
-    };
-    ContainerFacts { volumes: volumes.collect(), ..container_facts(inspected, name) }
 }

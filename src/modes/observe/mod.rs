@@ -2,6 +2,7 @@
 
 mod archives;
 pub(crate) mod images;
+mod registry;
 pub(crate) mod resume;
 
 use std::io;

@@ -16,7 +16,7 @@ use crate::modes::compose::recover::{back, begun, recover};
 use crate::modes::compose::release::ComposeRelease;
 use crate::modes::compose::service_change::{Change, ServiceChange};
 use crate::modes::compose::snapshot::Snapshot;
-use crate::modes::compose::task;
+use crate::modes::compose::{task, unsaved};
 use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
 use crate::modes::operation::{Action, Operation, Plan};
@@ -218,8 +218,13 @@ pub(crate) fn old(name: &Name, facts: &Facts) -> Old {
             let there = (!facts.containers.is_empty()).then_some(target);
             Old::of(there, facts.containers.iter().any(ContainerFacts::is_running))
         }
-        (Some(_), None) if facts.containers.is_empty() => Old::Nothing,
-        (Some(_), None) => Old::NotObserved,
+        (Some(_), None) => match facts.compose.as_ref().map(|seen| seen.unsaved.as_slice()) {
+            Some(unsaved @ [_, ..]) => {
+                Old::of(Some(Target::created(name.as_str())), unsaved.iter().any(|one| one.is_running))
+            }
+            None | Some([]) if facts.containers.is_empty() => Old::Nothing,
+            None | Some([]) => Old::NotObserved,
+        },
     }
 }
 
@@ -243,8 +248,13 @@ impl UndoProject {
     /// changed; a first one goes.
     fn of(wanted: &Wanted<'_>, previous: Option<&ComposeRelease>, facts: &Facts) -> Self {
         let run_by = |operation: ComposeOperation| Operation::Compose(operation.run_by(&facts.compose_tool));
+        let unsaved = &wanted.facts.unsaved;
         let (check_out, up) = match previous {
             Some(previous) => (Some(ComposeOperation::CheckOut { project: previous.project.clone() }), back(previous)),
+            // Files alone change nothing of what is there.
+            None if !unsaved.is_empty() => {
+                return Self { check_out: Vec::new(), up: unsaved::back(&wanted.project.name, unsaved) };
+            }
             None => {
                 let down = ComposeOperation::Down { project: wanted.project.clone() };
                 // What serves without a saved release is not touched by files.

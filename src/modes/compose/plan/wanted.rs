@@ -104,7 +104,7 @@ impl<'a> Wanted<'a> {
         let names: Vec<&str> = unmanaged.map(|container| container.name.as_str()).collect();
         if !names.is_empty() {
             let note = format!(
-                "a project {} is there already and is not managed by balehook: its containers {} are replaced or removed",
+                "a project {} is there already and is not managed by balehook: its containers {} are replaced or removed, and are created anew as they are now if the release fails",
                 plan.name,
                 names.join(", ")
             );
