@@ -1,26 +1,30 @@
 //! Files that are whole or not there, also after a crash.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsString;
+use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use nix::fcntl::OFlag;
 use nix::unistd::{User, geteuid};
 use serde::Serialize;
 
 use crate::error::{Failure, Kind};
+use crate::folder::Folder;
 
 /// Replaces a file, or makes it, with mode 0600: a new one in the same folder, fsync, rename, fsync of the folder. Nobody
 /// else may write it meanwhile: the new one always has the same name, so that what a kill leaves does not stay.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = Folder::open_last(path.parent().unwrap_or(Path::new("/")))?;
     let name = path.file_name().unwrap_or_default();
-    let new = folder.join(format!(".{}.new", name.to_string_lossy()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let new = OsString::from(format!(".{}.new", name.to_string_lossy()));
+    // Also where it is a link that somebody put there.
+    let _ = folder.remove(&new);
+    let mut file = folder.file(&new, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL)?;
     file.write_all(content)?;
     file.sync_all()?;
-    fs::rename(&new, path)?;
-    File::open(folder)?.sync_all()
+    folder.rename(&new, name)?;
+    folder.sync()
 }
 
 /// Writes a file of the state directory, as JSON.
@@ -73,6 +77,23 @@ mod tests {
         fs::create_dir(folder.path().join(".images.json.new")).unwrap();
         replace(&path, b"new").unwrap_err();
         assert_eq!(fs::read(&path).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_file_its_new_one_or_its_folder_is_not_followed() {
+        let (folder, victim) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let target = victim.path().join("passwd");
+        fs::write(&target, "of the host").unwrap();
+        for name in ["images.json", ".images.json.new"] {
+            std::os::unix::fs::symlink(&target, folder.path().join(name)).unwrap();
+        }
+        replace(&folder.path().join("images.json"), b"new").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"of the host");
+        assert_eq!(fs::read(folder.path().join("images.json")).unwrap(), b"new");
+        std::os::unix::fs::symlink(victim.path(), folder.path().join("releases")).unwrap();
+        let refused = replace(&folder.path().join("releases/passwd"), b"new").unwrap_err();
+        assert_eq!(refused.to_string(), "releases is a symbolic link or a file, and must be a folder");
+        assert_eq!(fs::read(&target).unwrap(), b"of the host");
     }
 
     #[test]

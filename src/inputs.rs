@@ -52,12 +52,12 @@ pub(crate) fn read(path: &Path, bundle: Option<&Path>, limit: u64) -> io::Result
     }
 }
 
-/// The digest of a file's content.
-pub(crate) fn digest(mut file: File) -> io::Result<ContentDigest> {
+/// The digest of a content, to its end.
+pub(crate) fn digest(mut content: impl io::Read) -> io::Result<ContentDigest> {
     use sha2::Digest as _;
     let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 128 * 1024]);
     loop {
-        match file.read(&mut buffer)? {
+        match content.read(&mut buffer)? {
             0 => return Ok(ContentDigest::finish(hasher)),
             got => hasher.update(&buffer[..got]),
         }

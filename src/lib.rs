@@ -30,6 +30,8 @@ mod inputs; // files that others wrote, opened safely
 
 mod files; // files that are whole or not there
 
+mod folder; // a folder by its handle: no symbolic link is followed
+
 mod poll; // the one polling loop
 
 pub(crate) mod cli; // the command line, definitions only

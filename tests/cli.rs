@@ -95,12 +95,13 @@ fn the_problems_of_a_file_are_data_on_request() {
 }
 
 #[test]
-fn a_plan_that_cannot_be_made_is_data_on_request_too() {
+fn what_a_plan_would_fail_at_is_data_on_request_too() {
     let bundle = bundle(APPSPEC);
     let output = balehook(&["plan", "--format", "json", "--appspec", bundle.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(6));
-    let error: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((error["error"]["kind"].as_str(), error["error"]["exit_code"].as_u64()), (Some("image"), Some(6)));
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let last = plan["would_fail"].as_array().unwrap().last().unwrap();
+    assert_eq!((last["kind"].as_str(), last["exit_code"].as_u64()), (Some("image"), Some(6)));
 }
 
 #[test]
@@ -207,5 +208,31 @@ fn a_plan_says_what_files_has_still_to_install_and_what_would_be_demanded_then()
     );
     let start = balehook(&["plan", "ApplicationStart", "--appspec", path]);
     assert_eq!(start.status.code(), Some(3), "{}", text(&start.stdout));
-    assert!(text(&start.stderr).contains("cannot read env_file /nowhere/opt/prod.env"), "{}", text(&start.stderr));
+    assert!(
+        text(&start.stdout).contains("would fail: cannot read env_file /nowhere/opt/prod.env"),
+        "{}",
+        text(&start.stdout)
+    );
+}
+
+#[test]
+fn no_core_is_left_with_the_secrets_in_it() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("docker.sock");
+    // Nobody answers.
+    let engine = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "ulimit -S -c unlimited; exec \"$0\" status", env!("CARGO_BIN_EXE_balehook")]);
+    command.env_clear().env("DOCKER_HOST", format!("unix://{}", socket.display())).current_dir(&folder);
+    let mut running = command.spawn().unwrap();
+    let _question = engine.accept().unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    let pid = nix::unistd::Pid::from_raw(running.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGABRT).unwrap();
+    let ended = running.wait().unwrap();
+    assert_eq!((ended.signal(), ended.core_dumped()), (Some(6), false));
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "the socket alone");
 }

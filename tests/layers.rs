@@ -10,7 +10,7 @@ const ORDER: [&str; 12] =
     ["app", "ui", "modes", "deploy", "tasks", "health", "ports", "images", "config", "engine", "aws", "process"];
 
 /// Plain definitions and values: all may use them, they use nothing but each other.
-const PLAIN: [&str; 7] = ["cli", "files", "inputs", "poll", "waits", "values", "error"];
+const PLAIN: [&str; 8] = ["cli", "files", "folder", "inputs", "poll", "waits", "values", "error"];
 
 const MODES: [&str; 3] = ["container", "compose", "swarm"];
 

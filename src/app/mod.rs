@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{CommandFactory as _, Parser as _};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::aws::s3::S3;
 use crate::cli::{Cli, Command, Settings};
@@ -77,6 +78,7 @@ impl Context {
 pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
     let started = Instant::now();
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    leave_no_core();
     let argv0 = PathBuf::from(args.first().cloned().unwrap_or_default());
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -94,6 +96,13 @@ pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
         Err(error) => say(&Failure::new(Kind::Unexpected, format!("cannot start: {error}"))),
     };
     ExitCode::from(code)
+}
+
+/// A core would hold the secrets that we hold: neither a file of it, nor a program that is given one.
+fn leave_no_core() {
+    let hard = getrlimit(Resource::RLIMIT_CORE).map_or(0, |(_, hard)| hard);
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, hard);
+    let _ = nix::sys::prctl::set_dumpable(false);
 }
 
 async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> u8 {

@@ -45,7 +45,7 @@ async fn keep_right(context: &Context, changes: &mut Changes) -> u8 {
     loop {
         let began = Instant::now();
         while changes.within(QUIET).await && began.elapsed() < PATIENCE {}
-        let code = match context.settings.state_dir.join(ports::LOCK).exists() {
+        let code = match ports::were_switched(&context.settings.state_dir) {
             true => resume(context, Only::Ports, None).await,
             false => 0,
         };

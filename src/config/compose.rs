@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::ImageSource;
+use crate::inputs;
 use crate::values::types::Refused;
 
 /// The files that Compose looks for where none is named, in its order; the second of a pair is merged onto the first.
@@ -16,6 +17,9 @@ pub(crate) const DEFAULT_FILES: [(&str, &str); 4] = [
     ("docker-compose.yml", "docker-compose.override.yml"),
     ("docker-compose.yaml", "docker-compose.override.yaml"),
 ];
+
+/// The most that is read of a Compose file, in bytes.
+const MOST: u64 = 4 * 1024 * 1024;
 
 /// A Compose project of this host.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,8 +49,9 @@ impl Compose {
 
     /// Whether the files' text alone tells that no service publishes a port. Other files may be included or extended.
     pub(crate) fn publishes_nothing(&self) -> bool {
+        let read = |file: &PathBuf| inputs::read(&self.directory.join(file), None, MOST).ok();
         let texts: Vec<String> =
-            self.files.iter().filter_map(|file| std::fs::read_to_string(self.directory.join(file)).ok()).collect();
+            self.files.iter().filter_map(read).filter_map(|text| String::from_utf8(text).ok()).collect();
         let has = |word: &str| texts.iter().any(|text| text.contains(word));
         has("services") && !["ports", "include", "extends"].into_iter().any(has)
     }

@@ -3,17 +3,19 @@
 //! `journal.json` holds the undo steps themselves, one entry for each action; `journal.begun` holds one line for each action
 //! that was begun, written before it is. So what a crash left needs neither the bundle nor a new plan.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::file::read;
 use crate::deploy::plan::{Action, Old, Operation, Plan, Undo, undo_steps};
 use crate::error::Failure;
 use crate::files::{unwritable, write};
+use crate::folder::Folder;
 use crate::values::operation::Role;
 
 /// The version of the file's form. A newer one is refused, not guessed at.
@@ -188,7 +190,8 @@ impl<O: Operation> JournalFile<O> {
         self.left = None;
         self.steps = journal.steps.iter().map(|step| !step.undo.is_empty() || step.then.is_some()).collect();
         let path = self.folder.join(BEGUN);
-        let begun = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC;
+        let begun = Folder::open_last(&self.folder).and_then(|folder| folder.file(OsStr::new(BEGUN), flags));
         self.begun = Some(begun.map_err(|error| unwritable(&path, &error))?);
         write(&self.folder.join(JOURNAL), &journal)
     }

@@ -5,12 +5,14 @@
 //! `images.json` (what imports gave the engine) and `balehook.log`. Folders are 0700, files 0600, each whole or not there.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::ffi::OsStr;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,7 @@ use crate::deploy::plan::Operation;
 use crate::deploy::release::{FORMAT, Release};
 use crate::error::{Failure, Kind};
 use crate::files::{unwritable, write};
+use crate::folder::Folder;
 use crate::images::record::{ImportRecord, ImportedReferences};
 use crate::poll;
 use crate::values::pin::ImagePin;
@@ -27,6 +30,9 @@ use crate::values::types::Name;
 
 /// How often a lock that another holds is tried.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The most that is read of what a holder writes, in bytes.
+const HOLDER: u64 = 64 * 1024;
 
 /// What tags and archives were resolved to, once for each deployment.
 #[derive(Debug, Serialize, Deserialize)]
@@ -70,6 +76,11 @@ impl Store {
         &self.folder
     }
 
+    /// The folder of all names.
+    pub(crate) fn all(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
+    }
+
     /// The saved releases, the newest first. One that cannot be read is left out: the engine's labels are the truth.
     pub(crate) fn releases<P: DeserializeOwned>(&self) -> Vec<Release<P>> {
         let mut numbers = self.numbers();
@@ -106,7 +117,7 @@ impl Store {
         mut waiting: impl FnMut(&str),
     ) -> Result<LockedStore, Failure> {
         let path = self.folder.join("lock");
-        let mut file = self.open_lock(&path).map_err(|error| unwritable(&path, &error))?;
+        let mut file = self.open_lock(&path)?;
         let mut holder: Option<String> = None;
         let patience = give_up.saturating_duration_since(Instant::now());
         let locked = poll::until(patience, LOCK_INTERVAL, async || match file.try_lock() {
@@ -130,15 +141,24 @@ impl Store {
         }
     }
 
-    fn open_lock(&self, path: &Path) -> io::Result<File> {
-        if let Some(all) = self.folder.parent().filter(|all| !all.exists()) {
-            fs::DirBuilder::new().recursive(true).create(all)?;
+    fn open_lock(&self, path: &Path) -> Result<File, Failure> {
+        let failed = |error: io::Error| unwritable(path, &error);
+        let all = self.folder.parent().unwrap_or(&self.folder);
+        if !all.exists() {
+            fs::DirBuilder::new().recursive(true).create(all).map_err(failed)?;
             // A hook with `runas` must get through to the folder of its own name; what is in a folder is 0700.
-            fs::set_permissions(all, fs::Permissions::from_mode(0o711))?;
+            fs::set_permissions(all, fs::Permissions::from_mode(0o711)).map_err(failed)?;
         }
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(self.folder.join("releases"))?;
-        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))?;
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+        let states = Folder::open(all).map_err(failed)?;
+        check_owner(&states, all)?;
+        let folder = states.make(self.folder.file_name().unwrap_or_default(), 0o700).map_err(failed)?;
+        check_owner(&folder, &self.folder)?;
+        let mode = folder.mode().map_err(failed)?;
+        if mode != 0o700 {
+            folder.set_mode(0o700).map_err(failed)?;
+        }
+        folder.make(OsStr::new("releases"), 0o700).map_err(failed)?;
+        folder.file(OsStr::new("lock"), OFlag::O_RDWR | OFlag::O_CREAT).map_err(failed)
     }
 
     fn locked(self, mut lock: File, me: &Holder) -> Result<LockedStore, Failure> {
@@ -231,9 +251,17 @@ fn set_aside(folder: &Path, name: &str) -> Option<String> {
     Some(format!("{} was damaged: it is kept as {}", path.display(), to.display()))
 }
 
+/// Errors: [`Kind::State`]: who may write there could have root read, write and run what he likes.
+fn check_owner(folder: &Folder, path: &Path) -> Result<(), Failure> {
+    let me = nix::unistd::geteuid();
+    let remedy = format!("look at what is in it; then `chown {me} {0} && chmod go-w {0}`", path.display());
+    let refused = |why| Failure::new(Kind::State, format!("{} is not used: {why}", path.display())).next(remedy);
+    folder.check_owner().map_err(refused)
+}
+
 fn describe_holder(file: &mut File) -> String {
     let mut text = String::new();
-    let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    let read = file.rewind().and_then(|()| file.take(HOLDER).read_to_string(&mut text));
     match read.ok().and_then(|_| serde_json::from_str::<Holder>(&text).ok()) {
         Some(holder) => format!("deployment {} ({}, pid {})", holder.deployment, holder.event, holder.pid),
         None => "another deployment".into(),
@@ -325,6 +353,49 @@ mod tests {
         locked.save_release(&release("d-1"), 3).unwrap();
         let mode = |path: &str| fs::metadata(folder.path().join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("web"), mode("web/releases/000001.json"), mode("web/lock")), (0o700, 0o600, 0o600));
+    }
+
+    async fn refused(folder: &Path) -> String {
+        let me = Holder { pid: 1, deployment: "d-1".into(), event: "ApplicationStart".into() };
+        let failure = store(folder).lock(&me, Instant::now(), |_| {}).await.unwrap_err();
+        assert_eq!(failure.kind, Kind::State);
+        failure.message.replace(folder.to_str().unwrap(), "STATE")
+    }
+
+    #[tokio::test]
+    async fn a_state_folder_in_which_others_may_write_is_refused() {
+        for (path, mode) in [("", 0o777), ("", 0o770), ("web", 0o702)] {
+            let folder = tempfile::tempdir().unwrap();
+            let at = folder.path().join(path);
+            fs::create_dir_all(&at).unwrap();
+            fs::set_permissions(&at, fs::Permissions::from_mode(mode)).unwrap();
+            let shown = if path.is_empty() { "STATE" } else { "STATE/web" };
+            let why = format!("is not used: others may write in it (mode {mode:04o})");
+            assert_eq!(
+                refused(folder.path()).await.trim_end_matches('/').replace("/ is", " is"),
+                format!("{shown} {why}")
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_link_in_the_place_of_a_names_folder_or_of_its_lock_is_refused_and_what_it_leads_to_is_untouched() {
+        let (folder, victim) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::set_permissions(victim.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(victim.path().join("passwd"), "of the host").unwrap();
+        std::os::unix::fs::symlink(victim.path(), folder.path().join("web")).unwrap();
+        let refused_folder = refused(folder.path()).await;
+        assert_eq!(
+            refused_folder,
+            "cannot write STATE/web/lock: web is a symbolic link or a file, and must be a folder"
+        );
+        assert_eq!(fs::metadata(victim.path()).unwrap().permissions().mode() & 0o777, 0o755);
+        fs::remove_file(folder.path().join("web")).unwrap();
+        fs::create_dir(folder.path().join("web")).unwrap();
+        std::os::unix::fs::symlink(victim.path().join("passwd"), folder.path().join("web/lock")).unwrap();
+        let refused_lock = refused(folder.path()).await;
+        assert_eq!(refused_lock, "cannot write STATE/web/lock: lock is a symbolic link, and must be a file");
+        assert_eq!(fs::read_to_string(victim.path().join("passwd")).unwrap(), "of the host");
     }
 
     #[tokio::test]

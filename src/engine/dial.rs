@@ -1,8 +1,10 @@
 //! The one place that dials the engine. Each call has a connection of its own: an engine that was restarted is met anew,
 //! and a call that is given up takes nothing else along.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bollard::BollardRequest;
 use bollard::errors::Error;
@@ -10,7 +12,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method, Response, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::engine::absence::{Absence, PAUSE};
@@ -119,9 +121,66 @@ async fn exchange<S>(stream: S, request: BollardRequest) -> Result<Response<Inco
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let stream = Bounded { stream, left: most(request.uri().path()) };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection.with_upgrades());
     Ok(sender.send_request(with_host(request)).await?)
+}
+
+/// The most that is read of an answer, in bytes: it is held in memory.
+const MOST: u64 = 64 * 1024 * 1024;
+
+/// The output of a container or a command is not held, and read to its end.
+fn most(path: &str) -> u64 {
+    let is_exec = path.contains("/exec/") && path.ends_with("/start");
+    let is_output = is_exec || ["/attach", "/logs"].iter().any(|end| path.ends_with(end));
+    if is_output { u64::MAX } else { MOST }
+}
+
+/// A connection of which only so much is read.
+struct Bounded<S> {
+    stream: S,
+    left: u64,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        let got = (buffer.filled().len() - before) as u64;
+        match this.left.checked_sub(got) {
+            Some(left) => this.left = left,
+            None => return Poll::Ready(Err(io::Error::other("the engine's answer is too long"))),
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
 }
 
 /// The request as a server gets it: the path alone, and the host in a header.
@@ -148,5 +207,21 @@ mod tests {
         assert_eq!(base("unix:///run/docker.sock").as_deref(), Some("http://docker"));
         assert_eq!(base("tcp://10.0.0.1:2375/").as_deref(), Some("http://10.0.0.1:2375"));
         assert_eq!(base("http://[::1]:80").as_deref(), Some("http://[::1]:80"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_refused_and_an_output_is_read_to_its_end() {
+        use tokio::io::AsyncReadExt as _;
+        let read = async |path: &str| {
+            let stream = tokio::io::repeat(b'x').take(MOST + 1);
+            let joined = tokio::io::join(stream, tokio::io::sink());
+            let mut bounded = Bounded { stream: joined, left: most(path) };
+            tokio::io::copy(&mut bounded, &mut tokio::io::sink()).await.map_err(|error| error.to_string())
+        };
+        let refused = Err("the engine's answer is too long".to_owned());
+        assert_eq!((read("/info").await, read("/images/load").await), (refused.clone(), refused));
+        for output in ["/containers/web/logs", "/containers/web/attach", "/exec/0123/start"] {
+            assert_eq!(read(output).await, Ok(MOST + 1), "{output}");
+        }
     }
 }

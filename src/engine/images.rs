@@ -1,6 +1,6 @@
 //! The images that an engine has.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,7 +17,6 @@ use crate::error::{Failure, Kind};
 use crate::inputs;
 use crate::poll;
 use crate::values::labels::{LABEL_NAME, LABEL_TASK};
-use crate::values::names::try_name;
 use crate::values::pin::{ImagePin, retention_repository};
 use crate::values::types::{ContentDigest, Name, chain_ids};
 
@@ -71,7 +70,7 @@ impl Engine {
     }
 
     pub(crate) async fn retention_tags(&self, name: &Name) -> Result<Vec<String>, Failure> {
-        let filters = std::collections::HashMap::from([("reference".to_owned(), vec![retention_repository(name)])]);
+        let filters = HashMap::from([("reference".to_owned(), vec![retention_repository(name)])]);
         let options = query::ListImagesOptionsBuilder::default().filters(&filters).build();
         let images = self.list_images(options).await?;
         let prefix = format!("{}:", retention_repository(name));
@@ -79,6 +78,13 @@ impl Engine {
         tags.retain(|tag| tag.starts_with(&prefix));
         tags.sort_unstable();
         Ok(tags)
+    }
+
+    /// Every tag that there is, with the ID of its image.
+    pub(crate) async fn tags(&self) -> Result<Tags, Failure> {
+        let images = self.list_images(query::ListImagesOptionsBuilder::default().build()).await?;
+        let tagged = |image: ImageSummary| image.repo_tags.into_iter().map(move |tag| (tag, image.id.clone()));
+        Ok(images.into_iter().flat_map(tagged).collect())
     }
 
     /// The images, asked for again where the containerd store fails the whole list because one was removed meanwhile.
@@ -168,12 +174,15 @@ impl Engine {
             ),
             ..Default::default()
         };
-        let options = query::CreateContainerOptionsBuilder::default().name(&try_name(name)).build();
-        let asked = self.docker.create_container(Some(options), body);
+        // Without a name: nobody can have taken it, and what a crash left is in nobody's way.
+        let asked = self.docker.create_container(None::<query::CreateContainerOptions>, body);
         let created = self.answer(Limit::Change, &format!("docker create {image}"), asked).await?;
         self.remove_call(&created.id, true).await
     }
 }
+
+/// Images by their tags.
+pub(crate) type Tags = HashMap<String, String>;
 
 /// Whether a containerd is one that the engine did not start itself. Source: dockerd starts its own below its `exec-root`,
 /// with `containerd/containerd.sock` there, and keeps its data below its own data root.

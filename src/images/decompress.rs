@@ -39,8 +39,8 @@ pub(crate) enum Sizes {
     Counted,
 }
 
-/// How many bytes a zstd layer of an archive has when it is decompressed.
-pub(crate) async fn size(archive: &Archive, layer: &LayerEntry, sizes: Sizes) -> io::Result<u64> {
+/// How many bytes a zstd layer of an archive has when it is decompressed; where that is more than `most`, some that are more.
+pub(crate) async fn size(archive: &Archive, layer: &LayerEntry, sizes: Sizes, most: u64) -> io::Result<u64> {
     if sizes == Sizes::Claimed {
         let start = archive.read_at(layer.offset, FRAME_HEADER.min(usize::try_from(layer.size).unwrap_or(0))).await;
         if let Some(size) = content_size(&start.map_err(io::Error::other)?) {
@@ -50,7 +50,9 @@ pub(crate) async fn size(archive: &Archive, layer: &LayerEntry, sizes: Sizes) ->
     let compressed = archive.stream(layer.offset..layer.offset + layer.size);
     let mut stream = stream(compressed, layer.compression);
     let mut size = 0;
-    while let Some(chunk) = stream.next().await {
+    while size <= most
+        && let Some(chunk) = stream.next().await
+    {
         size += chunk?.len() as u64;
     }
     Ok(size)

@@ -2,31 +2,23 @@
 //!
 //! A compressed archive cannot be indexed before it is loaded. What its entries' names say is enough to leave known
 //! layers out: `blobs/sha256/<digest>` holds what has that digest. Whether the rest is complete is only known when the
-//! engine has taken it. The references that `manifest.json` names are known before the engine has read it.
+//! engine has taken it. The images get tags of ours on their way.
 
 use std::collections::HashSet;
 
 use bytes::{Bytes, BytesMut};
-use serde::Deserialize;
 
 use crate::images::archive::ArchiveError;
 use crate::images::archive::header::{BLOCK, Extends, Headers, Kind};
+use crate::images::delta::{header, padding};
+use crate::images::rename::{Document, Renamed};
 use crate::values::types::ContentDigest;
 
 /// An entry must have so many bytes to be worth leaving out.
 const WORTH: u64 = 4096;
 
-/// Names and pax records of one entry, in bytes.
+/// Names and pax records of one entry, or a document that names the images, in bytes.
 const MAX_HELD: usize = 4 * 1024 * 1024;
-
-/// What `docker save` says of its images.
-const MANIFEST: &str = "manifest.json";
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Named {
-    repo_tags: Option<Vec<String>>,
-}
 
 /// The state between two chunks.
 pub struct Filter {
@@ -40,8 +32,9 @@ pub struct Filter {
     /// Headers that say something of the entry that follows, and their contents: they go where it goes.
     held: Vec<Bytes>,
     left_out: bool,
-    /// What has passed of `manifest.json`.
-    manifest: Vec<u8>,
+    /// What tags of ours begin with, and those that were given.
+    prefix: String,
+    renamed: Vec<Renamed>,
     /// The archive has ended: everything passes.
     ended: bool,
 }
@@ -49,25 +42,26 @@ pub struct Filter {
 #[derive(Clone, Copy)]
 enum Passage {
     Passes,
-    /// It passes, and is read.
-    Manifest,
+    /// It is held until its end, so many bytes without the padding, and passes with other names.
+    Renamed(Document, u64),
     LeftOut,
     /// It says something of the next entry: so many bytes of it, without the padding.
     Held(Extends, u64),
 }
 
 impl Filter {
-    /// Leaves out blobs with these digests.
-    pub fn new(known: HashSet<ContentDigest>) -> Self {
+    /// Leaves out blobs with these digests; the tags that images get are `prefix` and a number.
+    pub fn new(known: HashSet<ContentDigest>, prefix: String) -> Self {
         Self {
             known,
+            prefix,
+            renamed: Vec::new(),
             headers: Headers::default(),
             at: 0,
             block: BytesMut::with_capacity(BLOCK as usize),
             entry: (Passage::Passes, 0),
             held: Vec::new(),
             left_out: false,
-            manifest: Vec::new(),
             ended: false,
         }
     }
@@ -77,16 +71,9 @@ impl Filter {
         self.left_out
     }
 
-    /// The references of the archive's images, once: as soon as `manifest.json` is fed, and before it is passed on.
-    pub(crate) fn references(&mut self) -> Vec<String> {
-        if self.entry.1 > 0 || self.manifest.is_empty() {
-            return Vec::new();
-        }
-        let manifest = std::mem::take(&mut self.manifest);
-        // Behind it is the padding.
-        let mut read = serde_json::Deserializer::from_slice(&manifest).into_iter::<Vec<Named>>();
-        let images = read.next().and_then(Result::ok).unwrap_or_default();
-        images.into_iter().flat_map(|image| image.repo_tags.unwrap_or_default()).collect()
+    /// The tags that the images got so far.
+    pub(crate) fn renamed(&self) -> &[Renamed] {
+        &self.renamed
     }
 
     /// What is to be passed on of the next bytes.
@@ -123,9 +110,12 @@ impl Filter {
     fn content(&mut self, passage: Passage, piece: Bytes, out: &mut Vec<Bytes>) -> Result<(), ArchiveError> {
         match passage {
             Passage::Passes => out.push(piece),
-            Passage::Manifest => {
-                self.manifest.extend_from_slice(&piece);
-                out.push(piece);
+            Passage::Renamed(document, size) => {
+                self.block.extend_from_slice(&piece);
+                if self.entry.1 == 0 {
+                    let content = self.block.split();
+                    self.rename(document, &content[..usize::try_from(size).unwrap_or(0)], out)?;
+                }
             }
             Passage::LeftOut => {}
             Passage::Held(about, size) => {
@@ -161,15 +151,32 @@ impl Filter {
                 _ => self.hold(block),
             };
         }
+        if let Some(document) = Document::called(&announced.name) {
+            self.held.clear();
+            let is_readable = announced.kind == Kind::File && (1..=MAX_HELD as u64).contains(&announced.size);
+            self.entry = (Passage::Renamed(document, announced.size), padded);
+            return match is_readable {
+                true => Ok(()),
+                false => Err(damaged(offset, format!("`{}` is no file that can be read", announced.name))),
+            };
+        }
         if is_known {
             self.entry = (Passage::LeftOut, padded);
             self.held.clear();
         } else {
-            let is_manifest = announced.name == MANIFEST && announced.size <= MAX_HELD as u64;
-            self.entry = (if is_manifest { Passage::Manifest } else { Passage::Passes }, padded);
+            self.entry = (Passage::Passes, padded);
             out.append(&mut self.held);
             out.push(block);
         }
+        Ok(())
+    }
+
+    fn rename(&mut self, document: Document, content: &[u8], out: &mut Vec<Bytes>) -> Result<(), ArchiveError> {
+        let new = document.rename(content, &self.prefix, &mut self.renamed);
+        let new =
+            new.map_err(|error| damaged(self.at - content.len() as u64, format!("{}: {error}", document.name())))?;
+        let (length, zeros) = (new.len() as u64, padding(new.len() as u64));
+        out.extend([header(document.name(), length), new.into(), vec![0; zeros].into()]);
         Ok(())
     }
 
@@ -204,6 +211,7 @@ mod tests {
         let mut add = |name: &str, content: &[u8]| {
             let mut header = tar::Header::new_gnu();
             header.set_size(content.len() as u64);
+            header.set_entry_type(tar::EntryType::Regular);
             header.set_mode(0o644);
             tar.append_data(&mut header, name, content).unwrap();
         };
@@ -214,7 +222,7 @@ mod tests {
     }
 
     fn pass(bytes: &[u8], chunk: usize, known: &[&Vec<u8>]) -> (Vec<u8>, bool) {
-        let mut filter = Filter::new(known.iter().map(|blob| ContentDigest::of(blob)).collect());
+        let mut filter = Filter::new(known.iter().map(|blob| ContentDigest::of(blob)).collect(), String::new());
         let mut out = Vec::new();
         for piece in bytes.chunks(chunk) {
             filter.feed(Bytes::copy_from_slice(piece)).unwrap().iter().for_each(|piece| out.extend_from_slice(piece));
@@ -222,27 +230,45 @@ mod tests {
         (out, filter.has_left_out())
     }
 
-    #[test]
-    fn the_references_of_the_images_are_known_once_and_before_the_manifest_is_passed_on() {
-        let manifest = br#"[{"Config": "c", "RepoTags": ["web:1", "web:2"], "Layers": []}, {"RepoTags": null}]"#;
+    /// An archive of one entry, `name`, with `content`.
+    fn one(kind: tar::EntryType, name: &str, content: &[u8]) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
-        header.set_size(manifest.len() as u64);
-        tar.append_data(&mut header, "./manifest.json", &manifest[..]).unwrap();
-        let mut filter = Filter::new(HashSet::new());
-        let mut found = Vec::new();
-        for (at, byte) in tar.into_inner().unwrap().into_iter().enumerate() {
-            filter.feed(vec![byte].into()).unwrap();
-            found.extend(filter.references().into_iter().map(|name| (at, name)));
+        header.set_entry_type(kind);
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        if kind.is_symlink() {
+            header.set_link_name("other.json").unwrap();
         }
-        assert_eq!(found, [(1023, "web:1".to_owned()), (1023, "web:2".to_owned())]);
+        tar.append_data(&mut header, name, content).unwrap();
+        tar.into_inner().unwrap()
     }
 
     #[test]
-    fn a_manifest_that_says_nothing_names_none() {
-        let mut filter = Filter::new(HashSet::new());
-        filter.feed(archive(&[]).into()).unwrap();
-        assert!(filter.references().is_empty());
+    fn images_pass_with_tags_of_ours_however_the_archive_is_cut() {
+        let manifest = br#"[{"Config": "c", "RepoTags": ["nginx:latest", "balehook/other:0123"], "Layers": []}]"#;
+        let ours = br#"[{"Config":"c","Layers":[],"RepoTags":["balehook/web:part-1"]}]"#;
+        for chunk in [1, 511, 4096] {
+            let mut filter = Filter::new(HashSet::new(), "balehook/web:part-".into());
+            let mut out = Vec::new();
+            for piece in one(tar::EntryType::Regular, "./manifest.json", manifest).chunks(chunk) {
+                filter.feed(piece.to_vec().into()).unwrap().iter().for_each(|piece| out.extend_from_slice(piece));
+            }
+            assert_eq!(out, one(tar::EntryType::Regular, "manifest.json", ours), "{chunk}");
+            assert_eq!(filter.renamed()[0].references, ["nginx:latest", "balehook/other:0123"]);
+        }
+    }
+
+    #[test]
+    fn a_document_that_names_images_and_is_a_link_a_folder_or_no_document_is_refused() {
+        let refused =
+            |archive: Vec<u8>| Filter::new(HashSet::new(), String::new()).feed(archive.into()).unwrap_err().to_string();
+        for name in ["manifest.json", "./index.json", "repositories"] {
+            let link = refused(one(tar::EntryType::Symlink, name, b""));
+            assert!(link.ends_with("` is no file that can be read"), "{link}");
+        }
+        let broken = refused(one(tar::EntryType::Regular, "manifest.json", b"{\"nginx\": 1}"));
+        assert!(broken.contains("manifest.json: invalid type: map, expected a sequence"), "{broken}");
     }
 
     #[test]
@@ -252,9 +278,9 @@ mod tests {
         header.set_size(0);
         header.set_cksum();
         let endless = header.as_bytes().repeat(9000);
-        let error = Filter::new(HashSet::new()).feed(endless.into()).unwrap_err().to_string();
+        let error = Filter::new(HashSet::new(), String::new()).feed(endless.into()).unwrap_err().to_string();
         assert!(error.contains("names and pax records of more than 4194304 bytes"), "{error}");
-        let error = Filter::new(HashSet::new()).feed(vec![b'x'; 600].into()).unwrap_err().to_string();
+        let error = Filter::new(HashSet::new(), String::new()).feed(vec![b'x'; 600].into()).unwrap_err().to_string();
         assert_eq!(error, "is damaged at byte 0: a tar header was expected, its checksum is wrong");
     }
 
@@ -296,7 +322,7 @@ mod tests {
 
         #[test]
         fn bytes_by_chance_pass_or_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
-            let _ = Filter::new(HashSet::new()).feed(bytes.into());
+            let _ = Filter::new(HashSet::new(), String::new()).feed(bytes.into());
         }
     }
 }

@@ -5,15 +5,16 @@ use std::collections::HashSet;
 use bollard::models::ImageInspect;
 
 use crate::config::ArchiveLocation;
-use crate::engine::images::ImageStore;
+use crate::engine::images::{ImageStore, Tags};
 use crate::engine::{Engine, Layers, StoreFacts, layers_are};
 use crate::error::{Failure, Kind};
-use crate::images::archive::{ArchiveError, ArchivedImage, Compression};
+use crate::images::archive::{ArchiveError, ArchivedImage, Compression, is_same};
 use crate::images::decompress::Sizes;
 use crate::images::delta::Delta;
 use crate::images::facts::Room;
 use crate::images::load::{Load, LoadError};
 use crate::images::record::ImportRecord;
+use crate::images::rename::Renamed;
 use crate::images::source::{Archives, Opened};
 use crate::values::pin::{ImagePin, retention_repository};
 use crate::values::progress::FollowTransfer;
@@ -28,8 +29,10 @@ pub(crate) struct FromArchive<'a> {
     pub(crate) archives: &'a Archives,
     pub(crate) name: &'a Name,
     pub(crate) pin: &'a ImagePin,
+    /// The only tag of the archive that the revision asks for.
+    pub(crate) reference: Option<&'a ImageReference>,
     pub(crate) follow: FollowTransfer,
-    /// Where references are written down before the image gets them.
+    /// Where a reference is written down before the image gets it.
     pub(crate) record: &'a ImportRecord,
 }
 
@@ -84,21 +87,21 @@ impl FromArchive<'_> {
             other => other,
         };
         let id = id.map_err(|error| error.failure(&opened.location.to_string()))?;
-        self.name_it(image, &id).await?;
-        self.remove_parts().await?;
+        self.name_it(&id).await?;
         Ok(id)
     }
 
     fn load_of<'a>(&'a self, opened: &'a Opened, label: &'a str, store: &StoreFacts) -> Load<'a> {
-        Load { engine: self.engine, store: store.store, archive: &opened.archive, label, follow: self.follow }
+        let room = self.room(store, 0);
+        Load { engine: self.engine, store: store.store, archive: &opened.archive, label, follow: self.follow, room }
     }
 
     /// One load of all batches; the ID of the wanted image, verified.
     async fn attempt(&self, opened: &Opened, delta: &Delta<'_>, store: &StoreFacts) -> Result<String, LoadError> {
         let label = opened.location.to_string();
         let load = self.load_of(opened, &label, store);
-        let repository = retention_repository(self.name);
-        let tag = |number: usize| format!("{repository}:{PART}{number}");
+        let prefix = self.prefix();
+        let tag = |number: usize| format!("{prefix}{number}");
         let batches = match load.delta(delta, Sizes::Claimed, tag).await {
             Err(LoadError::SizeMismatch(why)) => {
                 tracing::info!(why, "sizes are counted, and everything is sent again");
@@ -106,25 +109,25 @@ impl FromArchive<'_> {
             }
             other => other?,
         };
-        let candidates: Vec<String> = match batches {
-            Some(batches) => batches.last().into_iter().map(|last| last.tag.clone()).collect(),
-            None => {
-                let images = opened.index.iter().flat_map(|index| &index.images);
-                self.record(images.flat_map(references).cloned()).map_err(LoadError::State)?;
-                load.whole(Compression::None, HashSet::new(), |_| Ok(())).await?.0
+        let candidates: Vec<Renamed> = match batches {
+            Some(batches) => {
+                let last = batches.last().map(|last| last.tag.clone());
+                last.into_iter().map(|tag| Renamed { tag, references: Vec::new() }).collect()
             }
+            None => load.whole(Compression::None, HashSet::new(), &self.prefix()).await?.0,
         };
         self.verified(&candidates, store.store).await
     }
 
     /// The wanted image among those that the engine says it loaded.
-    async fn verified(&self, candidates: &[String], store: ImageStore) -> Result<String, LoadError> {
+    async fn verified(&self, candidates: &[Renamed], store: ImageStore) -> Result<String, LoadError> {
         let mut found = Vec::new();
         for candidate in candidates {
-            let image = self.engine.image(candidate).await.map_err(|failure| LoadError::Engine(failure.message))?;
+            let image =
+                self.engine.image(&candidate.tag).await.map_err(|failure| LoadError::Engine(failure.message))?;
             let Some(image) = image else { continue };
             let id = image.id.clone().unwrap_or_default();
-            if is_wanted(&image, candidate, self.pin, candidates.len()) {
+            if self.is_wanted(&image, candidate, candidates.len(), store) {
                 // On graph drivers every image that can be inspected has its layers.
                 if store == ImageStore::Containerd {
                     let tried = self.engine.try_image(&id, self.name).await;
@@ -139,19 +142,17 @@ impl FromArchive<'_> {
         Err(LoadError::Engine(format!("{} is not in it: it held {found}", self.pin.describe())))
     }
 
-    fn record(&self, references: impl IntoIterator<Item = String>) -> Result<(), Failure> {
-        self.record.add(&self.pin.retention_tag(self.name), references)
-    }
-
-    /// Gives the image the references that it has in the archive, and the tag of ours that keeps it: an archive need not
-    /// name its image.
-    async fn name_it(&self, image: &ArchivedImage, id: &str) -> Result<(), Failure> {
-        self.record(references(image).cloned())?;
-        self.engine.tag(id, &self.pin.retention_tag(self.name)).await?;
-        for reference in references(image) {
-            self.engine.tag(id, reference).await?;
+    /// Gives the image the tag of ours that keeps it, and the one that the revision asks for: whatever else an archive
+    /// calls its images may be a name of this host's.
+    async fn name_it(&self, id: &str) -> Result<(), Failure> {
+        let kept = self.pin.retention_tag(self.name);
+        let asked = self.reference.filter(|reference| reference.digest().is_none()).map(ToString::to_string);
+        self.record.add(&kept, asked.clone())?;
+        self.engine.tag(id, &kept).await?;
+        if let Some(asked) = asked {
+            self.engine.tag(id, &asked).await?;
         }
-        Ok(())
+        self.remove_parts().await
     }
 
     /// A compressed archive: it travels whole, and known layers are left out of what the engine gets.
@@ -167,77 +168,84 @@ impl FromArchive<'_> {
         let mut known = layers.diff_ids;
         loop {
             let may_leave_out = !known.is_empty();
-            let result = load.whole(compression, std::mem::take(&mut known), |names| self.record(names)).await;
-            let (loaded, left_out) = match result {
+            let before = self.engine.tags().await?;
+            let (loaded, left_out) = match load.whole(compression, std::mem::take(&mut known), &self.prefix()).await {
                 Ok((loaded, left_out)) => (Ok(loaded), left_out),
                 // What was left out may be why: only without that the engine's word is final.
                 Err(LoadError::Engine(words)) => (Err(LoadError::Engine(words)), may_leave_out),
                 Err(error) => (Err(error), false),
             };
-            let mut references = loaded.as_ref().cloned().unwrap_or_default();
-            references.retain(|reference| !reference.starts_with("sha256:"));
-            // Of an archive that the engine itself decompresses this is the first that is known.
-            self.record(references.iter().cloned())?;
-            let id = match loaded {
-                Ok(loaded) => self.verified(&loaded, store.store).await,
-                Err(error) => Err(error),
+            let id = match &loaded {
+                Ok(loaded) => self.verified(loaded, store.store).await,
+                Err(_) => Err(LoadError::Ended),
             };
-            match id {
-                Ok(id) => return Ok(id),
+            self.give_back(&before, loaded.as_deref().unwrap_or_default(), id.as_deref().ok()).await?;
+            match loaded.and(id) {
+                Ok(id) => return self.name_it(&id).await.map(|()| id),
+                Err(error) if !left_out => return Err(error.failure(&label)),
                 Err(error) => {
-                    self.untag_broken(&references, store.store).await;
-                    if !left_out {
-                        return Err(error.failure(&label));
-                    }
                     tracing::warn!(?error, "the engine lacks a layer that was left out: everything is sent once more");
+                    self.remove_parts().await?;
                 }
             }
         }
     }
 
-    /// The engine tags what it loaded before it unpacks it.
-    async fn untag_broken(&self, references: &[String], store: ImageStore) {
-        for reference in references {
-            let is_good = store != ImageStore::Containerd || self.engine.try_image(reference, self.name).await.is_ok();
-            if !is_good {
-                let _ = self.engine.untag(reference).await;
+    /// An archive that the engine itself decompresses has given its images their names already: they go to what had them
+    /// before. The wanted image is kept meanwhile by a tag of ours.
+    async fn give_back(&self, before: &Tags, loaded: &[Renamed], id: Option<&str>) -> Result<(), Failure> {
+        let prefix = self.prefix();
+        if let Some(id) = id {
+            self.engine.tag(id, &format!("{prefix}0")).await?;
+        }
+        for Renamed { tag, .. } in loaded.iter().filter(|loaded| !loaded.tag.starts_with(&prefix)) {
+            match before.get(tag) {
+                Some(id) => self.engine.tag(id, tag).await?,
+                None if tag.starts_with("sha256:") => {}
+                None => self.engine.untag(tag).await?,
             }
         }
+        Ok(())
     }
 
     /// Removes the images of the batches, also of a load that was killed.
     async fn remove_parts(&self) -> Result<(), Failure> {
-        let prefix = format!("{}:{PART}", retention_repository(self.name));
+        let prefix = self.prefix();
         for tag in self.engine.retention_tags(self.name).await?.iter().filter(|tag| tag.starts_with(&prefix)) {
             self.engine.untag(tag).await?;
         }
         Ok(())
     }
 
+    /// What tags of ours begin with that images have while they are loaded.
+    fn prefix(&self) -> String {
+        format!("{}:{PART}", retention_repository(self.name))
+    }
+
     fn check_room(&self, delta: &Delta<'_>, store: &StoreFacts) -> Result<(), Failure> {
-        let Some(free) = self.engine.free(&store.folder) else { return Ok(()) };
         let missing = delta.missing(store.store);
-        let room = Room { folder: store.folder.clone(), free, needed: missing.unpacked.saturating_add(missing.copies) };
-        room.refusal().map_or(Ok(()), Err)
+        let room = self.room(store, missing.unpacked.saturating_add(missing.copies));
+        room.as_ref().and_then(Room::refusal).map_or(Ok(()), Err)
     }
-}
 
-/// Whether a loaded image is the wanted one: its layers, or what little is known of a compressed archive.
-fn is_wanted(image: &ImageInspect, candidate: &str, pin: &ImagePin, loaded: usize) -> bool {
-    match pin {
-        ImagePin::Content { diff_ids, .. } => layers_are(image, diff_ids),
-        ImagePin::Unread { reference, id, .. } => {
-            let named = reference.as_deref().map_or(loaded == 1, |wanted| wanted == candidate);
-            named && id.as_ref().is_none_or(|id| image.id.as_deref() == Some(ContentDigest::as_str(id)))
+    fn room(&self, store: &StoreFacts, needed: u64) -> Option<Room> {
+        Some(Room { folder: store.folder.clone(), free: self.engine.free(&store.folder)?, needed })
+    }
+
+    /// Whether a loaded image is the wanted one: its layers and its config, or what little is known of a compressed archive.
+    fn is_wanted(&self, image: &ImageInspect, candidate: &Renamed, loaded: usize, store: ImageStore) -> bool {
+        let has_id = |id: &ContentDigest| image.id.as_deref() == Some(id.as_str());
+        match self.pin {
+            ImagePin::Content { diff_ids, config, .. } => {
+                layers_are(image, diff_ids) && (store == ImageStore::Containerd || has_id(config))
+            }
+            ImagePin::Unread { id, .. } => {
+                let is_named = |wanted| candidate.references.iter().any(|name| is_same(name, wanted));
+                self.reference.map_or(loaded == 1, is_named) && id.as_ref().is_none_or(has_id)
+            }
+            ImagePin::Registry { .. } | ImagePin::Unknown { .. } => false,
         }
-        ImagePin::Registry { .. } | ImagePin::Unknown { .. } => false,
     }
-}
-
-/// The references of an archive's image that name one: an OCI layout may have a tag alone.
-fn references(image: &ArchivedImage) -> impl Iterator<Item = &String> {
-    let has_tag = |reference: &str| reference.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/'));
-    image.references.iter().filter(move |name| has_tag(name) && name.parse::<ImageReference>().is_ok())
 }
 
 pub(crate) fn bad(location: &ArchiveLocation, why: &str) -> Failure {

@@ -19,10 +19,13 @@ use crate::images::archive::{Compression, ReadAt as _};
 use crate::images::decompress;
 use crate::images::decompress::Sizes;
 use crate::images::delta::{Batch, BatchLayer, Delta, must_decompress};
+use crate::images::facts::Room;
 use crate::images::filter::Filter;
+use crate::images::rename::Renamed;
 use crate::images::source::{Archive, ByteStream};
 use crate::images::transfer::Transfer;
 use crate::values::progress::{FollowTransfer, TransferProgress};
+use crate::values::text::megabytes;
 use crate::values::types::ContentDigest;
 
 /// A run of zeros that is long enough for any padding.
@@ -39,8 +42,8 @@ pub(crate) enum LoadError {
     Ended,
     /// It has not answered in time: to ask it again is no use.
     Silent(CallError),
-    /// What the engine is about to be given cannot be written down.
-    State(Failure),
+    /// It unpacks to more than there is room for.
+    Room(Failure),
 }
 
 impl From<CallError> for LoadError {
@@ -61,7 +64,7 @@ impl LoadError {
                 .next("is it a complete archive of `docker save`? load it by hand to see: docker load --input …"),
             Self::Ended => Failure::new(Kind::Image, format!("the engine ended the load of {label}")),
             Self::Silent(error) => error.failure_of(Kind::Image, &format!("load {label}")),
-            Self::State(failure) => failure.clone(),
+            Self::Room(failure) => failure.clone(),
         }
     }
 }
@@ -73,6 +76,8 @@ pub(crate) struct Load<'a> {
     /// The archive, as a person reads it.
     pub(crate) label: &'a str,
     pub(crate) follow: FollowTransfer,
+    /// What may be unpacked: the room that there was before.
+    pub(crate) room: Option<Room>,
 }
 
 impl Load<'_> {
@@ -85,10 +90,13 @@ impl Load<'_> {
         sizes: Sizes,
         tag: impl Fn(usize) -> String,
     ) -> Result<Option<Vec<Batch>>, LoadError> {
-        let mut decompressed = Vec::new();
+        let (mut decompressed, mut all) = (Vec::new(), 0);
         for (place, layer) in delta.missing_layers().filter(|(_, layer)| must_decompress(layer, self.store)) {
-            let size = decompress::size(self.archive, layer, sizes).await;
-            decompressed.push((place, size.map_err(|error| LoadError::Source(format!("{}: {error}", layer.name)))?));
+            let size = decompress::size(self.archive, layer, sizes, self.most().saturating_sub(all)).await;
+            let size = size.map_err(|error| LoadError::Source(format!("{}: {error}", layer.name)))?;
+            all += size;
+            self.check_room(all)?;
+            decompressed.push((place, size));
         }
         let Some(batches) = delta.batches(self.store, &decompressed, tag) else { return Ok(None) };
         let ranges = batches.iter().flat_map(|batch| &batch.layers);
@@ -118,15 +126,15 @@ impl Load<'_> {
     }
 
     /// Sends the whole archive, but for the blobs in `known`; a compressed one is decompressed on the way, as far as it
-    /// must be read. `names` is given the references that a compressed archive is about to give. Returns what the engine
-    /// says it loaded: references, and IDs of images without one; and whether anything was left out.
+    /// must be read. Its images get tags that are `prefix` and a number, except where the engine itself decompresses it.
+    /// Returns what the engine says it loaded: tags, and IDs of images without one; and whether anything was left out.
     /// Errors: See [`LoadError`]. HTTP 200 proves nothing: the caller must verify the image.
     pub(crate) async fn whole(
         &self,
         compression: Compression,
         known: HashSet<ContentDigest>,
-        names: impl Fn(Vec<String>) -> Result<(), Failure>,
-    ) -> Result<(Vec<String>, bool), LoadError> {
+        prefix: &str,
+    ) -> Result<(Vec<Renamed>, bool), LoadError> {
         let mut progress = (self.follow)(format!("load {}", self.label), Some(self.archive.len()));
         let read = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
         let counter = read.clone();
@@ -136,20 +144,26 @@ impl Load<'_> {
             }
         }));
         let (mut stream, mut filter) = match compression {
-            Compression::Gzip | Compression::Zstd => (decompress::stream(raw, compression), Some(Filter::new(known))),
+            Compression::None | Compression::Gzip | Compression::Zstd => {
+                (decompress::stream(raw, compression), Some(Filter::new(known, prefix.to_owned())))
+            }
             // The engine decompresses these itself.
-            Compression::None | Compression::Xz | Compression::Bzip2 => (raw, None),
+            Compression::Xz | Compression::Bzip2 => (raw, None),
         };
+        let mut unpacked = 0;
         let mut loading = self.engine.load();
         let all = async |body: &Body| {
             while let Some(chunk) = stream.next().await {
+                unpacked += chunk.as_ref().map_or(0, Bytes::len) as u64;
+                // The engine has it once as it came and once unpacked.
+                if let Err(refused) = self.check_room(unpacked.saturating_mul(2)) {
+                    body.abort("it is too large").await;
+                    return Err(refused);
+                }
                 match (chunk, &mut filter) {
                     (Ok(chunk), None) => send(body, chunk).await,
                     (Ok(chunk), Some(filter)) => match filter.feed(chunk) {
-                        Ok(pieces) => match names(filter.references()) {
-                            Ok(()) => send_all(body, pieces).await,
-                            Err(failure) => abort(body, failure.to_string()).await.or(Err(LoadError::State(failure))),
-                        },
+                        Ok(pieces) => send_all(body, pieces).await,
                         Err(error) => abort(body, error.to_string()).await,
                     },
                     (Err(error), _) => abort(body, error.to_string()).await,
@@ -161,7 +175,23 @@ impl Load<'_> {
         feed(&mut loading, all).await?;
         let loaded = loading.end().await?;
         progress.finish();
-        Ok((loaded, filter.is_some_and(|filter| filter.has_left_out())))
+        let renamed = filter.as_ref().map_or(&[][..], Filter::renamed);
+        let named = |tag: String| match renamed.iter().find(|renamed| renamed.tag == tag) {
+            Some(renamed) => renamed.clone(),
+            None => Renamed { references: vec![tag.clone()], tag },
+        };
+        Ok((loaded.into_iter().map(named).collect(), filter.as_ref().is_some_and(Filter::has_left_out)))
+    }
+
+    fn most(&self) -> u64 {
+        self.room.as_ref().map_or(u64::MAX, |room| room.free)
+    }
+
+    fn check_room(&self, unpacked: u64) -> Result<(), LoadError> {
+        let Some(room) = self.room.as_ref().filter(|room| unpacked > room.free) else { return Ok(()) };
+        let (free, folder) = (megabytes(room.free), &room.folder);
+        let why = format!("{} unpacks to more than there is room for: {free} are free in {folder}", self.label);
+        Err(LoadError::Room(Failure::new(Kind::Image, why).next("look at what it holds, or make room there")))
     }
 }
 

@@ -12,5 +12,6 @@ pub(crate) mod load;
 pub mod operation;
 pub(crate) mod pull;
 pub mod record;
+pub(crate) mod rename;
 pub(crate) mod source;
 pub(crate) mod transfer;

@@ -16,6 +16,7 @@ use crate::images::source::Archives;
 use crate::values::operation::{Outcome, Role, Traits};
 use crate::values::pin::ImagePin;
 use crate::values::progress::FollowTransfer;
+use crate::values::reference::ImageReference;
 use crate::values::text::megabytes;
 use crate::values::types::Name;
 
@@ -119,9 +120,10 @@ impl Importer {
                 pull::pull(engine, registry, &pinned, platform.as_deref(), &self.credentials, self.follow).await?;
                 self.id(engine, image).await?;
             }
-            Import::Load { image, archive, platform, .. } => {
+            Import::Load { image, archive, platform, reference, .. } => {
                 let (archives, name, record) = (&self.archives, &self.name, &self.record);
-                let from = FromArchive { engine, archives, name, pin: image, record, follow: self.follow };
+                let reference = reference.as_ref();
+                let from = FromArchive { engine, archives, name, pin: image, reference, record, follow: self.follow };
                 let id = from.load(archive, platform.as_deref()).await?;
                 tracing::info!(%archive, id, "loaded");
                 self.loaded.retain(|(loaded, _)| loaded != image);
@@ -174,6 +176,9 @@ pub enum Import {
         image: ImagePin,
         archive: ArchiveLocation,
         platform: Option<String>,
+        /// The tag that the revision asks for: the only one of the archive's that the image gets.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reference: Option<ImageReference>,
         /// The length of a compressed archive: it travels as a whole.
         bytes: Option<u64>,
         /// What is missing, where that was looked up.

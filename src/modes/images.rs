@@ -119,8 +119,9 @@ fn import(need: &ImageNeed, image: &ImageFacts) -> Option<Import> {
             registry: reference.registry().to_owned(),
             platform: need.platform.clone(),
         },
-        ImageSource::Archive { location, .. } => Import::Load {
+        ImageSource::Archive { location, reference, .. } => Import::Load {
             image: image.pin.clone(),
+            reference: reference.clone(),
             archive: location.clone(),
             platform: need.platform.clone(),
             bytes: image.bytes,

@@ -71,7 +71,8 @@ pub(crate) fn is_compose(facts: &Facts) -> bool {
 }
 
 fn container(plan: &mut Plan, name: &Name, facts: &Facts) {
-    let recovery = recover::recover(name, facts);
+    let mut recovery = recover::recover(name, facts);
+    recover::close_stale(name, facts, &mut recovery);
     plan.notes.extend(recovery.note);
     plan.recover(recovery.actions);
     // A swarm's service is no container of this name.

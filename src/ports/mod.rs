@@ -11,15 +11,19 @@ pub(crate) mod rules;
 pub(crate) mod tables;
 pub(crate) mod taken;
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::ffi::OsStr;
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
+
+use nix::fcntl::OFlag;
 
 use bollard::models::{ContainerSummary, Ipam, IpamConfig, NetworkCreateRequest};
 
 use crate::engine;
 use crate::engine::{Engine, label};
 use crate::error::{Failure, Kind};
+use crate::folder::Folder;
 use crate::poll;
 use crate::ports::facts::NetworkFacts;
 use crate::ports::operation::{NETWORK, gateway, ip_range};
@@ -31,10 +35,15 @@ use crate::values::names::old_name;
 use crate::values::types::Name;
 
 /// The lock of the rules, in the state directory; it is there once a port was switched.
-pub(crate) const LOCK: &str = ".ports.lock";
+const LOCK: &str = ".ports.lock";
 
 /// How long another writer of the rules may take.
 const LOCK_LIMIT: Duration = Duration::from_secs(20);
+
+/// Whether the kernel was ever given rules here.
+pub(crate) fn were_switched(state_dir: &Path) -> bool {
+    state_dir.join(LOCK).exists()
+}
 
 /// Leads the ports of `name` to a container, or closes them. The rules of every other name are written as the engine
 /// has them on record.
@@ -61,8 +70,13 @@ pub(crate) async fn switch(
         answer_loopback(&network.bridge)?;
     }
     for family in [Family::V6, Family::V4] {
-        let Ok(tables) = iptables.tables(family).await else { continue };
         let has_family = family == Family::V4 || network.subnet6.is_some();
+        let tables = match iptables.tables(family).await {
+            Ok(tables) => tables,
+            Err(said) if has_family => return Err(unreadable(said)),
+            // A host without IPv6 has no tables of it.
+            Err(_) => continue,
+        };
         let text = tables.transaction(family, network, if has_family { &routes } else { &[] });
         if !text.is_empty() {
             iptables.restore(family, &text).await?;
@@ -86,11 +100,19 @@ async fn took(iptables: &Iptables, network: &NetworkFacts, route: &Route) -> Res
     Err(Failure::new(Kind::Container, why).next("does another program write the tables? iptables-save shows them"))
 }
 
+/// `said`: what iptables said; `None` where there is no such program.
+fn unreadable(said: Option<String>) -> Failure {
+    let why = said.unwrap_or_else(|| "iptables-save is missing".into());
+    Failure::new(Kind::Container, format!("the kernel's tables cannot be read: {why}"))
+        .next("run `iptables-save` as root")
+}
+
 /// One writer at a time, from reading the record to writing the rules: until the file is dropped.
 async fn lock(state_dir: &Path) -> Result<File, Failure> {
     let path = state_dir.join(LOCK);
     let failed = |why: String| Failure::new(Kind::State, format!("cannot lock {}: {why}", path.display()));
-    let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let opened =
+        Folder::open(state_dir).and_then(|folder| folder.file(OsStr::new(LOCK), OFlag::O_WRONLY | OFlag::O_CREAT));
     let file = opened.map_err(|error| failed(error.to_string()))?;
     let locked = poll::until(LOCK_LIMIT, Duration::from_millis(10), async || match file.try_lock() {
         Ok(()) => Ok(Some(())),

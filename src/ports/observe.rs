@@ -4,12 +4,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bollard::models::{ContainerSummary, NetworkInspect};
+use bollard::models::{ContainerSummary, NetworkInspect, SystemInfo};
 
 use crate::config::service::Service;
 use crate::engine::Engine;
 use crate::engine::facts::ContainerFacts;
 use crate::error::{Failure, Kind};
+use crate::ports;
 use crate::ports::facts::{NetworkFacts, PortsFacts};
 use crate::ports::operation::{BRIDGE, GATEWAY_PRIORITY, NETWORK};
 use crate::ports::rules::{Family, Route};
@@ -63,7 +64,7 @@ impl Observer<'_> {
         }
         let waits = self.engine.map(|engine| engine.waits.clone()).unwrap_or_default();
         let (behind, is_open) = match tables::find_within(self.patience, &waits).await {
-            Ok(iptables) => self.behind(&iptables, &network).await,
+            Ok(iptables) => self.behind(&iptables, &network).await?,
             Err(why) => {
                 obstacle = obstacle.or(Some(why).filter(|_| self.engine.is_some()));
                 (None, false)
@@ -81,14 +82,18 @@ impl Observer<'_> {
     }
 
     /// The container of this name that the rules lead to, and whether there are any of this name.
-    async fn behind(&self, iptables: &tables::Iptables, network: &NetworkFacts) -> (Option<String>, bool) {
-        let Ok(v4) = iptables.tables(Family::V4).await else { return (None, false) };
+    async fn behind(
+        &self,
+        iptables: &tables::Iptables,
+        network: &NetworkFacts,
+    ) -> Result<(Option<String>, bool), Failure> {
+        let v4 = iptables.tables(Family::V4).await.map_err(ports::unreadable)?;
         let is_open = v4.has_name(self.name);
         if !answers_loopback(&network.bridge) {
-            return (None, is_open);
+            return Ok((None, is_open));
         }
         let v6 = match network.subnet6 {
-            Some(_) => iptables.tables(Family::V6).await.ok(),
+            Some(_) => Some(iptables.tables(Family::V6).await.map_err(ports::unreadable)?),
             None => None,
         };
         let leads = |container: &&ContainerFacts| {
@@ -97,13 +102,13 @@ impl Observer<'_> {
             v4.switch_to(Family::V4, network, &route)
                 && v6.as_ref().is_none_or(|v6| v6.switch_to(Family::V6, network, &route))
         };
-        (self.ours.iter().find(leads).map(|container| container.id.clone()), is_open)
+        Ok((self.ours.iter().find(leads).map(|container| container.id.clone()), is_open))
     }
 
     /// Addresses of other names' containers, running or not, and of other guests of our network.
     fn taken(&self, network: Option<&NetworkInspect>) -> Vec<Ipv4Addr> {
         let mut taken: Vec<Ipv4Addr> =
-            crate::ports::others(self.all, self.name).map(|(_, switched)| switched.address).collect();
+            ports::others(self.all, self.name).map(|(_, switched)| switched.address).collect();
         let guests = network.and_then(|network| network.containers.as_ref()).into_iter().flatten();
         let guests = guests.filter(|(id, _)| !self.ours.iter().any(|ours| ours.id == **id));
         taken.extend(
@@ -201,9 +206,15 @@ async fn elsewhere(engine: &Engine) -> Option<(String, String)> {
     }
     let info = engine.info().await.ok()?;
     let is_rootless = info.security_options.iter().flatten().any(|option| option.contains("name=rootless"));
-    is_rootless.then(|| {
-        ("the engine is rootless: its containers are in a network of their own".into(), "use a rootful engine".into())
-    })
+    let rootless = "the engine is rootless: its containers are in a network of their own";
+    is_rootless.then(|| (rootless.into(), "use a rootful engine".into())).or_else(|| other_backend(&info))
+}
+
+/// An engine with nftables may have left the chains of iptables behind, from before it was switched over.
+fn other_backend(info: &SystemInfo) -> Option<(String, String)> {
+    let driver = info.firewall_backend.as_ref()?.driver.as_deref().filter(|driver| !driver.starts_with("iptables"))?;
+    let next = "set `\"firewall-backend\": \"iptables\"` in daemon.json, restart the engine";
+    Some((format!("the engine writes its rules by {driver}, not by iptables"), next.into()))
 }
 
 fn unknown() -> NetworkFacts {
@@ -274,6 +285,16 @@ mod tests {
             (("192.168.0.0".parse().unwrap(), 16), "the route 192.168.0.0/16 of eth0")
         );
         assert_eq!(route("eth0\t00000000\t0100A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0"), None);
+    }
+
+    #[test]
+    fn an_engine_says_by_what_it_writes_its_rules_and_an_older_one_says_nothing() {
+        let why = |text: &str| other_backend(&serde_json::from_str(text).unwrap()).map(|(why, _)| why);
+        assert_eq!(why("{}"), None);
+        assert_eq!(why(r#"{"FirewallBackend": {"Driver": "iptables"}}"#), None);
+        assert_eq!(why(r#"{"FirewallBackend": {"Driver": "iptables+firewalld"}}"#), None);
+        let nftables = "the engine writes its rules by nftables, not by iptables";
+        assert_eq!(why(r#"{"FirewallBackend": {"Driver": "nftables"}}"#).as_deref(), Some(nftables));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use bollard::models::{ContainerCreateBody, ContainerSummary, PortBinding};
@@ -71,12 +72,14 @@ pub(crate) fn taken(
         let holders: Vec<_> = published.iter().filter(|(port, _)| port.clashes(want)).collect();
         let owner = match holders.iter().find(|(_, container)| !is_ours(container)) {
             Some((_, container)) => Some(engine::describe(container)),
-            None if holders.is_empty() => listening
+            // A port that the kernel switches is bound by nobody of ours.
+            None if !holders.iter().any(|(_, container)| is_bound(container, want)) => listening
                 .iter()
                 .find(|(port, _)| port.clashes(want))
-                .map(|(_, inode)| proc.and_then(|proc| process(proc, *inode)).unwrap_or_else(|| "a process".into()))
+                .map(|(_, inode)| proc.and_then(|proc| process(proc, *inode)))
                 // The engine's own: it holds the port of a container that is just stopping, which is listed without it.
-                .filter(|owner| !owner.contains(": docker-proxy ")),
+                .filter(|owner| !owner.as_ref().is_some_and(Process::is_the_engines))
+                .map(|owner| owner.map_or_else(|| "a process".into(), |owner| owner.to_string())),
             None => None,
         };
         taken.extend(owner.map(|owner| PortTaken { port: want.to_string(), owner }));
@@ -102,12 +105,19 @@ fn published(container: &ContainerSummary) -> Vec<HostPort> {
         port: forward.host,
         protocol: forward.protocol.to_string(),
     });
-    let ports = container.ports.iter().flatten();
-    let by_engine = ports.filter_map(|port| {
+    by_engine(container).chain(switched).collect()
+}
+
+fn by_engine(container: &ContainerSummary) -> impl Iterator<Item = HostPort> {
+    container.ports.iter().flatten().filter_map(|port| {
         let protocol = port.typ.map(|protocol| protocol.to_string()).unwrap_or_else(|| "tcp".into());
         Some(HostPort { address: port.ip.as_deref().and_then(|ip| ip.parse().ok()), port: port.public_port?, protocol })
-    });
-    by_engine.chain(switched).collect()
+    })
+}
+
+/// Whether the engine has a socket of this port for a container.
+fn is_bound(container: &ContainerSummary, wanted: &HostPort) -> bool {
+    by_engine(container).any(|port| port.clashes(wanted))
 }
 
 /// Listening TCP and bound UDP sockets with their inodes.
@@ -148,8 +158,27 @@ fn kernel_address(hex: &str) -> Option<IpAddr> {
     }
 }
 
-/// The process that holds a socket: `a process: nginx (pid 812)`. Other users' processes are seen by root only.
-fn process(proc: &Path, inode: u64) -> Option<String> {
+struct Process {
+    name: String,
+    pid: u32,
+    user: u32,
+}
+
+impl Process {
+    /// Anybody may call his process so: the engine's is root's, or ours where the engine is.
+    fn is_the_engines(&self) -> bool {
+        self.name == "docker-proxy" && (self.user == 0 || self.user == nix::unistd::geteuid().as_raw())
+    }
+}
+
+impl std::fmt::Display for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a process: {} (pid {})", self.name, self.pid)
+    }
+}
+
+/// The process that holds a socket. Other users' processes are seen by root only.
+fn process(proc: &Path, inode: u64) -> Option<Process> {
     let wanted = format!("socket:[{inode}]");
     for entry in fs::read_dir(proc).ok()?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
@@ -158,8 +187,8 @@ fn process(proc: &Path, inode: u64) -> Option<String> {
             .into_iter()
             .any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()))
         {
-            let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            return Some(format!("a process: {} (pid {pid})", name.trim()));
+            let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default().trim().to_owned();
+            return Some(Process { name, pid, user: entry.metadata().ok()?.uid() });
         }
     }
     None
@@ -197,13 +226,51 @@ mod tests {
         assert!(at(None).clashes(&at(Some("10.0.0.1"))));
     }
 
+    /// A `/proc` in which a process of this name and user listens on port 8080 of every address.
+    fn proc(name: &str, user: u32) -> tempfile::TempDir {
+        let proc = tempfile::tempdir().unwrap();
+        fs::create_dir_all(proc.path().join("net")).unwrap();
+        fs::create_dir_all(proc.path().join("4711/fd")).unwrap();
+        let line = "   0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 99 1 0";
+        fs::write(proc.path().join("net/tcp"), format!("header\n{line}\n")).unwrap();
+        fs::write(proc.path().join("4711/comm"), format!("{name}\n")).unwrap();
+        std::os::unix::fs::symlink("socket:[99]", proc.path().join("4711/fd/3")).unwrap();
+        std::os::unix::fs::chown(proc.path().join("4711"), Some(user), None).unwrap();
+        proc
+    }
+
+    fn owner(proc: &tempfile::TempDir, all: &[ContainerSummary]) -> Option<String> {
+        let wanted = HostPort { address: None, port: 8080, protocol: "tcp".into() };
+        taken(&[wanted], all, &["ours"], Some(proc.path())).pop().map(|taken| taken.owner)
+    }
+
+    #[test]
+    fn the_engines_proxy_is_nobody_and_another_users_process_of_that_name_is_named() {
+        assert_eq!(owner(&proc("docker-proxy", nix::unistd::geteuid().as_raw()), &[]), None);
+        let theirs = Some("a process: docker-proxy (pid 4711)".to_owned());
+        // Only root can give a file away.
+        if nix::unistd::geteuid().is_root() {
+            assert_eq!(owner(&proc("docker-proxy", 65534), &[]), theirs);
+        }
+    }
+
+    #[test]
+    fn a_process_on_a_port_that_the_kernel_switches_is_named_and_on_one_that_the_engine_publishes_it_is_the_engines() {
+        let ours = |text: &str| serde_json::from_str::<ContainerSummary>(text).unwrap();
+        let switched = ours(r#"{"Id": "ours", "Labels": {"balehook.ports": "8080:80/tcp"}}"#);
+        let published = ours(r#"{"Id": "ours", "Ports": [{"PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}]}"#);
+        let nginx = proc("nginx", 0);
+        assert_eq!(owner(&nginx, &[switched]).as_deref(), Some("a process: nginx (pid 4711)"));
+        assert_eq!(owner(&nginx, &[published]), None);
+    }
+
     #[test]
     fn a_listener_of_this_process_is_found_with_its_name() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let sockets = listening(Path::new("/proc"));
         let (_, inode) = sockets.iter().find(|(found, _)| found.port == port && found.protocol == "tcp").unwrap();
-        let owner = process(Path::new("/proc"), *inode).unwrap();
+        let owner = process(Path::new("/proc"), *inode).unwrap().to_string();
         assert!(owner.contains(&format!("(pid {})", std::process::id())), "{owner}");
     }
 }

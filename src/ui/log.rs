@@ -1,23 +1,25 @@
 //! Log lines: on stderr with `-v`, and always in a file of our own, for when the agent has closed the pipes.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Mutex;
 
+use nix::fcntl::OFlag;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, fmt};
 
 use crate::cli::{LogFormat, Settings};
+use crate::folder::Folder;
 
 /// The log file's name in the state folder of a deployment.
 pub(crate) const FILE: &str = "balehook.log";
 
 /// A log file larger than this is moved to `balehook.log.1` first.
-const ROTATE_AT: u64 = 1024 * 1024;
+const ROTATE_AT: i64 = 1024 * 1024;
 
 /// Starts logging; `folder` is the deployment's state folder. A second call changes nothing.
 pub(crate) fn start(settings: &Settings, folder: Option<&Path>) {
@@ -57,9 +59,27 @@ fn levels(verbose: u8) -> Targets {
 }
 
 fn open(folder: &Path) -> io::Result<File> {
-    let path = folder.join(FILE);
-    if fs::metadata(&path).is_ok_and(|meta| meta.len() > ROTATE_AT) {
-        fs::rename(&path, folder.join(format!("{FILE}.1")))?;
+    let (folder, name) = (Folder::open_last(folder)?, OsStr::new(FILE));
+    if folder.stat(name)?.is_some_and(|(_, stat)| stat.st_size > ROTATE_AT) {
+        folder.rename(name, OsStr::new(&format!("{FILE}.1")))?;
     }
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    folder.file(name, OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_place_of_the_log_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("passwd");
+        fs::write(&target, "of the host").unwrap();
+        std::os::unix::fs::symlink(&target, folder.path().join(FILE)).unwrap();
+        open(folder.path()).unwrap_err();
+        assert_eq!(fs::read_to_string(target).unwrap(), "of the host");
+    }
 }

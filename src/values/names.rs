@@ -15,11 +15,6 @@ pub(crate) fn new_name(name: &Name) -> String {
     format!("{name}{NEW}")
 }
 
-/// The name of a container that is only created, to see whether its image is whole.
-pub(crate) fn try_name(name: &Name) -> String {
-    format!("{name}.balehook-try")
-}
-
 /// The name the old container has while it is replaced.
 pub(crate) fn old_name(name: &Name) -> String {
     format!("{name}{OLD}")

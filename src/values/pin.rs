@@ -37,8 +37,9 @@ impl ImagePin {
         match self {
             Self::Registry { digest, .. } => digest.clone(),
             Self::Content { config, .. } => config.clone(),
-            Self::Unread { archive, reference, .. } => {
-                ContentDigest::of(format!("{archive}\n{}", reference.as_deref().unwrap_or_default()).as_bytes())
+            Self::Unread { archive, reference, id } => {
+                let id = id.as_ref().map(|id| format!("\n{id}")).unwrap_or_default();
+                ContentDigest::of(format!("{archive}\n{}{id}", reference.as_deref().unwrap_or_default()).as_bytes())
             }
             Self::Unknown { wanted } => ContentDigest::of(wanted.as_bytes()),
         }
@@ -117,6 +118,14 @@ pub(crate) fn retention_repository(name: &Name) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn what_was_loaded_of_a_compressed_archive_without_a_pinned_id_is_not_the_image_of_one_with_it() {
+        let unread = |id| ImagePin::Unread { archive: "web.tar.gz".into(), reference: None, id };
+        let id = ContentDigest::of(b"config");
+        assert_ne!(unread(None).identity(), unread(Some(id.clone())).identity());
+        assert_eq!(unread(Some(id.clone())).identity(), unread(Some(id)).identity());
+    }
 
     #[test]
     fn names_that_are_no_repository_get_a_hashed_one() {

@@ -189,11 +189,12 @@ fn an_archive_with_a_flipped_byte_is_refused_with_the_layer_and_no_tag_moves() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[1_000_000] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    let before = world().docker(&["image", "inspect", "--format", "{{.Id}}", &format!("{name}:1")]);
+    let tags = || world().docker(&["images", "--format", "{{.Tag}} {{.ID}}", &format!("balehook/{name}")]);
+    let before = tags();
 
     bundle.deployment("d-TEST00002").hook("ApplicationStart").exits(6).says("layer 1 has the digest").says("damaged");
 
-    assert_eq!(world().docker(&["image", "inspect", "--format", "{{.Id}}", &format!("{name}:1")]), before);
+    assert_eq!(tags(), before);
     assert_eq!(world().get(port, "/").as_deref(), Some("one"));
 }
 

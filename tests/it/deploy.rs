@@ -1,5 +1,6 @@
 //! Deployments that succeed.
 
+use crate::support::bundle::appspec;
 use crate::support::images::web;
 use crate::support::{Bundle, world};
 use std::os::unix::fs::PermissionsExt as _;
@@ -225,6 +226,9 @@ fn only_as_many_releases_as_keep_says_have_their_images_left() {
     let mut bundle = Bundle::container(&name, &service(port), &format!("{HEALTH}\nkeep: 2"));
     for version in ["1", "2", "3", "4"] {
         web(&format!("{name}:{version}"), version).write_into(&bundle.path());
+        let named = format!("archive: image.tar, reference: \"{name}:{version}\"");
+        let service = service(port).replace("archive: image.tar", &named);
+        bundle.appspec(&appspec(&name, &service, &format!("{HEALTH}\nkeep: 2")));
         bundle.deployment(&format!("d-{version}")).hook("ApplicationStart").exits(0);
     }
     let of = |repository: &str| {

@@ -48,7 +48,8 @@ impl Handed {
         // One host has one state directory, and one lock for the rules in it.
         std::fs::create_dir_all(bundle.state()).unwrap();
         let lock = world().folder().join("ports.lock");
-        std::os::unix::fs::symlink(lock, bundle.state().join(".ports.lock")).unwrap();
+        std::fs::OpenOptions::new().append(true).create(true).open(&lock).unwrap();
+        std::fs::hard_link(lock, bundle.state().join(".ports.lock")).unwrap();
         Self { bundle, name, port, deployments: 0 }
     }
 
@@ -467,6 +468,32 @@ fn a_first_release_that_is_killed_or_fails_leaves_no_port_open() {
     ));
     web.deploy().exits(8);
     assert!(web.answer().is_err() && !tables().contains(&web.name));
+}
+
+#[test]
+fn rules_of_a_container_that_somebody_removed_go_with_resume_with_a_stop_and_with_a_release_that_publishes_again() {
+    let _shared = shared();
+    let mut web = Handed::new("stale", "");
+    for closes in ["resume", "ApplicationStop", "ApplicationStart"] {
+        web.order("start-first, drain: 0s", "");
+        web.release("v1");
+        world().docker(&["rm", "--force", &web.name]);
+        assert!(tables().contains(&web.name), "{closes}: nobody told us");
+        match closes {
+            "resume" => {
+                web.bundle.resume().exits(0).says("lead to a container that is gone");
+            }
+            "ApplicationStop" => {
+                web.bundle.hook("ApplicationStop").exits(0);
+            }
+            _ => {
+                web.order("stop-first", "");
+                web.release("v2");
+            }
+        }
+        assert!(!tables().contains(&web.name), "{closes}: {}", tables());
+    }
+    assert_eq!(web.answer().as_deref(), Ok("v2"), "it was unreachable: No route to host");
 }
 
 #[test]

@@ -72,20 +72,21 @@ fn the_pinned_image_is_not_even_looked_for_in_the_archive_when_the_engine_has_it
     let scratch = tempfile::tempdir_in(world.folder()).unwrap();
     let (archive, id) = web(&format!("{name}:1"), "one").write_into(scratch.path());
     world.docker(&["load", "--input", archive.to_str().unwrap()]);
-    // Only what we brought in ourselves is known there by its config's digest.
-    let _brought = world.has_containerd_store().then(|| {
-        let service = format!("image: {{archive: image.tar, id: \"{id}\"}}\nports: [\"127.0.0.1:{port}:80\"]");
-        let bundle = Bundle::container(&name, &service, HEALTH);
+    let service = |archive: &str| {
+        let image = format!("image: {{archive: {archive}, id: \"{id}\"}}");
+        format!("{image}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s")
+    };
+    let mut bundle = Bundle::container(&name, &service("image.tar"), HEALTH);
+    // Only what a release of ours records is known there by its config's digest.
+    if world.has_containerd_store() {
         std::fs::copy(&archive, bundle.path().join("image.tar")).unwrap();
-        bundle.hook("AfterInstall").exits(0);
-        bundle
-    });
-    let service = format!(
-        "image: {{archive: deleted.tar, id: \"{id}\"}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s"
-    );
-    let bundle = Bundle::container(&name, &service, HEALTH);
+        bundle.hook("ApplicationStart").exits(0);
+        std::fs::remove_file(bundle.path().join("image.tar")).unwrap();
+        world.docker(&["rm", "--force", &name]);
+    }
+    bundle.appspec(&appspec(&name, &service("deleted.tar"), HEALTH));
 
-    bundle.hook("ApplicationStart").exits(0);
+    bundle.deployment("d-TEST00002").hook("ApplicationStart").exits(0);
 
     assert_eq!(world.get(port, "/").as_deref(), Some("one"));
 }
@@ -182,7 +183,8 @@ fn a_gigabyte_from_s3_is_loaded_in_less_than_56_megabytes_of_memory() {
 
     outcome.exits(0).says("] load ");
     assert!(kilobytes < 56 * 1024, "peak memory: {kilobytes} kB");
-    world.docker(&["rmi", "--force", &format!("{name}:1")]);
+    let kept = world.docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", &format!("balehook/{name}")]);
+    kept.lines().for_each(|tag| drop(world.docker(&["rmi", "--force", tag])));
     world.docker_may_fail(&["image", "prune", "--force"]).unwrap();
 }
 
@@ -263,7 +265,45 @@ fn what_a_killed_load_of_a_compressed_archive_gave_goes_with_the_next_deployment
     let (mut bundle, name, port) = bundle("kgz", "{archive: image.tar.gz}");
     let (archive, _) = web(&format!("{name}:2"), "two").write_into(&bundle.path());
     assert!(Command::new("gzip").arg(archive).status().unwrap().success());
-    killed_when_it_had("POST /images/load*", &format!("{name}:2"), &mut bundle, &name, port);
+    killed_when_it_had("POST /images/load*", &format!("balehook/{name}:part-1"), &mut bundle, &name, port);
+}
+
+/// An archive says that its image is `nginx:latest` of this host, or what another name keeps.
+#[test]
+fn an_archive_gives_no_tag_but_the_one_that_the_revision_asks_for() {
+    for tool in ["none", "gzip", "xz"] {
+        let (mut bundle, name, port) = bundle(&format!("tags-{tool}"), "{archive: image.tar}");
+        let scratch = tempfile::tempdir_in(world().folder()).unwrap();
+        let (theirs, kept, own) =
+            (format!("{name}-host:latest"), format!("balehook/{name}-other:0123456789ab"), format!("{name}:1"));
+        let (archive, _) = web(&theirs, "of the host").write_into(scratch.path());
+        world().docker(&["load", "--input", archive.to_str().unwrap()]);
+        let id = |tag: &str| world().docker_may_fail(&["image", "inspect", "--format", "{{.Id}}", tag]).ok();
+        let before = id(&theirs);
+        let path = bundle.path().join("image.tar");
+        web(&own, "one").also(&[&theirs, &kept]).write(&path);
+        if tool != "none" {
+            assert!(Command::new(tool).arg(&path).status().unwrap().success());
+            let extension = if tool == "gzip" { "gz" } else { "xz" };
+            std::fs::rename(path.with_extension(format!("tar.{extension}")), &path).unwrap();
+        }
+        let image = |image: &str| format!("image: {image}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
+        bundle.appspec(&appspec(
+            &name,
+            &image("{archive: image.tar, reference: \"NAME:1\"}").replace("NAME", &name),
+            HEALTH,
+        ));
+
+        bundle.hook("ApplicationStart").exits(0);
+
+        assert_eq!(world().get(port, "/").as_deref(), Some("one"), "{tool}");
+        assert_eq!((id(&theirs), id(&kept)), (before, None), "{tool}");
+        assert_eq!(id(&own), Some(world().inspect(&name, "{{.Image}}")), "{tool}");
+        let parts = world().docker(&["images", "--quiet", "--filter", &format!("reference=balehook/{name}:part-*")]);
+        assert_eq!(parts, "", "{tool}");
+        bundle.deployment("d-TEST00002");
+        world().docker(&["rm", "--force", &name]);
+    }
 }
 
 #[test]
@@ -280,4 +320,19 @@ fn what_a_killed_pull_gave_goes_with_the_next_deployment() {
     let auth = base64(&format!("team:{OTHER_PASSWORD}"));
     bundle.docker_config(&format!(r#"{{"auths":{{"{OTHER}":{{"auth":"{auth}"}}}}}}"#));
     killed_when_it_had("POST /images/create*", &format!("{OTHER}/team/{name}@{digest}"), &mut bundle, &name, port);
+}
+
+#[test]
+fn a_container_of_any_name_is_in_nobodys_way_when_an_image_is_tried() {
+    let name = world().name("tried");
+    let it = Bundle::container(&name, "image: {archive: image.tar}\nstop_grace_period: 1s", "");
+    let (archive, _) = web(&format!("{name}:1"), "one").write_into(&it.path());
+    world().docker(&["load", "--input", archive.to_str().unwrap()]);
+    let left = format!("{name}.balehook-try");
+    world().docker(&["create", "--name", &left, &format!("{name}:1")]);
+
+    web(&format!("{name}:2"), "two").write_into(&it.path());
+    it.hook("AfterInstall").exits(0);
+
+    world().docker(&["rm", &left]);
 }

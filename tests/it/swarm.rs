@@ -199,7 +199,7 @@ fn a_broken_release_exits_with_8_where_docker_service_update_exits_with_0_and_bo
     assert_eq!(image_id(&name), good);
     cluster.wait_for_tasks(1, &name, &good, 1);
 
-    let id = cluster.docker(1, &["images", "--no-trunc", "--quiet", &format!("{name}:2")]);
+    let id = cluster.docker(1, &["images", "--no-trunc", "--quiet", "--filter", &format!("label=test={name}:2")]);
     let theirs = cluster.docker_may_fail(1, &["service", "update", "--image", &id, &name]);
     assert!(theirs.is_ok_and(|said| said.contains("rollback")), "docker calls that a success");
     assert_eq!(image_id(&name), good);

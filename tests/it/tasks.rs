@@ -295,7 +295,9 @@ fn a_task_may_have_an_image_of_its_own_that_is_brought_in_early_and_pruned_with_
         Image::new(&tag).script(&format!("echo tool {version} > /data/{version}")).write(&folder.join("tool.tar"));
         tag
     };
-    let kept = |reference: &str| !world.docker(&["images", "--quiet", reference]).is_empty();
+    let kept = |reference: &str| {
+        !world.docker(&["images", "--quiet", "--filter", &format!("label=test={reference}")]).is_empty()
+    };
     let rest = format!("{HEALTH}\nbefore:\n  - {{name: tool, image: {{archive: tool.tar}}}}");
     let service = format!(
         "{}\nvolumes: [\"{}:/data\"]\nworking_dir: /www\ncommand: [/bin/busybox, httpd, -f, -h, /www]",

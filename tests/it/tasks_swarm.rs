@@ -291,7 +291,7 @@ const THERE: &str = ": tool hello more / 0 shared ";
 #[test]
 fn a_task_with_an_image_of_its_own_runs_that_images_program_once_in_the_services_surroundings() {
     let (cluster, name) = (three(3), world().name("own"));
-    let kept = |node| cluster.docker(node, &["images", "--quiet", &format!("{name}-tool:1")]);
+    let kept = |node| cluster.docker(node, &["images", "--quiet", "--filter", &format!("label=test={name}-tool:1")]);
     let outcomes = |bundles: &[Bundle]| (deploy(bundles), logged(bundles, &name));
 
     let bundles = with_tool(&cluster, &name, "d-1", WHERE);

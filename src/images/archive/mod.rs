@@ -220,7 +220,7 @@ fn name(image: &ArchivedImage) -> String {
 }
 
 /// `web` and `docker.io/library/web:latest` are the same image.
-fn is_same(name: &str, wanted: &ImageReference) -> bool {
+pub(crate) fn is_same(name: &str, wanted: &ImageReference) -> bool {
     name.parse::<ImageReference>().is_ok_and(|name| full(&name) == full(wanted))
 }
 

@@ -164,7 +164,7 @@ pub(super) fn media_type(manifest: &[u8]) -> String {
     typed.and_then(|typed| typed.media_type).unwrap_or_else(|| OCI_MANIFEST.into())
 }
 
-pub(super) fn header(path: &str, size: u64) -> Bytes {
+pub(crate) fn header(path: &str, size: u64) -> Bytes {
     let mut header = tar::Header::new_gnu();
     // The paths here are short: they always fit.
     let _ = header.set_path(path);
@@ -175,6 +175,6 @@ pub(super) fn header(path: &str, size: u64) -> Bytes {
     Bytes::copy_from_slice(header.as_bytes())
 }
 
-pub(super) fn padding(size: u64) -> usize {
+pub(crate) fn padding(size: u64) -> usize {
     usize::try_from(size.next_multiple_of(512) - size).unwrap_or(0)
 }

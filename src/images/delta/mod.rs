@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::engine::images::ImageStore;
 use crate::images::archive::{ArchivedImage, Compression, LayerEntry};
 use crate::images::delta::build::{build, leading};
+pub(crate) use crate::images::delta::build::{header, padding};
 use crate::values::text::megabytes;
 use crate::values::types::{ContentDigest, chain_ids};
 

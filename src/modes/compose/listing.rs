@@ -65,13 +65,6 @@ pub(crate) fn digest_below(listing: &Listing, path: &Path) -> Option<ContentDige
     (!below.is_empty()).then(|| ContentDigest::of(format!("{below:?}").as_bytes()))
 }
 
-pub(crate) fn files(listing: &Listing) -> impl Iterator<Item = (&PathBuf, &ContentDigest)> {
-    listing.iter().filter_map(|(path, entry)| match entry {
-        Entry::File { digest, .. } => Some((path, digest)),
-        Entry::Folder { .. } | Entry::Link { .. } => None,
-    })
-}
-
 /// A listing in short: one digest, and how much it is.
 pub(crate) fn summary(folder: &Path, excluded: Vec<PathBuf>, listing: &Listing) -> ProjectFolder {
     let sizes = listing.values().filter_map(|entry| match entry {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Probe;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
+use crate::modes::compose::check_out::check_out;
 use crate::modes::compose::project::{Project, Tool};
 use crate::modes::compose::service_change::ServiceChange;
 use crate::modes::compose::snapshot::{self, Snapshot};
@@ -223,7 +224,7 @@ impl ComposeOperation {
                     return Ok(Outcome::with(vec![format!("{} was damaged: it was made anew", path.display())]));
                 }
             }
-            Self::CheckOut { project } => snapshot::check_out(project).map_err(|error| unwritable(project, &error))?,
+            Self::CheckOut { project } => check_out(project).map_err(|error| unwritable(project, &error))?,
             Self::EndStops { .. } => host.engine.end_stops(&host.name).await?,
             Self::Up { project, .. } => up(host, project, self).await?,
             Self::Stop { project } => run(host, project, self, "rm").await?,

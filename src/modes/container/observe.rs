@@ -73,7 +73,8 @@ impl Observer<'_> {
             Mode::Compose(_) | Mode::Swarm(_) => None,
         };
         let has_switched = facts.containers.iter().any(|container| container.switched.is_some());
-        if service.is_none_or(|service| service.start_first.is_none()) && !has_switched {
+        let is_needed = has_switched || service.is_some_and(|service| service.start_first.is_some());
+        if !is_needed && !ports::were_switched(self.store.all()) {
             return;
         }
         let engine = facts.engine.yes();
@@ -88,7 +89,8 @@ impl Observer<'_> {
             patience: Duration::ZERO,
         };
         match observer.facts().await {
-            Ok(seen) => facts.container.ports = Some(seen),
+            // Somebody may have removed the container whose rules are still there.
+            Ok(seen) => facts.container.ports = Some(seen).filter(|seen| is_needed || seen.is_open),
             Err(failure) => facts.failures.push(ObserveFailure { failure, definite: false }),
         }
     }

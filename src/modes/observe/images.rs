@@ -226,17 +226,16 @@ impl Observer<'_> {
         let (engine, id) = (self.engine.as_ref().ok()?, wanted.id?);
         facts.engine.yes()?;
         let reference = wanted.reference.map(ToString::to_string);
-        let mut pin = ImagePin::Content { reference, config: id.clone(), diff_ids: Vec::new() };
-        // The containerd store does not know an image by its config: there only a tag of ours tells.
-        let image = match engine.image(id.as_str()).await.ok()? {
-            Some(image) => image,
-            None => engine.image(&pin.retention_tag(&self.deployment.name)).await.ok()??,
-        };
-        if let ImagePin::Content { diff_ids, .. } = &mut pin {
+        if let Some(image) = engine.image(id.as_str()).await.ok()? {
             let layers = image.root_fs.and_then(|root| root.layers)?;
-            diff_ids.extend(layers.iter().filter_map(|layer| layer.parse::<ContentDigest>().ok()));
+            let diff_ids = layers.iter().filter_map(|layer| layer.parse::<ContentDigest>().ok()).collect();
+            return Some(found(ImagePin::Content { reference, config: id.clone(), diff_ids }));
         }
-        Some(found(pin))
+        // The containerd store does not know an image by its config: only a release tells which layers that one has.
+        let is_it = |pin: &&ImagePin| matches!(pin, ImagePin::Content { config, .. } if config == id);
+        let pin = facts.releases.iter().flat_map(|release| release.images()).find(is_it)?;
+        engine.find(pin, &self.deployment.name).await.ok()??;
+        Some(found(pin.clone()))
     }
 
     async fn read_index(&self, wanted: &Wanted<'_>, architecture: Option<&str>) -> Result<ImageFacts, ObserveFailure> {

@@ -9,6 +9,7 @@ use crate::error::Failure;
 use crate::modes::container::facts::ContainerModeFacts;
 use crate::modes::facts::Facts;
 use crate::modes::swarm;
+use crate::ports;
 use crate::ports::observe::Observer;
 use crate::values::known::Known;
 use crate::values::types::Name;
@@ -32,9 +33,12 @@ pub(crate) async fn facts(engine: &Engine, store: &Store, name: &Name) -> Result
         all: &all,
         ours: &ours,
         subnet: None,
-        patience: PATIENCE,
+        patience: if is_switched { PATIENCE } else { Duration::ZERO },
     };
-    let ports = if is_switched { Some(observer.facts().await?) } else { None };
+    let ports = match is_switched || ports::were_switched(store.all()) {
+        true => Some(observer.facts().await?).filter(|seen| is_switched || seen.is_open),
+        false => None,
+    };
     let task_containers = engine::task_containers(&all, name);
     let container = ContainerModeFacts { ports, ..ContainerModeFacts::default() };
     let seen = Facts::unseen(store);

@@ -7,7 +7,7 @@ use sha2::Digest as _;
 /// An image to build.
 #[derive(Clone)]
 pub struct Image {
-    tag: String,
+    tags: Vec<String>,
     files: Vec<(String, Vec<u8>)>,
     config: serde_json::Value,
     architecture: String,
@@ -44,7 +44,7 @@ impl Image {
         let own = ("etc/image".to_owned(), tag.split(':').next().unwrap_or_default().as_bytes().to_vec());
         let files = vec![("bin/busybox".to_owned(), std::fs::read("/bin/busybox").unwrap()), own];
         let config = serde_json::json!({ "Labels": { "test": tag } });
-        Self { tag: tag.to_owned(), files, config, architecture: "amd64".into(), padding: 0 }
+        Self { tags: vec![tag.to_owned()], files, config, architecture: "amd64".into(), padding: 0 }
     }
 
     pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
@@ -54,6 +54,12 @@ impl Image {
 
     pub fn command(mut self, command: &[&str]) -> Self {
         self.config["Cmd"] = command.into();
+        self
+    }
+
+    /// Other names that the archive says it has.
+    pub fn also(mut self, tags: &[&str]) -> Self {
+        self.tags.extend(tags.iter().map(|tag| (*tag).to_owned()));
         self
     }
 
@@ -119,7 +125,7 @@ impl Image {
             tar.append(&header(&format!("{digest}/layer.tar"), *size, 0o644), padding_layer(self.padding)).unwrap();
         }
         let names: Vec<String> = layers.iter().map(|(digest, _)| format!("{digest}/layer.tar")).collect();
-        let manifest = serde_json::json!([{ "Config": format!("{id}.json"), "RepoTags": [self.tag], "Layers": names }]);
+        let manifest = serde_json::json!([{ "Config": format!("{id}.json"), "RepoTags": self.tags, "Layers": names }]);
         entry(&mut tar, "manifest.json", manifest.to_string().as_bytes());
         tar.finish().unwrap();
         format!("sha256:{id}")
@@ -132,7 +138,7 @@ impl Image {
             "architecture": self.architecture, "os": "linux", "config": self.config,
             "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", "0".repeat(64))] },
         });
-        let manifest = serde_json::json!([{ "Config": "c.json", "RepoTags": [self.tag], "Layers": ["0/layer.tar"] }]);
+        let manifest = serde_json::json!([{ "Config": "c.json", "RepoTags": self.tags, "Layers": ["0/layer.tar"] }]);
         let mut file = std::fs::File::create(path).unwrap();
         std::io::Write::write_all(&mut file, large_header("0/layer.tar", size).as_bytes()).unwrap();
         file.seek(SeekFrom::Current(size.try_into().unwrap())).unwrap();
@@ -204,7 +210,7 @@ impl Layered {
                 false => format!("{at}/layer.tar"),
             })
             .collect();
-        let tags: Option<Vec<&String>> = (!self.untagged).then(|| vec![&self.top.tag]);
+        let tags = (!self.untagged).then_some(&self.top.tags);
         let manifest = serde_json::json!([{ "Config": format!("{id}.json"), "RepoTags": tags, "Layers": names }]);
         let mut tar = tar::Builder::new(std::fs::File::create(path).unwrap());
         gnu_entry(&mut tar, &format!("{id}.json"), &config);
