@@ -93,7 +93,7 @@ pub(super) fn holder(wanted: &HostPort, all: &[ContainerSummary], proc: Option<&
     publisher.map(engine::describe).or_else(|| {
         let listening = proc.map(listening).unwrap_or_default();
         let (_, inode) = listening.iter().find(|(port, _)| port.clashes(wanted))?;
-        Some(proc.and_then(|proc| process(proc, *inode)).unwrap_or_else(|| "a process".into()))
+        Some(proc.and_then(|proc| process(proc, *inode)).map_or_else(|| "a process".into(), |owner| owner.to_string()))
     })
 }
 
