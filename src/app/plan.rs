@@ -51,13 +51,16 @@ async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<(
     Console::new(&mut io::stderr()).lines(&warnings);
     let mut facts = observer.facts(event).await;
     let failures = std::mem::take(&mut facts.failures);
-    let code = failures.iter().find(|failed| failed.definite).map(|failed| failed.failure.kind.exit_code());
-    let mut plan = match crate::modes::plan(event, &observer.deployment, &observer.origin, &facts) {
+    let mut plan = match crate::modes::whole(event, &observer.deployment, &observer.origin, &facts) {
         Ok(plan) => plan,
         // What could not be looked up is the reason.
         Err(failure) => return Err(failures.into_iter().next().map_or(failure, |failed| failed.failure)),
     };
-    for ObserveFailure { failure, .. } in failures {
+    let definite = failures.iter().find(|failed| failed.definite).map(|failed| &failed.failure);
+    let code = definite.or(plan.would_fail.first()).map(|failure| failure.kind.exit_code());
+    let mut all: Vec<Failure> = failures.into_iter().map(|ObserveFailure { failure, .. }| failure).collect();
+    all.append(&mut plan.would_fail);
+    for failure in all {
         if !plan.would_fail.contains(&failure) {
             plan.would_fail.push(failure);
         }

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -11,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::Stream;
+use sha2::Digest as _;
 
 use crate::aws::s3::{S3, S3Object};
 use crate::config::ArchiveLocation;
@@ -19,6 +19,7 @@ use crate::images::archive;
 use crate::images::archive::{ArchiveError, ArchiveIndex, ReadAt, ReadError};
 use crate::images::transfer::Transfer;
 use crate::inputs;
+use crate::values::types::ContentDigest;
 
 /// An archive that can be read at any place, and as a stream.
 #[derive(Debug, Clone)]
@@ -58,9 +59,8 @@ impl Archive {
     pub(crate) async fn version(&self, bundle: &Path) -> io::Result<String> {
         match self {
             Self::File { file, path, .. } => {
-                let whole = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-                let digest =
-                    tokio::task::spawn_blocking(|| inputs::digest(whole)).await.map_err(io::Error::other)??;
+                let file = file.clone();
+                let digest = tokio::task::spawn_blocking(move || digest(&file)).await.map_err(io::Error::other)??;
                 Ok(format!("{} ({digest})", path.strip_prefix(bundle).unwrap_or(path).display()))
             }
             Self::S3 { object, .. } => Ok(format!("{} (ETag {})", object.uri, object.etag)),
@@ -146,6 +146,18 @@ fn open_file(path: &Path, bundle: Option<&Path>) -> io::Result<Archive> {
     let file = inputs::open(path, bundle)?;
     let size = file.metadata()?.len();
     Ok(Archive::File { file: Arc::new(file), path: path.to_owned(), size })
+}
+
+/// Of the whole content.
+fn digest(file: &File) -> io::Result<ContentDigest> {
+    let (mut hasher, mut buffer, mut offset) = (sha2::Sha256::new(), vec![0; 128 * 1024], 0);
+    loop {
+        match read_full(file, &mut buffer, offset)? {
+            0 => return Ok(ContentDigest::finish(hasher)),
+            got => hasher.update(&buffer[..got]),
+        }
+        offset += buffer.len() as u64;
+    }
 }
 
 fn read_full(file: &std::fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

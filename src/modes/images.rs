@@ -33,7 +33,7 @@ impl<'a> Images<'a> {
         need: &ImageNeed,
         facts: &Facts,
     ) -> Result<Imports, Failure> {
-        make_room(plan, deployment, facts, &self.pins())?;
+        make_room(plan, deployment, facts, &self.pins());
         let mut imports = Imports::default();
         imports.add(plan, &deployment.name, need, facts, self.own);
         self.of_tasks.iter().for_each(|(need, image)| imports.add(plan, &deployment.name, need, facts, image));
@@ -131,22 +131,15 @@ fn import(need: &ImageNeed, image: &ImageFacts) -> Option<Import> {
 }
 
 /// Where the images do not fit, those of the releases before the present one go first. Whether that was enough is
-/// observed again before the first byte is loaded.
-/// Errors: [`Kind::Image`]: there is too little room, and nothing that could go.
-pub(crate) fn make_room(
-    plan: &mut Plan,
-    deployment: &Deployment,
-    facts: &Facts,
-    wanted: &[&ImagePin],
-) -> Result<(), Failure> {
-    let Some(refusal) = facts.room.as_ref().and_then(Room::refusal) else { return Ok(()) };
+/// observed again before the first byte is loaded. Too little, and nothing that could go, fails the plan.
+pub(crate) fn make_room(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&ImagePin]) {
+    let Some(refusal) = facts.room.as_ref().and_then(Room::refusal) else { return };
     let before = plan.actions.len();
     prune_to(plan, deployment, facts, wanted, 1);
-    if plan.actions.len() == before {
-        return Err(refusal);
+    match plan.actions.len() == before {
+        true => plan.would_fail.push(refusal),
+        false => plan.notes.push(format!("{}: images of earlier releases go first", refusal.message)),
     }
-    plan.notes.push(format!("{}: images of earlier releases go first", refusal.message));
-    Ok(())
 }
 
 /// Our tags that no kept release holds, and what imports gave their images.

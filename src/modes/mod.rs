@@ -32,6 +32,20 @@ use crate::values::types::LifecycleEvent;
 /// What can be known to fail before anything is touched: an image for another processor, a host port that somebody
 /// else has, a network that is missing, an option that the engine is too old for.
 pub fn plan(event: LifecycleEvent, deployment: &Deployment, origin: &Origin, facts: &Facts) -> Result<Plan, Failure> {
+    let plan = whole(event, deployment, origin, facts)?;
+    match plan.would_fail.first() {
+        Some(refused) => Err(refused.clone()),
+        None => Ok(plan),
+    }
+}
+
+/// The same with what is known to fail beside it, as far as there is a plan then.
+pub(crate) fn whole(
+    event: LifecycleEvent,
+    deployment: &Deployment,
+    origin: &Origin,
+    facts: &Facts,
+) -> Result<Plan, Failure> {
     if !observe::touches_engine(event) {
         return Ok(Plan::new(event.to_string(), &deployment.name));
     }

@@ -22,10 +22,10 @@ pub(crate) async fn explained(engine: &Engine, container: Option<&str>, failure:
     if let Some(port) = named_port(&failure.message) {
         let proc = engine.address.starts_with("unix://").then_some(Path::new("/proc"));
         return match holder(&port, &all, proc) {
-            Some(owner) if owner.contains(": docker-proxy ") => {
-                failure.next(format!("{port} is taken by {owner}: {LEFT}"))
+            Some((owner, true)) => failure.next(format!("{port} is taken by {owner}: {LEFT}")),
+            Some((owner, false)) => {
+                failure.next(format!("{port} is taken by {owner}: stop that, or publish another host port"))
             }
-            Some(owner) => failure.next(format!("{port} is taken by {owner}: stop that, or publish another host port")),
             None => failure.next(format!("{port}: {LEFT}")),
         };
     }

@@ -87,13 +87,14 @@ pub(crate) fn taken(
     taken
 }
 
-/// Who has a port now, the engine's own proxies among them.
-pub(super) fn holder(wanted: &HostPort, all: &[ContainerSummary], proc: Option<&Path>) -> Option<String> {
+/// Who has a port now, and whether that is a proxy of the engine's own without a container.
+pub(super) fn holder(wanted: &HostPort, all: &[ContainerSummary], proc: Option<&Path>) -> Option<(String, bool)> {
     let publisher = all.iter().find(|container| published(container).iter().any(|port| port.clashes(wanted)));
-    publisher.map(engine::describe).or_else(|| {
+    publisher.map(|container| (engine::describe(container), false)).or_else(|| {
         let listening = proc.map(listening).unwrap_or_default();
         let (_, inode) = listening.iter().find(|(port, _)| port.clashes(wanted))?;
-        Some(proc.and_then(|proc| process(proc, *inode)).map_or_else(|| "a process".into(), |owner| owner.to_string()))
+        let owner = proc.and_then(|proc| process(proc, *inode));
+        Some(owner.map_or(("a process".into(), false), |owner| (owner.to_string(), owner.is_the_engines())))
     })
 }
 

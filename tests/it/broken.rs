@@ -275,6 +275,8 @@ fn a_missing_network_is_refused_with_the_command_that_makes_it() {
     served.bundle.appspec(&crate::support::bundle::appspec(&served.name, service, "health: {timeout: 3s}"));
 
     served.fails(7).says("network nowhere does not exist").says("docker network create nowhere");
+    let plan = served.bundle.run(&["plan"]);
+    plan.exits(7).prints("would fail: network nowhere does not exist; next: create it once").prints("docker start");
 }
 
 #[test]

@@ -177,8 +177,6 @@ fn an_image_that_the_engine_has_is_taken_without_a_registry_where_the_revision_o
     assert_eq!(world.get(port, "/").as_deref(), Some("one"));
     bundle.appspec(&appspec(&name, &service("missing"), health));
     bundle.deployment("d-TEST00002").hook("ApplicationStart").exits(0).says("unchanged");
-    bundle.appspec(&appspec(&name, &service("always"), health));
-    bundle.deployment("d-TEST00003").hook("ApplicationStart").exits(6);
     assert_eq!(world.get(port, "/").as_deref(), Some("one"));
 
     let file = format!(

@@ -45,6 +45,7 @@ fn a_host_in_no_swarm_is_told_the_command_and_init_makes_a_swarm_of_it() {
             .says("nothing was touched");
     }
     bundle.hook("ApplicationStop").exits(0);
+    bundle.run(&["plan"]).exits(5).prints("would fail: this host is in no swarm").prints("create service");
 
     // A deployment that is stopped when it has made the swarm ends its task there.
     let waiting = "before:\n  - {name: wait, command: [/bin/busybox, sleep, \"1000\"]}";

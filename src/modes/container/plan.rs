@@ -88,17 +88,17 @@ impl<'a> Planner<'a> {
 
     fn before_install(&mut self) -> Result<(), Failure> {
         let image = self.wanted_image()?;
-        self.check(image)?;
+        self.check(image);
         let wanted = self.images(image)?.pins();
         self.begin();
-        modes::images::make_room(&mut self.plan, self.deployment, self.facts, &wanted)?;
+        modes::images::make_room(&mut self.plan, self.deployment, self.facts, &wanted);
         modes::images::prune(&mut self.plan, self.deployment, self.facts, &wanted);
         Ok(())
     }
 
     fn import(&mut self) -> Result<(), Failure> {
         let image = self.wanted_image()?;
-        self.check(image)?;
+        self.check(image);
         let images = self.images(image)?;
         self.begin();
         self.import_images(&images).map(drop)
@@ -117,7 +117,7 @@ impl<'a> Planner<'a> {
         let same = serving.as_ref().filter(|old| old.ours && old.spec.as_deref() == Some(digest.as_str()));
         let same = same.filter(|old| !self.has_changed_files(old));
         if same.is_none() {
-            self.check(image)?;
+            self.check(image);
         }
         let mut request = self.labelled(spec, image, &digest);
         if same.is_none() {

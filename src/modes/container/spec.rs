@@ -17,26 +17,32 @@ use crate::values::types::{ContentDigest, EnvVar};
 
 impl Planner<'_> {
     /// What is known to fail is refused before anything is touched.
-    pub(super) fn check(&self, image: &ImageFacts) -> Result<(), Failure> {
-        create::check(&self.container.service, self.facts, image)?;
-        if let Some(network) = self.facts.container.networks_missing.first() {
-            return Err(Failure::new(Kind::Container, format!("network {network} does not exist"))
-                .next(format!("create it once on the host: docker network create {network}")));
-        }
-        start_first::check(&self.container.service, self.facts)?;
+    pub(super) fn check(&mut self, image: &ImageFacts) {
+        let (service, facts) = (&self.container.service, self.facts);
+        let refused = [
+            create::check(service, facts, image).err(),
+            facts.container.networks_missing.first().map(|network| {
+                Failure::new(Kind::Container, format!("network {network} does not exist"))
+                    .next(format!("create it once on the host: docker network create {network}"))
+            }),
+            start_first::check(service, facts).err(),
+            self.auto_removed(),
+            facts.ports_taken.first().map(|taken| {
+                Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
+                    .next("stop that, or publish another host port under x-balehook.container.ports")
+            }),
+        ];
+        self.plan.would_fail.extend(refused.into_iter().flatten());
+    }
+
+    fn auto_removed(&self) -> Option<Failure> {
         let mut lost = self.facts.containers.iter().filter(|found| found.auto_remove && found.is_running());
-        if let (Some(found), None) = (lost.next(), self.container.service.start_first) {
-            let (name, id) = (&found.name, short_id(&found.id));
-            let why = "was started with `--rm`: `docker stop` deletes it, so that it could not come back";
-            return Err(Failure::new(Kind::Container, format!("container {name} ({id}) {why}")).next(format!(
-                "run it without `--rm`, use `order: start-first`, or remove it first: docker stop {name} (its anonymous volumes go too)"
-            )));
-        }
-        if let Some(taken) = self.facts.ports_taken.first() {
-            return Err(Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
-                .next("stop that, or publish another host port under x-balehook.container.ports"));
-        }
-        Ok(())
+        let found = lost.next().filter(|_| self.container.service.start_first.is_none())?;
+        let (name, id) = (&found.name, short_id(&found.id));
+        let why = "was started with `--rm`: `docker stop` deletes it, so that it could not come back";
+        Some(Failure::new(Kind::Container, format!("container {name} ({id}) {why}")).next(format!(
+            "run it without `--rm`, use `order: start-first`, or remove it first: docker stop {name} (its anonymous volumes go too)"
+        )))
     }
 
     pub(super) fn container_spec(&self, image: &ImageFacts) -> ContainerSpec {

@@ -95,16 +95,16 @@ impl<'a> Planner<'a> {
 
     fn before_install(&mut self) -> Result<(), Failure> {
         let wanted = self.wanted()?;
-        wanted.check(&mut self.plan, self.facts)?;
+        wanted.check(&mut self.plan, self.facts);
         recover(&mut self.plan, self.facts, true);
-        modes::images::make_room(&mut self.plan, self.deployment, self.facts, &wanted.pins())?;
+        modes::images::make_room(&mut self.plan, self.deployment, self.facts, &wanted.pins());
         modes::images::prune(&mut self.plan, self.deployment, self.facts, &wanted.pins());
         Ok(())
     }
 
     fn import(&mut self) -> Result<(), Failure> {
         let wanted = self.wanted()?;
-        wanted.check(&mut self.plan, self.facts)?;
+        wanted.check(&mut self.plan, self.facts);
         recover(&mut self.plan, self.facts, true);
         wanted.import(&mut self.plan, self.deployment, self.facts).map(drop)
     }
@@ -117,7 +117,7 @@ impl<'a> Planner<'a> {
         let is_same = !recovered && changes.iter().all(|change| change.change == Change::Unchanged);
         let mut around = TaskActions::default();
         if !is_same {
-            wanted.check(&mut self.plan, facts)?;
+            wanted.check(&mut self.plan, facts);
             let imports = wanted.import(&mut self.plan, self.deployment, facts)?;
             around = task::around(self.deployment, self.origin, &wanted, &imports)?;
             let undo = UndoProject::of(&wanted, previous.map(|(_, previous)| previous), facts);

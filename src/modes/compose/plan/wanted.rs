@@ -81,22 +81,20 @@ impl<'a> Wanted<'a> {
     }
 
     /// What is known to fail is refused before anything is touched.
-    pub(crate) fn check(&self, plan: &mut Plan, facts: &Facts) -> Result<(), Failure> {
+    pub(crate) fn check(&self, plan: &mut Plan, facts: &Facts) {
         for (service, image, _) in &self.services {
             modes::images::assume(plan, image);
             if let Some(engine) = facts.engine.yes() {
-                modes::images::check_architecture(service.need.platform.as_deref(), engine, image)?;
+                let checked = modes::images::check_architecture(service.need.platform.as_deref(), engine, image);
+                plan.would_fail.extend(checked.err());
             }
         }
         plan.assumptions.dedup();
         self.note_unmanaged(plan);
-        match facts.ports_taken.first() {
-            Some(taken) => {
-                Err(Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
-                    .next("stop that, or publish another host port in the Compose file"))
-            }
-            None => Ok(()),
-        }
+        plan.would_fail.extend(facts.ports_taken.first().map(|taken| {
+            Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
+                .next("stop that, or publish another host port in the Compose file")
+        }));
     }
 
     fn note_unmanaged(&self, plan: &mut Plan) {
@@ -115,7 +113,7 @@ impl<'a> Wanted<'a> {
     }
 
     pub(crate) fn import(&self, plan: &mut Plan, deployment: &Deployment, facts: &Facts) -> Result<Imports, Failure> {
-        modes::images::make_room(plan, deployment, facts, &self.pins())?;
+        modes::images::make_room(plan, deployment, facts, &self.pins());
         let mut imports = Imports::default();
         for (service, image, _) in &self.services {
             imports.add(plan, &deployment.name, &service.need, facts, image);

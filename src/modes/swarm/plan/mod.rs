@@ -90,17 +90,22 @@ impl<'a> Planner<'a> {
         let image = self.facts.image(&self.swarm.need().key(&self.deployment.bundle_root))?;
         let assumed = "that this host is a manager of a swarm without the service";
         modes::images::assume_all(&mut self.plan, self.facts, image, assumed);
+        let is_seen = self.seen.role == Role::Manager && self.facts.swarm.is_some();
         match &self.seen.role {
             Role::Unusable(why) => {
                 return Err(Failure::new(Kind::Engine, format!("the swarm cannot be used: {why}"))
                     .next("docker info says more; docker swarm unlock, or leave and join again"));
             }
-            Role::Outside if !self.swarm.init => return Err(outside()),
+            Role::Outside if !self.swarm.init => {
+                self.plan.would_fail.push(outside());
+                self.plan.assumptions.push(format!("this host is in no swarm: assumed {assumed}"));
+                self.seen.role = Role::Manager;
+            }
             Role::Outside | Role::Worker | Role::Manager => {}
         }
-        create::check(&self.swarm.service, self.facts, image)?;
-        if self.seen.role == Role::Manager && self.facts.swarm.is_some() {
-            self.check_names()?;
+        self.plan.would_fail.extend(create::check(&self.swarm.service, self.facts, image).err());
+        if is_seen {
+            self.plan.would_fail.extend(self.check_names().err());
         }
         Ok(image)
     }
@@ -125,7 +130,7 @@ impl<'a> Planner<'a> {
     fn before_install(mut self) -> Result<Plan, Failure> {
         let image = self.checked()?;
         let wanted = self.images(image)?.pins();
-        modes::images::make_room(&mut self.plan, self.deployment, self.facts, &wanted)?;
+        modes::images::make_room(&mut self.plan, self.deployment, self.facts, &wanted);
         modes::images::prune(&mut self.plan, self.deployment, self.facts, &wanted);
         Ok(self.plan)
     }
