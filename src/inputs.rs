@@ -3,10 +3,13 @@
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+
+use crate::values::types::ContentDigest;
 
 /// Opens a regular file. A path below `bundle` must stay there, whatever symbolic links it goes through.
 /// Errors: It is missing, is no regular file, lies outside the bundle, or may not be read.
@@ -47,6 +50,29 @@ pub(crate) fn read(path: &Path, bundle: Option<&Path>, limit: u64) -> io::Result
         true => Err(io::Error::other(format!("it has more than {limit} bytes"))),
         false => Ok(bytes),
     }
+}
+
+/// The digest of a file's content.
+pub(crate) fn digest(mut file: impl io::Read) -> io::Result<ContentDigest> {
+    use sha2::Digest as _;
+    let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 128 * 1024]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(ContentDigest::finish(hasher)),
+            got => hasher.update(&buffer[..got]),
+        }
+    }
+}
+
+/// Opens a regular file of a container as it sees it: whatever links lead there, they end in its own file system.
+/// `root`: its root, as `/proc/PID/root`.
+/// Errors: It is missing, is no regular file, or may not be read.
+pub(crate) fn open_inside(root: &Path, path: &str) -> io::Result<File> {
+    let root = OpenOptions::new().read(true).custom_flags((OFlag::O_PATH | OFlag::O_DIRECTORY).bits()).open(root)?;
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    let found = File::from(openat2(&root, path.trim_start_matches('/'), how)?);
+    check_kind(found.metadata()?.file_type())?;
+    File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))
 }
 
 /// Whether `path`, a file or a folder below `bundle`, is still there when its symbolic links are followed.

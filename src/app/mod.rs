@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{CommandFactory as _, Parser as _};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -21,6 +21,7 @@ use crate::cli::{Cli, Command, Settings};
 use crate::config::hook_env::HookEnv;
 use crate::deploy::state::LockedStore;
 use crate::engine::Engine;
+use crate::engine::absence::PATIENCE;
 use crate::error::{Failure, Kind};
 use crate::images::credentials::CredentialSettings;
 use crate::images::operation::Importer;
@@ -41,12 +42,14 @@ pub(crate) struct Context {
     pub(crate) started: Instant,
     /// What is waited for outside.
     pub(crate) waits: Waits,
+    /// How long an engine that is away is waited for.
+    patience: Duration,
 }
 
 impl Context {
     /// The engine of the hook environment.
     pub(crate) fn engine(&self) -> Result<Engine, Failure> {
-        Ok(Engine::connect(self.env.lookup("DOCKER_HOST"))?.with_waits(&self.waits))
+        Ok(Engine::connect(self.env.lookup("DOCKER_HOST"))?.with_waits(&self.waits).patient(self.patience))
     }
 
     pub(crate) fn credentials(&self) -> CredentialSettings {
@@ -81,7 +84,12 @@ pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let context = Context { settings: cli.settings, env: HookEnv::from_vars(vars), started, waits: Waits::default() };
+    let patience = match &cli.command {
+        None | Some(Command::Hook { .. } | Command::Run { .. } | Command::Resume { dry_run: false, .. }) => PATIENCE,
+        Some(_) => Duration::ZERO,
+    };
+    let (env, waits) = (HookEnv::from_vars(vars), Waits::default());
+    let context = Context { settings: cli.settings, env, started, waits, patience };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
         Ok(runtime) => runtime.block_on(dispatch(&context, cli.command, &argv0)),

@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::app::{Context, deployment, say};
 use crate::cli::Format;
 use crate::config::validate;
-use crate::error::{CHANGES, Failure, Kind};
+use crate::error::{CHANGES, Failure, Kind, ObserveFailure};
+use crate::modes::operation::Plan;
 use crate::ui::text::Console;
 use crate::ui::{json, log, problems, text};
 use crate::values::types::LifecycleEvent;
@@ -27,14 +28,14 @@ pub(crate) async fn plan(
 ) -> u8 {
     log::start(&context.settings, None);
     match make(context, event, path).await {
-        Ok(plan) => {
+        Ok((plan, code)) => {
             match format {
                 Format::Text => Console::new(&mut io::stdout()).whole(&text::plan_with(&plan, show_values)),
                 Format::Json => {
                     Console::new(&mut io::stdout()).whole(&format!("{:#}\n", json::plan_with(&plan, show_values)));
                 }
             }
-            if detailed_exitcode && plan.has_changes() { CHANGES } else { 0 }
+            code.unwrap_or(if detailed_exitcode && plan.has_changes() { CHANGES } else { 0 })
         }
         Err(failure) if format == Format::Json => {
             Console::new(&mut io::stdout()).whole(&format!("{:#}\n", json::failure(&failure)));
@@ -44,14 +45,24 @@ pub(crate) async fn plan(
     }
 }
 
-async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<crate::modes::operation::Plan, Failure> {
+/// The plan, as far as the host could be looked at, and how a run would end that cannot even begin.
+async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<(Plan, Option<u8>), Failure> {
     let (observer, warnings) = deployment::prepare(context, path)?;
     Console::new(&mut io::stderr()).lines(&warnings);
-    let facts = observer.facts(event).await;
-    match facts.failures.iter().find(|failed| failed.definite) {
-        Some(failed) => Err(failed.failure.clone()),
-        None => crate::modes::plan(event, &observer.deployment, &observer.origin, &facts),
+    let mut facts = observer.facts(event).await;
+    let failures = std::mem::take(&mut facts.failures);
+    let code = failures.iter().find(|failed| failed.definite).map(|failed| failed.failure.kind.exit_code());
+    let mut plan = match crate::modes::plan(event, &observer.deployment, &observer.origin, &facts) {
+        Ok(plan) => plan,
+        // What could not be looked up is the reason.
+        Err(failure) => return Err(failures.into_iter().next().map_or(failure, |failed| failed.failure)),
+    };
+    for ObserveFailure { failure, .. } in failures {
+        if !plan.would_fail.contains(&failure) {
+            plan.would_fail.push(failure);
+        }
     }
+    Ok((plan, code))
 }
 
 /// Prints every problem of the file and of the bundle around it.

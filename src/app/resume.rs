@@ -96,7 +96,7 @@ async fn one(context: &Context, name: &Name, only: Only, console: &mut Console<'
         // It is asked often, and then there is nothing to say.
         return Ok(());
     }
-    plan.notes.iter().for_each(|note| console.line(note));
+    store.set_aside.iter().chain(&plan.notes).for_each(|line| console.line(line));
     let mut journal = store.journal("resume");
     let mut host = context.host(engine, Archives::new(context.s3(), None), store, name, usize::MAX);
     let stop = run::stop_signal(deadline, LIMIT)?;

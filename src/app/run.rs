@@ -147,9 +147,10 @@ async fn before(
     log::start(&context.settings, Some(observer.store.folder()));
     tracing::info!(%event, deployment = observer.origin.deployment, "begins");
     let (facts, plan) = planned(observer, event).await?;
-    facts.warnings.iter().for_each(|warning| console.line(&format!("warning: {warning}")));
+    let warnings = store.set_aside.iter().chain(&facts.warnings);
+    warnings.for_each(|warning| console.line(&format!("warning: {warning}")));
     // What cannot be written down beside a deployment makes none of another end.
-    facts.not_yet.iter().for_each(|line| console.line(line));
+    facts.not_yet.iter().chain(&plan.notes).for_each(|line| console.line(line));
     if let Err(failure) = save_resolved(&store, observer, event, &facts) {
         console.line(&format!("warning: {failure}"));
     }

@@ -29,6 +29,8 @@ pub struct Compose {
     /// The Compose files, relative to the folder, in order.
     pub(crate) files: Vec<PathBuf>,
     pub(crate) profiles: Vec<String>,
+    /// The services that come up, with those that they depend on; all where none is named.
+    pub(crate) services: Vec<String>,
     /// Files with variables for the Compose files, relative to the folder; none: `.env` of the folder, as in Compose.
     pub(crate) env_file: Vec<PathBuf>,
     /// Where the image of a service comes from, where its own `image:` does not say.
@@ -67,10 +69,19 @@ pub(crate) fn project_name(text: &str) -> Result<(), Refused> {
 
 /// A profile's name.
 pub(crate) fn profile(text: &str) -> Result<String, Refused> {
+    name_of_a("profile", text)
+}
+
+/// A service's name.
+pub(crate) fn service(text: &str) -> Result<String, Refused> {
+    name_of_a("service", text)
+}
+
+fn name_of_a(what: &str, text: &str) -> Result<String, Refused> {
     let first = text.bytes().next().is_some_and(|letter| letter.is_ascii_alphanumeric());
     let rest = text.bytes().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, b'_' | b'.' | b'-'));
     match first && rest {
         true => Ok(text.to_owned()),
-        false => Err(Refused("is no name of a profile: letters, digits, `_`, `.` and `-`".into())),
+        false => Err(Refused(format!("is no name of a {what}: letters, digits, `_`, `.` and `-`"))),
     }
 }

@@ -113,7 +113,7 @@ impl ImageSource {
     /// As written in `appspec.yml`, in one line: the same on whichever host and in whichever folder the bundle lies.
     pub(crate) fn written(&self, bundle_root: &Path) -> String {
         match self {
-            Self::Registry(reference) => reference.to_string(),
+            Self::Registry(reference, pull) => format!("{reference}{}", pull.said()),
             Self::Archive { location, reference, id } => {
                 let archive = match location {
                     ArchiveLocation::File(path) => path.strip_prefix(bundle_root).unwrap_or(path).display().to_string(),
@@ -126,11 +126,43 @@ impl ImageSource {
     }
 }
 
+/// When a registry is asked for an image. Source: Compose specification, `pull_policy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pull {
+    /// At every deployment: what a tag stands for now is what runs.
+    #[default]
+    Always,
+    /// Where the engine has none of that name.
+    Missing,
+    /// Never: the engine must have it.
+    Never,
+}
+
+impl Pull {
+    /// As in a Compose file; nothing is built during a deployment, and each deployment is later than any interval.
+    pub(crate) fn of(policy: Option<&str>) -> Self {
+        match policy {
+            Some("missing" | "if_not_present") => Self::Missing,
+            Some("never") => Self::Never,
+            _ => Self::Always,
+        }
+    }
+
+    /// Behind a reference; nothing of what is done anyway.
+    pub(crate) const fn said(self) -> &'static str {
+        match self {
+            Self::Always => "",
+            Self::Missing => " (pull: missing)",
+            Self::Never => " (pull: never)",
+        }
+    }
+}
+
 /// Where an image comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ImageSource {
-    /// Pulled; a tag is resolved to its digest once.
-    Registry(ImageReference),
+    /// Of a registry; a tag is resolved to its digest once.
+    Registry(ImageReference, Pull),
     /// A `docker save` or OCI archive.
     Archive {
         /// Where the archive is.
@@ -168,10 +200,11 @@ pub(crate) struct Health {
 }
 
 /// What is asked from outside. The HEALTHCHECK of the service or the image must pass too, where there is one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Probe {
     /// Nothing. A container without a HEALTHCHECK must run for 3 s without a restart.
+    #[default]
     Auto,
     /// GET answers 2xx or 3xx. The address is an absolute `http://` URL, or a path (`/healthz`) that is asked of the
     /// first published TCP port.

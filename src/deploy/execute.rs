@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 
 use crate::deploy::journal::JournalFile;
 use crate::deploy::outcome::{Done, Failed, OldRelease, Stop};
-use crate::deploy::plan::{Action, Old, Operation, Plan};
+use crate::deploy::plan::{Action, Old, Operation, Plan, Repair};
 use crate::deploy::undo::{Budget, UndoLimit};
 use crate::error::{Failure, Kind};
 use crate::values::operation::{Moment, Outcome, Role};
@@ -110,9 +110,11 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
                 stopped @ (Kind::Deadline | Kind::Interrupted) => stopped,
                 _ => Kind::Undo,
             };
-            let failure = Failure { kind, ..ended.why };
+            let mut failure = Failure { kind, ..ended.why };
             self.progress.fails(index + 1, self.of, &failure);
-            return Err(Box::new(self.unchanged(index, failure)));
+            failure.evidence.extend(evidence(self.host, &action.operation, Moment::Failed(kind)).await);
+            let lost = (action.operation.traits().restores && kind == Kind::Undo).then(|| failure.to_string());
+            return Err(Box::new(Failed { old: self.old(lost, false), ..self.unchanged(index, failure) }));
         }
         if self.done.warnings.len() == warnings {
             self.journal.close();
@@ -131,7 +133,7 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         let unbegun = |why| Unfinished { begun: false, why };
         if let Some(why) = stop.as_mut().now_or_never() {
             self.budget.stopped(&why, Instant::now());
-            return Err(unbegun(why_stopped(&self.plan.event, &why, None)));
+            return Err(unbegun(why.failure(&self.plan.event, None)));
         }
         if let Some(index) = journalled {
             self.journal.begin(index).map_err(unbegun)?;
@@ -153,7 +155,7 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         self.budget.stopped(&why, at);
         let took = || format!("{} has not ended for {}", action.operation.title(), seconds(began.elapsed()));
         let waited = self.host.given_up().or_else(|| matches!(why, Stop::Deadline(_)).then(took));
-        ended(why_stopped(&self.plan.event, &why, waited))
+        ended(why.failure(&self.plan.event, waited))
     }
 
     fn succeeded(&mut self, action: &Action<H::Operation>, outcome: Outcome) {
@@ -193,7 +195,7 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         failure.evidence.extend(evidence(self.host, &action.operation, Moment::Failed(failure.kind)).await);
         let plan = self.plan;
         let undone = self.undo(&plan.actions[..index + usize::from(is_begun)], &mut failure.evidence).await;
-        let old = self.old(undone.lost);
+        let old = self.old(undone.lost, undone.is_unchecked);
         match undone.failures.is_empty() {
             true => self.journal.finish(),
             false => failure.kind = Kind::Undo,
@@ -209,19 +211,20 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
             of: self.of,
             failure,
             subject: self.plan.subject.clone(),
-            old: self.old(None),
+            old: self.old(None, false),
             not_undone: Vec::new(),
         }
     }
 
-    fn old(&self, lost: Option<String>) -> OldRelease {
+    fn old(&self, lost: Option<String>, is_unchecked: bool) -> OldRelease {
         match (&self.plan.old, lost, self.interrupted_at) {
             (Old::NotObserved, _, _) => OldRelease::NotObserved,
             (Old::Nothing, _, _) => OldRelease::None,
             (Old::Running(old) | Old::Stopped(old), Some(why), _) => OldRelease::Lost(old.clone(), why),
-            (Old::Running(old) | Old::Stopped(old), None, Some(since)) => {
-                OldRelease::Back(old.clone(), since.elapsed())
-            }
+            (Old::Running(old) | Old::Stopped(old), None, Some(since)) => match is_unchecked {
+                true => OldRelease::Unchecked(old.clone(), since.elapsed()),
+                false => OldRelease::Back(old.clone(), since.elapsed()),
+            },
             (Old::Running(old) | Old::Stopped(old), None, None) => OldRelease::Untouched(old.clone()),
         }
     }
@@ -234,7 +237,7 @@ async fn attempt<H: Host>(
     down: Option<Duration>,
     mut stop: Pin<&mut impl Future<Output = Stop>>,
 ) -> (Option<Result<Outcome, Failure>>, Option<(Stop, Instant)>) {
-    let mut work = std::pin::pin!(perform(host, action, down));
+    let mut work = std::pin::pin!(perform(host, &action.operation, action.repair.as_ref(), down));
     let why = tokio::select! {
         biased;
         why = &mut stop => why,
@@ -248,29 +251,30 @@ async fn attempt<H: Host>(
     (outcome, Some((why, at)))
 }
 
-/// One action; once more where its repair changed anything.
-async fn perform<H: Host>(
+/// One operation; once more where its repair changed anything.
+pub(super) async fn perform<H: Host>(
     host: &mut H,
-    action: &Action<H::Operation>,
+    operation: &H::Operation,
+    repair: Option<&Repair<H::Operation>>,
     down: Option<Duration>,
 ) -> Result<Outcome, Failure> {
-    tracing::info!(operation = %action.operation, "begins");
-    let failure = match host.perform(&action.operation, down).await {
+    tracing::info!(%operation, "begins");
+    let failure = match host.perform(operation, down).await {
         Ok(outcome) => return Ok(outcome),
         Err(failure) => failure,
     };
-    let Some(repair) = action.repair.as_ref().filter(|repair| repair.after.contains(&failure.kind)) else {
+    let Some(repair) = repair.filter(|repair| repair.after.contains(&failure.kind)) else {
         return Err(failure);
     };
     let mut changed = false;
-    for operation in &repair.operations {
-        changed |= host.perform(operation, None).await?.changed;
+    for repairing in &repair.operations {
+        changed |= host.perform(repairing, None).await?.changed;
     }
     if !changed {
         return Err(failure);
     }
-    tracing::warn!(operation = %action.operation, %failure, "once more");
-    host.perform(&action.operation, down).await
+    tracing::warn!(%operation, %failure, "once more");
+    host.perform(operation, down).await
 }
 
 /// A recovery that is cut off is gone on with, not begun anew: what serves by then is not stopped again.
@@ -282,17 +286,4 @@ fn written(result: Result<(), Failure>) {
 
 pub(super) async fn evidence<H: Host>(host: &mut H, operation: &H::Operation, moment: Moment) -> Vec<String> {
     tokio::time::timeout(EVIDENCE, host.evidence(operation, moment)).await.unwrap_or_default()
-}
-
-/// `waited`: who or what had not ended, where that is the reason.
-fn why_stopped(event: &str, why: &Stop, waited: Option<String>) -> Failure {
-    let waited = waited.map(|waited| format!(": {waited}")).unwrap_or_default();
-    match why {
-        Stop::Deadline(limit) => {
-            Failure::new(Kind::Deadline, format!("the time for {event} was up after {limit:?}{waited}"))
-                .next(format!("raise the `timeout:` of the {event} hook, or find out what took so long"))
-        }
-        Stop::Signal(name) => Failure::new(Kind::Interrupted, format!("{name} was received{waited}"))
-            .next("deploy again when the host is ready"),
-    }
 }

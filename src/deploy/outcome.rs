@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::values::target::Target;
 
 /// Why a plan must end before its last action.
@@ -12,6 +12,21 @@ pub enum Stop {
     Deadline(Duration),
     /// A signal, by its name.
     Signal(&'static str),
+}
+
+impl Stop {
+    /// `waited`: who or what had not ended, where that is the reason.
+    pub(super) fn failure(&self, event: &str, waited: Option<String>) -> Failure {
+        let waited = waited.map(|waited| format!(": {waited}")).unwrap_or_default();
+        match self {
+            Self::Deadline(limit) => {
+                Failure::new(Kind::Deadline, format!("the time for {event} was up after {limit:?}{waited}"))
+                    .next(format!("raise the `timeout:` of the {event} hook, or find out what took so long"))
+            }
+            Self::Signal(name) => Failure::new(Kind::Interrupted, format!("{name} was received{waited}"))
+                .next("deploy again when the host is ready"),
+        }
+    }
 }
 
 /// How a plan ended well.
@@ -52,6 +67,8 @@ pub enum OldRelease {
     Untouched(Target),
     /// It was stopped, and is back after so long.
     Back(Target, Duration),
+    /// It was stopped, and runs again since so long; there was no time to see it healthy.
+    Unchecked(Target, Duration),
     /// It could not be put back: why.
     Lost(Target, String),
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Kind;
+use crate::error::{Failure, Kind};
 use crate::values::operation::{Role, Traits};
 use crate::values::options::ChangedOption;
 use crate::values::target::Target;
@@ -31,6 +31,8 @@ pub struct Plan<O> {
     pub(crate) assumptions: Vec<String>,
     /// What a person should know before it runs.
     pub notes: Vec<String>,
+    /// Why it could not be run here and now, in a plan that is only printed.
+    pub(crate) would_fail: Vec<Failure>,
     /// What finishes or undoes what an interrupted event left, in this order, before anything else. `None` in a plan that
     /// leaves its journal as it is.
     pub recovery: Option<Vec<Action<O>>>,
@@ -79,20 +81,37 @@ pub(crate) struct Repair<O> {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "O: Serialize + DeserializeOwned")]
 pub(crate) struct Undo<O> {
     pub(crate) operation: O,
     /// What served before depends on it to come back.
     pub(crate) restores: bool,
+    /// For this plan alone: what is observed after a crash may ask for another one.
+    #[serde(skip)]
+    pub(crate) repair: Option<Repair<O>>,
+}
+
+impl<O> Repair<O> {
+    pub(crate) fn of(after: &[Kind], operations: Vec<O>) -> Option<Self> {
+        (!operations.is_empty()).then(|| Self { after: after.to_vec(), operations })
+    }
 }
 
 impl<O: Operation> From<O> for Undo<O> {
     fn from(operation: O) -> Self {
-        Self { restores: operation.traits().restores, operation }
+        Self { restores: operation.traits().restores, operation, repair: None }
+    }
+}
+
+impl<O: Operation> Undo<O> {
+    /// It changes nothing: it asks whether what served before is healthy again.
+    pub(crate) fn is_check(&self) -> bool {
+        self.operation.traits().role == Role::ChecksHealth
     }
 }
 
 /// What undoes actions, of which the undo steps are given in the order of the plan: the last action's first. A step that
-/// undoes two of them is done once.
+/// undoes two of them is done once. Whether the old release is healthy is asked once everything else is done.
 pub(crate) fn undo_steps<'a, O: Operation>(
     begun: impl DoubleEndedIterator<Item = &'a Vec<Undo<O>>>,
 ) -> Vec<&'a Undo<O>> {
@@ -102,7 +121,9 @@ pub(crate) fn undo_steps<'a, O: Operation>(
             steps.push(step);
         }
     }
-    steps
+    let (checks, mut all): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.is_check());
+    all.extend(checks);
+    all
 }
 
 impl<O: Operation> Action<O> {
@@ -123,7 +144,7 @@ impl<O: Operation> Action<O> {
 
     #[must_use]
     pub(crate) fn repaired_by(mut self, after: &[Kind], operations: Vec<O>) -> Self {
-        self.repair = (!operations.is_empty()).then(|| Repair { after: after.to_vec(), operations });
+        self.repair = Repair::of(after, operations);
         self
     }
 }
@@ -135,6 +156,7 @@ impl<O: Operation> Plan<O> {
             name: name.to_string(),
             assumptions: Vec::new(),
             notes: Vec::new(),
+            would_fail: Vec::new(),
             recovery: None,
             actions: Vec::new(),
             interruption: "none".into(),

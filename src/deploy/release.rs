@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::deploy::origin::Origin;
 use crate::values::pin::ImagePin;
+use crate::values::volume::AnonymousVolume;
 
 /// The version of the releases' form. A newer one is refused, not guessed at.
 pub(crate) const FORMAT: u32 = 2;
@@ -97,6 +98,9 @@ pub struct Observed {
     /// In Compose mode: containers that ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub running: Vec<String>,
+    /// In container mode: its anonymous volumes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<AnonymousVolume>,
     /// Milliseconds from stopping the old container until the new one was healthy.
     pub down_ms: Option<u64>,
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::file::{read, read_as};
@@ -53,6 +53,8 @@ pub struct Store {
 pub struct LockedStore {
     store: Store,
     _lock: File,
+    /// What was damaged and is kept under another name, each as a person reads it.
+    pub(crate) set_aside: Vec<String>,
 }
 
 /// Who holds, or asks for, the lock.
@@ -166,7 +168,8 @@ impl Store {
             .and_then(|()| lock.rewind())
             .and_then(|()| lock.write_all(&text))
             .map_err(|error| unwritable(&path, &error))?;
-        Ok(LockedStore { store: self, _lock: lock })
+        let set_aside = RECORDS.iter().filter_map(|name| set_aside(&self.folder, name)).collect();
+        Ok(LockedStore { store: self, _lock: lock, set_aside })
     }
 
     fn release_path(&self, number: u64) -> PathBuf {
@@ -197,6 +200,19 @@ impl LockedStore {
         Ok(())
     }
 
+    /// The container of the newest release was created anew: it has another ID.
+    pub(crate) fn rename_container(&self, from: &str, to: &str) -> Result<(), Failure> {
+        let Some(number) = self.store.numbers().into_iter().max() else { return Ok(()) };
+        let path = self.store.release_path(number);
+        match read::<serde_json::Value>(&path) {
+            Some(mut release) if release["observed"]["container"] == from => {
+                release["observed"]["container"] = to.into();
+                write(&path, &release)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The journal of a deployment's plan; nothing is written yet.
     pub fn journal<O: Operation>(&self, deployment: &str) -> JournalFile<O> {
         let release = self.store.numbers().into_iter().max().map_or(1, |last| last + 1);
@@ -210,7 +226,7 @@ impl LockedStore {
     /// Keeps what tags and archives of a deployment were resolved to, beside those of recorded deployments.
     pub(crate) fn save_resolved(&self, deployment: &str, images: Vec<(String, ImagePin)>) -> Result<(), Failure> {
         let recorded: Vec<String> =
-            self.store.releases::<serde::de::IgnoredAny>().into_iter().map(|release| release.deployment).collect();
+            self.store.releases::<IgnoredAny>().into_iter().map(|release| release.deployment).collect();
         let mut deployments = self.store.all_resolved();
         deployments.retain(|known, _| recorded.contains(known));
         deployments.insert(deployment.to_owned(), images);
@@ -224,6 +240,23 @@ fn check_owner(folder: &Folder, path: &Path) -> Result<(), Failure> {
     let remedy = format!("look at what is in it; then `chown {me} {0} && chmod go-w {0}`", path.display());
     let refused = |why| Failure::new(Kind::State, format!("{} is not used: {why}", path.display())).next(remedy);
     folder.check_owner().map_err(refused)
+}
+
+/// Records that a deployment can do without: a damaged one is kept for who looks for why, and written anew.
+const RECORDS: [&str; 3] = ["images.json", "resolved.json", "project.json"];
+
+/// Gives a damaged record another name; what was damaged, where it was.
+fn set_aside(folder: &Path, name: &str) -> Option<String> {
+    let path = folder.join(name);
+    let is_file = fs::symlink_metadata(&path).ok()?.is_file();
+    let read = || fs::read(&path).is_ok_and(|text| serde_json::from_slice::<IgnoredAny>(&text).is_ok());
+    if is_file && read() {
+        return None;
+    }
+    let mut names = (1..).map(|number| folder.join(format!("{name}.damaged-{number}")));
+    let to = names.find(|to| fs::symlink_metadata(to).is_err())?;
+    fs::rename(&path, &to).ok()?;
+    Some(format!("{} was damaged: it is kept as {}", path.display(), to.display()))
 }
 
 fn describe_holder(file: &mut File) -> String {
@@ -273,6 +306,23 @@ mod tests {
         let newer = serde_json::to_string(&release("d-3")).unwrap().replace("\"format\":1", "\"format\":3");
         fs::write(releases.join("000003.json"), newer).unwrap();
         assert_eq!(deployments(locked.store()), ["d-1"]);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_record_is_kept_under_another_name_said_and_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(locked(folder.path()).await);
+        let path = |name: &str| folder.path().join("web").join(name);
+        fs::create_dir(path("images.json")).unwrap();
+        fs::write(path("resolved.json"), "").unwrap();
+        fs::write(path("project.json"), "[]").unwrap();
+        let again = locked(folder.path()).await;
+        let said = |name: &str| format!("{0} was damaged: it is kept as {0}.damaged-1", path(name).display());
+        assert_eq!(again.set_aside, [said("images.json"), said("resolved.json")]);
+        again.import_record().add("balehook/web:1", ["web:1".to_owned()]).unwrap();
+        again.save_resolved("d-1", vec![("web:1".to_owned(), release("d-1").image)]).unwrap();
+        drop(again);
+        assert_eq!(locked(folder.path()).await.set_aside, Vec::<String>::new());
     }
 
     #[tokio::test]

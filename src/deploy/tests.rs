@@ -11,15 +11,17 @@ use tokio::time::Instant;
 
 use crate::deploy::execute::{self, Host, Progress};
 use crate::deploy::journal::Left;
-use crate::deploy::outcome::{Failed, Stop};
-use crate::deploy::plan::{self, Action, Plan};
+use crate::deploy::outcome::{Failed, OldRelease, Stop};
+use crate::deploy::plan::{self, Action, Old, Plan};
 use crate::deploy::state::{Holder, LockedStore, Store};
 use crate::deploy::undo::UndoLimit;
 use crate::error::{Failure, Kind};
 use crate::values::operation::{Moment, Outcome, Role, Traits};
+use crate::values::target::Target;
 use crate::values::types::Name;
 
-/// An operation by its name. `back …` is what the old release depends on to come back.
+/// An operation by its name. `back …` is what the old release depends on to come back, `check …` asks whether it is
+/// healthy, and `hasten …` only hastens a later step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Step(String);
 
@@ -43,7 +45,13 @@ impl plan::Operation for Step {
     }
 
     fn traits(&self) -> Traits {
-        Traits { role: Role::Interrupts, is_long: self.0.contains("slowly"), restores: self.0.starts_with("back") }
+        let (is_check, is_back) = (self.0.starts_with("check"), self.0.starts_with("back"));
+        Traits {
+            role: if is_check { Role::ChecksHealth } else { Role::Interrupts },
+            is_long: self.0.contains("slowly"),
+            restores: is_check || is_back,
+            hastens: self.0.starts_with("hasten"),
+        }
     }
 }
 
@@ -61,7 +69,8 @@ impl Host for Machine {
 
     async fn perform(&mut self, Step(name): &Step, _: Option<Duration>) -> Result<Outcome, Failure> {
         if self.is_gone || self.hangs.contains(&name.as_str()) {
-            self.is_gone = true;
+            // One that is checked answers, and is not healthy yet.
+            self.is_gone = !name.starts_with("check");
             std::future::pending().await
         }
         if self.fails.contains(&name.as_str()) {
@@ -192,4 +201,57 @@ async fn a_recovery_that_fails_leaves_in_the_journal_what_it_has_not_done() {
     assert_eq!((failed.failure.kind, failed.failure.message.as_str()), (Kind::Undo, "no back start"));
     assert_eq!(machine.done, ["remove new", "back kill"]);
     assert_eq!(left(&store).unwrap(), ["back start"]);
+}
+
+/// The same of one that serves; whether it is healthy again is asked.
+fn checked() -> Plan<Step> {
+    let mut plan = replacement();
+    plan.old = Old::Running(Target { name: "web".into(), id: None });
+    plan.actions[0] = Action::undone_by(step("stop"), vec![step("back start"), step("check back")]);
+    plan
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_the_old_release_is_healthy_is_asked_last_and_not_where_it_could_not_be_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = locked(folder.path()).await;
+    let mut machine = Machine { fails: &["start"], ..Machine::default() };
+    let (failed, _) = run(&checked(), &mut machine, &store, deadline()).await;
+    assert_eq!(machine.done, ["stop", "kill new", "remove new", "back start", "check back"]);
+    assert!(matches!(failed.old, OldRelease::Back(..)) && left(&store).is_none(), "{failed:?}");
+
+    let mut machine = Machine { fails: &["start", "back start"], ..Machine::default() };
+    let (failed, _) = run(&checked(), &mut machine, &store, deadline()).await;
+    assert_eq!(machine.done, ["stop", "kill new", "remove new"]);
+    assert_eq!(
+        (failed.failure.kind, failed.not_undone.as_slice()),
+        (Kind::Undo, ["back start: no back start".into()].as_slice())
+    );
+    assert_eq!(left(&store).unwrap(), ["back start", "check back"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_release_that_is_not_healthy_is_lost_and_one_that_there_was_no_time_to_see_healthy_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = locked(folder.path()).await;
+    let mut machine = Machine { fails: &["start", "check back"], ..Machine::default() };
+    let (failed, _) = run(&checked(), &mut machine, &store, deadline()).await;
+    assert!(matches!(&failed.old, OldRelease::Lost(_, why) if why == "check back: no check back"), "{failed:?}");
+    assert_eq!((failed.failure.kind, left(&store).unwrap()), (Kind::Undo, vec!["check back".to_owned()]));
+
+    let mut machine = Machine { fails: &["start"], hangs: &["check back"], ..Machine::default() };
+    let (failed, took) = run(&checked(), &mut machine, &store, deadline()).await;
+    assert!(matches!(failed.old, OldRelease::Unchecked(..)) && took <= LIMIT, "{took:?} {failed:?}");
+    assert_eq!((failed.failure.kind, left(&store)), (Kind::Container, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_only_hastens_a_later_one_fails_no_undo() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = locked(folder.path()).await;
+    let mut plan = replacement();
+    plan.actions[1] = Action::undone_by(step("start"), vec![step("hasten it"), step("remove new")]);
+    let mut machine = Machine { fails: &["start", "hasten it"], ..Machine::default() };
+    let (failed, _) = run(&plan, &mut machine, &store, deadline()).await;
+    assert_eq!((failed.failure.kind, failed.not_undone.len(), left(&store)), (Kind::Container, 0, None));
 }

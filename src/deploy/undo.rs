@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::deploy::execute::{Host, Progress, Run, evidence};
+use crate::deploy::execute::{Host, Progress, Run, evidence, perform};
 use crate::deploy::outcome::Stop;
-use crate::deploy::plan::{Action, Operation as _, Undo, undo_steps};
+use crate::deploy::plan::{Action, Operation, Undo, undo_steps};
 use crate::error::{Failure, Kind};
 use crate::values::operation::Moment;
 use crate::values::text::seconds;
@@ -50,19 +50,39 @@ impl Budget {
     }
 
     /// What one step may take, `left` of them being left with this one: what served before comes first, and what comes
-    /// after it has the least.
-    fn share(&self, restores: bool, is_last: bool, left: usize) -> Duration {
+    /// after it has the least. Whether it is healthy is asked as long as the report is still read.
+    fn share(&self, kind: Share, left: usize) -> Duration {
         let now = tokio::time::Instant::now().into_std();
         let until = |end: Instant| end.saturating_duration_since(now);
         let (time, all) = (until(self.limit.end), until(self.limit.end + self.limit.overtime));
         let rest = u32::try_from(left.saturating_sub(1)).unwrap_or_default();
-        let share = match (self.is_hanging, restores, is_last) {
-            (true, _, _) => time / (rest + 1),
-            (false, true, _) => all.saturating_sub(LEAST * rest),
-            (false, false, true) => (time * 3 / 4).max(self.cleaning),
-            (false, false, false) => time / 3,
+        let share = match (self.is_hanging, kind) {
+            (true, _) => time / (rest + 1),
+            (false, Share::Restore) => all.saturating_sub(LEAST * rest),
+            (false, Share::Check | Share::LastClean) => (time * 3 / 4).max(self.cleaning),
+            (false, Share::Clean) => time / 3,
         };
         share.max(LEAST).min(all)
+    }
+}
+
+/// What a step is for, as far as its time goes.
+enum Share {
+    Restore,
+    Check,
+    Clean,
+    /// Nothing is restored after it.
+    LastClean,
+}
+
+impl Share {
+    fn of<O: Operation>(step: &Undo<O>, rest: &[&Undo<O>]) -> Self {
+        match (step.is_check(), step.restores) {
+            (true, _) => Self::Check,
+            (false, true) => Self::Restore,
+            (false, false) if rest.iter().any(|later| later.restores && !later.is_check()) => Self::Clean,
+            (false, false) => Self::LastClean,
+        }
     }
 }
 
@@ -70,6 +90,8 @@ impl Budget {
 pub(super) struct Undone {
     /// Why what served before is not back.
     pub(super) lost: Option<String>,
+    /// It runs again, and there was no time to see it healthy.
+    pub(super) is_unchecked: bool,
     pub(super) failures: Vec<String>,
 }
 
@@ -80,6 +102,10 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         let steps = undo_steps(begun.iter().map(|action| &action.undo));
         let (mut undone, mut failed) = (Undone::default(), Vec::new());
         for (index, step) in steps.iter().enumerate() {
+            if step.is_check() && undone.lost.is_some() {
+                failed.push((*step).clone());
+                continue;
+            }
             self.progress.undoes(&step.operation);
             if !self.budget.is_hanging {
                 // The old release is back by now: there is time to ask what the new one has said. What a failed task has
@@ -87,12 +113,22 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
                 seen.splice(0..0, evidence(self.host, &step.operation, Moment::BeforeUndo).await);
             }
             let rest = &steps[index + 1..];
-            let is_last = !rest.iter().any(|later| later.restores);
-            let limit = self.budget.share(step.restores, is_last, rest.len() + 1);
+            let limit = self.budget.share(Share::of(step, rest), rest.len() + 1);
             match self.undo_step(step, limit).await {
                 Ok(messages) => seen.extend(messages),
+                Err(_) if step.is_check() && self.budget.is_hanging => {
+                    undone.is_unchecked = true;
+                    seen.extend(evidence(self.host, &step.operation, Moment::Failed(Kind::Deadline)).await);
+                }
+                Err(failure) if step.operation.traits().hastens => {
+                    tracing::warn!(step = %step.operation, %failure, "went on undoing");
+                }
                 Err(failure) => {
                     tracing::error!(step = %step.operation, %failure, "could not undo");
+                    seen.extend(failure.evidence.iter().cloned());
+                    if step.is_check() {
+                        seen.extend(evidence(self.host, &step.operation, Moment::Failed(failure.kind)).await);
+                    }
                     let why = format!("{}: {failure}", step.operation.title());
                     self.progress.not_undone(&why);
                     if step.restores {
@@ -108,7 +144,8 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
     }
 
     async fn undo_step(&mut self, step: &Undo<H::Operation>, limit: Duration) -> Result<Vec<String>, Failure> {
-        let performed = tokio::time::timeout(limit, self.host.perform(&step.operation, None)).await;
+        let performed = perform(self.host, &step.operation, step.repair.as_ref(), None);
+        let performed = tokio::time::timeout(limit, performed).await;
         self.budget.is_hanging = performed.is_err();
         match performed {
             Ok(performed) => performed.map(|outcome| outcome.messages),

@@ -6,6 +6,7 @@ use bollard::errors::Error;
 use futures_util::{Stream, StreamExt as _};
 
 use crate::engine::Engine;
+use crate::engine::dial::is_of_dialling;
 use crate::error::{Failure, Kind, chain};
 use crate::values::text::seconds;
 
@@ -74,9 +75,8 @@ impl CallError {
                 Self::refused(None, error)
             }
             Error::JsonDataError { .. } | Error::JsonSerdeError { .. } => new(None, chain(error), Reason::Unreadable),
-            // Only dialling fails with an error of the operating system itself.
-            Error::IOError { err } if err.raw_os_error().is_some() => {
-                new(None, format!("the engine at {address} cannot be reached: {err}"), Reason::Unreachable)
+            error if is_of_dialling(error) => {
+                new(None, format!("the engine at {address} cannot be reached: {}", chain(error)), Reason::Unreachable)
             }
             other => {
                 let message = format!("the connection to the engine at {address} broke: {}", chain(other));
@@ -155,7 +155,17 @@ impl Engine {
         answer: impl Future<Output = T>,
     ) -> Result<T, CallError> {
         let silent = |waited| CallError::silent(&self.address, call, waited);
-        let answer = tokio::time::timeout(limit, answer);
+        let absence = &self.dial.absence;
+        let answer = async {
+            let mut answer = std::pin::pin!(answer);
+            loop {
+                match tokio::time::timeout(limit, &mut answer).await {
+                    // The time that it is away is not its time to answer.
+                    Err(_) if absence.is_on() => {}
+                    ended => break ended,
+                }
+            }
+        };
         self.waits.on(|waited| silent(waited).message, answer).await.map_err(|_| silent(limit))
     }
 

@@ -50,6 +50,15 @@ impl Engine {
         }
     }
 
+    /// Kills this name's containers that the engine is stopping: it goes on with that when the client that asked has ended.
+    pub(crate) async fn end_stops(&self, name: &Name) -> Result<(), Failure> {
+        let (_, ours) = self.ours(name).await?;
+        for (container, _) in stopped::stopping(self, &ours) {
+            self.kill(&container.target()).await?;
+        }
+        Ok(())
+    }
+
     /// All containers, and those of them that bear our label with this name, or a name that it gives.
     async fn ours(&self, name: &Name) -> Result<(Vec<ContainerSummary>, Vec<ContainerFacts>), Failure> {
         let names = [name.to_string(), new_name(name), old_name(name)];
@@ -68,6 +77,12 @@ impl Engine {
         let asked = self.docker.inspect_container(container, None);
         let answer = self.answer(Limit::Question, &format!("docker inspect {container}"), asked).await;
         found(answer).map_err(|error| error.failure_of(Kind::Engine, &format!("inspect {container}")))
+    }
+
+    /// Whether a volume is there; not where that cannot be seen.
+    pub(crate) async fn has_volume(&self, name: &str) -> bool {
+        let asked = self.docker.inspect_volume(name);
+        self.answer(Limit::Question, &format!("docker volume inspect {name}"), asked).await.is_ok()
     }
 
     /// Creates a container of the image `image` and connects it to its further networks. Returns its ID.

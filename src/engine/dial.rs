@@ -1,25 +1,34 @@
 //! The one place that dials the engine. Each call has a connection of its own: an engine that was restarted is met anew,
 //! and a call that is given up takes nothing else along.
 
-use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::io::{self, ErrorKind, IoSlice};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bollard::BollardRequest;
 use bollard::errors::Error;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Method, Response, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::engine::absence::{Absence, PAUSE};
+use crate::poll;
+
 /// Schemes of an address, with the port where it names none, as docker has it.
 const SCHEMES: [(&str, u16); 2] = [("tcp://", 2375), ("http://", 80)];
 
 #[derive(Debug, Clone)]
-pub(super) enum Dial {
+pub(super) struct Dial {
+    address: Address,
+    pub(super) absence: Absence,
+}
+
+#[derive(Debug, Clone)]
+enum Address {
     Unix(PathBuf),
     Tcp(Authority, u16),
 }
@@ -27,34 +36,84 @@ pub(super) enum Dial {
 impl Dial {
     /// Reads `unix:///path`, `tcp://host:port` or `http://host:port`; `None` for anything else.
     pub(super) fn parse(address: &str) -> Option<Self> {
+        let new = |address| Self { address, absence: Absence::default() };
         if let Some(path) = address.strip_prefix("unix://") {
-            return Some(Self::Unix(path.into()));
+            return Some(new(Address::Unix(path.into())));
         }
         let known = |(scheme, port)| Some((address.strip_prefix(scheme)?, port));
         let (rest, port) = SCHEMES.into_iter().find_map(known)?;
         let authority: Authority = rest.split('/').next()?.parse().ok()?;
         let port = authority.port_u16().unwrap_or(port);
-        Some(Self::Tcp(authority, port))
+        Some(new(Address::Tcp(authority, port)))
     }
 
     /// The base of the URIs of its requests. A socket has no host name: docker's own client calls it so.
     pub(super) fn base(&self) -> String {
-        match self {
-            Self::Unix(_) => "http://docker".to_owned(),
-            Self::Tcp(authority, _) => format!("http://{authority}"),
+        match &self.address {
+            Address::Unix(_) => "http://docker".to_owned(),
+            Address::Tcp(authority, _) => format!("http://{authority}"),
         }
     }
 
-    /// Sends a request, and returns the answer once its head is there.
+    /// Sends a request, and returns the answer once its head is there. A question that the engine's end cut off is asked
+    /// once more: whoever restarts it breaks every connection.
     pub(super) async fn send(self, request: BollardRequest) -> Result<Response<Incoming>, Error> {
-        match self {
-            Self::Unix(path) => exchange(UnixStream::connect(path).await?, request).await,
-            Self::Tcp(authority, port) => {
-                let host = authority.host().trim_matches(['[', ']']);
-                exchange(TcpStream::connect((host, port)).await?, request).await
+        let again = repeated(&request);
+        let answer = match (self.clone().once(request).await, again) {
+            (Err(error), Some(again)) if !is_of_dialling(&error) && self.absence.goes_on() => {
+                self.clone().once(again).await
             }
+            (answer, _) => answer,
+        };
+        if answer.is_ok() {
+            self.absence.ends();
+        }
+        answer
+    }
+
+    async fn once(self, request: BollardRequest) -> Result<Response<Incoming>, Error> {
+        loop {
+            let dialled = match &self.address {
+                Address::Unix(path) => match UnixStream::connect(path).await {
+                    Ok(stream) => return exchange(stream, request).await,
+                    Err(error) => error,
+                },
+                Address::Tcp(authority, port) => {
+                    let host = authority.host().trim_matches(['[', ']']).to_owned();
+                    match TcpStream::connect((host, *port)).await {
+                        Ok(stream) => return exchange(stream, request).await,
+                        Err(error) => error,
+                    }
+                }
+            };
+            if !(self.may_come(dialled.kind()) && self.absence.goes_on()) {
+                return Err(dialled.into());
+            }
+            poll::pause(PAUSE).await;
         }
     }
+
+    /// Whether what was dialled in vain may be there in a moment.
+    fn may_come(&self, error: ErrorKind) -> bool {
+        let is_gone = error == ErrorKind::NotFound;
+        match &self.address {
+            Address::Unix(path) if is_gone => path.parent().is_some_and(Path::is_dir),
+            Address::Unix(_) | Address::Tcp(..) => error == ErrorKind::ConnectionRefused,
+        }
+    }
+}
+
+/// Only dialling fails with an error of the operating system itself.
+pub(super) fn is_of_dialling(error: &Error) -> bool {
+    matches!(error, Error::IOError { err } if err.raw_os_error().is_some())
+}
+
+/// The same request, where it is a question.
+fn repeated(request: &BollardRequest) -> Option<BollardRequest> {
+    let mut again = BollardRequest::new(bollard::body_full(Vec::new().into()));
+    again.uri_mut().clone_from(request.uri());
+    again.headers_mut().clone_from(request.headers());
+    (request.method() == Method::GET).then_some(again)
 }
 
 /// The connection lives on beside the answer's body, and ends with it, or when nobody waits for the answer any more.

@@ -1,11 +1,14 @@
 //! What the engine says of itself and of containers.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::values::forward::SwitchedPorts;
+use crate::values::mounted::{MountedFile, changed};
 use crate::values::target::Target;
+use crate::values::volume::AnonymousVolume;
 
 /// The engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,11 +44,29 @@ pub struct ContainerFacts {
     pub image: String,
     /// Its service in a Compose project.
     pub service: Option<String>,
+    /// The folder in which an engine on this host keeps it.
+    #[serde(skip)]
+    pub folder: Option<PathBuf>,
     /// Somebody stopped it (`docker stop`), and the engine leaves it so; observed by `resume` alone.
     #[serde(default)]
     pub stopped_by_hand: bool,
+    /// Its first process, as this host numbers it; `None` where it does not run.
+    #[serde(default)]
+    pub pid: Option<i64>,
+    /// The `balehook.files` label: what it was created with.
+    #[serde(default)]
+    pub files: Vec<MountedFile>,
+    /// What it has mounted instead of those, where that can be seen.
+    #[serde(default)]
+    pub files_now: Vec<MountedFile>,
     /// What the kernel hands to it; `None` where the engine publishes its ports.
     pub switched: Option<SwitchedPorts>,
+    /// Its anonymous volumes.
+    #[serde(default)]
+    pub volumes: Vec<AnonymousVolume>,
+    /// It was started with `--rm`: the engine removes it, and its anonymous volumes, when it ends.
+    #[serde(default)]
+    pub auto_remove: bool,
 }
 
 impl ContainerFacts {
@@ -54,8 +75,13 @@ impl ContainerFacts {
         Target { name: self.name.clone(), id: Some(self.id.clone()) }
     }
 
+    /// The paths of mounted files that have become other files than it has, with another content.
+    pub(crate) fn changed_files(&self, now: &[MountedFile]) -> Vec<String> {
+        changed(&[&self.files_now, &self.files], now)
+    }
+
     /// Whether it serves, or is about to.
-    pub(crate) fn is_running(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         matches!(self.state.as_str(), "running" | "restarting" | "paused")
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! It knows neither modes nor plans. Nothing outside this folder calls bollard.
 
+pub(crate) mod absence;
 pub(crate) mod api;
 pub(crate) mod call;
 mod containers;
@@ -17,7 +18,7 @@ mod networks;
 mod registry;
 pub mod request;
 pub(crate) mod stopped;
-mod summary;
+pub(crate) mod summary;
 #[cfg(test)]
 mod tests;
 
@@ -81,6 +82,18 @@ impl Engine {
     #[must_use]
     pub(crate) fn with_waits(self, waits: &Waits) -> Self {
         Self { waits: waits.clone(), ..self }
+    }
+
+    /// The same; an engine that is starting or is restarted is waited for so long.
+    #[must_use]
+    pub(crate) fn patient(self, patience: Duration) -> Self {
+        self.dial.absence.may_last(patience);
+        self
+    }
+
+    /// How often the engine was away so far: what ran then may have been started again since.
+    pub(crate) fn absences(&self) -> u32 {
+        self.dial.absence.times()
     }
 
     /// Who the engine is.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::values::pin::ImagePin;
 use crate::values::types::EnvVar;
+use crate::values::volume::AnonymousVolume;
 
 /// A create request without image and environment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -28,4 +29,7 @@ pub struct ContainerSpec {
     pub options: ContainerOptions,
     /// The environment; values are hidden in every printed form where they look secret.
     pub environment: Vec<EnvVar>,
+    /// Volumes of the container before that this one gets too where its image has a `VOLUME` there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub if_declared: Vec<AnonymousVolume>,
 }

@@ -1,6 +1,6 @@
 //! Who stopped a container: the engine's API does not say it, its own record on the disk does.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, RestartPolicyNameEnum};
@@ -15,9 +15,6 @@ use crate::values::text::seconds;
 /// How often a container that is being stopped is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Where an engine keeps its data unless it was told otherwise.
-const DATA_ROOT: &str = "/var/lib/docker";
-
 /// A container whose stop an engine has begun is waited for so much longer than it may take, and no longer than
 /// [`LONGEST`].
 const MARGIN: Duration = Duration::from_secs(2);
@@ -30,19 +27,19 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// the record cannot be read.
 ///
 /// Source: moby, container/container.go, `HasBeenManuallyStopped`; daemon/daemon.go, `restore`.
-pub(crate) async fn by_hand(engine: &Engine, id: &str) -> bool {
-    is_by_hand(engine, id).await.unwrap_or(false)
+pub(crate) async fn by_hand(engine: &Engine, container: &ContainerFacts) -> bool {
+    is_by_hand(engine, container).await.unwrap_or(false)
 }
 
-async fn is_by_hand(engine: &Engine, id: &str) -> Option<bool> {
-    let container = engine.inspect(id).await.ok()??;
+async fn is_by_hand(engine: &Engine, container: &ContainerFacts) -> Option<bool> {
+    let (mark, folder) = (mark(engine, container)?, container.folder.as_deref()?);
+    let container = engine.inspect(&container.id).await.ok()??;
     let policy = container.host_config?.restart_policy.and_then(|policy| policy.name);
-    let mark = mark(engine, id).await?;
     if !mark.is_set || policy == Some(RestartPolicyNameEnum::ALWAYS) {
         return Some(false);
     }
     let ended = container.state.and_then(|state| state.finished_at?.parse().ok());
-    Some(!is_start(engine, &mark.root, ended).await)
+    Some(!is_start(engine, folder.parent()?.parent()?, ended).await)
 }
 
 /// Waits for the end of those of `containers` that run and that an engine has begun to stop: it goes on doing so when the
@@ -50,12 +47,7 @@ async fn is_by_hand(engine: &Engine, id: &str) -> Option<bool> {
 /// that is older than a stop can be is not waited for. Whether any was waited for.
 pub(crate) async fn wait_for_stops(engine: &Engine, containers: &[ContainerFacts]) -> bool {
     let mut is_any = false;
-    for container in containers.iter().filter(|container| container.is_running()) {
-        let Some(mark) = mark(engine, &container.id).await.filter(|mark| mark.is_set) else { continue };
-        let limit = (container.stop_grace + MARGIN).min(LONGEST).saturating_sub(mark.age);
-        if limit.is_zero() {
-            continue;
-        }
+    for (container, limit) in stopping(engine, containers) {
         is_any = true;
         let words = |waited| format!("{} has been stopping for {}", container.name, seconds(waited));
         let runs = async || engine.inspect(&container.id).await.ok().flatten().is_some_and(|found| is_running(&found));
@@ -64,14 +56,24 @@ pub(crate) async fn wait_for_stops(engine: &Engine, containers: &[ContainerFacts
     is_any
 }
 
+/// Those of `containers` that run and that an engine is stopping, each with how long that can still take.
+pub(super) fn stopping<'a>(
+    engine: &Engine,
+    containers: &'a [ContainerFacts],
+) -> impl Iterator<Item = (&'a ContainerFacts, Duration)> {
+    containers.iter().filter(|container| container.is_running()).filter_map(|container| {
+        let mark = mark(engine, container).filter(|mark| mark.is_set)?;
+        let limit = (container.stop_grace + MARGIN).min(LONGEST).saturating_sub(mark.age);
+        (!limit.is_zero()).then_some((container, limit))
+    })
+}
+
 fn is_running(container: &ContainerInspectResponse) -> bool {
     container.state.as_ref().and_then(|state| state.running).unwrap_or_default()
 }
 
 /// What an engine's own record says of a container.
 struct Mark {
-    /// The engine's data root.
-    root: PathBuf,
     /// Somebody stops it or has stopped it, or sent it a signal: the engine writes that down before it sends the signal, and
     /// takes it back when the container is started.
     is_set: bool,
@@ -79,19 +81,14 @@ struct Mark {
     age: Duration,
 }
 
-async fn mark(engine: &Engine, id: &str) -> Option<Mark> {
+fn mark(engine: &Engine, container: &ContainerFacts) -> Option<Mark> {
     if !engine.address.starts_with("unix://") {
         return None;
     }
-    let path = |root: &Path| root.join("containers").join(id).join("config.v2.json");
-    let mut root = PathBuf::from(DATA_ROOT);
-    if !path(&root).exists() {
-        root = PathBuf::from(engine.info().await.ok()?.docker_root_dir?);
-    }
-    let path = path(&root);
+    let path = container.folder.as_ref()?.join("config.v2.json");
     let age = std::fs::metadata(&path).ok()?.modified().ok()?.elapsed().unwrap_or_default();
     let record: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    Some(Mark { root, is_set: record["HasBeenManuallyStopped"].as_bool()?, age })
+    Some(Mark { is_set: record["HasBeenManuallyStopped"].as_bool()?, age })
 }
 
 /// Whether that was while the engine started. The containers of an engine that was killed live on; the next one stops them

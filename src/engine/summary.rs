@@ -1,13 +1,18 @@
 //! What a list of containers says of each, and an inspection of one.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::models::{ContainerInspectResponse, ContainerSummary, MountPoint};
 
 use crate::engine::facts::{ContainerFacts, short_id};
 use crate::values::forward::SwitchedPorts;
-use crate::values::labels::{COMPOSE_SERVICE, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_SPEC, LABEL_TASK};
+use crate::values::labels::{
+    COMPOSE_SERVICE, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_FILES, LABEL_NAME, LABEL_SPEC, LABEL_TASK,
+};
+use crate::values::mounted;
 use crate::values::types::{Name, STOP_GRACE};
+use crate::values::volume::AnonymousVolume;
 
 /// The container's own name, without the slash.
 pub(crate) fn name_of(summary: &ContainerSummary) -> String {
@@ -40,17 +45,24 @@ pub(crate) fn describe(summary: &ContainerSummary) -> String {
     format!("container {} ({})", name_of(summary), short_id(id))
 }
 
-pub(super) fn container_facts(inspected: ContainerInspectResponse, name: &Name) -> ContainerFacts {
+pub(crate) fn container_facts(inspected: ContainerInspectResponse, name: &Name) -> ContainerFacts {
     let config = inspected.config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
     let label = |key: &str| labels.get(key).cloned();
     let seconds = config.stop_timeout.and_then(|seconds| u64::try_from(seconds).ok());
-    let state = inspected.state.and_then(|state| state.status).map(|state| state.to_string());
+    let state = inspected.state.unwrap_or_default();
+    let id = inspected.id.unwrap_or_default();
+    // `containers/ID/hostname` in the engine's data root; of a container in another one's network that one's.
+    let kept = inspected.hostname_path.filter(|path| !path.is_empty()).map(PathBuf::from);
+    let folder = kept.and_then(|path| Some(path.parent()?.parent()?.join(&id)));
     ContainerFacts {
-        id: inspected.id.unwrap_or_default(),
+        id,
         name: inspected.name.unwrap_or_default().trim_start_matches('/').to_owned(),
         ours: label(LABEL_NAME).as_deref() == Some(name.as_str()),
-        state: state.unwrap_or_default(),
+        state: state.status.map(|status| status.to_string()).unwrap_or_default(),
+        pid: state.pid.filter(|pid| *pid > 0),
+        files: mounted::from_label(label(LABEL_FILES)),
+        files_now: Vec::new(),
         spec: label(LABEL_SPEC),
         digest: label(LABEL_DIGEST),
         deployment: label(LABEL_DEPLOYMENT),
@@ -59,5 +71,16 @@ pub(super) fn container_facts(inspected: ContainerInspectResponse, name: &Name) 
         image: config.image.unwrap_or_default(),
         service: label(COMPOSE_SERVICE),
         stopped_by_hand: false,
+        folder,
+        volumes: anonymous_volumes(inspected.mounts.unwrap_or_default()),
+        auto_remove: inspected.host_config.and_then(|host| host.auto_remove).unwrap_or_default(),
     }
+}
+
+pub(crate) fn anonymous_volumes(mounts: Vec<MountPoint>) -> Vec<AnonymousVolume> {
+    let volumes = mounts.into_iter().filter(|mount| mount.typ.as_deref() == Some("volume"));
+    let mut found: Vec<_> = volumes.filter_map(|mount| AnonymousVolume::new(mount.name?, mount.destination?)).collect();
+    // The engine lists them as its map has them.
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    found
 }

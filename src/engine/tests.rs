@@ -168,3 +168,38 @@ async fn the_engines_own_words_are_passed_on() {
     let said = "cannot start web: driver failed: port".to_owned();
     assert_eq!(message(fake.engine.start(&web()).await), (Kind::Container, said));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_away_is_waited_for_a_minute_by_who_may_wait_and_is_named_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("docker.sock");
+    let away = || Engine::connect(Some(&format!("unix://{}", path.display()))).unwrap();
+    let asked = async |engine: &Engine| {
+        let began = tokio::time::Instant::now();
+        let failure = engine.list().await.unwrap_err();
+        assert!(failure.message.ends_with("cannot be reached: No such file or directory (os error 2)"), "{failure}");
+        began.elapsed().as_secs()
+    };
+    let engine = away().patient(absence::PATIENCE);
+    assert_eq!((asked(&away()).await, asked(&engine).await), (0, 60));
+    assert_eq!(asked(&engine).await, 0, "it has been waited for");
+    assert_eq!(engine.absences(), 1);
+}
+
+#[tokio::test]
+async fn a_question_that_a_restart_of_the_engine_cut_off_is_asked_once_more_and_a_change_is_not_made_twice() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let asked = std::sync::Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let cut = FakeEngine::answering(Then::Closed, move |request| match count.fetch_add(1, Ordering::SeqCst) {
+        0 => String::new(),
+        _ if request.starts_with("GET") => http("200 OK", "[]"),
+        _ => String::new(),
+    });
+    let engine = cut.engine.clone().patient(absence::PATIENCE);
+    assert_eq!(engine.list().await.unwrap(), []);
+    let failure = engine.start(&web()).await.unwrap_err();
+    assert!(failure.message.contains("broke"), "{failure}");
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    assert_eq!(engine.absences(), 1);
+}

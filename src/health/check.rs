@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Health, Probe, SETTLE};
 
+/// The longest that a release which comes back is waited for.
+const BACK: Duration = Duration::from_secs(30);
+
+/// How long a container without any check must run again, when its release comes back.
+const BACK_SETTLE: Duration = Duration::from_secs(1);
+
 /// What makes a container, a project or a service healthy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
@@ -22,6 +28,13 @@ pub struct HealthCheck {
     pub stable_for: Duration,
     /// Good answers in a row to each question, at least 1.
     pub successes: u32,
+    /// How long a container without any check must run without a restart.
+    #[serde(default = "settle")]
+    pub settle: Duration,
+}
+
+const fn settle() -> Duration {
+    SETTLE
 }
 
 impl HealthCheck {
@@ -34,6 +47,21 @@ impl HealthCheck {
             interval: health.interval,
             stable_for: health.stable_for,
             successes: health.successes.unwrap_or(1),
+            settle: SETTLE,
+        }
+    }
+
+    /// That of a release which comes back: it has passed these questions before, and there is little time. `None`: its own
+    /// questions are not known.
+    pub(crate) fn back(saved: Option<&Self>) -> Self {
+        Self {
+            probe: saved.map_or(Probe::Auto, |saved| saved.probe.clone()),
+            healthcheck: saved.is_none_or(|saved| saved.healthcheck),
+            timeout: saved.map_or(BACK, |saved| saved.timeout.min(BACK)),
+            interval: Duration::from_millis(100),
+            stable_for: Duration::ZERO,
+            successes: 1,
+            settle: BACK_SETTLE,
         }
     }
 
@@ -50,9 +78,10 @@ impl HealthCheck {
 
 impl fmt::Display for HealthCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settle = self.settle;
         match (&self.probe, self.healthcheck) {
-            (Probe::Auto, true) => write!(f, "its HEALTHCHECK passes, or it runs for {SETTLE:?} without a restart")?,
-            (Probe::Auto, false) => write!(f, "it runs for {SETTLE:?} without a restart")?,
+            (Probe::Auto, true) => write!(f, "its HEALTHCHECK passes, or it runs for {settle:?} without a restart")?,
+            (Probe::Auto, false) => write!(f, "it runs for {settle:?} without a restart")?,
             (probe, true) => write!(f, "{probe}, its HEALTHCHECK passes where it has one")?,
             (probe, false) => write!(f, "{probe}")?,
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt as _};
 
-use crate::config::{Probe, SETTLE};
+use crate::config::Probe;
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
@@ -91,8 +91,14 @@ impl HealthChecker {
         mut observe: impl AsyncFnMut() -> Result<Members, Failure>,
     ) -> Result<(), Unhealthy> {
         let mut answers = FuturesUnordered::new();
+        let mut absences = engine.absences();
         let healthy = poll::until(wanted.timeout, wanted.interval, async || {
-            self.observed(wanted, &observe().await?)?;
+            let members = observe().await?;
+            if std::mem::replace(&mut absences, engine.absences()) != engine.absences() {
+                // The engine was away, and has started again what ran: that is no fault of the containers.
+                self.begin_anew();
+            }
+            self.observed(wanted, &members)?;
             if self.is_healthy(wanted) {
                 return Ok(Some(()));
             }
@@ -108,6 +114,12 @@ impl HealthChecker {
             Ok::<_, Unhealthy>(self.is_healthy(wanted).then_some(()))
         });
         healthy.await?.ok_or_else(|| self.late(wanted))
+    }
+
+    fn begin_anew(&mut self) {
+        self.containers.clear();
+        self.questions.clear();
+        self.complete_since = None;
     }
 
     /// Takes answers while there are any to come, for one interval at most: then the containers are observed again.
@@ -166,8 +178,9 @@ impl HealthChecker {
         let (first, _) = self.containers.get(member.id())?;
         let Some((command, limit)) = member.healthcheck().filter(|_| wanted.healthcheck) else {
             let must_settle = wanted.probe == Probe::Auto || member.lifecycle == Lifecycle::Service;
-            if must_settle && !first.is_settled() {
-                let why = format!("{}it has not run for {SETTLE:?} without a restart", self.prefix(member));
+            if must_settle && !first.is_settled(wanted.settle) {
+                let settle = wanted.settle;
+                let why = format!("{}it has not run for {settle:?} without a restart", self.prefix(member));
                 self.waiting.push((Some(member.id().to_owned()), why));
             }
             return None;

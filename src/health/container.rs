@@ -7,8 +7,6 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 
-use crate::config::SETTLE;
-
 pub(crate) struct Member {
     /// As reports call it: `web`, or `service db` of a project.
     pub(crate) name: String,
@@ -58,8 +56,8 @@ impl First {
     }
 
     /// Whether it has run long enough for a container without a HEALTHCHECK.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.age + self.since.elapsed() >= SETTLE
+    pub(crate) fn is_settled(&self, settle: Duration) -> bool {
+        self.age + self.since.elapsed() >= settle
     }
 
     /// Whether the engine has called it healthy from the first moment.

@@ -85,6 +85,7 @@ fn wanted(probe: Probe) -> HealthCheck {
         interval: Duration::from_millis(20),
         stable_for: Duration::ZERO,
         successes: 1,
+        settle: Duration::from_secs(3),
     }
 }
 
@@ -396,6 +397,7 @@ fn a_check_prints_all_that_it_asks_and_how() {
         interval: Duration::from_millis(250),
         stable_for: Duration::from_secs(2),
         successes: 3,
+        settle: Duration::from_secs(3),
     };
     let terms = "3 times in a row, asked every 250ms, within 45s, stable for 2s";
     assert_eq!(
@@ -409,4 +411,24 @@ fn a_check_prints_all_that_it_asks_and_how() {
     assert_eq!(own.to_string(), format!("its HEALTHCHECK passes, or it runs for 3s without a restart, {terms}"));
     let off = HealthCheck { healthcheck: false, ..own };
     assert_eq!(off.to_string(), format!("it runs for 3s without a restart, {terms}"));
+}
+
+#[tokio::test]
+async fn a_container_that_the_engines_own_restart_started_again_is_checked_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = format!("unix://{}", folder.path().join("docker.sock").display());
+    let engine = Engine::connect(Some(&socket)).unwrap().patient(Duration::from_millis(10));
+    let mut round = 0;
+    let observe = async || {
+        round += 1;
+        // Away while it is asked the second time.
+        if round == 2 {
+            engine.list().await.unwrap_err();
+        }
+        let state = if round == 1 { young() } else { with(running(), "State.StartedAt", "2026-01-02T03:05:00Z") };
+        Ok::<_, Failure>(Members { containers: vec![member(Lifecycle::KeepsRunning, &state)], missing: Vec::new() })
+    };
+    let outcome = HealthChecker::default().check(&engine, "web", &wanted(Probe::Auto), observe).await;
+    assert!(outcome.is_ok(), "{}", message(outcome));
+    assert_eq!(round, 2);
 }

@@ -24,6 +24,9 @@ pub struct ImageFacts {
     pub unknown: Option<String>,
     /// The processor it is built for, where that is known.
     pub architecture: Option<String>,
+    /// It is taken as the engine has it, and no registry was asked.
+    #[serde(default)]
+    pub from_host: bool,
 }
 
 /// Room on the disk of the engine.

@@ -1,14 +1,17 @@
 //! Images in any mode: imported, retained by a tag of ours, pruned when no kept release has them.
 
-use crate::config::{Deployment, ImageNeed, ImageSource};
+use crate::config::{Deployment, ImageNeed, ImageSource, Pull};
+use crate::deploy::plan::Repair;
 use crate::engine::facts::EngineFacts;
 use crate::error::{Failure, Kind};
 use crate::images::facts::{ImageFacts, Room};
 use crate::images::operation::{ImageOperation, Import};
 use crate::modes::facts::Facts;
 use crate::modes::operation::{Action, Operation, Plan};
+use crate::modes::release::Release;
 use crate::values::known::Known;
 use crate::values::pin::ImagePin;
+use crate::values::reference::ImageReference;
 use crate::values::types::Name;
 
 /// The image of a deployment, and those that its tasks have of their own.
@@ -49,11 +52,12 @@ impl Imports {
         if is_put_off || self.0.iter().any(|(known, _)| *known.image() == image.pin) {
             return;
         }
-        let import = import(need, image);
-        if !image.present {
-            plan.require(ImageOperation::Import(import.clone()));
+        if let Some(import) = import(need, image) {
+            if !image.present {
+                plan.require(ImageOperation::Import(import.clone()));
+            }
+            self.0.push((import, image.present));
         }
-        self.0.push((import, image.present));
         let tag = image.pin.retention_tag(name);
         if !facts.retention_tags.contains(&tag) {
             let retain = ImageOperation::Retain { image: image.pin.clone(), tag };
@@ -82,9 +86,35 @@ impl Imports {
     }
 }
 
-fn import(need: &ImageNeed, image: &ImageFacts) -> Import {
-    match &need.source {
-        ImageSource::Registry(reference) => Import::Pull {
+/// Where the last release is created again, images of it that somebody removed are imported again.
+pub(crate) fn restoring(mut action: Action, facts: &Facts) -> Action {
+    let if_lost = facts.releases.first().map(if_lost).unwrap_or_default();
+    let repair = || Repair::of(&[Kind::Container, Kind::Health, Kind::Image], if_lost.clone());
+    if action.operation.creates_again() {
+        action.repair = repair();
+    }
+    action.undo.iter_mut().filter(|step| step.operation.creates_again()).for_each(|step| step.repair = repair());
+    action
+}
+
+/// Where an archive lay is not saved with a release.
+fn if_lost(release: &Release) -> Vec<Operation> {
+    let platform = release.part.container.as_ref().and_then(|kept| kept.request.options.platform.clone());
+    let pulls = release.images().filter_map(|image| {
+        let ImagePin::Registry { repository, .. } = image else { return None };
+        let registry = repository.parse::<ImageReference>().ok()?.registry().to_owned();
+        let import = Import::Pull { image: image.clone(), registry, platform: platform.clone() };
+        Some(Operation::Image(ImageOperation::ImportIfLost(import)))
+    });
+    pulls.collect()
+}
+
+/// How it is imported; `None` where only this host has it, or nothing may be pulled.
+fn import(need: &ImageNeed, image: &ImageFacts) -> Option<Import> {
+    Some(match &need.source {
+        ImageSource::Registry(_, Pull::Never) => return None,
+        ImageSource::Registry(..) if matches!(image.pin, ImagePin::Content { .. }) => return None,
+        ImageSource::Registry(reference, Pull::Always | Pull::Missing) => Import::Pull {
             image: image.pin.clone(),
             registry: reference.registry().to_owned(),
             platform: need.platform.clone(),
@@ -97,7 +127,7 @@ fn import(need: &ImageNeed, image: &ImageFacts) -> Import {
             bytes: image.bytes,
             missing: image.missing,
         },
-    }
+    })
 }
 
 /// Where the images do not fit, those of the releases before the present one go first. Whether that was enough is
@@ -158,8 +188,12 @@ fn is_of(pin: &ImagePin, reference: &str) -> bool {
     }
 }
 
-/// What was not looked up of an image is said.
+/// What was not looked up of an image is said, and where no registry was asked.
 pub(crate) fn assume(plan: &mut Plan, image: &ImageFacts) {
+    let note = format!("{} is taken as the engine has it: no registry is asked", image.pin.describe());
+    if image.from_host && !plan.notes.contains(&note) {
+        plan.notes.push(note);
+    }
     if let Some(why) = &image.unknown {
         plan.assumptions.push(format!("{} was not looked up ({why}): assumed that it exists", image.pin.argument()));
     }

@@ -9,6 +9,7 @@ pub mod create;
 pub mod facts;
 pub(crate) mod host;
 pub(crate) mod images;
+pub(crate) mod mounts;
 pub(crate) mod observe;
 pub mod operation;
 pub(crate) mod options;
@@ -30,6 +31,9 @@ use crate::values::types::LifecycleEvent;
 /// What can be known to fail before anything is touched: an image for another processor, a host port that somebody
 /// else has, a network that is missing, an option that the engine is too old for.
 pub fn plan(event: LifecycleEvent, deployment: &Deployment, origin: &Origin, facts: &Facts) -> Result<Plan, Failure> {
+    if !observe::touches_engine(event) {
+        return Ok(Plan::new(event.to_string(), &deployment.name));
+    }
     let mut plan = match &deployment.mode {
         Mode::Container(container) => container::plan::plan(event, deployment, container, origin, facts),
         Mode::Swarm(swarm) => swarm::plan::plan(event, deployment, swarm, origin, facts),

@@ -50,6 +50,19 @@ impl Operation {
         matches!(self, Self::Compose(ComposeOperation::Up { .. } | ComposeOperation::Down { .. }))
     }
 
+    /// Gives a container another name, in whatever mode it was made.
+    pub(crate) const fn rename_container(container: Target, to: String) -> Self {
+        Self::Container(ContainerOperation::Rename { container, to })
+    }
+
+    /// Whether containers of a saved release may be created by it.
+    pub(crate) const fn creates_again(&self) -> bool {
+        matches!(
+            self,
+            Self::Container(ContainerOperation::Recreate { .. }) | Self::Compose(ComposeOperation::Up { .. })
+        )
+    }
+
     /// Starts a container, in whatever mode it was made.
     pub(crate) const fn start_container(container: Target) -> Self {
         Self::Container(ContainerOperation::Start { container })

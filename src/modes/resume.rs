@@ -8,7 +8,7 @@ use crate::modes::container::recover;
 use crate::modes::facts::Facts;
 use crate::modes::operation::{Action, Operation, Plan};
 use crate::modes::swarm::operation::SwarmOperation;
-use crate::modes::{compose, container};
+use crate::modes::{self, compose, container};
 use crate::values::types::Name;
 
 /// Which part of it is wanted.
@@ -84,6 +84,7 @@ fn container(plan: &mut Plan, name: &Name, facts: &Facts) {
         && is_down(plan, Some(&serving))
     {
         plan.require(ContainerOperation::Start { container: serving.target() });
+        plan.require(ContainerOperation::check_back(facts, &serving));
     }
 }
 
@@ -114,6 +115,7 @@ fn project(plan: &mut Plan, saved: &ComposeRelease, facts: &Facts) {
     let left: Vec<&str> = stopped.into_iter().filter(|service| !down.contains(service)).flatten().collect();
     if !down.is_empty() {
         let back = compose::recover::back_but(saved, &left).into_iter();
-        plan.actions.extend(back.map(|operation| Action::required(operation.run_by(&facts.compose_tool))));
+        let actions = back.map(|operation| Action::required(operation.run_by(&facts.compose_tool)));
+        plan.actions.extend(actions.map(|action| modes::images::restoring(action, facts)));
     }
 }

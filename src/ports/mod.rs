@@ -27,6 +27,7 @@ use crate::poll;
 use crate::ports::facts::NetworkFacts;
 use crate::ports::operation::{NETWORK, gateway, ip_range};
 use crate::ports::rules::{Family, Route};
+use crate::ports::tables::Iptables;
 use crate::values::forward::SwitchedPorts;
 use crate::values::labels::LABEL_NAME;
 use crate::values::names::old_name;
@@ -80,7 +81,22 @@ pub(crate) async fn switch(
             iptables.restore(family, &text).await?;
         }
     }
-    Ok(())
+    match routes.iter().find(|route| route.name == name) {
+        Some(route) => took(&iptables, network, route).await,
+        None => Ok(()),
+    }
+}
+
+/// A program that says that it has written rules need not have: the kernel is asked.
+async fn took(iptables: &Iptables, network: &NetworkFacts, route: &Route) -> Result<(), Failure> {
+    let why = match iptables.tables(Family::V4).await {
+        Ok(tables) if tables.switch_to(Family::V4, network, route) => return Ok(()),
+        Ok(_) => {
+            "iptables-restore says that it has written the rules, and they are not in the kernel's tables".to_owned()
+        }
+        Err(why) => format!("the rules were written and cannot be read: {}", why.unwrap_or_default()),
+    };
+    Err(Failure::new(Kind::Container, why).next("does another program write the tables? iptables-save shows them"))
 }
 
 /// `said`: what iptables said; `None` where there is no such program.

@@ -9,7 +9,7 @@ use crate::modes::operation::Plan;
 /// The version of the plan's JSON form.
 pub(crate) const FORMAT: u32 = 1;
 
-/// A plan: `{format, event, name, changes, assumptions, notes, interruption, changed_options: [{name, old, new}], steps:
+/// A plan: `{format, event, name, changes, assumptions, notes, would_fail, interruption, changed_options: [{name, old, new}], steps:
 /// [{run, changes, role, best_effort, undo, options: [{name, value}], details}]}`. `run` is the very text that the plan
 /// prints.
 pub fn plan(plan: &Plan) -> Value {
@@ -47,6 +47,7 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> Value {
         "changes": plan.has_changes(),
         "assumptions": plan.assumptions,
         "notes": plan.notes,
+        "would_fail": plan.would_fail.iter().map(|failed| failure(failed)["error"].take()).collect::<Vec<_>>(),
         "interruption": plan.interruption,
         "changed_options": plan.changed_options,
         "steps": steps,

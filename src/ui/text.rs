@@ -4,6 +4,7 @@
 //! empties it: every line is printable UTF-8 of at most [`LINE`] characters, and a failure ends with at most
 //! [`TAIL`] bytes that say everything.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write;
 
@@ -70,6 +71,13 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> String {
     for note in &plan.notes {
         let _ = writeln!(out, "  note: {note}");
     }
+    for failure in &plan.would_fail {
+        let next = failure.next.as_ref().map(|next| format!("; next: {next}")).unwrap_or_default();
+        let _ = writeln!(out, "  would fail: {}{next}", failure.message);
+        for line in &failure.evidence {
+            let _ = writeln!(out, "    {line}");
+        }
+    }
     let (width, recovered) = (plan.all().count().to_string().len(), plan.recovery.iter().flatten().count());
     for (index, action) in plan.all().enumerate() {
         let mark = if action.role.changes() { '+' } else { ' ' };
@@ -87,9 +95,13 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> String {
         }
     }
     let undo = undo_steps(plan.actions.iter().map(|action| &action.undo));
-    let undo: Vec<String> = undo.into_iter().map(|undo| undo.operation.to_string()).collect();
-    if !undo.is_empty() {
-        let _ = writeln!(out, "  on failure, of these what was begun: {}", undo.join("; "));
+    let steps: Vec<String> = undo.iter().map(|undo| undo.operation.to_string()).collect();
+    if !steps.is_empty() {
+        let _ = writeln!(out, "  on failure, of these what was begun: {}", steps.join("; "));
+    }
+    let repairs = undo.iter().filter_map(|undo| undo.repair.as_ref()).flat_map(|repair| &repair.operations);
+    for repair in repairs.map(|operation| operation.title()).collect::<BTreeSet<_>>() {
+        let _ = writeln!(out, "  where that fails: {repair}, and once more");
     }
     if plan.has_changes() {
         let _ = writeln!(out, "  interruption: {}", plan.interruption);
@@ -176,6 +188,11 @@ fn old(name: &str, failed: &Failed) -> Option<String> {
         OldRelease::None => Some(format!("{subject}: there was none{left}")),
         OldRelease::Untouched(old) => Some(format!("{} was not touched{left}", of(old))),
         OldRelease::Back(old, after) => Some(format!("{} is back after {} ms{left}", of(old), after.as_millis())),
+        OldRelease::Unchecked(old, after) => Some(format!(
+            "{} runs again after {} ms; there was no time to see it healthy{left}",
+            of(old),
+            after.as_millis()
+        )),
         OldRelease::Lost(old, why) => Some(format!("{} could NOT be put back: {why}", of(old))),
     }
 }

@@ -15,6 +15,9 @@ pub(crate) const LABEL_DIGEST: &str = "balehook.digest";
 /// Label: a digest of all options, so that an unchanged release is recognised.
 pub(crate) const LABEL_SPEC: &str = "balehook.spec";
 
+/// Label: the files of this host that it was given, with their inodes and digests.
+pub(crate) const LABEL_FILES: &str = "balehook.files";
+
 /// Label: the host ports that the kernel hands to the container, as `80->8080/tcp`, separated by spaces.
 pub(crate) const LABEL_PORTS: &str = "balehook.ports";
 
@@ -24,9 +27,9 @@ pub(crate) const LABEL_ADDRESS: &str = "balehook.address";
 /// Label: the name of the task that a container was made for, or `try` for one that never runs; none on the service's own.
 pub(crate) const LABEL_TASK: &str = "balehook.task";
 
-pub(crate) const LABELS: [&str; 13] = [
-    LABEL_NAME, LABEL_DEPLOYMENT, LABEL_REVISION, LABEL_DIGEST, LABEL_SPEC, LABEL_TASK, LABEL_PORTS, LABEL_ADDRESS,
-    LABEL_REGISTRY, LABEL_CHECKS, LABEL_NODE, LABEL_OUTCOME, LABEL_MESSAGE,
+pub(crate) const LABELS: [&str; 14] = [
+    LABEL_NAME, LABEL_DEPLOYMENT, LABEL_REVISION, LABEL_DIGEST, LABEL_SPEC, LABEL_FILES, LABEL_TASK, LABEL_PORTS,
+    LABEL_ADDRESS, LABEL_REGISTRY, LABEL_CHECKS, LABEL_NODE, LABEL_OUTCOME, LABEL_MESSAGE,
 ];
 
 /// Compose's label: the project's name.

@@ -29,6 +29,8 @@ pub struct Traits {
     pub is_long: bool,
     /// As an undo step: what served before depends on it to come back.
     pub restores: bool,
+    /// As an undo step: it only hastens a later one, whose outcome is what counts.
+    pub hastens: bool,
 }
 
 impl Traits {
@@ -36,15 +38,20 @@ impl Traits {
     pub(crate) const fn restoring(self) -> Self {
         Self { restores: true, ..self }
     }
+
+    #[must_use]
+    pub(crate) const fn hastening(self) -> Self {
+        Self { hastens: true, ..self }
+    }
 }
 
 impl Role {
     pub(crate) const fn brief(self) -> Traits {
-        Traits { role: self, is_long: false, restores: false }
+        Traits { role: self, is_long: false, restores: false, hastens: false }
     }
 
     pub(crate) const fn long(self) -> Traits {
-        Traits { role: self, is_long: true, restores: false }
+        Traits { role: self, is_long: true, restores: false, hastens: false }
     }
 
     /// Whether anything that runs, or that the engine holds, is another afterwards.

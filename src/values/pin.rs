@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::values::types::{ContentDigest, Name};
 
+/// In place of a digest that is not known, in a plan that is never run.
+const UNRESOLVED: &str = "(not resolved)";
+
 /// One exact image. What runs and what is saved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "from", rename_all = "lowercase")]
@@ -42,6 +45,14 @@ impl ImagePin {
         }
     }
 
+    /// The same as a label has it, and what is made of it; none is invented for what was not looked up.
+    pub(crate) fn label(&self, digest: &ContentDigest) -> String {
+        match self {
+            Self::Unknown { .. } => UNRESOLVED.to_owned(),
+            Self::Registry { .. } | Self::Content { .. } | Self::Unread { .. } => digest.to_string(),
+        }
+    }
+
     /// As a person reads it: `web:1.4.2 (sha256:0123456789ab)`.
     pub(crate) fn describe(&self) -> String {
         match self {
@@ -55,7 +66,7 @@ impl ImagePin {
             Self::Unread { archive, reference, .. } => {
                 format!("{} of {archive}", reference.as_deref().unwrap_or("the image"))
             }
-            Self::Unknown { wanted } => format!("{wanted} (not resolved)"),
+            Self::Unknown { wanted } => format!("{wanted} {UNRESOLVED}"),
         }
     }
 
@@ -71,7 +82,13 @@ impl ImagePin {
 
     /// The tag of ours that keeps the image of a release from `docker image prune`.
     pub fn retention_tag(&self, name: &Name) -> String {
-        format!("{}:{}", retention_repository(name), self.identity().short())
+        let repository = retention_repository(name);
+        match self {
+            Self::Unknown { .. } => format!("{repository}:{UNRESOLVED}"),
+            Self::Registry { .. } | Self::Content { .. } | Self::Unread { .. } => {
+                format!("{repository}:{}", self.identity().short())
+            }
+        }
     }
 }
 

@@ -264,6 +264,19 @@ fn an_engine_without_a_socket_is_said_and_only_application_stop_goes_on() {
 }
 
 #[test]
+fn an_engine_that_is_starting_is_waited_for() {
+    let (world, name) = (world(), world().name("late"));
+    let mut bundle = Bundle::container(&name, "image: {archive: image.tar}", "");
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    let socket = bundle.path().join("late.sock");
+    bundle.env("DOCKER_HOST", &format!("unix://{}", socket.display()));
+    let running = bundle.start("AfterInstall");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    std::os::unix::fs::symlink(world.folder().join("docker.sock"), &socket).unwrap();
+    running.wait().exits(0).says("] load ");
+}
+
+#[test]
 fn a_state_directory_that_cannot_be_written_is_said_before_anything_is_touched() {
     let mut served = Served::new("state", "", HEALTH);
     web(&served.image(), "new").write_into(&served.bundle.path());

@@ -266,6 +266,9 @@ fn without_any_compose_it_is_said_what_is_missing_and_stopping_still_works() {
     let outcome = project.bundle.run(&["run", "ApplicationStart"]);
     outcome.exits(7);
     assert!(outcome.stdout.contains("there is no Compose on this host"), "{}", outcome.stdout);
+    let plan = project.bundle.run(&["plan"]);
+    plan.exits(7).prints("would fail: there is no Compose on this host; next: install Compose 2");
+    plan.prints("the services are taken as the files stand").prints("web: recreated").prints("up --detach");
     project.bundle.run(&["run", "ApplicationStop"]).exits(0);
     assert_eq!(project.all(), "", "the engine removed them");
 }
@@ -416,6 +419,70 @@ fn only_services_whose_options_or_mounted_files_changed_are_recreated_and_files_
 }
 
 #[test]
+fn a_service_is_recreated_for_what_alone_changed_of_what_it_is_given_from_outside() {
+    let file = world().folder().join(format!("{}.conf", world().name("outside")));
+    let install = |content: &str| {
+        std::fs::write(file.with_extension("new"), content).unwrap();
+        std::fs::rename(file.with_extension("new"), &file).unwrap();
+    };
+    install("one");
+    let text = |inline: &str, restart: &str| {
+        let web = TWO.replace("\"./data:/data\"]", &format!("\"{}:/host.conf\"]\n    configs: [inline]\n    secrets: [token]\n    deploy: {{restart_policy: {{condition: {restart}}}}}", file.display()));
+        format!("{web}configs: {{inline: {{content: {inline}}}}}\nsecrets: {{token: {{environment: OUTSIDE_TOKEN}}}}\n")
+    };
+    let mut project = Project::two("outside");
+    project.bundle.env("OUTSIDE_TOKEN", "hunter1");
+    project.file("compose.yml", &text("one", "any"));
+    project.start().exits(0);
+    let (mut web, db) = (project.running("web"), project.running("db"));
+    let has =
+        |project: &Project, path: &str| world().docker(&["exec", &project.running("web"), "/bin/busybox", "cat", path]);
+    install("one");
+    project.start().exits(0).says("unchanged");
+    assert_eq!((project.running("web"), project.running("db")), (web.clone(), db.clone()));
+
+    let mut recreated = |project: &Project, why: &str| {
+        project.bundle.run(&["plan"]).prints(&format!("web: recreated ({why})")).prints("db: unchanged");
+        project.start().exits(0);
+        let new = project.running("web");
+        assert_ne!(new, web, "{why}");
+        web = new;
+    };
+    install("two");
+    recreated(&project, &format!("content of {}", file.display()));
+    assert_eq!(has(&project, "/host.conf"), "two");
+    project.file("compose.yml", &text("two", "any"));
+    recreated(&project, "content of configs.inline");
+    assert_eq!(has(&project, "/inline"), "two");
+    project.file("compose.yml", &text("two", "on-failure"));
+    recreated(&project, "deploy.restart_policy");
+    project.bundle.env("OUTSIDE_TOKEN", "hunter2");
+    recreated(&project, "content of secrets.token");
+    assert_eq!((has(&project, "/run/secrets/token").as_str(), project.running("db")), ("hunter2", db));
+}
+
+#[test]
+fn one_service_of_a_file_comes_up_with_what_it_depends_on_and_the_others_stay_as_they_are() {
+    let mut project = Project::serving("some");
+    let (web, db) = (project.running("web"), project.running("db"));
+    let file = TWO.replace("LEVEL: info", "LEVEL: debug").replace("touch /up;", "touch /up /new;");
+    project.file("compose.yml", &format!("{}  job:\n    image: PIN\n    depends_on: [db]\n    command: [/bin/busybox, \"true\"]\nvolumes: {{store: {{}}}}\n", file.split("volumes: {").next().unwrap()).replace("PIN", &format!("{}:1", project.name)));
+    let appspec = std::fs::read_to_string(project.bundle.path().join("appspec.yml")).unwrap();
+    project.bundle.appspec(
+        &appspec
+            .replace("db: {archive: db.tar}}", "db: {archive: db.tar}, job: {archive: db.tar}}\n    services: [job]"),
+    );
+    let plan = project.bundle.run(&["plan"]);
+    plan.exits(0).prints("--no-build job\n").prints("db: recreated (command)").prints("job: created");
+    assert!(!plan.stdout.contains("web: "), "{}", plan.stdout);
+    project.start().exits(0);
+    assert_eq!(project.running("web"), web);
+    assert_ne!(project.running("db"), db);
+    project.bundle.hook("ValidateService").exits(0);
+    project.bundle.deployment("d-TEST00003").hook("ApplicationStart").exits(0).says("unchanged");
+}
+
+#[test]
 fn an_image_that_is_lost_before_compose_needs_it_is_brought_in_once_more_for_a_task_and_for_the_project() {
     for task in ["", "  - {name: migrate, service: db, command: [/bin/busybox, echo, migrated]}\n"] {
         let project = Project::two("clost");
@@ -496,6 +563,24 @@ fn a_deadline_shows_what_was_not_healthy_with_its_last_words_and_the_previous_pr
         .says("is not healthy yet: service web: HEALTHCHECK")
         .says("  | web: no database yet")
         .says("is back after");
+    assert_eq!(project.page().as_deref(), Some("one"));
+}
+
+#[test]
+fn a_damaged_snapshot_or_record_neither_takes_the_project_down_nor_blocks_a_revision() {
+    let mut project = Project::serving("cdamaged");
+    let snapshot = std::fs::read_dir(project.state().join("compose")).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(snapshot.join("files.json"), "").unwrap();
+    std::fs::remove_file(project.state().join("images.json")).unwrap();
+    std::fs::create_dir(project.state().join("images.json")).unwrap();
+
+    project.file("compose.yml", &TWO.replace("touch /up", "exit 3"));
+    project.start().exits(8).prints("images.json was damaged");
+    assert_eq!(project.page().as_deref(), Some("one"));
+
+    project.file("compose.yml", TWO);
+    project.bundle.deployment("d-TEST00003");
+    project.start().exits(0).says("was damaged: it was made anew");
     assert_eq!(project.page().as_deref(), Some("one"));
 }
 

@@ -115,6 +115,56 @@ fn a_changed_option_alone_is_a_new_container_and_the_plan_marks_it() {
 }
 
 #[test]
+fn a_release_that_changes_only_a_mounted_file_is_another_one_and_what_the_container_wrote_is_no_change() {
+    let (world, name) = (world(), world().name("file"));
+    let file = world.folder().join(format!("{name}.conf"));
+    // As the agent installs it: another file under the same path.
+    let install = |content: &str| {
+        std::fs::write(file.with_extension("new"), content).unwrap();
+        std::fs::rename(file.with_extension("new"), &file).unwrap();
+    };
+    let port = world.port();
+    let service = format!("{}\nvolumes: [\"{}:/conf/app.conf\"]", service(port), file.display());
+    let mut bundle = Bundle::container(&name, &service, HEALTH);
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    install("one");
+    bundle.inside(world.pid()).with_processes().hook("ApplicationStart").exits(0);
+    let (id, has) = (
+        || world.inspect(&name, "{{.Id}}"),
+        || world.docker(&["exec", &name, "/bin/busybox", "cat", "/conf/app.conf"]),
+    );
+    let first = id();
+
+    world.docker(&["exec", &name, "/bin/busybox", "sh", "-c", "echo more >> /conf/app.conf"]);
+    bundle.deployment("d-TEST00002").hook("ApplicationStart").exits(0).says("unchanged");
+    install("one");
+    bundle.hook("ApplicationStart").exits(0).says("unchanged");
+    assert_eq!(id(), first);
+
+    install("two");
+    let plan = bundle.run(&["plan", "--detailed-exitcode"]);
+    assert_eq!(plan.code, Some(2), "{}", plan.stderr);
+    plan.prints(&format!("{} is another file than {name} has", file.display()));
+    assert!(plan.stdout.contains(&format!("content of {}", file.display())), "{}", plan.stdout);
+    bundle.hook("ApplicationStart").exits(0);
+    assert_eq!(has(), "two");
+
+    // A failed deployment starts the old container again, with the file that is there by then.
+    install("three");
+    bundle.appspec(&crate::support::bundle::appspec(
+        &name,
+        &format!("{service}\ncommand: [\"/bin/busybox\", \"false\"]"),
+        HEALTH,
+    ));
+    bundle.hook("ApplicationStart").exits(8);
+    assert_eq!(has(), "three");
+    install("two");
+    bundle.appspec(&crate::support::bundle::appspec(&name, &service, HEALTH));
+    bundle.deployment("d-TEST00003").hook("ApplicationStart").exits(0);
+    assert_eq!(has(), "two");
+}
+
+#[test]
 fn application_stop_removes_what_it_finds_and_cannot_fail_a_second_time() {
     let (world, name) = (world(), world().name("stop"));
     let port = world.port();
@@ -237,6 +287,19 @@ fn a_dry_run_without_engine_and_aws_prints_the_plan_with_what_it_assumed() {
         let run = step["run"].as_str().unwrap();
         assert!(plan.stdout.contains(&format!("{}. {run}", index + 1)), "{run} is not in\n{}", plan.stdout);
     }
+}
+
+#[test]
+fn a_plan_beside_an_archive_that_is_not_built_yet_is_whole_and_invents_no_digest() {
+    let name = world().name("unbuilt");
+    let bundle = Bundle::container(&name, "image: {archive: image.tar}\nports: [\"80:80\"]", HEALTH);
+    let plan = bundle.run(&["plan"]);
+    plan.exits(6).prints(&format!("would fail: cannot read the archive {}", bundle.path().join("image.tar").display()));
+    plan.prints("docker start").prints("(not resolved)");
+    assert!(plan.has_line("labels.balehook.digest (not resolved)"), "{}", plan.stdout);
+    assert!(!plan.stdout.contains("sha256:"), "{}", plan.stdout);
+    let json: serde_json::Value = serde_json::from_str(&bundle.run(&["plan", "--format", "json"]).stdout).unwrap();
+    assert_eq!(json["would_fail"][0]["exit_code"], 6);
 }
 
 #[test]

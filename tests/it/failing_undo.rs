@@ -37,10 +37,14 @@ struct Served {
 
 impl Served {
     fn new(stem: &str, next: impl Fn(&str) -> Image) -> Self {
+        Self::of(stem, |tag| web(tag, "old"), next)
+    }
+
+    fn of(stem: &str, old: impl Fn(&str) -> Image, next: impl Fn(&str) -> Image) -> Self {
         let (world, name, port) = (world(), world().name(stem), world().port());
         let service = format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s");
         let mut bundle = Bundle::container(&name, &service, "health: {http: /healthz, timeout: 20s}");
-        web(&format!("{name}:1"), "old").write_into(&bundle.path());
+        old(&format!("{name}:1")).write_into(&bundle.path());
         bundle.hook("ApplicationStart").exits(0);
         let engine = EngineProxy::start(&world.docker_host());
         bundle.env("DOCKER_HOST", &engine.docker_host()).deployment("d-TEST00002");
@@ -130,6 +134,37 @@ fn an_old_container_whose_name_or_start_the_engine_refuses_is_said_to_be_down_an
     });
 }
 
+/// Serves "old" when it is started for the first time; `again` is what it does every other time.
+fn once(tag: &str, again: &str) -> Image {
+    let serve = "touch /started; exec /bin/busybox httpd -f -p 80 -h /www";
+    web(tag, "old").script(&format!("[ -e /started ] && {{ {again}; }}; {serve}"))
+}
+
+#[test]
+fn an_old_container_that_ends_when_it_is_started_again_is_not_called_back_and_its_log_says_why() {
+    let served = Served::of("noreturn", |tag| once(tag, "echo its key is gone; exit 4"), broken);
+    let name = &served.name;
+    let outcome = served.bundle.hook("ApplicationStart");
+    outcome.exits(13).says("its key is gone").says("could NOT be put back").says(&format!("{name} exited with code 4"));
+    assert!(!outcome.stdout.contains("is back after"), "{}", outcome.stdout);
+    assert_eq!(world().running(name), "", "nothing serves");
+    assert!(served.bundle.has_journal(name));
+    served.bundle.resume().exits(13).says("exited with code 4").says("its key is gone");
+}
+
+#[test]
+fn an_old_container_that_boots_longer_than_there_is_time_runs_again_and_is_not_called_back() {
+    let served = Served::of("slowback", |tag| once(tag, "/bin/busybox sleep 6"), deaf);
+    let mut running = served.bundle.start("ApplicationStart");
+    running.wait_until_said("check health of");
+    running.signal(Signal::SIGTERM);
+    let outcome = running.wait();
+    outcome.exits(12).says("runs again after").says("there was no time to see it healthy");
+    outcome.says(&format!("{} is not healthy yet", served.name));
+    assert!(!outcome.stdout.contains("is back after"), "{}", outcome.stdout);
+    served.serves_old();
+}
+
 #[test]
 fn a_new_container_that_the_engine_does_not_remove_is_said_and_removed_by_the_next_deployment() {
     let mut served = Served::new("noremove", broken);
@@ -213,6 +248,21 @@ fn ports_that_cannot_be_switched_back_are_said_and_lead_to_the_old_container_aft
     assert_eq!((world().containers(&web.name), world().running(&web.name)), (web.name.clone(), old));
     assert_eq!(web.answer().as_deref(), Ok("old"));
     assert!(!web.bundle.has_journal(&web.name));
+}
+
+#[test]
+fn rules_that_did_not_take_fail_the_deployment_while_the_old_container_serves() {
+    let _shared = shared();
+    let mut web = Handed::new("sflie", "");
+    web.release("old");
+    let old = world().running(&web.name);
+    web.image("new", 0);
+    web.bundle.program("iptables-restore", "#!/bin/sh\ncat > /dev/null\n");
+
+    let outcome = web.bundle.deployment("d-9").hook("ApplicationStart");
+
+    outcome.exits(7).says("they are not in the kernel's tables");
+    assert_eq!((world().running(&web.name), web.answer().as_deref()), (old, Ok("old")));
 }
 
 /// The project's `web` ends at once.

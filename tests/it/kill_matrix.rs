@@ -270,7 +270,8 @@ fn honest(cell: &Cell, seen: &Seen, is_recorded: bool) -> Result<(), Wrong> {
         Interruption::Sigkill | Interruption::StateLost => &[None],
         _ if is_recorded => &[Some(0)],
         Interruption::Sigterm => &[Some(12)],
-        Interruption::Deadline => &[Some(9)],
+        // An engine that answers no question is named after 10 s, which may be before the deadline.
+        Interruption::Deadline => &[Some(9), Some(5)],
         // Refused by an engine that goes, or by one that is gone when the old release is to be put back.
         Interruption::EngineRestart => &[Some(5), Some(6), Some(7), Some(8), Some(13), Some(14)],
     };

@@ -49,6 +49,7 @@ fn created(stem: &str, lines: &str) -> Deployed {
         image: balehook::values::pin::ImagePin::Unknown { wanted: id.clone() },
         options: create::container_options(&container.service, Some((1, 41))),
         environment: Vec::new(),
+        if_declared: Vec::new(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let engine = balehook::engine::Engine::connect(Some(&world.docker_host())).unwrap();
@@ -363,6 +364,7 @@ fn a_container_that_the_engine_finished_after_its_deployment_was_killed_makes_ro
         image: balehook::values::pin::ImagePin::Unknown { wanted: image.clone() },
         options: create::container_options(&container.service, Some((1, 41))),
         environment: Vec::new(),
+        if_declared: Vec::new(),
     };
     spec.options.body.labels = Some([(balehook::values::labels::LABEL_NAME.to_owned(), name.clone())].into());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

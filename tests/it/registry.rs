@@ -1,5 +1,7 @@
 //! Registries with TLS and credentials: the digest of a tag, the helper, ECR's own API.
 
+use crate::compose::Project;
+use crate::support::bundle::appspec;
 use crate::support::images::web;
 use crate::support::world::{ECR, OTHER, OTHER_PASSWORD, base64};
 use crate::support::{Bundle, world};
@@ -145,4 +147,72 @@ fn a_registry_that_is_gone_leaves_the_old_container_untouched() {
     pushed.bundle.hook("ApplicationStart").exits(6).says("connection refused").says("can this host reach the registry");
 
     assert_eq!(world().running(&pushed.name), old);
+}
+
+#[test]
+fn an_image_that_the_engine_has_is_taken_without_a_registry_where_the_revision_or_its_compose_file_says_so() {
+    let (world, name) = (world(), world().name("baked"));
+    let reference = format!("nowhere.test:5999/{name}:1");
+    let archive = world.folder().join(format!("{name}.tar"));
+    web(&reference, "one").write(&archive);
+    let bake = || world.docker(&["load", "--input", archive.to_str().unwrap()]);
+    let port = world.port();
+    let service = |pull: &str| {
+        format!(
+            "image: {{reference: \"{reference}\", pull: {pull}}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s"
+        )
+    };
+    let health = "health: {http: /healthz, timeout: 20s}";
+    let mut bundle = Bundle::container(&name, &service("never"), health);
+    bundle
+        .hook("BeforeInstall")
+        .exits(6)
+        .says(&format!("the engine has no image {reference}, and `pull: never` forbids to pull it"));
+
+    bake();
+    bundle.run(&["plan"]).exits(0).prints(&format!("note: {reference} (sha256:"));
+    for event in ["BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"] {
+        bundle.hook(event).exits(0);
+    }
+    assert_eq!(world.get(port, "/").as_deref(), Some("one"));
+    bundle.appspec(&appspec(&name, &service("missing"), health));
+    bundle.deployment("d-TEST00002").hook("ApplicationStart").exits(0).says("unchanged");
+    bundle.appspec(&appspec(&name, &service("always"), health));
+    bundle.deployment("d-TEST00003").hook("ApplicationStart").exits(6);
+    assert_eq!(world.get(port, "/").as_deref(), Some("one"));
+
+    let file = format!(
+        "services:\n  web:\n    image: {reference}\n    pull_policy: if_not_present\n    ports: [\"127.0.0.1:PORT:80\"]\n"
+    );
+    let project = Project::new("bakedp", &file, "");
+    project.start().exits(0);
+    assert_eq!(project.page().as_deref(), Some("one"));
+}
+
+#[test]
+fn a_rollback_and_a_redeployment_take_the_images_of_kept_releases_where_the_registry_gives_no_answer() {
+    let mut it = pushed("kept", OTHER);
+    push(&it.name, OTHER, "2", "two");
+    let log_in = |bundle: &Bundle, password: &str| {
+        let auth = base64(&format!("team:{password}"));
+        bundle.docker_config(&format!(r#"{{"auths":{{"{OTHER}":{{"auth":"{auth}"}}}}}}"#));
+    };
+    let service = |tag: u8| format!("image: {OTHER}/{}:{tag}\nports: [\"127.0.0.1:{}:80\"]", it.name, it.port);
+    let appspecs = [1, 2, 3].map(|tag| crate::support::bundle::appspec(&it.name, &service(tag), HEALTH));
+    log_in(&it.bundle, OTHER_PASSWORD);
+    it.bundle.hook("ApplicationStart").exits(0);
+    it.bundle.appspec(&appspecs[1]);
+    it.bundle.deployment("d-2").hook("ApplicationStart").exits(0);
+
+    log_in(&it.bundle, "another one by now");
+    it.bundle.deployment("d-3").hook("ApplicationStart").exits(0).says("unchanged").says("of a kept release is taken");
+    it.bundle.appspec(&appspecs[0]);
+    it.bundle.run(&["plan"]).exits(0).prints("of a kept release is taken").prints(&it.digest);
+    ["BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"].iter().for_each(|event| {
+        it.bundle.deployment("d-4").hook(event).exits(0);
+    });
+    assert_eq!(world().get(it.port, "/").as_deref(), Some("one"));
+
+    it.bundle.appspec(&appspecs[2]);
+    it.bundle.deployment("d-5").hook("ApplicationStart").exits(6).says("check the registry's credentials");
 }

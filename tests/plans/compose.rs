@@ -6,6 +6,8 @@ use balehook::config::ArchiveLocation;
 use balehook::config::Deployment;
 use balehook::config::ImageNeed;
 use balehook::config::ImageSource;
+use balehook::config::Probe;
+use balehook::config::Pull;
 use balehook::deploy::journal::{JournalV1, Left};
 use balehook::images::facts::ImageFacts;
 use balehook::modes::compose::project::ComposeFacts;
@@ -59,7 +61,7 @@ fn need(service: &str) -> ImageNeed {
             reference: None,
             id: None,
         },
-        _ => ImageSource::Registry("registry.test:5443/team/web:1.4.2".parse().unwrap()),
+        _ => ImageSource::Registry("registry.test:5443/team/web:1.4.2".parse().unwrap(), Pull::Always),
     };
     ImageNeed { source, platform: None }
 }
@@ -67,7 +69,13 @@ fn need(service: &str) -> ImageNeed {
 fn service(name: &str) -> ServiceFacts {
     let options = [("environment.LEVEL", "info"), ("content of ./conf", "files"), ("ports", "80")];
     let options = options.map(|(option, value)| (option.to_owned(), digest(value).short().to_owned()));
-    ServiceFacts { name: name.into(), need: need(name), options: BTreeMap::from(options), replicas: 1 }
+    ServiceFacts {
+        name: name.into(),
+        need: need(name),
+        options: BTreeMap::from(options),
+        replicas: 1,
+        files: Vec::new(),
+    }
 }
 
 fn db_pin() -> ImagePin {
@@ -84,6 +92,7 @@ fn image(service: &str) -> ImageFacts {
         missing: (service == "db").then_some(scenes::missing()),
         unknown: None,
         architecture: Some("amd64".into()),
+        from_host: false,
     }
 }
 
@@ -96,6 +105,7 @@ fn project(id: &str) -> Project {
         files: vec!["compose.yml".into()],
         env_files: Vec::new(),
         profiles: vec!["jobs".into()],
+        services: Vec::new(),
     }
 }
 
@@ -112,6 +122,7 @@ pub fn empty() -> Facts {
         state: "/var/lib/balehook/web".into(),
         folder,
         services: vec![service("db"), service("web")],
+        left_out: Vec::new(),
         containers: Vec::new(),
         variables: vec![EnvVar { name: "TOKEN".into(), value: Some(Secret::new("hunter2")), hidden: true }],
         snapshots: Vec::new(),
@@ -146,7 +157,7 @@ fn release(id: &str, deployment: &str, version: &str) -> Release {
             options: options.into(),
             compose: Some(ComposeRelease {
                 project: project(id),
-                health_check: SavedHealth { services, timeout_ms: 45_000 },
+                health_check: SavedHealth { services, timeout_ms: 45_000, probe: Probe::Http("/healthz".into()) },
             }),
             ..Part::default()
         },

@@ -145,6 +145,9 @@ fn container(operation: &ContainerOperation) -> String {
             let line = format!("create container {} from {}", spec.name, described(&spec.image));
             with_rows(line, request::container(spec))
         }
+        ContainerOperation::Recreate { container, spec } => {
+            format!("create container {} anew from {} if it is gone", container.name, described(&spec.image))
+        }
         ContainerOperation::Stop { container, grace } => {
             format!("docker stop --time {} {}", grace.as_secs(), container.name)
         }
@@ -167,8 +170,10 @@ fn container(operation: &ContainerOperation) -> String {
 pub fn health(check: &HealthCheck) -> String {
     let HealthCheck { probe, healthcheck, .. } = check;
     let what = match (probe, healthcheck) {
-        (Probe::Auto, true) => "its HEALTHCHECK passes, or it runs for 3s without a restart".to_owned(),
-        (Probe::Auto, false) => "it runs for 3s without a restart".to_owned(),
+        (Probe::Auto, true) => {
+            format!("its HEALTHCHECK passes, or it runs for {:?} without a restart", check.settle)
+        }
+        (Probe::Auto, false) => format!("it runs for {:?} without a restart", check.settle),
         (probe, true) => format!("{}, its HEALTHCHECK passes where it has one", probed(probe)),
         (probe, false) => probed(probe),
     };
@@ -184,7 +189,7 @@ fn probed(probe: &Probe) -> String {
 }
 
 fn terms(check: &HealthCheck) -> String {
-    let HealthCheck { probe: _, healthcheck: _, timeout, interval, stable_for, successes } = check;
+    let HealthCheck { probe: _, healthcheck: _, timeout, interval, stable_for, successes, settle: _ } = check;
     let times = if *successes == 1 { String::new() } else { format!(", {successes} times in a row") };
     let stable = if stable_for.is_zero() { String::new() } else { format!(", stable for {stable_for:?}") };
     format!("{times}, asked every {interval:?}, within {timeout:?}{stable}")
@@ -229,6 +234,7 @@ fn compose(operation: &ComposeOperation) -> String {
         }
         ComposeOperation::Stop { .. } | ComposeOperation::Down { .. } => operation.argv().unwrap().join(" "),
         ComposeOperation::RunTask(task) => format!("timeout {} {}", task.timeout.as_secs(), task.argv().join(" ")),
+        ComposeOperation::EndStops { name } => format!("kill containers of {name} that are being stopped"),
         ComposeOperation::Wait { name, health_check } => {
             format!("check health of {name}: {}", project_health(health_check))
         }
@@ -245,7 +251,7 @@ fn project_health(health_check: &ProjectHealth) -> String {
     });
     let outside = if check.probe == Probe::Auto { String::new() } else { format!(", {}", probed(&check.probe)) };
     let services = services.collect::<Vec<_>>().join(", ");
-    format!("{services} healthy, running or exited with 0{outside}{}", terms(check))
+    format!("{services} healthy, running for {:?} or exited with 0{outside}{}", check.settle, terms(check))
 }
 
 fn changed_service(change: &ServiceChange) -> String {
@@ -408,6 +414,7 @@ fn no_two_health_checks_are_printed_alike() {
         interval: Duration::from_millis(100),
         stable_for: Duration::ZERO,
         successes: 1,
+        settle: Duration::from_secs(3),
     };
     let check = |change: fn(&mut HealthCheck)| {
         let mut check = first.clone();
@@ -417,6 +424,7 @@ fn no_two_health_checks_are_printed_alike() {
     let all = [
         first.clone(),
         check(|check| check.probe = Probe::Auto),
+        check(|check| (check.probe, check.settle) = (Probe::Auto, Duration::from_secs(1))),
         check(|check| check.probe = Probe::Http("/up/more".into())),
         check(|check| check.probe = Probe::Tcp(":80".into())),
         check(|check| check.healthcheck = false),
@@ -435,21 +443,36 @@ fn no_two_health_checks_are_printed_alike() {
     }
 }
 
+const ANEW: &str =
+    "create container web anew from registry.test:5443/team/web:1.4.1 (sha256:f0b672321a89) if it is gone";
+
 #[test]
 fn whichever_step_fails_what_was_begun_is_undone_in_reverse_and_the_old_container_is_back() {
     let plan = scenes::planned(balehook::values::types::LifecycleEvent::ApplicationStart, &scenes::serving());
+    let healthy_again = "check health of web: its HEALTHCHECK passes, or it runs for 1s without a restart, asked every 100ms, within 30s";
     let cases = [
         ("docker pull", vec![]),
         ("docker tag", vec![]),
         ("create container", vec!["docker rm --force --volumes web.balehook-new"]),
-        ("docker stop", vec!["docker kill web", "docker start web", "docker rm --force --volumes web.balehook-new"]),
+        (
+            "docker stop",
+            vec![
+                ANEW,
+                "docker kill web",
+                "docker start web",
+                "docker rm --force --volumes web.balehook-new",
+                healthy_again,
+            ],
+        ),
         (
             "docker rename web web.balehook-old",
             vec![
+                ANEW,
                 "docker rename web.balehook-old web",
                 "docker kill web",
                 "docker start web",
                 "docker rm --force --volumes web.balehook-new",
+                healthy_again,
             ],
         ),
         (
@@ -457,10 +480,12 @@ fn whichever_step_fails_what_was_begun_is_undone_in_reverse_and_the_old_containe
             vec![
                 "docker kill web",
                 "docker rename web web.balehook-new",
+                ANEW,
                 "docker rename web.balehook-old web",
                 "docker kill web",
                 "docker start web",
                 "docker rm --force --volumes web.balehook-new",
+                healthy_again,
             ],
         ),
     ];
@@ -490,10 +515,10 @@ fn whichever_step_of_a_project_fails_the_previous_one_comes_back_in_its_own_orde
     assert_eq!(undone(&serving, "docker pull").0, Vec::<String>::new());
     assert_eq!(undone(&serving, "snapshot").0, Vec::<String>::new());
     let (steps, old) = undone(&serving, up);
-    assert_eq!(steps, ["check", "/plugins/docker-compose", "check"]);
+    assert_eq!(steps, ["check", "kill", "/plugins/docker-compose", "check"]);
     assert!(matches!(old, OldRelease::Back(..)), "{old:?}");
     let (steps, old) = undone(&serving, "check health");
-    assert_eq!(steps, ["check", "/plugins/docker-compose", "check"]);
+    assert_eq!(steps, ["check", "kill", "/plugins/docker-compose", "check"]);
     assert!(matches!(old, OldRelease::Back(..)), "{old:?}");
     let (steps, old) = undone(&first, "check health");
     assert_eq!((steps.as_slice(), old), (["/plugins/docker-compose".to_owned()].as_slice(), OldRelease::None));
@@ -546,7 +571,7 @@ fn an_undo_that_fails_is_said_and_the_rest_is_still_undone() {
 #[test]
 fn after_the_record_nothing_fails_the_deployment_any_more() {
     let plan = scenes::planned(balehook::values::types::LifecycleEvent::ApplicationStart, &scenes::serving());
-    let mut host = Scribe { fails_at: Some("docker rm --force --volumes web.balehook-old"), ..Scribe::default() };
+    let mut host = Scribe { fails_at: Some("docker rm --force web.balehook-old"), ..Scribe::default() };
 
     let (told, outcome) = run(&plan, &mut host);
 

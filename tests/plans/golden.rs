@@ -1,6 +1,7 @@
 //! What a person reads. `make golden` writes the files anew.
 
 use balehook::error::Kind;
+use balehook::modes::facts::Facts;
 use balehook::modes::plan;
 use balehook::modes::release::Part;
 use balehook::ui::text;
@@ -74,6 +75,8 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
     };
     let arm = refused(&|facts| facts.images[0].architecture = Some("arm64".into()));
     assert_eq!((arm.kind, arm.message.contains("is built for arm64")), (Kind::Image, true));
+    let lost = refused(&|facts| facts.containers[0].auto_remove = true);
+    assert_eq!((lost.kind, lost.message.contains("was started with `--rm`")), (Kind::Container, true));
     let network = refused(&|facts| facts.container.networks_missing = vec!["front".into()]);
     let full = refused(&|facts| {
         *facts = balehook::modes::facts::Facts { retention_tags: vec![], imported: vec![], ..scenes::full() }
@@ -104,4 +107,9 @@ fn where_the_kernel_cannot_hand_the_ports_over_the_plan_says_why_and_never_falls
 fn an_event_that_has_nothing_to_do_with_containers_has_no_steps() {
     let plan = scenes::planned(LifecycleEvent::AfterBlockTraffic, &scenes::serving());
     assert!(plan.actions.is_empty() && !plan.has_changes());
+    let left =
+        Facts { task_containers: vec!["web.balehook-task-warm".into()], ..crate::swarm::serving(crate::swarm::older) };
+    let swarm = scenes::read(crate::swarm::APPSPEC);
+    let plan = balehook::modes::plan(LifecycleEvent::BeforeAllowTraffic, &swarm, &scenes::origin(), &left).unwrap();
+    assert_eq!(plan.all().count(), 0, "what an earlier event left is not its concern");
 }

@@ -5,6 +5,7 @@ mod compose;
 mod drift;
 mod golden;
 mod images;
+mod mounted;
 mod ports;
 mod request;
 mod resume;

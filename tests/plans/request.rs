@@ -26,6 +26,9 @@ pub fn container(spec: &ContainerSpec) -> Vec<String> {
     request.joined_networks(spec);
     request.environment(&spec.environment);
     request.row("image", &argument(&spec.image));
+    for volume in &spec.if_declared {
+        request.row("volumes", &format!("{}:{} (if the image has a VOLUME there)", volume.name, volume.path));
+    }
     request.rows()
 }
 

@@ -37,6 +37,13 @@ fn apply(operation: &ContainerOperation, facts: &mut Facts) {
         ContainerOperation::Create(spec) => {
             facts.containers.push(ContainerFacts { name: spec.name.clone(), ..scenes::container("", "c3", "created") });
         }
+        ContainerOperation::Recreate { container, spec } => {
+            let is_there = facts.containers.iter().any(|found| Some(&found.id) == container.id.as_ref());
+            if !is_there {
+                let found = scenes::container("", "a1", "created");
+                facts.containers.push(ContainerFacts { name: spec.name.clone(), ..found });
+            }
+        }
         ContainerOperation::Stop { container, .. } | ContainerOperation::Kill { container } => {
             let at = find(facts, &container.name).unwrap();
             facts.containers[at].state = "exited".into();
@@ -131,6 +138,38 @@ fn after_a_kill_at_any_action_exactly_one_container_runs_under_the_name_when_res
 }
 
 #[test]
+fn after_a_kill_at_any_action_and_a_prune_of_all_stopped_containers_resume_creates_the_old_one_anew_with_its_volumes() {
+    let facts = scenes::with_volumes();
+    let plan = scenes::planned(ApplicationStart, &facts);
+    let before_saved = plan.actions.iter().position(|action| action.role == Role::Saves).unwrap();
+    let mut anew = 0;
+    for begun in 0..=before_saved {
+        let mut host = killed(&facts, &plan, begun);
+        host.containers.retain(ContainerFacts::is_running);
+        let is_gone = !host.containers.iter().any(|found| found.id == "a1".repeat(32));
+        let resume = resume::plan(&"web".parse().unwrap(), &host, None, Only::Everything);
+        for action in resume.all() {
+            if let Operation::Container(operation) = &action.operation {
+                apply(operation, &mut host);
+            }
+            if let Operation::Container(ContainerOperation::Recreate { spec, .. }) = &action.operation {
+                let binds = spec.options.body.host_config.as_ref().unwrap().binds.as_ref().unwrap();
+                assert_eq!(*binds, [format!("{}:/cache", "c".repeat(64)), format!("{}:/data", "d".repeat(64))]);
+                anew += 1;
+            }
+        }
+        let left: Vec<_> = host
+            .containers
+            .iter()
+            .map(|found| (found.name.as_str(), found.id.as_str(), found.state.as_str()))
+            .collect();
+        assert_eq!(left, [("web", "a1".repeat(32).as_str(), "running")], "begun {begun}: {resume:?}");
+        assert_eq!(is_gone, resume.all().any(|action| action.operation.to_string().contains("anew")), "begun {begun}");
+    }
+    assert!(anew > 2, "{anew}");
+}
+
+#[test]
 fn after_a_kill_at_any_action_exactly_one_container_runs_under_the_name_where_the_state_is_lost_too() {
     use balehook::values::types::LifecycleEvent::BeforeInstall;
     let as_it_is = |text: String| text;
@@ -162,31 +201,32 @@ fn replaced(containers: &[(&str, &str, &str, &str)]) -> Facts {
     Facts { containers: containers.collect(), releases: Vec::new(), ..compose::serving() }
 }
 
-/// The containers that a plan starts.
-fn started(plan: &Plan) -> Vec<String> {
-    let start = |operation: &Operation| match operation {
-        Operation::Container(ContainerOperation::Start { container }) => Some(container.name.clone()),
-        _ => None,
-    };
-    plan.all().filter_map(|action| start(&action.operation)).collect()
-}
-
 #[test]
-fn without_state_a_service_whose_container_was_being_replaced_starts_its_old_one_or_else_the_new_one() {
+fn without_state_a_service_whose_container_was_being_replaced_has_its_old_one_again_or_else_the_new_one() {
     use balehook::values::types::LifecycleEvent::BeforeInstall;
     let new = ("0123456789ab_web-web-1", "c3", "created", "web");
-    let db = ("web-db-1", "d4", "running", "db");
+    let (new_twice, db) =
+        (("0123456789ab_0123456789ab_web-web-1", "c3", "created", "web"), ("web-db-1", "d4", "running", "db"));
     let old = |state| ("web-web-1", "a1", state, "web");
+    let healthy = "check health of web: web healthy, running for 1s or exited with 0, asked every 100ms, within 30s";
+    let removed = "docker rm --force 0123456789ab_web-web-1";
     for (containers, wanted) in [
-        (vec![old("exited"), new, db], vec!["web-web-1"]),
-        (vec![new, db], vec!["0123456789ab_web-web-1"]),
-        (vec![old("running"), new, db], vec![]),
+        (vec![old("exited"), new, db], vec![removed, "docker start web-web-1", healthy]),
+        (vec![new, db], vec!["docker rename 0123456789ab_web-web-1 web-web-1", "docker start web-web-1", healthy]),
+        (
+            vec![new_twice, db],
+            vec!["docker rename 0123456789ab_0123456789ab_web-web-1 web-web-1", "docker start web-web-1", healthy],
+        ),
+        (vec![old("running"), new, db], vec![removed]),
         (vec![old("exited"), db], vec![]),
     ] {
         let facts = replaced(&containers);
         let resume = resume::plan(&"web".parse().unwrap(), &facts, None, Only::Everything);
-        assert_eq!(started(&resume), wanted, "{containers:?}");
-        assert_eq!(started(&scenes::planned(BeforeInstall, &facts)), wanted, "{containers:?}");
+        let recovery = |plan: &Plan| -> Vec<String> {
+            plan.recovery.iter().flatten().map(|action| action.operation.to_string()).collect()
+        };
+        assert_eq!(recovery(&resume), wanted, "{containers:?}");
+        assert_eq!(recovery(&scenes::planned(BeforeInstall, &facts)), wanted, "{containers:?}");
     }
 }
 

@@ -36,6 +36,7 @@ use balehook::values::types::ContentDigest;
 use balehook::values::types::EnvVar;
 use balehook::values::types::LifecycleEvent;
 use balehook::values::types::Secret;
+use balehook::values::volume::AnonymousVolume;
 use serde_json::json;
 
 pub const APPSPEC: &str = r#"
@@ -122,7 +123,16 @@ fn image(pin: ImagePin) -> ImageFacts {
         ImagePin::Content { .. } => "s3://releases/web-1.4.2.tar web:1.4.2".into(),
         _ => "registry.test:5443/team/web:1.4.2".into(),
     };
-    ImageFacts { key, pin, present: false, bytes: None, missing: None, unknown: None, architecture: None }
+    ImageFacts {
+        key,
+        pin,
+        present: false,
+        bytes: None,
+        missing: None,
+        unknown: None,
+        architecture: None,
+        from_host: false,
+    }
 }
 
 /// An archive of which one layer is missing on a host that serves an earlier release.
@@ -160,7 +170,13 @@ pub fn container(name: &str, id: &str, state: &str) -> ContainerFacts {
         image: pin("1.4.1").argument(),
         service: None,
         stopped_by_hand: false,
+        folder: None,
         switched: None,
+        pid: None,
+        files: Vec::new(),
+        files_now: Vec::new(),
+        volumes: Vec::new(),
+        auto_remove: false,
     }
 }
 
@@ -187,7 +203,13 @@ fn kept(release: Release) -> Release {
     });
     let options = ContainerOptions { body: serde_json::from_value(body).unwrap(), ..ContainerOptions::default() };
     let environment = vec![var("LOG_LEVEL", "debug", false), var("DB_PASSWORD", "hunter1", true)];
-    let request = ContainerSpec { name: "web".into(), image: release.image.clone(), options, environment };
+    let request = ContainerSpec {
+        name: "web".into(),
+        image: release.image.clone(),
+        options,
+        environment,
+        if_declared: Vec::new(),
+    };
     let seconds = Duration::from_secs;
     let health_check = HealthCheck {
         probe: Probe::Auto,
@@ -196,6 +218,7 @@ fn kept(release: Release) -> Release {
         interval: seconds(1),
         stable_for: seconds(0),
         successes: 1,
+        settle: seconds(3),
     };
     let container = ContainerRelease { request, health_check, start_first: None };
     Release { part: Part { container: Some(Box::new(container)), ..Part::default() }, ..release }
@@ -212,6 +235,13 @@ pub fn serving() -> Facts {
         imported: vec![ImportedReferences { tag: tag("1.3.9"), references: [pin("1.3.9").argument()].into() }],
         ..empty()
     }
+}
+
+/// The same where the container has anonymous volumes: of its image, and at a path where something else is mounted now.
+pub fn with_volumes() -> Facts {
+    let volume = |digit: &str, path: &str| AnonymousVolume { name: digit.repeat(64), path: path.into() };
+    let volumes = vec![volume("c", "/cache"), volume("d", "/data")];
+    Facts { containers: vec![ContainerFacts { volumes, ..container("web", "a1", "running") }], ..serving() }
 }
 
 /// A host on which a swap was cut off after the old container was set aside.
@@ -352,6 +382,8 @@ pub fn plans() -> Vec<(&'static str, Plan)> {
 pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
     let mut all = vec![
         ("stop", LifecycleEvent::ApplicationStop, serving()),
+        ("stop-volumes", LifecycleEvent::ApplicationStop, with_volumes()),
+        ("start-volumes", LifecycleEvent::ApplicationStart, with_volumes()),
         ("stop-interrupted", LifecycleEvent::ApplicationStop, interrupted()),
         ("before-install", LifecycleEvent::BeforeInstall, serving()),
         ("after-install", LifecycleEvent::AfterInstall, empty()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::compose::{Compose, DEFAULT_FILES, profile, project_name};
+use crate::config::compose::{Compose, DEFAULT_FILES, profile, project_name, service};
 use crate::config::field::Field;
 use crate::config::service::{ParseContext, location};
 use crate::config::validate::section::image_source;
@@ -14,7 +14,7 @@ use crate::inputs;
 use crate::values::duration;
 use crate::values::types::Refused;
 
-const KEYS: [&str; 6] = ["files", "profiles", "env_file", "images", "directory", "wait_timeout"];
+const KEYS: [&str; 7] = ["files", "profiles", "services", "env_file", "images", "directory", "wait_timeout"];
 
 /// Reads `compose:`. `wait` is how long the health check may take where the section says nothing.
 pub(crate) fn read(
@@ -34,6 +34,7 @@ pub(crate) fn read(
     let env_file = self::files(field, "env_file", around);
     let directory = directory(field, root, files.as_deref());
     let profiles = texts(field, "profiles").and_then(|items| all(&items, |item| item.parsed(profile)));
+    let services = texts(field, "services").and_then(|items| all(&items, |item| item.parsed(service)));
     let images = images(field, around);
     let wait_timeout = field.get("wait_timeout").map_or(Some(wait), |value| value.parsed(limit));
     let directory = directory?;
@@ -43,6 +44,7 @@ pub(crate) fn read(
         directory,
         files: files?,
         profiles: profiles?,
+        services: services?,
         env_file: env_file?,
         images: images?,
         wait_timeout: wait_timeout?,
@@ -62,7 +64,7 @@ fn texts<'a>(field: &Field<'a>, key: &str) -> Option<Vec<Field<'a>>> {
         Value::Sequence(items) => Some(items.iter().map(|node| Field { node, ..value.clone() }).collect()),
         Value::Scalar { .. } if !value.node.is_null() => Some(vec![value]),
         _ => {
-            let message = format!("a path or a list of paths is expected, not {}", value.node.describe());
+            let message = format!("a text or a list of texts is expected, not {}", value.node.describe());
             value.refuse(message, format!("write `{key}: [one, another]`"))
         }
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::problem::Severity;
 use crate::config::validate::tests::{GOOD, check, check_with, refused, said};
-use crate::config::{ImageSource, Mode, Probe};
+use crate::config::{ImageSource, Mode, Probe, Pull};
 
 /// The good file with one text replaced.
 #[track_caller]
@@ -186,7 +186,7 @@ proptest! {
         prop_assert_eq!(deployment.health.timeout, Duration::from_secs(timeout));
         prop_assert_eq!(deployment.health.interval, Duration::from_millis(interval));
         let Mode::Container(container) = deployment.mode else { panic!("it is container mode") };
-        prop_assert_eq!(container.image, ImageSource::Registry(format!("host.test/web:{tag}").parse().unwrap()));
+        prop_assert_eq!(container.image, ImageSource::Registry(format!("host.test/web:{tag}").parse().unwrap(), Pull::Always));
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::field::Field;
+use crate::config::keys::Keys;
 use crate::config::service::{ParseContext, location};
 use crate::config::validate::{compose, health};
 use crate::config::yaml::Value;
-use crate::config::{ArchiveLocation, Container, Deployment, ImageSource, Mode, service, swarm, task};
+use crate::config::{ArchiveLocation, Container, Deployment, ImageSource, Mode, Pull, service, swarm, task};
 use crate::values::names::is_reserved;
 use crate::values::reference::ImageReference;
 use crate::values::types::{LifecycleEvent, Name, Refused};
@@ -87,6 +88,14 @@ fn mode(section: &Field<'_>, wait: Duration, around: &ParseContext<'_>) -> Optio
         "compose" => compose::read(section, field, wait, around).map(|compose| Mode::Compose(Box::new(compose))),
         "swarm" => {
             let image = image(field, around);
+            if let (Some(ImageSource::Registry(_, Pull::Missing | Pull::Never)), Some(field)) =
+                (&image, field.get("image"))
+            {
+                field.error(
+                    "`pull` is not for a swarm: each node pulls what it lacks",
+                    "name the reference alone, or an archive",
+                );
+            }
             let swarm = swarm::parse(field, image, around);
             swarm.map(|swarm| Mode::Swarm(Box::new(swarm)))
         }
@@ -108,30 +117,51 @@ fn image(service: &Field<'_>, around: &ParseContext<'_>) -> Option<ImageSource> 
 }
 
 pub(crate) fn image_source(field: &Field<'_>, around: &ParseContext<'_>) -> Option<ImageSource> {
-    if matches!(field.node.value, Value::Mapping(_)) {
-        return archive(field, around);
+    match field.node.value {
+        Value::Mapping(_) => field.mapping(|keys| long(field, keys, around)),
+        _ => of_registry(field, Pull::Always),
     }
+}
+
+/// `{archive, reference, id}`, or `{reference, pull}`.
+fn long<'a>(field: &Field<'a>, keys: &mut Keys<'_, 'a>, around: &ParseContext<'_>) -> Option<ImageSource> {
+    let location = keys.know("archive").map(|field| field.parsed(|text| place_of_archive(text, around.bundle_root)));
+    let (reference, id, pull) = (keys.know("reference"), keys.know("id"), keys.know("pull"));
+    match (location, reference) {
+        (Some(location), reference) => {
+            if let Some(pull) = pull {
+                pull.error(
+                    "`pull` is for an image of a registry",
+                    "leave it out: an archive's image is loaded where it is missing",
+                );
+            }
+            let reference = reference.and_then(|field| field.parsed(str::parse));
+            let id = id.and_then(|field| field.parsed(str::parse));
+            Some(ImageSource::Archive { location: location?, reference, id })
+        }
+        (None, Some(reference)) => {
+            if let Some(id) = id {
+                id.error("`id` is for an image of an archive", "name the digest: `reference: web@sha256:…`");
+            }
+            let pull = pull.map_or(Some("always"), |field| field.one_of(&["always", "missing", "never"]));
+            of_registry(&reference, Pull::of(Some(pull?)))
+        }
+        (None, None) => field.refuse(
+            "`archive` or `reference` is missing",
+            "write `archive: s3://bucket/key`, a path in the bundle, or `reference: host/name:tag`",
+        ),
+    }
+}
+
+fn of_registry(field: &Field<'_>, pull: Pull) -> Option<ImageSource> {
     let reference: ImageReference = field.parsed(registry)?;
-    if reference.is_floating() {
+    if reference.is_floating() && pull == Pull::Always {
         field.warning(
             format!("`{reference}` means another image every other day"),
             "name a version: the digest of today's is what runs until the next deployment",
         );
     }
-    Some(ImageSource::Registry(reference))
-}
-
-fn archive(field: &Field<'_>, around: &ParseContext<'_>) -> Option<ImageSource> {
-    field.mapping(|keys| {
-        let location =
-            keys.know("archive").map(|field| field.parsed(|text| place_of_archive(text, around.bundle_root)));
-        let reference = keys.parsed("reference", str::parse);
-        let id = keys.parsed("id", str::parse);
-        match location {
-            Some(location) => Some(ImageSource::Archive { location: location?, reference, id }),
-            None => field.refuse("`archive` is missing", "write `archive: s3://bucket/key`, or a path in the bundle"),
-        }
-    })
+    Some(ImageSource::Registry(reference, pull))
 }
 
 /// A reference; an archive's address is told apart from it.

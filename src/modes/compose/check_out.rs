@@ -21,7 +21,8 @@ use sha2::Digest as _;
 
 use crate::files::replace;
 use crate::folder::Folder;
-use crate::modes::compose::listing::{Entry, Listing, digest_of};
+use crate::inputs;
+use crate::modes::compose::listing::{Entry, Listing, list};
 use crate::modes::compose::project::{DIRECTORY, Project};
 use crate::modes::compose::snapshot::{FILES, LISTING};
 use crate::values::types::ContentDigest;
@@ -62,8 +63,7 @@ struct Place<'a> {
 /// a link in the place of a folder meanwhile.
 pub(crate) fn check_out(project: &Project) -> io::Result<()> {
     let record = project.state.join(CHECKED_OUT);
-    let wanted: Vec<(PathBuf, Entry)> = serde_json::from_slice(&fs::read(project.snapshot().join(LISTING))?)?;
-    let wanted: Listing = wanted.into_iter().collect();
+    let wanted = read_listing(project)?;
     let before = read_record(&record);
     // Both are ours until this is done: should we be killed here, neither is taken for somebody else's work.
     let mut both = before.clone();
@@ -84,6 +84,19 @@ pub(crate) fn check_out(project: &Project) -> io::Result<()> {
         Place { path, folder, name, ours }.put(&snapshot, entry)?;
     }
     write_record(&record, &wanted.into_iter().map(|(path, entry)| (path, BTreeSet::from([entry]))).collect())
+}
+
+/// What a snapshot holds. Where that was damaged, its files are taken as they are.
+fn read_listing(project: &Project) -> io::Result<Listing> {
+    let path = project.snapshot().join(LISTING);
+    let read = fs::read(&path).and_then(|text| Ok(serde_json::from_slice::<Vec<(PathBuf, Entry)>>(&text)?));
+    match read {
+        Ok(wanted) => Ok(wanted.into_iter().collect()),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "a snapshot is damaged: its files are taken as they are");
+            list(&project.snapshot().join(FILES), &[])
+        }
+    }
 }
 
 fn read_record(path: &Path) -> Record {
@@ -161,7 +174,10 @@ impl<'a> Place<'a> {
     }
 
     fn copy(&self, snapshot: &Folder, mode: u32, digest: &ContentDigest) -> io::Result<()> {
-        copy(snapshot, self.path, (&self.folder, self.name), (mode, digest))
+        if copy(snapshot, self.path, (&self.folder, self.name), mode)? != *digest {
+            tracing::warn!(file = %self.path.display(), "a snapshot is damaged: this file is taken as it is");
+        }
+        Ok(())
     }
 
     /// What is there goes: ours is removed, an empty folder too (the engine makes one for a bind mount without a source),
@@ -211,7 +227,7 @@ impl<'a> Place<'a> {
             return Ok(Found::Other);
         }
         let file = self.folder.file(self.name, OFlag::O_RDONLY)?;
-        Ok(Found::File { mode, digest: digest_of(file.take(u64::try_from(length).unwrap_or_default()))? })
+        Ok(Found::File { mode, digest: inputs::digest(file.take(u64::try_from(length).unwrap_or_default()))? })
     }
 
     fn is_file(&self) -> io::Result<bool> {
@@ -245,13 +261,14 @@ pub(super) fn set_mode(folder: &Folder, mode: u32) -> io::Result<()> {
     }
 }
 
-/// Copies the file `path` of a folder, in one moment: a container that has the old one mounted keeps it.
+/// Copies the file `path` of a folder, in one moment: a container that has the old one mounted keeps it. Returns the digest of
+/// what was copied.
 pub(super) fn copy(
     from: &Folder,
     path: &Path,
     (folder, name): (&Folder, &OsStr),
-    (mode, wanted): (u32, &ContentDigest),
-) -> io::Result<()> {
+    mode: u32,
+) -> io::Result<ContentDigest> {
     let (source, source_name) = from.reach(path)?;
     let mut source = source.file(source_name, OFlag::O_RDONLY)?;
     let (mut new, new_name) = folder.new_file()?;
@@ -265,13 +282,10 @@ pub(super) fn copy(
         hasher.update(&buffer[..got]);
         new.write_all(&buffer[..got])?;
     }
-    if ContentDigest::finish(hasher) != *wanted {
-        folder.remove(&new_name)?;
-        return Err(io::Error::other(format!("{} is not what it was", path.display())));
-    }
     new.set_permissions(Permissions::from_mode(mode))?;
     new.sync_all()?;
-    folder.rename(&new_name, name)
+    folder.rename(&new_name, name)?;
+    Ok(ContentDigest::finish(hasher))
 }
 
 #[cfg(test)]
@@ -281,18 +295,20 @@ mod tests {
     use std::os::unix::fs::{MetadataExt as _, symlink};
 
     use super::*;
-    use crate::modes::compose::listing::{list, summary};
+    use crate::modes::compose::listing::summary;
     use crate::modes::compose::project::Tool;
     use crate::modes::compose::snapshot::{Snapshot, take};
 
     struct Host {
         bundle: tempfile::TempDir,
         state: tempfile::TempDir,
+        /// Whether the last snapshot was damaged.
+        said: std::cell::Cell<bool>,
     }
 
     impl Host {
         fn new() -> Self {
-            Self { bundle: tempfile::tempdir().unwrap(), state: tempfile::tempdir().unwrap() }
+            Self { bundle: tempfile::tempdir().unwrap(), state: tempfile::tempdir().unwrap(), said: false.into() }
         }
 
         /// The next revision: only these files.
@@ -309,11 +325,13 @@ mod tests {
             let tool = Tool { argv: Vec::new(), version: String::new() };
             let state = self.state.path().to_owned();
             let (files, env_files, profiles) = (Vec::new(), Vec::new(), Vec::new());
-            let project = Project { name: "web".into(), tool, state, id: id.into(), files, env_files, profiles };
+            let id = id.into();
+            let services = Vec::new();
+            let project = Project { name: "web".into(), tool, state, id, files, env_files, profiles, services };
             let listing = list(self.bundle.path(), &[]).unwrap();
             let folder = summary(self.bundle.path(), Vec::new(), &listing);
             let (override_file, variables) = (String::new(), Vec::new());
-            take(&Snapshot { project: project.clone(), folder, override_file, variables }).unwrap();
+            self.said.set(take(&Snapshot { project: project.clone(), folder, override_file, variables }).unwrap());
             project
         }
 
@@ -354,6 +372,38 @@ mod tests {
         host.checked_out("1", &[("compose.yml", "one"), ("conf/a", "a"), ("conf/b", "b")]);
         host.checked_out("2", &[("compose.yml", "two"), ("conf/a", "a")]);
         assert_eq!(host.files(), pairs(&[("compose.yml", "two"), ("conf/a", "a")]));
+    }
+
+    #[test]
+    fn a_snapshot_that_was_damaged_anywhere_is_made_anew_from_the_same_revision() {
+        let files = [("compose.yml", "one"), ("conf/a", "a")];
+        for damaged in ["files.json", "variables.json", "override.yml", "tree/conf/a", "tree/conf", ""] {
+            let host = Host::new();
+            let at: PathBuf = host.release("1", &files).snapshot().join(damaged).components().collect();
+            host.release("1", &files);
+            assert!(!host.said.get(), "{damaged}: it is whole");
+            match at.is_dir() {
+                true => fs::remove_dir_all(&at).unwrap(),
+                false => fs::write(&at, "x").unwrap(),
+            }
+            if damaged.is_empty() {
+                fs::write(&at, "a file in its place").unwrap();
+            }
+            host.checked_out("1", &files);
+            assert!(host.said.get(), "{damaged}: it is said");
+            assert_eq!(host.files(), pairs(&files), "{damaged}");
+            assert_eq!(fs::read_dir(at.ancestors().find(|up| up.ends_with("compose")).unwrap()).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_snapshot_without_its_listing_comes_back_as_its_files_are() {
+        let host = Host::new();
+        let first = host.checked_out("1", &[("compose.yml", "one"), ("conf/a", "a")]);
+        host.checked_out("2", &[("compose.yml", "two")]);
+        fs::write(first.snapshot().join(LISTING), "").unwrap();
+        check_out(&first).unwrap();
+        assert_eq!(host.files(), pairs(&[("compose.yml", "one"), ("conf/a", "a")]));
     }
 
     #[test]

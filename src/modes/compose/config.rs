@@ -1,15 +1,16 @@
 //! What `compose config` says: services, their images, and every option with a digest of its value.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
 use crate::config::compose::Compose;
-use crate::config::{ImageNeed, ImageSource, Probe, whole_address};
+use crate::config::{ImageNeed, ImageSource, Probe, Pull, whole_address};
 use crate::error::{Failure, Kind};
 use crate::modes::compose::listing::{Listing, digest_below};
 use crate::modes::compose::project::{DIRECTORY, ServiceFacts};
+use crate::modes::mounts::HostMount;
 use crate::ports::taken::HostPort;
 use crate::values::types::ContentDigest;
 
@@ -21,12 +22,15 @@ pub(crate) struct Resolved<'a> {
     pub(crate) bundle_root: &'a Path,
     pub(crate) state: &'a Path,
     pub(crate) listing: &'a Listing,
+    /// Variables that configs and secrets may be made of.
+    pub(crate) environment: &'a BTreeMap<String, String>,
     config: Value,
 }
 
-/// A service, and the fixed host ports that it publishes.
+/// A service, the fixed host ports that it publishes, and what it mounts of the host outside the project's folder.
 pub(crate) struct Service {
     pub(crate) facts: ServiceFacts,
+    pub(crate) mounts: Vec<HostMount>,
     pub(crate) ports: Vec<HostPort>,
 }
 
@@ -38,10 +42,11 @@ impl<'a> Resolved<'a> {
         bundle_root: &'a Path,
         state: &'a Path,
         listing: &'a Listing,
+        environment: &'a BTreeMap<String, String>,
     ) -> Result<Self, Failure> {
         let config = serde_yaml::from_str(text)
             .map_err(|error| Failure::new(Kind::Unexpected, format!("`compose config` printed no YAML: {error}")))?;
-        Ok(Self { compose, bundle_root, state, listing, config })
+        Ok(Self { compose, bundle_root, state, listing, environment, config })
     }
 
     /// Whether a path can be asked of anybody.
@@ -62,22 +67,48 @@ impl<'a> Resolved<'a> {
     /// Errors: [`Kind::Appspec`]: a service without an image, an image for no service, a path outside the project's
     /// folder.
     pub(crate) fn services(&self) -> Result<Vec<Service>, Failure> {
-        let all = self.config["services"].as_object().into_iter().flatten();
-        let services = all.map(|(name, service)| self.service(name, service));
-        let mut services = services.collect::<Result<Vec<Service>, Failure>>()?;
-        services.sort_by(|a, b| a.facts.name.cmp(&b.facts.name));
-        let is_known = |name: &&String| services.iter().any(|service| service.facts.name == **name);
-        if let Some(unknown) = self.compose.images.keys().find(|name| !is_known(name)) {
-            let names: Vec<&str> = services.iter().map(|service| service.facts.name.as_str()).collect();
-            return Err(wrong(format!("compose.images names `{unknown}`, which is no active service"))
+        let (all, compose) = (self.active(), self.compose);
+        let named = compose.images.keys().map(|name| ("images", name));
+        let mut named = named.chain(compose.services.iter().map(|name| ("services", name)));
+        if let Some((key, unknown)) = named.find(|(_, name)| !all.contains_key(name.as_str())) {
+            let names: Vec<&str> = all.keys().copied().collect();
+            return Err(wrong(format!("compose.{key} names `{unknown}`, which is no active service"))
                 .next(format!("services: {}", names.join(", "))));
         }
+        let left_out = self.left_out();
+        let wanted = all.into_iter().filter(|(name, _)| !left_out.iter().any(|left| left == name));
+        let services = wanted.map(|(name, service)| self.service(name, service));
+        let services = services.collect::<Result<Vec<Service>, Failure>>()?;
         match services.is_empty() {
             true => {
                 Err(wrong("the project has no active service").next("name its profiles: `compose: {profiles: [one]}`"))
             }
             false => Ok(services),
         }
+    }
+
+    /// Every service of the files whose profile is active.
+    fn active(&self) -> BTreeMap<&str, &Value> {
+        self.config["services"].as_object().into_iter().flatten().map(|(name, it)| (name.as_str(), it)).collect()
+    }
+
+    /// The active services that are neither named nor needed by one that is; none where none is named.
+    pub(crate) fn left_out(&self) -> Vec<String> {
+        let all = self.active();
+        let mut needed: Vec<&str> = self.compose.services.iter().map(String::as_str).collect();
+        if needed.is_empty() {
+            return Vec::new();
+        }
+        let mut next = 0;
+        while let Some(name) = needed.get(next) {
+            let depends = all.get(name).map(|service| &service["depends_on"]);
+            let names = depends.and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name.as_str());
+            let listed = depends.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+            let more: Vec<&str> = names.chain(listed).filter(|name| !needed.contains(name)).collect();
+            needed.extend(more);
+            next += 1;
+        }
+        all.into_keys().filter(|name| !needed.contains(name)).map(str::to_owned).collect()
     }
 
     fn service(&self, name: &str, service: &Value) -> Result<Service, Failure> {
@@ -87,8 +118,8 @@ impl<'a> Resolved<'a> {
         let replicas = service["scale"].as_u64().or_else(|| service["deploy"]["replicas"].as_u64()).unwrap_or(1);
         let replicas = usize::try_from(replicas).unwrap_or(1);
         let options = self.options(service);
-        let facts = ServiceFacts { name: name.to_owned(), need, options, replicas };
-        Ok(Service { facts, ports: ports(&service["ports"]) })
+        let facts = ServiceFacts { name: name.to_owned(), need, options, replicas, files: Vec::new() };
+        Ok(Service { facts, ports: ports(&service["ports"]), mounts: self.host_files(service) })
     }
 
     fn image(&self, name: &str, service: &Value) -> Result<ImageSource, Failure> {
@@ -100,7 +131,10 @@ impl<'a> Resolved<'a> {
                 .next(format!("name its image: `compose: {{images: {{{name}: {{archive: {name}.tar}}}}}}`")));
         };
         let reference = image.parse();
-        reference.map(ImageSource::Registry).map_err(|why| wrong(format!("service {name}: image `{image}` {why}")))
+        let pull = Pull::of(service["pull_policy"].as_str());
+        reference
+            .map(|reference| ImageSource::Registry(reference, pull))
+            .map_err(|why| wrong(format!("service {name}: image `{image}` {why}")))
     }
 
     /// Every option with a digest of its value; what is made of names and values is split into them.
@@ -117,8 +151,9 @@ impl<'a> Resolved<'a> {
                 }
             }
         }
-        if let Some(limits) = service["deploy"].get("resources") {
-            options.insert("deploy.resources".into(), short(limits));
+        for key in ["resources", "restart_policy"] {
+            let value = service["deploy"].get(key);
+            options.extend(value.map(|value| (format!("deploy.{key}"), short(value))));
         }
         for kind in ["networks", "volumes"] {
             let used = used(&service[kind], &self.config[kind]);
@@ -126,8 +161,17 @@ impl<'a> Resolved<'a> {
                 options.insert(format!("definition of {kind}"), short(&Value::from(used)));
             }
         }
-        for path in self.sources(service) {
-            if let Ok(inside) = path.strip_prefix(&self.compose.directory)
+        for kind in ["configs", "secrets"] {
+            for (name, _, definition) in self.uses(kind, service) {
+                let variable = definition["environment"].as_str().map(|name| self.environment.get(name));
+                let content = variable.map_or(definition["content"].clone(), |value| value.cloned().into());
+                if !content.is_null() {
+                    options.insert(format!("content of {kind}.{name}"), short(&content));
+                }
+            }
+        }
+        for mount in self.sources(service) {
+            if let Ok(inside) = Path::new(&mount.path).strip_prefix(&self.compose.directory)
                 && let Some(digest) = digest_below(self.listing, inside)
             {
                 options.insert(format!("content of ./{}", inside.display()), digest.short().to_owned());
@@ -137,28 +181,48 @@ impl<'a> Resolved<'a> {
     }
 
     /// Paths of this host that the service mounts: bind mounts, and the files of configs and secrets.
-    fn sources(&self, service: &Value) -> Vec<PathBuf> {
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let mounts = list(&service["volumes"]);
-        let mounts = mounts.iter().filter_map(|mount| match mount {
-            Value::String(text) => text.split(':').next().map(str::to_owned),
-            other => other["source"].as_str().map(str::to_owned),
+    fn sources(&self, service: &Value) -> Vec<HostMount> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let mounts = service["volumes"].as_array().into_iter().flatten().filter_map(|mount| match mount {
+            Value::String(short) => {
+                let mut parts = short.split(':').map(str::to_owned);
+                parts.next().zip(parts.next())
+            }
+            other => text(&other["source"]).zip(text(&other["target"])),
         });
-        let files = ["configs", "secrets"].into_iter().flat_map(|kind| {
-            let used = list(&service[kind]).into_iter();
-            used.filter_map(move |item| {
-                let name = item.as_str().or(item["source"].as_str()).map(str::to_owned)?;
-                self.config[kind][&name]["file"].as_str().map(str::to_owned)
+        let files = [("configs", "/"), ("secrets", "/run/secrets/")].into_iter().flat_map(|(kind, folder)| {
+            self.uses(kind, service).filter_map(move |(name, item, definition)| {
+                let target = item["target"].as_str().unwrap_or(name);
+                let target = if target.starts_with('/') { target.to_owned() } else { format!("{folder}{target}") };
+                text(&definition["file"]).zip(Some(target))
             })
         });
-        mounts.chain(files).filter(|path| path.starts_with('/')).map(PathBuf::from).collect()
+        let on_host = mounts.chain(files).filter(|(path, _)| path.starts_with('/'));
+        on_host.map(|(path, target)| HostMount { path, target }).collect()
+    }
+
+    /// The configs or secrets of a service: each with its name, as the service names it, and its definition.
+    fn uses<'b>(&'b self, kind: &'b str, service: &'b Value) -> impl Iterator<Item = (&'b str, &'b Value, &'b Value)> {
+        service[kind].as_array().into_iter().flatten().filter_map(move |item| {
+            let name = item.as_str().or(item["source"].as_str())?;
+            Some((name, item, &self.config[kind][name]))
+        })
+    }
+
+    /// Files of the host that the service mounts; what lies in the project's folder is compared by its content.
+    fn host_files(&self, service: &Value) -> Vec<HostMount> {
+        let mut mounts = self.sources(service);
+        mounts.retain(|mount| !Path::new(&mount.path).starts_with(&self.compose.directory));
+        mounts
     }
 
     /// A relative path that leaves the project's folder would be another one in the snapshot.
     fn check_paths(&self, name: &str, service: &Value) -> Result<(), Failure> {
         let directory = &self.compose.directory;
         let bundle = self.bundle_root.parent().unwrap_or(self.bundle_root);
-        match self.sources(service).iter().find(|path| path.starts_with(bundle) && !path.starts_with(directory)) {
+        let sources = self.sources(service);
+        let mut paths = sources.iter().map(|mount| Path::new(&mount.path));
+        match paths.find(|path| path.starts_with(bundle) && !path.starts_with(directory)) {
             Some(path) => {
                 let path = path.strip_prefix(self.bundle_root).unwrap_or(path).display();
                 Err(wrong(format!("service {name} mounts `{path}`, which lies outside the project's folder"))
@@ -231,11 +295,14 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    static ENVIRONMENT: BTreeMap<String, String> = BTreeMap::new();
+
     fn compose() -> Compose {
         Compose {
             directory: "/opt/d-1/archive/app".into(),
             files: vec!["compose.yml".into()],
             profiles: vec!["x".into()],
+            services: Vec::new(),
             env_file: Vec::new(),
             images: BTreeMap::new(),
             wait_timeout: Duration::from_secs(60),
@@ -245,7 +312,7 @@ mod tests {
     fn services(text: &str, compose: &Compose) -> Result<Vec<Service>, Failure> {
         let listing = Listing::new();
         let root = Path::new("/opt/d-1/archive");
-        Resolved::read(text, compose, root, Path::new("/state/web"), &listing)?.services()
+        Resolved::read(text, compose, root, Path::new("/state/web"), &listing, &ENVIRONMENT)?.services()
     }
 
     #[test]
@@ -269,9 +336,69 @@ mod tests {
         let other = Compose { directory: "/opt/d-2/archive/app".into(), ..compose() };
         let listing = Listing::new();
         let config = text("d-2");
-        let second =
-            Resolved::read(&config, &other, Path::new("/opt/d-2/archive"), Path::new("/state/web"), &listing).unwrap();
+        let second = Resolved::read(
+            &config,
+            &other,
+            Path::new("/opt/d-2/archive"),
+            Path::new("/state/web"),
+            &listing,
+            &ENVIRONMENT,
+        )
+        .unwrap();
         assert_eq!(first[0].facts.options, second.services().unwrap()[0].facts.options);
+    }
+
+    #[test]
+    fn of_the_services_that_are_named_those_that_they_depend_on_come_up_too() {
+        let text = "services: {api: {image: 'a:1', depends_on: {db: {condition: service_started}}}, db: {image: 'd:1', depends_on: \
+                    [disk]}, disk: {image: 'x:1'}, cron: {image: 'c:1'}}";
+        let named = |names: &[&str]| {
+            let compose = Compose { services: names.iter().map(|name| (*name).to_owned()).collect(), ..compose() };
+            services(text, &compose).map(|found| found.into_iter().map(|found| found.facts.name).collect::<Vec<_>>())
+        };
+        assert_eq!(named(&["api"]).unwrap(), ["api", "db", "disk"]);
+        assert_eq!(named(&["cron"]).unwrap(), ["cron"]);
+        assert_eq!(named(&[]).unwrap(), ["api", "cron", "db", "disk"]);
+        let unknown = named(&["app"]).unwrap_err();
+        assert_eq!(unknown.message, "compose.services names `app`, which is no active service");
+    }
+
+    #[test]
+    fn what_compose_hands_in_as_a_file_counts_by_its_content_and_a_variable_by_its_value() {
+        let read = |content: &str, token: &str, restart: &str| {
+            let text = format!(
+                "services:\n  web:\n    image: a:1\n    configs: [{{source: inline, target: /etc/x}}]\n    secrets: [token]\n    \
+                 deploy: {{restart_policy: {{condition: {restart}}}}}\nconfigs: {{inline: {{content: {content}}}}}\nsecrets: \
+                 {{token: {{environment: TOKEN}}}}\n"
+            );
+            let environment = BTreeMap::from([("TOKEN".to_owned(), token.to_owned())]);
+            let (listing, compose) = (Listing::new(), compose());
+            let root = Path::new("/opt/d-1/archive");
+            let read = Resolved::read(&text, &compose, root, Path::new("/state/web"), &listing, &environment).unwrap();
+            read.services().unwrap().remove(0).facts.options
+        };
+        let before = read("one", "hunter1", "any");
+        let changed = |after: BTreeMap<String, String>| {
+            let changed = after.into_iter().filter(|(name, value)| before.get(name) != Some(value));
+            changed.map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(changed(read("one", "hunter1", "any")), [""; 0]);
+        assert_eq!(changed(read("two", "hunter1", "any")), ["content of configs.inline"]);
+        assert_eq!(changed(read("one", "hunter2", "any")), ["content of secrets.token"]);
+        assert_eq!(changed(read("one", "hunter1", "on-failure")), ["deploy.restart_policy"]);
+    }
+
+    #[test]
+    fn files_of_the_host_are_found_in_every_form_in_which_a_service_mounts_them() {
+        let text = "services:\n  web:\n    image: a:1\n    volumes: ['/etc/short:/a:ro', {type: bind, source: /etc/long, target: /b}, \
+                    {type: volume, source: v, target: /v}, '/opt/d-1/archive/app/own:/own']\n    configs: [plain, {source: named, target: \
+                    /etc/named}]\n    secrets: [key]\nconfigs: {plain: {file: /etc/plain}, named: {file: /etc/n}}\nsecrets: {key: {file: \
+                    /etc/key}}\n";
+        let services = services(text, &compose()).unwrap();
+        let mounts: Vec<(&str, &str)> =
+            services[0].mounts.iter().map(|mount| (mount.path.as_str(), mount.target.as_str())).collect();
+        let files = [("/etc/plain", "/plain"), ("/etc/n", "/etc/named"), ("/etc/key", "/run/secrets/key")];
+        assert_eq!(mounts, [&[("/etc/short", "/a"), ("/etc/long", "/b")][..], &files].concat());
     }
 
     #[test]
@@ -294,7 +421,7 @@ mod tests {
         assert!(above.contains("lies outside the project's folder"), "{above}");
         let none = refused("services: {}", &compose());
         assert!(none.contains("no active service"), "{none}");
-        let images = BTreeMap::from([("wbe".to_owned(), ImageSource::Registry("a:1".parse().unwrap()))]);
+        let images = BTreeMap::from([("wbe".to_owned(), ImageSource::Registry("a:1".parse().unwrap(), Pull::Always))]);
         let unknown = refused("services: {web: {image: 'a:1'}}", &Compose { images, ..compose() });
         assert!(unknown.contains("names `wbe`, which is no active service | services: web"), "{unknown}");
         let bad = refused("services: {web: {image: 'A:1'}}", &compose());

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::inputs;
 use crate::modes::compose::project::ProjectFolder;
 use crate::values::types::ContentDigest;
 
@@ -48,7 +49,7 @@ pub(crate) fn list(folder: &Path, excluded: &[PathBuf]) -> io::Result<Listing> {
                 found.insert(path.clone(), Entry::Folder { mode });
                 open.push(path);
             } else if meta.is_file() {
-                let digest = digest(&entry.path())?;
+                let digest = inputs::digest(inputs::open(&entry.path(), None)?)?;
                 found.insert(path, Entry::File { mode, digest, size: meta.len() });
             } else if meta.is_symlink() {
                 found.insert(path, Entry::Link { target: fs::read_link(entry.path())? });
@@ -76,21 +77,5 @@ pub(crate) fn summary(folder: &Path, excluded: Vec<PathBuf>, listing: &Listing) 
         digest: ContentDigest::of(format!("{listing:?}").as_bytes()),
         files: sizes.clone().count(),
         bytes: sizes.sum(),
-    }
-}
-
-fn digest(path: &Path) -> io::Result<ContentDigest> {
-    digest_of(crate::inputs::open(path, None)?)
-}
-
-pub(crate) fn digest_of(mut content: impl io::Read) -> io::Result<ContentDigest> {
-    use sha2::Digest as _;
-    let mut hasher = sha2::Sha256::new();
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        match content.read(&mut buffer)? {
-            0 => return Ok(ContentDigest::finish(hasher)),
-            got => hasher.update(&buffer[..got]),
-        }
     }
 }

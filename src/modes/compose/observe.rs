@@ -1,6 +1,6 @@
 //! A Compose project: as its files say, and as the engine has it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,15 +8,17 @@ use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 
 use crate::config::compose::Compose;
 use crate::config::pending::Pending;
-use crate::config::{ArchiveLocation, ImageSource};
+use crate::config::{ArchiveLocation, ImageSource, env_file};
 use crate::engine::{label, name_of};
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::modes::compose::config::{Resolved, Service};
 use crate::modes::compose::containers::of_project;
+use crate::modes::compose::files::{as_it_stands, stand_in, text};
 use crate::modes::compose::listing::{Entry, Listing, list, summary};
 use crate::modes::compose::project::{ComposeFacts, ProjectContainer, SNAPSHOTS, Tool};
 use crate::modes::compose::tool::{Processes, cannot_run, reason};
 use crate::modes::facts::Facts;
+use crate::modes::mounts;
 use crate::modes::observe::Observer;
 use crate::ports::taken;
 use crate::values::known::Known;
@@ -27,7 +29,7 @@ use crate::values::types::{EnvVar, Secret};
 const CONFIG_LIMIT: Duration = Duration::from_secs(60);
 
 /// The largest file that is searched for names of variables, in bytes.
-const SEARCHED: u64 = 1024 * 1024;
+pub(crate) const SEARCHED: u64 = 1024 * 1024;
 
 /// What Compose and the bundle say, before the engine is asked.
 pub(crate) struct Read {
@@ -36,6 +38,8 @@ pub(crate) struct Read {
     listing: Listing,
     variables: Vec<EnvVar>,
     config: String,
+    /// Why Compose could not be asked: then the files were read as they stand.
+    unasked: Option<Failure>,
 }
 
 impl Observer<'_> {
@@ -47,34 +51,48 @@ impl Observer<'_> {
         facts: &mut Facts,
     ) {
         let Some(read) = read else { return };
+        let unasked = read.as_ref().ok().and_then(|read| read.unasked.clone());
+        let is_asked = unasked.is_none();
+        if let Some(failure) = unasked {
+            facts.failures.insert(0, ObserveFailure { failure, definite: true });
+            facts.warnings.push("Compose was not asked: the services are taken as the files stand".into());
+        }
         match read.and_then(|read| self.project(compose, read, all)) {
-            Ok((tool, observed, services)) => {
+            Ok((tool, mut observed, services)) => {
                 for service in &services {
                     self.image(&service.facts.need, facts).await;
                 }
                 self.project_ports(&services, all, facts);
+                self.project_files(&services, &mut observed, facts);
                 facts.compose_tool = Known::Yes(tool);
                 facts.compose = Some(observed);
             }
             Err(failure) if let Some(who) = refused_for_now(&failure, &facts.pending) => {
                 facts.not_yet.push(format!("{}: {who}, and ApplicationStart needs it", failure.message));
             }
-            Err(failure) => facts.failures.insert(0, ObserveFailure { failure, definite: true }),
+            Err(failure) if is_asked => facts.failures.insert(0, ObserveFailure { failure, definite: true }),
+            Err(_) => {}
         }
     }
 
     /// Asks Compose, while others ask the engine.
     pub(crate) async fn read_project(&self, compose: &Compose) -> Result<Read, Failure> {
         let processes = self.processes();
-        let tool = processes.find().await?;
+        let (tool, unasked) = match processes.find().await {
+            Ok(tool) => (tool, None),
+            Err(failure) => (Tool::assumed(), Some(failure)),
+        };
         let excluded = self.excluded(compose);
         let unreadable = |error: std::io::Error| {
             Failure::new(Kind::Appspec, format!("cannot read {}: {error}", compose.directory.display()))
         };
         let listing = list(&compose.directory, &excluded).map_err(unreadable)?;
         let variables = self.variables(compose, &listing);
-        let config = self.config(&processes, &tool, compose, &variables).await?;
-        Ok(Read { tool, excluded, listing, variables, config })
+        let config = match unasked {
+            None => self.config(&processes, &tool, compose, &variables).await?,
+            Some(_) => as_it_stands(compose, &self.deployment.bundle_root, &|name| self.variable(name)),
+        };
+        Ok(Read { tool, excluded, listing, variables, config, unasked })
     }
 
     /// Which Compose this host has, where containers are to be stopped with it.
@@ -95,14 +113,17 @@ impl Observer<'_> {
         read: Read,
         all: &[ContainerSummary],
     ) -> Result<(Tool, ComposeFacts, Vec<Service>), Failure> {
-        let Read { tool, excluded, listing, variables, config } = read;
+        let Read { tool, excluded, listing, variables, config, unasked: _ } = read;
         let state = std::path::absolute(self.store.folder()).unwrap_or_else(|_| self.store.folder().to_owned());
-        let resolved = Resolved::read(&config, compose, &self.deployment.bundle_root, &state, &listing)?;
+        let environment = self.project_environment(compose, &variables);
+        let root = &self.deployment.bundle_root;
+        let resolved = Resolved::read(&config, compose, root, &state, &listing, &environment)?;
         let services = resolved.services()?;
         resolved.answers(&self.deployment.health.probe)?;
         let observed = ComposeFacts {
             folder: summary(&compose.directory, excluded, &listing),
             services: services.iter().map(|service| service.facts.clone()).collect(),
+            left_out: resolved.left_out(),
             containers: self.project_containers(all),
             snapshots: snapshots(&state),
             state,
@@ -147,7 +168,7 @@ impl Observer<'_> {
         let root = &self.deployment.bundle_root;
         let archives = compose.images.values().filter_map(|source| match source {
             ImageSource::Archive { location: ArchiveLocation::File(path), .. } => Some(path.clone()),
-            ImageSource::Archive { location: ArchiveLocation::S3(_), .. } | ImageSource::Registry(_) => None,
+            ImageSource::Archive { location: ArchiveLocation::S3(_), .. } | ImageSource::Registry(..) => None,
         });
         let ours = ["appspec.yml", "appspec.yaml", "hooks", "bin/balehook"].map(|name| root.join(name));
         let git = compose.directory.join(".git");
@@ -179,6 +200,21 @@ impl Observer<'_> {
             .collect()
     }
 
+    /// What Compose makes configs and secrets of that are named by a variable: those of the hook go before those of files.
+    fn project_environment(&self, compose: &Compose, hook: &[EnvVar]) -> BTreeMap<String, String> {
+        let default = [PathBuf::from(".env")];
+        let files = if compose.env_file.is_empty() { &default[..] } else { &compose.env_file };
+        let mut all: Vec<EnvVar> = Vec::new();
+        for file in files {
+            let text = text(&compose.directory.join(file), &self.deployment.bundle_root);
+            // Compose has read it already, and refused what is wrong.
+            let read = env_file::read("", &text, false, &|name| self.variable(name));
+            all.extend(read.into_iter().flat_map(|read| read.variables));
+        }
+        let each = all.into_iter().chain(hook.iter().cloned());
+        each.filter_map(|var| Some((var.name, var.value?.reveal().to_owned()))).collect()
+    }
+
     fn project_containers(&self, all: &[ContainerSummary]) -> Vec<ProjectContainer> {
         let name = self.deployment.name.as_str();
         let each = of_project(all, name).into_iter().map(|(container, service)| {
@@ -199,9 +235,22 @@ impl Observer<'_> {
         containers
     }
 
+    fn project_files(&self, services: &[Service], observed: &mut ComposeFacts, facts: &mut Facts) {
+        if !self.is_local() {
+            return;
+        }
+        for (service, wanted) in services.iter().zip(&mut observed.services) {
+            wanted.files = mounts::files(&service.mounts);
+            let its = facts.containers.iter_mut().filter(|found| found.service.as_ref() == Some(&wanted.name));
+            mounts::look_inside(&self.proc, &service.mounts, its);
+        }
+    }
+
     fn project_ports(&self, services: &[Service], all: &[ContainerSummary], facts: &mut Facts) {
-        let (Ok(engine), Known::Yes(_)) = (&self.engine, &facts.engine) else { return };
-        let local = engine.address.starts_with("unix://").then_some(self.proc.as_path());
+        if facts.engine.yes().is_none() {
+            return;
+        }
+        let local = self.is_local().then_some(self.proc.as_path());
         let replaced = of_project(all, self.deployment.name.as_str());
         let ours: Vec<&str> = replaced.iter().filter_map(|(container, _)| container.id.as_deref()).collect();
         for service in services {
@@ -217,35 +266,6 @@ fn refused_for_now(failure: &Failure, pending: &Pending) -> Option<&'static str>
 
 /// Variables that a process of Compose is given anyway.
 const OWN: [&str; 5] = ["PATH", "HOME", "DOCKER_CONFIG", "DOCKER_HOST", "LC_ALL"];
-
-/// Images for services that have none in the files, because the section says where theirs come from: Compose refuses a
-/// service without one.
-fn stand_in(compose: &Compose, bundle: &Path) -> std::io::Result<Option<tempfile::NamedTempFile>> {
-    let mut names: BTreeSet<String> = BTreeSet::new();
-    for file in &compose.files {
-        let text = text(&compose.directory.join(file), bundle);
-        let parsed: serde_json::Value = serde_yaml::from_str(&text).unwrap_or_default();
-        names.extend(parsed["services"].as_object().into_iter().flatten().map(|(name, _)| name.clone()));
-    }
-    let services: serde_json::Map<String, serde_json::Value> = names
-        .into_iter()
-        .filter(|name| compose.images.contains_key(name))
-        .map(|name| (name, serde_json::json!({ "image": "balehook/stand-in" })))
-        .collect();
-    if services.is_empty() {
-        return Ok(None);
-    }
-    let text = serde_json::json!({ "services": services });
-    let mut file = tempfile::Builder::new().prefix("balehook-").suffix(".yml").tempfile()?;
-    std::io::Write::write_all(&mut file, text.to_string().as_bytes())?;
-    Ok(Some(file))
-}
-
-/// A small file of the bundle; nothing where it cannot be read: Compose says why.
-fn text(path: &Path, bundle: &Path) -> String {
-    let read = crate::inputs::read(path, Some(bundle), SEARCHED);
-    read.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
-}
 
 fn snapshots(state: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(state.join(SNAPSHOTS)).into_iter().flatten().flatten();

@@ -34,6 +34,9 @@ pub enum ComposeOperation {
     Snapshot(Box<Snapshot>),
     /// Check a snapshot out where Compose works. What containers wrote there stays.
     CheckOut { project: Project },
+    /// Kill the containers that are being stopped: an engine goes on with it when Compose has ended, and `up` would find
+    /// them running.
+    EndStops { name: String },
     /// `up`: containers are created, recreated and removed until the project is as its files say.
     Up {
         project: Project,
@@ -75,7 +78,8 @@ impl ComposeOperation {
                 let seconds = within.map(|seconds| seconds.to_string());
                 let mut command = vec!["up", "--detach", "--remove-orphans", "--no-build"];
                 command.extend(seconds.iter().flat_map(|seconds| ["--timeout", seconds]));
-                command.extend(only.iter().map(String::as_str));
+                let named = if only.is_empty() { &project.services } else { only };
+                command.extend(named.iter().map(String::as_str));
                 Some(project.argv(&command))
             }
             Self::Stop { project } => Some(project.argv(&["rm", "--stop", "--force"])),
@@ -83,6 +87,7 @@ impl ComposeOperation {
             Self::RunTask(task) => Some(task.argv()),
             Self::Snapshot(_)
             | Self::CheckOut { .. }
+            | Self::EndStops { .. }
             | Self::Wait { .. }
             | Self::SaveRelease(_)
             | Self::DeleteSnapshot { .. } => None,
@@ -95,6 +100,7 @@ impl ComposeOperation {
             Self::Snapshot(_) | Self::DeleteSnapshot { .. } => Role::Passive.brief(),
             // Files alone bring nothing back.
             Self::CheckOut { .. } => Role::Prepares.brief(),
+            Self::EndStops { .. } => Role::Prepares.brief().hastening(),
             Self::RunTask(_) => Role::Prepares.long(),
             Self::Stop { .. } | Self::Down { .. } => Role::Prepares.long().restoring(),
             Self::Up { .. } => Role::Interrupts.long().restoring(),
@@ -108,6 +114,7 @@ impl ComposeOperation {
             Self::Snapshot(snapshot) => snapshot.override_file.lines().map(str::to_owned).collect(),
             Self::Up { services, .. } => services.iter().map(ToString::to_string).collect(),
             Self::CheckOut { .. }
+            | Self::EndStops { .. }
             | Self::Wait { .. }
             | Self::SaveRelease(_)
             | Self::Stop { .. }
@@ -125,6 +132,7 @@ impl ComposeOperation {
             Self::RunTask(task) => task.title(),
             Self::Snapshot(_)
             | Self::CheckOut { .. }
+            | Self::EndStops { .. }
             | Self::Wait { .. }
             | Self::SaveRelease(_)
             | Self::DeleteSnapshot { .. } => self.to_string(),
@@ -138,7 +146,11 @@ impl ComposeOperation {
                 *project = project.run_by(tool);
             }
             Self::RunTask(task) => task.project = task.project.run_by(tool),
-            Self::Snapshot(_) | Self::Wait { .. } | Self::SaveRelease(_) | Self::DeleteSnapshot { .. } => {}
+            Self::Snapshot(_)
+            | Self::EndStops { .. }
+            | Self::Wait { .. }
+            | Self::SaveRelease(_)
+            | Self::DeleteSnapshot { .. } => {}
         }
         self
     }
@@ -150,7 +162,11 @@ impl ComposeOperation {
                 Some(project)
             }
             Self::RunTask(task) => Some(&task.project),
-            Self::Snapshot(_) | Self::Wait { .. } | Self::SaveRelease(_) | Self::DeleteSnapshot { .. } => None,
+            Self::Snapshot(_)
+            | Self::EndStops { .. }
+            | Self::Wait { .. }
+            | Self::SaveRelease(_)
+            | Self::DeleteSnapshot { .. } => None,
         }
     }
 }
@@ -170,6 +186,7 @@ impl fmt::Display for ComposeOperation {
                 f.write_str(&command_line(&self.argv().unwrap_or_default()))
             }
             Self::RunTask(task) => write!(f, "{task}"),
+            Self::EndStops { name } => write!(f, "kill containers of {name} that are being stopped"),
             Self::Wait { name, health_check } => write!(f, "check health of {name}: {health_check}"),
             Self::SaveRelease(release) => write!(f, "save release: {release}"),
             Self::DeleteSnapshot { snapshot } => write!(f, "delete snapshot {}", snapshot.display()),
@@ -183,7 +200,8 @@ impl fmt::Display for ProjectHealth {
             1 => name.clone(),
             count => format!("{name} ({count} containers)"),
         });
-        write!(f, "{} healthy, running or exited with 0", services.collect::<Vec<_>>().join(", "))?;
+        let (services, settle) = (services.collect::<Vec<_>>().join(", "), self.check.settle);
+        write!(f, "{services} healthy, running for {settle:?} or exited with 0")?;
         match &self.check.probe {
             Probe::Auto => {}
             probe => write!(f, ", {probe}")?,
@@ -199,8 +217,14 @@ impl ComposeOperation {
     pub(crate) async fn perform(&self, host: &mut Host) -> Result<Outcome, Failure> {
         self.project().map_or(Ok(()), |project| project.tool.check())?;
         match self {
-            Self::Snapshot(new) => snapshot::take(new).map_err(|error| unwritable(&new.project, &error))?,
+            Self::Snapshot(new) => {
+                if snapshot::take(new).map_err(|error| unwritable(&new.project, &error))? {
+                    let path = new.project.snapshot();
+                    return Ok(Outcome::with(vec![format!("{} was damaged: it was made anew", path.display())]));
+                }
+            }
             Self::CheckOut { project } => check_out(project).map_err(|error| unwritable(project, &error))?,
+            Self::EndStops { .. } => host.engine.end_stops(&host.name).await?,
             Self::Up { project, .. } => up(host, project, self).await?,
             Self::Stop { project } => run(host, project, self, "rm").await?,
             Self::Down { project } => run(host, project, self, "down").await?,
@@ -225,6 +249,7 @@ impl ComposeOperation {
             Self::Up { project, .. } => wait::up_cut_off(&host.engine, &project.name).await,
             Self::Snapshot(_)
             | Self::CheckOut { .. }
+            | Self::EndStops { .. }
             | Self::SaveRelease(_)
             | Self::Stop { .. }
             | Self::Down { .. }

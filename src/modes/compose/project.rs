@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::ImageNeed;
 use crate::error::{Failure, Kind};
 use crate::values::known::Known;
+use crate::values::mounted::MountedFile;
 use crate::values::pin::ImagePin;
 use crate::values::types::{ContentDigest, EnvVar, Name};
 
@@ -35,6 +36,11 @@ pub struct Tool {
 }
 
 impl Tool {
+    /// Of a plan for a host that has none.
+    pub(crate) fn assumed() -> Self {
+        Self { argv: vec!["docker".into(), "compose".into()], version: "2".into() }
+    }
+
     /// Refuses Compose 1, which releases on disk may still name.
     /// Errors: [`Kind::Container`], with the words that install Compose 2.
     pub(crate) fn check(&self) -> Result<(), Failure> {
@@ -66,6 +72,9 @@ pub struct Project {
     pub env_files: Vec<PathBuf>,
     /// Active profiles.
     pub profiles: Vec<String>,
+    /// The services that `up` names; all where it names none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
 }
 
 impl Project {
@@ -105,6 +114,8 @@ pub struct ComposeFacts {
     pub folder: ProjectFolder,
     /// The active services, sorted by name.
     pub services: Vec<ServiceFacts>,
+    /// Active services that this deployment leaves as they are.
+    pub left_out: Vec<String>,
     pub containers: Vec<ProjectContainer>,
     /// Variables of the hook that the files name.
     pub variables: Vec<EnvVar>,
@@ -135,6 +146,8 @@ pub struct ServiceFacts {
     /// mount of the project's folder holds is one of them.
     pub options: BTreeMap<String, String>,
     pub replicas: usize,
+    /// Files that it mounts of the host, outside the project's folder.
+    pub files: Vec<MountedFile>,
 }
 
 /// One container of the project.

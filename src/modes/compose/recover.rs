@@ -3,34 +3,30 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::config::Probe;
 use crate::deploy::journal::{JournalV1, Left};
 use crate::deploy::plan::Old;
+use crate::engine::facts::ContainerFacts;
 use crate::health::check::HealthCheck;
 use crate::modes;
 use crate::modes::compose::operation::{ComposeOperation, ProjectHealth};
 use crate::modes::compose::project::Project;
-use crate::modes::compose::release::ComposeRelease;
+use crate::modes::compose::release::{ComposeRelease, SavedHealth};
 use crate::modes::facts::Facts;
 use crate::modes::operation::{Action, Operation, Plan};
+use crate::values::target::Target;
 
 /// Containers of an unhealthy release have so many seconds to stop when the old one comes back.
 const AT_ONCE: u64 = 1;
 
-/// The longest that the old project is waited for when it comes back.
-const BACK: Duration = Duration::from_secs(30);
+/// Digits of an ID in the name of a container that replaces it.
+const SHORT_ID: usize = 12;
 
-/// The health check of a project that comes back: its services' own checks alone, and not for long.
+/// The health check of a project that comes back.
 fn health_check(release: &ComposeRelease) -> ProjectHealth {
-    let check = HealthCheck {
-        probe: Probe::Auto,
-        healthcheck: true,
-        timeout: Duration::from_millis(release.health_check.timeout_ms).min(BACK),
-        interval: Duration::from_millis(100),
-        stable_for: Duration::ZERO,
-        successes: 1,
-    };
-    ProjectHealth { services: release.health_check.services.clone(), check }
+    let SavedHealth { services, timeout_ms, probe } = release.health_check.clone();
+    let back = HealthCheck::back(None);
+    let timeout = Duration::from_millis(timeout_ms).min(back.timeout);
+    ProjectHealth { services, check: HealthCheck { probe, timeout, ..back } }
 }
 
 /// The project of a release comes back as it was.
@@ -50,7 +46,8 @@ pub(crate) fn back_but(release: &ComposeRelease, left: &[&str]) -> Vec<ComposeOp
     let only = if left.is_empty() { Vec::new() } else { names.collect() };
     let up = ComposeOperation::Up { project: project.clone(), within: Some(AT_ONCE), services: Vec::new(), only };
     let wait = ComposeOperation::Wait { name: project.name.clone(), health_check };
-    vec![ComposeOperation::CheckOut { project }, up, wait]
+    let end_stops = ComposeOperation::EndStops { name: project.name.clone() };
+    vec![ComposeOperation::CheckOut { project }, end_stops, up, wait]
 }
 
 /// What an interrupted event left is undone: the saved project comes back; where there is none, what was begun goes. That
@@ -59,7 +56,7 @@ pub(crate) fn back_but(release: &ComposeRelease, left: &[&str]) -> Vec<ComposeOp
 pub(crate) fn recover(plan: &mut Plan, facts: &Facts, is_best_effort: bool) -> bool {
     plan.recover(modes::tasks::remove_left(facts));
     let (operations, note) = match &facts.left {
-        None if facts.releases.is_empty() => return start_replaced(plan, facts),
+        None if facts.releases.is_empty() => return undo_replacing(plan, facts),
         None => return false,
         Some(Left::Plan(left)) if left.is_saved => (left.operations(), None),
         Some(Left::Plan(left)) => {
@@ -78,29 +75,62 @@ pub(crate) fn recover(plan: &mut Plan, facts: &Facts, is_best_effort: bool) -> b
     plan.notes.extend(note);
     let is_saved = matches!(&facts.left, Some(Left::Plan(left)) if left.is_saved);
     let action = if is_best_effort || is_saved { Action::best_effort } else { Action::required };
-    plan.recover(operations.into_iter().map(|operation| action(run_by(operation, facts))));
+    let actions = operations.into_iter().map(|operation| action(run_by(operation, facts)));
+    plan.recover(actions.map(|action| modes::images::restoring(action, facts)));
     true
 }
 
-/// Compose was killed between a service's old container and its new one, and neither a journal nor a record says so: a new
-/// one that never ran does. The old one starts again, or the new one where the old one is gone. Whether there was any.
-fn start_replaced(plan: &mut Plan, facts: &Facts) -> bool {
-    let never_ran = facts.containers.iter().filter(|container| container.state == "created");
-    let services: BTreeSet<&str> = never_ran.filter_map(|container| container.service.as_deref()).collect();
-    let mut starts = Vec::new();
-    for service in services {
-        let of_it: Vec<_> = facts.containers.iter().filter(|found| found.service.as_deref() == Some(service)).collect();
-        if of_it.iter().any(|container| container.is_running()) {
+/// Compose was killed while it replaced containers, and neither a journal nor a release says so: new ones that never ran do.
+/// Where an old one is there the new one goes, and the old one runs again; otherwise the new one takes its place. Whether
+/// there was any.
+///
+/// Source: Compose creates the new container as `<ID of the old one>_<name>`, stops and removes the old one, and renames
+/// the new one (pkg/compose/convergence.go, `recreateContainer`).
+fn undo_replacing(plan: &mut Plan, facts: &Facts) -> bool {
+    let is_new = |container: &&ContainerFacts| container.ours && container.state == "created";
+    let services: BTreeSet<&str> = facts.containers.iter().filter(is_new).filter_map(service).collect();
+    let (mut steps, mut starts, mut down): (Vec<Operation>, Vec<Operation>, Vec<(String, usize)>) = Default::default();
+    for name in services {
+        let of_it = facts.containers.iter().filter(|container| service(container) == Some(name));
+        let (new, old): (Vec<_>, Vec<_>) = of_it.partition(is_new);
+        let back: Vec<Target> = if old.is_empty() {
+            let own = |new: &&ContainerFacts| Target { name: own_name(&new.name).to_owned(), ..new.target() };
+            let misnamed = new.iter().filter(|new| own_name(&new.name) != new.name);
+            steps.extend(misnamed.map(|new| Operation::rename_container(new.target(), own(new).name)));
+            new.iter().map(own).collect()
+        } else {
+            steps.extend(new.iter().map(|new| Operation::remove_container(new.target())));
+            old.iter().map(|old| old.target()).collect()
+        };
+        if old.iter().any(|container| container.is_running()) {
             continue;
         }
-        let old = of_it.iter().find(|container| container.state == "exited");
-        let Some(back) = old.or(of_it.first()) else { continue };
-        plan.notes.push(format!("service {service} is down: replacing its container was interrupted"));
-        starts.push(Action::best_effort(Operation::start_container(back.target())));
+        plan.notes.push(format!("service {name} is down: replacing its container was interrupted"));
+        down.push((name.to_owned(), back.len()));
+        starts.extend(back.into_iter().map(Operation::start_container));
     }
-    let is_any = !starts.is_empty();
-    plan.recover(starts);
+    let is_any = !steps.is_empty() || !starts.is_empty();
+    steps.append(&mut starts);
+    if !down.is_empty() {
+        let health_check = ProjectHealth { services: down, check: HealthCheck::back(None) };
+        steps.push(ComposeOperation::Wait { name: plan.name.clone(), health_check }.into());
+    }
+    plan.recover(steps.into_iter().map(Action::best_effort));
     is_any
+}
+
+fn service(container: &ContainerFacts) -> Option<&str> {
+    container.service.as_deref()
+}
+
+/// The name that Compose would have given a new container in the end; it has more than one ID before it where Compose was
+/// cut off more than once.
+fn own_name(name: &str) -> &str {
+    let is_id = |id: &str| id.len() == SHORT_ID && id.bytes().all(|digit| digit.is_ascii_hexdigit());
+    match name.split_once('_').filter(|(id, _)| is_id(id)) {
+        Some((_, rest)) => own_name(rest),
+        None => name,
+    }
 }
 
 /// A project that came up and was not healthy comes up again before it is waited for: it may have ended since.

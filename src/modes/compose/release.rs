@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Probe;
 use crate::modes::compose::operation::ProjectHealth;
 use crate::modes::compose::project::Project;
 
@@ -22,11 +23,14 @@ pub struct SavedHealth {
     pub services: Vec<(String, usize)>,
     /// How long it may take, in milliseconds.
     pub timeout_ms: u64,
+    /// What was asked from outside.
+    #[serde(default)]
+    pub probe: Probe,
 }
 
 impl From<&ProjectHealth> for SavedHealth {
     fn from(health_check: &ProjectHealth) -> Self {
         let timeout_ms = u64::try_from(health_check.check.timeout.as_millis()).unwrap_or(u64::MAX);
-        Self { services: health_check.services.clone(), timeout_ms }
+        Self { services: health_check.services.clone(), timeout_ms, probe: health_check.check.probe.clone() }
     }
 }

@@ -32,31 +32,42 @@ pub struct Snapshot {
     pub(crate) variables: Vec<EnvVar>,
 }
 
-/// Takes a snapshot, whole or not at all. Nothing to do where there is one.
+/// Takes a snapshot, whole or not at all. Nothing to do where there is a good one; whether there was a damaged one.
 /// Errors: Something cannot be read or written, or the bundle has changed since it was observed.
-pub(crate) fn take(snapshot: &Snapshot) -> io::Result<()> {
-    let target = snapshot.project.snapshot();
-    if target.is_dir() {
-        return Ok(());
-    }
-    let folder = &snapshot.folder;
-    let parent = target.parent().unwrap_or(&target);
-    fs::create_dir_all(parent)?;
-    let new = tempfile::Builder::new().prefix(".new-").tempdir_in(parent)?;
+pub(crate) fn take(snapshot: &Snapshot) -> io::Result<bool> {
+    let (target, folder) = (snapshot.project.snapshot(), &snapshot.folder);
     let listing = list(&folder.path, &folder.excluded)?;
     if summary(&folder.path, folder.excluded.clone(), &listing).digest != folder.digest {
         return Err(io::Error::other(format!("{} was changed during the deployment", folder.path.display())));
     }
-    fs::create_dir(new.path().join(FILES))?;
-    fill(&Folder::open(&folder.path)?, &Folder::open(&new.path().join(FILES))?, &listing)?;
     let value = |var: &EnvVar| var.value.as_ref().map(|value| value.reveal().to_owned());
     let variables: Vec<_> = snapshot.variables.iter().map(|var| (&var.name, value(var))).collect();
-    replace(&new.path().join(LISTING), &serde_json::to_vec(&listing.iter().collect::<Vec<_>>())?)?;
-    replace(&new.path().join(VARIABLES), &serde_json::to_vec(&variables)?)?;
-    replace(&new.path().join(OVERRIDE), snapshot.override_file.as_bytes())?;
+    let beside = [
+        (LISTING, serde_json::to_vec(&listing.iter().collect::<Vec<_>>())?),
+        (VARIABLES, serde_json::to_vec(&variables)?),
+        (OVERRIDE, snapshot.override_file.as_bytes().to_vec()),
+    ];
+    let is_there = |(name, wanted): &(&str, Vec<u8>)| fs::read(target.join(name)).is_ok_and(|found| found == *wanted);
+    if beside.iter().all(is_there) && list(&target.join(FILES), &[]).is_ok_and(|found| found == listing) {
+        return Ok(false);
+    }
+    let parent = target.parent().unwrap_or(&target);
+    fs::create_dir_all(parent)?;
+    let new = tempfile::Builder::new().prefix(".new-").tempdir_in(parent)?;
+    fs::create_dir(new.path().join(FILES))?;
+    fill(&Folder::open(&folder.path)?, &Folder::open(&new.path().join(FILES))?, &listing)?;
+    for (name, content) in &beside {
+        replace(&new.path().join(name), content)?;
+    }
     File::open(new.path())?.sync_all()?;
+    let damaged = fs::symlink_metadata(&target).is_ok();
+    if damaged {
+        let aside = tempfile::Builder::new().prefix(".damaged-").tempdir_in(parent)?;
+        fs::rename(&target, aside.path().join(FILES))?;
+    }
     fs::rename(new.keep(), &target)?;
-    File::open(parent)?.sync_all()
+    File::open(parent)?.sync_all()?;
+    Ok(damaged)
 }
 
 /// Copies what is listed to a folder that is empty.
@@ -65,7 +76,10 @@ fn fill(from: &Folder, to: &Folder, listing: &Listing) -> io::Result<()> {
         let (folder, name) = to.reach(path)?;
         match entry {
             Entry::Folder { mode } => set_mode(&folder.make(name, 0o700)?, *mode)?,
-            Entry::File { mode, digest, .. } => copy(from, path, (&folder, name), (*mode, digest))?,
+            Entry::File { mode, digest, .. } => match copy(from, path, (&folder, name), *mode)? == *digest {
+                true => {}
+                false => return Err(io::Error::other(format!("{} was changed during the deployment", path.display()))),
+            },
             Entry::Link { target } => folder.make_link(name, target)?,
         }
     }

@@ -9,3 +9,4 @@ mod replace;
 mod spec;
 pub(crate) mod start_first;
 mod task;
+mod volumes;

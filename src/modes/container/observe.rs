@@ -11,6 +11,7 @@ use crate::error::{Failure, Kind, ObserveFailure};
 use crate::inputs;
 use crate::modes::create;
 use crate::modes::facts::Facts;
+use crate::modes::mounts::{self, HostMount};
 use crate::modes::observe::Observer;
 use crate::ports;
 use crate::ports::taken::{self, HostPort};
@@ -24,7 +25,29 @@ impl Observer<'_> {
         self.image(&container.need(), facts).await;
         self.environment(&container.service, facts).await;
         self.seccomp(&container.service, facts);
+        self.mounted_files(&container.service, facts);
+        self.volumes_left(facts).await;
         self.surroundings(container, all, facts).await;
+    }
+
+    fn mounted_files(&self, service: &Service, facts: &mut Facts) {
+        let mounts: Vec<HostMount> = service.body.host_config.iter().flat_map(mounts::of_request).collect();
+        if self.is_local() {
+            facts.container.files = mounts::files(&mounts);
+            mounts::look_inside(&self.proc, &mounts, &mut facts.containers);
+        }
+    }
+
+    /// After ApplicationStop its container is gone, and its data is not.
+    async fn volumes_left(&self, facts: &mut Facts) {
+        let (Ok(engine), Some(last)) = (&self.engine, facts.releases.first()) else { return };
+        if facts.containers.is_empty() {
+            for volume in &last.observed.volumes {
+                if engine.has_volume(&volume.name).await {
+                    facts.container.volumes_left.push(volume.clone());
+                }
+            }
+        }
     }
 
     fn seccomp(&self, service: &Service, facts: &mut Facts) {
@@ -75,7 +98,7 @@ impl Observer<'_> {
     async fn surroundings(&self, container: &Container, all: &[ContainerSummary], facts: &mut Facts) {
         let (Ok(engine), Some(hello)) = (&self.engine, facts.engine.yes()) else { return };
         let options = create::container_options(&container.service, Some(hello.api));
-        let local = engine.address.starts_with("unix://").then_some(self.proc.as_path());
+        let local = self.is_local().then_some(self.proc.as_path());
         let ours: Vec<&str> = facts.containers.iter().map(|container| container.id.as_str()).collect();
         facts.ports_taken = taken::taken(&HostPort::of(&options.body), all, &ours, local);
         let extra = options.extra_networks.iter().map(|(network, _)| network.clone());

@@ -6,11 +6,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::release::Observed;
-use crate::engine::logs;
+use crate::engine::facts::ContainerFacts;
 use crate::engine::request::ContainerSpec;
+use crate::engine::{logs, summary};
 use crate::error::Failure;
 use crate::health;
 use crate::health::check::HealthCheck;
+use crate::modes::container::volumes;
+use crate::modes::facts::Facts;
 use crate::modes::host::Host;
 use crate::modes::options::of_container;
 use crate::modes::release::Release;
@@ -19,6 +22,7 @@ use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::values::operation::{Moment, Outcome, Role, Traits};
 use crate::values::options::SetOption;
 use crate::values::target::Target;
+use crate::values::volume::AnonymousVolume;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +31,8 @@ use crate::values::target::Target;
 pub enum ContainerOperation {
     /// Create a container, without starting it.
     Create(Box<ContainerSpec>),
+    /// Create the container of a saved release anew where somebody removed it. Nothing to do where it is there.
+    Recreate { container: Target, spec: Box<ContainerSpec> },
     /// Ask it to stop; kill it when the grace period is over.
     Stop { container: Target, grace: Duration },
     /// End it at once. Nothing to do when it does not run.
@@ -47,7 +53,8 @@ impl ContainerOperation {
     pub(crate) fn options(&self) -> Vec<SetOption> {
         match self {
             Self::Create(spec) => of_container(spec),
-            Self::Stop { .. }
+            Self::Recreate { .. }
+            | Self::Stop { .. }
             | Self::Kill { .. }
             | Self::Rename { .. }
             | Self::Start { .. }
@@ -57,11 +64,20 @@ impl ContainerOperation {
         }
     }
 
+    /// A container of the last release runs again: it is healthy by that release's own questions.
+    pub(crate) fn check_back(facts: &Facts, container: &ContainerFacts) -> Self {
+        let saved = facts.releases.first().filter(|release| release.observed.container == container.id);
+        let saved = saved.and_then(|release| release.part.container.as_ref()).map(|kept| &kept.health_check);
+        Self::CheckHealth { container: container.target(), health_check: HealthCheck::back(saved) }
+    }
+
     /// What its execution must know of it.
     pub(crate) const fn traits(&self) -> Traits {
         match self {
             Self::Create(_) | Self::Rename { .. } | Self::Start { .. } => Role::Prepares.brief().restoring(),
-            Self::Kill { .. } | Self::Remove { .. } => Role::Prepares.brief(),
+            Self::Kill { .. } => Role::Prepares.brief().hastening(),
+            Self::Remove { .. } => Role::Prepares.brief(),
+            Self::Recreate { .. } => Role::Prepares.long().restoring(),
             Self::Stop { .. } => Role::Interrupts.long(),
             Self::CheckHealth { .. } => Role::ChecksHealth.long().restoring(),
             Self::SaveRelease { .. } => Role::Saves.brief(),
@@ -73,7 +89,12 @@ impl ContainerOperation {
     /// `Kind::State` where the release cannot be written.
     pub(crate) async fn perform(&self, host: &mut Host, down: Option<Duration>) -> Result<Outcome, Failure> {
         match self {
-            Self::Create(spec) => host.containers.created = Some(create(host, spec).await?),
+            Self::Create(spec) => {
+                let (id, stay) = create(host, spec).await?;
+                host.containers.created = Some(id);
+                return Ok(Outcome::with(stay.iter().map(volumes::stays).collect()));
+            }
+            Self::Recreate { container, spec } => return recreate(host, container, spec).await,
             Self::Stop { container, grace } => host.engine.stop(&host.containers.target(container), *grace).await?,
             Self::Kill { container } => host.engine.kill(&host.containers.target(container)).await?,
             Self::Rename { container, to } => host.engine.rename(&host.containers.target(container), to).await?,
@@ -108,6 +129,9 @@ impl fmt::Display for ContainerOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Create(spec) => write!(f, "create container {} from {}", spec.name, spec.image.describe()),
+            Self::Recreate { container, spec } => {
+                write!(f, "create container {container} anew from {} if it is gone", spec.image.describe())
+            }
             Self::Stop { container, grace } => write!(f, "docker stop --time {} {container}", grace.as_secs()),
             Self::Kill { container } => write!(f, "docker kill {container}"),
             Self::Rename { container, to } => write!(f, "docker rename {container} {to}"),
@@ -121,13 +145,29 @@ impl fmt::Display for ContainerOperation {
 }
 
 /// Creates the container; where it gets an address of its own, alone with the other names that take one.
-async fn create(host: &Host, spec: &ContainerSpec) -> Result<String, Failure> {
+/// Returns its ID, and the volumes for which its image has no place.
+async fn create(host: &Host, spec: &ContainerSpec) -> Result<(String, Vec<AnonymousVolume>), Failure> {
     let image = host.images.argument(&host.engine, &spec.image).await?;
-    let create = host.engine.create(spec, image);
-    match spec.options.body.labels.as_ref().and_then(|labels| labels.get(LABEL_ADDRESS)) {
+    let seen = if spec.if_declared.is_empty() { None } else { host.engine.image(&image).await? };
+    let (spec, stay) = volumes::declared(spec, &seen.unwrap_or_default());
+    let create = host.engine.create(&spec, image);
+    let created = match spec.options.body.labels.as_ref().and_then(|labels| labels.get(LABEL_ADDRESS)) {
         Some(at) => ports::create_alone(&host.engine, host.state_dir(), at, &host.name, create).await,
         None => create.await,
+    };
+    Ok((created?, stay))
+}
+
+async fn recreate(host: &mut Host, container: &Target, spec: &ContainerSpec) -> Result<Outcome, Failure> {
+    let target = host.containers.target(container);
+    if host.engine.inspect(target.address()).await?.is_some() {
+        return Ok(Outcome::unchanged());
     }
+    let (id, _) = create(host, spec).await?;
+    let gone = container.id.clone().unwrap_or_default();
+    host.store.rename_container(&gone, &id)?;
+    host.containers.anew = Some((gone, id));
+    Ok(Outcome::with(vec![format!("somebody removed container {container}: it was created anew")]))
 }
 
 async fn save(host: &Host, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure> {
@@ -135,7 +175,9 @@ async fn save(host: &Host, container: &Target, release: &Release, down: Option<D
     let labels = seen.config.and_then(|config| config.labels).unwrap_or_default();
     let switched = labels.get(LABEL_PORTS).map(|ports| ports.split(' ').map(str::to_owned).collect());
     let published = seen.network_settings.and_then(|settings| settings.ports).unwrap_or_default();
+    let volumes = summary::anonymous_volumes(seen.mounts.unwrap_or_default());
     let observed = Observed {
+        volumes,
         at: jiff::Timestamp::now().to_string(),
         container: seen.id.unwrap_or_default(),
         image_id: seen.image.unwrap_or_default(),
@@ -150,15 +192,22 @@ async fn save(host: &Host, container: &Target, release: &Release, down: Option<D
 pub(crate) struct Containers {
     /// The ID of the one that the plan created.
     pub(crate) created: Option<String>,
+    /// The ID of one that somebody removed, and of the one that was created in its place.
+    anew: Option<(String, String)>,
 }
 
 impl Containers {
     /// The ID or the name by which the engine is to be asked for a container.
     pub(crate) fn id<'a>(&'a self, container: &'a Target) -> &'a str {
-        container.id.as_deref().or(self.created.as_deref()).unwrap_or(&container.name)
+        self.known(container).unwrap_or(&container.name)
     }
 
     pub(crate) fn target(&self, container: &Target) -> Target {
-        Target { id: container.id.clone().or_else(|| self.created.clone()), ..container.clone() }
+        Target { id: self.known(container).map(str::to_owned), ..container.clone() }
+    }
+
+    fn known<'a>(&'a self, container: &'a Target) -> Option<&'a str> {
+        let anew = self.anew.as_ref().filter(|(gone, _)| container.id.as_ref() == Some(gone));
+        anew.map(|(_, id)| id).or(container.id.as_ref()).or(self.created.as_ref()).map(String::as_str)
     }
 }

@@ -14,10 +14,12 @@ use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::recover::{Recovery, recover, remove};
 use crate::modes::container::replace::Incoming;
 use crate::modes::container::spec::spec_digest;
+use crate::modes::container::volumes;
 use crate::modes::facts::Facts;
 use crate::modes::images::{Images, Imports};
 use crate::modes::operation::{Action, Plan};
 use crate::modes::release::{ContainerRelease, Part, Release};
+use crate::values::operation::Role;
 use crate::values::pin::ImagePin;
 use crate::values::types::LifecycleEvent;
 
@@ -65,6 +67,8 @@ impl<'a> Planner<'a> {
                     format!("{} is down until the new container of ApplicationStart is healthy", self.plan.name);
             }
             self.plan.attempt(remove(container));
+            let kept = container.volumes.iter().filter(|_| !container.auto_remove);
+            self.plan.notes.extend(kept.map(volumes::kept));
         }
         let is_open = self.facts.container.ports.as_ref().is_some_and(|seen| seen.is_open);
         let close = self.switch_to(None).filter(|_| is_open);
@@ -73,7 +77,9 @@ impl<'a> Planner<'a> {
 
     /// What an interrupted event left comes first, so that the service is back as early as can be.
     fn begin(&mut self) -> Option<ContainerFacts> {
-        let Recovery { actions, serving, note } = recover(&self.deployment.name, self.facts);
+        let Recovery { mut actions, serving, note } = recover(&self.deployment.name, self.facts);
+        // The event goes on with a new release, also where the old one is not healthy.
+        actions.retain(|action| action.role != Role::ChecksHealth);
         self.plan.notes.extend(note);
         self.plan.recover(actions);
         self.plan.old = old(serving.as_ref(), self.facts);
@@ -109,14 +115,18 @@ impl<'a> Planner<'a> {
         let spec = self.container_spec(image);
         let digest = spec_digest(&spec, self.container)?;
         let same = serving.as_ref().filter(|old| old.ours && old.spec.as_deref() == Some(digest.as_str()));
+        let same = same.filter(|old| !self.has_changed_files(old));
         if same.is_none() {
             self.check(image)?;
         }
-        let request = self.labelled(spec, image, &digest);
+        let mut request = self.labelled(spec, image, &digest);
+        if same.is_none() {
+            self.carry_volumes(&mut request, serving.as_ref());
+        }
         let (health_check, start_first) = (self.health_check(None), self.container.service.start_first);
         let kept = ContainerRelease { request: request.clone(), health_check: health_check.clone(), start_first };
         let part = Part { container: Some(Box::new(kept)), ..Part::default() };
-        let release = Release::new(self.origin, image.pin.clone(), digest.clone(), part);
+        let release = Release::new(self.origin, image.pin.clone(), digest.to_string(), part);
         match same {
             Some(same) => self.keep_serving(same, health_check, release),
             None => {

@@ -3,9 +3,13 @@
 //! The names tell how far a replacement went: the new container is created as `<name>.balehook-new`, the old one is renamed
 //! to `<name>.balehook-old`, and the new one takes over the name. A release is good only once it is saved.
 
+use bollard::models::{ContainerConfig, ContainerInspectResponse};
+
 use crate::deploy::journal::{Interrupted, JournalV1, Left};
 use crate::deploy::plan::Old;
 use crate::engine::facts::{ContainerFacts, short_id};
+use crate::engine::request::ContainerSpec;
+use crate::engine::summary::container_facts;
 use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::start_first;
@@ -14,6 +18,7 @@ use crate::modes::operation::{Action, Operation};
 use crate::values::names::{new_name, old_name};
 use crate::values::target::Target;
 use crate::values::types::Name;
+use crate::values::volume::AnonymousVolume;
 
 /// What to do first, and what serves after it.
 #[derive(Debug, Default)]
@@ -35,6 +40,7 @@ pub(crate) fn recover(name: &Name, facts: &Facts) -> Recovery {
     };
     switch_to_serving(name, facts, &mut recovery);
     remove_leftovers(name, facts, &mut recovery);
+    check_back(facts, &mut recovery);
     recovery
 }
 
@@ -45,10 +51,14 @@ fn journalled(name: &Name, facts: &Facts, left: &Interrupted<Operation>) -> Reco
         Old::Running(old) | Old::Stopped(old) => old.id.as_deref(),
         Old::Nothing | Old::NotObserved => None,
     };
-    let operations = left.operations().into_iter().filter(|operation| apply(operation, &mut containers, old));
+    let operations = left.operations().into_iter().flat_map(|operation| {
+        // One that was not healthy may have ended since.
+        let start = start_again(&operation, &containers).filter(|start| apply(name, start, &mut containers, old));
+        start.into_iter().chain(apply(name, &operation, &mut containers, old).then_some(operation)).collect::<Vec<_>>()
+    });
     // Once the release is saved nothing can fail it any more.
     let action = if left.is_saved { Action::best_effort } else { Action::required };
-    let actions: Vec<Action> = operations.map(action).collect();
+    let actions: Vec<Action> = operations.map(|operation| modes::images::restoring(action(operation), facts)).collect();
     let deployment = &left.journal.deployment;
     let note = match (actions.is_empty(), left.is_saved) {
         (true, _) => None,
@@ -61,9 +71,16 @@ fn journalled(name: &Name, facts: &Facts, left: &Interrupted<Operation>) -> Reco
     Recovery { actions, serving, note }
 }
 
+/// What starts a container before it is asked whether it is healthy.
+fn start_again(operation: &Operation, containers: &[ContainerFacts]) -> Option<Operation> {
+    let Operation::Container(ContainerOperation::CheckHealth { container, .. }) = operation else { return None };
+    let found = containers.iter().find(|found| container.id.as_ref() == Some(&found.id))?;
+    (!found.is_running()).then(|| Operation::start_container(found.target()))
+}
+
 /// What an operation makes of the containers; whether there is anything for it to do. `old` is the ID of the container that
 /// served: an operation that names a container without an ID means the new one, and never that.
-fn apply(operation: &Operation, containers: &mut Vec<ContainerFacts>, old: Option<&str>) -> bool {
+fn apply(name: &Name, operation: &Operation, containers: &mut Vec<ContainerFacts>, old: Option<&str>) -> bool {
     let Operation::Container(operation) = operation else { return true };
     let place = |containers: &[ContainerFacts], target: &Target| {
         containers.iter().position(|found| match &target.id {
@@ -82,6 +99,12 @@ fn apply(operation: &Operation, containers: &mut Vec<ContainerFacts>, old: Optio
             let Some(found) = place(containers, container) else { return false };
             containers.remove(found);
         }
+        ContainerOperation::Recreate { container, spec } => {
+            if place(containers, container).is_some() {
+                return false;
+            }
+            containers.push(anew(name, container, spec));
+        }
         ContainerOperation::Start { container } => {
             let Some(found) = place(containers, container) else { return false };
             containers[found].state = "running".into();
@@ -92,11 +115,27 @@ fn apply(operation: &Operation, containers: &mut Vec<ContainerFacts>, old: Optio
             };
             containers[found].state = "exited".into();
         }
-        ContainerOperation::Create(_)
-        | ContainerOperation::CheckHealth { .. }
-        | ContainerOperation::SaveRelease { .. } => {}
+        ContainerOperation::CheckHealth { container, .. } => return place(containers, container).is_some(),
+        ContainerOperation::Create(_) | ContainerOperation::SaveRelease { .. } => {}
     }
     true
+}
+
+/// A container that was created anew goes by the ID of the one that is gone.
+fn anew(name: &Name, container: &Target, spec: &ContainerSpec) -> ContainerFacts {
+    let body = &spec.options.body;
+    let config = ContainerConfig { labels: body.labels.clone(), stop_timeout: body.stop_timeout, ..Default::default() };
+    let binds = body.host_config.iter().flat_map(|host| host.binds.iter().flatten());
+    let volumes = binds
+        .filter_map(|bind| bind.split_once(':'))
+        .filter_map(|(name, path)| AnonymousVolume::new(name.to_owned(), path.to_owned()));
+    let inspected = ContainerInspectResponse {
+        id: container.id.clone(),
+        name: Some(container.name.clone()),
+        config: Some(config),
+        ..Default::default()
+    };
+    ContainerFacts { volumes: volumes.collect(), ..container_facts(inspected, name) }
 }
 
 /// Without a journal, or with one of format 1, which says what served: `old` is its ID, and whether it ran.
@@ -124,13 +163,28 @@ fn renamed(name: &Name, facts: &Facts) -> Recovery {
     }
 }
 
+/// What is started again is asked whether it is healthy, once everything else is done.
+fn check_back(facts: &Facts, recovery: &mut Recovery) {
+    let Some(serving) = &recovery.serving else { return };
+    let is_started = |operation: &Operation| match operation {
+        Operation::Container(ContainerOperation::Start { container }) => container.id.as_ref() == Some(&serving.id),
+        _ => false,
+    };
+    let check = Operation::from(ContainerOperation::check_back(facts, serving));
+    if recovery.actions.iter().any(|action| is_started(&action.operation))
+        && !recovery.actions.iter().any(|action| action.operation == check)
+    {
+        recovery.actions.push(Action::required(check));
+    }
+}
+
 fn remove_leftovers(name: &Name, facts: &Facts, recovery: &mut Recovery) {
     let is_gone = |container: &ContainerFacts| {
-        recovery.actions.iter().any(|action| action.operation == Operation::Container(remove(container)))
+        recovery.actions.iter().any(|action| action.operation == Operation::Container(discard(container)))
     };
     let new = facts.containers.iter().find(|container| container.ours && container.name == new_name(name));
     if let Some(new) = new.filter(|new| matches!(facts.left, None | Some(Left::Format1(_))) && !is_gone(new)) {
-        recovery.actions.push(Action::best_effort(remove(new)));
+        recovery.actions.push(Action::best_effort(discard(new)));
         recovery
             .note
             .get_or_insert_with(|| format!("{} was left by an interrupted deployment and is removed", new.name));
@@ -147,9 +201,7 @@ pub fn ports(name: &Name, facts: &Facts) -> Recovery {
     let is_serving = |container: &&ContainerFacts| names.contains(&container.name) && is_saved(container, facts);
     let mut recovery = Recovery { serving: facts.containers.iter().find(is_serving).cloned(), ..Recovery::default() };
     switch_to_serving(name, facts, &mut recovery);
-    if facts.containers.is_empty() {
-        close_stale(name, facts, &mut recovery);
-    }
+    close_stale(name, facts, &mut recovery);
     recovery
 }
 
@@ -172,9 +224,8 @@ fn switch_to_serving(name: &Name, facts: &Facts, recovery: &mut Recovery) {
 /// Rules of a container that somebody removed lead nowhere, and take the port from whoever publishes it next.
 pub(crate) fn close_stale(name: &Name, facts: &Facts, recovery: &mut Recovery) {
     let is_open = facts.container.ports.as_ref().is_some_and(|seen| seen.is_open);
-    let is_led = recovery.serving.as_ref().is_some_and(|serving| serving.switched.is_some());
     let is_decided = recovery.actions.iter().any(|action| matches!(action.operation, Operation::Ports(_)));
-    if is_open && !is_led && !is_decided {
+    if is_open && facts.containers.is_empty() && !is_decided {
         recovery
             .note
             .get_or_insert_with(|| format!("the ports of {name} lead to a container that is gone: they are closed"));
@@ -201,7 +252,7 @@ fn undo(name: &Name, facts: &Facts, old: ContainerFacts, unchecked: Option<&Cont
         (Some(unchecked), Some(_)) => {
             operations.push(ContainerOperation::Rename { container: unchecked.target(), to: new_name(name) });
         }
-        (Some(unchecked), None) => operations.push(remove(unchecked)),
+        (Some(unchecked), None) => operations.push(discard(unchecked)),
         (None, _) => {}
     }
     let back = ContainerFacts { name: name.to_string(), ..old.clone() };
@@ -211,7 +262,7 @@ fn undo(name: &Name, facts: &Facts, old: ContainerFacts, unchecked: Option<&Cont
     recovery.actions.extend(switch.map(Action::required));
     if let Some(beside) = beside {
         let beside = ContainerFacts { name: new_name(name), ..beside.clone() };
-        recovery.actions.push(Action::required(remove(&beside)));
+        recovery.actions.push(Action::required(discard(&beside)));
     }
     recovery.note = Some(format!("an interrupted deployment had renamed {}; it is put back first", short(&old)));
     recovery
@@ -221,7 +272,7 @@ fn undo(name: &Name, facts: &Facts, old: ContainerFacts, unchecked: Option<&Cont
 fn settle(name: &Name, facts: &Facts, serving: ContainerFacts, journal: Option<Option<&(String, bool)>>) -> Recovery {
     match journal {
         Some(None) if serving.ours && !is_saved(&serving, facts) => {
-            let remove = Action::required(remove(&serving));
+            let remove = Action::required(discard(&serving));
             Recovery {
                 actions: [remove]
                     .into_iter()
@@ -264,8 +315,13 @@ fn restart(mut back: ContainerFacts, mut operations: Vec<ContainerOperation>, ra
     Recovery { actions, serving: Some(back), note: None }
 }
 
-/// Removes a container; its anonymous volumes go with it only where it is ours.
+/// Removes a container that has served; its anonymous volumes stay.
 pub(crate) fn remove(container: &ContainerFacts) -> ContainerOperation {
+    ContainerOperation::Remove { container: container.target(), volumes: false }
+}
+
+/// Removes a container that was never healthy, with the anonymous volumes that it alone has.
+fn discard(container: &ContainerFacts) -> ContainerOperation {
     ContainerOperation::Remove { container: container.target(), volumes: container.ours }
 }
 

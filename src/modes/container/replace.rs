@@ -4,9 +4,11 @@ use crate::engine::facts::ContainerFacts;
 use crate::engine::request::ContainerSpec;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
+use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::plan::Planner;
 use crate::modes::container::recover::remove;
+use crate::modes::container::volumes;
 use crate::modes::operation::{Action, Operation};
 use crate::modes::release::Release;
 use crate::modes::tasks::TaskActions;
@@ -76,7 +78,10 @@ impl Planner<'_> {
         let (container, grace) = (old.target(), old.stop_grace);
         let kill = ContainerOperation::Kill { container: old.target() };
         let start = ContainerOperation::Start { container: old.target() };
-        self.plan.undoable(ContainerOperation::Stop { container, grace }, [kill, start]);
+        let check = ContainerOperation::check_back(self.facts, old);
+        let undo = self.recreate(old).into_iter().chain([kill, start, check]);
+        let stop = Action::undone_by(ContainerOperation::Stop { container, grace }, undo);
+        self.plan.actions.push(modes::images::restoring(stop, self.facts));
         let (name, seconds) = (&self.plan.name, grace.as_secs());
         self.plan.interruption =
             format!("{name} is down from `docker stop` (at most {seconds} s) until the new container is healthy");
@@ -88,6 +93,18 @@ impl Planner<'_> {
         let renamed = Target { name: aside.clone(), id: Some(old.id.clone()) };
         let back = Operation::from(ContainerOperation::Rename { container: renamed, to: old.name.clone() });
         let rename = ContainerOperation::Rename { container: old.target(), to: aside };
-        self.plan.undoable(rename, [back].into_iter().chain(switch_back));
+        let recreate = self.recreate(old).map(Operation::from).into_iter();
+        let rename = Action::undone_by(rename, recreate.chain([back]).chain(switch_back));
+        self.plan.actions.push(modes::images::restoring(rename, self.facts));
+    }
+
+    /// Anybody's `docker container prune` may remove it while it is stopped: what is saved of it brings it back.
+    fn recreate(&self, old: &ContainerFacts) -> Option<ContainerOperation> {
+        let is_stopped = self.container.service.start_first.is_none();
+        let last = self.facts.releases.first().filter(|last| is_stopped && last.observed.container == old.id)?;
+        let mut spec = Box::new(last.part.container.as_ref()?.request.clone());
+        spec.name.clone_from(&old.name);
+        volumes::give(&mut spec, &old.volumes);
+        Some(ContainerOperation::Recreate { container: old.target(), spec })
     }
 }

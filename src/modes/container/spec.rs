@@ -1,6 +1,7 @@
 //! What the engine is given for a container, and the release that is saved of it.
 
 use crate::config::Container;
+use crate::engine::facts::{ContainerFacts, short_id};
 use crate::engine::request::ContainerSpec;
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
@@ -8,7 +9,8 @@ use crate::modes::container::plan::Planner;
 use crate::modes::container::start_first;
 use crate::modes::create;
 use crate::modes::options::of_container;
-use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_SPEC};
+use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_FILES, LABEL_NAME, LABEL_REVISION, LABEL_SPEC};
+use crate::values::mounted::to_label;
 use crate::values::names::new_name;
 use crate::values::options::changes;
 use crate::values::types::{ContentDigest, EnvVar};
@@ -22,6 +24,14 @@ impl Planner<'_> {
                 .next(format!("create it once on the host: docker network create {network}")));
         }
         start_first::check(&self.container.service, self.facts)?;
+        let mut lost = self.facts.containers.iter().filter(|found| found.auto_remove && found.is_running());
+        if let (Some(found), None) = (lost.next(), self.container.service.start_first) {
+            let (name, id) = (&found.name, short_id(&found.id));
+            let why = "was started with `--rm`: `docker stop` deletes it, so that it could not come back";
+            return Err(Failure::new(Kind::Container, format!("container {name} ({id}) {why}")).next(format!(
+                "run it without `--rm`, use `order: start-first`, or remove it first: docker stop {name} (its anonymous volumes go too)"
+            )));
+        }
         if let Some(taken) = self.facts.ports_taken.first() {
             return Err(Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
                 .next("stop that, or publish another host port under x-balehook.container.ports"));
@@ -35,17 +45,31 @@ impl Planner<'_> {
             image: image.pin.clone(),
             options: create::options(&self.container.service, self.facts),
             environment: self.facts.environment.yes().cloned().unwrap_or_default(),
+            if_declared: Vec::new(),
         }
     }
 
-    pub(super) fn labelled(&self, mut spec: ContainerSpec, image: &ImageFacts, digest: &str) -> ContainerSpec {
+    pub(super) fn labelled(
+        &self,
+        mut spec: ContainerSpec,
+        image: &ImageFacts,
+        digest: &ContentDigest,
+    ) -> ContainerSpec {
         let labels = spec.options.body.labels.get_or_insert_default();
         labels.insert(LABEL_NAME.into(), self.deployment.name.to_string());
         labels.insert(LABEL_DEPLOYMENT.into(), self.origin.deployment.clone());
         labels.insert(LABEL_REVISION.into(), self.origin.revision.clone());
-        labels.insert(LABEL_DIGEST.into(), image.pin.identity().to_string());
-        labels.insert(LABEL_SPEC.into(), digest.to_owned());
+        labels.insert(LABEL_DIGEST.into(), image.pin.label(&image.pin.identity()));
+        labels.insert(LABEL_SPEC.into(), image.pin.label(digest));
+        labels.extend(to_label(&self.facts.container.files).map(|files| (LABEL_FILES.into(), files)));
         spec
+    }
+
+    /// Whether a file that the container has mounted is another one now; then that is said.
+    pub(super) fn has_changed_files(&mut self, old: &ContainerFacts) -> bool {
+        let changed = old.changed_files(&self.facts.container.files);
+        self.plan.notes.extend(changed.iter().map(|path| format!("{path} is another file than {} has", old.name)));
+        !changed.is_empty()
     }
 
     /// What changes since the last release; one of format 1 did not keep the request.
@@ -62,12 +86,12 @@ impl Planner<'_> {
 }
 
 /// Everything that makes one container different from another: not the labels that name the deployment.
-pub(super) fn spec_digest(spec: &ContainerSpec, container: &Container) -> Result<String, Failure> {
+pub(super) fn spec_digest(spec: &ContainerSpec, container: &Container) -> Result<ContentDigest, Failure> {
     let value = |var: &EnvVar| var.value.as_ref().map(|value| value.reveal().to_owned());
     let environment: Vec<_> = spec.environment.iter().map(|var| (var.name.as_str(), value(var))).collect();
     let options = serde_json::to_value(&spec.options)
         .map_err(|error| Failure::new(Kind::Unexpected, format!("the options cannot be written down: {error}")))?;
     let order = if container.service.start_first.is_some() { "\nstart-first" } else { "" };
     let text = format!("{}\n{options}\n{environment:?}{order}", spec.image.identity());
-    Ok(ContentDigest::of(text.as_bytes()).to_string())
+    Ok(ContentDigest::of(text.as_bytes()))
 }

@@ -2,9 +2,11 @@
 //! the kernel switches the host's ports to it in one transaction.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use bollard::models::{EndpointIpamConfig, EndpointSettings};
 
+use crate::config::Probe;
 use crate::config::service::Service;
 use crate::config::start_first::{SUCCESSES, StartFirst, forwards, probe_at};
 use crate::engine::facts::{ContainerFacts, EngineFacts};
@@ -25,6 +27,9 @@ use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::values::names::{new_name, old_name};
 use crate::values::target::Target;
 use crate::values::types::{ContentDigest, Name};
+
+/// How long a container that is healthy at its own address may take to answer at the host's port.
+const THROUGH_PORT: Duration = Duration::from_secs(5);
 
 /// The step after which the ports of `name` lead to `container`, or nowhere; none where the kernel switches none.
 pub(crate) fn switch_to(facts: &Facts, name: &Name, container: Option<&ContainerFacts>) -> Option<Operation> {
@@ -114,6 +119,7 @@ fn dressed(spec: ContainerSpec, service: &Service, engine: Option<&EngineFacts>,
     options.body.labels = spec.options.body.labels.clone();
     if let (Some(host), Some(read)) = (options.body.host_config.as_mut(), spec.options.body.host_config.as_ref()) {
         host.security_opt = read.security_opt.clone();
+        (host.binds, host.mounts) = (read.binds.clone(), read.mounts.clone());
     }
     let labels = options.body.labels.get_or_insert_default();
     labels.insert(LABEL_PORTS.into(), join(&at.forwards));
@@ -178,12 +184,25 @@ impl Planner<'_> {
         let undo = [rename_back].into_iter().chain(back.filter(|_| old.is_none()));
         self.plan.undoable(ContainerOperation::Rename { container: beside, to: name.clone() }, undo);
         self.plan.require(PortsOperation::Switch { name, to: at, network: seen.network.clone() });
+        self.check_through_port(&created);
         self.plan.require(ContainerOperation::SaveRelease { container: created, release });
         self.plan.actions.extend(new.around.saved);
         if let Some(old) = old {
             self.retire(&ContainerFacts { name: old_name(&self.deployment.name), ..old.clone() }, order);
         }
         Ok(())
+    }
+
+    /// The new container answers at the host's port too, before the old one goes. Without a question from outside there is
+    /// none to ask.
+    fn check_through_port(&mut self, created: &Target) {
+        let at_port = self.health_check(None);
+        if at_port.probe != Probe::Auto {
+            let timeout = at_port.timeout.min(THROUGH_PORT);
+            let (stable_for, successes) = (Duration::ZERO, 1);
+            let health_check = HealthCheck { timeout, stable_for, successes, healthcheck: false, ..at_port };
+            self.plan.require(ContainerOperation::CheckHealth { container: created.clone(), health_check });
+        }
     }
 
     /// What a person should know of the old container.

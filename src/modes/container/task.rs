@@ -37,6 +37,7 @@ impl Planner<'_> {
                 image: image.pin.clone(),
                 options,
                 environment: environment(of_the_service, &task.environment),
+                if_declared: Vec::new(),
             };
             Ok(in_container(task, spec).repaired_by(&[Kind::Image], imports.if_lost_of(&image.pin)))
         })
@@ -47,7 +48,7 @@ impl Planner<'_> {
             (LABEL_NAME, self.deployment.name.to_string()),
             (LABEL_DEPLOYMENT, self.origin.deployment.clone()),
             (LABEL_REVISION, self.origin.revision.clone()),
-            (LABEL_DIGEST, image.pin.identity().to_string()),
+            (LABEL_DIGEST, image.pin.label(&image.pin.identity())),
             (LABEL_TASK, task.name.to_string()),
         ];
         labels.into_iter().map(|(label, value)| (label.to_owned(), value)).collect()

@@ -1,9 +1,9 @@
 //! What is wanted of an image, and whether the engine has it.
 
-use crate::config::{ArchiveLocation, ImageNeed, ImageSource};
+use crate::config::{ArchiveLocation, ImageNeed, ImageSource, Pull};
 use crate::deploy::origin::Origin;
 use crate::engine::StoreFacts;
-use crate::error::{Failure, ObserveFailure};
+use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::archive::{ArchiveError, ReadAt as _};
 use crate::images::delta::Delta;
 use crate::images::facts::{ImageFacts, Room};
@@ -36,7 +36,7 @@ impl Observer<'_> {
         let resolved = self.store.resolved(&self.origin.deployment).into_iter().find(|(known, _)| *known == key);
         let mut image = match (resolved, &need.source) {
             (Some((_, pin)), _) => found(pin),
-            (None, ImageSource::Registry(reference)) => self.resolve(reference, facts).await,
+            (None, ImageSource::Registry(reference, pull)) => self.of_registry(reference, *pull, facts).await,
             (None, ImageSource::Archive { location, reference, id }) => {
                 let wanted = Wanted { location, reference: reference.as_ref(), id: id.as_ref() };
                 self.index(&key, &wanted, need.platform.as_deref(), facts).await
@@ -100,6 +100,56 @@ impl Observer<'_> {
         self.room(facts, Some(missing.unpacked.saturating_add(missing.copies))).await;
     }
 
+    async fn of_registry(&self, reference: &ImageReference, pull: Pull, facts: &mut Facts) -> ImageFacts {
+        let own = match pull {
+            Pull::Always => None,
+            Pull::Missing | Pull::Never => self.own(reference, facts).await,
+        };
+        match (own, pull) {
+            (Some(pin), _) => ImageFacts { from_host: true, ..found(pin) },
+            (None, Pull::Never) => self.lacking(reference, facts),
+            (None, Pull::Always | Pull::Missing) => self.resolve(reference, facts).await,
+        }
+    }
+
+    /// The image that the engine has by this name: by its digest in the registry, where it came from there.
+    async fn own(&self, reference: &ImageReference, facts: &mut Facts) -> Option<ImagePin> {
+        facts.engine.yes()?;
+        let image = match self.engine.as_ref().ok()?.image(&reference.to_string()).await {
+            Ok(image) => image?,
+            Err(failure) => {
+                facts.failures.push(ObserveFailure { failure, definite: false });
+                return None;
+            }
+        };
+        let (repository, tag) = (reference.repository(), reference.tag().map(str::to_owned));
+        let mut pulled = image.repo_digests.iter().flatten().filter_map(|text| text.parse::<ImageReference>().ok());
+        let pulled = pulled.find(|pulled| pulled.repository() == repository);
+        if let Some(digest) = pulled.and_then(|pulled| pulled.digest().cloned()) {
+            return Some(ImagePin::Registry { repository, tag, digest });
+        }
+        let layers = image.root_fs.and_then(|root| root.layers).unwrap_or_default();
+        Some(ImagePin::Content {
+            reference: Some(reference.to_string()),
+            config: image.id?.parse().ok()?,
+            diff_ids: layers.iter().filter_map(|layer| layer.parse().ok()).collect(),
+        })
+    }
+
+    fn lacking(&self, reference: &ImageReference, facts: &mut Facts) -> ImageFacts {
+        if facts.engine.yes().is_none() {
+            return unknown(reference.to_string(), "no engine to ask");
+        }
+        let lacks = format!("the engine has no image {reference}, and `pull: never` forbids to pull it");
+        if !facts.put_off_object(&lacks) {
+            let failure = Failure::new(Kind::Image, &lacks)
+                .next("load or pull it before (when the AMI is built), or write `pull: missing`");
+            facts.failures.push(ObserveFailure { failure, definite: true });
+        }
+        let why = facts.not_yet.last().filter(|line| line.starts_with(&lacks)).unwrap_or(&lacks);
+        unknown(reference.to_string(), why)
+    }
+
     async fn resolve(&self, reference: &ImageReference, facts: &mut Facts) -> ImageFacts {
         let repository = reference.repository();
         let tag = reference.tag().map(str::to_owned);
@@ -112,11 +162,33 @@ impl Observer<'_> {
         match pull::resolve(engine, reference, &self.credentials).await {
             Ok(digest) => found(ImagePin::Registry { repository, tag, digest }),
             Err(failed) => {
+                if let Some(pin) = self.kept(reference, facts).await {
+                    let kept = pin.describe();
+                    let line = format!("{}: the image of a kept release is taken, {kept}", failed.failure.message);
+                    facts.warnings.push(line);
+                    return found(pin);
+                }
                 let image = unknown(reference.to_string(), &failed.failure.message);
                 facts.failures.push(failed);
                 image
             }
         }
+    }
+
+    /// What a kept release had resolved the same reference to, where the engine has that image.
+    async fn kept(&self, reference: &ImageReference, facts: &Facts) -> Option<ImagePin> {
+        let of_tasks = |deployment: &str| self.store.resolved(deployment).into_iter().map(|(_, pin)| pin);
+        let mut pins = facts
+            .releases
+            .iter()
+            .flat_map(|release| release.images().cloned().chain(of_tasks(&release.deployment)).collect::<Vec<_>>());
+        let pin = pins.find(|pin| match pin {
+            ImagePin::Registry { repository, tag, .. } => {
+                *repository == reference.repository() && tag.as_deref() == reference.tag()
+            }
+            ImagePin::Content { .. } | ImagePin::Unread { .. } | ImagePin::Unknown { .. } => false,
+        })?;
+        self.engine.as_ref().ok()?.find(&pin, &self.deployment.name).await.ok()?.is_some().then_some(pin)
     }
 
     async fn index(&self, key: &str, wanted: &Wanted<'_>, platform: Option<&str>, facts: &mut Facts) -> ImageFacts {
@@ -251,6 +323,7 @@ fn found(pin: ImagePin) -> ImageFacts {
         missing: None,
         unknown: None,
         architecture: None,
+        from_host: false,
     }
 }
 

@@ -130,6 +130,11 @@ impl Observer<'_> {
         }
     }
 
+    /// Whether the engine runs on this host, so that its paths are ours.
+    pub(crate) fn is_local(&self) -> bool {
+        self.engine.as_ref().is_ok_and(|engine| engine.address.starts_with("unix://"))
+    }
+
     pub(crate) fn variable(&self, name: &str) -> Option<String> {
         self.env.lookup(name).map(str::to_owned)
     }

@@ -22,7 +22,7 @@ pub(crate) async fn facts(engine: &Engine, store: &Store, name: &Name) -> Result
     let hello = engine.hello().await?;
     let (all, mut ours) = engine.settled(name).await?;
     for container in ours.iter_mut().filter(|container| !container.is_running()) {
-        container.stopped_by_hand = stopped::by_hand(engine, &container.id).await;
+        container.stopped_by_hand = stopped::by_hand(engine, container).await;
     }
     let is_switched = ours.iter().any(|container| container.switched.is_some());
     let observer = Observer {

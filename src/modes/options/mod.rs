@@ -14,8 +14,11 @@ use serde_json::{Map, Value};
 
 use crate::engine::request::ContainerSpec;
 use crate::modes::options::names::{Form, form};
+use crate::values::labels::LABEL_FILES;
+use crate::values::mounted::from_label;
 use crate::values::options::{Hidden, SetOption};
 use crate::values::types::{EnvVar, Secret};
+use crate::values::volume::AnonymousVolume;
 
 /// The options of a container, by name.
 pub(crate) fn of_container(spec: &ContainerSpec) -> Vec<SetOption> {
@@ -25,9 +28,14 @@ pub(crate) fn of_container(spec: &ContainerSpec) -> Vec<SetOption> {
         endpoints[network] = serde_json::to_value(endpoint).unwrap_or_default();
     }
     leave_out_repetitions(&mut body);
+    let files = body["Labels"].as_object_mut().and_then(|labels| labels.remove(LABEL_FILES));
+    let files = from_label(files.as_ref().and_then(Value::as_str).map(str::to_owned));
     let mut options = vec![option("image", &spec.image.argument())];
+    options.extend(files.iter().map(|file| option(&format!("content of {}", file.path), file.digest.short())));
     options.extend(spec.options.platform.iter().map(|platform| option("platform", platform)));
     options.extend(collected("container", &body));
+    let carried = spec.if_declared.iter().map(AnonymousVolume::bind);
+    options.extend(carried.map(|bind| option("volumes", &format!("{bind} (if the image has a VOLUME there)"))));
     sorted(options, &spec.environment)
 }
 

@@ -17,7 +17,13 @@ use crate::values::types::Secret;
 
 fn container(body: Value) -> ContainerSpec {
     let image = ImagePin::Unknown { wanted: "web".into() };
-    let mut spec = ContainerSpec { name: "web".into(), image, options: Default::default(), environment: Vec::new() };
+    let mut spec = ContainerSpec {
+        name: "web".into(),
+        image,
+        options: Default::default(),
+        environment: Vec::new(),
+        if_declared: Vec::new(),
+    };
     spec.options.body = serde_json::from_value(body).unwrap();
     spec
 }
@@ -211,7 +217,13 @@ fn the_engine_is_given_a_seccomp_profiles_content_and_the_plan_shows_its_digest(
     assert_eq!(host.security_opt.unwrap(), ["label=disable", r#"seccomp={"a":1}"#, "seccomp=unconfined"]);
     assert_eq!((host.masked_paths, host.readonly_paths), (Some(Vec::new()), Some(Vec::new())));
     let image = ImagePin::Unknown { wanted: "i".into() };
-    let shown = of_container(&ContainerSpec { name: "c".into(), image, options, environment: Vec::new() });
+    let shown = of_container(&ContainerSpec {
+        name: "c".into(),
+        image,
+        options,
+        environment: Vec::new(),
+        if_declared: Vec::new(),
+    });
     let shown: Vec<_> = shown.iter().filter(|it| it.name == "security_opt").map(|it| it.value.as_str()).collect();
     assert_eq!(shown, ["label=disable", "seccomp=(profile 015abd7f5cc5)", "seccomp=unconfined"]);
 }
@@ -315,7 +327,7 @@ fn no_option_is_forgotten_by_the_printed_plan() {
         let service = service(lines);
         let options = container_options(&service, None);
         let (image, environment) = (ImagePin::Unknown { wanted: "i".into() }, service.environment);
-        let spec = ContainerSpec { name: "c".into(), image, options, environment };
+        let spec = ContainerSpec { name: "c".into(), image, options, environment, if_declared: Vec::new() };
         let line = format!("{:?}", of_container(&spec));
         if let Some((_, other)) = seen.iter().find(|(known, _)| *known == line) {
             panic!("`{lines}` prints as `{other}` does: {line}");

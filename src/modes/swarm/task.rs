@@ -97,7 +97,7 @@ impl Planner<'_> {
 
     fn request(&self, task: &Task, inside: &InContainer, task_lock: &TaskLock) -> Result<ServiceRequest, Failure> {
         let (image, registry) = match (task.need(), &inside.image) {
-            (Some(need), Some(ImageSource::Registry(reference))) => {
+            (Some(need), Some(ImageSource::Registry(reference, _))) => {
                 let registry = self.of.swarm.with_registry_auth.then(|| reference.registry().to_owned());
                 (self.of.facts.image(&need.key(&self.of.deployment.bundle_root))?, registry)
             }
@@ -127,7 +127,7 @@ impl Planner<'_> {
             LABEL_NAME: task_lock.owner,
             LABEL_DEPLOYMENT: task_lock.deployment,
             LABEL_REVISION: self.of.origin.revision,
-            LABEL_DIGEST: image.pin.identity().to_string(),
+            LABEL_DIGEST: image.pin.label(&image.pin.identity()),
             LABEL_TASK: task_lock.task,
             LABEL_NODE: self.of.seen.node,
         })

@@ -73,6 +73,12 @@ impl Image {
         self
     }
 
+    /// A `VOLUME`.
+    pub fn volume(mut self, path: &str) -> Self {
+        self.config["Volumes"][path] = serde_json::json!({});
+        self
+    }
+
     pub fn architecture(mut self, name: &str) -> Self {
         self.architecture = name.to_owned();
         self

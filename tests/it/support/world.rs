@@ -112,6 +112,11 @@ impl World {
         command_in(self.pid, program)
     }
 
+    /// The first process of the world, in whose namespaces the engine and its containers are.
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// `DOCKER_HOST` of the world's engine.
     pub fn docker_host(&self) -> String {
         format!("unix://{}/docker.sock", self.folder.display())

@@ -106,7 +106,7 @@ fn scripts_are_looked_at_as_the_kernel_starts_them() {
 
 #[test]
 fn files_that_our_section_names_are_looked_for() {
-    assert_all(include_str!("../../../../tests/appspecs/section.txt"), 24);
+    assert_all(include_str!("../../../../tests/appspecs/section.txt"), 27);
 }
 
 /// Shapes of files that people publish, with a hook of ours in the place of the script that starts the application.

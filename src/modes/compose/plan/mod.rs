@@ -167,7 +167,7 @@ impl<'a> Planner<'a> {
             plan.interruption = format!("{} while Compose replaces what runs", touched.join(", "));
         }
         let up = ComposeOperation::Up { project, within: None, services, only: Vec::new() };
-        let up = Action::undone_by(up, undo.up);
+        let up = modes::images::restoring(Action::undone_by(up, undo.up), self.facts);
         plan.actions.push(up.repaired_by(&[Kind::Container, Kind::Health, Kind::Image], imports.if_lost()));
     }
 
@@ -242,9 +242,16 @@ impl UndoProject {
     /// The previous project comes back by the Compose that this host has now, its files alone where nothing else was
     /// changed; a first one goes.
     fn of(wanted: &Wanted<'_>, previous: Option<&ComposeRelease>, facts: &Facts) -> Self {
-        let down = || vec![ComposeOperation::Down { project: wanted.project.clone() }];
-        let undo = previous.map_or_else(down, back).into_iter();
-        let up: Vec<_> = undo.map(|operation| Operation::Compose(operation.run_by(&facts.compose_tool))).collect();
-        Self { check_out: up.first().cloned().into_iter().collect(), up }
+        let run_by = |operation: ComposeOperation| Operation::Compose(operation.run_by(&facts.compose_tool));
+        let (check_out, up) = match previous {
+            Some(previous) => (Some(ComposeOperation::CheckOut { project: previous.project.clone() }), back(previous)),
+            None => {
+                let down = ComposeOperation::Down { project: wanted.project.clone() };
+                // What serves without a saved release is not touched by files.
+                (facts.containers.is_empty().then(|| down.clone()), vec![down])
+            }
+        };
+        let check_out = check_out.map(run_by).into_iter().collect();
+        Self { check_out, up: up.into_iter().map(run_by).collect() }
     }
 }

@@ -1,15 +1,18 @@
 //! The project as it is wanted: its images, what is added to its files, and what becomes of each service.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::config::compose::Compose;
 use crate::config::{Deployment, Health};
 use crate::deploy::origin::Origin;
+use crate::engine::facts::ContainerFacts;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::images::facts::ImageFacts;
 use crate::modes;
+use crate::modes::compose::files::STAND_IN;
 use crate::modes::compose::operation::ProjectHealth;
 use crate::modes::compose::project::{ComposeFacts, Project, ServiceFacts, pinned};
 use crate::modes::compose::release::ComposeRelease;
@@ -18,7 +21,8 @@ use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
 use crate::modes::operation::Plan;
 use crate::modes::release::{Part, Release};
-use crate::values::labels::{LABEL_DIGEST, LABEL_NAME, LABEL_SPEC};
+use crate::values::labels::{LABEL_DIGEST, LABEL_FILES, LABEL_NAME, LABEL_SPEC};
+use crate::values::mounted::{MountedFile, to_label};
 use crate::values::pin::ImagePin;
 use crate::values::types::{ContentDigest, Name};
 
@@ -40,11 +44,19 @@ impl<'a> Wanted<'a> {
             let image = facts.image(&service.need.key(&deployment.bundle_root))?;
             services.push((service, image, service.spec(&image.pin)));
         }
-        let override_file = override_file(&deployment.name, &services);
+        let files: Vec<_> = services.iter().map(|(service, _, spec)| files(facts, service, spec)).collect();
+        let mut override_file = override_file(&deployment.name, &services, &files);
+        // Compose refuses a service without an image, also one that it is not asked for.
+        for name in observed.left_out.iter().filter(|name| compose.images.contains_key(*name)) {
+            let name = serde_json::Value::from(name.as_str());
+            let _ = writeln!(override_file, "  {name}:\n    image: {STAND_IN}");
+        }
         let variables: Vec<_> =
             observed.variables.iter().map(|var| (&var.name, var.value.as_ref().map(|value| value.reveal()))).collect();
         let arguments = (&compose.files, &compose.env_file, &compose.profiles);
-        let whole = format!("{}\n{override_file}\n{variables:?}\n{arguments:?}", observed.folder.digest);
+        let only = &compose.services;
+        let only = if only.is_empty() { String::new() } else { format!("\n{only:?}") };
+        let whole = format!("{}\n{override_file}\n{variables:?}\n{arguments:?}{only}", observed.folder.digest);
         let project = Project {
             name: deployment.name.to_string(),
             tool: tool.clone(),
@@ -53,6 +65,7 @@ impl<'a> Wanted<'a> {
             files: compose.files.clone(),
             env_files: compose.env_file.clone(),
             profiles: compose.profiles.clone(),
+            services: compose.services.clone(),
         };
         let names = observed.services.iter().map(|service| (service.name.clone(), service.replicas));
         let health_check = health_check(names.collect(), compose.wait_timeout, &deployment.health);
@@ -119,6 +132,7 @@ impl<'a> Wanted<'a> {
             .collect();
         let mut gone: Vec<&str> = self.facts.containers.iter().map(|container| container.service.as_str()).collect();
         gone.retain(|service| !self.services.iter().any(|(wanted, _, _)| wanted.name == *service));
+        gone.retain(|service| !self.facts.left_out.iter().any(|left_out| left_out == service));
         gone.sort_unstable();
         gone.dedup();
         changes.extend(gone.into_iter().map(|service| ServiceChange {
@@ -134,15 +148,17 @@ impl<'a> Wanted<'a> {
         let there: Vec<_> =
             self.facts.containers.iter().filter(|container| container.service == service.name).collect();
         let is_same = |spec: &ContentDigest| there.iter().all(|found| found.spec.as_deref() == Some(spec.as_str()));
+        let changed_files = changed_files(facts, service);
         let from = there.iter().map(|found| &found.image).find(|found| *found != image).cloned();
         let change = match there.len() {
             0 if service.replicas == 0 => Change::Unchanged,
             0 => Change::Created,
-            _ if !is_same(spec) => {
-                let mut options = changed_options(facts, service);
+            _ if !(is_same(spec) && changed_files.is_empty()) => {
+                let mut options = if is_same(spec) { Vec::new() } else { changed_options(facts, service) };
                 if from.is_some() {
                     options.insert(0, "image".into());
                 }
+                options.extend(changed_files.into_iter().map(|path| format!("content of {path}")));
                 Change::Recreated(options)
             }
             count if count != service.replicas || there.iter().any(|found| !found.good) => Change::Started,
@@ -197,16 +213,46 @@ fn changed_options(facts: &Facts, service: &ServiceFacts) -> Vec<String> {
     names
 }
 
+fn containers<'a>(facts: &'a Facts, service: &'a ServiceFacts) -> impl Iterator<Item = &'a ContainerFacts> {
+    facts.containers.iter().filter(|found| found.service.as_ref() == Some(&service.name))
+}
+
+/// Mounted files that any container of the service has otherwise.
+fn changed_files(facts: &Facts, service: &ServiceFacts) -> Vec<String> {
+    let changed: BTreeSet<String> =
+        containers(facts, service).flat_map(|found| found.changed_files(&service.files)).collect();
+    changed.into_iter().collect()
+}
+
+/// The files that its containers are said to have: as long as nothing has changed what they were created with, because
+/// Compose replaces containers whose labels are others.
+fn files<'a>(facts: &'a Facts, service: &'a ServiceFacts, spec: &ContentDigest) -> &'a [MountedFile] {
+    let is_same = |found: &ContainerFacts| found.spec.as_deref() == Some(spec.as_str());
+    match containers(facts, service).next() {
+        Some(first) if containers(facts, service).all(is_same) && changed_files(facts, service).is_empty() => {
+            &first.files
+        }
+        _ => &service.files,
+    }
+}
+
 /// Images, our labels, and nothing to be pulled: what a release adds to its own files.
-fn override_file(name: &Name, services: &[(&ServiceFacts, &ImageFacts, ContentDigest)]) -> String {
+fn override_file(
+    name: &Name,
+    services: &[(&ServiceFacts, &ImageFacts, ContentDigest)],
+    files: &[&[MountedFile]],
+) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let mut out = String::from("services:\n");
-    for (service, image, spec) in services {
+    for ((service, image, spec), files) in services.iter().zip(files) {
         let _ = writeln!(out, "  {}:\n    image: {}", quoted(&service.name), quoted(&pinned(&image.pin, name)));
         out.push_str("    pull_policy: never\n");
         let _ = writeln!(out, "    labels:\n      {}: {}", LABEL_NAME, quoted(name.as_str()));
-        let _ = writeln!(out, "      {}: {}", LABEL_DIGEST, quoted(image.pin.identity().as_str()));
-        let _ = writeln!(out, "      {}: {}", LABEL_SPEC, quoted(spec.as_str()));
+        let _ = writeln!(out, "      {}: {}", LABEL_DIGEST, quoted(&image.pin.label(&image.pin.identity())));
+        let _ = writeln!(out, "      {}: {}", LABEL_SPEC, quoted(&image.pin.label(spec)));
+        if let Some(files) = to_label(files) {
+            let _ = writeln!(out, "      {}: {}", LABEL_FILES, quoted(&files.replace('$', "$$")));
+        }
     }
     out
 }

@@ -69,13 +69,15 @@ impl Planner<'_> {
         let environment = self.facts.environment.yes().cloned().unwrap_or_default();
         let digest = drift::digest(&image.pin, &spec, &environment, self.swarm.deploy.replicas.is_some());
         let registry = match &self.swarm.image {
-            ImageSource::Registry(reference) if self.swarm.with_registry_auth => Some(reference.registry().to_owned()),
-            ImageSource::Registry(_) | ImageSource::Archive { .. } => None,
+            ImageSource::Registry(reference, _) if self.swarm.with_registry_auth => {
+                Some(reference.registry().to_owned())
+            }
+            ImageSource::Registry(..) | ImageSource::Archive { .. } => None,
         };
         let labels = &mut spec["Labels"];
         labels[LABEL_DEPLOYMENT] = self.origin.deployment.clone().into();
         labels[LABEL_REVISION] = self.origin.revision.clone().into();
-        labels[LABEL_DIGEST] = image.pin.identity().to_string().into();
+        labels[LABEL_DIGEST] = image.pin.label(&image.pin.identity()).into();
         labels[LABEL_SPEC] = digest.clone().into();
         if let Some(registry) = &registry {
             labels[LABEL_REGISTRY] = registry.clone().into();
