@@ -161,7 +161,10 @@ impl<'a> Place<'a> {
     }
 
     fn copy(&self, snapshot: &Folder, mode: u32, digest: &ContentDigest) -> io::Result<()> {
-        copy(snapshot, self.path, (&self.folder, self.name), (mode, digest))
+        if copy(snapshot, self.path, (&self.folder, self.name), mode)? != *digest {
+            tracing::warn!(file = %self.path.display(), "a snapshot is damaged: this file is taken as it is");
+        }
+        Ok(())
     }
 
     /// What is there goes: ours is removed, an empty folder too (the engine makes one for a bind mount without a source),
@@ -245,13 +248,14 @@ pub(super) fn set_mode(folder: &Folder, mode: u32) -> io::Result<()> {
     }
 }
 
-/// Copies the file `path` of a folder, in one moment: a container that has the old one mounted keeps it.
+/// Copies the file `path` of a folder, in one moment: a container that has the old one mounted keeps it. Returns the digest of
+/// what was copied.
 pub(super) fn copy(
     from: &Folder,
     path: &Path,
     (folder, name): (&Folder, &OsStr),
-    (mode, wanted): (u32, &ContentDigest),
-) -> io::Result<()> {
+    mode: u32,
+) -> io::Result<ContentDigest> {
     let (source, source_name) = from.reach(path)?;
     let mut source = source.file(source_name, OFlag::O_RDONLY)?;
     let (mut new, new_name) = folder.new_file()?;
@@ -265,13 +269,10 @@ pub(super) fn copy(
         hasher.update(&buffer[..got]);
         new.write_all(&buffer[..got])?;
     }
-    if ContentDigest::finish(hasher) != *wanted {
-        folder.remove(&new_name)?;
-        return Err(io::Error::other(format!("{} is not what it was", path.display())));
-    }
     new.set_permissions(Permissions::from_mode(mode))?;
     new.sync_all()?;
-    folder.rename(&new_name, name)
+    folder.rename(&new_name, name)?;
+    Ok(ContentDigest::finish(hasher))
 }
 
 #[cfg(test)]
@@ -281,7 +282,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt as _, symlink};
 
     use super::*;
-    use crate::modes::compose::listing::{list, summary};
+    use crate::modes::compose::listing::summary;
     use crate::modes::compose::project::Tool;
     use crate::modes::compose::snapshot::{Snapshot, take};
 

@@ -89,7 +89,10 @@ fn fill(from: &Folder, to: &Folder, listing: &Listing) -> io::Result<()> {
         let (folder, name) = to.reach(path)?;
         match entry {
             Entry::Folder { mode } => set_mode(&folder.make(name, 0o700)?, *mode)?,
-            Entry::File { mode, digest, .. } => copy(from, path, (&folder, name), (*mode, digest))?,
+            Entry::File { mode, digest, .. } => match copy(from, path, (&folder, name), *mode)? == *digest {
+                true => {}
+                false => return Err(io::Error::other(format!("{} was changed during the deployment", path.display()))),
+            },
             Entry::Link { target } => folder.make_link(name, target)?,
         }
     }

@@ -101,9 +101,7 @@ pub fn ports(name: &Name, facts: &Facts) -> Recovery {
     let is_serving = |container: &&ContainerFacts| names.contains(&container.name) && is_saved(container, facts);
     let mut recovery = Recovery { serving: facts.containers.iter().find(is_serving).cloned(), ..Recovery::default() };
     switch_to_serving(name, facts, &mut recovery);
-    if facts.containers.is_empty() {
-        close_stale(name, facts, &mut recovery);
-    }
+    close_stale(name, facts, &mut recovery);
     recovery
 }
 
@@ -126,9 +124,8 @@ fn switch_to_serving(name: &Name, facts: &Facts, recovery: &mut Recovery) {
 /// Rules of a container that somebody removed lead nowhere, and take the port from whoever publishes it next.
 pub(crate) fn close_stale(name: &Name, facts: &Facts, recovery: &mut Recovery) {
     let is_open = facts.container.ports.as_ref().is_some_and(|seen| seen.is_open);
-    let is_led = recovery.serving.as_ref().is_some_and(|serving| serving.switched.is_some());
     let is_decided = recovery.actions.iter().any(|action| matches!(action.operation, Operation::Ports(_)));
-    if is_open && !is_led && !is_decided {
+    if is_open && facts.containers.is_empty() && !is_decided {
         recovery
             .note
             .get_or_insert_with(|| format!("the ports of {name} lead to a container that is gone: they are closed"));
