@@ -282,7 +282,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt as _, symlink};
 
     use super::*;
-    use crate::modes::compose::listing::summary;
+    use crate::modes::compose::listing::{list, summary};
     use crate::modes::compose::project::Tool;
     use crate::modes::compose::snapshot::{Snapshot, take};
 
