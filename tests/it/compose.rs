@@ -632,7 +632,7 @@ fn a_damaged_snapshot_or_record_neither_takes_the_project_down_nor_blocks_a_revi
     let mut project = Project::serving("cdamaged");
     let snapshot = std::fs::read_dir(project.state().join("compose")).unwrap().next().unwrap().unwrap().path();
     std::fs::write(snapshot.join("files.json"), "").unwrap();
-    // It is there only where an import was cut off.
+    let _ = std::fs::remove_file(project.state().join("images.json"));
     std::fs::create_dir(project.state().join("images.json")).unwrap();
 
     project.file("compose.yml", &TWO.replace("touch /up", "exit 3"));
