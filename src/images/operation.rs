@@ -122,7 +122,7 @@ impl Importer {
             }
             Import::Load { image, archive, platform, reference, .. } => {
                 let (archives, name, record) = (&self.archives, &self.name, &self.record);
-                let reference = reference.as_ref();
+                let reference = reference.as_deref();
                 let from = FromArchive { engine, archives, name, pin: image, reference, record, follow: self.follow };
                 let id = from.load(archive, platform.as_deref()).await?;
                 tracing::info!(%archive, id, "loaded");
@@ -178,7 +178,7 @@ pub enum Import {
         platform: Option<String>,
         /// The tag that the revision asks for: the only one of the archive's that the image gets.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        reference: Option<ImageReference>,
+        reference: Option<Box<ImageReference>>,
         /// The length of a compressed archive: it travels as a whole.
         bytes: Option<u64>,
         /// What is missing, where that was looked up.

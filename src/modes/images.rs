@@ -121,7 +121,7 @@ fn import(need: &ImageNeed, image: &ImageFacts) -> Option<Import> {
         },
         ImageSource::Archive { location, reference, .. } => Import::Load {
             image: image.pin.clone(),
-            reference: reference.clone(),
+            reference: reference.clone().map(Box::new),
             archive: location.clone(),
             platform: need.platform.clone(),
             bytes: image.bytes,
