@@ -11,7 +11,6 @@ use futures_util::StreamExt as _;
 use sha2::Digest as _;
 
 use crate::engine::Engine;
-use crate::engine::call::CallError;
 use crate::engine::images::ImageStore;
 use crate::engine::load::{Body, Loading, NotTaken};
 use crate::error::{Failure, Kind};
@@ -21,6 +20,7 @@ use crate::images::decompress::Sizes;
 use crate::images::delta::{Batch, BatchLayer, Delta, must_decompress};
 use crate::images::facts::Room;
 use crate::images::filter::Filter;
+use crate::images::load_error::LoadError;
 use crate::images::rename::Renamed;
 use crate::images::source::{Archive, ByteStream};
 use crate::images::transfer::Transfer;
@@ -30,44 +30,6 @@ use crate::values::types::ContentDigest;
 
 /// A run of zeros that is long enough for any padding.
 static ZEROS: [u8; 512] = [0; 512];
-
-#[derive(Debug)]
-pub(crate) enum LoadError {
-    /// The archive cannot be read, or is not what it says.
-    Source(String),
-    /// A layer unpacks to more or less than its frame says: its size must be counted.
-    SizeMismatch(String),
-    Engine(String),
-    /// The engine has ended the load: its answer says why.
-    Ended,
-    /// It has not answered in time: to ask it again is no use.
-    Silent(CallError),
-    /// It unpacks to more than there is room for.
-    Room(Failure),
-}
-
-impl From<CallError> for LoadError {
-    fn from(error: CallError) -> Self {
-        if error.is_silence() { Self::Silent(error) } else { Self::Engine(error.message) }
-    }
-}
-
-impl LoadError {
-    /// As a failure to import `label`.
-    pub(crate) fn failure(&self, label: &str) -> Failure {
-        match self {
-            Self::Source(why) | Self::SizeMismatch(why) => {
-                Failure::new(Kind::Image, format!("reading {label} broke off: {why}"))
-                    .next("deploy again; if it happens again, is the archive complete and readable?")
-            }
-            Self::Engine(words) => Failure::new(Kind::Image, format!("the engine cannot load {label}: {words}"))
-                .next("is it a complete archive of `docker save`? load it by hand to see: docker load --input …"),
-            Self::Ended => Failure::new(Kind::Image, format!("the engine ended the load of {label}")),
-            Self::Silent(error) => error.failure_of(Kind::Image, &format!("load {label}")),
-            Self::Room(failure) => failure.clone(),
-        }
-    }
-}
 
 pub(crate) struct Load<'a> {
     pub(crate) engine: &'a Engine,

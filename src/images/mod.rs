@@ -9,6 +9,7 @@ pub mod facts;
 pub mod filter;
 pub(crate) mod import;
 pub(crate) mod load;
+mod load_error;
 pub mod operation;
 pub(crate) mod pull;
 pub mod record;

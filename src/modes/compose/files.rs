@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::config::compose::Compose;
 use crate::config::interpolate::expand;
 use crate::inputs;
-use crate::modes::compose::observe::SEARCHED;
+use crate::modes::compose::variables::SEARCHED;
 
 /// The files merged, with the hook's variables filled in, in the form of `compose config`: nothing is extended, included or
 /// made absolute.

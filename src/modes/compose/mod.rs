@@ -19,4 +19,5 @@ pub(crate) mod snapshot;
 pub(crate) mod task;
 pub(crate) mod tool;
 pub mod unsaved;
-mod wait;
+mod variables;
+pub mod wait;

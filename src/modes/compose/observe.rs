@@ -1,6 +1,6 @@
 //! A Compose project: as its files say, and as the engine has it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,29 +8,27 @@ use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 
 use crate::config::compose::Compose;
 use crate::config::pending::Pending;
-use crate::config::{ArchiveLocation, ImageSource, env_file};
+use crate::config::{ArchiveLocation, ImageSource};
 use crate::engine::{label, name_of};
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::modes::compose::config::{Resolved, Service};
 use crate::modes::compose::containers::of_project;
 use crate::modes::compose::files::{as_it_stands, stand_in, text};
-use crate::modes::compose::listing::{Entry, Listing, list, summary};
+use crate::modes::compose::listing::{Listing, list, summary};
 use crate::modes::compose::project::{ComposeFacts, ProjectContainer, SNAPSHOTS, Tool};
 use crate::modes::compose::tool::{Processes, cannot_run, reason, warnings};
 use crate::modes::compose::unsaved::UnsavedContainer;
+use crate::modes::compose::variables::words;
 use crate::modes::facts::Facts;
 use crate::modes::mounts;
 use crate::modes::observe::Observer;
 use crate::ports::taken;
 use crate::values::known::Known;
 use crate::values::labels::{LABEL_NAME, LABEL_SPEC};
-use crate::values::types::{EnvVar, Secret};
+use crate::values::types::EnvVar;
 
 /// How long `config` may take.
 const CONFIG_LIMIT: Duration = Duration::from_secs(60);
-
-/// The largest file that is searched for names of variables, in bytes.
-pub(crate) const SEARCHED: u64 = 1024 * 1024;
 
 /// What Compose and the bundle say, before the engine is asked.
 pub(crate) struct Read {
@@ -212,42 +210,6 @@ impl Observer<'_> {
         distinct.into_iter().collect()
     }
 
-    /// Variables of the hook whose names stand in the Compose files or in files with variables: they are saved with the
-    /// release, so that it can come back without the hook.
-    fn variables(&self, compose: &Compose, listing: &Listing) -> Vec<EnvVar> {
-        let is_searched = |path: &Path| {
-            let name = path.to_string_lossy();
-            name.ends_with(".yml") || name.ends_with(".yaml") || name.ends_with(".env")
-        };
-        let small = |entry: &Entry| matches!(entry, Entry::File { size, .. } if *size <= SEARCHED);
-        let listed = listing.iter().filter(|(path, entry)| is_searched(path) && small(entry)).map(|(path, _)| path);
-        let paths: BTreeSet<&PathBuf> = compose.files.iter().chain(&compose.env_file).chain(listed).collect();
-        let mut names: BTreeSet<String> = BTreeSet::new();
-        for path in paths {
-            let text = text(&compose.directory.join(path), &self.deployment.bundle_root);
-            names.extend(words(&text).filter(|word| !word.is_empty()).map(str::to_owned));
-        }
-        let known = names.into_iter().filter(|name| !OWN.contains(&name.as_str()) && !name.starts_with("COMPOSE_"));
-        known
-            .filter_map(|name| Some(EnvVar { value: Some(Secret::new(self.variable(&name)?)), hidden: true, name }))
-            .collect()
-    }
-
-    /// What Compose makes configs and secrets of that are named by a variable: those of the hook go before those of files.
-    fn project_environment(&self, compose: &Compose, hook: &[EnvVar]) -> BTreeMap<String, String> {
-        let default = [PathBuf::from(".env")];
-        let files = if compose.env_file.is_empty() { &default[..] } else { &compose.env_file };
-        let mut all: Vec<EnvVar> = Vec::new();
-        for file in files {
-            let text = text(&compose.directory.join(file), &self.deployment.bundle_root);
-            // Compose has read it already, and refused what is wrong.
-            let read = env_file::read("", &text, false, &|name| self.variable(name));
-            all.extend(read.into_iter().flat_map(|read| read.variables));
-        }
-        let each = all.into_iter().chain(hook.iter().cloned());
-        each.filter_map(|var| Some((var.name, var.value?.reveal().to_owned()))).collect()
-    }
-
     fn project_containers(&self, all: &[ContainerSummary]) -> Vec<ProjectContainer> {
         let name = self.deployment.name.as_str();
         let each = of_project(all, name).into_iter().map(|(container, service)| {
@@ -296,14 +258,6 @@ impl Observer<'_> {
 fn refused_for_now(failure: &Failure, pending: &Pending) -> Option<&'static str> {
     pending.brings_what(&failure.message).filter(|_| failure.kind == Kind::Appspec)
 }
-
-/// What may be names of variables in a text.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
-}
-
-/// Variables that a process of Compose is given anyway.
-const OWN: [&str; 5] = ["PATH", "HOME", "DOCKER_CONFIG", "DOCKER_HOST", "LC_ALL"];
 
 fn snapshots(state: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(state.join(SNAPSHOTS)).into_iter().flatten().flatten();

@@ -6,15 +6,14 @@ use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Probe;
 use crate::error::{Failure, Kind};
-use crate::health::check::HealthCheck;
 use crate::modes::compose::check_out::check_out;
 use crate::modes::compose::project::{Project, Tool};
 use crate::modes::compose::service_change::ServiceChange;
 use crate::modes::compose::snapshot::{self, Snapshot};
 use crate::modes::compose::task::{self, ComposeTask};
 use crate::modes::compose::tool::{self, Processes};
+use crate::modes::compose::wait::ProjectHealth;
 use crate::modes::compose::{containers, unsaved, wait};
 use crate::modes::host::Host;
 use crate::modes::release::Release;
@@ -63,15 +62,6 @@ pub enum ComposeOperation {
     RunTask(Box<ComposeTask>),
     /// Remove the snapshot of a release that is retained no longer.
     DeleteSnapshot { snapshot: PathBuf },
-}
-
-/// What makes a project healthy.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ProjectHealth {
-    /// The services, each with its number of containers.
-    pub services: Vec<(String, usize)>,
-    /// What makes them healthy.
-    pub check: HealthCheck,
 }
 
 impl ComposeOperation {
@@ -204,22 +194,6 @@ impl fmt::Display for ComposeOperation {
             }
             Self::DeleteSnapshot { snapshot } => write!(f, "delete snapshot {}", snapshot.display()),
         }
-    }
-}
-
-impl fmt::Display for ProjectHealth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let services = self.services.iter().map(|(name, count)| match count {
-            1 => name.clone(),
-            count => format!("{name} ({count} containers)"),
-        });
-        let (services, settle) = (services.collect::<Vec<_>>().join(", "), self.check.settle);
-        write!(f, "{services} healthy, running for {settle:?} or exited with 0")?;
-        match &self.check.probe {
-            Probe::Auto => {}
-            probe => write!(f, ", {probe}")?,
-        }
-        write!(f, ", {}", self.check.terms())
     }
 }
 

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::Probe;
-use crate::modes::compose::operation::ProjectHealth;
 use crate::modes::compose::project::Project;
+use crate::modes::compose::wait::ProjectHealth;
 
 /// What a saved Compose project comes back from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,19 +1,47 @@
 //! A project's health: every service's containers, and what is asked from outside.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use bollard::models::{ContainerStateStatusEnum, HealthStatusEnum};
 use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
 
+use crate::config::Probe;
 use crate::engine::Engine;
 use crate::engine::logs::log_tail_within;
 use crate::error::{Failure, Kind};
+use crate::health::check::HealthCheck;
 use crate::health::checker::{HealthChecker, Members};
 use crate::health::container::{Lifecycle, Member};
 use crate::modes::compose::containers::of_project;
-use crate::modes::compose::operation::ProjectHealth;
 use crate::values::text::shorten;
+
+/// What makes a project healthy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProjectHealth {
+    /// The services, each with its number of containers.
+    pub services: Vec<(String, usize)>,
+    /// What makes them healthy.
+    pub check: HealthCheck,
+}
+
+impl fmt::Display for ProjectHealth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let services = self.services.iter().map(|(name, count)| match count {
+            1 => name.clone(),
+            count => format!("{name} ({count} containers)"),
+        });
+        let (services, settle) = (services.collect::<Vec<_>>().join(", "), self.check.settle);
+        write!(f, "{services} healthy, running for {settle:?} or exited with 0")?;
+        match &self.check.probe {
+            Probe::Auto => {}
+            probe => write!(f, ", {probe}")?,
+        }
+        write!(f, ", {}", self.check.terms())
+    }
+}
 
 /// Log lines that a report shows of all failing services together, and at least of each.
 const LOG_LINES: (usize, usize) = (16, 3);
