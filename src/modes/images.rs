@@ -156,7 +156,8 @@ fn prune_to(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&
     // A kill after a pull leaves the image without its tag.
     let imported = facts.imported.iter().map(|imported| &imported.tag);
     let imported = imported.filter(|tag| !facts.retention_tags.contains(tag));
-    for tag in facts.retention_tags.iter().chain(imported).filter(|tag| !kept.contains(tag)) {
+    let is_free = |tag: &&String| !kept.contains(tag) && !facts.of_swarm_tasks.contains(tag);
+    for tag in facts.retention_tags.iter().chain(imported).filter(is_free) {
         let references = imported_for(facts, tag)
             .filter(|reference| !needed.contains(reference) && !wanted.iter().any(|image| is_of(image, reference)));
         for reference in references.chain([tag]) {

@@ -175,7 +175,7 @@ fn the_port_answers_wherever_a_published_one_would_and_sees_who_asks() {
     for address in ["127.0.0.1", HOST, "192.0.2.1"] {
         assert_eq!(world().inside(|| get(address, port, "/")).as_deref(), Ok("v1"), "from the host by {address}");
     }
-    let image = format!("{}:v1", web.name);
+    let image = world().inspect(&web.name, "{{.Image}}");
     let asked = format!("{HOST}:{port}");
     for network in ["bridge", "balehook"] {
         let said = world().docker(&["run", "--rm", "--network", network, &image, "/bin/server", "get", &asked]);
@@ -201,7 +201,7 @@ fn over_ipv6_it_is_as_over_ipv4() {
     assert_eq!(from_outside(|| get(HOST6, port, "/peer")).as_deref(), Ok(CLIENT6), "the client's own address");
     assert_eq!(web.answer().as_deref(), Ok("v3"), "over IPv4 too");
     assert_eq!(world().inside(|| get(HOST6, port, "/")).as_deref(), Ok("v3"), "from the host by {HOST6}");
-    let (image, asked) = (format!("{}:v3", web.name), format!("[{HOST6}]:{port}"));
+    let (image, asked) = (world().inspect(&web.name, "{{.Image}}"), format!("[{HOST6}]:{port}"));
     let said = world().docker(&["run", "--rm", "--network", "balehook", &image, "/bin/server", "get", &asked]);
     assert_eq!(said, "v3", "from a container of the same network");
 

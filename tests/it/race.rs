@@ -78,7 +78,9 @@ fn forty_images_that_are_removed_at_once_while_loads_leave_their_layers_out_leav
             // Nobody removes anything now: what was lost is sent.
             bundle.hook("AfterInstall").exits(0);
         }
-        let made = world().docker(&["create", &format!("{name}:1")]);
+        let tags = world().docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", &format!("balehook/{name}")]);
+        assert_eq!(tags.lines().count(), 1, "{tags}");
+        let made = world().docker(&["create", &tags]);
         world().docker(&["rm", &made]);
     }
 }

@@ -57,6 +57,19 @@ fn of_the_image_that_is_wanted_again_nothing_goes() {
 }
 
 #[test]
+fn an_image_of_which_a_swarm_still_has_a_tasks_container_stays() {
+    let retention_tags = vec!["balehook/web:0123456789ab".into()];
+    let facts = Facts { retention_tags, ..swarm::serving(swarm::older) };
+    let plan = scenes::planned(LifecycleEvent::BeforeInstall, &facts);
+    let gone = untagged(&plan).into_iter().map(str::to_owned);
+    let gone: Vec<String> = gone.filter(|reference| reference.starts_with("balehook/")).collect();
+    assert!(!gone.is_empty());
+    let in_use = Facts { of_swarm_tasks: gone.clone(), ..facts };
+    let plan = scenes::planned(LifecycleEvent::BeforeInstall, &in_use);
+    assert!(untagged(&plan).iter().all(|reference| !gone.contains(&(*reference).to_owned())), "{:?}", plan.actions);
+}
+
+#[test]
 fn a_container_that_an_image_was_tried_with_goes_before_anything_else_is_done() {
     use LifecycleEvent::{AfterInstall, ApplicationStart, BeforeInstall};
     for (mode, facts) in modes() {

@@ -27,6 +27,9 @@ use crate::modes::facts::Facts;
 use crate::values::known::Known;
 use crate::values::types::{EnvVar, LifecycleEvent};
 
+/// The label that the engine gives a container of a swarm's task.
+const SWARM_TASK: &str = "com.docker.swarm.task.id";
+
 /// Largest env file that is read, in bytes.
 const ENV_FILE_LIMIT: u64 = 1024 * 1024;
 
@@ -122,6 +125,8 @@ impl Observer<'_> {
             Ok((all, ours)) => {
                 facts.containers = ours;
                 facts.task_containers = engine::task_containers(&all, &self.deployment.name);
+                let of_tasks = all.iter().filter(|container| engine::label(container, SWARM_TASK).is_some());
+                facts.of_swarm_tasks = of_tasks.filter_map(|container| container.image.clone()).collect();
                 all
             }
             Err(failure) => {
