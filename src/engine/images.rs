@@ -129,12 +129,15 @@ impl Engine {
         tagged.map_err(|error| error.failure_of(Kind::Engine, &format!("tag image {image} as {reference}")))
     }
 
-    /// Takes a reference off an image; the engine drops the image with the last one.
+    /// Takes a reference off an image; the engine drops the image with the last one, which it keeps while a container is
+    /// made of it. Whether the reference is gone.
     /// Errors: [`Kind::Engine`]; none where there is no such reference.
-    pub(crate) async fn untag(&self, reference: &str) -> Result<(), Failure> {
+    pub(crate) async fn untag(&self, reference: &str) -> Result<bool, Failure> {
         let asked = self.docker.remove_image(reference, None::<query::RemoveImageOptions>, None);
         let removed = self.answer(Limit::Change, &format!("docker rmi {reference}"), asked).await.map(drop);
-        unless(removed, &[404]).map_err(|error| error.failure_of(Kind::Engine, &format!("untag {reference}")))
+        let is_in_use = removed.as_ref().is_err_and(|error| error.status == Some(409));
+        let done = unless(removed, &[404, 409]);
+        done.map(|()| !is_in_use).map_err(|error| error.failure_of(Kind::Engine, &format!("untag {reference}")))
     }
 
     /// Free bytes where an engine of this host keeps its data; `None` for one elsewhere.

@@ -203,7 +203,7 @@ impl FromArchive<'_> {
             match before.get(tag) {
                 Some(id) => self.engine.tag(id, tag).await?,
                 None if tag.starts_with("sha256:") => {}
-                None => self.engine.untag(tag).await?,
+                None => drop(self.engine.untag(tag).await?),
             }
         }
         Ok(())

@@ -70,7 +70,10 @@ impl ImageOperation {
                 engine.tag(&id, tag).await?;
             }
             Self::Untag { reference } => {
-                engine.untag(reference).await?;
+                if !engine.untag(reference).await? {
+                    tracing::info!(reference, "a container is made of this image: it stays until a later deployment");
+                    return Ok(Outcome::unchanged());
+                }
                 importer.record.remove(reference)?;
             }
         }

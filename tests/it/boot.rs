@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::support::bundle::appspec;
+use crate::support::images::web;
 use crate::support::machine::Machine;
 
 #[test]
@@ -122,6 +124,44 @@ fn in_its_sandbox_the_unit_writes_rules_of_the_legacy_variant_too() {
 
     machine.wait_for("answer", || machine.answer().as_deref() == Ok("v1"));
     assert_eq!(machine.run("iptables-nft-save"), "", "the other variant has no rule");
+}
+
+/// A project with a folder that its container has mounted; `health` is what is asked.
+fn project(machine: &Machine, version: &str, health: &str) {
+    let bundle = machine.file("/srv/shop");
+    std::fs::create_dir_all(bundle.join("app/data")).unwrap();
+    let section = "files: [app/compose.yml]\nimages: {web: {archive: image.tar}}";
+    let rest = format!("health: {{http: \"http://127.0.0.1:8088/{health}\", timeout: 20s}}");
+    let text = appspec("shop", section, &rest).replace("\n  container:\n", "\n  compose:\n");
+    std::fs::write(bundle.join("appspec.yml"), text).unwrap();
+    let compose =
+        "services: {web: {ports: [\"127.0.0.1:8088:80\"], volumes: [\"./data:/data\"], stop_grace_period: 1s}}";
+    std::fs::write(bundle.join("app/compose.yml"), compose).unwrap();
+    std::fs::write(bundle.join("app/data/page"), version).unwrap();
+    web(&format!("shop:{version}"), version).write_into(&bundle);
+}
+
+#[test]
+fn a_project_whose_folder_is_a_containers_by_now_comes_back_at_boot_by_a_compose_of_roots_own() {
+    let mut machine = Machine::boot();
+    machine.install_compose();
+    project(&machine, "one", "healthz");
+    machine.start_hook("/srv/shop", "one").wait().exits(0);
+    machine.run("chown 1000:1000 /var/lib/balehook/shop/project/data");
+    machine.run("chmod 500 /var/lib/balehook/shop/project/data");
+    project(&machine, "two", "none");
+    let mut running = machine.start_hook("/srv/shop", "two");
+    running.wait_until_said("] check health");
+    machine.lose_power();
+    running.wait();
+
+    machine.power_on();
+
+    let said = machine.journal("balehook-resume");
+    assert_eq!(machine.containers(), "shop-web-1 running", "{said}");
+    assert_eq!(machine.run("busybox wget -q -O - http://127.0.0.1:8088/"), "one", "{said}");
+    assert_eq!(machine.run("cat /var/lib/balehook/shop/project/data/page"), "one", "{said}");
+    assert!(!machine.file("/var/lib/balehook/shop/journal.json").exists(), "{said}");
 }
 
 #[test]

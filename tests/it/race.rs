@@ -141,7 +141,8 @@ pub fn losing_on(host: &str, exec: &Path, image: &str, config: &str) -> String {
     // This label is what holds them as they are unpacked; the end of a lease collects what nothing holds.
     format!(
         "#!/bin/sh\nset -e\n\
-         layers=$({docker} image inspect --format '{{{{join .RootFS.Layers \" \"}}}}' {image})\n\
+         id=$({docker} images --quiet --no-trunc --filter label=test={image})\n\
+         layers=$({docker} image inspect --format '{{{{join .RootFS.Layers \" \"}}}}' $id)\n\
          {moby} content label {config} containerd.io/gc.ref.snapshot.overlayfs=\n\
          {moby} leases create --id {image}\n\
          {moby} leases delete --sync {image}\n\

@@ -8,7 +8,7 @@ pub(crate) mod resume;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bollard::models::ContainerSummary;
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 
 use crate::aws::s3::{S3, S3Error};
 use crate::config::hook_env::HookEnv;
@@ -125,7 +125,10 @@ impl Observer<'_> {
             Ok((all, ours)) => {
                 facts.containers = ours;
                 facts.task_containers = engine::task_containers(&all, &self.deployment.name);
-                let of_tasks = all.iter().filter(|container| engine::label(container, SWARM_TASK).is_some());
+                let is_ended =
+                    |container: &&ContainerSummary| container.state != Some(ContainerSummaryStateEnum::RUNNING);
+                let of_tasks =
+                    all.iter().filter(|container| engine::label(container, SWARM_TASK).is_some()).filter(is_ended);
                 facts.of_swarm_tasks = of_tasks.filter_map(|container| container.image.clone()).collect();
                 all
             }

@@ -125,8 +125,7 @@ impl Machine {
     /// The hook ApplicationStart of a release of `web`, whose port the kernel switches.
     pub fn start_release(&self, version: &str) -> Running {
         let bundle = self.file("/srv/web");
-        std::fs::create_dir_all(bundle.join("hooks")).unwrap();
-        std::fs::copy(repository().join("hooks/balehook"), bundle.join("hooks/balehook")).unwrap();
+        std::fs::create_dir_all(&bundle).unwrap();
         // The engine itself starts nothing after a boot: what runs then was brought back by us.
         let service = format!(
             "image: {{archive: image.tar}}\nports: [\"{PORT}:80\"]\nrestart: \"no\"\nstop_grace_period: 1s\n\
@@ -135,10 +134,26 @@ impl Machine {
         let text = appspec("web", &service, "health: {http: /healthz, timeout: 20s}");
         std::fs::write(bundle.join("appspec.yml"), text).unwrap();
         server(&format!("web:{version}"), version, 0, &["tcp:80"]).write_into(&bundle);
-        let deployment = format!("DEPLOYMENT_ID=d-{version}");
+        self.start_hook("/srv/web", version)
+    }
+
+    /// The hook ApplicationStart of the bundle in a folder of the machine.
+    pub fn start_hook(&self, bundle: &str, version: &str) -> Running {
+        let hooks = self.file(bundle).join("hooks");
+        std::fs::create_dir_all(&hooks).unwrap();
+        std::fs::copy(repository().join("hooks/balehook"), hooks.join("balehook")).unwrap();
+        let (deployment, hook) = (format!("DEPLOYMENT_ID=d-{version}"), format!("{bundle}/hooks/balehook"));
         let variables = ["LIFECYCLE_EVENT=ApplicationStart", "APPLICATION_NAME=web", "DEPLOYMENT_GROUP_NAME=prod"];
-        let args = [&variables[..], &[&deployment, "/srv/web/hooks/balehook"]].concat();
+        let args = [&variables[..], &[&deployment, &hook]].concat();
         Running::start(self.command(&args))
+    }
+
+    /// Compose, as a plugin of root's own.
+    pub fn install_compose(&self) {
+        let plugins = self.file("/root/.docker/cli-plugins");
+        std::fs::create_dir_all(&plugins).unwrap();
+        let program = "target/tools/compose-2.40/usr/libexec/docker/cli-plugins/docker-compose";
+        std::fs::copy(repository().join(program), plugins.join("docker-compose")).unwrap();
     }
 
     /// The same to its end.
