@@ -1,5 +1,6 @@
 //! Undoing what was begun, within the time that is left for it.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::deploy::execute::{Host, Progress, Run, evidence, perform};
@@ -96,51 +97,77 @@ pub(super) struct Undone {
 }
 
 impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
-    /// Undoes what was begun, the last first. A step that fails is said, and the rest still runs. What is left of it at any
-    /// moment is in the journal.
+    /// Undoes what was begun, the last first. A step that fails is said, and the rest still runs; one that only cleans up and had
+    /// no time is done once more when the old release is back. What is left of it at any moment is in the journal.
     pub(super) async fn undo(&mut self, begun: &[Action<H::Operation>], seen: &mut Vec<String>) -> Undone {
         let steps = undo_steps(begun.iter().map(|action| &action.undo));
-        let (mut undone, mut failed) = (Undone::default(), Vec::new());
-        for (index, step) in steps.iter().enumerate() {
+        let (mut undone, mut left) = (Undone::default(), vec![true; steps.len()]);
+        let mut queue: VecDeque<(usize, bool)> = (0..steps.len()).map(|index| (index, false)).collect();
+        while let Some((index, is_late)) = queue.pop_front() {
+            let step = steps[index];
             if step.is_check() && undone.lost.is_some() {
-                failed.push((*step).clone());
                 continue;
             }
-            self.progress.undoes(&step.operation);
-            if !self.budget.is_hanging {
-                // The old release is back by now: there is time to ask what the new one has said. What a failed task has
-                // said comes last: it is the cause.
-                seen.splice(0..0, evidence(self.host, &step.operation, Moment::BeforeUndo).await);
-            }
-            let rest = &steps[index + 1..];
-            let limit = self.budget.share(Share::of(step, rest), rest.len() + 1);
-            match self.undo_step(step, limit).await {
-                Ok(messages) => seen.extend(messages),
+            let rest: Vec<&Undo<H::Operation>> = queue.iter().map(|(index, _)| steps[*index]).collect();
+            match self.timed(step, &rest, seen).await {
+                Ok(messages) => {
+                    seen.extend(messages);
+                    left[index] = false;
+                }
                 Err(_) if step.is_check() && self.budget.is_hanging => {
-                    undone.is_unchecked = true;
+                    (undone.is_unchecked, left[index]) = (true, false);
                     seen.extend(evidence(self.host, &step.operation, Moment::Failed(Kind::Deadline)).await);
                 }
                 Err(failure) if step.operation.traits().hastens => {
                     tracing::warn!(step = %step.operation, %failure, "went on undoing");
+                    left[index] = false;
                 }
-                Err(failure) => {
-                    tracing::error!(step = %step.operation, %failure, "could not undo");
-                    seen.extend(failure.evidence.iter().cloned());
-                    if step.is_check() {
-                        seen.extend(evidence(self.host, &step.operation, Moment::Failed(failure.kind)).await);
-                    }
-                    let why = format!("{}: {failure}", step.operation.title());
-                    self.progress.not_undone(&why);
-                    if step.restores {
-                        undone.lost.get_or_insert_with(|| why.clone());
-                    }
-                    undone.failures.push(why);
-                    failed.push((*step).clone());
+                Err(_) if self.budget.is_hanging && !step.restores && !is_late => {
+                    let checks = queue.iter().position(|(index, _)| steps[*index].is_check());
+                    queue.insert(checks.unwrap_or(queue.len()), (index, true));
                 }
+                Err(failure) => self.failed(step, failure, &mut undone, seen).await,
             }
-            self.keep(&failed, rest);
+            self.keep(steps.iter().zip(&left).filter(|(_, is_left)| **is_left).map(|(step, _)| (*step).clone()));
         }
         undone
+    }
+
+    /// One step within its share of the time; `rest` comes after it.
+    async fn timed(
+        &mut self,
+        step: &Undo<H::Operation>,
+        rest: &[&Undo<H::Operation>],
+        seen: &mut Vec<String>,
+    ) -> Result<Vec<String>, Failure> {
+        self.progress.undoes(&step.operation);
+        if !self.budget.is_hanging {
+            // The old release is back by now: there is time to ask what the new one has said. What a failed task has said
+            // comes last: it is the cause.
+            seen.splice(0..0, evidence(self.host, &step.operation, Moment::BeforeUndo).await);
+        }
+        let limit = self.budget.share(Share::of(step, rest), rest.len() + 1);
+        self.undo_step(step, limit).await
+    }
+
+    async fn failed(
+        &mut self,
+        step: &Undo<H::Operation>,
+        failure: Failure,
+        undone: &mut Undone,
+        seen: &mut Vec<String>,
+    ) {
+        tracing::error!(step = %step.operation, %failure, "could not undo");
+        seen.extend(failure.evidence.iter().cloned());
+        if step.is_check() {
+            seen.extend(evidence(self.host, &step.operation, Moment::Failed(failure.kind)).await);
+        }
+        let why = format!("{}: {failure}", step.operation.title());
+        self.progress.not_undone(&why);
+        if step.restores {
+            undone.lost.get_or_insert_with(|| why.clone());
+        }
+        undone.failures.push(why);
     }
 
     async fn undo_step(&mut self, step: &Undo<H::Operation>, limit: Duration) -> Result<Vec<String>, Failure> {
@@ -157,8 +184,8 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
     }
 
     /// Once the release is saved its journal says how it is finished.
-    fn keep(&self, failed: &[Undo<H::Operation>], rest: &[&Undo<H::Operation>]) {
-        let left = failed.iter().chain(rest.iter().copied()).cloned().collect::<Vec<_>>();
+    fn keep(&self, left: impl Iterator<Item = Undo<H::Operation>>) {
+        let left: Vec<_> = left.collect();
         if self.saved || left.is_empty() {
             return;
         }

@@ -69,13 +69,15 @@ impl Engine {
         Ok(None)
     }
 
-    pub(crate) async fn retention_tags(&self, name: &Name) -> Result<Vec<String>, Failure> {
+    /// Our tags of a name, each with the ID of its image.
+    pub(crate) async fn retention_tags(&self, name: &Name) -> Result<Vec<(String, String)>, Failure> {
         let filters = HashMap::from([("reference".to_owned(), vec![retention_repository(name)])]);
         let options = query::ListImagesOptionsBuilder::default().filters(&filters).build();
         let images = self.list_images(options).await?;
         let prefix = format!("{}:", retention_repository(name));
-        let mut tags: Vec<String> = images.into_iter().flat_map(|image| image.repo_tags).collect();
-        tags.retain(|tag| tag.starts_with(&prefix));
+        let tags =
+            images.into_iter().flat_map(|image| image.repo_tags.into_iter().map(move |tag| (tag, image.id.clone())));
+        let mut tags: Vec<_> = tags.filter(|(tag, _)| tag.starts_with(&prefix)).collect();
         tags.sort_unstable();
         Ok(tags)
     }

@@ -212,7 +212,8 @@ impl FromArchive<'_> {
     /// Removes the images of the batches, also of a load that was killed.
     async fn remove_parts(&self) -> Result<(), Failure> {
         let prefix = self.prefix();
-        for tag in self.engine.retention_tags(self.name).await?.iter().filter(|tag| tag.starts_with(&prefix)) {
+        let tags = self.engine.retention_tags(self.name).await?;
+        for (tag, _) in tags.iter().filter(|(tag, _)| tag.starts_with(&prefix)) {
             self.engine.untag(tag).await?;
         }
         Ok(())

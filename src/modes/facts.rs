@@ -44,7 +44,7 @@ pub struct Facts {
     pub left: Option<Left<Operation>>,
     /// Our own tags in the engine (`balehook/<name>:…`).
     pub retention_tags: Vec<String>,
-    /// What ended tasks of a swarm on this node were created from: the engine keeps those images.
+    /// Those of our tags whose image the engine keeps for ended tasks of a swarm on this node.
     pub of_swarm_tasks: Vec<String>,
     /// What imports gave the engine, also where an event was killed before it gave the tag.
     pub imported: Vec<ImportedReferences>,

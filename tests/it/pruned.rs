@@ -21,7 +21,10 @@ fn push(name: &str, version: &str, image: impl Fn(&str) -> Image) -> String {
 /// `docker system prune --all`, of this test's objects alone.
 fn prune(name: &str, version: &str) {
     let (of_name, of_image) = (format!("label=balehook.name={name}"), format!("label=test={name}:{version}"));
-    world().docker(&["container", "prune", "--force", "--filter", &of_name]);
+    // An engine refuses a second one while another test's is under way.
+    world().wait_for("prune", || {
+        world().docker_may_fail(&["container", "prune", "--force", "--filter", &of_name]).is_ok()
+    });
     // `docker image prune` of the containerd store disturbs pulls of other tests ("lease does not exist").
     let images = world().docker(&["images", "--quiet", "--no-trunc", "--filter", &of_image]);
     for image in images.lines().collect::<std::collections::BTreeSet<_>>() {

@@ -78,7 +78,11 @@ impl Observer<'_> {
         // A list of images takes the containerd store a while.
         let ((), tags) = tokio::join!(mode, self.retention_tags(is_there));
         match tags {
-            Ok(tags) => facts.retention_tags = tags,
+            Ok(tags) => {
+                let is_kept = |id: &String| facts.of_swarm_tasks.contains(id);
+                facts.of_swarm_tasks = tags.iter().filter(|(_, id)| is_kept(id)).map(|(tag, _)| tag.clone()).collect();
+                facts.retention_tags = tags.into_iter().map(|(tag, _)| tag).collect();
+            }
             Err(failure) => facts.failures.push(ObserveFailure { failure, definite: false }),
         }
         facts
@@ -129,7 +133,7 @@ impl Observer<'_> {
                     |container: &&ContainerSummary| container.state != Some(ContainerSummaryStateEnum::RUNNING);
                 let of_tasks =
                     all.iter().filter(|container| engine::label(container, SWARM_TASK).is_some()).filter(is_ended);
-                facts.of_swarm_tasks = of_tasks.filter_map(|container| container.image.clone()).collect();
+                facts.of_swarm_tasks = of_tasks.filter_map(|container| container.image_id.clone()).collect();
                 all
             }
             Err(failure) => {
@@ -149,7 +153,7 @@ impl Observer<'_> {
         self.env.lookup(name).map(str::to_owned)
     }
 
-    async fn retention_tags(&self, is_there: bool) -> Result<Vec<String>, Failure> {
+    async fn retention_tags(&self, is_there: bool) -> Result<Vec<(String, String)>, Failure> {
         match &self.engine {
             Ok(engine) if is_there => engine.retention_tags(&self.deployment.name).await,
             _ => Ok(Vec::new()),
