@@ -511,9 +511,8 @@ fn only_what_is_ours_is_written_and_with_the_last_release_it_is_gone() {
     let is_ours = |line: &&str| line.contains("BALEHOOK");
     // What the engine does for its own network and containers comes and goes with them.
     let without = |text: &str| -> Vec<String> {
-        let engines = |line: &str| {
-            ["198.18.", "balehook0", "172.", "br-", "-i lo"].iter().any(|address| line.contains(address))
-        };
+        let engines =
+            |line: &str| ["198.18.", "balehook0", "172.", "br-", "-i lo"].iter().any(|address| line.contains(address));
         // Other tests' networks and rules come and go, and the engine writes its jumps anew then, in another order.
         let mut lines: Vec<_> =
             text.lines().filter(|line| !is_ours(line) && !engines(line)).map(str::to_owned).collect();
