@@ -43,6 +43,7 @@ fn anonymous_volumes_go_on_with_each_next_container_and_are_back_after_a_failed_
     it.run(&["plan"]).exits(0).prints(&format!("{}:/own", volumes[0])).prints(&format!("{}:/of-image", volumes[1]));
     it.deployment("d-3").hook("ApplicationStart").exits(0);
     assert!(kept() && world.get(port, "/").as_deref() == Some("three"));
+    it.deployment("d-3b").hook("ApplicationStart").exits(0).says("unchanged");
 
     it.hook("ApplicationStop").exits(0).says(&format!("docker volume rm {}", volumes[1]));
     assert!(world.containers(&name).is_empty());
