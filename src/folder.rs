@@ -114,8 +114,8 @@ impl Folder {
         result
     }
 
-    /// Why this folder is not safe to work in, where others may write in it or change it: whoever may would have us read
-    /// and write what he likes. Root gives others a folder; nobody but root gives us one.
+    /// Why this folder is not safe to work in, where others may write in it or change it: they could have us read and write
+    /// what they like. Root gives others a folder; nobody but root gives us one.
     pub(crate) fn check_owner(&self) -> Result<(), String> {
         let stat = fstat(&self.0).map_err(|error| error.to_string())?;
         let (owner, me) = (stat.st_uid, geteuid().as_raw());

@@ -52,6 +52,13 @@ pub(crate) fn read(path: &Path, bundle: Option<&Path>, limit: u64) -> io::Result
     }
 }
 
+/// The whole content of a file of the state directory.
+/// Errors: As [`read`].
+pub(crate) fn read_state(path: &Path) -> io::Result<Vec<u8>> {
+    const MOST: u64 = 64 * 1024 * 1024;
+    read(path, None, MOST)
+}
+
 /// The digest of a content, to its end.
 pub(crate) fn digest(mut content: impl io::Read) -> io::Result<ContentDigest> {
     use sha2::Digest as _;

@@ -24,6 +24,7 @@ use crate::error::{Failure, Kind};
 use crate::files::{unwritable, write};
 use crate::folder::Folder;
 use crate::images::record::{ImportRecord, ImportedReferences};
+use crate::inputs;
 use crate::poll;
 use crate::values::pin::ImagePin;
 use crate::values::types::Name;
@@ -234,14 +235,14 @@ impl LockedStore {
     }
 }
 
-/// Records that a deployment can do without: a damaged one is kept for who looks for why, and written anew.
+/// Records that a deployment can do without: a damaged one is kept for a person to look at, and written anew.
 const RECORDS: [&str; 3] = ["images.json", "resolved.json", "project.json"];
 
 /// Gives a damaged record another name; what was damaged, where it was.
 fn set_aside(folder: &Path, name: &str) -> Option<String> {
     let path = folder.join(name);
     let is_file = fs::symlink_metadata(&path).ok()?.is_file();
-    let read = || fs::read(&path).is_ok_and(|text| serde_json::from_slice::<IgnoredAny>(&text).is_ok());
+    let read = || inputs::read_state(&path).is_ok_and(|text| serde_json::from_slice::<IgnoredAny>(&text).is_ok());
     if is_file && read() {
         return None;
     }
@@ -251,7 +252,7 @@ fn set_aside(folder: &Path, name: &str) -> Option<String> {
     Some(format!("{} was damaged: it is kept as {}", path.display(), to.display()))
 }
 
-/// Errors: [`Kind::State`]: who may write there could have root read, write and run what he likes.
+/// Errors: [`Kind::State`]: others may write there, and could have root read, write and run what they like.
 fn check_owner(folder: &Folder, path: &Path) -> Result<(), Failure> {
     let me = nix::unistd::geteuid();
     let remedy = format!("look at what is in it; then `chown {me} {0} && chmod go-w {0}`", path.display());

@@ -56,7 +56,7 @@ impl Dial {
     }
 
     /// Sends a request, and returns the answer once its head is there. A question that the engine's end cut off is asked
-    /// once more: whoever restarts it breaks every connection.
+    /// once more: a restart breaks every connection.
     pub(super) async fn send(self, request: BollardRequest) -> Result<Response<Incoming>, Error> {
         let again = repeated(&request);
         let answer = match (self.clone().once(request).await, again) {

@@ -75,9 +75,7 @@ impl Engine {
         let options = query::ListImagesOptionsBuilder::default().filters(&filters).build();
         let images = self.list_images(options).await?;
         let prefix = format!("{}:", retention_repository(name));
-        let tags =
-            images.into_iter().flat_map(|image| image.repo_tags.into_iter().map(move |tag| (tag, image.id.clone())));
-        let mut tags: Vec<_> = tags.filter(|(tag, _)| tag.starts_with(&prefix)).collect();
+        let mut tags: Vec<_> = tagged(images).filter(|(tag, _)| tag.starts_with(&prefix)).collect();
         tags.sort_unstable();
         Ok(tags)
     }
@@ -85,8 +83,7 @@ impl Engine {
     /// Every tag that there is, with the ID of its image.
     pub(crate) async fn tags(&self) -> Result<Tags, Failure> {
         let images = self.list_images(query::ListImagesOptionsBuilder::default().build()).await?;
-        let tagged = |image: ImageSummary| image.repo_tags.into_iter().map(move |tag| (tag, image.id.clone()));
-        Ok(images.into_iter().flat_map(tagged).collect())
+        Ok(tagged(images).collect())
     }
 
     /// The images, asked for again where the containerd store fails the whole list because one was removed meanwhile.
@@ -184,6 +181,11 @@ impl Engine {
         let created = self.answer(Limit::Change, &format!("docker create {image}"), asked).await?;
         self.remove_call(&created.id, true).await
     }
+}
+
+/// Each tag with the ID of its image.
+fn tagged(images: Vec<ImageSummary>) -> impl Iterator<Item = (String, String)> {
+    images.into_iter().flat_map(|image| image.repo_tags.into_iter().map(move |tag| (tag, image.id.clone())))
 }
 
 /// Images by their tags.

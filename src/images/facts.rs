@@ -29,6 +29,27 @@ pub struct ImageFacts {
     pub from_host: bool,
 }
 
+impl ImageFacts {
+    /// Which image it is, before the engine is asked for it.
+    pub fn of(pin: ImagePin) -> Self {
+        Self {
+            key: String::new(),
+            pin,
+            present: false,
+            bytes: None,
+            missing: None,
+            unknown: None,
+            architecture: None,
+            from_host: false,
+        }
+    }
+
+    /// One that could not be looked up, and why.
+    pub(crate) fn unknown(wanted: String, why: &str) -> Self {
+        Self { unknown: Some(why.to_owned()), ..Self::of(ImagePin::Unknown { wanted }) }
+    }
+}
+
 /// Room on the disk of the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room {

@@ -9,9 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::error::Failure;
 use crate::{files, inputs};
 
-/// The most that is read of it, in bytes.
-const MOST: u64 = 64 * 1024 * 1024;
-
 /// References that a pull or a load gave the image of a retention tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportedReferences {
@@ -35,7 +32,7 @@ impl ImportRecord {
 
     /// Everything that is not removed yet; nothing where the file cannot be read.
     pub(crate) fn read(&self) -> Vec<ImportedReferences> {
-        let Ok(text) = inputs::read(&self.path, None, MOST) else { return Vec::new() };
+        let Ok(text) = inputs::read_state(&self.path) else { return Vec::new() };
         let read = serde_json::from_slice(&text);
         read.inspect_err(|error| tracing::warn!(path = %self.path.display(), %error, "passed over")).unwrap_or_default()
     }

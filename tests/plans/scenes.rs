@@ -123,16 +123,7 @@ fn image(pin: ImagePin) -> ImageFacts {
         ImagePin::Content { .. } => "s3://releases/web-1.4.2.tar web:1.4.2".into(),
         _ => "registry.test:5443/team/web:1.4.2".into(),
     };
-    ImageFacts {
-        key,
-        pin,
-        present: false,
-        bytes: None,
-        missing: None,
-        unknown: None,
-        architecture: None,
-        from_host: false,
-    }
+    ImageFacts { key, ..ImageFacts::of(pin) }
 }
 
 /// An archive of which one layer is missing on a host that serves an earlier release.

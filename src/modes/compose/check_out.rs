@@ -6,7 +6,7 @@
 //! are not touched at all, and no folder with something in it is ever removed: a container may have it mounted. A file that
 //! is right already stays the very same, for the same reason.
 //!
-//! Whoever writes in that folder is not trusted: see [`Folder`].
+//! What is in that folder is not trusted, because containers write there: see [`Folder`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};

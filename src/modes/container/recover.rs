@@ -121,7 +121,7 @@ fn switch_to_serving(name: &Name, facts: &Facts, recovery: &mut Recovery) {
     recovery.actions.splice(0..0, switch);
 }
 
-/// Rules of a container that somebody removed lead nowhere, and take the port from whoever publishes it next.
+/// Rules of a container that somebody removed lead nowhere, and take the port from the next container that publishes it.
 pub(crate) fn close_stale(name: &Name, facts: &Facts, recovery: &mut Recovery) {
     let is_open = facts.container.ports.as_ref().is_some_and(|seen| seen.is_open);
     let is_decided = recovery.actions.iter().any(|action| matches!(action.operation, Operation::Ports(_)));

@@ -8,7 +8,7 @@ use crate::images::facts::ImageFacts;
 use crate::images::import;
 use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
-use crate::modes::observe::images::{architecture, engine_architecture, found, unknown};
+use crate::modes::observe::images::{architecture, engine_architecture};
 use crate::values::pin::ImagePin;
 use crate::values::reference::ImageReference;
 use crate::values::types::ContentDigest;
@@ -41,7 +41,7 @@ impl Observer<'_> {
             Err(failed) => match self.restarted(key, wanted.location, facts).await {
                 Some(image) => image,
                 None => {
-                    let image = unknown(wanted.location.to_string(), &failed.failure.message);
+                    let image = ImageFacts::unknown(wanted.location.to_string(), &failed.failure.message);
                     facts.failures.push(failed);
                     image
                 }
@@ -56,7 +56,7 @@ impl Observer<'_> {
             return Some(image);
         }
         let line = facts.put_off_replaced(path)?;
-        Some(unknown(location.to_string(), &line))
+        Some(ImageFacts::unknown(location.to_string(), &line))
     }
 
     /// The wanted ID is in the engine: the archive need not be asked.
@@ -67,13 +67,13 @@ impl Observer<'_> {
         if let Some(image) = engine.image(id.as_str()).await.ok()? {
             let layers = image.root_fs.and_then(|root| root.layers)?;
             let diff_ids = layers.iter().filter_map(|layer| layer.parse::<ContentDigest>().ok()).collect();
-            return Some(found(ImagePin::Content { reference, config: id.clone(), diff_ids }));
+            return Some(ImageFacts::of(ImagePin::Content { reference, config: id.clone(), diff_ids }));
         }
         // The containerd store does not know an image by its config: only a release tells which layers that one has.
         let is_it = |pin: &&ImagePin| matches!(pin, ImagePin::Content { config, .. } if config == id);
         let pin = facts.releases.iter().flat_map(|release| release.images()).find(is_it)?;
         engine.find(pin, &self.deployment.name).await.ok()??;
-        Some(found(pin.clone()))
+        Some(ImageFacts::of(pin.clone()))
     }
 
     async fn read_index(&self, wanted: &Wanted<'_>, architecture: Option<&str>) -> Result<ImageFacts, ObserveFailure> {
@@ -87,7 +87,7 @@ impl Observer<'_> {
                 let version = version.map_err(|error| wrong(format!("cannot be read: {error}")))?;
                 let reference = reference.map(ToString::to_string);
                 let pin = ImagePin::Unread { archive: version, reference, id: id.cloned() };
-                return Ok(ImageFacts { bytes: Some(opened.archive.len()), ..found(pin) });
+                return Ok(ImageFacts { bytes: Some(opened.archive.len()), ..ImageFacts::of(pin) });
             }
             Err(error) => return Err(wrong(error.to_string())),
         };
@@ -95,7 +95,7 @@ impl Observer<'_> {
         let reference = reference.map(ToString::to_string).or_else(|| image.references.first().cloned());
         Ok(ImageFacts {
             architecture: Some(image.architecture.clone()),
-            ..found(ImagePin::Content {
+            ..ImageFacts::of(ImagePin::Content {
                 reference,
                 config: image.config_digest.clone(),
                 diff_ids: image.diff_ids.clone(),
@@ -123,6 +123,6 @@ impl Observer<'_> {
             pin.describe()
         );
         facts.warnings.push(line);
-        Some(found(pin))
+        Some(ImageFacts::of(pin))
     }
 }

@@ -23,7 +23,7 @@ impl Observer<'_> {
         }
         let resolved = self.store.resolved(&self.origin.deployment).into_iter().find(|(known, _)| *known == key);
         let mut image = match (resolved, &need.source) {
-            (Some((_, pin)), _) => found(pin),
+            (Some((_, pin)), _) => ImageFacts::of(pin),
             (None, ImageSource::Registry(reference, pull)) => self.of_registry(reference, *pull, facts).await,
             (None, ImageSource::Archive { location, reference, id }) => {
                 let wanted = Wanted { location, reference: reference.as_ref(), id: id.as_ref() };
@@ -117,21 +117,4 @@ fn host_architecture() -> &'static str {
         "x86" => "386",
         other => other,
     }
-}
-
-pub(super) fn found(pin: ImagePin) -> ImageFacts {
-    ImageFacts {
-        key: String::new(),
-        pin,
-        present: false,
-        bytes: None,
-        missing: None,
-        unknown: None,
-        architecture: None,
-        from_host: false,
-    }
-}
-
-pub(super) fn unknown(wanted: String, why: &str) -> ImageFacts {
-    ImageFacts { unknown: Some(why.to_owned()), ..found(ImagePin::Unknown { wanted }) }
 }

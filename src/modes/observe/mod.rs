@@ -74,13 +74,15 @@ impl Observer<'_> {
         let mode = async {
             let (all, read) = tokio::join!(self.containers(&mut facts), ahead);
             self.wanted(event, read, &all, &mut facts).await;
+            all
         };
         // A list of images takes the containerd store a while.
-        let ((), tags) = tokio::join!(mode, self.retention_tags(is_there));
+        let (all, tags) = tokio::join!(mode, self.retention_tags(is_there));
         match tags {
             Ok(tags) => {
-                let is_kept = |id: &String| facts.of_swarm_tasks.contains(id);
-                facts.of_swarm_tasks = tags.iter().filter(|(_, id)| is_kept(id)).map(|(tag, _)| tag.clone()).collect();
+                let ended = images_of_ended_tasks(&all);
+                let of_tasks = tags.iter().filter(|(_, id)| ended.contains(&id.as_str()));
+                facts.of_swarm_tasks = of_tasks.map(|(tag, _)| tag.clone()).collect();
                 facts.retention_tags = tags.into_iter().map(|(tag, _)| tag).collect();
             }
             Err(failure) => facts.failures.push(ObserveFailure { failure, definite: false }),
@@ -129,11 +131,6 @@ impl Observer<'_> {
             Ok((all, ours)) => {
                 facts.containers = ours;
                 facts.task_containers = engine::task_containers(&all, &self.deployment.name);
-                let is_ended =
-                    |container: &&ContainerSummary| container.state != Some(ContainerSummaryStateEnum::RUNNING);
-                let of_tasks =
-                    all.iter().filter(|container| engine::label(container, SWARM_TASK).is_some()).filter(is_ended);
-                facts.of_swarm_tasks = of_tasks.filter_map(|container| container.image_id.clone()).collect();
                 all
             }
             Err(failure) => {
@@ -208,6 +205,13 @@ impl Observer<'_> {
         facts.warnings.extend(read.warnings);
         Ok(read.variables)
     }
+}
+
+/// The IDs of images of which a swarm's ended tasks on this node have containers.
+fn images_of_ended_tasks(all: &[ContainerSummary]) -> Vec<&str> {
+    let is_task = |container: &&ContainerSummary| engine::label(container, SWARM_TASK).is_some();
+    let is_ended = |container: &&ContainerSummary| container.state != Some(ContainerSummaryStateEnum::RUNNING);
+    all.iter().filter(is_task).filter(is_ended).filter_map(|container| container.image_id.as_deref()).collect()
 }
 
 /// Whether an event has anything to do with the engine.

@@ -6,7 +6,6 @@ use crate::images::facts::ImageFacts;
 use crate::images::pull;
 use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
-use crate::modes::observe::images::{found, unknown};
 use crate::values::pin::ImagePin;
 use crate::values::reference::ImageReference;
 
@@ -17,7 +16,7 @@ impl Observer<'_> {
             Pull::Missing | Pull::Never => self.own(reference, facts).await,
         };
         match (own, pull) {
-            (Some(pin), _) => ImageFacts { from_host: true, ..found(pin) },
+            (Some(pin), _) => ImageFacts { from_host: true, ..ImageFacts::of(pin) },
             (None, Pull::Never) => self.lacking(reference, facts),
             (None, Pull::Always | Pull::Missing) => self.resolve(reference, facts).await,
         }
@@ -49,7 +48,7 @@ impl Observer<'_> {
 
     fn lacking(&self, reference: &ImageReference, facts: &mut Facts) -> ImageFacts {
         if facts.engine.yes().is_none() {
-            return unknown(reference.to_string(), "no engine to ask");
+            return ImageFacts::unknown(reference.to_string(), "no engine to ask");
         }
         let lacks = format!("the engine has no image {reference}, and `pull: never` forbids to pull it");
         if !facts.put_off_object(&lacks) {
@@ -58,28 +57,28 @@ impl Observer<'_> {
             facts.failures.push(ObserveFailure { failure, definite: true });
         }
         let why = facts.not_yet.last().filter(|line| line.starts_with(&lacks)).unwrap_or(&lacks);
-        unknown(reference.to_string(), why)
+        ImageFacts::unknown(reference.to_string(), why)
     }
 
     async fn resolve(&self, reference: &ImageReference, facts: &mut Facts) -> ImageFacts {
         let repository = reference.repository();
         let tag = reference.tag().map(str::to_owned);
         if let Some(digest) = reference.digest() {
-            return found(ImagePin::Registry { repository, tag, digest: digest.clone() });
+            return ImageFacts::of(ImagePin::Registry { repository, tag, digest: digest.clone() });
         }
         let (Ok(engine), Some(_)) = (&self.engine, facts.engine.yes()) else {
-            return unknown(reference.to_string(), "no engine to ask the registry with");
+            return ImageFacts::unknown(reference.to_string(), "no engine to ask the registry with");
         };
         match pull::resolve(engine, reference, &self.credentials).await {
-            Ok(digest) => found(ImagePin::Registry { repository, tag, digest }),
+            Ok(digest) => ImageFacts::of(ImagePin::Registry { repository, tag, digest }),
             Err(failed) => {
                 if let Some(pin) = self.kept(reference, facts).await {
                     let kept = pin.describe();
                     let line = format!("{}: the image of a kept release is taken, {kept}", failed.failure.message);
                     facts.warnings.push(line);
-                    return found(pin);
+                    return ImageFacts::of(pin);
                 }
-                let image = unknown(reference.to_string(), &failed.failure.message);
+                let image = ImageFacts::unknown(reference.to_string(), &failed.failure.message);
                 facts.failures.push(failed);
                 image
             }
