@@ -6,6 +6,7 @@ pub(crate) mod ports;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod status;
+mod stop;
 
 use std::ffi::OsString;
 use std::io;

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixDatagram;
 
 use crate::app::resume::resume;
-use crate::app::{Context, run, say};
+use crate::app::stop::Signals;
+use crate::app::{Context, say};
 use crate::error::Kind;
 use crate::modes::resume::Only;
 use crate::ports;
@@ -30,13 +31,14 @@ const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Keeps the rules of switched ports right after each change that standard input tells of, until none comes any more.
 pub(crate) async fn ports(context: &Context) -> u8 {
     let Some(mut changes) = Changes::on_stdin() else { return resume(context, Only::Ports, None).await };
-    let stop = match run::stop_signal(context.started + LIMIT, LIMIT) {
-        Ok(stop) => stop,
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
         Err(failure) => return say(&failure),
     };
     tokio::select! {
+        biased;
         // Nothing is half done: rules are written in one transaction.
-        _ = stop => 0,
+        _ = signals.or(context.started + LIMIT, LIMIT) => 0,
         code = keep_right(context, &mut changes) => code,
     }
 }

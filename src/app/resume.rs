@@ -4,7 +4,8 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::app::{Context, run};
+use crate::app::stop::{Signals, unless_stopped};
+use crate::app::{Context, run, say};
 use crate::deploy::execute;
 use crate::deploy::state::{Holder, LockedStore, Store};
 use crate::engine::Engine;
@@ -18,21 +19,24 @@ use crate::ui::log;
 use crate::ui::text::{self, Console};
 use crate::values::types::Name;
 
+/// What its console lines and its lock call it.
+const EVENT: &str = "resume";
+
 /// How long one name may take.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Brings every name in order, or one. Returns the worst exit code.
 pub(crate) async fn resume(context: &Context, only: Only, wanted: Option<&Name>) -> u8 {
-    each(context, wanted, async |name, console| one(context, name, only, console).await).await
+    each(context, wanted, async |name, signals, console| one(context, name, only, signals, console).await).await
 }
 
 /// Prints what `resume` would do for every name, or for one, and changes nothing.
 pub(crate) async fn dry_run(context: &Context, wanted: Option<&Name>) -> u8 {
-    each(context, wanted, async |name, console| {
-        let engine = context.engine()?;
-        let store = Store::new(&context.settings.state_dir, name);
-        let plan = planned(context, &engine, &store, name, Only::Everything).await?;
-        console.whole(&text::plan(&plan));
+    each(context, wanted, async |name, signals, console| {
+        let (engine, store) = (context.engine()?, Store::new(&context.settings.state_dir, name));
+        let plan = planned(context, &engine, &store, name, Only::Everything);
+        let stop = signals.or(Instant::now() + LIMIT, LIMIT);
+        console.whole(&text::plan(&unless_stopped(stop, plan, EVENT, &context.waits).await?));
         Ok(())
     })
     .await
@@ -41,24 +45,34 @@ pub(crate) async fn dry_run(context: &Context, wanted: Option<&Name>) -> u8 {
 async fn each(
     context: &Context,
     wanted: Option<&Name>,
-    mut work: impl AsyncFnMut(&Name, &mut Console<'_>) -> Result<(), Failure>,
+    mut work: impl AsyncFnMut(&Name, &mut Signals, &mut Console<'_>) -> Result<(), Failure>,
 ) -> u8 {
     let mut stdout = io::stdout();
     let mut console = Console::new(&mut stdout);
-    let mut worst = 0;
     let mut names = names(&context.settings.state_dir);
     names.retain(|name| wanted.is_none_or(|wanted| wanted == name));
     if let Some(wanted) = wanted.filter(|_| names.is_empty()) {
         let state = context.settings.state_dir.display();
         let failure = Failure::new(Kind::State, format!("{state} has nothing of {wanted}"));
-        return crate::app::say(&failure.next("`balehook status` lists the names"));
+        return say(&failure.next("`balehook status` lists the names"));
     }
-    for name in names {
-        if let Err(failure) = work(&name, &mut console).await {
-            if !failure.reported {
-                console.lines(&text::failure(&failure));
-            }
-            worst = worst.max(failure.kind.exit_code());
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(failure) => return say(&failure),
+    };
+    let mut worst = 0;
+    for (index, name) in names.iter().enumerate() {
+        let Err(failure) = work(name, &mut signals, &mut console).await else { continue };
+        if !failure.reported {
+            console.lines(&text::failure(&again(failure.clone())));
+        }
+        worst = worst.max(failure.kind.exit_code());
+        let left: Vec<&str> = names[index + 1..].iter().map(Name::as_str).collect();
+        if failure.kind == Kind::Interrupted && !left.is_empty() {
+            console.line(&format!("not looked at any more: {}", left.join(", ")));
+        }
+        if failure.kind == Kind::Interrupted {
+            break;
         }
     }
     worst
@@ -85,38 +99,67 @@ async fn planned(context: &Context, engine: &Engine, store: &Store, name: &Name,
     Ok(resume::plan(name, &facts, registry.as_deref(), only))
 }
 
-async fn one(context: &Context, name: &Name, only: Only, console: &mut Console<'_>) -> Result<(), Failure> {
+async fn one(
+    context: &Context,
+    name: &Name,
+    only: Only,
+    signals: &mut Signals,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
     // Of each name by itself: one that hangs takes no time from the others.
     let deadline = Instant::now() + LIMIT;
-    let store = lock(context, name, only, deadline, console).await?;
-    log::start(&context.settings, Some(store.store().folder()));
-    let engine = context.engine()?;
-    let plan = planned(context, &engine, store.store(), name, only).await?;
+    let mut stop = std::pin::pin!(signals.or(deadline, LIMIT));
+    let before = before(context, name, only, deadline, console);
+    let (engine, store, plan) = unless_stopped(stop.as_mut(), before, EVENT, &context.waits).await?;
     if only == Only::Ports && plan.actions.is_empty() {
         // It is asked often, and then there is nothing to say.
         return Ok(());
     }
     store.set_aside.iter().chain(&plan.notes).for_each(|line| console.line(line));
-    let mut journal = store.journal("resume");
+    let mut journal = store.journal(EVENT);
     let mut host = context.host(engine, Archives::new(context.s3(), None), store, name, usize::MAX);
-    let stop = run::stop_signal(deadline, LIMIT)?;
     let undo = run::undo_limit(deadline + LIMIT);
     let mut progress = run::ConsoleProgress { console: &mut *console };
     let outcome = execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop).await;
-    if let Err(failed) = outcome {
-        console.lines(&text::failed("resume", name.as_str(), &failed));
-        return Err(Failure { kind: kind(only), ..failed.failure }.reported());
+    if let Err(mut failed) = outcome {
+        failed.failure = again(failed.failure);
+        console.lines(&text::failed(EVENT, name.as_str(), &failed));
+        return Err(Failure { kind: kind(only, failed.failure.kind), ..failed.failure }.reported());
     }
     let what = if plan.has_changes() { "brought back" } else { "nothing to recover" };
     console.line(&format!("{name}: {what}"));
     Ok(())
 }
 
+/// Lock, observe, plan.
+async fn before(
+    context: &Context,
+    name: &Name,
+    only: Only,
+    deadline: Instant,
+    console: &mut Console<'_>,
+) -> Result<(Engine, LockedStore, Plan), Failure> {
+    let store = lock(context, name, only, deadline, console).await?;
+    log::start(&context.settings, Some(store.store().folder()));
+    let engine = context.engine()?;
+    let plan = planned(context, &engine, store.store(), name, only).await?;
+    Ok((engine, store, plan))
+}
+
+/// No hook's `timeout:` ends it, and no deployment does what it left.
+fn again(failure: Failure) -> Failure {
+    match failure.kind {
+        Kind::Deadline | Kind::Interrupted => failure.next("run `balehook resume` again"),
+        _ => failure,
+    }
+}
+
 /// What a failure of this part of it is.
-const fn kind(only: Only) -> Kind {
-    match only {
-        Only::Everything | Only::Ports => Kind::Undo,
-        Only::Tokens => Kind::Image,
+const fn kind(only: Only, failed: Kind) -> Kind {
+    match (only, failed) {
+        (_, Kind::Interrupted) => Kind::Interrupted,
+        (Only::Everything | Only::Ports, _) => Kind::Undo,
+        (Only::Tokens, _) => Kind::Image,
     }
 }
 
@@ -127,7 +170,7 @@ async fn lock(
     deadline: Instant,
     console: &mut Console<'_>,
 ) -> Result<LockedStore, Failure> {
-    let me = Holder { pid: std::process::id(), deployment: "resume".into(), event: "resume".into() };
+    let me = Holder { pid: std::process::id(), deployment: EVENT.into(), event: EVENT.into() };
     let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {name}"));
     // No name's rules wait for the deployment of another one.
     let patience = if only == Only::Ports { Duration::ZERO } else { LIMIT };

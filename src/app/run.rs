@@ -4,13 +4,12 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{SignalKind, signal};
-
-use crate::app::{Context, deployment, exit_code};
+use crate::app::stop::{Signals, unless_stopped};
+use crate::app::{Context, deployment, exit_code, say};
 use crate::config::appspec;
 use crate::deploy::execute::{self, Progress};
 use crate::deploy::origin::MANUAL;
-use crate::deploy::outcome::{Done, Failed, Stop};
+use crate::deploy::outcome::{Done, Failed};
 use crate::deploy::plan::Operation as _;
 use crate::deploy::state::{Holder, LockedStore};
 use crate::deploy::undo::UndoLimit;
@@ -46,9 +45,10 @@ pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
             return failure.kind.exit_code();
         }
     };
-    let result = match appspec::find_above(location) {
-        Ok(path) => run(context, context.started, event, &path, &mut console).await,
-        Err(why) => Err(Failure::new(Kind::Appspec, why.to_string())),
+    let path = appspec::find_above(location).map_err(|why| Failure::new(Kind::Appspec, why.to_string()));
+    let result = match path.and_then(|path| Ok((path, Signals::listen()?))) {
+        Ok((path, mut signals)) => run(context, context.started, event, &path, &mut signals, &mut console).await,
+        Err(failure) => Err(failure),
     };
     end(event, result, &mut console)
 }
@@ -58,8 +58,12 @@ pub(crate) async fn by_hand(context: &Context, events: &[LifecycleEvent], path: 
     let mut stdout = io::stdout();
     let mut console = Console::new(&mut stdout);
     let mut began = context.started;
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(failure) => return say(&failure),
+    };
     for event in events {
-        let result = run(context, began, *event, path, &mut console).await;
+        let result = run(context, began, *event, path, &mut signals, &mut console).await;
         began = Instant::now();
         let code = end(*event, result, &mut console);
         if code != 0 {
@@ -86,6 +90,7 @@ async fn run(
     began: Instant,
     event: LifecycleEvent,
     path: &Path,
+    signals: &mut Signals,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     let (observer, warnings) = deployment::prepare(context, path)?;
@@ -104,13 +109,10 @@ async fn run(
     let limit = observer.deployment.timeout(event);
     let deadline = began + limit.saturating_sub(reserve(limit));
     let undo = undo_limit(began + limit.saturating_sub(MARGIN));
-    let mut stop = std::pin::pin!(stop_signal(deadline, limit)?);
+    let mut stop = std::pin::pin!(signals.or(deadline, limit));
     let before = before(context, &observer, event, deadline, console);
-    let (store, mut plan) = tokio::select! {
-        biased;
-        why = &mut stop => return Err(stopped_early(context, event, &why)),
-        ready = before => ready?,
-    };
+    let (named, waits) = (event.to_string(), &context.waits);
+    let (store, mut plan) = unless_stopped(stop.as_mut(), before, &named, waits).await?;
     let mut journal = store.journal(&observer.origin.deployment);
     let (engine, archives) = (observer.engine.clone()?, observer.archives.clone());
     let mut host = context.host(engine, archives, store, &observer.deployment.name, observer.deployment.keep);
@@ -122,11 +124,7 @@ async fn run(
         let Some(why) = overtaken.filter(|_| !is_anew) else { break outcome };
         console.line(&format!("{why}: planned anew"));
         is_anew = true;
-        (_, plan) = tokio::select! {
-            biased;
-            why = &mut stop => return Err(stopped_early(context, event, &why)),
-            ready = planned(&observer, event) => ready?,
-        };
+        (_, plan) = unless_stopped(stop.as_mut(), planned(&observer, event), &named, waits).await?;
     };
     report(event, &plan, &host.store, outcome, console)
 }
@@ -218,33 +216,6 @@ pub(super) const fn undo_limit(end: Instant) -> UndoLimit {
 /// Kept back from the hook's time for putting the old container back.
 fn reserve(limit: Duration) -> Duration {
     (limit / 6).clamp(Duration::from_secs(2), Duration::from_secs(15))
-}
-
-/// Resolves when the plan must stop: the deadline, SIGTERM or SIGINT.
-pub(crate) fn stop_signal(deadline: Instant, limit: Duration) -> Result<impl Future<Output = Stop>, Failure> {
-    let listen = |kind| {
-        signal(kind).map_err(|error| Failure::new(Kind::Unexpected, format!("cannot listen for signals: {error}")))
-    };
-    let (mut term, mut int) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = term.recv() => Stop::Signal("SIGTERM"),
-            _ = int.recv() => Stop::Signal("SIGINT"),
-            () = tokio::time::sleep_until(deadline.into()) => Stop::Deadline(limit),
-        }
-    })
-}
-
-fn stopped_early(context: &Context, event: LifecycleEvent, why: &Stop) -> Failure {
-    let waited = context.waits.given_up().map(|waited| format!(": {waited}")).unwrap_or_default();
-    let before = format!("before anything was changed{waited}");
-    match why {
-        Stop::Signal(name) => Failure::new(Kind::Interrupted, format!("{name} was received {before}")),
-        Stop::Deadline(limit) => {
-            Failure::new(Kind::Deadline, format!("the time for {event} ({limit:?}) was up {before}"))
-                .next(format!("raise the `timeout:` of the {event} hook, or find out what took so long"))
-        }
-    }
 }
 
 pub(crate) struct ConsoleProgress<'a, 'b> {

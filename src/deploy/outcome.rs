@@ -17,13 +17,22 @@ pub enum Stop {
 impl Stop {
     /// `waited`: who or what had not ended, where that is the reason.
     pub(super) fn failure(&self, event: &str, waited: Option<String>) -> Failure {
+        self.said(event, "", waited)
+    }
+
+    /// Where all that was done so far was to look.
+    pub(crate) fn early(&self, event: &str, waited: Option<String>) -> Failure {
+        self.said(event, " before anything was changed", waited)
+    }
+
+    fn said(&self, event: &str, when: &str, waited: Option<String>) -> Failure {
         let waited = waited.map(|waited| format!(": {waited}")).unwrap_or_default();
         match self {
             Self::Deadline(limit) => {
-                Failure::new(Kind::Deadline, format!("the time for {event} was up after {limit:?}{waited}"))
+                Failure::new(Kind::Deadline, format!("the time for {event} was up after {limit:?}{when}{waited}"))
                     .next(format!("raise the `timeout:` of the {event} hook, or find out what took so long"))
             }
-            Self::Signal(name) => Failure::new(Kind::Interrupted, format!("{name} was received{waited}"))
+            Self::Signal(name) => Failure::new(Kind::Interrupted, format!("{name} was received{when}{waited}"))
                 .next("deploy again when the host is ready"),
         }
     }

@@ -283,6 +283,19 @@ fn a_hook_that_is_told_to_end_while_the_engine_hangs_ends_before_the_agent_kills
     assert!(took < KILL, "the agent kills it by then: {took:?}\n{}", outcome.stdout);
     outcome.exits(13).says("SIGTERM was received");
     assert!(served.bundle.has_journal(&served.name));
+
+    // So does `resume`, and begins no other name.
+    let other = served.bundle.state().join("zz-other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("lock"), "").unwrap();
+    let asked = engine.seen().len();
+    let running = served.bundle.start_bare(&["resume"]);
+    wait_until(KILL, || engine.seen().len() > asked, || "resume asks nothing".to_owned());
+    running.signal(Signal::SIGTERM);
+    let outcome = running.wait_as_agent(Duration::from_secs(40));
+    outcome.exits(12).says("SIGTERM was received before anything was changed").says("run `balehook resume` again");
+    outcome.says("not looked at any more: zz-other");
+    assert!(served.bundle.has_journal(&served.name));
     engine.release();
     served.bundle.resume().exits(0);
     served.serves_old();
