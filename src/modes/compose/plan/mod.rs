@@ -5,7 +5,7 @@ pub(crate) mod wanted;
 use crate::config::Deployment;
 use crate::config::compose::Compose;
 use crate::deploy::origin::Origin;
-use crate::deploy::plan::Old;
+use crate::deploy::plan::{Old, Undo};
 use crate::engine::facts::ContainerFacts;
 use crate::error::{Failure, Kind};
 use crate::modes;
@@ -156,7 +156,10 @@ impl<'a> Planner<'a> {
         let is_of_a_service =
             |action: &Action| matches!(action.operation, Operation::Compose(ComposeOperation::RunTask(_)));
         let is_late = before.iter().any(is_of_a_service);
-        let (early, late) = if is_late { (Vec::new(), before) } else { (before, Vec::new()) };
+        let (early, mut late) = if is_late { (Vec::new(), before) } else { (before, Vec::new()) };
+        if let Some(first) = late.first_mut() {
+            first.undo.extend(undo.tasks.into_iter().map(Undo::from));
+        }
         plan.actions.extend(early);
         plan.require(snapshot(wanted));
         plan.undoable(ComposeOperation::CheckOut { project: project.clone() }, undo.check_out);
@@ -237,31 +240,34 @@ fn snapshot(wanted: &Wanted<'_>) -> ComposeOperation {
     }))
 }
 
-/// What undoes checking out the new files, and what undoes `up`.
+/// What undoes checking out the new files, what tasks make of the project (networks, volumes), and `up`.
+#[derive(Default)]
 struct UndoProject {
     check_out: Vec<Operation>,
+    tasks: Vec<Operation>,
     up: Vec<Operation>,
 }
 
 impl UndoProject {
     /// The previous project comes back by the Compose that this host has now, its files alone where nothing else was
-    /// changed; a first one goes.
+    /// changed. Of a first one, files alone change nothing; it goes once Compose was run.
     fn of(wanted: &Wanted<'_>, previous: Option<&ComposeRelease>, facts: &Facts) -> Self {
-        let run_by = |operation: ComposeOperation| Operation::Compose(operation.run_by(&facts.compose_tool));
-        let unsaved = &wanted.facts.unsaved;
-        let (check_out, up) = match previous {
-            Some(previous) => (Some(ComposeOperation::CheckOut { project: previous.project.clone() }), back(previous)),
-            // Files alone change nothing of what is there.
-            None if !unsaved.is_empty() => {
-                return Self { check_out: Vec::new(), up: unsaved::back(&wanted.project.name, unsaved) };
+        let run_by = |operation: ComposeOperation| vec![Operation::Compose(operation.run_by(&facts.compose_tool))];
+        match previous {
+            Some(previous) => Self {
+                check_out: run_by(ComposeOperation::CheckOut { project: previous.project.clone() }),
+                up: back(previous).into_iter().flat_map(run_by).collect(),
+                ..Self::default()
+            },
+            None if !wanted.facts.unsaved.is_empty() => {
+                Self { up: unsaved::back(&wanted.project.name, &wanted.facts.unsaved), ..Self::default() }
             }
             None => {
-                let down = ComposeOperation::Down { project: wanted.project.clone() };
-                // What serves without a saved release is not touched by files.
-                (facts.containers.is_empty().then(|| down.clone()), vec![down])
+                let up = run_by(ComposeOperation::Down { project: wanted.project.clone() });
+                // What serves without a saved release is not touched by tasks.
+                let tasks = if facts.containers.is_empty() { up.clone() } else { Vec::new() };
+                Self { tasks, up, ..Self::default() }
             }
-        };
-        let check_out = check_out.map(run_by).into_iter().collect();
-        Self { check_out, up: up.into_iter().map(run_by).collect() }
+        }
     }
 }
