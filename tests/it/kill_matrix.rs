@@ -317,7 +317,14 @@ fn settled(
     }
     subject.serves(right).map_err(wrong("serves"))?;
     let wanted = if right == Some("two") { &reference.two } else { &reference.one };
-    match settles(host, || Snapshot::take(host, subject).difference(wanted)) {
+    let difference = || {
+        let seen = Snapshot::take(host, subject);
+        match cell.before {
+            Before::First => seen.without_volumes().difference(&wanted.without_volumes()),
+            Before::Over => seen.difference(wanted),
+        }
+    };
+    match settles(host, difference) {
         Some(difference) => Err(wrong(difference.word())(difference.to_string())),
         None => Ok(()),
     }

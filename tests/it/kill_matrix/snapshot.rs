@@ -60,8 +60,16 @@ impl Snapshot {
 
     /// As [`Self::take`] has it.
     pub fn without_tidying(&self) -> Self {
-        let is_other =
-            |line: &&String| !["image ", "state ", "config ", "job "].iter().any(|kind| line.starts_with(kind));
+        self.without(&["image ", "state ", "config ", "job "])
+    }
+
+    /// A first release that failed leaves its named volumes: nothing of ours removes data.
+    pub fn without_volumes(&self) -> Self {
+        self.without(&["volume "])
+    }
+
+    fn without(&self, kinds: &[&str]) -> Self {
+        let is_other = |line: &&String| !kinds.iter().any(|kind| line.starts_with(kind));
         Self(self.0.iter().filter(is_other).cloned().collect())
     }
 
