@@ -45,7 +45,7 @@ fmt: ## Format
 	@cargo fmt
 
 unit: ## The tests that need no engine
-	@cargo test --lib --test plans --test layers --test shim --test cli
+	@cargo test --lib --test plans --test layers --test shim --test cli --test docs
 
 engine-test: setup ## The tests on real things; BALEHOOK_ENGINE=26.1, 28.5 or 28.5-containerd names another engine
 	@cargo test --test it
@@ -68,7 +68,7 @@ deny: ## Licences, bans and sources of all dependencies; advisories where their 
 	@packaging/dev/deny
 
 golden: ## Write the golden files anew; read the difference before you commit it
-	@BALEHOOK_GOLDEN=1 cargo test --lib --test plans golden
+	@BALEHOOK_GOLDEN=1 cargo test --lib --test plans --test docs golden
 
 bench: ## Start-up, memory, images, Compose, swarm and handing a port over: side by side with other tools
 	@packaging/dev/setup --tests --all

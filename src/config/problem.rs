@@ -32,6 +32,9 @@ const MOST: usize = 1000;
 /// Longest message, in characters: an offending value may be as long as the file.
 const LONGEST: usize = 400;
 
+/// The same of a help: ours, and it may list every key that there is.
+const LONGEST_HELP: usize = 1000;
+
 /// All problems found so far; beyond the first thousand they are only counted. Every reader of a file shares the one list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems {
@@ -61,8 +64,8 @@ impl Problems {
     fn keep(&self, severity: Severity, place: Place, path: &str, message: String, help: &str) {
         let mut kept = self.kept.borrow_mut();
         if kept.len() < MOST {
-            let (path, message) = (shortened(path), masked(&shortened(&message)));
-            let help = (!help.is_empty()).then(|| shortened(help));
+            let (path, message) = (shortened(path, LONGEST), masked(&shortened(&message, LONGEST)));
+            let help = (!help.is_empty()).then(|| shortened(help, LONGEST_HELP));
             kept.push(Problem { severity, place, path, message, help });
         }
     }
@@ -92,8 +95,8 @@ impl Problems {
     }
 }
 
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(LONGEST) {
+fn shortened(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
     }

@@ -1,0 +1,198 @@
+//! What people read is true: every YAML block is accepted, every command line is one, every link leads somewhere, and
+//! sentences are short.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod book;
+mod options;
+mod prose;
+
+use std::path::Path;
+use std::process::Command;
+
+use book::{Block, Page, pages};
+
+/// What a block may be marked as, after the language: by that it is known how it is tested.
+const MARKS: [&str; 11] = [
+    "yaml,revision", "yaml,section", "yaml,container", "yaml,other", "sh,commands", "sh,other", "text,output",
+    "text,tree", "text,diagram", "json,other", "markdown,other",
+];
+
+/// Files that revisions of the pages name.
+const FILES: [&str; 8] = [
+    "image.tar", "prod.env", "env/common.env", "conf/nginx.conf", "app/compose.yml", "scripts/smoke.sh", "bin/migrate",
+    "hooks/balehook",
+];
+
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What `check` says of a revision; nothing where it is accepted.
+pub fn refused(appspec: &str) -> Option<String> {
+    let bundle = tempfile::tempdir().unwrap();
+    for file in FILES {
+        let path = bundle.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let text = if file == "app/compose.yml" { "services: {web: {image: web}}\n" } else { "" };
+        std::fs::write(path, text).unwrap();
+    }
+    std::fs::copy(repository().join("hooks/balehook"), bundle.path().join("hooks/balehook")).unwrap();
+    std::fs::write(bundle.path().join("appspec.yml"), appspec).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_balehook"));
+    let output = command.arg("check").env_clear().current_dir(bundle.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (!output.status.success()).then_some(said)
+}
+
+const HOOKS: &str = "version: 0.0
+os: linux
+hooks:
+  ApplicationStart: [{location: hooks/balehook, timeout: 300}]
+";
+
+/// A revision with this section; what every section must have is added where it is not there.
+pub fn revision(section: &str) -> String {
+    let has = |key: &str| section.lines().any(|line| line.starts_with(key));
+    let mut whole = String::new();
+    if !has("name:") {
+        whole += "name: web\n";
+    }
+    if !["container:", "compose:", "swarm:"].into_iter().any(has) {
+        whole += "container: {image: registry.example.com/web:1, ports: [\"80:8080\"]}\n";
+    }
+    whole += section;
+    let lines: String = whole.lines().map(|line| format!("  {line}\n")).collect();
+    format!("{HOOKS}x-balehook:\n{lines}")
+}
+
+/// A section with these keys of a container.
+pub fn section(keys: &str) -> String {
+    let image =
+        if keys.lines().any(|line| line.starts_with("image:")) { "" } else { "image: registry.example.com/web:1\n" };
+    let lines: String = (image.to_owned() + keys).lines().map(|line| format!("  {line}\n")).collect();
+    format!("name: web\ncontainer:\n{lines}")
+}
+
+#[test]
+fn every_block_says_how_it_is_tested() {
+    let wrong = |page: &Page| -> Vec<String> {
+        let unmarked = page.blocks().filter(|block| !MARKS.contains(&block.mark.as_str()));
+        unmarked.map(|block| format!("{}:{}: ```{}", page.name, block.line, block.mark)).collect()
+    };
+    let wrong: Vec<String> = pages().iter().flat_map(wrong).collect();
+    assert!(wrong.is_empty(), "{}\none of {MARKS:?}", wrong.join("\n"));
+}
+
+#[test]
+fn every_yaml_block_is_accepted_by_check() {
+    let wrong = |page: &Page, block: &Block| -> Option<String> {
+        let appspec = match block.mark.as_str() {
+            "yaml,revision" => block.text.clone(),
+            "yaml,section" => revision(&block.text),
+            "yaml,container" => revision(&section(&block.text)),
+            _ => return None,
+        };
+        refused(&appspec).map(|why| format!("{}:{}: {why}", page.name, block.line))
+    };
+    let pages = pages();
+    let wrong: Vec<String> =
+        pages.iter().flat_map(|page| page.blocks().filter_map(move |block| wrong(page, &block))).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_command_block_is_shell_and_names_targets_of_make_that_are_there() {
+    let makefile = std::fs::read_to_string(repository().join("Makefile")).unwrap();
+    for page in pages() {
+        for block in page.blocks().filter(|block| block.mark.starts_with("sh,")) {
+            let at = format!("{}:{}", page.name, block.line);
+            let parsed = Command::new("sh").args(["-n", "-c", &block.text]).output().unwrap();
+            assert!(parsed.status.success(), "{at}: {}", String::from_utf8_lossy(&parsed.stderr));
+            let targets = block.text.lines().filter_map(|line| line.strip_prefix("make "));
+            for target in targets.filter_map(|rest| rest.split_whitespace().next()) {
+                assert!(makefile.contains(&format!("\n{target}: ")), "{at}: make {target}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_balehook_command_is_one() {
+    for page in pages() {
+        for (line, words) in page.commands() {
+            // Only the command line is read: `--help` ends it before anything is done. A wrong word before it is refused.
+            let known = Command::new(env!("CARGO_BIN_EXE_balehook")).args(&words).arg("--help").output().unwrap();
+            let said = String::from_utf8_lossy(&known.stderr);
+            assert!(known.status.success(), "{}:{line}: balehook {}: {said}", page.name, words.join(" "));
+        }
+    }
+}
+
+#[test]
+fn every_link_leads_to_a_page_and_a_heading_that_are_there() {
+    let pages = pages();
+    let mut wrong = Vec::new();
+    for page in &pages {
+        for (line, link) in page.links() {
+            if link.starts_with("http") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if file.is_empty() { Some(page) } else { pages.iter().find(|other| other.is_at(page, file)) };
+            let is_file = || page.folder().join(file).exists();
+            match target {
+                Some(target) if anchor.is_empty() || target.anchors().iter().any(|known| known == anchor) => {}
+                None if anchor.is_empty() && is_file() => {}
+                _ => wrong.push(format!("{}:{line}: {link}", page.name)),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_page_is_in_the_summary() {
+    let pages = pages();
+    let summary = pages.iter().find(|page| page.name.ends_with("SUMMARY.md")).unwrap();
+    let listed: Vec<String> = summary.links().map(|(_, link)| link).collect();
+    for page in pages.iter().filter(|page| page.name.starts_with("docs/") && !page.name.ends_with("SUMMARY.md")) {
+        let file = page.name.trim_start_matches("docs/src/");
+        assert!(listed.iter().any(|link| link == file), "{file} is not in SUMMARY.md");
+    }
+}
+
+#[test]
+fn every_exit_code_of_the_program_is_on_its_page_with_its_meaning() {
+    let pages = pages();
+    let page = pages.iter().find(|page| page.name.ends_with("/exit-codes.md")).unwrap();
+    let help = help(&[]);
+    let (_, listed) = help.split_once("Exit codes:\n").unwrap();
+    let rows: Vec<String> = page.prose().map(|(_, line)| line.to_owned()).collect();
+    for line in listed.lines().filter(|line| !line.trim().is_empty()) {
+        let (code, meaning) = line.trim().split_once("  ").unwrap();
+        let row = format!("| {code} | {} |", meaning.trim());
+        assert!(rows.iter().any(|line| line.starts_with(&row)), "{row}");
+    }
+}
+
+fn help(command: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_balehook")).args(command).arg("--help").env_clear().output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// `make golden` writes the page anew.
+#[test]
+fn the_page_of_commands_is_the_programs_own_golden_help() {
+    let mut text = "# Commands\n\nThis page is the program's own help.\n\n".to_owned();
+    for command in ["", "run", "plan", "check", "status", "resume", "completions"] {
+        let (title, words) = if command.is_empty() { ("balehook", vec![]) } else { (command, vec![command]) };
+        text += &format!("## {title}\n\n```text,output\n{}```\n\n", help(&words));
+    }
+    let path = repository().join("docs/src/commands.md");
+    let text = text.trim_end().to_owned() + "\n";
+    if std::env::var_os("BALEHOOK_GOLDEN").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), text);
+}
