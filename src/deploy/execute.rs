@@ -132,7 +132,7 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
     ) -> Result<(), Unfinished> {
         let unbegun = |why| Unfinished { begun: false, why };
         if let Some(why) = stop.as_mut().now_or_never() {
-            self.budget.stopped(&why, Instant::now());
+            self.budget.stopped(&why, now());
             return Err(unbegun(why.failure(&self.plan.event, None)));
         }
         if let Some(index) = journalled {
@@ -243,7 +243,7 @@ async fn attempt<H: Host>(
         why = &mut stop => why,
         result = &mut work => return (Some(result), None),
     };
-    let at = Instant::now();
+    let at = now();
     let outcome = match action.is_long {
         true => None,
         false => tokio::time::timeout(OUTCOME, work).await.ok(),
@@ -282,6 +282,11 @@ fn written(result: Result<(), Failure>) {
     if let Err(error) = result {
         tracing::warn!(%error, "the next recovery does more again");
     }
+}
+
+/// By the clock that time-outs go by.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 pub(super) async fn evidence<H: Host>(host: &mut H, operation: &H::Operation, moment: Moment) -> Vec<String> {

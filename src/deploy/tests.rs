@@ -62,6 +62,8 @@ struct Machine {
     hangs: &'static [&'static str],
     /// It has no answer to these the first time.
     slow: Vec<&'static str>,
+    /// How long this one takes.
+    takes: Option<(&'static str, Duration)>,
     /// From the first step that hangs everything does.
     is_gone: bool,
 }
@@ -78,6 +80,9 @@ impl Host for Machine {
         if let Some(slow) = self.slow.iter().position(|slow| slow == name) {
             self.slow.remove(slow);
             std::future::pending().await
+        }
+        if let Some((_, time)) = self.takes.filter(|(step, _)| step == name) {
+            tokio::time::sleep(time).await;
         }
         if self.fails.contains(&name.as_str()) {
             return Err(Failure::new(Kind::Container, format!("no {name}")));
@@ -270,4 +275,17 @@ async fn what_had_no_time_to_be_cleaned_up_is_done_once_more_when_the_old_releas
     let (failed, _) = run(&checked(), &mut machine, &store, deadline()).await;
     assert_eq!(machine.done, ["stop", "kill new", "back start", "remove new", "check back"]);
     assert_eq!((failed.failure.kind, failed.not_undone.len(), left(&store)), (Kind::Container, 0, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_cleaned_up_takes_no_time_from_the_old_release_where_nobody_is_silent() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = locked(folder.path()).await;
+    let takes = Some(("back kill", Duration::from_secs(1)));
+    let mut machine = Machine { slow: vec!["start", "remove new"], takes, ..Machine::default() };
+    let at = Duration::from_secs(2);
+    let (failed, took) = run(&replacement(), &mut machine, &store, (at, Stop::Signal("SIGTERM"))).await;
+    assert_eq!(machine.done, ["stop", "kill new", "back kill", "back start", "remove new"]);
+    assert_eq!((failed.failure.kind, left(&store)), (Kind::Interrupted, None));
+    assert!(took <= at + AFTER_SIGNAL, "{took:?}");
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::deploy::execute::{Host, Progress, Run, evidence, perform};
+use crate::deploy::execute::{Host, Progress, Run, evidence, now, perform};
 use crate::deploy::outcome::Stop;
 use crate::deploy::plan::{Action, Operation, Undo, undo_steps};
 use crate::error::{Failure, Kind};
@@ -32,13 +32,15 @@ pub struct UndoLimit {
 pub(super) struct Budget {
     limit: UndoLimit,
     cleaning: Duration,
-    /// The last step had no answer: the next one may have none either.
+    /// The last step had not ended in its time.
+    is_late: bool,
+    /// Somebody has not answered, or what serves depends on it: the next step may have no answer either.
     is_hanging: bool,
 }
 
 impl Budget {
     pub(super) const fn new(limit: UndoLimit) -> Self {
-        Self { limit, cleaning: LEAST, is_hanging: false }
+        Self { limit, cleaning: LEAST, is_late: false, is_hanging: false }
     }
 
     /// The plan must stop, since `at`: after a signal there is less time.
@@ -53,7 +55,7 @@ impl Budget {
     /// What one step may take, `left` of them being left with this one: what served before comes first, and what comes
     /// after it has the least. Whether it is healthy is asked as long as the report is still read.
     fn share(&self, kind: Share, left: usize) -> Duration {
-        let now = tokio::time::Instant::now().into_std();
+        let now = now();
         let until = |end: Instant| end.saturating_duration_since(now);
         let (time, all) = (until(self.limit.end), until(self.limit.end + self.limit.overtime));
         let rest = u32::try_from(left.saturating_sub(1)).unwrap_or_default();
@@ -114,7 +116,7 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
                     seen.extend(messages);
                     left[index] = false;
                 }
-                Err(_) if step.is_check() && self.budget.is_hanging => {
+                Err(_) if step.is_check() && self.budget.is_late => {
                     (undone.is_unchecked, left[index]) = (true, false);
                     seen.extend(evidence(self.host, &step.operation, Moment::Failed(Kind::Deadline)).await);
                 }
@@ -122,7 +124,7 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
                     tracing::warn!(step = %step.operation, %failure, "went on undoing");
                     left[index] = false;
                 }
-                Err(_) if self.budget.is_hanging && !step.restores && !is_late => {
+                Err(_) if self.budget.is_late && !step.restores && !is_late => {
                     let checks = queue.iter().position(|(index, _)| steps[*index].is_check());
                     queue.insert(checks.unwrap_or(queue.len()), (index, true));
                 }
@@ -173,12 +175,14 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
     async fn undo_step(&mut self, step: &Undo<H::Operation>, limit: Duration) -> Result<Vec<String>, Failure> {
         let performed = perform(self.host, &step.operation, step.repair.as_ref(), None);
         let performed = tokio::time::timeout(limit, performed).await;
-        self.budget.is_hanging = performed.is_err();
+        let silent = self.host.given_up().filter(|_| performed.is_err());
+        self.budget.is_late = performed.is_err();
+        self.budget.is_hanging = performed.is_err() && (step.restores || silent.is_some());
         match performed {
             Ok(performed) => performed.map(|outcome| outcome.messages),
             Err(_) => {
                 let long = || format!("it has not ended for {}", seconds(limit));
-                Err(Failure::new(Kind::Undo, self.host.given_up().unwrap_or_else(long)))
+                Err(Failure::new(Kind::Undo, silent.unwrap_or_else(long)))
             }
         }
     }
