@@ -5,7 +5,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= never
 # The tests on real things wait more than they work.
 export RUST_TEST_THREADS ?= 3
 
-.PHONY: help setup build release demo test lint lint-fuzz fmt unit engine-test test-crash test-engines docs deny golden bench fuzz bundle clean
+.PHONY: help setup build release dist demo test lint lint-fuzz fmt unit package-test engine-test test-crash test-engines docs deny golden bench fuzz bundle clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,9 @@ build: ## Build for development
 
 release: ## Build as it is shipped
 	@cargo build --release
+
+dist: ## Static programs for x86_64 and aarch64, with deb, rpm and tar.gz, in target/dist; ARCH=aarch64: only that
+	@packaging/dist $(ARCH)
 
 MODE ?= container
 
@@ -46,6 +49,9 @@ fmt: ## Format
 
 unit: ## The tests that need no engine
 	@cargo test --lib --test plans --test layers --test shim --test cli --test docs
+
+package-test: setup ## What the packages do to a host
+	@cargo test --test packages
 
 engine-test: setup ## The tests on real things; BALEHOOK_ENGINE=26.1, 28.5 or 28.5-containerd names another engine
 	@cargo test --test it
