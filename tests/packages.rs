@@ -62,7 +62,9 @@ fn run(script: &str) -> Output {
         rm -rf /mnt/root/var/lib/balehook /mnt/root/run/systemd
         exec chroot /mnt/root /bin/bash -euo pipefail -c \"$SCRIPT\"";
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "bash", "-euo", "pipefail", "-c", enter]).env("SCRIPT", script);
+    command
+        .args(["--mount", "--propagation", "private", "bash", "-euo", "pipefail", "-c", enter])
+        .env("SCRIPT", script);
     command.output().unwrap()
 }
 
@@ -106,10 +108,11 @@ fn a_deb_is_installed_upgraded_removed_and_purged_and_what_a_person_disabled_sta
          find /etc/systemd /usr -name '*balehook*' -not -path '*/work/*'"
     ));
     let version = format!("balehook {}", env!("CARGO_PKG_VERSION"));
-    let shop = "balehook: /var/lib/balehook/shop/ stays: containers may have written into /var/lib/balehook/shop/project";
+    let shop =
+        "balehook: /var/lib/balehook/shop/ stays: containers may have written into /var/lib/balehook/shop/project";
     let wanted = [
-        &version, "enabled", "enabled", "disabled", "1", "711 root", "1.1.0-1", "disabled", "gone", "shop", "web", shop,
-        "shop",
+        &version, "enabled", "enabled", "disabled", "1", "711 root", "1.1.0-1", "disabled", "gone", "shop", "web",
+        shop, "shop",
     ];
     assert_eq!(said.lines().collect::<Vec<_>>(), wanted);
 }

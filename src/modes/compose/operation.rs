@@ -77,7 +77,8 @@ impl ComposeOperation {
                 Some(project.argv(&command))
             }
             Self::Stop { project } => Some(project.argv(&["rm", "--stop", "--force"])),
-            Self::Down { project } => Some(project.argv(&["down", "--remove-orphans", "--timeout", "1"])),
+            // It was never healthy, and an undo has little time.
+            Self::Down { project } => Some(project.argv(&["down", "--remove-orphans", "--timeout", "0"])),
             Self::RunTask(task) => Some(task.argv()),
             Self::Snapshot(_)
             | Self::CheckOut { .. }
