@@ -75,15 +75,11 @@ impl Engine {
         let options = query::ListImagesOptionsBuilder::default().filters(&filters).build();
         let images = self.list_images(options).await?;
         let prefix = format!("{}:", retention_repository(name));
-        let mut tags: Vec<_> = tagged(images).filter(|(tag, _)| tag.starts_with(&prefix)).collect();
+        let tagged =
+            images.into_iter().flat_map(|image| image.repo_tags.into_iter().map(move |tag| (tag, image.id.clone())));
+        let mut tags: Vec<_> = tagged.filter(|(tag, _)| tag.starts_with(&prefix)).collect();
         tags.sort_unstable();
         Ok(tags)
-    }
-
-    /// Every tag that there is, with the ID of its image.
-    pub(crate) async fn tags(&self) -> Result<Tags, Failure> {
-        let images = self.list_images(query::ListImagesOptionsBuilder::default().build()).await?;
-        Ok(tagged(images).collect())
     }
 
     /// The images, asked for again where the containerd store fails the whole list because one was removed meanwhile.
@@ -182,14 +178,6 @@ impl Engine {
         self.remove_call(&created.id, true).await
     }
 }
-
-/// Each tag with the ID of its image.
-fn tagged(images: Vec<ImageSummary>) -> impl Iterator<Item = (String, String)> {
-    images.into_iter().flat_map(|image| image.repo_tags.into_iter().map(move |tag| (tag, image.id.clone())))
-}
-
-/// Images by their tags.
-pub(crate) type Tags = HashMap<String, String>;
 
 /// Whether a containerd is one that the engine did not start itself. Source: dockerd starts its own below its `exec-root`,
 /// with `containerd/containerd.sock` there, and keeps its data below its own data root.

@@ -43,8 +43,8 @@ impl Body {
     }
 
     /// Ends the body with an error: the engine must not take what it has for the whole.
-    pub(crate) async fn abort(&self, why: &str) {
-        let error = io::Error::other(why.to_owned());
+    pub(crate) async fn abort(&self) {
+        let error = io::Error::other("it broke off");
         let _ = tokio::time::timeout(IDLE, self.chunks.send(Err(error))).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
 use futures_util::StreamExt as _;
 use tokio_util::io::{ReaderStream, StreamReader};
 
@@ -12,7 +12,10 @@ use crate::images::source::{Archive, ByteStream};
 /// Decompressed bytes are passed on in pieces of so many.
 const CHUNK: usize = 128 * 1024;
 
-/// The decompressed bytes of a gzip or zstd stream, of all its members or frames; any other stream as it is.
+/// The most memory that decompressing xz takes: `xz -9` makes what needs 65 MiB.
+const XZ_MEMORY: u64 = 100 * 1024 * 1024;
+
+/// The decompressed bytes of a stream, of all its members or frames; one that is not compressed as it is.
 pub(crate) fn stream(compressed: ByteStream, compression: Compression) -> ByteStream {
     let reader = StreamReader::new(compressed);
     match compression {
@@ -26,20 +29,30 @@ pub(crate) fn stream(compressed: ByteStream, compression: Compression) -> ByteSt
             decoder.multiple_members(true);
             Box::pin(ReaderStream::with_capacity(decoder, CHUNK))
         }
-        Compression::None | Compression::Xz | Compression::Bzip2 => Box::pin(reader.into_inner()),
+        Compression::Xz => {
+            let mut decoder = XzDecoder::with_mem_limit(reader, XZ_MEMORY);
+            decoder.multiple_members(true);
+            Box::pin(ReaderStream::with_capacity(decoder, CHUNK))
+        }
+        Compression::Bzip2 => {
+            let mut decoder = BzDecoder::new(reader);
+            decoder.multiple_members(true);
+            Box::pin(ReaderStream::with_capacity(decoder, CHUNK))
+        }
+        Compression::None => Box::pin(reader.into_inner()),
     }
 }
 
 /// How the size of a layer is found out that must be decompressed on the way: its tar header comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sizes {
-    /// What its first frame says: wrong where it has several.
+    /// What its first zstd frame says: wrong where it has several.
     Claimed,
     /// By decompressing it once more than it is sent.
     Counted,
 }
 
-/// How many bytes a zstd layer of an archive has when it is decompressed; where that is more than `most`, some that are more.
+/// How many bytes a compressed layer of an archive has when it is decompressed; where that is more than `most`, some that are more.
 pub(crate) async fn size(archive: &Archive, layer: &LayerEntry, sizes: Sizes, most: u64) -> io::Result<u64> {
     if sizes == Sizes::Claimed {
         let start = archive.read_at(layer.offset, FRAME_HEADER.min(usize::try_from(layer.size).unwrap_or(0))).await;

@@ -2,7 +2,7 @@
 //!
 //! A compressed archive cannot be indexed before it is loaded. What its entries' names say is enough to leave known
 //! layers out: `blobs/sha256/<digest>` holds what has that digest. Whether the rest is complete is only known when the
-//! engine has taken it. The images get tags of ours on their way.
+//! engine has taken it. The images get tags of ours on their way, and what their layers unpack to is counted.
 
 use std::collections::HashSet;
 
@@ -12,6 +12,7 @@ use crate::images::archive::ArchiveError;
 use crate::images::archive::header::{BLOCK, Extends, Headers, Kind};
 use crate::images::delta::{header, padding};
 use crate::images::rename::{Document, Renamed};
+use crate::images::unpacked::Unpacked;
 use crate::values::types::ContentDigest;
 
 /// An entry must have so many bytes to be worth leaving out.
@@ -35,13 +36,16 @@ pub struct Filter {
     /// What tags of ours begin with, and those that were given.
     prefix: String,
     renamed: Vec<Renamed>,
+    /// What all that was passed on unpacks to.
+    unpacked: Unpacked,
     /// The archive has ended: everything passes.
     ended: bool,
 }
 
 #[derive(Clone, Copy)]
 enum Passage {
-    Passes,
+    /// So many bytes of it are padding.
+    Passes(u64),
     /// It is held until its end, so many bytes without the padding, and passes with other names.
     Renamed(Document, u64),
     LeftOut,
@@ -50,16 +54,18 @@ enum Passage {
 }
 
 impl Filter {
-    /// Leaves out blobs with these digests; the tags that images get are `prefix` and a number.
-    pub fn new(known: HashSet<ContentDigest>, prefix: String) -> Self {
+    /// Leaves out blobs with these digests; the tags that images get are `prefix` and a number. What is passed on is
+    /// counted unpacked, up to a little more than `most`.
+    pub fn new(known: HashSet<ContentDigest>, prefix: String, most: u64) -> Self {
         Self {
             known,
             prefix,
+            unpacked: Unpacked::new(most),
             renamed: Vec::new(),
             headers: Headers::default(),
             at: 0,
             block: BytesMut::with_capacity(BLOCK as usize),
-            entry: (Passage::Passes, 0),
+            entry: (Passage::Passes(0), 0),
             held: Vec::new(),
             left_out: false,
             ended: false,
@@ -76,10 +82,20 @@ impl Filter {
         &self.renamed
     }
 
+    /// How many bytes everything that was passed on has when it is unpacked.
+    pub(crate) fn unpacked(&self) -> u64 {
+        self.unpacked.bytes()
+    }
+
+    /// The entry that it came to.
+    pub(crate) fn last(&self) -> String {
+        format!("`{}`", self.headers.last())
+    }
+
     /// What is to be passed on of the next bytes.
     ///
     /// # Errors
-    /// A header that makes no sense.
+    /// A header that makes no sense, or a compressed layer that is none.
     pub fn feed(&mut self, mut chunk: Bytes) -> Result<Vec<Bytes>, ArchiveError> {
         let mut out = Vec::new();
         while !chunk.is_empty() {
@@ -109,7 +125,13 @@ impl Filter {
 
     fn content(&mut self, passage: Passage, piece: Bytes, out: &mut Vec<Bytes>) -> Result<(), ArchiveError> {
         match passage {
-            Passage::Passes => out.push(piece),
+            Passage::Passes(padding) => {
+                let of_it = padding.saturating_sub(self.entry.1).min(piece.len() as u64);
+                let counted = self.unpacked.feed(&piece[..piece.len() - usize::try_from(of_it).unwrap_or(0)]);
+                let why = |error| format!("what is here cannot be unpacked: {error}");
+                counted.map_err(|error| damaged(self.at - piece.len() as u64, why(error)))?;
+                out.push(piece);
+            }
             Passage::Renamed(document, size) => {
                 self.block.extend_from_slice(&piece);
                 if self.entry.1 == 0 {
@@ -164,7 +186,8 @@ impl Filter {
             self.entry = (Passage::LeftOut, padded);
             self.held.clear();
         } else {
-            self.entry = (Passage::Passes, padded);
+            self.entry = (Passage::Passes(padded - announced.size), padded);
+            self.unpacked.begin(1);
             out.append(&mut self.held);
             out.push(block);
         }
@@ -222,7 +245,8 @@ mod tests {
     }
 
     fn pass(bytes: &[u8], chunk: usize, known: &[&Vec<u8>]) -> (Vec<u8>, bool) {
-        let mut filter = Filter::new(known.iter().map(|blob| ContentDigest::of(blob)).collect(), String::new());
+        let mut filter =
+            Filter::new(known.iter().map(|blob| ContentDigest::of(blob)).collect(), String::new(), u64::MAX);
         let mut out = Vec::new();
         for piece in bytes.chunks(chunk) {
             filter.feed(Bytes::copy_from_slice(piece)).unwrap().iter().for_each(|piece| out.extend_from_slice(piece));
@@ -249,7 +273,7 @@ mod tests {
         let manifest = br#"[{"Config": "c", "RepoTags": ["nginx:latest", "balehook/other:0123"], "Layers": []}]"#;
         let ours = br#"[{"Config":"c","Layers":[],"RepoTags":["balehook/web:part-1"]}]"#;
         for chunk in [1, 511, 4096] {
-            let mut filter = Filter::new(HashSet::new(), "balehook/web:part-".into());
+            let mut filter = Filter::new(HashSet::new(), "balehook/web:part-".into(), u64::MAX);
             let mut out = Vec::new();
             for piece in one(tar::EntryType::Regular, "./manifest.json", manifest).chunks(chunk) {
                 filter.feed(piece.to_vec().into()).unwrap().iter().for_each(|piece| out.extend_from_slice(piece));
@@ -261,8 +285,9 @@ mod tests {
 
     #[test]
     fn a_document_that_names_images_and_is_a_link_a_folder_or_no_document_is_refused() {
-        let refused =
-            |archive: Vec<u8>| Filter::new(HashSet::new(), String::new()).feed(archive.into()).unwrap_err().to_string();
+        let refused = |archive: Vec<u8>| {
+            Filter::new(HashSet::new(), String::new(), u64::MAX).feed(archive.into()).unwrap_err().to_string()
+        };
         for name in ["manifest.json", "./index.json", "repositories"] {
             let link = refused(one(tar::EntryType::Symlink, name, b""));
             assert!(link.ends_with("` is no file that can be read"), "{link}");
@@ -278,9 +303,10 @@ mod tests {
         header.set_size(0);
         header.set_cksum();
         let endless = header.as_bytes().repeat(9000);
-        let error = Filter::new(HashSet::new(), String::new()).feed(endless.into()).unwrap_err().to_string();
+        let error = Filter::new(HashSet::new(), String::new(), u64::MAX).feed(endless.into()).unwrap_err().to_string();
         assert!(error.contains("names and pax records of more than 4194304 bytes"), "{error}");
-        let error = Filter::new(HashSet::new(), String::new()).feed(vec![b'x'; 600].into()).unwrap_err().to_string();
+        let error =
+            Filter::new(HashSet::new(), String::new(), u64::MAX).feed(vec![b'x'; 600].into()).unwrap_err().to_string();
         assert_eq!(error, "is damaged at byte 0: a tar header was expected, its checksum is wrong");
     }
 
@@ -322,7 +348,7 @@ mod tests {
 
         #[test]
         fn bytes_by_chance_pass_or_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
-            let _ = Filter::new(HashSet::new(), String::new()).feed(bytes.into());
+            let _ = Filter::new(HashSet::new(), String::new(), u64::MAX).feed(bytes.into());
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use bollard::models::ImageInspect;
 
 use crate::config::ArchiveLocation;
-use crate::engine::images::{ImageStore, Tags};
+use crate::engine::images::ImageStore;
 use crate::engine::{Engine, Layers, StoreFacts, layers_are};
 use crate::error::{Failure, Kind};
 use crate::images::archive::{ArchiveError, ArchivedImage, Compression, is_same};
@@ -75,15 +75,12 @@ impl FromArchive<'_> {
         store: &StoreFacts,
     ) -> Result<String, Failure> {
         let delta = Delta::new(image, &layers.chain_ids);
-        self.check_room(&delta, store)?;
         let first = self.attempt(opened, &delta, store).await;
         let id = match first {
             Err(LoadError::Engine(words)) if delta.leaves_out() => {
                 tracing::warn!(words, "some layers that the engine had are gone: everything is sent once more");
                 self.remove_parts().await?;
-                let delta = Delta::whole(image);
-                self.check_room(&delta, store)?;
-                self.attempt(opened, &delta, store).await
+                self.attempt(opened, &Delta::whole(image), store).await
             }
             other => other,
         };
@@ -92,15 +89,15 @@ impl FromArchive<'_> {
         Ok(id)
     }
 
-    fn load_of<'a>(&'a self, opened: &'a Opened, label: &'a str, store: &StoreFacts) -> Load<'a> {
-        let room = self.room(store, 0);
-        Load { engine: self.engine, store: store.store, archive: &opened.archive, label, follow: self.follow, room }
-    }
-
     /// One load of all batches; the ID of the wanted image, verified.
     async fn attempt(&self, opened: &Opened, delta: &Delta<'_>, store: &StoreFacts) -> Result<String, LoadError> {
-        let label = opened.location.to_string();
-        let load = self.load_of(opened, &label, store);
+        let (label, missing) = (opened.location.to_string(), delta.missing(store.store));
+        let room = self.room(store, missing.unpacked.saturating_add(missing.copies));
+        if let Some(refusal) = room.as_ref().and_then(Room::refusal) {
+            return Err(LoadError::Room(refusal));
+        }
+        let (engine, archive, follow) = (self.engine, &opened.archive, self.follow);
+        let load = Load { engine, store: store.store, archive, label: &label, follow, room };
         let prefix = self.prefix();
         let tag = |number: usize| format!("{prefix}{number}");
         let batches = match load.delta(delta, Sizes::Claimed, tag).await {
@@ -165,11 +162,11 @@ impl FromArchive<'_> {
         store: &StoreFacts,
     ) -> Result<String, Failure> {
         let label = opened.location.to_string();
-        let load = self.load_of(opened, &label, store);
+        let (engine, archive, follow) = (self.engine, &opened.archive, self.follow);
+        let load = Load { engine, store: store.store, archive, label: &label, follow, room: self.room(store, 0) };
         let mut known = layers.diff_ids;
         loop {
             let may_leave_out = !known.is_empty();
-            let before = self.engine.tags().await?;
             let (loaded, left_out) = match load.whole(compression, std::mem::take(&mut known), &self.prefix()).await {
                 Ok((loaded, left_out)) => (Ok(loaded), left_out),
                 // What was left out may be why: only without that the engine's word is final.
@@ -180,7 +177,6 @@ impl FromArchive<'_> {
                 Ok(loaded) => self.verified(loaded, store.store).await,
                 Err(_) => Err(LoadError::Ended),
             };
-            self.give_back(&before, loaded.as_deref().unwrap_or_default(), id.as_deref().ok()).await?;
             match loaded.and(id) {
                 Ok(id) => return self.name_it(&id).await.map(|()| id),
                 Err(error) if !left_out => return Err(error.failure(&label)),
@@ -190,23 +186,6 @@ impl FromArchive<'_> {
                 }
             }
         }
-    }
-
-    /// An archive that the engine itself decompresses has given its images their names already: they go to what had them
-    /// before. The wanted image is kept meanwhile by a tag of ours.
-    async fn give_back(&self, before: &Tags, loaded: &[Renamed], id: Option<&str>) -> Result<(), Failure> {
-        let prefix = self.prefix();
-        if let Some(id) = id {
-            self.engine.tag(id, &format!("{prefix}0")).await?;
-        }
-        for Renamed { tag, .. } in loaded.iter().filter(|loaded| !loaded.tag.starts_with(&prefix)) {
-            match before.get(tag) {
-                Some(id) => self.engine.tag(id, tag).await?,
-                None if tag.starts_with("sha256:") => {}
-                None => drop(self.engine.untag(tag).await?),
-            }
-        }
-        Ok(())
     }
 
     /// Removes the images of the batches, also of a load that was killed.
@@ -222,12 +201,6 @@ impl FromArchive<'_> {
     /// What tags of ours begin with that images have while they are loaded.
     fn prefix(&self) -> String {
         format!("{}:{PART}", retention_repository(self.name))
-    }
-
-    fn check_room(&self, delta: &Delta<'_>, store: &StoreFacts) -> Result<(), Failure> {
-        let missing = delta.missing(store.store);
-        let room = self.room(store, missing.unpacked.saturating_add(missing.copies));
-        room.as_ref().and_then(Room::refusal).map_or(Ok(()), Err)
     }
 
     fn room(&self, store: &StoreFacts, needed: u64) -> Option<Room> {

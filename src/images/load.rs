@@ -24,6 +24,7 @@ use crate::images::load_error::LoadError;
 use crate::images::rename::Renamed;
 use crate::images::source::{Archive, ByteStream};
 use crate::images::transfer::Transfer;
+use crate::images::unpacked::Unpacked;
 use crate::values::progress::{FollowTransfer, TransferProgress};
 use crate::values::text::megabytes;
 use crate::values::types::ContentDigest;
@@ -38,7 +39,7 @@ pub(crate) struct Load<'a> {
     /// The archive, as a person reads it.
     pub(crate) label: &'a str,
     pub(crate) follow: FollowTransfer,
-    /// What may be unpacked: the room that there was before.
+    /// The room that there was before.
     pub(crate) room: Option<Room>,
 }
 
@@ -52,20 +53,23 @@ impl Load<'_> {
         sizes: Sizes,
         tag: impl Fn(usize) -> String,
     ) -> Result<Option<Vec<Batch>>, LoadError> {
-        let (mut decompressed, mut all) = (Vec::new(), 0);
+        let copies = delta.missing(self.store).copies;
+        let (mut decompressed, mut taken) = (Vec::new(), copies);
         for (place, layer) in delta.missing_layers().filter(|(_, layer)| must_decompress(layer, self.store)) {
-            let size = decompress::size(self.archive, layer, sizes, self.most().saturating_sub(all)).await;
+            let size = decompress::size(self.archive, layer, sizes, self.most(taken)).await;
             let size = size.map_err(|error| LoadError::Source(format!("{}: {error}", layer.name)))?;
-            all += size;
-            self.check_room(all)?;
+            taken = taken.saturating_add(size);
+            self.check_room(taken, &format!("layer {}", place + 1))?;
             decompressed.push((place, size));
         }
         let Some(batches) = delta.batches(self.store, &decompressed, tag) else { return Ok(None) };
         let ranges = batches.iter().flat_map(|batch| &batch.layers);
         let total = ranges.clone().map(|layer| layer.range.end - layer.range.start).sum();
-        let ranges = ranges.filter(|layer| !layer.decompress).map(|layer| layer.range.clone());
+        let ranges = ranges.filter(|layer| layer.decompress == Compression::None).map(|layer| layer.range.clone());
         let mut sender = Sender {
-            archive: self.archive,
+            load: self,
+            copies,
+            unpacked: Unpacked::new(self.most(copies)),
             transfer: Transfer::new(self.archive.clone(), ranges.collect::<Vec<_>>()),
             progress: (self.follow)(format!("load {}", self.label), Some(total)),
         };
@@ -87,9 +91,8 @@ impl Load<'_> {
         Ok(Some(batches))
     }
 
-    /// Sends the whole archive, but for the blobs in `known`; a compressed one is decompressed on the way, as far as it
-    /// must be read. Its images get tags that are `prefix` and a number, except where the engine itself decompresses it.
-    /// Returns what the engine says it loaded: tags, and IDs of images without one; and whether anything was left out.
+    /// Sends the whole archive, but for the blobs in `known`; a compressed one is decompressed on the way. Its images get
+    /// tags that are `prefix` and a number. Returns those that the engine says it loaded, and whether anything was left out.
     /// Errors: See [`LoadError`]. HTTP 200 proves nothing: the caller must verify the image.
     pub(crate) async fn whole(
         &self,
@@ -105,31 +108,26 @@ impl Load<'_> {
                 counter.fetch_add(chunk.len() as u64, std::sync::atomic::Ordering::Relaxed);
             }
         }));
-        let (mut stream, mut filter) = match compression {
-            Compression::None | Compression::Gzip | Compression::Zstd => {
-                (decompress::stream(raw, compression), Some(Filter::new(known, prefix.to_owned())))
-            }
-            // The engine decompresses these itself.
-            Compression::Xz | Compression::Bzip2 => (raw, None),
-        };
-        let mut unpacked = 0;
+        let mut stream = decompress::stream(raw, compression);
+        let mut filter = Filter::new(known, prefix.to_owned(), self.most(0));
+        let mut copies = 0;
         let mut loading = self.engine.load();
         let all = async |body: &Body| {
             while let Some(chunk) = stream.next().await {
-                unpacked += chunk.as_ref().map_or(0, Bytes::len) as u64;
-                // The engine has it once as it came and once unpacked.
-                if let Err(refused) = self.check_room(unpacked.saturating_mul(2)) {
-                    body.abort("it is too large").await;
-                    return Err(refused);
+                let fed = chunk.map_err(|error| error.to_string());
+                let fed = fed.and_then(|chunk| filter.feed(chunk).map_err(|error| error.to_string()));
+                let pieces = match fed {
+                    Ok(pieces) => pieces,
+                    Err(why) => return abort(body, LoadError::Source(why)).await,
+                };
+                // The engine has it once as it comes and once unpacked.
+                copies += pieces.iter().map(Bytes::len).sum::<usize>() as u64;
+                if let Err(refused) = self.check_room(filter.unpacked().saturating_add(copies), &filter.last()) {
+                    return abort(body, refused).await;
                 }
-                match (chunk, &mut filter) {
-                    (Ok(chunk), None) => send(body, chunk).await,
-                    (Ok(chunk), Some(filter)) => match filter.feed(chunk) {
-                        Ok(pieces) => send_all(body, pieces).await,
-                        Err(error) => abort(body, error.to_string()).await,
-                    },
-                    (Err(error), _) => abort(body, error.to_string()).await,
-                }?;
+                for piece in pieces {
+                    send(body, piece).await?;
+                }
                 progress.at(read.load(std::sync::atomic::Ordering::Relaxed));
             }
             Ok(())
@@ -137,22 +135,22 @@ impl Load<'_> {
         feed(&mut loading, all).await?;
         let loaded = loading.end().await?;
         progress.finish();
-        let renamed = filter.as_ref().map_or(&[][..], Filter::renamed);
-        let named = |tag: String| match renamed.iter().find(|renamed| renamed.tag == tag) {
-            Some(renamed) => renamed.clone(),
-            None => Renamed { references: vec![tag.clone()], tag },
-        };
-        Ok((loaded.into_iter().map(named).collect(), filter.as_ref().is_some_and(Filter::has_left_out)))
+        let is_loaded = |renamed: &&Renamed| loaded.contains(&renamed.tag);
+        Ok((filter.renamed().iter().filter(is_loaded).cloned().collect(), filter.has_left_out()))
     }
 
-    fn most(&self) -> u64 {
-        self.room.as_ref().map_or(u64::MAX, |room| room.free)
+    /// How many bytes may be unpacked where so many are taken.
+    fn most(&self, taken: u64) -> u64 {
+        self.room.as_ref().map_or(u64::MAX, |room| room.free.saturating_sub(taken))
     }
 
-    fn check_room(&self, unpacked: u64) -> Result<(), LoadError> {
-        let Some(room) = self.room.as_ref().filter(|room| unpacked > room.free) else { return Ok(()) };
-        let (free, folder) = (megabytes(room.free), &room.folder);
-        let why = format!("{} unpacks to more than there is room for: {free} are free in {folder}", self.label);
+    /// Whether there is room for all that the engine gets up to `at`: its copies, and what it unpacks.
+    fn check_room(&self, taken: u64, at: &str) -> Result<(), LoadError> {
+        let Some(room) = self.room.as_ref().filter(|room| taken > room.free) else { return Ok(()) };
+        let (taken, free, folder, label) = (megabytes(taken), megabytes(room.free), &room.folder, self.label);
+        let why = format!(
+            "{label} unpacks to more than there is room for: in {at} it takes {taken}, {free} are free in {folder}"
+        );
         Err(LoadError::Room(Failure::new(Kind::Image, why).next("look at what it holds, or make room there")))
     }
 }
@@ -164,17 +162,10 @@ async fn send(body: &Body, chunk: Bytes) -> Result<(), LoadError> {
     })
 }
 
-async fn send_all(body: &Body, chunks: Vec<Bytes>) -> Result<(), LoadError> {
-    for chunk in chunks {
-        send(body, chunk).await?;
-    }
-    Ok(())
-}
-
 /// The engine must not take what it has for the whole: the body ends with an error.
-async fn abort<T>(body: &Body, why: String) -> Result<T, LoadError> {
-    body.abort(&why).await;
-    Err(LoadError::Source(why))
+async fn abort<T>(body: &Body, why: LoadError) -> Result<T, LoadError> {
+    body.abort().await;
+    Err(why)
 }
 
 /// Sends one more piece of the body, or many.
@@ -203,7 +194,10 @@ async fn registered(loading: &mut Loading, store: ImageStore) -> Result<(), Load
 }
 
 struct Sender<'a> {
-    archive: &'a Archive,
+    load: &'a Load<'a>,
+    /// What the engine's own copies take.
+    copies: u64,
+    unpacked: Unpacked,
     transfer: Transfer,
     progress: Box<dyn TransferProgress>,
 }
@@ -212,17 +206,31 @@ impl Sender<'_> {
     async fn layers(&mut self, batch: &Batch, body: &Body) -> Result<(), LoadError> {
         for layer in &batch.layers {
             send(body, layer.header.clone()).await?;
+            self.unpacked.begin(layer.times);
             let digest = match layer.decompress {
-                true => self.decompressed(layer, body).await?,
-                false => self.stored(layer, body).await?,
+                Compression::None => self.stored(layer, body).await?,
+                _ => self.decompressed(layer, body).await?,
             };
             if let Some(wanted) = layer.digest.as_ref().filter(|wanted| **wanted != digest) {
                 let why = format!("layer {} has the digest {digest}, not {wanted}: it is damaged", layer.place + 1);
-                return abort(body, why).await;
+                return abort(body, LoadError::Source(why)).await;
             }
             send(body, Bytes::from_static(&ZEROS[..layer.padding])).await?;
         }
         Ok(())
+    }
+
+    /// Sends a chunk of a layer, after what it unpacks to was counted.
+    async fn count_and_send(&mut self, chunk: Bytes, layer: &BatchLayer, body: &Body) -> Result<(), LoadError> {
+        let at = format!("layer {}", layer.place + 1);
+        let counted = match self.unpacked.feed(&chunk) {
+            Ok(()) => self.load.check_room(self.copies.saturating_add(self.unpacked.bytes()), &at),
+            Err(error) => Err(LoadError::Source(format!("{at} cannot be unpacked: {error}"))),
+        };
+        match counted {
+            Ok(()) => send(body, chunk).await,
+            Err(why) => abort(body, why).await,
+        }
     }
 
     async fn stored(&mut self, layer: &BatchLayer, body: &Body) -> Result<ContentDigest, LoadError> {
@@ -231,42 +239,41 @@ impl Sender<'_> {
         while left > 0 {
             let chunk = match self.transfer.next().await {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) => return abort(body, "it ended early".into()).await,
-                Err(error) => return abort(body, error.to_string()).await,
+                Ok(None) => return abort(body, LoadError::Source("it ended early".into())).await,
+                Err(error) => return abort(body, LoadError::Source(error.to_string())).await,
             };
             hasher.update(&chunk);
             left = left.saturating_sub(chunk.len() as u64);
             self.progress.more(chunk.len());
-            send(body, chunk).await?;
+            self.count_and_send(chunk, layer, body).await?;
         }
         Ok(ContentDigest::finish(hasher))
     }
 
     async fn decompressed(&mut self, layer: &BatchLayer, body: &Body) -> Result<ContentDigest, LoadError> {
         let (mut hasher, mut size) = (sha2::Sha256::new(), 0);
-        let mut stream = decompress::stream(self.archive.stream(layer.range.clone()), Compression::Zstd);
+        let mut stream = decompress::stream(self.load.archive.stream(layer.range.clone()), layer.decompress);
         while let Some(chunk) = stream.next().await {
             let chunk = match chunk {
                 Ok(chunk) => chunk,
-                Err(error) => return abort(body, error.to_string()).await,
+                Err(error) => return abort(body, LoadError::Source(error.to_string())).await,
             };
             hasher.update(&chunk);
             size += chunk.len() as u64;
             if size > layer.size {
-                return self.size_mismatch(layer, body).await;
+                return abort(body, size_mismatch(layer)).await;
             }
-            send(body, chunk).await?;
+            self.count_and_send(chunk, layer, body).await?;
         }
         if size < layer.size {
-            return self.size_mismatch(layer, body).await;
+            return abort(body, size_mismatch(layer)).await;
         }
         self.progress.more(usize::try_from(layer.range.end - layer.range.start).unwrap_or(0));
         Ok(ContentDigest::finish(hasher))
     }
+}
 
-    async fn size_mismatch<T>(&self, layer: &BatchLayer, body: &Body) -> Result<T, LoadError> {
-        let why = format!("layer {} does not unpack to {} bytes as its frame says", layer.place + 1, layer.size);
-        body.abort(&why).await;
-        Err(LoadError::SizeMismatch(why))
-    }
+fn size_mismatch(layer: &BatchLayer) -> LoadError {
+    let (number, size) = (layer.place + 1, layer.size);
+    LoadError::SizeMismatch(format!("layer {number} does not unpack to {size} bytes as its frame says"))
 }

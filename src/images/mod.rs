@@ -16,3 +16,4 @@ pub mod record;
 pub(crate) mod rename;
 pub(crate) mod source;
 pub(crate) mod transfer;
+pub(crate) mod unpacked;

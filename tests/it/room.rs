@@ -132,6 +132,42 @@ fn a_compressed_archive_that_unpacks_to_more_than_there_is_room_for_is_refused_b
     assert_eq!(disk.docker(&["images", "--quiet"]).as_deref(), Some(""), "nothing was loaded");
 }
 
+/// A release that serves; the one after it has a layer that unpacks to 200 MB, where 80 MB are free.
+fn refused_bomb(program: &'static str, whole: bool) {
+    let (disk, name) = (SmallDisk::start(), world().name("layer"));
+    let mut bundle = disk.bundle(&name);
+    let path = bundle.path().join("image.tar");
+    release(&name, 1, 1, 1_000_000).write(&path);
+    bundle.hook("ApplicationStart").exits(0);
+    let images = disk.docker(&["images", "--quiet", "--no-trunc"]);
+    Layered::web(&format!("{name}:2"), "page").zeros(200_000_000).compressed(program).write(&path);
+    assert!(std::fs::metadata(&path).unwrap().len() < 2_000_000);
+    if whole {
+        assert!(Command::new("gzip").arg(&path).status().unwrap().success());
+        std::fs::rename(path.with_extension("tar.gz"), &path).unwrap();
+    }
+    disk.leave(80_000_000);
+    let before = disk.used();
+
+    bundle.deployment("d-TEST00002").hook("BeforeInstall").exits(0);
+    let at = if whole { "in `blobs/sha256/" } else { "in layer 1 it takes " };
+    let refused = bundle.hook("AfterInstall");
+    refused.exits(6).says(" unpacks to more than there is room for: ").says(at).says(" are free in ");
+    bundle.hook("ApplicationStart").exits(6).says(" unpacks to more than there is room for: ");
+
+    assert_eq!(disk.docker(&["images", "--quiet", "--no-trunc"]), images, "nothing was loaded");
+    assert_eq!(disk.docker(&["inspect", "--format", "{{.State.Running}}", &name]).as_deref(), Some("true\n"));
+    world().wait_for("the room", || disk.used() < before + 5_000_000);
+    disk.docker(&["rm", "--force", &name]).unwrap();
+}
+
+#[test]
+fn a_layer_that_unpacks_to_more_than_there_is_room_for_is_refused_before_it_fills_the_disk() {
+    for (program, whole) in [("gzip", false), ("zstd", false), ("gzip", true)] {
+        refused_bomb(program, whole);
+    }
+}
+
 #[test]
 fn images_of_releases_before_the_present_one_make_room_for_the_next() {
     let (disk, name) = (SmallDisk::start(), world().name("makes"));

@@ -87,6 +87,11 @@ impl Headers {
         Ok(announced)
     }
 
+    /// The entry that was announced last, as it may stand in a message.
+    pub(crate) fn last(&self) -> String {
+        shown(&self.last)
+    }
+
     /// Takes the bytes of the extension whose header is at `offset`.
     pub(crate) fn extension(&mut self, about: Extends, data: &[u8], offset: u64) -> Result<(), ArchiveError> {
         let taken = match about {

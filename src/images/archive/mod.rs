@@ -64,13 +64,14 @@ impl Compression {
     pub(crate) const MAGIC: usize = 6;
 
     pub(crate) fn of(start: &[u8]) -> Self {
-        const BEGINNINGS: [(&[u8], Compression); 4] = [
-            (b"\x1f\x8b", Compression::Gzip),
-            (b"\x28\xb5\x2f\xfd", Compression::Zstd),
-            (b"\xfd7zXZ\0", Compression::Xz),
-            (b"BZh", Compression::Bzip2),
-        ];
-        BEGINNINGS.iter().find(|(magic, _)| start.starts_with(magic)).map_or(Self::None, |(_, found)| *found)
+        match start {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            // A frame, or one that is skipped (RFC 8878, section 3.1.2).
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            [b'B', b'Z', b'h', ..] => Self::Bzip2,
+            _ => Self::None,
+        }
     }
 }
 

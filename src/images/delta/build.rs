@@ -7,7 +7,7 @@ use crate::values::types::ContentDigest;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// The image of the first `count` layers alone: what a graph driver is given so that it registers them early.
@@ -71,18 +71,21 @@ pub(super) fn build(
 ) -> Option<Batch> {
     let all: Vec<Stored> =
         (0..image.layers.len()).map(|at| stored(image, at, store, decompressed)).collect::<Option<_>>()?;
-    let mut seen = BTreeSet::new();
-    let mut layers = Vec::new();
+    let mut at: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut layers: Vec<BatchLayer> = Vec::new();
     for place in range {
         let (layer, stored) = (&image.layers[place], &all[place]);
-        if !seen.insert(stored.path.as_str()) {
+        if let Some(same) = at.get(stored.path.as_str()) {
+            layers[*same].times += 1;
             continue;
         }
+        at.insert(&stored.path, layers.len());
         layers.push(BatchLayer {
             place,
+            times: 1,
             header: header(&stored.path, stored.size),
             range: layer.offset..layer.offset + layer.size,
-            decompress: stored.decompress,
+            decompress: if stored.decompress { layer.compression } else { Compression::None },
             size: stored.size,
             digest: stored.digest.clone(),
             padding: padding(stored.size),
@@ -94,7 +97,9 @@ pub(super) fn build(
 /// Config, manifest, `index.json`, `oci-layout`, `manifest.json` and the archive's end.
 pub(super) fn tail(image: &ArchivedImage, layers: &[Stored], tag: &str) -> Bytes {
     let config_path = format!("blobs/sha256/{}", image.config_digest.hex());
-    let manifest = image.manifest.clone().unwrap_or_else(|| manifest(image, layers));
+    // The archive's own names the layers as they were stored.
+    let own = image.manifest.clone().filter(|_| !layers.iter().any(|layer| layer.decompress));
+    let manifest = own.unwrap_or_else(|| manifest(image, layers));
     let media_type = media_type(&manifest);
     let digest = ContentDigest::of(&manifest);
     let index = json!({

@@ -155,7 +155,12 @@ const fn unpacked(layer: &LayerEntry) -> u64 {
 
 /// Whether a layer must be decompressed before this engine takes it.
 pub(crate) const fn must_decompress(layer: &LayerEntry, store: ImageStore) -> bool {
-    matches!((layer.compression, store), (Compression::Zstd, ImageStore::Graph { zstd: false }))
+    match layer.compression {
+        Compression::None | Compression::Gzip => false,
+        Compression::Zstd => matches!(store, ImageStore::Graph { zstd: false }),
+        // containerd's store makes a broken image of them.
+        Compression::Xz | Compression::Bzip2 => true,
+    }
 }
 
 /// One archive for the engine.
@@ -172,11 +177,13 @@ pub struct Batch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BatchLayer {
     pub(crate) place: usize,
+    /// How many layers of the batch have these same bytes.
+    pub(crate) times: u64,
     pub(crate) header: Bytes,
     /// Where its bytes are in the source.
     pub(crate) range: Range<u64>,
-    /// Decompress them on the way.
-    pub(crate) decompress: bool,
+    /// What is decompressed on the way.
+    pub(crate) decompress: Compression,
     /// How many bytes are passed on.
     pub(crate) size: u64,
     /// The digest that what is passed on must have, where it is known.

@@ -110,7 +110,9 @@ fn a_repeated_layer_travels_once_in_a_batch() {
     image.diff_ids[1] = image.diff_ids[0].clone();
     image.layers[1] = image.layers[0].clone();
     let delta = Delta::whole(&image);
-    assert_eq!(places(&batches(&delta, GRAPH)), [[0]]);
+    let batches = batches(&delta, GRAPH);
+    assert_eq!(places(&batches), [[0]]);
+    assert_eq!(batches[0].layers[0].times, 2, "the engine unpacks it twice");
 }
 
 proptest! {

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u16, Vec<u8>)| {
     let (chunk, data) = input;
-    let mut filter = Filter::new(Default::default(), "balehook/web:part-".into());
+    let mut filter = Filter::new(Default::default(), "balehook/web:part-".into(), 1 << 20);
     let mut out = Vec::new();
     for piece in data.chunks(usize::from(chunk).max(1)) {
         let Ok(pieces) = filter.feed(Bytes::copy_from_slice(piece)) else { return };

@@ -161,18 +161,34 @@ pub struct Layered {
     top: Image,
     below: Vec<Vec<u8>>,
     blobs: bool,
+    compressed: Option<&'static str>,
     untagged: bool,
 }
 
 impl Layered {
     /// The web server with its page is the top layer.
     pub fn web(tag: &str, page: &str) -> Self {
-        Self { top: web(tag, page), below: Vec::new(), blobs: false, untagged: false }
+        Self { top: web(tag, page), below: Vec::new(), blobs: false, compressed: None, untagged: false }
     }
 
     /// One more layer below the top.
     pub fn below(mut self, seed: &[u8], bytes: u64) -> Self {
         self.below.push(noise_layer(seed, bytes));
+        self
+    }
+
+    /// One more layer below the top, of a file of zeros.
+    pub fn zeros(mut self, bytes: usize) -> Self {
+        let mut tar = tar::Builder::new(Vec::new());
+        entry(&mut tar, "zeros", &vec![0; bytes]);
+        self.below.push(tar.into_inner().unwrap());
+        self
+    }
+
+    /// Layers are compressed by a program (`gzip`, `zstd`, …), and named by their digests.
+    pub const fn compressed(mut self, program: &'static str) -> Self {
+        self.compressed = Some(program);
+        self.blobs = true;
         self
     }
 
@@ -196,8 +212,12 @@ impl Layered {
     /// Writes the archive; returns its config digest.
     pub fn write(&self, path: &Path) -> String {
         let layers: Vec<Vec<u8>> = self.below.iter().cloned().chain([self.top.layer()]).collect();
+        let diff_ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", sha256(layer))).collect();
+        let layers = match self.compressed {
+            Some(program) => layers.iter().map(|layer| compress(program, layer)).collect(),
+            None => layers,
+        };
         let digests: Vec<String> = layers.iter().map(|layer| sha256(layer)).collect();
-        let diff_ids: Vec<String> = digests.iter().map(|digest| format!("sha256:{digest}")).collect();
         let config = serde_json::json!({
             "architecture": self.top.architecture, "os": "linux", "config": self.top.config,
             "rootfs": { "type": "layers", "diff_ids": diff_ids },
@@ -223,6 +243,16 @@ impl Layered {
         tar.finish().unwrap();
         format!("sha256:{id}")
     }
+}
+
+fn compress(program: &str, bytes: &[u8]) -> Vec<u8> {
+    use std::io::{Seek as _, Write as _};
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file.rewind().unwrap();
+    let output = std::process::Command::new(program).stdin(file).output().unwrap();
+    assert!(output.status.success(), "{program}");
+    output.stdout
 }
 
 /// A layer with a file of noise, the same for the same seed and size.
