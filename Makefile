@@ -67,7 +67,9 @@ test-engines: ## The tests on real things, on all four engines
 	@set -e; for engine in 20.10 26.1 28.5 28.5-containerd; do \
 		echo "make: Docker $$engine"; BALEHOOK_ENGINE=$$engine cargo test --test it; done
 
-docs: ## Build the documentation
+docs: ## Build the book (target/book) and the crate's documentation
+	@packaging/dev/setup --docs
+	@MDBOOK_LOG=warn target/tools/venv/bin/mdbook build docs
 	@RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet --no-deps --document-private-items
 
 deny: ## Licences, bans and sources of all dependencies; advisories where their database can be fetched
