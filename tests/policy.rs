@@ -104,6 +104,36 @@ fn each_event_that_prepares_starts_or_checks_a_release_is_refused_before_anythin
 }
 
 #[test]
+fn a_service_of_a_swarm_and_a_task_are_refused_alike() {
+    let swarm = "  swarm:\n    image: host.test/web:1\n    cap_add: [SYS_ADMIN]\n";
+    let task = "  container: {image: 'host.test/web:1'}\n  after: [{name: tell, run: [touch, /x]}]\n";
+    for (mode, wanted) in [
+        (swarm, "this host does not allow `SYS_ADMIN` (x-balehook.swarm.cap_add[0])"),
+        (task, "this host does not allow `run: touch` (x-balehook.after[0].run[0])"),
+    ] {
+        let host = Host::new("cap_add: []\nhost_tasks: false\n", mode);
+        for args in [&["check"][..], &["plan"], &["run", "BeforeInstall"], &["run", "ApplicationStart"]] {
+            let (code, said) = host.ends(args);
+            assert!(code == 15 && said.contains(wanted), "{args:?}: {code}\n{said}");
+        }
+    }
+}
+
+#[test]
+fn a_bucket_that_is_not_allowed_is_not_asked() {
+    let mode = "  container: {image: {archive: 's3://other/web.tar'}, env_file: ['s3://other/web.env']}\n";
+    let (code, said) = Host::new("buckets: [releases]\n", mode).ends(&["plan"]);
+    assert_eq!(code, 15, "{said}");
+    for assumed in [
+        "s3://other/web.tar was not looked up (the host's policy does not allow it)",
+        "an env_file was not read (the host's policy does not allow s3://other/web.env)",
+    ] {
+        assert!(said.contains(assumed), "{assumed}:\n{said}");
+    }
+    assert_eq!(said.matches("would fail").count(), 2, "the policy and the engine that is not there:\n{said}");
+}
+
+#[test]
 fn the_whole_plan_is_printed_with_what_the_host_would_refuse() {
     let host = Host::new(POLICY, CONTAINER);
     let (code, said) = host.ends(&["plan"]);

@@ -145,6 +145,10 @@ impl Seeker<'_> {
             let demand = Demand::new(Subject::OtherContainer, other, format!("volumes_from: {other}"));
             self.push(["services", name, "volumes_from"], Some(demand));
         }
+        // A program of this host that Compose starts in place of a container.
+        let provider = service["provider"]["type"].as_str();
+        let provider = provider.map(|program| Demand::new(Subject::HostTask, program, format!("provider: {program}")));
+        self.push(["services", name, "provider"], provider);
         self.devices(name, service);
         self.mounts(name, service);
     }
@@ -414,6 +418,12 @@ mod tests {
             ),
             ("cgroup_parent: /a}}", "cgroup_parent: []", "`/a`", "cgroup_parent: [/a]"),
             ("runtime: crun}}", "runtime: [runc]", "`crun`", "runtime: [crun]"),
+            (
+                "provider: {type: sh}}}",
+                "host_tasks: false",
+                "`provider: sh` (services.web.provider)",
+                "host_tasks: true",
+            ),
         ] {
             let model = format!("{ONE}{rest}");
             let all = bundle.refused(refusing, &model);
