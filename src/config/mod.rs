@@ -8,7 +8,7 @@ pub mod hook_env;
 pub mod interpolate;
 pub(crate) mod keys;
 pub mod pending;
-pub mod policy;
+pub(crate) mod policy;
 pub mod problem;
 pub mod service;
 pub(crate) mod start_first;

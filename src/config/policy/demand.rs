@@ -9,7 +9,7 @@ use crate::values::types::S3Uri;
 
 /// What a rule of a policy is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
+pub(crate) enum Subject {
     /// The registry and the repository that a reference names, wherever its image comes from.
     Registry,
     /// An object in S3: an archive, or an `env_file`.
@@ -42,7 +42,7 @@ pub enum Subject {
 
 impl Subject {
     /// Every subject, in the order in which the policy's keys are documented.
-    pub const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Registry,
         Self::Bucket,
         Self::ArchiveFile,
@@ -60,7 +60,7 @@ impl Subject {
     ];
 
     /// The policy's key.
-    pub const fn key(self) -> &'static str {
+    pub(crate) const fn key(self) -> &'static str {
         match self {
             Self::Registry => "registries",
             Self::Bucket => "buckets",
@@ -82,7 +82,7 @@ impl Subject {
 
 /// One thing that a deployment asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Demand {
+pub(crate) struct Demand {
     pub(crate) subject: Subject,
     /// What is compared with what the policy allows.
     pub(crate) value: String,

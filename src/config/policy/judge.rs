@@ -11,7 +11,7 @@ use crate::values::text::printable;
 
 /// What is not allowed, and by which line of the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal<'a> {
+pub(crate) struct Refusal<'a> {
     pub(crate) demand: &'a Demand,
     pub(crate) message: String,
     pub(crate) help: String,
@@ -19,7 +19,7 @@ pub struct Refusal<'a> {
 
 impl Policy {
     /// Everything that is not allowed.
-    pub fn judge<'a>(&self, demands: &'a [Demand]) -> Vec<Refusal<'a>> {
+    pub(crate) fn judge<'a>(&self, demands: &'a [Demand]) -> Vec<Refusal<'a>> {
         demands.iter().filter_map(|demand| self.refusal(demand)).collect()
     }
 

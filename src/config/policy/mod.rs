@@ -4,8 +4,8 @@
 //! No variable names another file: a hook's environment is made by the agent and by whoever wrote the revision, and neither
 //! may take the policy away. The command line may (`--policy`): only who is already at this host's shell writes that.
 
-pub mod demand;
-pub mod judge;
+pub(crate) mod demand;
+pub(crate) mod judge;
 mod paths;
 pub(crate) mod rule;
 pub(crate) mod section;
@@ -35,14 +35,14 @@ const LIMIT: u64 = 64 * 1024;
 
 /// What this host allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
+pub(crate) struct Policy {
     pub(crate) path: PathBuf,
     pub(crate) rules: Vec<Rule>,
 }
 
 /// Why a policy that is there cannot be used: nothing is deployed then.
 #[derive(Debug)]
-pub enum Unusable {
+pub(crate) enum Unusable {
     /// It cannot be read, or others may write it; and what to do.
     File(String, String),
     /// It is wrong.
@@ -77,7 +77,7 @@ fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Policy, Unusable> {
 ///
 /// # Errors
 /// Every problem of it.
-pub fn of_text(file: &AppSpecText) -> Result<Policy, Problems> {
+pub(crate) fn of_text(file: &AppSpecText) -> Result<Policy, Problems> {
     let problems = Problems::new();
     let rules = parse(file, &problems, "write `privileged: false`, or remove the file").map(|root| {
         let field = Field { node: &root, path: String::new(), problems: &problems };
