@@ -28,6 +28,10 @@ pub(crate) struct Settings {
     #[arg(long, global = true, env = "BALEHOOK_STATE_DIR", default_value = "/var/lib/balehook", value_name = "DIR")]
     pub(crate) state_dir: PathBuf,
 
+    /// The host's policy, in place of /etc/balehook/policy.yml; no variable can name it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+
     /// Log more to stderr (-vv: everything)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,

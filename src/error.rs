@@ -32,6 +32,8 @@ pub enum Kind {
     Undo,
     /// A task before or after the deployment failed.
     Task,
+    /// The host's policy refuses the deployment, or cannot be used.
+    Policy,
     /// The command line.
     Usage,
 }
@@ -41,7 +43,7 @@ pub(crate) const CHANGES: u8 = 2;
 
 impl Kind {
     /// Every kind, in the order of its exit code.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Unexpected,
         Self::Appspec,
         Self::Hook,
@@ -55,6 +57,7 @@ impl Kind {
         Self::Interrupted,
         Self::Undo,
         Self::Task,
+        Self::Policy,
         Self::Usage,
     ];
 
@@ -74,6 +77,7 @@ impl Kind {
             Self::Interrupted => 12,
             Self::Undo => 13,
             Self::Task => 14,
+            Self::Policy => 15,
             Self::Usage => 64,
         }
     }
@@ -94,6 +98,7 @@ impl Kind {
             Self::Interrupted => "stopped by SIGTERM or SIGINT; the old container is back",
             Self::Undo => "putting the old container back failed: look at the host",
             Self::Task => "a task before or after the deployment failed; the old container serves",
+            Self::Policy => "the host's policy refuses it or cannot be used; nothing was touched",
             Self::Usage => "wrong command line",
         }
     }

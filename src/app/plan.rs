@@ -5,8 +5,13 @@ use std::path::Path;
 
 use crate::app::{Context, deployment, say};
 use crate::cli::Format;
-use crate::config::validate;
+use crate::config::appspec::AppSpecText;
+use crate::config::policy::Policy;
+use crate::config::problem::Problems;
+use crate::config::yaml::{Node, Place};
+use crate::config::{Deployment, Mode, validate};
 use crate::error::{CHANGES, Failure, Kind, ObserveFailure};
+use crate::modes::compose::demands::refused_as_it_stands;
 use crate::modes::operation::Plan;
 use crate::ui::text::Console;
 use crate::ui::{json, log, problems, text};
@@ -47,7 +52,7 @@ pub(crate) async fn plan(
 
 /// The plan, as far as the host could be looked at, and how a run would end that cannot even begin.
 async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<(Plan, Option<u8>), Failure> {
-    let (observer, warnings) = deployment::prepare(context, path)?;
+    let (observer, warnings) = deployment::prepare(context, event, path)?;
     Console::new(&mut io::stderr()).lines(&warnings);
     let mut facts = observer.facts(event).await;
     let failures = std::mem::take(&mut facts.failures);
@@ -74,13 +79,40 @@ pub(crate) fn check(context: &Context, path: &Path, format: Format) -> u8 {
         Ok(text) => text,
         Err(failure) => return say(&failure),
     };
-    let problems = validate::check(&text, &context.env);
+    let (deployment, problems) = validate::check(&text, &context.env);
+    let of_file = problems.has_errors();
+    let unusable = match (deployment::policy(context), &deployment) {
+        (Ok(Some(policy)), Some(deployment)) => {
+            policy.report(&deployment.demands, &problems);
+            project(context, &text, deployment, &policy, &problems);
+            None
+        }
+        (Ok(_), _) => None,
+        (Err(failure), _) => Some(say(&failure)),
+    };
     let mut stdout = io::stdout();
     let mut console = Console::new(&mut stdout);
     match format {
+        Format::Text if problems.is_empty() && unusable.is_some() => {}
         Format::Text if problems.is_empty() => console.line(&format!("{}: no problems", text.path.display())),
         Format::Text => console.whole(&problems::render(&text, &problems)),
         Format::Json => console.whole(&format!("{:#}\n", problems::json(&text, &problems))),
     }
-    if problems.has_errors() { Kind::Appspec.exit_code() } else { 0 }
+    match (of_file, problems.has_errors()) {
+        (true, _) => Kind::Appspec.exit_code(),
+        (false, true) => Kind::Policy.exit_code(),
+        (false, false) => unusable.unwrap_or(0),
+    }
+}
+
+/// What the policy refuses of a project's files as they stand; `plan` asks Compose.
+fn project(context: &Context, text: &AppSpecText, deployment: &Deployment, policy: &Policy, problems: &Problems) {
+    let Mode::Compose(compose) = &deployment.mode else { return };
+    let root = Node::parse(&text.text);
+    let section = root.iter().find_map(|root| root.get(validate::SECTION)?.1.get("compose"));
+    let place = section.map_or_else(Place::default, |(key, _)| key.place);
+    let lookup = |name: &str| context.env.lookup(name).map(str::to_owned);
+    for (message, help) in refused_as_it_stands(compose, &deployment.bundle_root, &lookup, policy) {
+        problems.error(place, &format!("{}.compose", validate::SECTION), message, help);
+    }
 }

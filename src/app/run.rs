@@ -93,7 +93,7 @@ async fn run(
     signals: &mut Signals,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
-    let (observer, warnings) = deployment::prepare(context, path)?;
+    let (observer, warnings) = deployment::prepare(context, event, path)?;
     console.lines(&warnings);
     let origin = &observer.origin;
     console.line(&format!(
@@ -105,6 +105,9 @@ async fn run(
     if !modes::observe::touches_engine(event) {
         console.line(&format!("{event}: nothing to do"));
         return Ok(());
+    }
+    if let Some(refused) = observer.refused {
+        return Err(refused);
     }
     let limit = observer.deployment.timeout(event);
     let deadline = began + limit.saturating_sub(reserve(limit));

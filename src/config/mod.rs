@@ -8,6 +8,7 @@ pub mod hook_env;
 pub mod interpolate;
 pub(crate) mod keys;
 pub mod pending;
+pub(crate) mod policy;
 pub mod problem;
 pub mod service;
 pub(crate) mod start_first;
@@ -43,6 +44,8 @@ pub struct Deployment {
     pub(crate) timeouts: BTreeMap<LifecycleEvent, Duration>,
     /// What Install and scripts of other hooks may still bring.
     pub(crate) pending: pending::Pending,
+    /// What the section asks for that a policy of the host may refuse.
+    pub(crate) demands: Vec<policy::demand::Demand>,
 }
 
 impl Deployment {

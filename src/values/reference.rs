@@ -39,6 +39,14 @@ impl ImageReference {
         }
     }
 
+    /// The same with everything that was left out, as the engine completes it: `docker.io/library/web` for `web`.
+    pub(crate) fn whole_repository(&self) -> String {
+        let host = self.registry().to_lowercase();
+        let host = if host == "index.docker.io" { "docker.io" } else { &host };
+        let library = if host == "docker.io" && !self.path.contains('/') { "library/" } else { "" };
+        format!("{host}/{library}{}", self.path)
+    }
+
     pub(crate) fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }

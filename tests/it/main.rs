@@ -18,6 +18,7 @@ mod interrupt;
 mod kill_matrix;
 mod not_yet;
 mod options;
+mod policy;
 mod pruned;
 mod race;
 mod registry;

@@ -38,18 +38,19 @@ pub fn validate(file: &AppSpecText, env: &HookEnv) -> (Option<Deployment>, Probl
 }
 
 /// Reads the whole file and looks at the bundle around it: also what an agent refuses before it runs any hook of ours.
-pub(crate) fn check(file: &AppSpecText, env: &HookEnv) -> Problems {
+pub(crate) fn check(file: &AppSpecText, env: &HookEnv) -> (Option<Deployment>, Problems) {
     let problems = Problems::new();
-    if let Some((root, _)) = read(file, env, &problems) {
+    let deployment = read(file, env, &problems).and_then(|(root, deployment)| {
         agent::check(file, &whole(&root, &problems));
-    }
-    problems
+        deployment
+    });
+    (deployment, problems)
 }
 
 /// The file's tree, with our section's variables filled in, and the deployment.
 fn read(file: &AppSpecText, env: &HookEnv, problems: &Problems) -> Option<(Node, Option<Deployment>)> {
     portable_file(file, problems);
-    let mut root = parse(file, problems)?;
+    let mut root = parse(file, problems, "begin with `version: 0.0`")?;
     let field = whole(&root, problems);
     duplicates(&field);
     let timeouts = official::check(file, &field);
@@ -75,7 +76,7 @@ fn portable_file(file: &AppSpecText, problems: &Problems) {
 }
 
 /// The document's tree; a depth bomb is refused before any recursive reader sees it.
-fn parse(file: &AppSpecText, problems: &Problems) -> Option<Node> {
+pub(crate) fn parse(file: &AppSpecText, problems: &Problems, help: &str) -> Option<Node> {
     if let Some(place) = too_deep(&file.text) {
         problems.error(place, "", format!("nested deeper than {MAX_DEPTH} levels"), "");
         return None;
@@ -84,7 +85,7 @@ fn parse(file: &AppSpecText, problems: &Problems) -> Option<Node> {
         Ok(root) if root.as_mapping().is_some() => Some(root),
         Ok(root) => {
             let message = format!("the file must be a mapping, not {}", root.describe());
-            problems.error(root.place, "", message, "begin with `version: 0.0`");
+            problems.error(root.place, "", message, help);
             None
         }
         Err(error) => {
@@ -112,7 +113,7 @@ fn too_deep(text: &str) -> Option<Place> {
     None
 }
 
-fn duplicates(field: &Field<'_>) {
+pub(crate) fn duplicates(field: &Field<'_>) {
     field.each().for_each(|item| duplicates(&item));
     let mut seen: BTreeMap<&str, Place> = BTreeMap::new();
     for (key, value) in field.node.as_mapping().unwrap_or_default() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::field::Field;
 use crate::config::keys::Keys;
+use crate::config::policy::section::demands;
 use crate::config::service::{ParseContext, location};
 use crate::config::validate::{compose, health};
 use crate::config::yaml::Value;
@@ -37,7 +38,10 @@ pub(crate) fn read(
     }
     let tasks = task::read(section, around, &timeouts);
     let (bundle_root, pending) = (around.bundle_root.to_owned(), around.pending.clone());
-    Some(Deployment { name: name?, bundle_root, mode: mode?, health: health?, keep: keep?, tasks, timeouts, pending })
+    let mode = mode?;
+    let demands = demands(section, &mode, &tasks, &bundle_root);
+    let (name, health, keep) = (name?, health?, keep?);
+    Some(Deployment { name, bundle_root, mode, health, keep, tasks, timeouts, pending, demands })
 }
 
 /// A number from 1 to a thousand.

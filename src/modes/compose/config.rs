@@ -24,7 +24,7 @@ pub(crate) struct Resolved<'a> {
     pub(crate) listing: &'a Listing,
     /// Variables that configs and secrets may be made of.
     pub(crate) environment: &'a BTreeMap<String, String>,
-    config: Value,
+    pub(super) config: Value,
 }
 
 /// A service, the fixed host ports that it publishes, and what it mounts of the host outside the project's folder.
@@ -88,7 +88,7 @@ impl<'a> Resolved<'a> {
     }
 
     /// Every service of the files whose profile is active.
-    fn active(&self) -> BTreeMap<&str, &Value> {
+    pub(super) fn active(&self) -> BTreeMap<&str, &Value> {
         self.config["services"].as_object().into_iter().flatten().map(|(name, it)| (name.as_str(), it)).collect()
     }
 
@@ -202,7 +202,11 @@ impl<'a> Resolved<'a> {
     }
 
     /// The configs or secrets of a service: each with its name, as the service names it, and its definition.
-    fn uses<'b>(&'b self, kind: &'b str, service: &'b Value) -> impl Iterator<Item = (&'b str, &'b Value, &'b Value)> {
+    pub(super) fn uses<'b>(
+        &'b self,
+        kind: &'b str,
+        service: &'b Value,
+    ) -> impl Iterator<Item = (&'b str, &'b Value, &'b Value)> {
         service[kind].as_array().into_iter().flatten().filter_map(move |item| {
             let name = item.as_str().or(item["source"].as_str())?;
             Some((name, item, &self.config[kind][name]))

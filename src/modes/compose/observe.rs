@@ -43,6 +43,15 @@ pub(crate) struct Read {
     unasked: Option<Failure>,
 }
 
+/// What is made of it.
+struct Found {
+    tool: Tool,
+    observed: ComposeFacts,
+    services: Vec<Service>,
+    /// Why the host's policy refuses the project.
+    refused: Option<Failure>,
+}
+
 impl Observer<'_> {
     pub(crate) async fn compose(
         &self,
@@ -59,7 +68,9 @@ impl Observer<'_> {
         }
         facts.warnings.extend(read.iter().flat_map(|read| read.warnings.clone()));
         match read.and_then(|read| self.project(compose, read, all)) {
-            Ok((tool, mut observed, services)) => {
+            Ok(Found { tool, mut observed, services, refused }) => {
+                let refused = refused.map(|failure| ObserveFailure { failure, definite: true });
+                refused.into_iter().for_each(|refused| facts.failures.insert(0, refused));
                 for service in &services {
                     self.image(&service.facts.need, facts).await;
                 }
@@ -124,12 +135,7 @@ impl Observer<'_> {
         Processes { settings: &self.credentials, docker_host }
     }
 
-    fn project(
-        &self,
-        compose: &Compose,
-        read: Read,
-        all: &[ContainerSummary],
-    ) -> Result<(Tool, ComposeFacts, Vec<Service>), Failure> {
+    fn project(&self, compose: &Compose, read: Read, all: &[ContainerSummary]) -> Result<Found, Failure> {
         let Read { tool, excluded, listing, variables, config, .. } = read;
         let state = std::path::absolute(self.store.folder()).unwrap_or_else(|_| self.store.folder().to_owned());
         let environment = self.project_environment(compose, &variables);
@@ -137,6 +143,7 @@ impl Observer<'_> {
         let resolved = Resolved::read(&config, compose, root, &state, &listing, &environment)?;
         let services = resolved.services()?;
         resolved.answers(&self.deployment.health.probe)?;
+        let refused = self.policy.as_ref().and_then(|policy| resolved.refusal(policy));
         let observed = ComposeFacts {
             folder: summary(&compose.directory, excluded, &listing),
             services: services.iter().map(|service| service.facts.clone()).collect(),
@@ -147,7 +154,7 @@ impl Observer<'_> {
             state,
             variables,
         };
-        Ok((tool, observed, services))
+        Ok(Found { tool, observed, services, refused })
     }
 
     async fn config(

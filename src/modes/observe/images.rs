@@ -23,6 +23,10 @@ impl Observer<'_> {
         }
         let resolved = self.store.resolved(&self.origin.deployment).into_iter().find(|(known, _)| *known == key);
         let mut image = match (resolved, &need.source) {
+            _ if self.may_not_fetch(need) => ImageFacts::unknown(
+                need.source.written(&self.deployment.bundle_root),
+                "the host's policy does not allow it",
+            ),
             (Some((_, pin)), _) => ImageFacts::of(pin),
             (None, ImageSource::Registry(reference, pull)) => self.of_registry(reference, *pull, facts).await,
             (None, ImageSource::Archive { location, reference, id }) => {
@@ -47,11 +51,15 @@ impl Observer<'_> {
         let is_here = self.engine.as_ref().is_ok_and(|engine| engine.address.starts_with("unix://"));
         let key = need.key(&self.deployment.bundle_root);
         let is_resolved = self.store.resolved(&self.origin.deployment).iter().any(|(known, _)| *known == key);
-        if is_here && !is_resolved {
+        if is_here && !is_resolved && !self.may_not_fetch(need) {
             let wanted = architecture(need.platform.as_deref(), Some(host_architecture()));
             // Who needs it finds out why it cannot be opened.
             let _ = self.archives.open(location, wanted.as_deref()).await;
         }
+    }
+
+    fn may_not_fetch(&self, need: &ImageNeed) -> bool {
+        self.policy.as_ref().is_some_and(|policy| policy.refuses_image(&need.source))
     }
 
     async fn presence(&self, image: &mut ImageFacts, facts: &Facts) -> Result<(), Failure> {

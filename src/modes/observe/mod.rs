@@ -12,6 +12,8 @@ use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 
 use crate::aws::s3::{S3, S3Error};
 use crate::config::hook_env::HookEnv;
+use crate::config::policy::Policy;
+use crate::config::policy::demand::Demand;
 use crate::config::service::{EnvFile, Service};
 use crate::config::{ArchiveLocation, Deployment, Mode, env_file};
 use crate::deploy::origin::Origin;
@@ -40,6 +42,10 @@ pub(crate) struct Observer<'a> {
     pub(crate) archives: Archives,
     pub(crate) credentials: CredentialSettings,
     pub(crate) store: Store,
+    /// The host's policy, where it has one.
+    pub(crate) policy: Option<Policy>,
+    /// Why the section is refused by it, or why it cannot be used.
+    pub(crate) refused: Option<Failure>,
     pub(crate) deployment: Deployment,
     pub(crate) origin: Origin,
     pub(crate) env: &'a HookEnv,
@@ -53,6 +59,8 @@ impl Observer<'_> {
         if !touches_engine(event) {
             return facts;
         }
+        let refused = self.refused.iter().cloned();
+        facts.failures.extend(refused.map(|failure| ObserveFailure { failure, definite: true }));
         self.hello(&mut facts).await;
         if event == LifecycleEvent::ApplicationStop {
             let all = self.containers(&mut facts).await;
@@ -161,6 +169,12 @@ impl Observer<'_> {
         let mut all: Vec<EnvVar> = Vec::new();
         let mut not_yet: Option<String> = None;
         for file in &service.env_file {
+            if let (ArchiveLocation::S3(uri), Some(policy)) = (&file.location, &self.policy)
+                && !policy.judge(&[Demand::of_object(uri)]).is_empty()
+            {
+                facts.environment = Known::No(format!("the host's policy does not allow {uri}"));
+                return;
+            }
             if let ArchiveLocation::File(path) = &file.location
                 && let Some(line) = facts.put_off(path)
             {
@@ -212,6 +226,11 @@ fn images_of_ended_tasks(all: &[ContainerSummary]) -> Vec<&str> {
     let is_task = |container: &&ContainerSummary| engine::label(container, SWARM_TASK).is_some();
     let is_ended = |container: &&ContainerSummary| container.state != Some(ContainerSummaryStateEnum::RUNNING);
     all.iter().filter(is_task).filter(is_ended).filter_map(|container| container.image_id.as_deref()).collect()
+}
+
+/// Whether an event prepares, starts or checks a release: what a policy of the host may refuse.
+pub(crate) fn starts(event: LifecycleEvent) -> bool {
+    touches_engine(event) && event != LifecycleEvent::ApplicationStop
 }
 
 /// Whether an event has anything to do with the engine.

@@ -66,7 +66,7 @@ fn found(case: &Case<'_>) -> Vec<String> {
     let whole = format!("version: 0.0\nos: linux\n{text}{hooks}{section}");
     std::fs::write(bundle.path().join("appspec.yml"), whole).unwrap();
     let file = appspec::read(bundle.path()).unwrap();
-    let problems = validate::check(&file, &HookEnv::default());
+    let (_, problems) = validate::check(&file, &HookEnv::default());
     let each = problems.sorted().into_iter().map(|problem| {
         let severity = if problem.severity == Severity::Error { "error" } else { "warning" };
         format!("{} {severity} {}: {}", problem.place, problem.path, problem.message)
