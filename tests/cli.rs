@@ -42,26 +42,16 @@ fn without_an_event_it_says_that_no_agent_started_it_and_how_to_run_by_hand() {
 }
 
 #[test]
-fn the_help_and_the_readme_list_every_exit_code_with_its_meaning() {
+fn the_help_and_the_book_list_every_exit_code_with_its_meaning() {
     let help = text(&balehook(&["--help"]).stdout);
-    let readme = include_str!("../README.md");
+    let page = include_str!("../docs/src/exit-codes.md");
     for kind in Kind::ALL {
         let (code, meaning) = (kind.exit_code(), kind.meaning());
         assert!(help.contains(&format!("{code:>2}  {meaning}")), "{meaning} is not in\n{help}");
-        let row = readme.lines().find(|line| line.starts_with(&format!("| {code} |")));
+        let row = page.lines().find(|line| line.starts_with(&format!("| {code} |")));
         let row = row.unwrap_or_default().replace('`', "");
-        assert!(row.contains(meaning), "the README says {row:?} of {code}, not {meaning:?}");
+        assert!(row.contains(meaning), "the page says {row:?} of {code}, not {meaning:?}");
     }
-}
-
-#[test]
-fn the_readme_names_every_option_of_a_container() {
-    let readme = include_str!("../README.md");
-    let missing: Vec<_> = balehook::config::service::keys()
-        .into_iter()
-        .filter(|key| !["image", "deploy", "update_config"].contains(key) && !readme.contains(&format!("`{key}`")))
-        .collect();
-    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]

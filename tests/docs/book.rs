@@ -25,6 +25,7 @@ pub fn pages() -> Vec<Page> {
     let book = repository().join("docs/src");
     let mut paths: Vec<PathBuf> = std::fs::read_dir(book).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    paths.push(repository().join("README.md"));
     paths.sort_unstable();
     let page = |path: PathBuf| Page {
         name: path.strip_prefix(repository()).unwrap().display().to_string(),

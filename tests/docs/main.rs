@@ -12,9 +12,9 @@ use std::process::Command;
 use book::{Block, Page, pages};
 
 /// What a block may be marked as, after the language: by that it is known how it is tested.
-const MARKS: [&str; 11] = [
-    "yaml,revision", "yaml,section", "yaml,container", "yaml,other", "sh,commands", "sh,other", "text,output",
-    "text,tree", "text,diagram", "json,other", "markdown,other",
+const MARKS: [&str; 12] = [
+    "yaml,revision", "yaml,section", "yaml,container", "yaml,policy", "yaml,other", "sh,commands", "sh,other",
+    "text,output", "text,tree", "text,diagram", "json,other", "markdown,other",
 ];
 
 /// Files that revisions of the pages name.
@@ -161,20 +161,6 @@ fn every_page_is_in_the_summary() {
     }
 }
 
-#[test]
-fn every_exit_code_of_the_program_is_on_its_page_with_its_meaning() {
-    let pages = pages();
-    let page = pages.iter().find(|page| page.name.ends_with("/exit-codes.md")).unwrap();
-    let help = help(&[]);
-    let (_, listed) = help.split_once("Exit codes:\n").unwrap();
-    let rows: Vec<String> = page.prose().map(|(_, line)| line.to_owned()).collect();
-    for line in listed.lines().filter(|line| !line.trim().is_empty()) {
-        let (code, meaning) = line.trim().split_once("  ").unwrap();
-        let row = format!("| {code} | {} |", meaning.trim());
-        assert!(rows.iter().any(|line| line.starts_with(&row)), "{row}");
-    }
-}
-
 fn help(command: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_balehook")).args(command).arg("--help").env_clear().output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -194,5 +180,6 @@ fn the_page_of_commands_is_the_programs_own_golden_help() {
     if std::env::var_os("BALEHOOK_GOLDEN").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
-    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), text);
+    let is_same = std::fs::read_to_string(path).unwrap_or_default() == text;
+    assert!(is_same, "docs/src/commands.md is not the program's help: make golden");
 }

@@ -458,9 +458,10 @@ fn a_policy_that_others_could_have_written_is_not_believed_and_nothing_is_deploy
 }
 
 #[test]
-fn the_readme_has_a_whole_policy_with_every_key_that_is_one() {
-    let readme = include_str!("../../../README.md");
-    let example = readme.split("```yaml\n# /etc/balehook/policy.yml\n").nth(1).unwrap().split("```").next().unwrap();
+fn the_book_has_a_whole_policy_with_every_key_that_is_one() {
+    let page = include_str!("../../../docs/src/policy.md");
+    let example =
+        page.split("```yaml,policy\n# /etc/balehook/policy.yml\n").nth(1).unwrap().split("```").next().unwrap();
     let rules = policy(example).rules;
     let keys: Vec<&str> = rules.iter().map(|rule| rule.subject.key()).collect();
     assert_eq!(keys, Subject::ALL.map(Subject::key));
