@@ -19,6 +19,7 @@ mod kill_matrix;
 mod not_yet;
 mod options;
 mod pruned;
+mod pulls;
 mod race;
 mod registry;
 mod room;
