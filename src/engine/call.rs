@@ -85,7 +85,7 @@ impl CallError {
         }
     }
 
-    pub(super) fn refused(status: Option<u16>, words: &str) -> Self {
+    pub(crate) fn refused(status: Option<u16>, words: &str) -> Self {
         Self { status, message: one_line(words), reason: Reason::Refused }
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use bollard::models::CreateImageInfo;
+use futures_util::{Stream, StreamExt as _};
 use http::HeaderValue;
 
 use crate::engine::Engine;
@@ -10,6 +11,7 @@ use crate::engine::call::CallError;
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::credentials;
 use crate::images::credentials::CredentialSettings;
+use crate::poll;
 use crate::values::progress::{FollowTransfer, TransferProgress};
 use crate::values::reference::ImageReference;
 use crate::values::text::seconds;
@@ -17,6 +19,33 @@ use crate::values::types::ContentDigest;
 
 /// What to do about a registry that does not answer.
 const UNREACHABLE: &str = "can this host reach the registry (DNS, security group, VPC endpoint, proxy)?";
+
+/// How often a registry is asked, or an image pulled, that may come the next time.
+const ATTEMPTS: u32 = 4;
+
+/// In the words of Go's HTTP client, of the registries' own answers, and of the containerd store whose content somebody's
+/// `docker image prune` takes away while it is pulled (moby/moby#53321).
+const PASSING: [&str; 15] = [
+    "unexpected eof",
+    "connection reset by peer",
+    "broken pipe",
+    "tls handshake timeout",
+    "server misbehaving",
+    "temporary failure in name resolution",
+    "toomanyrequests",
+    "429 ",
+    "500 internal server error",
+    "502 bad gateway",
+    "503 service unavailable",
+    "504 gateway time",
+    "lease does not exist",
+    "failed commit on ref",
+    "content digest",
+];
+
+/// A registry's limit holds for hours; a full disk is no matter of the registry. Who did not answer in time is not here
+/// either: that was waited for already.
+const LASTING: [&str; 2] = ["pull rate limit", "no space left"];
 
 /// The digest that a tag stands for now.
 /// Errors: [`Kind::Image`] with the registry's words; [`Kind::Engine`] where the engine does not answer.
@@ -27,8 +56,12 @@ pub(crate) async fn resolve(
 ) -> Result<ContentDigest, ObserveFailure> {
     let (registry, image) = (reference.registry(), reference.to_string());
     let auth = auth_header(registry, settings).await.map_err(|failure| ObserveFailure { failure, definite: true })?;
-    let asked = engine.registry_digest(&image, auth);
-    let digest = match engine.waits.on(|waited| not_yet(engine, registry, &image, waited), asked).await {
+    let once = async || {
+        let asked = engine.registry_digest(&image, auth.clone());
+        engine.waits.on(|waited| not_yet(engine, registry, &image, waited), asked).await
+    };
+    let is_open = |asked: &Result<_, CallError>| asked.as_ref().is_err_and(|error| is_passing(&image, error));
+    let digest = match poll::at_most(ATTEMPTS, pause, is_open, once).await {
         Err(error) if error.is_silence() => return Err(silent(engine, registry, &image, &error).await),
         digest => digest.map_err(|error| refusal(&image, &error))?,
     };
@@ -48,8 +81,28 @@ pub(crate) async fn pull(
     follow: FollowTransfer,
 ) -> Result<(), Failure> {
     let auth = auth_header(registry, settings).await?;
-    let mut stream = std::pin::pin!(engine.pull(pinned, platform, auth));
-    let mut progress = Layers::new(follow(format!("pull {pinned}"), None));
+    let once = async || {
+        let mut progress = Layers::new(follow(format!("pull {pinned}"), None));
+        let pulled =
+            pull_once(engine, registry, engine.pull(pinned, platform, auth.clone()), pinned, &mut progress).await;
+        pulled.map(|()| progress.progress.finish()).map_err(|error| (error, progress.is_unpacking))
+    };
+    let is_open = |pulled: &Result<(), _>| pulled.as_ref().is_err_and(|(error, _)| is_passing(pinned, error));
+    match poll::at_most(ATTEMPTS, pause, is_open, once).await {
+        Ok(()) => Ok(()),
+        Err((error, false)) if error.is_silence() => Err(silent(engine, registry, pinned, &error).await.failure),
+        Err((error, _)) => Err(refusal(pinned, &error).failure),
+    }
+}
+
+async fn pull_once(
+    engine: &Engine,
+    registry: &str,
+    stream: impl Stream<Item = Result<CreateImageInfo, CallError>>,
+    pinned: &str,
+    progress: &mut Layers,
+) -> Result<(), CallError> {
+    let mut stream = std::pin::pin!(stream);
     loop {
         let next = stream.next();
         // What the engine unpacks needs no registry.
@@ -57,17 +110,28 @@ pub(crate) async fn pull(
             true => next.await,
             false => engine.waits.on(|waited| not_yet(engine, registry, pinned, waited), next).await,
         };
-        let Some(info) = info else { break };
         match info {
-            Ok(info) => progress.take(&info),
-            Err(error) if error.is_silence() && !progress.is_unpacking => {
-                return Err(silent(engine, registry, pinned, &error).await.failure);
-            }
-            Err(error) => return Err(refusal(pinned, &error).failure),
+            Some(info) => progress.take(&info?),
+            None => return Ok(()),
         }
     }
-    progress.progress.finish();
-    Ok(())
+}
+
+/// The pause after an attempt.
+const fn pause(attempt: u32) -> Duration {
+    Duration::from_secs(1 << (attempt - 1))
+}
+
+/// Whether what the engine says may be over in a moment: nobody else tries a manifest again, and layers only some stores.
+fn is_passing(image: &str, error: &CallError) -> bool {
+    let words = error.message.to_lowercase();
+    let is_passing = error.is_refusal()
+        && !LASTING.iter().any(|part| words.contains(part))
+        && (PASSING.iter().any(|part| words.contains(part)) || words.ends_with(": eof"));
+    if is_passing {
+        tracing::warn!(image, error.message, "the registry or the engine broke off");
+    }
+    is_passing
 }
 
 /// The engine waits for the registry, or does not answer at all.
@@ -136,13 +200,57 @@ impl Layers {
         Self { progress, seen: std::collections::HashMap::new(), is_unpacking: false }
     }
 
-    fn take(&mut self, info: &bollard::models::CreateImageInfo) {
+    fn take(&mut self, info: &CreateImageInfo) {
         self.is_unpacking = info.status.as_deref() == Some("Extracting");
         let (Some(id), Some("Downloading")) = (&info.id, info.status.as_deref()) else { return };
         let current = info.progress_detail.as_ref().and_then(|detail| detail.current);
         if let Some(current) = current.and_then(|bytes| u64::try_from(bytes).ok()) {
             self.seen.insert(id.clone(), current);
             self.progress.at(self.seen.values().sum());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_registry_may_answer_otherwise_in_a_moment_is_asked_again_and_nothing_else() {
+        let is_passing = |words: &str| is_passing("web:1", &CallError::refused(None, words));
+        for words in [
+            "Get \"https://registry.test:5443/v2/\": EOF",
+            "error pulling image configuration: unexpected EOF",
+            "Get \"https://r/v2/\": read tcp 10.0.0.2:38706->10.0.0.1:443: read: connection reset by peer",
+            "Get \"https://r/v2/\": net/http: TLS handshake timeout",
+            "Get \"https://r/v2/\": dial tcp: lookup r on 10.0.0.1:53: server misbehaving",
+            "toomanyrequests: Rate exceeded",
+            "received unexpected HTTP status: 503 Service Unavailable",
+            "error parsing HTTP 429 response body: invalid character 'T' looking for beginning of value",
+            "failed to resolve reference \"r/web:1\": unexpected status from HEAD request to r: 502 Bad Gateway",
+            "unable to lease content: lease does not exist: not found",
+            "failed commit on ref \"manifest-sha256:12\": commit failed: rename a b: no such file or directory",
+            "failed to extract layer sha256:12: failed to get reader from content store: content digest sha256:12: not found",
+        ] {
+            assert!(is_passing(words), "{words}");
+        }
+        for words in [
+            "manifest unknown: manifest unknown",
+            "manifest for r/web@sha256:429e12 not found: manifest unknown",
+            "pull access denied for web, repository does not exist or may require 'docker login'",
+            "unauthorized: authentication required",
+            "no basic auth credentials",
+            "toomanyrequests: You have reached your pull rate limit.",
+            "Get \"https://r/v2/\": dial tcp 127.0.0.1:9: connect: connection refused",
+            "Get \"https://r/v2/\": dial tcp 10.0.0.1:443: i/o timeout",
+            "net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)",
+            "Get \"https://r/v2/\": dial tcp: lookup r: no such host",
+            "Get \"https://r/v2/\": x509: certificate signed by unknown authority",
+            "failed to register layer: write /a: no space left on device",
+            "failed commit on ref \"layer-sha256:12\": write /a: no space left on device",
+            "no matching manifest for linux/amd64 in the manifest list entries",
+        ] {
+            assert!(!is_passing(words), "{words}");
         }
     }
 }

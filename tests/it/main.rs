@@ -20,6 +20,7 @@ mod not_yet;
 mod options;
 mod policy;
 mod pruned;
+mod pulls;
 mod race;
 mod registry;
 mod room;

@@ -1,6 +1,6 @@
 //! The room on the engine's disk: what is said beforehand, beside what the engine really takes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,14 +9,14 @@ use crate::support::world::{inner_pid, repository};
 use crate::support::{Bundle, world};
 
 /// An engine whose data is on a small disk of its own.
-struct SmallDisk {
+pub struct SmallDisk {
     folder: PathBuf,
     _keeper: Child,
     pid: u32,
 }
 
 impl SmallDisk {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let folder = world().folder().join(world().name("small"));
         std::fs::create_dir_all(&folder).unwrap();
         let mut keeper = Command::new("unshare")
@@ -37,7 +37,7 @@ impl SmallDisk {
         format!("unix://{}/docker.sock", self.folder.display())
     }
 
-    fn docker(&self, args: &[&str]) -> Option<String> {
+    pub fn docker(&self, args: &[&str]) -> Option<String> {
         let output = Command::new("docker").args(args).env("DOCKER_HOST", self.host()).output().unwrap();
         output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
     }
@@ -60,10 +60,23 @@ impl SmallDisk {
         assert!(mount.unwrap().success());
     }
 
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The first process of its namespaces.
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// A deployment into this engine, of a container without a network.
     fn bundle(&self, name: &str) -> Bundle {
-        let service = "image: {archive: image.tar}\nnetwork_mode: none\nstop_grace_period: 1s";
-        let mut bundle = Bundle::container(name, service, "health: {timeout: 20s}\nkeep: 3");
+        self.bundle_of(name, "{archive: image.tar}")
+    }
+
+    pub fn bundle_of(&self, name: &str, image: &str) -> Bundle {
+        let service = format!("image: {image}\nnetwork_mode: none\nstop_grace_period: 1s");
+        let mut bundle = Bundle::container(name, &service, "health: {timeout: 20s}\nkeep: 3");
         bundle.inside(self.pid).env("DOCKER_HOST", &self.host());
         bundle
     }
