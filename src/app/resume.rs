@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::app::{Context, run};
-use crate::deploy::execute;
+use crate::deploy::execute::{self, Host as _};
+use crate::deploy::outcome::RESUME;
 use crate::deploy::state::{Holder, LockedStore, Store};
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
@@ -14,7 +15,9 @@ use crate::modes::compose::tool::Processes;
 use crate::modes::observe;
 use crate::modes::operation::Plan;
 use crate::modes::resume::{self, Only};
+use crate::modes::runs_now::Subject;
 use crate::ui::log;
+use crate::ui::report;
 use crate::ui::text::{self, Console};
 use crate::values::types::Name;
 
@@ -31,7 +34,7 @@ pub(crate) async fn dry_run(context: &Context, wanted: Option<&Name>) -> u8 {
     each(context, wanted, async |name, console| {
         let engine = context.engine()?;
         let store = Store::new(&context.settings.state_dir, name);
-        let plan = planned(context, &engine, &store, name, Only::Everything).await?;
+        let (plan, _) = planned(context, &engine, &store, name, Only::Everything).await?;
         console.whole(&text::plan(&plan));
         Ok(())
     })
@@ -56,7 +59,7 @@ async fn each(
     for name in names {
         if let Err(failure) = work(&name, &mut console).await {
             if !failure.reported {
-                console.lines(&text::failure(&failure));
+                console.lines(&report::failure(&failure));
             }
             worst = worst.max(failure.kind.exit_code());
         }
@@ -72,17 +75,25 @@ fn names(state_dir: &Path) -> Vec<Name> {
     names
 }
 
-async fn planned(context: &Context, engine: &Engine, store: &Store, name: &Name, only: Only) -> Result<Plan, Failure> {
+async fn planned(
+    context: &Context,
+    engine: &Engine,
+    store: &Store,
+    name: &Name,
+    only: Only,
+) -> Result<(Plan, Subject), Failure> {
     let registry = match only {
         Only::Everything | Only::Tokens => observe::resume::registry(engine, name).await,
         Only::Ports => None,
     };
     let mut facts = observe::resume::facts(engine, store, name).await?;
-    if only == Only::Everything && resume::is_compose(&facts) {
+    let is_compose = resume::is_compose(&facts);
+    if only == Only::Everything && is_compose {
         let settings = &context.credentials();
         facts.compose_tool = Processes { settings, docker_host: &engine.address }.known().await;
     }
-    Ok(resume::plan(name, &facts, registry.as_deref(), only))
+    let subject = Subject::found(&facts, is_compose);
+    Ok((resume::plan(name, &facts, registry.as_deref(), only), subject))
 }
 
 async fn one(context: &Context, name: &Name, only: Only, console: &mut Console<'_>) -> Result<(), Failure> {
@@ -91,25 +102,30 @@ async fn one(context: &Context, name: &Name, only: Only, console: &mut Console<'
     let store = lock(context, name, only, deadline, console).await?;
     log::start(&context.settings, Some(store.store().folder()));
     let engine = context.engine()?;
-    let plan = planned(context, &engine, store.store(), name, only).await?;
+    let (plan, subject) = planned(context, &engine, store.store(), name, only).await?;
     if only == Only::Ports && plan.actions.is_empty() {
         // It is asked often, and then there is nothing to say.
         return Ok(());
     }
     store.set_aside.iter().chain(&plan.notes).for_each(|line| console.line(line));
-    let mut journal = store.journal("resume");
-    let mut host = context.host(engine, Archives::new(context.s3(), None), store, name, usize::MAX);
+    let mut journal = store.journal(RESUME);
+    let mut host = context.host(engine, Archives::new(context.s3(), None), store, (name, subject), usize::MAX);
     let stop = run::stop_signal(deadline, LIMIT)?;
     let undo = run::undo_limit(deadline + LIMIT);
     let mut progress = run::ConsoleProgress { console: &mut *console };
     let outcome = execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop).await;
-    if let Err(failed) = outcome {
-        console.lines(&text::failed("resume", name.as_str(), &failed));
-        return Err(Failure { kind: kind(only), ..failed.failure }.reported());
+    match outcome {
+        Ok(done) => {
+            text::ended(console, &done);
+            console.line(&text::resumed(&plan, only, &host.runs_now(&plan.old).await));
+            Ok(())
+        }
+        Err(mut failed) => {
+            failed.failure.kind = kind(only);
+            console.lines(&report::failed(RESUME, name.as_str(), &failed));
+            Err(failed.failure.reported())
+        }
     }
-    let what = if plan.has_changes() { "brought back" } else { "nothing to recover" };
-    console.line(&format!("{name}: {what}"));
-    Ok(())
 }
 
 /// What a failure of this part of it is.
@@ -127,7 +143,7 @@ async fn lock(
     deadline: Instant,
     console: &mut Console<'_>,
 ) -> Result<LockedStore, Failure> {
-    let me = Holder { pid: std::process::id(), deployment: "resume".into(), event: "resume".into() };
+    let me = Holder { pid: std::process::id(), deployment: RESUME.into(), event: RESUME.into() };
     let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {name}"));
     // No name's rules wait for the deployment of another one.
     let patience = if only == Only::Ports { Duration::ZERO } else { LIMIT };

@@ -20,8 +20,9 @@ use crate::modes;
 use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
 use crate::modes::operation::{Operation, Plan};
+use crate::modes::runs_now::Subject;
 use crate::ui::text::Console;
-use crate::ui::{log, text};
+use crate::ui::{log, report, text};
 use crate::values::pin::ImagePin;
 use crate::values::types::LifecycleEvent;
 
@@ -42,7 +43,7 @@ pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
         Ok(event) => event,
         Err(why) => {
             let failure = Failure::from(&why);
-            console.lines(&text::failure(&failure));
+            console.lines(&report::failure(&failure));
             return failure.kind.exit_code();
         }
     };
@@ -73,7 +74,7 @@ fn end(event: LifecycleEvent, result: Result<(), Failure>, console: &mut Console
     let Err(failure) = result else { return 0 };
     let code = exit_code(event, &failure);
     if !failure.reported {
-        console.lines(&text::refused(&event.to_string(), &failure));
+        console.lines(&report::refused(&event.to_string(), &failure));
     }
     if code == 0 {
         console.line(&format!("{event} does not fail the deployment for that: exit code 0"));
@@ -113,7 +114,8 @@ async fn run(
     };
     let mut journal = store.journal(&observer.origin.deployment);
     let (engine, archives) = (observer.engine.clone()?, observer.archives.clone());
-    let mut host = context.host(engine, archives, store, &observer.deployment.name, observer.deployment.keep);
+    let subject = (&observer.deployment.name, Subject::of(&observer.deployment.mode));
+    let mut host = context.host(engine, archives, store, subject, observer.deployment.keep);
     let mut is_anew = false;
     let outcome = loop {
         let mut progress = ConsoleProgress { console: &mut *console };
@@ -124,8 +126,9 @@ async fn run(
         is_anew = true;
         (_, plan) = tokio::select! {
             biased;
-            why = &mut stop => return Err(stopped_early(context, event, &why)),
-            ready = planned(&observer, event) => ready?,
+            why = &mut stop => return Err(said(why.failure(&event.to_string(), context.waits.given_up()), console)),
+            // Its first part was undone, and is reported: it cannot be said that nothing was touched.
+            ready = planned(&observer, event) => ready.map_err(|failure| said(failure, console))?,
         };
     };
     report(event, &plan, &host.store, outcome, console)
@@ -149,11 +152,8 @@ async fn before(
     let (facts, plan) = planned(observer, event).await?;
     let warnings = store.set_aside.iter().chain(&facts.warnings);
     warnings.for_each(|warning| console.line(&format!("warning: {warning}")));
+    facts.not_yet.iter().chain(&plan.notes).for_each(|line| console.line(line));
     // What cannot be written down beside a deployment makes none of another end.
-    // Both of these are among the plan's notes.
-    let is_said = |note: &&String| facts.not_yet.contains(note) || facts.warnings.contains(note);
-    let notes = plan.notes.iter().filter(|note| !is_said(note));
-    facts.not_yet.iter().chain(notes).for_each(|line| console.line(line));
     if let Err(failure) = save_resolved(&store, observer, event, &facts) {
         console.line(&format!("warning: {failure}"));
     }
@@ -199,13 +199,12 @@ fn report(
 ) -> Result<(), Failure> {
     match outcome {
         Ok(done) => {
-            done.messages.iter().for_each(|line| console.line(line));
-            done.warnings.iter().for_each(|warning| console.lines(&format!("warning: {warning}")));
+            text::ended(console, &done);
             console.line(&text::succeeded(event, plan, store.store().releases().first(), &done));
             Ok(())
         }
         Err(failed) => {
-            console.lines(&text::failed(&plan.event, &plan.name, &failed));
+            console.lines(&report::failed(&plan.event, &plan.name, &failed));
             Err(failed.failure.reported())
         }
     }
@@ -233,6 +232,12 @@ pub(crate) fn stop_signal(deadline: Instant, limit: Duration) -> Result<impl Fut
             () = tokio::time::sleep_until(deadline.into()) => Stop::Deadline(limit),
         }
     })
+}
+
+/// The same failure, once it is printed.
+fn said(failure: Failure, console: &mut Console<'_>) -> Failure {
+    console.lines(&report::failure(&failure));
+    failure.reported()
 }
 
 fn stopped_early(context: &Context, event: LifecycleEvent, why: &Stop) -> Failure {

@@ -31,7 +31,7 @@ use crate::engine::call::{CallError, Limit};
 use crate::engine::dial::Dial;
 use crate::engine::facts::EngineFacts;
 pub(crate) use crate::engine::images::{Layers, StoreFacts, layers_are};
-pub(crate) use crate::engine::summary::{describe, label, name_of, task_containers};
+pub(crate) use crate::engine::summary::{describe, is_labelled, is_of_a_task, label, name_of, task_containers};
 use crate::error::{Failure, Kind};
 use crate::waits::Waits;
 

@@ -15,6 +15,7 @@ pub mod operation;
 pub(crate) mod options;
 pub mod release;
 pub mod resume;
+pub(crate) mod runs_now;
 pub mod swarm;
 pub(crate) mod tasks;
 pub(crate) mod volumes;
@@ -49,11 +50,9 @@ pub(crate) fn whole(
     if !observe::touches_engine(event) {
         return Ok(Plan::new(event.to_string(), &deployment.name));
     }
-    let mut plan = match &deployment.mode {
+    match &deployment.mode {
         Mode::Container(container) => container::plan::plan(event, deployment, container, origin, facts),
         Mode::Swarm(swarm) => swarm::plan::plan(event, deployment, swarm, origin, facts),
         Mode::Compose(compose) => compose::plan::plan(event, deployment, compose, origin, facts),
-    }?;
-    plan.notes.extend(facts.not_yet.iter().chain(&facts.warnings).cloned());
-    Ok(plan)
+    }
 }

@@ -1,6 +1,7 @@
 //! `resume`: what a reboot, a crash or a killed event left, brought in order. Values in, a plan out.
 
 use crate::deploy::journal::Left;
+use crate::deploy::outcome::RESUME;
 use crate::engine::facts::ContainerFacts;
 use crate::modes::compose::release::ComposeRelease;
 use crate::modes::container::operation::ContainerOperation;
@@ -24,7 +25,7 @@ pub enum Only {
 
 /// What `resume` does for one name. `registry`: whose token the swarm's service of that name needs.
 pub fn plan(name: &Name, facts: &Facts, registry: Option<&str>, only: Only) -> Plan {
-    let mut plan = Plan::new("resume", name);
+    let mut plan = Plan::new(RESUME, name);
     match only {
         Only::Everything => everything(&mut plan, name, facts),
         Only::Ports => {

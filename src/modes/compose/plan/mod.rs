@@ -47,7 +47,9 @@ pub(crate) fn plan(
 ) -> Result<Plan, Failure> {
     let mut plan = Plan::new(event.to_string(), &deployment.name);
     plan.subject = SUBJECT.into();
-    plan.old = old(&deployment.name, facts);
+    if event.replaces() {
+        plan.old = old(&deployment.name, facts);
+    }
     if facts.compose.is_none() && !facts.not_yet.is_empty() {
         return Ok(plan);
     }

@@ -46,7 +46,9 @@ pub(crate) fn plan(
     let seen = facts.swarm.clone().unwrap_or_else(|| SwarmFacts::empty(Role::Manager));
     let mut plan = Plan::new(event.to_string(), &deployment.name);
     plan.subject = "old service".into();
-    plan.old = old(&deployment.name, facts, &seen);
+    if event.replaces() {
+        plan.old = old(&deployment.name, facts, &seen);
+    }
     plan.recover(modes::tasks::remove_left(facts));
     plan.recover(end_tasks(facts));
     let planner = Planner { deployment, swarm, origin, facts, seen, plan };
