@@ -8,6 +8,7 @@ pub mod hook_env;
 pub mod interpolate;
 pub(crate) mod keys;
 pub mod pending;
+pub(crate) mod places;
 pub mod problem;
 pub mod service;
 pub(crate) mod start_first;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Failure;
 use crate::values::reference::ImageReference;
 use crate::values::secret::masked;
 use crate::values::types::{ContentDigest, LifecycleEvent, Name, S3Uri};
@@ -43,12 +45,29 @@ pub struct Deployment {
     pub(crate) timeouts: BTreeMap<LifecycleEvent, Duration>,
     /// What Install and scripts of other hooks may still bring.
     pub(crate) pending: pending::Pending,
+    pub(crate) places: places::Places,
 }
 
 impl Deployment {
     /// The time that our hook of an event has; CodeDeploy's default is 3600 s.
     pub(crate) fn timeout(&self, event: LifecycleEvent) -> Duration {
         self.timeouts.get(&event).copied().unwrap_or(Duration::from_secs(3600))
+    }
+
+    /// A failure that comes from a value below one of `keys`, with the place of that.
+    pub(crate) fn placed(&self, keys: &[&str], is_meant: impl Fn(&str) -> bool, failure: Failure) -> Failure {
+        match self.places.find(keys, is_meant) {
+            Some(place) => Failure { message: format!("{place}: {}", failure.message), ..failure },
+            None => failure,
+        }
+    }
+
+    /// Whether a text of the file is this image source or file.
+    pub(crate) fn is_location(&self, text: &str, location: &ArchiveLocation) -> bool {
+        match location {
+            ArchiveLocation::File(path) => self.bundle_root.join(text) == *path,
+            ArchiveLocation::S3(uri) => text == uri.to_string(),
+        }
     }
 
     /// The images that tasks have of their own.

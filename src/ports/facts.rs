@@ -42,3 +42,11 @@ pub struct PortTaken {
     /// Who: `container db (0123456789ab)` or `a process: nginx (pid 812)`.
     pub(crate) owner: String,
 }
+
+impl PortTaken {
+    /// Whether an item of `ports:` names its number.
+    pub(crate) fn is_of(&self, item: &str) -> bool {
+        let number = self.port.rsplit(':').next().and_then(|port| port.split('/').next());
+        item.split(|letter: char| !letter.is_ascii_digit()).any(|part| Some(part) == number)
+    }
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::field::Field;
 use crate::config::keys::Keys;
+use crate::config::places::Places;
 use crate::config::service::{ParseContext, location};
 use crate::config::validate::{compose, health};
 use crate::config::yaml::Value;
@@ -37,7 +38,8 @@ pub(crate) fn read(
     }
     let tasks = task::read(section, around, &timeouts);
     let (bundle_root, pending) = (around.bundle_root.to_owned(), around.pending.clone());
-    Some(Deployment { name: name?, bundle_root, mode: mode?, health: health?, keep: keep?, tasks, timeouts, pending })
+    let (name, mode, health, keep) = (name?, mode?, health?, keep?);
+    Some(Deployment { name, bundle_root, mode, health, keep, tasks, timeouts, pending, places: Places::default() })
 }
 
 /// A number from 1 to a thousand.

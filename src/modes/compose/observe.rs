@@ -72,7 +72,10 @@ impl Observer<'_> {
             Err(failure) if let Some(who) = refused_for_now(&failure, &facts.pending) => {
                 facts.not_yet.push(format!("{}: {who}, and ApplicationStart needs it", failure.message));
             }
-            Err(failure) if is_asked => facts.failures.insert(0, ObserveFailure { failure, definite: true }),
+            Err(failure) if is_asked => {
+                let failure = self.deployment.placed(&["compose"], |_| true, failure);
+                facts.failures.insert(0, ObserveFailure { failure, definite: true });
+            }
             Err(_) => {}
         }
     }

@@ -169,9 +169,11 @@ impl Observer<'_> {
             }
             match self.env_file(file, facts).await {
                 Ok(vars) => vars.into_iter().for_each(|var| set(&mut all, var)),
-                Err(failed) => {
-                    facts.environment = Known::No(failed.failure.message.clone());
-                    facts.failures.push(failed);
+                Err(ObserveFailure { failure, definite }) => {
+                    facts.environment = Known::No(failure.message.clone());
+                    let is_meant = |text: &str| self.deployment.is_location(text, &file.location);
+                    let failure = self.deployment.placed(&["env_file"], is_meant, failure);
+                    facts.failures.push(ObserveFailure { failure, definite });
                     return;
                 }
             }

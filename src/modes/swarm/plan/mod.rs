@@ -114,9 +114,9 @@ impl<'a> Planner<'a> {
 
     fn check_names(&self) -> Result<(), Failure> {
         if self.facts.pending.scripts.is_empty()
-            && let Some(missing) = self.seen.missing(self.swarm)
+            && let Some((missing, name)) = self.seen.missing(self.swarm)
         {
-            return Err(missing);
+            return Err(self.deployment.placed(&["networks", "secrets", "configs"], |text| text == name, missing));
         }
         let was_global = self.seen.service.as_ref().map(|service| service.spec.reveal()["Mode"]["Global"].is_object());
         if was_global.is_some_and(|global| global != self.swarm.deploy.global) {
