@@ -14,6 +14,7 @@ use crate::modes::compose::release::ComposeRelease;
 use crate::modes::container::facts::ContainerModeFacts;
 use crate::modes::operation::Operation;
 use crate::modes::release::Release;
+use crate::modes::sharing::Sharing;
 use crate::modes::swarm;
 use crate::ports::facts::PortTaken;
 use crate::values::known::Known;
@@ -28,6 +29,8 @@ pub struct Facts {
     pub containers: Vec<ContainerFacts>,
     /// Containers of tasks, or that an image was tried with, by name: the lock is ours, so that a killed deployment left them.
     pub task_containers: Vec<String>,
+    /// Other containers that use namespaces of ours.
+    pub sharing: Vec<Sharing>,
     /// The wanted images; none where the event does not need them.
     pub images: Vec<ImageFacts>,
     /// The environment from `environment` and `env_file` together, in order.

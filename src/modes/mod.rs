@@ -16,6 +16,7 @@ pub(crate) mod options;
 pub mod release;
 pub mod resume;
 pub(crate) mod runs_now;
+pub mod sharing;
 pub mod swarm;
 pub(crate) mod tasks;
 pub(crate) mod volumes;

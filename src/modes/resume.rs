@@ -94,7 +94,9 @@ fn is_down(plan: &mut Plan, found: Option<&ContainerFacts>) -> bool {
     let Some(container) = found else { return true };
     if container.stopped_by_hand {
         let name = &container.name;
-        plan.notes.push(format!("{name} was stopped by hand and stays so: docker start {name}"));
+        plan.notes.push(format!(
+            "{name} was stopped by hand and stays so (`docker kill --signal` counts as that): docker start {name}"
+        ));
     }
     !container.is_running() && !container.stopped_by_hand
 }

@@ -22,6 +22,7 @@ mod pruned;
 mod race;
 mod registry;
 mod room;
+mod sharing;
 mod side_by_side;
 mod support;
 mod swarm;

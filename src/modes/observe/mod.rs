@@ -24,6 +24,7 @@ use crate::images::source::Archives;
 use crate::inputs;
 use crate::modes::compose;
 use crate::modes::facts::Facts;
+use crate::modes::sharing::sharing;
 use crate::values::known::Known;
 use crate::values::types::{EnvVar, LifecycleEvent};
 
@@ -129,6 +130,7 @@ impl Observer<'_> {
         let (Ok(engine), Some(_)) = (&self.engine, facts.engine.yes()) else { return Vec::new() };
         match engine.settled(&self.deployment.name).await {
             Ok((all, ours)) => {
+                facts.sharing = sharing(&all, &ours);
                 facts.containers = ours;
                 facts.task_containers = engine::task_containers(&all, &self.deployment.name);
                 all
