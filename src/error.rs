@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Something that nobody foresaw.
+    /// Something unforeseen.
     Unexpected,
     /// `appspec.yml` or its `x-balehook` section.
     Appspec,
@@ -126,7 +126,7 @@ pub struct Failure {
     /// The log of what failed says more: its last lines are among the evidence, or that it has none.
     #[serde(skip)]
     pub(crate) has_log: bool,
-    /// What was found free was taken by somebody before it was used: a new plan finds another.
+    /// What was found free was taken before it was used: a new plan finds another.
     #[serde(skip)]
     pub(crate) overtaken: bool,
 }
@@ -247,6 +247,6 @@ mod tests {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObserveFailure {
     pub(crate) failure: Failure,
-    /// Somebody was asked and said no; otherwise nobody could be asked, and a dry run may assume.
+    /// The answer was no; otherwise there was no answer, and a dry run may assume.
     pub(crate) definite: bool,
 }

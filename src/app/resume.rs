@@ -24,7 +24,7 @@ use crate::values::types::Name;
 /// How long one name may take.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Brings every name in order, or one. Returns the worst exit code.
+/// Puts every name in order, or one. Returns the worst exit code.
 pub(crate) async fn resume(context: &Context, only: Only, wanted: Option<&Name>) -> u8 {
     each(context, wanted, async |name, console| one(context, name, only, console).await).await
 }

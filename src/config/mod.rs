@@ -43,7 +43,7 @@ pub struct Deployment {
     pub(crate) tasks: task::Tasks,
     /// The `timeout:` of our own hook of each event that has one.
     pub(crate) timeouts: BTreeMap<LifecycleEvent, Duration>,
-    /// What Install and scripts of other hooks may still bring.
+    /// What Install and scripts of other hooks may still write.
     pub(crate) pending: pending::Pending,
     pub(crate) places: places::Places,
 }
@@ -121,7 +121,7 @@ pub struct ImageNeed {
 }
 
 impl ImageNeed {
-    /// As written, with the platform: what tells one need from another.
+    /// As written, with the platform: what identifies a need.
     pub fn key(&self, bundle_root: &Path) -> String {
         let platform = self.platform.as_ref().map(|platform| format!(" for {platform}")).unwrap_or_default();
         format!("{}{platform}", self.source.written(bundle_root))
@@ -232,7 +232,7 @@ pub enum Probe {
     Tcp(String),
 }
 
-/// What to write in place of a path that nobody can be asked for.
+/// What to write in place of a path without an address.
 pub(crate) fn whole_address(path: &str) -> String {
     format!(
         "write `http: \"http://127.0.0.1:8080{path}\"` with the port that answers on this host, or publish one with `ports:`"

@@ -127,7 +127,7 @@ fn repeated(request: &BollardRequest) -> Option<BollardRequest> {
     (request.method() == Method::GET).then_some(again)
 }
 
-/// The connection lives on beside the answer's body, and ends with it, or when nobody waits for the answer any more.
+/// The connection lives on beside the answer's body, and ends with it, or when the answer is waited for no more.
 async fn exchange<S>(stream: S, request: BollardRequest) -> Result<Response<Incoming>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

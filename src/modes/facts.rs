@@ -35,9 +35,9 @@ pub struct Facts {
     pub images: Vec<ImageFacts>,
     /// The environment from `environment` and `env_file` together, in order.
     pub environment: Known<Vec<EnvVar>>,
-    /// What may surprise somebody in the files that were read, by place.
+    /// Warnings of the files that were read, by place.
     pub warnings: Vec<String>,
-    /// Host ports we want and somebody else has.
+    /// Wanted host ports that are taken.
     pub ports_taken: Vec<PortTaken>,
     /// Where the engine keeps its data on this host: free bytes, and what the image's archive needs of them.
     pub room: Option<Room>,
@@ -109,7 +109,7 @@ impl Facts {
     }
 
     fn put_off_for(&mut self, path: &Path, what: &str) -> Option<String> {
-        let who = self.pending.brings(path)?;
+        let who = self.pending.who_writes(path)?;
         let line = format!("{} {what}: {who}, and ApplicationStart needs it", path.display());
         if !self.not_yet.contains(&line) {
             self.not_yet.push(line.clone());

@@ -31,8 +31,8 @@ use crate::values::types::LifecycleEvent;
 /// What `event` will do.
 ///
 /// # Errors
-/// What can be known to fail before anything is touched: an image for another processor, a host port that somebody
-/// else has, a network that is missing, an option that the engine is too old for.
+/// What can be known to fail before anything is touched: an image for another processor, a host port that is
+/// taken, a network that is missing, an option that the engine is too old for.
 pub fn plan(event: LifecycleEvent, deployment: &Deployment, origin: &Origin, facts: &Facts) -> Result<Plan, Failure> {
     let plan = whole(event, deployment, origin, facts)?;
     match plan.would_fail.first() {

@@ -25,7 +25,7 @@ pub struct Sharing {
     pub what: Vec<&'static str>,
 }
 
-/// Who of `all` uses what of `ours`. An engine of this host has it on the disk; its list tells of networks alone.
+/// Who of `all` uses what of `ours`. An engine of this host has it on the disk; its list has networks alone.
 pub(crate) fn sharing(all: &[ContainerSummary], ours: &[ContainerFacts]) -> Vec<Sharing> {
     let root = ours.iter().find_map(|container| container.folder.as_deref()?.parent());
     let is_other = |one: &&ContainerSummary| {

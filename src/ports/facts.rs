@@ -34,7 +34,7 @@ pub struct NetworkFacts {
     pub bridge: String,
 }
 
-/// A host port that somebody else has.
+/// A host port that is taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortTaken {
     /// As `0.0.0.0:80/tcp`.

@@ -166,7 +166,7 @@ fn of_registry(field: &Field<'_>, pull: Pull) -> Option<ImageSource> {
     Some(ImageSource::Registry(reference, pull))
 }
 
-/// A reference; an archive's address is told apart from it.
+/// A reference; one that looks like an archive is refused.
 fn registry(text: &str) -> Result<ImageReference, Refused> {
     let is_file = !text.contains(':') && [".tar", ".tar.gz", ".tgz", ".tar.zst"].iter().any(|end| text.ends_with(end));
     if is_file || text.contains("://") {

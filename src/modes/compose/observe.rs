@@ -80,7 +80,7 @@ impl Observer<'_> {
         }
     }
 
-    /// What serves without a release that brings it back. What an interrupted event left is none: its journal says what to do.
+    /// What serves without a saved release. What an interrupted event left is none: its journal says what to do.
     async fn unsaved(&self, all: &[ContainerSummary], facts: &Facts) -> Vec<UnsavedContainer> {
         let mut unsaved = Vec::new();
         let (Ok(engine), None, None) = (&self.engine, facts.saved_project(), &facts.left) else { return unsaved };

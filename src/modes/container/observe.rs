@@ -91,7 +91,7 @@ impl Observer<'_> {
             patience: Duration::ZERO,
         };
         match observer.facts().await {
-            // Somebody may have removed the container whose rules are still there.
+            // The container whose rules are still there may have been removed.
             Ok(seen) => facts.container.ports = Some(seen).filter(|seen| is_needed || seen.is_open),
             Err(failure) => facts.failures.push(ObserveFailure { failure, definite: false }),
         }

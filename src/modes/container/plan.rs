@@ -198,7 +198,7 @@ impl<'a> Planner<'a> {
         if !container.ours {
             let (found, id, name) = (&container.name, short_id(&container.id), &self.deployment.name);
             let why = format!("container {found} ({id}) bears the name {name} but not our label");
-            self.plan.notes.push(format!("{why}: somebody else made it; it is replaced"));
+            self.plan.notes.push(format!("{why}: it is not managed by balehook, and is replaced"));
         }
     }
 }

@@ -105,7 +105,7 @@ impl Planner<'_> {
         self.plan.actions.push(modes::images::restoring(rename, self.facts));
     }
 
-    /// Anybody's `docker container prune` may remove it while it is stopped: what is saved of it brings it back.
+    /// `docker container prune` may remove it while it is stopped: it is created anew from what is saved of it.
     fn recreate(&self, old: &ContainerFacts) -> Option<ContainerOperation> {
         let is_stopped = self.container.service.start_first.is_none();
         let last = self.facts.releases.first().filter(|last| is_stopped && last.observed.container == old.id)?;
