@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Something that nobody foresaw.
+    /// Something unforeseen.
     Unexpected,
     /// `appspec.yml` or its `x-balehook` section.
     Appspec,
@@ -89,15 +89,15 @@ impl Kind {
             Self::Appspec => "appspec.yml or its x-balehook section is wrong; nothing was touched",
             Self::Hook => "the hook environment is wrong (sudo: true drops CodeDeploy's variables)",
             Self::Engine => "the engine cannot be reached or refuses",
-            Self::Image => "the image could not be had; the old container was not touched",
-            Self::Container => "the new container could not be created or started; the old one is kept",
-            Self::Health => "the new container was not healthy; the old one is back",
-            Self::Deadline => "the hook's time was up; the old container is back",
+            Self::Image => "the image could not be had",
+            Self::Container => "a container, project or service could not be created or started",
+            Self::Health => "what was started, or runs, is not healthy",
+            Self::Deadline => "the hook's time was up",
             Self::Locked => "another deployment of the same name holds the lock",
             Self::State => "the state directory or a record in it cannot be used",
-            Self::Interrupted => "stopped by SIGTERM or SIGINT; the old container is back",
-            Self::Undo => "putting the old container back failed: look at the host",
-            Self::Task => "a task before or after the deployment failed; the old container serves",
+            Self::Interrupted => "stopped by SIGTERM or SIGINT",
+            Self::Undo => "an undo or a recovery failed: look at the host",
+            Self::Task => "a task before or after the deployment failed",
             Self::Policy => "the host's policy refuses it or cannot be used; nothing was touched",
             Self::Usage => "wrong command line",
         }
@@ -128,7 +128,10 @@ pub struct Failure {
     pub next: Option<String>,
     #[serde(skip)]
     pub(crate) reported: bool,
-    /// What was found free was taken by somebody before it was used: a new plan finds another.
+    /// The log of what failed says more: its last lines are among the evidence, or that it has none.
+    #[serde(skip)]
+    pub(crate) has_log: bool,
+    /// What was found free was taken before it was used: a new plan finds another.
     #[serde(skip)]
     pub(crate) overtaken: bool,
 }
@@ -136,7 +139,15 @@ pub struct Failure {
 impl Failure {
     /// A failure without evidence.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), evidence: Vec::new(), next: None, reported: false, overtaken: false }
+        Self {
+            kind,
+            message: message.into(),
+            evidence: Vec::new(),
+            next: None,
+            reported: false,
+            has_log: false,
+            overtaken: false,
+        }
     }
 
     #[must_use]
@@ -148,6 +159,12 @@ impl Failure {
     #[must_use]
     pub(crate) fn evidence(mut self, lines: Vec<String>) -> Self {
         self.evidence = lines;
+        self
+    }
+
+    #[must_use]
+    pub(crate) const fn with_log(mut self) -> Self {
+        self.has_log = true;
         self
     }
 
@@ -235,6 +252,6 @@ mod tests {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObserveFailure {
     pub(crate) failure: Failure,
-    /// Somebody was asked and said no; otherwise nobody could be asked, and a dry run may assume.
+    /// The answer was no; otherwise there was no answer, and a dry run may assume.
     pub(crate) definite: bool,
 }

@@ -14,7 +14,7 @@ use nix::unistd::{UnlinkatFlags, geteuid, symlinkat, unlinkat};
 
 const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 
-/// A file of a name that nobody follows or waits for.
+/// A file by a name that is neither followed nor waited for.
 const FILE: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
 
 /// How many names a new file tries: others may write in the folder too.

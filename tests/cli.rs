@@ -180,6 +180,26 @@ fn a_state_directory_that_is_made_lets_other_users_through_to_their_own_folder_a
 }
 
 #[test]
+fn what_would_fail_has_the_place_of_the_field_that_it_comes_from_in_the_plan_and_in_the_event() {
+    let section =
+        "x-balehook:\n  name: web\n  container:\n    image: {archive: image.tar}\n    env_file:\n    - path: web.env\n";
+    let bundle = bundle(&format!("version: 0.0\nos: linux\nhooks: {{}}\n{section}"));
+    let path = bundle.path().to_str().unwrap();
+    let plan = balehook(&["plan", "ApplicationStart", "--appspec", path]);
+    let said = text(&plan.stdout);
+    let archive = format!("would fail: appspec.yml:7:22: cannot read the archive {path}/image.tar");
+    let file = format!("would fail: appspec.yml:9:13: cannot read env_file {path}/web.env");
+    assert!(said.contains(&archive) && said.contains(&file), "{said}{}", text(&plan.stderr));
+
+    let compose = "x-balehook:\n  name: web\n  compose: {files: [compose.yml], images: {web: {archive: web.tar}}}\n";
+    let appspec = format!("version: 0.0\nos: linux\nhooks: {{}}\n{compose}");
+    std::fs::write(bundle.path().join("appspec.yml"), appspec).unwrap();
+    std::fs::write(bundle.path().join("compose.yml"), "services: {web: {image: 'web:1'}}").unwrap();
+    let said = text(&balehook(&["plan", "ApplicationStart", "--appspec", path]).stdout);
+    assert!(said.contains("would fail: appspec.yml:6:59: cannot read the archive"), "{said}");
+}
+
+#[test]
 fn a_plan_says_what_files_has_still_to_install_and_what_would_be_demanded_then() {
     let later =
         "x-balehook: {name: web, container: {image: 'a.test/web@sha256:DIGEST', env_file: [/nowhere/opt/prod.env]}}\n";
@@ -199,7 +219,7 @@ fn a_plan_says_what_files_has_still_to_install_and_what_would_be_demanded_then()
     let start = balehook(&["plan", "ApplicationStart", "--appspec", path]);
     assert_eq!(start.status.code(), Some(3), "{}", text(&start.stdout));
     assert!(
-        text(&start.stdout).contains("would fail: cannot read env_file /nowhere/opt/prod.env"),
+        text(&start.stdout).contains("would fail: appspec.yml:5:141: cannot read env_file /nowhere/opt/prod.env"),
         "{}",
         text(&start.stdout)
     );

@@ -29,8 +29,9 @@ use crate::images::operation::Importer;
 use crate::images::source::Archives;
 use crate::modes::host::Host;
 use crate::modes::resume::Only;
+use crate::modes::runs_now::Subject;
 use crate::ui::progress;
-use crate::ui::text;
+use crate::ui::report;
 use crate::ui::text::Console;
 use crate::values::types::LifecycleEvent;
 use crate::values::types::Name;
@@ -66,12 +67,12 @@ impl Context {
         engine: Engine,
         archives: Archives,
         store: LockedStore,
-        name: &Name,
+        (name, subject): (&Name, Subject),
         keep: usize,
     ) -> Host {
         let record = store.import_record();
         let images = Importer::new(name.clone(), archives, self.credentials(), record, progress::follow);
-        Host::new(engine, images, self.env.clone(), store, name.clone(), keep)
+        Host::new(engine, images, self.env.clone(), store, (name.clone(), subject), keep)
     }
 }
 
@@ -139,7 +140,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// Prints a failure on stderr; returns its exit code.
 pub(crate) fn say(failure: &Failure) -> u8 {
-    Console::new(&mut io::stderr()).lines(&text::failure(failure));
+    Console::new(&mut io::stderr()).lines(&report::failure(failure));
     failure.kind.exit_code()
 }
 

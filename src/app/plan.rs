@@ -61,6 +61,7 @@ async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<(
         // What could not be looked up is the reason.
         Err(failure) => return Err(failures.into_iter().next().map_or(failure, |failed| failed.failure)),
     };
+    plan.notes.extend(facts.not_yet.into_iter().chain(facts.warnings));
     let definite = failures.iter().find(|failed| failed.definite).map(|failed| &failed.failure);
     let code = definite.or(plan.would_fail.first()).map(|failure| failure.kind.exit_code());
     let mut all: Vec<Failure> = failures.into_iter().map(|ObserveFailure { failure, .. }| failure).collect();

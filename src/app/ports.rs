@@ -18,7 +18,7 @@ use crate::ports;
 /// So long no change may come before the rules are read: who flushes rules writes new ones next.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// Somebody who never stops writing is not waited for.
+/// Changes without an end are not waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// So long after the last change we are there for the next: the engine writes its rules anew after a firewall's reload,
@@ -28,7 +28,7 @@ const LINGER: Duration = Duration::from_secs(3);
 /// After this long it ends: systemd starts it again for the next change.
 const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Keeps the rules of switched ports right after each change that standard input tells of, until none comes any more.
+/// Keeps the rules of switched ports right after each change that standard input reports, until none comes any more.
 pub(crate) async fn ports(context: &Context) -> u8 {
     let Some(mut changes) = Changes::on_stdin() else { return resume(context, Only::Ports, None).await };
     let mut signals = match Signals::listen() {

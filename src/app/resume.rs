@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::app::stop::{Signals, unless_stopped};
 use crate::app::{Context, run, say};
-use crate::deploy::execute;
+use crate::deploy::execute::{self, Host as _};
+use crate::deploy::outcome::RESUME;
 use crate::deploy::state::{Holder, LockedStore, Store};
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
@@ -15,17 +16,16 @@ use crate::modes::compose::tool::Processes;
 use crate::modes::observe;
 use crate::modes::operation::Plan;
 use crate::modes::resume::{self, Only};
+use crate::modes::runs_now::Subject;
 use crate::ui::log;
+use crate::ui::report;
 use crate::ui::text::{self, Console};
 use crate::values::types::Name;
-
-/// What its console lines and its lock call it.
-const EVENT: &str = "resume";
 
 /// How long one name may take.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Brings every name in order, or one. Returns the worst exit code.
+/// Puts every name in order, or one. Returns the worst exit code.
 pub(crate) async fn resume(context: &Context, only: Only, wanted: Option<&Name>) -> u8 {
     each(context, wanted, async |name, signals, console| one(context, name, only, signals, console).await).await
 }
@@ -36,7 +36,8 @@ pub(crate) async fn dry_run(context: &Context, wanted: Option<&Name>) -> u8 {
         let (engine, store) = (context.engine()?, Store::new(&context.settings.state_dir, name));
         let plan = planned(context, &engine, &store, name, Only::Everything);
         let stop = signals.or(Instant::now() + LIMIT, LIMIT);
-        console.whole(&text::plan(&unless_stopped(stop, plan, EVENT, &context.waits).await?));
+        let (plan, _) = unless_stopped(stop, plan, RESUME, &context.waits).await?;
+        console.whole(&text::plan(&plan));
         Ok(())
     })
     .await
@@ -64,7 +65,7 @@ async fn each(
     for (index, name) in names.iter().enumerate() {
         let Err(failure) = work(name, &mut signals, &mut console).await else { continue };
         if !failure.reported {
-            console.lines(&text::failure(&again(failure.clone())));
+            console.lines(&report::failure(&failure));
         }
         worst = worst.max(failure.kind.exit_code());
         let left: Vec<&str> = names[index + 1..].iter().map(Name::as_str).collect();
@@ -86,17 +87,25 @@ fn names(state_dir: &Path) -> Vec<Name> {
     names
 }
 
-async fn planned(context: &Context, engine: &Engine, store: &Store, name: &Name, only: Only) -> Result<Plan, Failure> {
+async fn planned(
+    context: &Context,
+    engine: &Engine,
+    store: &Store,
+    name: &Name,
+    only: Only,
+) -> Result<(Plan, Subject), Failure> {
     let registry = match only {
         Only::Everything | Only::Tokens => observe::resume::registry(engine, name).await,
         Only::Ports => None,
     };
     let mut facts = observe::resume::facts(engine, store, name).await?;
-    if only == Only::Everything && resume::is_compose(&facts) {
+    let is_compose = resume::is_compose(&facts);
+    if only == Only::Everything && is_compose {
         let settings = &context.credentials();
         facts.compose_tool = Processes { settings, docker_host: &engine.address }.known().await;
     }
-    Ok(resume::plan(name, &facts, registry.as_deref(), only))
+    let subject = Subject::found(&facts, is_compose);
+    Ok((resume::plan(name, &facts, registry.as_deref(), only), subject))
 }
 
 async fn one(
@@ -110,25 +119,29 @@ async fn one(
     let deadline = Instant::now() + LIMIT;
     let mut stop = std::pin::pin!(signals.or(deadline, LIMIT));
     let before = before(context, name, only, deadline, console);
-    let (engine, store, plan) = unless_stopped(stop.as_mut(), before, EVENT, &context.waits).await?;
+    let (engine, store, (plan, subject)) = unless_stopped(stop.as_mut(), before, RESUME, &context.waits).await?;
     if only == Only::Ports && plan.actions.is_empty() {
         // It is asked often, and then there is nothing to say.
         return Ok(());
     }
     store.set_aside.iter().chain(&plan.notes).for_each(|line| console.line(line));
-    let mut journal = store.journal(EVENT);
-    let mut host = context.host(engine, Archives::new(context.s3(), None), store, name, usize::MAX);
+    let mut journal = store.journal(RESUME);
+    let mut host = context.host(engine, Archives::new(context.s3(), None), store, (name, subject), usize::MAX);
     let undo = run::undo_limit(deadline + LIMIT);
     let mut progress = run::ConsoleProgress { console: &mut *console };
     let outcome = execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop).await;
-    if let Err(mut failed) = outcome {
-        failed.failure = again(failed.failure);
-        console.lines(&text::failed(EVENT, name.as_str(), &failed));
-        return Err(Failure { kind: kind(only, failed.failure.kind), ..failed.failure }.reported());
+    match outcome {
+        Ok(done) => {
+            text::ended(console, &done);
+            console.line(&text::resumed(&plan, only, &host.runs_now(&plan.old).await));
+            Ok(())
+        }
+        Err(mut failed) => {
+            failed.failure.kind = kind(only, failed.failure.kind);
+            console.lines(&report::failed(RESUME, name.as_str(), &failed));
+            Err(failed.failure.reported())
+        }
     }
-    let what = if plan.has_changes() { "brought back" } else { "nothing to recover" };
-    console.line(&format!("{name}: {what}"));
-    Ok(())
 }
 
 /// Lock, observe, plan.
@@ -138,20 +151,12 @@ async fn before(
     only: Only,
     deadline: Instant,
     console: &mut Console<'_>,
-) -> Result<(Engine, LockedStore, Plan), Failure> {
+) -> Result<(Engine, LockedStore, (Plan, Subject)), Failure> {
     let store = lock(context, name, only, deadline, console).await?;
     log::start(&context.settings, Some(store.store().folder()));
     let engine = context.engine()?;
     let plan = planned(context, &engine, store.store(), name, only).await?;
     Ok((engine, store, plan))
-}
-
-/// No hook's `timeout:` ends it, and no deployment does what it left.
-fn again(failure: Failure) -> Failure {
-    match failure.kind {
-        Kind::Deadline | Kind::Interrupted => failure.next("run `balehook resume` again"),
-        _ => failure,
-    }
 }
 
 /// What a failure of this part of it is.
@@ -170,7 +175,7 @@ async fn lock(
     deadline: Instant,
     console: &mut Console<'_>,
 ) -> Result<LockedStore, Failure> {
-    let me = Holder { pid: std::process::id(), deployment: EVENT.into(), event: EVENT.into() };
+    let me = Holder { pid: std::process::id(), deployment: RESUME.into(), event: RESUME.into() };
     let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {name}"));
     // No name's rules wait for the deployment of another one.
     let patience = if only == Only::Ports { Duration::ZERO } else { LIMIT };

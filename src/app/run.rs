@@ -19,8 +19,9 @@ use crate::modes;
 use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
 use crate::modes::operation::{Operation, Plan};
+use crate::modes::runs_now::Subject;
 use crate::ui::text::Console;
-use crate::ui::{log, text};
+use crate::ui::{log, report, text};
 use crate::values::pin::ImagePin;
 use crate::values::types::LifecycleEvent;
 
@@ -41,7 +42,7 @@ pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
         Ok(event) => event,
         Err(why) => {
             let failure = Failure::from(&why);
-            console.lines(&text::failure(&failure));
+            console.lines(&report::failure(&failure));
             return failure.kind.exit_code();
         }
     };
@@ -77,7 +78,7 @@ fn end(event: LifecycleEvent, result: Result<(), Failure>, console: &mut Console
     let Err(failure) = result else { return 0 };
     let code = exit_code(event, &failure);
     if !failure.reported {
-        console.lines(&text::refused(&event.to_string(), &failure));
+        console.lines(&report::refused(&event.to_string(), &failure));
     }
     if code == 0 {
         console.line(&format!("{event} does not fail the deployment for that: exit code 0"));
@@ -118,7 +119,8 @@ async fn run(
     let (store, mut plan) = unless_stopped(stop.as_mut(), before, &named, waits).await?;
     let mut journal = store.journal(&observer.origin.deployment);
     let (engine, archives) = (observer.engine.clone()?, observer.archives.clone());
-    let mut host = context.host(engine, archives, store, &observer.deployment.name, observer.deployment.keep);
+    let subject = (&observer.deployment.name, Subject::of(&observer.deployment.mode));
+    let mut host = context.host(engine, archives, store, subject, observer.deployment.keep);
     let mut is_anew = false;
     let outcome = loop {
         let mut progress = ConsoleProgress { console: &mut *console };
@@ -127,7 +129,12 @@ async fn run(
         let Some(why) = overtaken.filter(|_| !is_anew) else { break outcome };
         console.line(&format!("{why}: planned anew"));
         is_anew = true;
-        (_, plan) = unless_stopped(stop.as_mut(), planned(&observer, event), &named, waits).await?;
+        // Its first part was undone, and is reported: it cannot be said that nothing was touched.
+        (_, plan) = tokio::select! {
+            biased;
+            why = &mut stop => return Err(said(why.failure(&named, waits.given_up()), console)),
+            ready = planned(&observer, event) => ready.map_err(|failure| said(failure, console))?,
+        };
     };
     report(event, &plan, &host.store, outcome, console)
 }
@@ -150,11 +157,8 @@ async fn before(
     let (facts, plan) = planned(observer, event).await?;
     let warnings = store.set_aside.iter().chain(&facts.warnings);
     warnings.for_each(|warning| console.line(&format!("warning: {warning}")));
+    facts.not_yet.iter().chain(&plan.notes).for_each(|line| console.line(line));
     // What cannot be written down beside a deployment makes none of another end.
-    // Both of these are among the plan's notes.
-    let is_said = |note: &&String| facts.not_yet.contains(note) || facts.warnings.contains(note);
-    let notes = plan.notes.iter().filter(|note| !is_said(note));
-    facts.not_yet.iter().chain(notes).for_each(|line| console.line(line));
     if let Err(failure) = save_resolved(&store, observer, event, &facts) {
         console.line(&format!("warning: {failure}"));
     }
@@ -200,13 +204,12 @@ fn report(
 ) -> Result<(), Failure> {
     match outcome {
         Ok(done) => {
-            done.messages.iter().for_each(|line| console.line(line));
-            done.warnings.iter().for_each(|warning| console.lines(&format!("warning: {warning}")));
+            text::ended(console, &done);
             console.line(&text::succeeded(event, plan, store.store().releases().first(), &done));
             Ok(())
         }
         Err(failed) => {
-            console.lines(&text::failed(&plan.event, &plan.name, &failed));
+            console.lines(&report::failed(&plan.event, &plan.name, &failed));
             Err(failed.failure.reported())
         }
     }
@@ -219,6 +222,12 @@ pub(super) const fn undo_limit(end: Instant) -> UndoLimit {
 /// Kept back from the hook's time for putting the old container back.
 fn reserve(limit: Duration) -> Duration {
     (limit / 6).clamp(Duration::from_secs(2), Duration::from_secs(15))
+}
+
+/// The same failure, once it is printed.
+fn said(failure: Failure, console: &mut Console<'_>) -> Failure {
+    console.lines(&report::failure(&failure));
+    failure.reported()
 }
 
 pub(crate) struct ConsoleProgress<'a, 'b> {

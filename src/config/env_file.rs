@@ -11,7 +11,7 @@ use crate::values::types::{EnvVar, Secret};
 pub struct Read {
     /// In the file's order; nothing that is printed shows their values.
     pub variables: Vec<EnvVar>,
-    /// What may surprise somebody, by place; no part of a value stands there, not even a name behind a `$`.
+    /// Warnings, by place; no part of a value stands there, not even a name behind a `$`.
     pub warnings: Vec<String>,
 }
 

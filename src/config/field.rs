@@ -59,7 +59,7 @@ impl<'a> Field<'a> {
         self.problems.error(self.node.place, &self.path, message, help);
     }
 
-    /// Reports what will surprise somebody.
+    /// Reports a warning.
     pub(crate) fn warning(&self, message: impl Into<String>, help: impl AsRef<str>) {
         self.problems.warning(self.node.place, &self.path, message, help);
     }

@@ -1,4 +1,4 @@
-//! What the CodeDeploy agent tells a hook.
+//! What the CodeDeploy agent passes to a hook.
 //!
 //! Source: "AppSpec 'hooks' section", environment variable availability; both agents as measured.
 

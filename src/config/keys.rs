@@ -77,7 +77,7 @@ impl<'f, 'a> Keys<'f, 'a> {
         }
     }
 
-    /// Refuses those of `names` that nobody has asked for so far.
+    /// Refuses those of `names` that were not read so far.
     pub(crate) fn refuse_others(&mut self, names: &[&'static str], instead: &str) {
         let others = names.iter().filter(|name| !self.known.contains(name) && !self.unlisted.contains(name));
         let others: Vec<_> = others.map(|name| (*name, instead)).collect();

@@ -8,6 +8,7 @@ pub mod hook_env;
 pub mod interpolate;
 pub(crate) mod keys;
 pub mod pending;
+pub(crate) mod places;
 pub(crate) mod policy;
 pub mod problem;
 pub mod service;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Failure;
 use crate::values::reference::ImageReference;
 use crate::values::secret::masked;
 use crate::values::types::{ContentDigest, LifecycleEvent, Name, S3Uri};
@@ -42,16 +44,33 @@ pub struct Deployment {
     pub(crate) tasks: task::Tasks,
     /// The `timeout:` of our own hook of each event that has one.
     pub(crate) timeouts: BTreeMap<LifecycleEvent, Duration>,
-    /// What Install and scripts of other hooks may still bring.
+    /// What Install and scripts of other hooks may still write.
     pub(crate) pending: pending::Pending,
     /// What the section asks for that a policy of the host may refuse.
     pub(crate) demands: Vec<policy::demand::Demand>,
+    pub(crate) places: places::Places,
 }
 
 impl Deployment {
     /// The time that our hook of an event has; CodeDeploy's default is 3600 s.
     pub(crate) fn timeout(&self, event: LifecycleEvent) -> Duration {
         self.timeouts.get(&event).copied().unwrap_or(Duration::from_secs(3600))
+    }
+
+    /// A failure that comes from a value below one of `keys`, with the place of that.
+    pub(crate) fn placed(&self, keys: &[&str], is_meant: impl Fn(&str) -> bool, failure: Failure) -> Failure {
+        match self.places.find(keys, is_meant) {
+            Some(place) => Failure { message: format!("{place}: {}", failure.message), ..failure },
+            None => failure,
+        }
+    }
+
+    /// Whether a text of the file is this image source or file.
+    pub(crate) fn is_location(&self, text: &str, location: &ArchiveLocation) -> bool {
+        match location {
+            ArchiveLocation::File(path) => self.bundle_root.join(text) == *path,
+            ArchiveLocation::S3(uri) => text == uri.to_string(),
+        }
     }
 
     /// The images that tasks have of their own.
@@ -105,7 +124,7 @@ pub struct ImageNeed {
 }
 
 impl ImageNeed {
-    /// As written, with the platform: what tells one need from another.
+    /// As written, with the platform: what identifies a need.
     pub fn key(&self, bundle_root: &Path) -> String {
         let platform = self.platform.as_ref().map(|platform| format!(" for {platform}")).unwrap_or_default();
         format!("{}{platform}", self.source.written(bundle_root))
@@ -216,7 +235,7 @@ pub enum Probe {
     Tcp(String),
 }
 
-/// What to write in place of a path that nobody can be asked for.
+/// What to write in place of a path without an address.
 pub(crate) fn whole_address(path: &str) -> String {
     format!(
         "write `http: \"http://127.0.0.1:8080{path}\"` with the port that answers on this host, or publish one with `ports:`"

@@ -54,8 +54,8 @@ impl Pending {
         })
     }
 
-    /// Who may still bring a file.
-    pub(crate) fn brings(&self, path: &Path) -> Option<&'static str> {
+    /// Who may still write a file.
+    pub(crate) fn who_writes(&self, path: &Path) -> Option<&'static str> {
         match (self.installs(path), self.scripts.is_empty()) {
             (true, _) => Some("`files:` installs it"),
             (false, false) => Some("a script of another hook may write it"),
@@ -63,7 +63,7 @@ impl Pending {
         }
     }
 
-    /// Who may still bring a file that Compose did not find, by its words.
+    /// Who may still write a file that Compose did not find, by its words.
     pub(crate) fn brings_what(&self, refused: &str) -> Option<&'static str> {
         let is_missing = ["not found", "no such file"].iter().any(|words| refused.to_lowercase().contains(words));
         let mut named = self.installs.iter().map(|install| install.destination.to_string_lossy());
@@ -99,7 +99,7 @@ mod tests {
         for path in
             ["/opt/app/none.env", "/opt/app/deep", "/etc/app/c.env", "/etc/app/b.env/b.env", "/opt/application/a"]
         {
-            assert_eq!(pending.brings(Path::new(path)), None, "{path}");
+            assert_eq!(pending.who_writes(Path::new(path)), None, "{path}");
         }
         assert_eq!(pending.brings_what("env file /opt/other/x not found"), None);
         assert_eq!(pending.brings_what("yaml: line 3: mapping values are not allowed"), None);
@@ -111,12 +111,12 @@ mod tests {
         let pending = pending(bundle.path(), &[LifecycleEvent::AfterInstall]);
         let (file, other) = (Path::new("/opt/app/deep/a.env"), Path::new("/opt/app/none.env"));
         let before = pending.at(LifecycleEvent::BeforeInstall);
-        assert_eq!(before.brings(file), Some("`files:` installs it"));
-        assert_eq!(before.brings(Path::new("/etc/app/b.env")), Some("`files:` installs it"));
-        assert_eq!(before.brings(other), Some("a script of another hook may write it"));
+        assert_eq!(before.who_writes(file), Some("`files:` installs it"));
+        assert_eq!(before.who_writes(Path::new("/etc/app/b.env")), Some("`files:` installs it"));
+        assert_eq!(before.who_writes(other), Some("a script of another hook may write it"));
         let after = pending.at(LifecycleEvent::AfterInstall);
         assert!(!after.installs(file));
-        assert_eq!(after.brings(other), Some("a script of another hook may write it"));
+        assert_eq!(after.who_writes(other), Some("a script of another hook may write it"));
         assert_eq!(pending.at(LifecycleEvent::ApplicationStart), Pending::default());
         assert_eq!(pending.at(LifecycleEvent::ValidateService), Pending::default());
     }
@@ -125,6 +125,6 @@ mod tests {
     fn a_script_that_has_run_writes_nothing_more() {
         let bundle = tempfile::tempdir().unwrap();
         let pending = pending(bundle.path(), &[LifecycleEvent::BeforeInstall]);
-        assert_eq!(pending.at(LifecycleEvent::AfterInstall).brings(Path::new("/x")), None);
+        assert_eq!(pending.at(LifecycleEvent::AfterInstall).who_writes(Path::new("/x")), None);
     }
 }

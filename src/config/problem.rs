@@ -10,7 +10,7 @@ use crate::values::secret::masked;
 pub(crate) enum Severity {
     /// Nothing can be deployed.
     Error,
-    /// It works here; it will surprise somebody, or another agent.
+    /// It works here, and may not be what was meant, or not work with another agent.
     Warning,
 }
 

@@ -1,4 +1,4 @@
-//! Host ports that the kernel hands to a container: `update_config: {order: start-first}`.
+//! Host ports that the kernel forwards to a container: `update_config: {order: start-first}`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 
 use crate::deploy::journal::JournalFile;
-use crate::deploy::outcome::{Done, Failed, OldRelease, Stop};
+use crate::deploy::outcome::{Done, Failed, OldRelease, RunsNow, Stop};
 use crate::deploy::plan::{Action, Old, Operation, Plan, Repair};
-use crate::deploy::undo::{Budget, UndoLimit};
+use crate::deploy::undo::{Budget, UndoLimit, Undone};
 use crate::error::{Failure, Kind};
 use crate::values::operation::{Moment, Outcome, Role};
 use crate::values::text::seconds;
@@ -26,6 +26,8 @@ pub trait Host {
     /// Who had not answered, and for how long, where an operation was dropped in this moment; `None` where nobody was
     /// waited for.
     fn given_up(&mut self) -> Option<String>;
+    /// What runs now, beside or instead of what was there before.
+    async fn runs_now(&mut self, before: &Old) -> RunsNow;
 }
 
 /// What is shown while a plan runs.
@@ -48,6 +50,8 @@ pub(super) struct Run<'a, H: Host, P> {
     pub(super) journal: &'a mut JournalFile<H::Operation>,
     pub(super) budget: Budget,
     pub(super) interrupted_at: Option<Instant>,
+    /// The same by an action of the plan: what a recovery interrupted it has put back.
+    pub(super) touched_at: Option<Instant>,
     pub(super) saved: bool,
     pub(super) done: Done,
 }
@@ -75,17 +79,13 @@ pub async fn run<H: Host, P: Progress<H::Operation>>(
 ) -> Result<Done, Box<Failed>> {
     let mut stop = std::pin::pin!(stop);
     let (of, done, budget) = (plan.all().count(), Done::default(), Budget::new(limit));
-    let mut run = Run { plan, of, host, progress, journal, budget, interrupted_at: None, saved: false, done };
-    run.recover(stop.as_mut()).await?;
-    let first = of - plan.actions.len();
-    run.journal.open(plan).map_err(|failure| Box::new(run.unchanged(first, failure)))?;
-    for (index, action) in plan.actions.iter().enumerate() {
-        if let Err(step) = run.action(first + index, action, Some(index), stop.as_mut()).await {
-            return run.end(index, step).await;
-        }
+    let mut run =
+        Run { plan, of, host, progress, journal, budget, interrupted_at: None, touched_at: None, saved: false, done };
+    let mut ended = run.steps(stop.as_mut()).await;
+    if let Err(failed) = &mut ended {
+        failed.runs = run.runs_now().await;
     }
-    run.journal.finish();
-    Ok(run.done)
+    ended.map(|()| run.done)
 }
 
 struct Unfinished {
@@ -94,6 +94,20 @@ struct Unfinished {
 }
 
 impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
+    async fn steps(&mut self, mut stop: Pin<&mut impl Future<Output = Stop>>) -> Result<(), Box<Failed>> {
+        let plan = self.plan;
+        self.recover(stop.as_mut()).await?;
+        let first = self.of - plan.actions.len();
+        self.journal.open(plan).map_err(|failure| Box::new(self.failure_at(first, failure, &Undone::default())))?;
+        for (index, action) in plan.actions.iter().enumerate() {
+            if let Err(step) = self.action(first + index, action, Some(index), stop.as_mut()).await {
+                return self.end(index, step).await;
+            }
+        }
+        self.journal.finish();
+        Ok(())
+    }
+
     /// Finishes or undoes what an interrupted event left. Its journal stays until that has succeeded.
     async fn recover(&mut self, mut stop: Pin<&mut impl Future<Output = Stop>>) -> Result<(), Box<Failed>> {
         let Some(recovery) = &self.plan.recovery else { return Ok(()) };
@@ -114,7 +128,8 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
             self.progress.fails(index + 1, self.of, &failure);
             failure.evidence.extend(evidence(self.host, &action.operation, Moment::Failed(kind)).await);
             let lost = (action.operation.traits().restores && kind == Kind::Undo).then(|| failure.to_string());
-            return Err(Box::new(Failed { old: self.old(lost, false), ..self.unchanged(index, failure) }));
+            let old = lost.map_or(OldRelease::NotBack, OldRelease::Lost);
+            return Err(Box::new(Failed { old, ..self.failure_at(index, failure, &Undone::default()) }));
         }
         if self.done.warnings.len() == warnings {
             self.journal.close();
@@ -141,6 +156,7 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         self.progress.begins(number + 1, self.of, &action.operation);
         if action.role == Role::Interrupts {
             self.interrupted_at.get_or_insert_with(Instant::now);
+            self.touched_at = self.touched_at.or_else(|| journalled.map(|_| Instant::now()));
         }
         let began = Instant::now();
         let (result, stopped) = attempt(self.host, action, self.done.down, stop).await;
@@ -175,7 +191,7 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
     }
 
     /// The plan ends at the action `index`. What is saved stays: only what is under way ends.
-    async fn end(mut self, index: usize, step: Unfinished) -> Result<Done, Box<Failed>> {
+    async fn end(&mut self, index: usize, step: Unfinished) -> Result<(), Box<Failed>> {
         let action = &self.plan.actions[index];
         if self.saved {
             if step.begun && !action.undo.is_empty() {
@@ -183,50 +199,53 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
                 self.undo(std::slice::from_ref(action), &mut Vec::new()).await;
             }
             self.journal.finish();
-            return Ok(self.done);
+            return Ok(());
         }
         Err(Box::new(self.fail(index, step.begun, step.why).await))
     }
 
-    async fn fail(mut self, index: usize, is_begun: bool, mut failure: Failure) -> Failed {
+    async fn fail(&mut self, index: usize, is_begun: bool, mut failure: Failure) -> Failed {
         let (action, first) = (&self.plan.actions[index], self.of - self.plan.actions.len());
         tracing::error!(step = %action.operation, %failure, "failed");
         self.progress.fails(first + index + 1, self.of, &failure);
         failure.evidence.extend(evidence(self.host, &action.operation, Moment::Failed(failure.kind)).await);
         let plan = self.plan;
         let undone = self.undo(&plan.actions[..index + usize::from(is_begun)], &mut failure.evidence).await;
-        let old = self.old(undone.lost, undone.is_unchecked);
         match undone.failures.is_empty() {
             true => self.journal.finish(),
             false => failure.kind = Kind::Undo,
         }
-        Failed { old, not_undone: undone.failures, ..self.unchanged(first + index, failure) }
+        self.failure_at(first + index, failure, &undone)
     }
 
-    /// A failure after which nothing had to be undone.
-    fn unchanged(&self, index: usize, failure: Failure) -> Failed {
+    fn failure_at(&self, index: usize, failure: Failure, undone: &Undone) -> Failed {
         Failed {
             step: self.plan.all().nth(index).map(|action| action.operation.title()).unwrap_or_default(),
             number: index + 1,
             of: self.of,
             failure,
             subject: self.plan.subject.clone(),
-            old: self.old(None, false),
-            not_undone: Vec::new(),
+            before: self.plan.old.clone(),
+            old: self.old(undone),
+            runs: RunsNow::NotKnown,
+            not_undone: undone.failures.clone(),
         }
     }
 
-    fn old(&self, lost: Option<String>, is_unchecked: bool) -> OldRelease {
-        match (&self.plan.old, lost, self.interrupted_at) {
-            (Old::NotObserved, _, _) => OldRelease::NotObserved,
-            (Old::Nothing, _, _) => OldRelease::None,
-            (Old::Running(old) | Old::Stopped(old), Some(why), _) => OldRelease::Lost(old.clone(), why),
-            (Old::Running(old) | Old::Stopped(old), None, Some(since)) => match is_unchecked {
-                true => OldRelease::Unchecked(old.clone(), since.elapsed()),
-                false => OldRelease::Back(old.clone(), since.elapsed()),
-            },
-            (Old::Running(old) | Old::Stopped(old), None, None) => OldRelease::Untouched(old.clone()),
+    fn old(&self, undone: &Undone) -> OldRelease {
+        match (&undone.lost, self.touched_at) {
+            (Some(why), _) => OldRelease::Lost(why.clone()),
+            (None, Some(since)) if undone.is_unchecked => OldRelease::Unchecked(since.elapsed()),
+            (None, Some(since)) if undone.is_restored => OldRelease::Back(since.elapsed()),
+            (None, Some(_)) => OldRelease::NotBack,
+            (None, None) => OldRelease::Untouched,
         }
+    }
+
+    /// As far as the host answers at once: what was given up has no better answer now.
+    async fn runs_now(&mut self) -> RunsNow {
+        let answer = self.host.runs_now(&self.plan.old);
+        tokio::time::timeout(self.budget.for_report(), answer).await.unwrap_or_default()
     }
 }
 

@@ -26,7 +26,7 @@ const JOURNAL: &str = "journal.json";
 /// Which of its actions were begun: one number in each line.
 const BEGUN: &str = "journal.begun";
 
-/// The plan under way, as far as somebody else must be able to end it.
+/// The plan under way, as far as another process must be able to end it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "O: Operation")]
 pub struct Journal<O> {

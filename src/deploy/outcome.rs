@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use crate::deploy::plan::Old;
 use crate::error::{Failure, Kind};
 use crate::values::target::Target;
+
+/// The plan of `balehook resume`, which is no event of a hook.
+pub(crate) const RESUME: &str = "resume";
 
 /// Why a plan must end before its last action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +20,7 @@ pub enum Stop {
 
 impl Stop {
     /// `waited`: who or what had not ended, where that is the reason.
-    pub(super) fn failure(&self, event: &str, waited: Option<String>) -> Failure {
+    pub(crate) fn failure(&self, event: &str, waited: Option<String>) -> Failure {
         self.said(event, "", waited)
     }
 
@@ -27,14 +31,19 @@ impl Stop {
 
     fn said(&self, event: &str, when: &str, waited: Option<String>) -> Failure {
         let waited = waited.map(|waited| format!(": {waited}")).unwrap_or_default();
-        match self {
-            Self::Deadline(limit) => {
-                Failure::new(Kind::Deadline, format!("the time for {event} was up after {limit:?}{when}{waited}"))
-                    .next(format!("raise the `timeout:` of the {event} hook, or find out what took so long"))
+        let (kind, what, next) = match self {
+            Self::Deadline(limit) => (
+                Kind::Deadline,
+                format!("the time for {event} was up after {limit:?}"),
+                format!("raise the `timeout:` of the {event} hook, or find out what took so long"),
+            ),
+            Self::Signal(name) => {
+                (Kind::Interrupted, format!("{name} was received"), "deploy again when the host is ready".into())
             }
-            Self::Signal(name) => Failure::new(Kind::Interrupted, format!("{name} was received{when}{waited}"))
-                .next("deploy again when the host is ready"),
-        }
+        };
+        // No hook's `timeout:` ends it, and no deployment does what it left.
+        let next = if event == RESUME { "run `balehook resume` again".into() } else { next };
+        Failure::new(kind, format!("{what}{when}{waited}")).next(next)
     }
 }
 
@@ -59,25 +68,43 @@ pub struct Failed {
     /// Why.
     pub failure: Failure,
     pub(crate) subject: String,
+    /// What was there before the plan.
+    pub(crate) before: Old,
     /// What became of it.
     pub old: OldRelease,
+    /// What runs when everything is done.
+    pub runs: RunsNow,
     /// Undo steps that failed, each with its reason: the journal keeps them.
     pub(crate) not_undone: Vec<String>,
 }
 
-/// What became of that which served before.
+/// What the plan and its undo did to the release before, where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OldRelease {
-    /// It was not observed.
-    NotObserved,
-    /// There was none.
-    None,
-    /// Nobody touched it.
-    Untouched(Target),
-    /// It was stopped, and is back after so long.
-    Back(Target, Duration),
-    /// It was stopped, and runs again since so long; there was no time to see it healthy.
-    Unchecked(Target, Duration),
+    /// Nothing.
+    Untouched,
+    /// It was touched, and put back after so long.
+    Back(Duration),
+    /// The same; there was no time to see it healthy.
+    Unchecked(Duration),
     /// It could not be put back: why.
-    Lost(Target, String),
+    Lost(String),
+    /// It was touched, and nothing has put it back.
+    NotBack,
+}
+
+/// What runs under the plan's name, as it was observed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum RunsNow {
+    /// It could not be observed.
+    #[default]
+    NotKnown,
+    /// Nothing.
+    Nothing,
+    /// The release before the plan.
+    Old,
+    /// Another container.
+    Other(Target),
+    /// A project or a service; of which release is not observed.
+    Some,
 }

@@ -46,14 +46,17 @@ pub struct Plan<O> {
     pub(crate) changed_options: Vec<ChangedOption>,
 }
 
+/// What was there before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Old {
+pub enum Old {
     /// It was not observed, or could not be.
     NotObserved,
+    /// There was none.
     Nothing,
     /// It is there and does not run.
     Stopped(Target),
+    /// It is there and runs.
     Running(Target),
 }
 

@@ -33,7 +33,7 @@ pub struct Release<P> {
     pub more_images: Vec<ImagePin>,
     /// The digest of all options.
     pub spec: String,
-    /// What its mode needs to bring it back.
+    /// What its mode needs to restore it.
     pub part: P,
     /// What was seen once it ran.
     pub observed: Observed,

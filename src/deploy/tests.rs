@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::deploy::execute::{self, Host, Progress};
 use crate::deploy::journal::Left;
-use crate::deploy::outcome::{Failed, OldRelease, Stop};
+use crate::deploy::outcome::{Failed, OldRelease, RunsNow, Stop};
 use crate::deploy::plan::{self, Action, Old, Plan};
 use crate::deploy::state::{Holder, LockedStore, Store};
 use crate::deploy::undo::UndoLimit;
@@ -66,6 +66,8 @@ struct Machine {
     takes: Option<(&'static str, Duration)>,
     /// From the first step that hangs everything does.
     is_gone: bool,
+    /// What runs in the end.
+    runs: RunsNow,
 }
 
 impl Host for Machine {
@@ -97,6 +99,10 @@ impl Host for Machine {
 
     fn given_up(&mut self) -> Option<String> {
         self.is_gone.then(|| "the machine has not answered".to_owned())
+    }
+
+    async fn runs_now(&mut self, _: &Old) -> RunsNow {
+        if self.is_gone { std::future::pending().await } else { self.runs.clone() }
     }
 }
 
@@ -247,7 +253,7 @@ async fn an_old_release_that_is_not_healthy_is_lost_and_one_that_there_was_no_ti
     let store = locked(folder.path()).await;
     let mut machine = Machine { fails: &["start", "check back"], ..Machine::default() };
     let (failed, _) = run(&checked(), &mut machine, &store, deadline()).await;
-    assert!(matches!(&failed.old, OldRelease::Lost(_, why) if why == "check back: no check back"), "{failed:?}");
+    assert!(matches!(&failed.old, OldRelease::Lost(why) if why == "check back: no check back"), "{failed:?}");
     assert_eq!((failed.failure.kind, left(&store).unwrap()), (Kind::Undo, vec!["check back".to_owned()]));
 
     let mut machine = Machine { fails: &["start"], hangs: &["check back"], ..Machine::default() };

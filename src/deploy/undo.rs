@@ -52,6 +52,13 @@ impl Budget {
         }
     }
 
+    /// What looking at the host for the report may take.
+    pub(super) fn for_report(&self) -> Duration {
+        let left =
+            (self.limit.end + self.limit.overtime).saturating_duration_since(tokio::time::Instant::now().into_std());
+        if self.is_hanging { Duration::ZERO } else { LEAST.min(left) }
+    }
+
     /// What one step may take, `left` of them being left with this one: what served before comes first, and what comes
     /// after it has the least. Whether it is healthy is asked as long as the report is still read.
     fn share(&self, kind: Share, left: usize) -> Duration {
@@ -93,6 +100,8 @@ impl Share {
 pub(super) struct Undone {
     /// Why what served before is not back.
     pub(super) lost: Option<String>,
+    /// A step that puts back what served before has succeeded.
+    pub(super) is_restored: bool,
     /// It runs again, and there was no time to see it healthy.
     pub(super) is_unchecked: bool,
     pub(super) failures: Vec<String>,
@@ -114,6 +123,7 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
             match self.timed(step, &rest, seen).await {
                 Ok(messages) => {
                     seen.extend(messages);
+                    undone.is_restored |= step.restores;
                     left[index] = false;
                 }
                 Err(_) if step.is_check() && self.budget.is_late => {

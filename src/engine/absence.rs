@@ -34,6 +34,10 @@ impl Absence {
         }
     }
 
+    pub(super) fn patience(&self) -> Duration {
+        self.seen.lock().map_or(Duration::ZERO, |seen| seen.patience)
+    }
+
     /// Notes that it is away; whether it is waited for any longer.
     pub(super) fn goes_on(&self) -> bool {
         let Ok(mut seen) = self.seen.lock() else { return false };

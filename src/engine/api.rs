@@ -27,7 +27,7 @@ pub(crate) struct Api {
 }
 
 impl CallError {
-    /// Somebody wrote between our read and our write.
+    /// Another writer came between our read and our write.
     pub(crate) fn is_stale(&self) -> bool {
         self.message.contains("update out of sequence")
     }

@@ -94,7 +94,7 @@ impl Engine {
         body.image = Some(image);
         body.env = Some(spec.environment.iter().map(env_text).collect());
         let mut created = self.create_once(spec, &body).await;
-        // The name is taken: by somebody's container, or by what a killed deployment had asked the engine to create. That may
+        // The name is taken: by another container, or by what a killed deployment had asked the engine to create. That may
         // come after the host was observed, so that no plan can know of it: ours goes, and it is created as if for the first time.
         poll::until(LEFT_BEHIND, PAUSE, async || {
             if created.as_ref().err().and_then(|error| error.status) != Some(409) {
@@ -188,7 +188,7 @@ impl Engine {
         let options = query::RemoveContainerOptionsBuilder::default().force(true).v(volumes).build();
         let asked = self.docker.remove_container(container, Some(options));
         let removed = self.answer(Limit::Change, &format!("docker rm --force {container}"), asked).await;
-        // 409: somebody else is removing it already.
+        // 409: it is being removed already.
         unless(removed, &[404, 409])
     }
 }

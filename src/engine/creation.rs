@@ -1,4 +1,4 @@
-//! What the engine or the swarm goes on creating although nobody waits for it any more.
+//! What the engine or the swarm goes on creating although it is waited for no more.
 
 use std::time::Duration;
 

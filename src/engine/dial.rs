@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::engine::absence::{Absence, PAUSE};
+use crate::engine::starting::is_starting;
 use crate::poll;
 
 /// Schemes of an address, with the port where it names none, as docker has it.
@@ -25,6 +26,8 @@ const SCHEMES: [(&str, u16); 2] = [("tcp://", 2375), ("http://", 80)];
 pub(super) struct Dial {
     address: Address,
     pub(super) absence: Absence,
+    /// `/proc`, or a stand-in.
+    pub(super) proc: PathBuf,
 }
 
 #[derive(Debug, Clone)]
@@ -36,7 +39,7 @@ enum Address {
 impl Dial {
     /// Reads `unix:///path`, `tcp://host:port` or `http://host:port`; `None` for anything else.
     pub(super) fn parse(address: &str) -> Option<Self> {
-        let new = |address| Self { address, absence: Absence::default() };
+        let new = |address| Self { address, absence: Absence::default(), proc: PathBuf::from("/proc") };
         if let Some(path) = address.strip_prefix("unix://") {
             return Some(new(Address::Unix(path.into())));
         }
@@ -45,6 +48,14 @@ impl Dial {
         let authority: Authority = rest.split('/').next()?.parse().ok()?;
         let port = authority.port_u16().unwrap_or(port);
         Some(new(Address::Tcp(authority, port)))
+    }
+
+    /// Whether who accepts our connections is an engine that is still starting. Of another host that cannot be seen.
+    pub(super) async fn is_starting(&self) -> bool {
+        let Address::Unix(path) = &self.address else { return false };
+        let Ok(stream) = UnixStream::connect(path).await else { return false };
+        let listener = stream.peer_cred().ok().and_then(|listener| listener.pid());
+        listener.is_some_and(|listener| is_starting(&self.proc, listener))
     }
 
     /// The base of the URIs of its requests. A socket has no host name: docker's own client calls it so.
@@ -116,7 +127,7 @@ fn repeated(request: &BollardRequest) -> Option<BollardRequest> {
     (request.method() == Method::GET).then_some(again)
 }
 
-/// The connection lives on beside the answer's body, and ends with it, or when nobody waits for the answer any more.
+/// The connection lives on beside the answer's body, and ends with it, or when the answer is waited for no more.
 async fn exchange<S>(stream: S, request: BollardRequest) -> Result<Response<Incoming>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -47,7 +47,7 @@ pub struct ContainerFacts {
     /// The folder in which an engine on this host keeps it.
     #[serde(skip)]
     pub folder: Option<PathBuf>,
-    /// Somebody stopped it (`docker stop`), and the engine leaves it so; observed by `resume` alone.
+    /// It was stopped by hand (`docker stop`), and the engine leaves it so; observed by `resume` alone.
     #[serde(default)]
     pub stopped_by_hand: bool,
     /// Its first process, as this host numbers it; `None` where it does not run.
@@ -59,7 +59,7 @@ pub struct ContainerFacts {
     /// What it has mounted instead of those, where that can be seen.
     #[serde(default)]
     pub files_now: Vec<MountedFile>,
-    /// What the kernel hands to it; `None` where the engine publishes its ports.
+    /// The ports that the kernel forwards to it; `None` where the engine publishes its ports.
     pub switched: Option<SwitchedPorts>,
     /// Its anonymous volumes.
     #[serde(default)]

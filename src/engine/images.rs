@@ -172,7 +172,7 @@ impl Engine {
             ),
             ..Default::default()
         };
-        // Without a name: nobody can have taken it, and what a crash left is in nobody's way.
+        // Without a name: none can be taken, and what a crash left is in no way.
         let asked = self.docker.create_container(None::<query::CreateContainerOptions>, body);
         let created = self.answer(Limit::Change, &format!("docker create {image}"), asked).await?;
         self.remove_call(&created.id, true).await

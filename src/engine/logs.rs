@@ -36,7 +36,10 @@ pub(crate) fn published(ports: &bollard::models::PortMap) -> Vec<String> {
     lines
 }
 
-/// The container's last log lines; where the driver's log cannot be read, why. Of one that is gone, or was never made, there
+/// What is said in place of a log without a line.
+pub(crate) const NO_LOG: &str = "it wrote no log";
+
+/// The container's last log lines, or that it has none; where the driver's log cannot be read, why. Of one that is gone, or was never made, there
 /// is nothing to say.
 pub(crate) async fn log_tail(engine: &Engine, container: &str) -> Vec<String> {
     log_tail_within(engine, container, LOG_LIMIT).await
@@ -45,7 +48,10 @@ pub(crate) async fn log_tail(engine: &Engine, container: &str) -> Vec<String> {
 /// The same where there is so much time.
 pub(crate) async fn log_tail_within(engine: &Engine, container: &str, limit: Duration) -> Vec<String> {
     let stream = engine.docker.logs(container, Some(options(LOG_LINES)));
-    let text = last_bytes(engine, stream, LOG_BYTES, limit).await;
+    let (text, is_whole) = last_bytes(engine, stream, LOG_BYTES, limit).await;
+    if text.is_empty() && is_whole {
+        return vec![NO_LOG.to_owned()];
+    }
     let text = String::from_utf8_lossy(&text).into_owned();
     let lines: Vec<String> = text.lines().map(|line| printable(line).trim_end().to_owned()).collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].to_vec()
@@ -55,7 +61,7 @@ impl Engine {
     /// The last lines of the log of a swarm's task, from whichever node it is on: as much as can be read in time.
     pub(crate) async fn task_log(&self, task: &str, lines: usize, limit: Duration) -> Vec<u8> {
         let stream = self.docker.task_logs(task, Some(options(lines)));
-        last_bytes(self, stream, TASK_LOG_BYTES, limit).await
+        last_bytes(self, stream, TASK_LOG_BYTES, limit).await.0
     }
 }
 
@@ -64,14 +70,14 @@ fn options(lines: usize) -> query::LogsOptions {
 }
 
 /// The last bytes of a log, of as much as comes in time. An error ends it, and is said in its place, but for the one that
-/// there is nothing of that name.
+/// there is nothing of that name. And whether it was read to its end.
 async fn last_bytes(
     engine: &Engine,
     log: impl Stream<Item = Result<LogOutput, Error>>,
     most: usize,
     limit: Duration,
-) -> Vec<u8> {
-    let mut text = Vec::new();
+) -> (Vec<u8>, bool) {
+    let (mut text, mut is_there) = (Vec::new(), true);
     let mut log = std::pin::pin!(log);
     let read = async {
         while let Some(chunk) = log.next().await {
@@ -79,7 +85,8 @@ async fn last_bytes(
                 Ok(chunk) => text.extend_from_slice(&chunk.into_bytes()),
                 Err(error) => {
                     let why = CallError::of(&engine.address, &error);
-                    if why.status != Some(404) {
+                    is_there = why.status != Some(404);
+                    if is_there {
                         text.extend_from_slice(format!("(its log cannot be read: {})\n", why.message).as_bytes());
                     }
                 }
@@ -87,6 +94,6 @@ async fn last_bytes(
             text.drain(..text.len().saturating_sub(most));
         }
     };
-    let _ = tokio::time::timeout(limit, read).await;
-    text
+    let is_whole = tokio::time::timeout(limit, read).await.is_ok() && is_there;
+    (text, is_whole)
 }

@@ -17,6 +17,7 @@ pub(crate) mod logs;
 mod networks;
 mod registry;
 pub mod request;
+mod starting;
 pub(crate) mod stopped;
 pub(crate) mod summary;
 #[cfg(test)]
@@ -26,12 +27,13 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::SystemInfo;
+use tokio::time::Instant;
 
 use crate::engine::call::{CallError, Limit};
 use crate::engine::dial::Dial;
 use crate::engine::facts::EngineFacts;
 pub(crate) use crate::engine::images::{Layers, StoreFacts, layers_are};
-pub(crate) use crate::engine::summary::{describe, label, name_of, task_containers};
+pub(crate) use crate::engine::summary::{describe, is_labelled, is_of_a_task, label, name_of, task_containers};
 use crate::error::{Failure, Kind};
 use crate::waits::Waits;
 
@@ -96,9 +98,16 @@ impl Engine {
         self.dial.absence.times()
     }
 
-    /// Who the engine is.
+    /// Who the engine is: the first question to it. One that accepts it while it is starting is asked again.
     pub(crate) async fn hello(&self) -> Result<EngineFacts, Failure> {
-        let version = self.answer(Limit::Question, "docker version", self.docker.version()).await;
+        let (began, patience) = (Instant::now(), self.dial.absence.patience());
+        let version = loop {
+            let version = self.answer(Limit::Question, "docker version", self.docker.version()).await;
+            let is_silent = version.as_ref().is_err_and(CallError::is_silence);
+            if !(is_silent && began.elapsed() < patience && self.dial.is_starting().await) {
+                break version;
+            }
+        };
         let version = version.map_err(|error| error.failure_of(Kind::Engine, "ask the engine for its version"))?;
         Ok(EngineFacts {
             version: version.version.unwrap_or_default(),

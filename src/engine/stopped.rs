@@ -22,7 +22,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 /// The longest that a container which is being stopped is waited for.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Whether somebody stopped the container (`docker stop`, `docker kill`), and the engine leaves it so when it starts
+/// Whether the container was stopped by hand (`docker stop`, `docker kill`), and the engine leaves it so when it starts
 /// itself. An engine that ends, one that is killed, and a host that loses its power, stop nothing in that sense. False where
 /// the record cannot be read.
 ///
@@ -74,7 +74,7 @@ fn is_running(container: &ContainerInspectResponse) -> bool {
 
 /// What an engine's own record says of a container.
 struct Mark {
-    /// Somebody stops it or has stopped it, or sent it a signal: the engine writes that down before it sends the signal, and
+    /// It is being stopped or was stopped, or was sent a signal: the engine writes that down before it sends the signal, and
     /// takes it back when the container is started.
     is_set: bool,
     /// How long ago the record was written.
@@ -93,7 +93,7 @@ fn mark(engine: &Engine, container: &ContainerFacts) -> Option<Mark> {
 
 /// Whether that was while the engine started. The containers of an engine that was killed live on; the next one stops them
 /// as it starts, and marks them as stopped by hand (seen with 20.10 and 28.5). Its folder for temporary files is made anew
-/// before that, its default network after it, and only then it answers anybody.
+/// before that, its default network after it, and only then it answers.
 async fn is_start(engine: &Engine, root: &Path, at: Option<Timestamp>) -> bool {
     let began = std::fs::metadata(root.join("tmp")).and_then(|folder| folder.created());
     let began = began.ok().and_then(|began| Timestamp::try_from(began).ok());

@@ -26,12 +26,12 @@ pub(crate) fn label(summary: &ContainerSummary, key: &str) -> Option<String> {
     summary.labels.as_ref()?.get(key).cloned()
 }
 
-pub(super) fn is_labelled(summary: &ContainerSummary, name: &Name) -> bool {
+pub(crate) fn is_labelled(summary: &ContainerSummary, name: &Name) -> bool {
     label(summary, LABEL_NAME).as_deref() == Some(name.as_str())
 }
 
 /// Whether it is the container of a task of this deployment's name: never the service's own.
-pub(super) fn is_of_a_task(summary: &ContainerSummary, name: &Name) -> bool {
+pub(crate) fn is_of_a_task(summary: &ContainerSummary, name: &Name) -> bool {
     label(summary, LABEL_TASK).is_some() && is_labelled(summary, name)
 }
 

@@ -186,6 +186,43 @@ async fn an_engine_that_is_away_is_waited_for_a_minute_by_who_may_wait_and_is_na
     assert_eq!(engine.absences(), 1);
 }
 
+/// Answers after so long, from its first connection on.
+fn slow_engine(path: &std::path::Path, after: Duration) {
+    let listener = UnixListener::bind(path).unwrap();
+    tokio::spawn(async move {
+        let began = tokio::time::Instant::now();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                tokio::time::sleep_until(began + after).await;
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(http("200 OK", r#"{"Version":"20.10.24"}"#).as_bytes()).await;
+            });
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_accepts_while_it_is_starting_is_waited_for_a_minute_and_one_that_hangs_is_named_after_ten_seconds()
+ {
+    let own = std::process::id().to_string();
+    let asked = async |name: &str, at: u64, answers_after: u64, patience: Duration| {
+        let (folder, proc) = (tempfile::tempdir().unwrap(), starting::tests::proc(&[(own.as_str(), name, at)]));
+        let path = folder.path().join("docker.sock");
+        slow_engine(&path, Duration::from_secs(answers_after));
+        let mut engine = Engine::connect(Some(&format!("unix://{}", path.display()))).unwrap().patient(patience);
+        engine.dial.proc = proc.path().to_owned();
+        let began = tokio::time::Instant::now();
+        let answer = engine.hello().await.map(|facts| facts.version).map_err(|failure| failure.kind);
+        (answer, began.elapsed().as_secs())
+    };
+    let (young, old) = (990, 10);
+    assert_eq!(asked("dockerd", young, 25, absence::PATIENCE).await, (Ok("20.10.24".into()), 25));
+    assert_eq!(asked("dockerd", young, 900, absence::PATIENCE).await, (Err(Kind::Engine), 60));
+    assert_eq!(asked("dockerd", old, 25, absence::PATIENCE).await, (Err(Kind::Engine), 10), "it hangs");
+    assert_eq!(asked("proxy", young, 25, absence::PATIENCE).await, (Err(Kind::Engine), 10));
+    assert_eq!(asked("dockerd", young, 25, Duration::ZERO).await, (Err(Kind::Engine), 10), "a plan does not wait");
+}
+
 #[tokio::test]
 async fn a_question_that_a_restart_of_the_engine_cut_off_is_asked_once_more_and_a_change_is_not_made_twice() {
     use std::sync::atomic::{AtomicUsize, Ordering};

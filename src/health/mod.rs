@@ -11,7 +11,6 @@ mod question;
 mod tests;
 
 use crate::engine::Engine;
-use crate::engine::logs::log_tail;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::health::checker::{HealthChecker, Members};
@@ -33,7 +32,6 @@ pub(crate) async fn check_container(
     };
     let Err(unhealthy) = checker.check(engine, name, wanted, observe).await else { return Ok(()) };
     // The lines themselves are evidence of the step, or of its undoing.
-    let logs = if log_tail(engine, id).await.is_empty() { "it wrote no log" } else { "its last log lines are above" };
-    let more = if unhealthy.is_late { "; raise health.timeout if it only boots longer" } else { "" };
-    Err(unhealthy.failure.next(format!("{logs}{more}")))
+    let failure = unhealthy.failure.with_log();
+    Err(if unhealthy.is_late { failure.next("raise health.timeout if it only boots longer") } else { failure })
 }

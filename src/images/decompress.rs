@@ -74,7 +74,7 @@ pub(crate) async fn size(archive: &Archive, layer: &LayerEntry, sizes: Sizes, mo
 /// The longest header of a zstd frame, with its magic number, in bytes.
 const FRAME_HEADER: usize = 18;
 
-/// Nobody's layer is larger: 1 TiB.
+/// No layer is larger: 1 TiB.
 const LARGEST: u64 = 1 << 40;
 
 /// What a zstd frame says of its size when it is decompressed. Source: RFC 8878, section 3.1.1.1.

@@ -22,7 +22,7 @@ use crate::values::progress::FollowTransfer;
 use crate::values::reference::ImageReference;
 use crate::values::types::{ContentDigest, Name};
 
-/// Tags of ours on images that are being loaded, with a number: nobody's `docker image prune` takes them away.
+/// Tags of ours on images that are being loaded, with a number: no `docker image prune` takes them away.
 const PART: &str = "part-";
 
 pub(crate) struct FromArchive<'a> {

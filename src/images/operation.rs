@@ -31,7 +31,7 @@ pub enum ImageOperation {
     ///
     /// Removing an image takes layers along that one which came in at the same moment shares with it (containerd's store).
     ImportIfLost(Import),
-    /// Give the image a tag of ours, `balehook/<name>:<digits>`, so that nobody's `docker image prune` removes it.
+    /// Give the image a tag of ours, `balehook/<name>:<digits>`, so that no `docker image prune` removes it.
     Retain { image: ImagePin, tag: String },
     /// Take a reference off an image; the engine drops the image with the last one.
     Untag { reference: String },
@@ -154,7 +154,7 @@ impl Importer {
         let image = engine.find(pin, &self.name).await?;
         image.and_then(|image| image.id).ok_or_else(|| {
             Failure::new(Kind::Image, format!("{} is not in the engine any more", pin.describe()))
-                .next("somebody removed it while we deployed: deploy again")
+                .next("it was removed during the deployment: deploy again")
         })
     }
 

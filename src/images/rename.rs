@@ -1,4 +1,4 @@
-//! The documents of an archive that name its images, with tags of ours in the place of its own: what somebody wrote into
+//! The documents of an archive that name its images, with tags of ours in the place of its own: what was written into
 //! an archive never becomes a tag of this host.
 //!
 //! Only what is known of them is written anew: engines read keys in any case, and may read keys that we do not.

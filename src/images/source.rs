@@ -41,7 +41,7 @@ pub(crate) type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send
 
 impl Archive {
     /// Opens it: one `stat` or one HEAD request.
-    /// Errors: [`Kind::Image`]: it is missing or may not be read, or nobody could be asked.
+    /// Errors: [`Kind::Image`]: it is missing or may not be read, or there was no answer.
     async fn open(location: &ArchiveLocation, s3: &S3, bundle: Option<&Path>) -> Result<Self, ObserveFailure> {
         match location {
             ArchiveLocation::File(path) => open_file(path, bundle)

@@ -14,6 +14,7 @@ use crate::modes::compose::release::ComposeRelease;
 use crate::modes::container::facts::ContainerModeFacts;
 use crate::modes::operation::Operation;
 use crate::modes::release::Release;
+use crate::modes::sharing::Sharing;
 use crate::modes::swarm;
 use crate::ports::facts::PortTaken;
 use crate::values::known::Known;
@@ -28,13 +29,15 @@ pub struct Facts {
     pub containers: Vec<ContainerFacts>,
     /// Containers of tasks, or that an image was tried with, by name: the lock is ours, so that a killed deployment left them.
     pub task_containers: Vec<String>,
+    /// Other containers that use namespaces of ours.
+    pub sharing: Vec<Sharing>,
     /// The wanted images; none where the event does not need them.
     pub images: Vec<ImageFacts>,
     /// The environment from `environment` and `env_file` together, in order.
     pub environment: Known<Vec<EnvVar>>,
-    /// What may surprise somebody in the files that were read, by place.
+    /// Warnings of the files that were read, by place.
     pub warnings: Vec<String>,
-    /// Host ports we want and somebody else has.
+    /// Wanted host ports that are taken.
     pub ports_taken: Vec<PortTaken>,
     /// Where the engine keeps its data on this host: free bytes, and what the image's archive needs of them.
     pub room: Option<Room>,
@@ -106,7 +109,7 @@ impl Facts {
     }
 
     fn put_off_for(&mut self, path: &Path, what: &str) -> Option<String> {
-        let who = self.pending.brings(path)?;
+        let who = self.pending.who_writes(path)?;
         let line = format!("{} {what}: {who}, and ApplicationStart needs it", path.display());
         if !self.not_yet.contains(&line) {
             self.not_yet.push(line.clone());

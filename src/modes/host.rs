@@ -12,12 +12,15 @@ use crate::health::checker::HealthChecker;
 use crate::images::operation::Importer;
 use crate::modes::container::operation::Containers;
 use crate::modes::release::Release;
+use crate::modes::runs_now::Subject;
 use crate::tasks::command::Group;
 use crate::values::pin::ImagePin;
 use crate::values::types::Name;
 
 pub(crate) struct Host {
     pub(crate) name: Name,
+    /// What it stands for.
+    pub(crate) subject: Subject,
     pub(crate) engine: Engine,
     pub(crate) images: Importer,
     pub(crate) containers: Containers,
@@ -44,12 +47,13 @@ impl Host {
         images: Importer,
         env: HookEnv,
         store: LockedStore,
-        name: Name,
+        (name, subject): (Name, Subject),
         keep: usize,
     ) -> Self {
         let tasks = Tasks { env, ..Tasks::default() };
         Self {
             name,
+            subject,
             engine,
             images,
             containers: Containers::default(),

@@ -86,7 +86,7 @@ impl Imports {
     }
 }
 
-/// Where the last release is created again, images of it that somebody removed are imported again.
+/// Where the last release is created again, images of it that were removed are imported again.
 pub(crate) fn restoring(mut action: Action, facts: &Facts) -> Action {
     let if_lost = facts.releases.first().map(if_lost).unwrap_or_default();
     let repair = || Repair::of(&[Kind::Container, Kind::Health, Kind::Image], if_lost.clone());

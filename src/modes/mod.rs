@@ -15,6 +15,8 @@ pub mod operation;
 pub(crate) mod options;
 pub mod release;
 pub mod resume;
+pub(crate) mod runs_now;
+pub mod sharing;
 pub mod swarm;
 pub(crate) mod tasks;
 pub(crate) mod volumes;
@@ -29,8 +31,8 @@ use crate::values::types::LifecycleEvent;
 /// What `event` will do.
 ///
 /// # Errors
-/// What can be known to fail before anything is touched: an image for another processor, a host port that somebody
-/// else has, a network that is missing, an option that the engine is too old for.
+/// What can be known to fail before anything is touched: an image for another processor, a host port that is
+/// taken, a network that is missing, an option that the engine is too old for.
 pub fn plan(event: LifecycleEvent, deployment: &Deployment, origin: &Origin, facts: &Facts) -> Result<Plan, Failure> {
     let plan = whole(event, deployment, origin, facts)?;
     match plan.would_fail.first() {
@@ -49,11 +51,9 @@ pub(crate) fn whole(
     if !observe::touches_engine(event) {
         return Ok(Plan::new(event.to_string(), &deployment.name));
     }
-    let mut plan = match &deployment.mode {
+    match &deployment.mode {
         Mode::Container(container) => container::plan::plan(event, deployment, container, origin, facts),
         Mode::Swarm(swarm) => swarm::plan::plan(event, deployment, swarm, origin, facts),
         Mode::Compose(compose) => compose::plan::plan(event, deployment, compose, origin, facts),
-    }?;
-    plan.notes.extend(facts.not_yet.iter().chain(&facts.warnings).cloned());
-    Ok(plan)
+    }
 }

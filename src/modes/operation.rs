@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::deploy::outcome::RunsNow;
+use crate::deploy::plan::Old;
 use crate::deploy::{execute, plan};
 use crate::engine::request::ContainerSpec;
 use crate::error::Failure;
@@ -49,6 +51,10 @@ impl Operation {
     /// Whether a project comes up or goes by it.
     pub(crate) const fn decides_project(&self) -> bool {
         matches!(self, Self::Compose(ComposeOperation::Up { .. } | ComposeOperation::Down { .. }))
+    }
+
+    pub(crate) const fn takes_project_down(&self) -> bool {
+        matches!(self, Self::Compose(ComposeOperation::Down { .. }))
     }
 
     /// Gives a container another name, in whatever mode it was made.
@@ -162,6 +168,10 @@ impl execute::Host for Host {
 
     fn given_up(&mut self) -> Option<String> {
         self.engine.waits.given_up()
+    }
+
+    async fn runs_now(&mut self, before: &Old) -> RunsNow {
+        self.subject.runs(&self.engine, &self.name, before, &self.containers).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a saved release keeps of its mode: everything that brings it back without its bundle, registry or bucket.
+//! What a saved release keeps of its mode: everything that restores it without its bundle, registry or bucket.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,7 @@
-//! `resume`: what a reboot, a crash or a killed event left, brought in order. Values in, a plan out.
+//! `resume`: what a reboot, a crash or a killed event left, put in order. Values in, a plan out.
 
 use crate::deploy::journal::Left;
+use crate::deploy::outcome::RESUME;
 use crate::engine::facts::ContainerFacts;
 use crate::modes::compose::release::ComposeRelease;
 use crate::modes::container::operation::ContainerOperation;
@@ -24,7 +25,7 @@ pub enum Only {
 
 /// What `resume` does for one name. `registry`: whose token the swarm's service of that name needs.
 pub fn plan(name: &Name, facts: &Facts, registry: Option<&str>, only: Only) -> Plan {
-    let mut plan = Plan::new("resume", name);
+    let mut plan = Plan::new(RESUME, name);
     match only {
         Only::Everything => everything(&mut plan, name, facts),
         Only::Ports => {
@@ -51,7 +52,7 @@ fn everything(plan: &mut Plan, name: &Name, facts: &Facts) {
             plan.old = compose::plan::old(name, facts);
             compose::recover::recover(plan, facts, false);
             let is_decided = plan.recovery.iter().flatten().any(|action| action.operation.decides_project());
-            // After ApplicationStop, or `docker compose down`, none is left to be brought back.
+            // After ApplicationStop, or `docker compose down`, none is left to restore.
             if let Some(saved) = saved.filter(|_| !is_decided && !facts.containers.is_empty()) {
                 project(plan, saved, facts);
             }
@@ -59,7 +60,7 @@ fn everything(plan: &mut Plan, name: &Name, facts: &Facts) {
     }
 }
 
-/// Whether it is a project that is brought back: then this host's Compose is needed.
+/// Whether it is a project that is restored: then this host's Compose is needed.
 pub(crate) fn is_compose(facts: &Facts) -> bool {
     let is_begun = match &facts.left {
         None => false,
@@ -88,17 +89,19 @@ fn container(plan: &mut Plan, name: &Name, facts: &Facts) {
     }
 }
 
-/// Whether a container ought to run, and does not; what somebody stopped by hand stays so, which is said.
+/// Whether a container ought to run, and does not; what was stopped by hand stays so, which is noted.
 fn is_down(plan: &mut Plan, found: Option<&ContainerFacts>) -> bool {
     let Some(container) = found else { return true };
     if container.stopped_by_hand {
         let name = &container.name;
-        plan.notes.push(format!("{name} was stopped by hand and stays so: docker start {name}"));
+        plan.notes.push(format!(
+            "{name} was stopped by hand and stays so (`docker kill --signal` counts as that): docker start {name}"
+        ));
     }
     !container.is_running() && !container.stopped_by_hand
 }
 
-/// Brings a project back where any of its containers is down that ran when the release was saved.
+/// Restores a project where any of its containers is down that ran when the release was saved.
 fn project(plan: &mut Plan, saved: &ComposeRelease, facts: &Facts) {
     let running = facts.releases.first().map(|release| release.observed.running.as_slice()).unwrap_or_default();
     let (mut down, mut stopped) = (Vec::new(), Vec::new());

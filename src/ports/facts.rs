@@ -34,11 +34,19 @@ pub struct NetworkFacts {
     pub bridge: String,
 }
 
-/// A host port that somebody else has.
+/// A host port that is taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortTaken {
     /// As `0.0.0.0:80/tcp`.
     pub(crate) port: String,
     /// Who: `container db (0123456789ab)` or `a process: nginx (pid 812)`.
     pub(crate) owner: String,
+}
+
+impl PortTaken {
+    /// Whether an item of `ports:` names its number.
+    pub(crate) fn is_of(&self, item: &str) -> bool {
+        let number = self.port.rsplit(':').next().and_then(|port| port.split('/').next());
+        item.split(|letter: char| !letter.is_ascii_digit()).any(|part| Some(part) == number)
+    }
 }

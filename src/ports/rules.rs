@@ -189,7 +189,7 @@ fn chain_of(rule: &str) -> &str {
     rule.split(' ').nth(1).unwrap_or_default()
 }
 
-/// Whether a rule of somebody's chain jumps to ours.
+/// Whether a rule of another chain jumps to ours.
 fn is_ours(rule: &str) -> bool {
     matches!(rule.rsplit_once(" -j ").map(|(_, target)| target), Some(CHAIN | SOURCE))
 }

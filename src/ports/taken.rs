@@ -55,7 +55,7 @@ impl std::fmt::Display for HostPort {
     }
 }
 
-/// Those of `wanted` that somebody else has. `ours` are the IDs of the containers that the plan replaces; `proc` is `/proc`
+/// Those of `wanted` that are taken. `ours` are the IDs of the containers that the plan replaces; `proc` is `/proc`
 /// where the engine runs on this host, `None` elsewhere.
 pub(crate) fn taken(
     wanted: &[HostPort],
@@ -98,7 +98,7 @@ pub(super) fn holder(wanted: &HostPort, all: &[ContainerSummary], proc: Option<&
     })
 }
 
-/// What the engine publishes for a container, and what the kernel hands to it.
+/// What the engine publishes for a container, and what the kernel forwards to it.
 fn published(container: &ContainerSummary) -> Vec<HostPort> {
     let switched = label(container, LABEL_PORTS).map(|ports| split(&ports)).unwrap_or_default();
     let switched = switched.into_iter().map(|forward| HostPort {
@@ -166,7 +166,7 @@ struct Process {
 }
 
 impl Process {
-    /// Anybody may call his process so: the engine's is root's, or ours where the engine is.
+    /// Any process may have that name: the engine's is root's, or ours where the engine is.
     fn is_the_engines(&self) -> bool {
         self.name == "docker-proxy" && (self.user == 0 || self.user == nix::unistd::geteuid().as_raw())
     }

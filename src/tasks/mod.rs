@@ -149,7 +149,7 @@ async fn to_its_end(
 async fn how_it_ended(engine: &Engine, spec: &ContainerSpec, id: &str) -> Result<Option<String>, Failure> {
     let state = engine.inspect(id).await?.and_then(|found| found.state);
     let Some(state) = state else {
-        return Ok(Some(format!("is lost: somebody removed {}", spec.name)));
+        return Ok(Some(format!("is lost: {} was removed", spec.name)));
     };
     let memory = if state.oom_killed.unwrap_or(false) { ", out of memory" } else { "" };
     match state.exit_code.unwrap_or(0) {

@@ -5,5 +5,6 @@ pub mod json;
 pub(crate) mod log;
 pub(crate) mod problems;
 pub(crate) mod progress;
+pub mod report;
 pub(crate) mod status;
 pub mod text;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::values::types::{Refused, through_text};
 
-/// What the kernel hands to a container.
+/// What the kernel forwards to a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwitchedPorts {
     /// Its address on our network.

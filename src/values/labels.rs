@@ -18,7 +18,7 @@ pub(crate) const LABEL_SPEC: &str = "balehook.spec";
 /// Label: the files of this host that it was given, with their inodes and digests.
 pub(crate) const LABEL_FILES: &str = "balehook.files";
 
-/// Label: the host ports that the kernel hands to the container, as `80->8080/tcp`, separated by spaces.
+/// Label: the host ports that the kernel forwards to the container, as `80->8080/tcp`, separated by spaces.
 pub(crate) const LABEL_PORTS: &str = "balehook.ports";
 
 /// Label: its fixed address on our network; behind a comma the IPv6 one.

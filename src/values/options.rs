@@ -23,12 +23,12 @@ pub(crate) struct SetOption {
 pub struct Hidden {
     /// The whole value.
     pub value: Secret,
-    /// It comes from a file, and is shown to nobody; any other one stands in plain text in appspec.yml.
+    /// It comes from a file, and is never shown; any other one stands in plain text in appspec.yml.
     pub from_file: bool,
 }
 
 impl SetOption {
-    /// What is printed: of what stands in appspec.yml the value itself, where somebody asks for it.
+    /// What is printed: of what stands in appspec.yml the value itself, where that is asked for.
     pub fn printed(&self, show_values: bool) -> &str {
         match &self.hidden {
             Some(hidden) if show_values && !hidden.from_file => hidden.value.reveal(),

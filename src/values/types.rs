@@ -227,6 +227,21 @@ pub enum LifecycleEvent {
     AfterAllowTraffic,
 }
 
+impl LifecycleEvent {
+    /// Whether it is for a release that replaces another one. The others find one release alone.
+    pub(crate) const fn replaces(self) -> bool {
+        match self {
+            Self::BeforeInstall | Self::AfterInstall | Self::ApplicationStart => true,
+            Self::BeforeBlockTraffic
+            | Self::AfterBlockTraffic
+            | Self::ApplicationStop
+            | Self::ValidateService
+            | Self::BeforeAllowTraffic
+            | Self::AfterAllowTraffic => false,
+        }
+    }
+}
+
 /// How long the engine, or the swarm, lets a container without `stop_grace_period` take to stop.
 /// Source: docker stop, `--time`; docker service create, `--stop-grace-period`.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(10);

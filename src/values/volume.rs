@@ -1,4 +1,4 @@
-//! Volumes that nobody gave a name: an image's `VOLUME`, `volumes: ["/data"]`.
+//! Volumes without a name of their own: an image's `VOLUME`, `volumes: ["/data"]`.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ pub struct AnonymousVolume {
 }
 
 impl AnonymousVolume {
-    /// None where somebody gave it that name.
+    /// None where it was given that name.
     pub(crate) fn new(name: String, path: String) -> Option<Self> {
         let is_given = name.len() != 64 || !name.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
         (!is_given).then_some(Self { name, path })

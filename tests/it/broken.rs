@@ -1,35 +1,11 @@
 //! Deployments that fail: the old container serves again, the exit code is honest, the console says why.
 
 use crate::support::images::web;
-use crate::support::{Answers, Bundle, Image, world};
+use crate::support::{Answers, Bundle, Image, Served, world};
 
 const HEALTH: &str = "health: {http: /healthz, timeout: 3s}";
 
-/// A deployment that serves "old", and what must still be true of it afterwards.
-struct Served {
-    bundle: Bundle,
-    name: String,
-    port: u16,
-    id: String,
-}
-
 impl Served {
-    fn new(stem: &str, more: &str, rest: &str) -> Self {
-        let (world, name) = (world(), world().name(stem));
-        let port = world.port();
-        let service =
-            format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s{more}");
-        let bundle = Bundle::container(&name, &service, rest);
-        web(&format!("{name}:1"), "old").write_into(&bundle.path());
-        bundle.hook("ApplicationStart").exits(0);
-        let id = world.inspect(&name, "{{.Id}}");
-        Self { bundle, name, port, id }
-    }
-
-    fn image(&self) -> String {
-        format!("{}:2", self.name)
-    }
-
     /// Deploys what stands in the bundle now; it must fail with this exit code.
     fn fails(&mut self, code: i32) -> crate::support::Outcome {
         let outcome = self.bundle.deployment("d-TEST00002").hook("ApplicationStart");
@@ -40,22 +16,13 @@ impl Served {
         self.serves_old();
         outcome
     }
-
-    /// Exactly one container is left, the old one, and it serves.
-    fn serves_old(&self) {
-        let world = world();
-        assert_eq!(world.containers(&self.name), self.name, "exactly one container is left");
-        assert_eq!(world.running(&self.name), self.id, "the old one runs");
-        world.wait_for("the old container", || world.get(self.port, "/").is_some());
-        assert_eq!(world.get(self.port, "/").as_deref(), Some("old"));
-    }
 }
 
 #[test]
 fn an_image_that_exits_at_once_is_rolled_back_with_its_log_and_exit_code() {
-    let mut served = Served::new("exits", "", HEALTH);
+    let mut served = Served::over("exits", "", HEALTH);
     let script = "echo starting; echo cannot find the database >&2; exit 3";
-    Image::new(&served.image()).script(script).write_into(&served.bundle.path());
+    Image::new(&served.tag(2)).script(script).write_into(&served.bundle.path());
 
     let outcome = served.fails(8);
 
@@ -68,9 +35,9 @@ fn an_image_that_exits_at_once_is_rolled_back_with_its_log_and_exit_code() {
 
 #[test]
 fn an_image_that_is_never_healthy_is_rolled_back_with_the_last_answer() {
-    let mut served = Served::new("sick", "", HEALTH);
+    let mut served = Served::over("sick", "", HEALTH);
     let command = ["/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/www"];
-    Image::new(&served.image()).file("www/index.html", "new\n").command(&command).write_into(&served.bundle.path());
+    Image::new(&served.tag(2)).file("www/index.html", "new\n").command(&command).write_into(&served.bundle.path());
 
     let outcome = served.fails(8);
     outcome.says("was not healthy within 3s").says("404").says("next: it wrote no log; raise health.timeout");
@@ -78,18 +45,18 @@ fn an_image_that_is_never_healthy_is_rolled_back_with_the_last_answer() {
 
 #[test]
 fn an_image_whose_healthcheck_command_fails_is_rolled_back_with_what_the_command_said() {
-    let mut served = Served::new("check", "", "health: {timeout: 3s}");
+    let mut served = Served::over("check", "", "health: {timeout: 3s}");
     let check = ["CMD-SHELL", "echo disk is full; exit 1"];
-    web(&served.image(), "new").healthcheck(&check).write_into(&served.bundle.path());
+    web(&served.tag(2), "new").healthcheck(&check).write_into(&served.bundle.path());
 
     served.fails(8).says("HEALTHCHECK").says("disk is full");
 }
 
 #[test]
 fn a_healthcheck_must_pass_too_where_http_answers_unless_it_is_turned_off() {
-    let mut served = Served::new("both", "", HEALTH);
+    let mut served = Served::over("both", "", HEALTH);
     let check = ["CMD-SHELL", "echo disk is full; exit 1"];
-    web(&served.image(), "new").healthcheck(&check).write_into(&served.bundle.path());
+    web(&served.tag(2), "new").healthcheck(&check).write_into(&served.bundle.path());
 
     let outcome = served.fails(8);
     outcome.says(
@@ -125,16 +92,16 @@ fn good_answers_in_a_row_are_counted_and_a_bad_one_begins_the_count_anew() {
 
 #[test]
 fn an_image_that_never_listens_is_rolled_back() {
-    let mut served = Served::new("deaf", "", HEALTH);
-    Image::new(&served.image()).script("echo up; sleep 1000").write_into(&served.bundle.path());
+    let mut served = Served::over("deaf", "", HEALTH);
+    Image::new(&served.tag(2)).script("echo up; sleep 1000").write_into(&served.bundle.path());
 
     served.fails(8).says("was not healthy within 3s").says("| up");
 }
 
 #[test]
 fn an_image_that_crashes_and_is_restarted_by_the_engine_is_rolled_back_at_once() {
-    let mut served = Served::new("crash", "\nrestart: always", "health: {timeout: 20s}");
-    Image::new(&served.image()).script("sleep 0.2; exit 4").write_into(&served.bundle.path());
+    let mut served = Served::over("crash", "\nrestart: always", "health: {timeout: 20s}");
+    Image::new(&served.tag(2)).script("sleep 0.2; exit 4").write_into(&served.bundle.path());
 
     let outcome = served.fails(8);
 
@@ -144,23 +111,23 @@ fn an_image_that_crashes_and_is_restarted_by_the_engine_is_rolled_back_at_once()
 
 #[test]
 fn a_missing_command_is_rolled_back_with_the_engines_words() {
-    let mut served = Served::new("nothing", "", HEALTH);
-    Image::new(&served.image()).command(&["/bin/nothing"]).write_into(&served.bundle.path());
+    let mut served = Served::over("nothing", "", HEALTH);
+    Image::new(&served.tag(2)).command(&["/bin/nothing"]).write_into(&served.bundle.path());
 
     served.fails(7).says("cannot start").says("/bin/nothing");
 }
 
 #[test]
 fn an_image_for_another_processor_is_refused_before_anything_is_touched() {
-    let mut served = Served::new("arm", "", HEALTH);
-    web(&served.image(), "new").architecture("arm64").write_into(&served.bundle.path());
+    let mut served = Served::over("arm", "", HEALTH);
+    web(&served.tag(2), "new").architecture("arm64").write_into(&served.bundle.path());
 
     served.fails(6).says("is built for arm64, this host is amd64").says("nothing was touched");
 }
 
 #[test]
 fn a_bad_mount_leaves_the_old_container_serving() {
-    let mut served = Served::new("mount", "", HEALTH);
+    let mut served = Served::over("mount", "", HEALTH);
     let port = served.port;
     let service = format!(
         "image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s\nvolumes: [{{type: bind, source: /does/not/exist, target: /x, bind: {{create_host_path: false}}}}]"
@@ -176,7 +143,7 @@ fn a_bad_mount_leaves_the_old_container_serving() {
 #[test]
 fn a_host_port_taken_by_another_container_is_found_before_anything_is_touched() {
     let world = world();
-    let mut served = Served::new("port", "", HEALTH);
+    let mut served = Served::over("port", "", HEALTH);
     let taken = world.port();
     let other = Bundle::container(
         &world.name("owner"),
@@ -195,7 +162,7 @@ fn a_host_port_taken_by_another_container_is_found_before_anything_is_touched() 
 #[test]
 fn a_host_port_taken_by_a_process_is_found_with_the_processs_name() {
     let world = world();
-    let mut served = Served::new("process", "", HEALTH);
+    let mut served = Served::over("process", "", HEALTH);
     let taken = world.port();
     let listener = world.inside(|| std::net::TcpListener::bind(("127.0.0.1", taken)).unwrap());
     let service = format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{taken}:80\"]");
@@ -210,7 +177,7 @@ fn a_host_port_taken_by_a_process_is_found_with_the_processs_name() {
 #[test]
 fn a_port_that_a_proxy_of_a_killed_engine_still_holds_is_named_with_what_to_restart() {
     let world = world();
-    let mut served = Served::new("orphan", "", HEALTH);
+    let mut served = Served::over("orphan", "", HEALTH);
     let taken = world.port();
     let proxy = world.folder().join("docker-proxy");
     std::fs::copy("/bin/busybox", &proxy).unwrap();
@@ -259,8 +226,8 @@ fn a_first_deployment_that_fails_leaves_nothing_and_says_that_nothing_serves() {
 
 #[test]
 fn validate_service_fails_where_another_image_runs_than_the_wanted_one() {
-    let mut served = Served::new("other", "", HEALTH);
-    let (_, id) = web(&served.image(), "new").write_into(&served.bundle.path());
+    let mut served = Served::over("other", "", HEALTH);
+    let (_, id) = web(&served.tag(2), "new").write_into(&served.bundle.path());
 
     let outcome = served.bundle.deployment("d-TEST00002").hook("ValidateService");
 
@@ -270,13 +237,14 @@ fn validate_service_fails_where_another_image_runs_than_the_wanted_one() {
 
 #[test]
 fn a_missing_network_is_refused_with_the_command_that_makes_it() {
-    let mut served = Served::new("net", "", HEALTH);
+    let mut served = Served::over("net", "", HEALTH);
     let service = "image: {archive: image.tar}\nnetworks: [nowhere]";
     served.bundle.appspec(&crate::support::bundle::appspec(&served.name, service, "health: {timeout: 3s}"));
 
     served.fails(7).says("network nowhere does not exist").says("docker network create nowhere");
     let plan = served.bundle.run(&["plan"]);
-    plan.exits(7).prints("would fail: network nowhere does not exist; next: create it once").prints("docker start");
+    plan.exits(7).prints("would fail: appspec.yml:").prints(": network nowhere does not exist; next: create it once");
+    plan.prints("docker start");
 }
 
 #[test]
@@ -306,8 +274,8 @@ fn an_engine_that_is_starting_is_waited_for() {
 
 #[test]
 fn a_state_directory_that_cannot_be_written_is_said_before_anything_is_touched() {
-    let mut served = Served::new("state", "", HEALTH);
-    web(&served.image(), "new").write_into(&served.bundle.path());
+    let mut served = Served::over("state", "", HEALTH);
+    web(&served.tag(2), "new").write_into(&served.bundle.path());
     // A file where the folder should be: root can write anywhere else.
     std::fs::write(served.bundle.path().join("file"), "").unwrap();
     let path = served.bundle.path().join("file");

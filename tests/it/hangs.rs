@@ -14,8 +14,9 @@ use crate::handover::{Handed, shared};
 use crate::support::bundle::{Running, appspec};
 use crate::support::engine_proxy::{EngineProxy, Fault, Which};
 use crate::support::images::web;
+use crate::support::served::service;
 use crate::support::world::{ECR, OTHER_PASSWORD, base64, wait_until};
-use crate::support::{Bundle, Outcome, world};
+use crate::support::{Bundle, Outcome, Served, world};
 
 /// The hooks' `timeout:`, in seconds, where the deadline is to strike: after 10 s.
 const SHORT: u32 = 12;
@@ -76,26 +77,7 @@ fn unreachable() -> u16 {
     port.parse().unwrap()
 }
 
-/// A container that serves "old"; what comes next in the bundle is "new".
-struct Served {
-    bundle: Bundle,
-    name: String,
-    port: u16,
-    id: String,
-}
-
 impl Served {
-    fn new(stem: &str) -> Self {
-        let (world, name, port) = (world(), world().name(stem), world().port());
-        let mut bundle = Bundle::container(&name, &service("{archive: image.tar}", port), HEALTH);
-        web(&format!("{name}:1"), "old").write_into(&bundle.path());
-        bundle.hook("ApplicationStart").exits(0);
-        web(&format!("{name}:2"), "new").write_into(&bundle.path());
-        bundle.deployment("d-TEST00002");
-        let id = world.inspect(&name, "{{.Id}}");
-        Self { bundle, name, port, id }
-    }
-
     /// The next release has another image source.
     fn image(&self, source: &str) {
         self.bundle.appspec(&appspec(&self.name, &service(source, self.port), HEALTH));
@@ -103,7 +85,7 @@ impl Served {
 
     /// The next release's image is in the engine: with containerd's store a container is created and removed to see so.
     fn imported(stem: &str) -> Self {
-        let served = Self::new(stem);
+        let served = Self::with_next(stem, HEALTH);
         served.bundle.hook("AfterInstall").exits(0);
         served
     }
@@ -126,18 +108,6 @@ impl Served {
         self.bundle.timeout(timeout);
         ends_in_time(self.bundle.start("ApplicationStart"), timeout)
     }
-
-    #[track_caller]
-    fn serves_old(&self) {
-        assert_eq!(world().containers(&self.name), self.name, "exactly one container is left");
-        assert_eq!(world().running(&self.name), self.id, "the old one runs");
-        world().wait_for("the old one", || world().get(self.port, "/").as_deref() == Some("old"));
-        assert!(!self.bundle.has_journal(&self.name), "nothing is left to undo");
-    }
-}
-
-fn service(source: &str, port: u16) -> String {
-    format!("image: {source}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s")
 }
 
 #[test]
@@ -183,7 +153,8 @@ fn one_call_of_a_replacement_that_hangs_is_named_and_the_old_container_serves_be
     std::thread::scope(|scope| {
         for ((request, command, waited), fault) in held.chain(done) {
             // One after the other, so that they are not all undone at the same moment.
-            let mut served = if command == "load" { Served::new("stuck") } else { Served::imported("stuck") };
+            let mut served =
+                if command == "load" { Served::with_next("stuck", HEALTH) } else { Served::imported("stuck") };
             scope.spawn(move || {
                 let engine = served.engine();
                 engine.on(request, Which::Only(1), fault);
@@ -436,7 +407,7 @@ fn registry_that_stalls_after(bytes: usize) -> u16 {
 
 #[test]
 fn a_registry_that_stops_in_the_middle_of_a_layer_is_named_and_no_part_of_the_image_is_left() {
-    let served = Served::new("hpull");
+    let served = Served::with_next("hpull", HEALTH);
     let scratch = tempfile::tempdir_in(world().folder()).unwrap();
     let (local, target) = (format!("push-{}:1", served.name), format!("{}:1", served.name));
     let (archive, _) = web(&local, "new").padding(6_000_000).write_into(scratch.path());
@@ -502,7 +473,7 @@ fn a_helper_a_registry_s3_ecr_and_the_metadata_service_that_never_answer_are_nam
     std::thread::scope(|scope| {
         for asks in OUTSIDE {
             scope.spawn(move || {
-                let mut served = Served::new("outside");
+                let mut served = Served::with_next("outside", HEALTH);
                 let words = asks(&mut served);
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
                 served.bundle.timeout(SHORT);

@@ -24,6 +24,7 @@ mod pulls;
 mod race;
 mod registry;
 mod room;
+mod sharing;
 mod side_by_side;
 mod support;
 mod swarm;

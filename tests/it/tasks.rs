@@ -4,36 +4,11 @@ use nix::sys::signal::Signal;
 
 use crate::support::bundle::appspec;
 use crate::support::images::web;
-use crate::support::{Bundle, Image, Outcome, world};
+use crate::support::{Bundle, Image, Outcome, Served, served, world};
 
 const HEALTH: &str = "health: {http: /healthz, timeout: 20s}";
 
-/// A deployment that serves "old"; what stands in the bundle next is "new".
-struct Served {
-    bundle: Bundle,
-    name: String,
-    port: u16,
-    id: String,
-}
-
 impl Served {
-    fn new(stem: &str) -> Self {
-        let (world, name) = (world(), world().name(stem));
-        let port = world.port();
-        let mut served =
-            Self { bundle: Bundle::container(&name, &service(port), HEALTH), name, port, id: String::new() };
-        web(&served.tag(1), "old").write_into(&served.bundle.path());
-        served.bundle.hook("ApplicationStart").exits(0);
-        served.id = world.inspect(&served.name, "{{.Id}}");
-        web(&served.tag(2), "new").write_into(&served.bundle.path());
-        served.bundle.deployment("d-TEST00002");
-        served
-    }
-
-    fn tag(&self, version: u8) -> String {
-        format!("{}:{version}", self.name)
-    }
-
     /// The same deployment with tasks.
     fn with(&self, tasks: &str) -> &Self {
         self.bundle.appspec(&appspec(&self.name, &service(self.port), &format!("{HEALTH}\n{tasks}")));
@@ -42,22 +17,6 @@ impl Served {
 
     fn start(&self) -> Outcome {
         self.bundle.hook("ApplicationStart")
-    }
-
-    #[track_caller]
-    fn still_serves_old(&self) {
-        let world = world();
-        assert_eq!(world.running(&self.name), self.id, "the old one runs, and nothing else");
-        self.serves("old");
-    }
-
-    /// Exactly one container is left, and it answers with this.
-    #[track_caller]
-    fn serves(&self, version: &str) {
-        let world = world();
-        assert_eq!(world.containers(&self.name), self.name, "exactly one container is left");
-        world.wait_for("the service", || world.get(self.port, "/").is_some());
-        assert_eq!(world.get(self.port, "/").as_deref(), Some(version));
     }
 
     fn log(&self) -> String {
@@ -73,7 +32,7 @@ impl Served {
 }
 
 fn service(port: u16) -> String {
-    format!("image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s")
+    served::service("{archive: image.tar}", port)
 }
 
 /// A task in a container whose script is one line of busybox's shell.
@@ -84,7 +43,7 @@ fn inside(name: &str, script: &str, more: &str) -> String {
 
 #[test]
 fn a_before_that_fails_ends_the_deployment_and_the_old_container_never_stopped() {
-    let served = Served::new("before");
+    let served = Served::with_next("before", HEALTH);
     // The engine carries the two streams side by side: only what comes later is later.
     let script = "for n in $(/bin/busybox seq 1 30); do echo line $n; done; sleep 1; echo no such table >&2; exit 3";
     let task = inside("migrate", script, "");
@@ -93,7 +52,7 @@ fn a_before_that_fails_ends_the_deployment_and_the_old_container_never_stopped()
     let outcome = served.with(&format!("before:\n{task}")).start();
 
     outcome.exits(14).says("task migrate ended with exit code 3").says("| no such table").says("was not touched");
-    served.still_serves_old();
+    served.serves_old();
     assert_eq!(world().inspect(&served.name, "{{.State.StartedAt}}"), started);
     let log = served.log();
     assert!(log.contains(": line 1 ") && log.contains("no such table"), "all of its output is in the log:\n{log}");
@@ -101,31 +60,31 @@ fn a_before_that_fails_ends_the_deployment_and_the_old_container_never_stopped()
 
 #[test]
 fn a_command_on_the_host_that_fails_before_ends_the_deployment_too() {
-    let served = Served::new("hostfails");
+    let served = Served::with_next("hostfails", HEALTH);
     served.script("check.sh", "echo disk is full >&2; exit 7");
 
     let outcome = served.with("before:\n  - {name: check, run: scripts/check.sh}").start();
 
     outcome.exits(14).says("task check ended with exit code 7").says("| disk is full").says("was not touched");
-    served.still_serves_old();
+    served.serves_old();
 }
 
 #[test]
 fn a_required_after_that_fails_puts_the_old_container_back_and_its_words_come_last() {
-    let served = Served::new("required");
+    let served = Served::with_next("required", HEALTH);
     let smoke = inside("smoke", "echo the front page is empty; exit 1", ", required: true");
 
     let outcome = served.with(&format!("after:\n{smoke}")).start();
 
     outcome.exits(14).says("task smoke ended with exit code 1").says("| the front page is empty").says("is back after");
-    served.still_serves_old();
+    served.serves_old();
     let releases = std::fs::read_dir(served.bundle.state().join(&served.name).join("releases")).unwrap().count();
     assert_eq!(releases, 1, "what was undone is not on record");
 }
 
 #[test]
 fn an_after_that_is_not_required_is_said_and_the_new_container_stays() {
-    let served = Served::new("optional");
+    let served = Served::with_next("optional", HEALTH);
     let tell = inside("tell", "echo nobody listens; exit 1", "");
 
     let outcome = served.with(&format!("after:\n{tell}")).start();
@@ -136,28 +95,28 @@ fn an_after_that_is_not_required_is_said_and_the_new_container_stays() {
 
 #[test]
 fn a_task_that_takes_too_long_is_killed_at_its_own_timeout() {
-    let served = Served::new("slow");
+    let served = Served::with_next("slow", HEALTH);
     let slow = inside("slow", "echo waiting for a lock; sleep 1000", ", timeout: 2s");
 
     let outcome = served.with(&format!("before:\n{slow}")).start();
 
     outcome.exits(14).says("task slow was not done within 2s and was killed").says("| waiting for a lock");
-    served.still_serves_old();
+    served.serves_old();
 }
 
 #[test]
 fn a_task_that_cannot_start_is_reported_with_the_engines_words() {
-    let served = Served::new("cannot");
+    let served = Served::with_next("cannot", HEALTH);
 
     let outcome = served.with("before:\n  - {name: gone, command: [/bin/gone]}").start();
 
     outcome.exits(14).says("task gone: cannot start").says("/bin/gone");
-    served.still_serves_old();
+    served.serves_old();
 }
 
 #[test]
 fn sigterm_during_a_task_ends_it_and_leaves_the_old_container_serving() {
-    let served = Served::new("term");
+    let served = Served::with_next("term", HEALTH);
     served.script("wait.sh", "echo $$ > pid; sleep 1000");
     let container = inside("wait", "sleep 1000", "");
     for (list, task) in [
@@ -175,7 +134,7 @@ fn sigterm_during_a_task_ends_it_and_leaves_the_old_container_serving() {
         running.signal(Signal::SIGTERM);
         let outcome = running.wait();
         assert_eq!(outcome.code, Some(12), "{task}: {}", outcome.stdout);
-        served.still_serves_old();
+        served.serves_old();
         if let Ok(pid) = std::fs::read_to_string(served.bundle.path().join("pid")) {
             let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
             world().wait_for("the script's end", || !stat().contains(") S "));
@@ -186,7 +145,7 @@ fn sigterm_during_a_task_ends_it_and_leaves_the_old_container_serving() {
 
 #[test]
 fn a_task_of_a_killed_deployment_is_removed_by_whatever_event_comes_next_and_run_again() {
-    let mut served = Served::new("killed");
+    let mut served = Served::with_next("killed", HEALTH);
     let world = world();
     let left = format!("{}.balehook-task-migrate", served.name);
     let name = served.name.clone();
@@ -272,7 +231,7 @@ fn tasks_have_the_services_volumes_variables_and_networks_but_not_its_ports_labe
 
 #[test]
 fn a_command_of_the_bundle_runs_with_the_hooks_environment_from_the_bundles_root_and_cannot_wait_for_input() {
-    let served = Served::new("host");
+    let served = Served::with_next("host", HEALTH);
     served.script("note.sh", "cat > /dev/null; { pwd; echo $LIFECYCLE_EVENT $DEPLOYMENT_ID $EXTRA \"$1\"; } > trace");
     served
         .with("after:\n  - {name: note, run: \"scripts/note.sh 'a b'\", environment: {EXTRA: more}}")
@@ -287,7 +246,7 @@ fn a_command_of_the_bundle_runs_with_the_hooks_environment_from_the_bundles_root
 
 #[test]
 fn a_task_may_have_an_image_of_its_own_that_is_brought_in_early_and_pruned_with_the_next_one() {
-    let served = Served::new("tool");
+    let served = Served::with_next("tool", HEALTH);
     let world = world();
     let (folder, stem) = (served.bundle.path(), served.name.clone());
     let tool = |version: &str| {
@@ -327,7 +286,7 @@ fn a_task_may_have_an_image_of_its_own_that_is_brought_in_early_and_pruned_with_
 
 #[test]
 fn two_names_deployed_at_once_do_not_wait_for_and_never_touch_each_other() {
-    let (one, two) = (Served::new("left"), Served::new("right"));
+    let (one, two) = (Served::with_next("left", HEALTH), Served::with_next("right", HEALTH));
     let slow = inside("slow", "until test -e /go; do sleep 0.1; done", "");
     one.with(&format!("before:\n{slow}"));
     let mut first = one.bundle.start("ApplicationStart");
@@ -384,7 +343,7 @@ fn stop_prune_and_resume_of_one_name_leave_another_with_the_same_image_alone() {
 
 #[test]
 fn the_deadline_of_the_hook_ends_a_task_and_the_old_container_serves() {
-    let served = Served::new("late");
+    let served = Served::with_next("late", HEALTH);
     served.with(&format!("before:\n{}", inside("slow", "sleep 1000", ", timeout: 50s")));
     let text = std::fs::read_to_string(served.bundle.path().join("appspec.yml")).unwrap();
     served.bundle.appspec(&text.replace("timeout: 60}", "timeout: 15}"));
@@ -392,5 +351,5 @@ fn the_deadline_of_the_hook_ends_a_task_and_the_old_container_serves() {
     let outcome = served.start();
 
     outcome.exits(9).says("the time for ApplicationStart was up after 15s").says("was not touched");
-    served.still_serves_old();
+    served.serves_old();
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use balehook::config::Probe;
 use balehook::deploy::execute::{self, Host, Progress};
-use balehook::deploy::outcome::{Done, Failed, OldRelease, Stop};
+use balehook::deploy::outcome::{Done, Failed, OldRelease, RunsNow, Stop};
+use balehook::deploy::plan::Old;
 use balehook::deploy::state::{Holder, Store};
 use balehook::deploy::undo::UndoLimit;
 use balehook::error::{Failure, Kind};
@@ -38,11 +39,16 @@ pub struct Scribe {
     pub waits_for: Option<&'static str>,
     /// Whether what is done changes anything.
     pub repairs: bool,
+    /// The number of the operation that fails.
+    pub fails_step: Option<usize>,
+    /// What runs in the end.
+    pub runs: RunsNow,
 }
 
 impl Scribe {
     fn write(&mut self, line: String) -> Result<(), Failure> {
-        let fails = self.fails_at.is_some_and(|start| line.starts_with(start));
+        let fails =
+            self.fails_at.is_some_and(|start| line.starts_with(start)) || self.fails_step == Some(self.received.len());
         self.received.push(line);
         if fails {
             self.fails_at = self.then_at.take();
@@ -76,6 +82,10 @@ impl Host for Scribe {
             std::future::pending().await
         }
         Ok(Outcome { messages: Vec::new(), changed: self.repairs })
+    }
+
+    async fn runs_now(&mut self, _: &Old) -> RunsNow {
+        self.runs.clone()
     }
 
     async fn evidence(&mut self, operation: &Operation, moment: Moment) -> Vec<String> {
@@ -526,7 +536,7 @@ fn whichever_step_of_a_project_fails_the_previous_one_comes_back_in_its_own_orde
     assert_eq!(steps, ["check", "kill", "/plugins/docker-compose", "check"]);
     assert!(matches!(old, OldRelease::Back(..)), "{old:?}");
     let (steps, old) = undone(&first, "check health");
-    assert_eq!((steps.as_slice(), old), (["/plugins/docker-compose".to_owned()].as_slice(), OldRelease::None));
+    assert!(steps == ["/plugins/docker-compose"] && matches!(old, OldRelease::Back(_)), "{steps:?} {old:?}");
 }
 
 #[test]
@@ -550,7 +560,7 @@ fn a_handover_that_fails_leads_the_ports_back_before_the_new_container_ends_and_
         let (told, outcome) = run(plan, &mut host);
         let failed = outcome.unwrap_err();
         assert_eq!(told.undone, undone, "{step}");
-        assert!(matches!(failed.old, OldRelease::Untouched(_)), "{step}: {:?}", failed.old);
+        assert!(matches!(failed.old, OldRelease::Untouched), "{step}: {:?}", failed.old);
         assert!(!host.received.iter().any(|line| line.starts_with("docker stop")), "{step}");
     }
 }
@@ -569,7 +579,7 @@ fn an_undo_that_fails_is_said_and_the_rest_is_still_undone() {
 
     let failed = outcome.unwrap_err();
     assert_eq!(failed.failure.kind, Kind::Undo);
-    assert!(matches!(&failed.old, OldRelease::Lost(_, why) if why.contains("told to fail")), "{:?}", failed.old);
+    assert!(matches!(&failed.old, OldRelease::Lost(why) if why.contains("told to fail")), "{:?}", failed.old);
     assert!(told.undone.contains(&"docker start web".to_owned()), "{:?}", told.undone);
 }
 
@@ -593,5 +603,5 @@ fn a_deadline_that_is_up_already_stops_the_plan_before_its_first_step_and_undoes
     let failed = run_until(&plan, &mut host, stop).1.unwrap_err();
 
     assert_eq!((failed.failure.kind, failed.number), (Kind::Deadline, 1));
-    assert!(matches!(failed.old, OldRelease::Untouched(_)) && host.received.is_empty());
+    assert!(matches!(failed.old, OldRelease::Untouched) && host.received.is_empty());
 }

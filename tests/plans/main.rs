@@ -3,6 +3,7 @@
 
 mod compose;
 mod drift;
+mod failures;
 mod golden;
 mod images;
 mod mounted;

@@ -229,9 +229,9 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
     let locked = refused(ApplicationStart, &|seen| seen.role = Role::Unusable("this node is locked".into()));
     assert_eq!(locked.message, "the swarm cannot be used: this node is locked");
     let network = refused(ApplicationStart, &|seen| seen.networks.clear());
-    assert_eq!(network.message, "the swarm has no network front");
+    assert_eq!(network.message, "appspec.yml:13:16: the swarm has no network front");
     let secret = refused(ApplicationStart, &|seen| seen.files.clear());
-    assert_eq!(secret.message, "the swarm has no secret db");
+    assert_eq!(secret.message, "appspec.yml:15:15: the swarm has no secret db");
     let none = refused(ValidateService, &|_| ());
     assert_eq!((none.kind, none.message.as_str()), (Kind::Health, "the swarm has no service web"));
     let global = plan(

@@ -72,7 +72,7 @@ pub struct ParseContext<'a> {
 /// Keys of Compose that mean nothing for one container of a deployment, and what to do instead.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("build", "build the image before the deployment, and name it with `image:`"),
-    ("pull_policy", "an image is brought in when the engine lacks it; leave the key out"),
+    ("pull_policy", "an image is imported where the engine lacks it; leave the key out"),
     ("container_name", "the container is named by x-balehook.name"),
     ("depends_on", "one container is deployed; deploy what it needs as a revision with another name"),
     ("links", "put both containers on one of `networks:`; they find each other by name"),
@@ -173,38 +173,38 @@ fn conflicts(field: &Field<'_>, service: &Service) {
 
 /// What cannot run beside its successor, or has no port that could be switched.
 fn can_be_switched(field: &Field<'_>, service: &Service) {
-    const SWAP: &str = "or leave `update_config` out: `stop-first` is the swap";
+    const STOP_FIRST: &str = "or leave `update_config` out: the order is `stop-first` then";
     let host = service.body.host_config.clone().unwrap_or_default();
     if let Some(mode) = host.network_mode.filter(|mode| !mode.is_empty()) {
         let message = format!("`order: start-first` is not possible with `network_mode: {mode}`");
         field.error(
             message,
-            format!("the container needs an address of its own on our network: leave `network_mode` out, {SWAP}"),
+            format!("the container needs an address of its own on our network: leave `network_mode` out, {STOP_FIRST}"),
         );
     }
     if service.body.networking_config.is_some() {
         field.error(
             "`order: start-first` is not possible with `mac_address`",
-            format!("two containers run at once: leave it out, {SWAP}"),
+            format!("two containers run at once: leave it out, {STOP_FIRST}"),
         );
     }
     for (network, endpoint) in &service.networks {
         if endpoint.ipam_config.is_some() || endpoint.mac_address.is_some() {
             let message =
                 format!("`order: start-first` is not possible with an address of its own on network {network}");
-            field.error(message, format!("two containers run at once: leave the address out, {SWAP}"));
+            field.error(message, format!("two containers run at once: leave the address out, {STOP_FIRST}"));
         }
     }
     match start_first::forwards(&service.body) {
         Ok(forwards) if forwards.is_empty() => {
             field.error(
                 "`order: start-first` needs `ports`: there is no port to switch",
-                format!("write `ports: [\"80:8080\"]`, {SWAP}"),
+                format!("write `ports: [\"80:8080\"]`, {STOP_FIRST}"),
             );
         }
         Ok(_) => {}
         Err(why) => {
-            field.error(format!("`order: start-first` {why}"), SWAP);
+            field.error(format!("`order: start-first` {why}"), STOP_FIRST);
         }
     }
 }

@@ -281,8 +281,10 @@ fn update_config(field: &Field<'_>) -> Option<StartFirst> {
         field.mapping(|keys| (keys.one_of("order", &["stop-first", "start-first"]), keys.parsed("drain", drain_time)));
     let is_start_first = order == Some("start-first");
     if drain.is_some() && !is_start_first {
-        return field
-            .refuse("`drain` needs `order: start-first`", "with the swap no connection outlives the old container");
+        return field.refuse(
+            "`drain` needs `order: start-first`",
+            "with `stop-first` no connection outlives the old container",
+        );
     }
     is_start_first.then(|| StartFirst { drain: drain.unwrap_or(DRAIN) })
 }

@@ -14,7 +14,7 @@ use crate::values::types::Refused;
 pub enum FileKind {
     /// Encrypted in the swarm; in memory alone on a node.
     Secret,
-    /// Readable by whoever may ask a manager.
+    /// Readable by each client of a manager.
     Config,
 }
 

@@ -90,7 +90,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("network_mode", "write `networks: [host]` for the host's network, or name an overlay network"),
     ("privileged", "swarm runs no privileged tasks; use `cap_add`, or deploy with `container:`"),
     ("profiles", "one service is deployed; use deployment groups and `${DEPLOYMENT_GROUP_NAME}`"),
-    ("pull_policy", "an image is brought in when a node lacks it; leave the key out"),
+    ("pull_policy", "an image is imported where a node lacks it; leave the key out"),
     ("scale", "write `deploy: {replicas: …}`"),
     ("shm_size", "mount a tmpfs: `tmpfs: [\"/dev/shm:size=128m\"]`"),
     ("update_config", "write it under `deploy:`"),

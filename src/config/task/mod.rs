@@ -220,7 +220,7 @@ fn limit(text: &str) -> Result<Duration, Refused> {
     if good { Ok(found) } else { Err(Refused("must be from 1s to 1h".into())) }
 }
 
-/// The name is the container's and the report's: it must tell one task from another.
+/// The name is the container's and the report's: no two tasks have the same.
 fn names(section: &Field<'_>) {
     let mut seen: Vec<&str> = Vec::new();
     let lists: Vec<Field<'_>> = ["before", "after"].iter().filter_map(|key| section.get(key)).collect();

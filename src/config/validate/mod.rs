@@ -20,6 +20,7 @@ use crate::config::appspec::AppSpecText;
 use crate::config::field::Field;
 use crate::config::hook_env::HookEnv;
 use crate::config::interpolate::interpolate;
+use crate::config::places::Places;
 use crate::config::problem::{Problems, nearest};
 use crate::config::service::ParseContext;
 use crate::config::yaml::{MAX_DEPTH, Node, Place, Value};
@@ -161,7 +162,8 @@ fn ours(
     let lookup = |name: &str| env.lookup(name).map(str::to_owned);
     interpolate(section, SECTION, &lookup, problems);
     let around = ParseContext { bundle_root: file.bundle_root(), lookup: &lookup, pending: &pending };
-    section::read(&Field { node: section, path: SECTION.to_owned(), problems }, &around, timeouts)
+    let deployment = section::read(&Field { node: section, path: SECTION.to_owned(), problems }, &around, timeouts)?;
+    Some(Deployment { places: Places::of(&file.file_name(), section), ..deployment })
 }
 
 /// Aliases and unquoted dates are fatal for the v1 agent, wherever they stand: in our section an error, a warning

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::field::Field;
 use crate::config::keys::Keys;
+use crate::config::places::Places;
 use crate::config::policy::section::demands;
 use crate::config::service::{ParseContext, location};
 use crate::config::validate::{compose, health};
@@ -40,8 +41,8 @@ pub(crate) fn read(
     let (bundle_root, pending) = (around.bundle_root.to_owned(), around.pending.clone());
     let mode = mode?;
     let demands = demands(section, &mode, &tasks, &bundle_root);
-    let (name, health, keep) = (name?, health?, keep?);
-    Some(Deployment { name, bundle_root, mode, health, keep, tasks, timeouts, pending, demands })
+    let (name, health, keep, places) = (name?, health?, keep?, Places::default());
+    Some(Deployment { name, bundle_root, mode, health, keep, tasks, timeouts, pending, places, demands })
 }
 
 /// A number from 1 to a thousand.
@@ -168,7 +169,7 @@ fn of_registry(field: &Field<'_>, pull: Pull) -> Option<ImageSource> {
     Some(ImageSource::Registry(reference, pull))
 }
 
-/// A reference; an archive's address is told apart from it.
+/// A reference; one that looks like an archive is refused.
 fn registry(text: &str) -> Result<ImageReference, Refused> {
     let is_file = !text.contains(':') && [".tar", ".tar.gz", ".tgz", ".tar.zst"].iter().any(|end| text.ends_with(end));
     if is_file || text.contains("://") {

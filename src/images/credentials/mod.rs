@@ -105,7 +105,7 @@ impl Credential {
     }
 }
 
-/// The credential for a registry; `None` where nobody knows one: then it is asked anonymously.
+/// The credential for a registry; `None` where there is none: then it is asked anonymously.
 pub(crate) async fn for_registry(
     host: &str,
     settings: &CredentialSettings,

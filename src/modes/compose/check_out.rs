@@ -59,13 +59,13 @@ struct Place<'a> {
 }
 
 /// Checks a project's snapshot out where Compose works.
-/// Errors: Something cannot be read or written, a folder that is not empty stands where a file must be, or somebody puts
+/// Errors: Something cannot be read or written, a folder that is not empty stands where a file must be, or another process puts
 /// a link in the place of a folder meanwhile.
 pub(crate) fn check_out(project: &Project) -> io::Result<()> {
     let record = project.state.join(CHECKED_OUT);
     let wanted = read_listing(project)?;
     let before = read_record(&record);
-    // Both are ours until this is done: should we be killed here, neither is taken for somebody else's work.
+    // Both are ours until this is done: should we be killed here, neither is taken for another's work.
     let mut both = before.clone();
     for (path, entry) in &wanted {
         both.entry(path.clone()).or_default().insert(entry.clone());
@@ -204,7 +204,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Only a file of a length that is known is read: somebody's file may be endless.
+    /// Only a file of a length that is known is read: one that is not ours may be endless.
     fn content(&self, mode: u32, length: i64, wanted: Option<&Entry>) -> io::Result<Found> {
         let is_known = |entry: &Entry| match entry {
             Entry::File { size, .. } => i64::try_from(*size) == Ok(length),
@@ -229,7 +229,7 @@ impl<'a> Place<'a> {
         self.ours.iter().any(|entry| matches!(entry, Entry::Link { target } if target == found))
     }
 
-    /// A mode that somebody changed stays as long as the revision's own is the same.
+    /// A mode that was changed stays as long as the revision's own is the same.
     fn keeps_mode(&self, there: u32, new: u32) -> bool {
         let is_ours = |wanted: u32| {
             self.ours.iter().any(|entry| match entry {

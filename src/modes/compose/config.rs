@@ -49,7 +49,7 @@ impl<'a> Resolved<'a> {
         Ok(Self { compose, bundle_root, state, listing, environment, config })
     }
 
-    /// Whether a path can be asked of anybody.
+    /// Whether any port is published that a path can be asked of.
     /// Errors: [`Kind::Appspec`]: no active service publishes a TCP port.
     pub(crate) fn answers(&self, probe: &Probe) -> Result<(), Failure> {
         let Probe::Http(path) = probe else { return Ok(()) };

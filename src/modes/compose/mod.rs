@@ -1,4 +1,4 @@
-//! Compose mode: a project of services on this host, brought up by Docker Compose with every image pinned.
+//! Compose mode: a project of services on this host, deployed by Docker Compose with every image pinned.
 //!
 //! `observe` reads the files and the engine, `plan` and `recover` decide, `operation` and `task` act. Nothing here knows
 //! how a plan is executed, or of another mode.

@@ -83,12 +83,15 @@ impl Observer<'_> {
             Err(failure) if let Some(who) = refused_for_now(&failure, &facts.pending) => {
                 facts.not_yet.push(format!("{}: {who}, and ApplicationStart needs it", failure.message));
             }
-            Err(failure) if is_asked => facts.failures.insert(0, ObserveFailure { failure, definite: true }),
+            Err(failure) if is_asked => {
+                let failure = self.deployment.placed(&["compose"], |_| true, failure);
+                facts.failures.insert(0, ObserveFailure { failure, definite: true });
+            }
             Err(_) => {}
         }
     }
 
-    /// What serves without a release that brings it back. What an interrupted event left is none: its journal says what to do.
+    /// What serves without a saved release. What an interrupted event left is none: its journal says what to do.
     async fn unsaved(&self, all: &[ContainerSummary], facts: &Facts) -> Vec<UnsavedContainer> {
         let mut unsaved = Vec::new();
         let (Ok(engine), None, None) = (&self.engine, facts.saved_project(), &facts.left) else { return unsaved };

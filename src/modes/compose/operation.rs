@@ -94,7 +94,7 @@ impl ComposeOperation {
     pub(crate) const fn traits(&self) -> Traits {
         match self {
             Self::Snapshot(_) | Self::DeleteSnapshot { .. } => Role::Passive.brief(),
-            // Files alone bring nothing back.
+            // Files alone restore nothing.
             Self::CheckOut { .. } => Role::Prepares.brief(),
             Self::EndStops { .. } => Role::Prepares.brief().hastening(),
             Self::RunTask(_) => Role::Prepares.long(),

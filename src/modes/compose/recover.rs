@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::deploy::journal::{JournalV1, Left};
-use crate::deploy::plan::Old;
 use crate::engine::facts::ContainerFacts;
 use crate::health::check::HealthCheck;
 use crate::modes;
@@ -61,11 +60,13 @@ pub(crate) fn recover(plan: &mut Plan, facts: &Facts, is_best_effort: bool) -> b
         None => return false,
         Some(Left::Plan(left)) if left.is_saved => (left.operations(), None),
         Some(Left::Plan(left)) => {
-            let note = match left.journal.old {
-                Old::Nothing => "what it had begun goes",
-                Old::NotObserved | Old::Stopped(_) | Old::Running(_) => "the project before comes back first",
+            let operations = left.operations();
+            let note = match operations.iter().find(|operation| operation.decides_project()) {
+                Some(down) if down.takes_project_down() => "what it had begun is taken down first",
+                Some(_) => "the project before comes back first",
+                None => "what it had changed is undone first",
             };
-            (left.operations(), Some(format!("deployment {} was interrupted; {note}", left.journal.deployment)))
+            (operations, Some(format!("deployment {} was interrupted; {note}", left.journal.deployment)))
         }
         Some(Left::Format1(journal)) => format1(facts, journal),
     };

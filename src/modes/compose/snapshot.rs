@@ -22,7 +22,7 @@ pub(super) const LISTING: &str = "files.json";
 /// The hook's variables that the files name.
 const VARIABLES: &str = "variables.json";
 
-/// A release of a project, with everything that brings it back without its bundle.
+/// A release of a project, with everything that restores it without its bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the names say it
 pub struct Snapshot {

@@ -1,5 +1,5 @@
-//! A project that is there and of which no release is saved: somebody else brought it up, or our state is lost. How it was
-//! brought up is not known, so that its very containers come back, each as the engine describes it.
+//! A project that is there and of which no release is saved: it was not deployed by balehook, or our state is lost. How it was
+//! made is not known, so that its very containers come back, each as the engine describes it.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ impl UnsavedContainer {
     }
 }
 
-/// What brings them back: what came up since goes, and what is gone is created anew.
+/// What restores them: what came up since goes, and what is gone is created anew.
 pub(super) fn back(name: &str, all: &[UnsavedContainer]) -> Vec<Operation> {
     let but: Vec<Target> = all.iter().map(|found| found.container.clone()).collect();
     let mut steps: Vec<Operation> = vec![ComposeOperation::Withdraw { name: name.to_owned(), but }.into()];
@@ -110,7 +110,7 @@ fn variable(text: &str) -> EnvVar {
     EnvVar { name: name.to_owned(), value: value.map(Secret::new), hidden: true }
 }
 
-/// What somebody chose of a place in a network, without what the engine did.
+/// What was chosen of a place in a network, without what the engine did.
 fn chosen(endpoint: EndpointSettings, id: &str) -> EndpointSettings {
     let aliases = endpoint.aliases.map(|all| all.into_iter().filter(|alias| !id.starts_with(alias.as_str())).collect());
     EndpointSettings {

@@ -46,10 +46,6 @@ impl fmt::Display for ProjectHealth {
 /// Log lines that a report shows of all failing services together, and at least of each.
 const LOG_LINES: (usize, usize) = (16, 3);
 
-/// What to do where there are log lines, and where there are none.
-const LOGS: &str = "the last log lines are above";
-const NO_LOG: &str = "no log was written";
-
 /// How long reading one log may take.
 const LOG_LIMIT: Duration = Duration::from_secs(3);
 
@@ -69,8 +65,8 @@ pub(crate) async fn wait(
 ) -> Result<(), Failure> {
     let checked = checker.check(engine, project, &wanted.check, async || observe(engine, project, wanted).await).await;
     let Err(unhealthy) = checked else { return Ok(()) };
-    let more = if unhealthy.is_late { "; raise compose.wait_timeout if they only boot longer" } else { "" };
-    Err(with_logs(engine, unhealthy.failure, &unhealthy.containers, more).await)
+    let failure = unhealthy.failure.evidence(evidence(engine, &unhealthy.containers, LOG_LIMIT).await).with_log();
+    Err(if unhealthy.is_late { failure.next("raise compose.wait_timeout if they only boot longer") } else { failure })
 }
 
 async fn observe(engine: &Engine, project: &str, wanted: &ProjectHealth) -> Result<Members, Failure> {
@@ -89,13 +85,6 @@ async fn observe(engine: &Engine, project: &str, wanted: &ProjectHealth) -> Resu
         (found < *replicas).then(|| format!("service {service}: {found} of {replicas} containers"))
     });
     Ok(Members { missing: missing.collect(), containers })
-}
-
-/// The failure with the last log lines of containers, given by ID and name.
-async fn with_logs(engine: &Engine, failure: Failure, containers: &[(String, String)], more: &str) -> Failure {
-    let evidence = evidence(engine, containers, LOG_LIMIT).await;
-    let logs = if evidence.is_empty() { NO_LOG } else { LOGS };
-    failure.evidence(evidence).next(format!("{logs}{more}"))
 }
 
 /// The last log lines of the containers that a check which was cut off waited for.
@@ -124,9 +113,7 @@ async fn evidence(engine: &Engine, containers: &[(String, String)], limit: Durat
 
 /// What is broken of a project at this moment, with log lines: for a failure of Compose itself.
 pub(crate) async fn broken_now(engine: &Engine, project: &str) -> Option<Failure> {
-    let broken = broken(engine, project, LOG_LIMIT).await?;
-    let logs = if broken.evidence.is_empty() { NO_LOG } else { LOGS };
-    Some(broken.next(logs))
+    broken(engine, project, LOG_LIMIT).await.map(Failure::with_log)
 }
 
 async fn broken(engine: &Engine, project: &str, limit: Duration) -> Option<Failure> {

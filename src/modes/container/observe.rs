@@ -60,6 +60,8 @@ impl Observer<'_> {
                     let failure =
                         Failure::new(Kind::Appspec, format!("cannot read the seccomp profile {path}: {error}"))
                             .next("put it into the bundle as JSON, and name it relative to appspec.yml");
+                    let file = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(path);
+                    let failure = self.deployment.placed(&["security_opt"], |text| text.ends_with(file), failure);
                     facts.failures.push(ObserveFailure { failure, definite: true });
                 }
             }
@@ -89,7 +91,7 @@ impl Observer<'_> {
             patience: Duration::ZERO,
         };
         match observer.facts().await {
-            // Somebody may have removed the container whose rules are still there.
+            // The container whose rules are still there may have been removed.
             Ok(seen) => facts.container.ports = Some(seen).filter(|seen| is_needed || seen.is_open),
             Err(failure) => facts.failures.push(ObserveFailure { failure, definite: false }),
         }

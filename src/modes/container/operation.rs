@@ -32,7 +32,7 @@ use crate::values::volume::AnonymousVolume;
 pub enum ContainerOperation {
     /// Create a container, without starting it.
     Create(Box<ContainerSpec>),
-    /// Create the container of a saved release anew where somebody removed it. Nothing to do where it is there.
+    /// Create the container of a saved release anew where it was removed. Nothing to do where it is there.
     Recreate { container: Target, spec: Box<ContainerSpec> },
     /// Ask it to stop; kill it when the grace period is over.
     Stop { container: Target, grace: Duration },

@@ -19,6 +19,7 @@ use crate::modes::facts::Facts;
 use crate::modes::images::{Images, Imports};
 use crate::modes::operation::{Action, Plan};
 use crate::modes::release::{ContainerRelease, Part, Release};
+use crate::modes::sharing;
 use crate::values::operation::Role;
 use crate::values::pin::ImagePin;
 use crate::values::types::LifecycleEvent;
@@ -67,6 +68,7 @@ impl<'a> Planner<'a> {
                     format!("{} is down until the new container of ApplicationStart is healthy", self.plan.name);
             }
             self.plan.attempt(remove(container));
+            self.plan.notes.extend(sharing::notes(&self.facts.sharing, container));
             let kept = container.volumes.iter().filter(|_| !container.auto_remove);
             self.plan.notes.extend(kept.map(volumes::kept));
         }
@@ -196,7 +198,7 @@ impl<'a> Planner<'a> {
         if !container.ours {
             let (found, id, name) = (&container.name, short_id(&container.id), &self.deployment.name);
             let why = format!("container {found} ({id}) bears the name {name} but not our label");
-            self.plan.notes.push(format!("{why}: somebody else made it; it is replaced"));
+            self.plan.notes.push(format!("{why}: it is not managed by balehook, and is replaced"));
         }
     }
 }

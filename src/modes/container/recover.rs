@@ -50,7 +50,7 @@ fn by_names(name: &Name, facts: &Facts, journal: Option<Option<&(String, bool)>>
     }
 }
 
-/// Somebody gave the container of the saved release another name: it gets its own back.
+/// The container of the saved release was renamed: it gets its own name back.
 fn renamed(name: &Name, facts: &Facts) -> Recovery {
     let Some(found) = facts.containers.iter().find(|container| container.ours && is_saved(container, facts)) else {
         return Recovery::default();
@@ -58,7 +58,7 @@ fn renamed(name: &Name, facts: &Facts) -> Recovery {
     let rename = ContainerOperation::Rename { container: found.target(), to: name.to_string() };
     Recovery {
         actions: vec![Action::required(rename)],
-        note: Some(format!("{} is the container of {name}, renamed by somebody: it gets its name back", short(found))),
+        note: Some(format!("{} is the container of {name} under another name: it gets its own back", short(found))),
         serving: Some(ContainerFacts { name: name.to_string(), ..found.clone() }),
     }
 }
@@ -121,7 +121,7 @@ fn switch_to_serving(name: &Name, facts: &Facts, recovery: &mut Recovery) {
     recovery.actions.splice(0..0, switch);
 }
 
-/// Rules of a container that somebody removed lead nowhere, and take the port from the next container that publishes it.
+/// Rules of a container that was removed lead nowhere, and take the port from the next container that publishes it.
 pub(crate) fn close_stale(name: &Name, facts: &Facts, recovery: &mut Recovery) {
     let is_open = facts.container.ports.as_ref().is_some_and(|seen| seen.is_open);
     let is_decided = recovery.actions.iter().any(|action| matches!(action.operation, Operation::Ports(_)));

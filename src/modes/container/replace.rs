@@ -13,6 +13,7 @@ use crate::modes::container::plan::Planner;
 use crate::modes::container::recover::remove;
 use crate::modes::operation::{Action, Operation};
 use crate::modes::release::Release;
+use crate::modes::sharing;
 use crate::modes::tasks::TaskActions;
 use crate::values::names::{new_name, old_name};
 use crate::values::target::Target;
@@ -31,6 +32,8 @@ pub(crate) struct Incoming {
 impl Planner<'_> {
     /// One container after the other, or the new one beside the old one until the ports are switched.
     pub(super) fn replace(&mut self, old: Option<&ContainerFacts>, new: Incoming) -> Result<(), Failure> {
+        let notes = old.into_iter().flat_map(|old| sharing::notes(&self.facts.sharing, old));
+        self.plan.notes.extend(notes);
         match self.container.service.start_first {
             Some(order) => self.start_first(order, old, new),
             None => {
@@ -102,7 +105,7 @@ impl Planner<'_> {
         self.plan.actions.push(modes::images::restoring(rename, self.facts));
     }
 
-    /// Anybody's `docker container prune` may remove it while it is stopped: what is saved of it brings it back.
+    /// `docker container prune` may remove it while it is stopped: it is created anew from what is saved of it.
     fn recreate(&self, old: &ContainerFacts) -> Option<ContainerOperation> {
         let is_stopped = self.container.service.start_first.is_none();
         let last = self.facts.releases.first().filter(|last| is_stopped && last.observed.container == old.id)?;

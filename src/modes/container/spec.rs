@@ -22,14 +22,17 @@ impl Planner<'_> {
         let refused = [
             create::check(service, facts, image).err(),
             facts.container.networks_missing.first().map(|network| {
-                Failure::new(Kind::Container, format!("network {network} does not exist"))
-                    .next(format!("create it once on the host: docker network create {network}"))
+                let failure = Failure::new(Kind::Container, format!("network {network} does not exist"))
+                    .next(format!("create it once on the host: docker network create {network}"));
+                self.deployment.placed(&["networks"], |text| text == network, failure)
             }),
             start_first::check(service, facts).err(),
             self.auto_removed(),
             facts.ports_taken.first().map(|taken| {
-                Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
-                    .next("stop that, or publish another host port under x-balehook.container.ports")
+                let failure =
+                    Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
+                        .next("stop that, or publish another host port under x-balehook.container.ports");
+                self.deployment.placed(&["ports"], |text| taken.is_of(text), failure)
             }),
         ];
         self.plan.would_fail.extend(refused.into_iter().flatten());

@@ -41,7 +41,7 @@ pub(crate) fn switch_to(facts: &Facts, name: &Name, container: Option<&Container
 }
 
 /// What is known to fail is refused before anything is touched.
-/// Errors: [`Kind::Container`]: why the kernel cannot hand the ports over here.
+/// Errors: [`Kind::Container`]: why the kernel cannot switch the ports here.
 pub(crate) fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
     let (Some(_), Some(seen)) = (service.start_first, &facts.container.ports) else { return Ok(()) };
     let refuse = |message: String, next: &str| {
@@ -211,7 +211,7 @@ impl Planner<'_> {
             return;
         }
         self.plan.interruption = format!(
-            "none: the ports change hands in one transaction, open connections stay with the old container for {:?}",
+            "none: the ports are switched in one transaction, open connections stay with the old container for {:?}",
             order.drain
         );
         if old.switched.is_none() {

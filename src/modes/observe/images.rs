@@ -22,6 +22,7 @@ impl Observer<'_> {
             return;
         }
         let resolved = self.store.resolved(&self.origin.deployment).into_iter().find(|(known, _)| *known == key);
+        let known = facts.failures.len();
         let mut image = match (resolved, &need.source) {
             _ if self.may_not_fetch(need) => ImageFacts::unknown(
                 need.source.written(&self.deployment.bundle_root),
@@ -35,6 +36,9 @@ impl Observer<'_> {
             }
         };
         image.key = key;
+        for failed in &mut facts.failures[known..] {
+            failed.failure = self.placed(&need.source, failed.failure.clone());
+        }
         if let Err(failure) = self.presence(&mut image, facts).await {
             facts.failures.push(ObserveFailure { failure, definite: false });
         }
@@ -42,6 +46,15 @@ impl Observer<'_> {
             self.missing(location, need.platform.as_deref(), &mut image, facts).await;
         }
         facts.images.push(image);
+    }
+
+    /// The failure to have an image, with the place of its source.
+    fn placed(&self, source: &ImageSource, failure: Failure) -> Failure {
+        let is_meant = |text: &str| match source {
+            ImageSource::Registry(reference, _) => text.parse().as_ref() == Ok(reference),
+            ImageSource::Archive { location, .. } => self.deployment.is_location(text, location),
+        };
+        self.deployment.placed(&["image", "images"], is_meant, failure)
     }
 
     /// Opens and indexes the archive while the engine answers: what asks for it later finds it done. Not where it need not

@@ -26,6 +26,7 @@ use crate::images::source::Archives;
 use crate::inputs;
 use crate::modes::compose;
 use crate::modes::facts::Facts;
+use crate::modes::sharing::sharing;
 use crate::values::known::Known;
 use crate::values::types::{EnvVar, LifecycleEvent};
 
@@ -137,6 +138,7 @@ impl Observer<'_> {
         let (Ok(engine), Some(_)) = (&self.engine, facts.engine.yes()) else { return Vec::new() };
         match engine.settled(&self.deployment.name).await {
             Ok((all, ours)) => {
+                facts.sharing = sharing(&all, &ours);
                 facts.containers = ours;
                 facts.task_containers = engine::task_containers(&all, &self.deployment.name);
                 all
@@ -183,9 +185,11 @@ impl Observer<'_> {
             }
             match self.env_file(file, facts).await {
                 Ok(vars) => vars.into_iter().for_each(|var| set(&mut all, var)),
-                Err(failed) => {
-                    facts.environment = Known::No(failed.failure.message.clone());
-                    facts.failures.push(failed);
+                Err(ObserveFailure { failure, definite }) => {
+                    facts.environment = Known::No(failure.message.clone());
+                    let is_meant = |text: &str| self.deployment.is_location(text, &file.location);
+                    let failure = self.deployment.placed(&["env_file"], is_meant, failure);
+                    facts.failures.push(ObserveFailure { failure, definite });
                     return;
                 }
             }

@@ -108,13 +108,13 @@ impl SwarmFacts {
     }
 
     /// The first network, secret or config that the swarm must have and lacks.
-    pub(crate) fn missing(&self, swarm: &Swarm) -> Option<Failure> {
+    pub(crate) fn missing<'a>(&self, swarm: &'a Swarm) -> Option<(Failure, &'a str)> {
         let network = swarm.networks.iter().find(|network| !network.create && !self.has_network(&network.name));
         if let Some(name) = network.map(|network| &network.name) {
             let failure = Failure::new(Kind::Container, format!("the swarm has no network {name}"));
-            return Some(failure.next(format!(
-                "docker network create --driver overlay {name}, or write `{name}: {{attachable: true}}`"
-            )));
+            let next =
+                format!("docker network create --driver overlay {name}, or write `{name}: {{attachable: true}}`");
+            return Some((failure.next(next), name));
         }
         let mut existing = swarm.files.iter().filter_map(|file| match &file.source {
             FileSource::Existing(name) => Some((file.kind, name)),
@@ -123,7 +123,8 @@ impl SwarmFacts {
         let (kind, name) = existing.find(|(kind, name)| !self.files.contains(&(*kind, (*name).clone())))?;
         let word = kind.as_str();
         let failure = Failure::new(Kind::Container, format!("the swarm has no {word} {name}"));
-        Some(failure.next(format!("docker {word} create {name} FILE, or write `file:` beside `source: {name}`")))
+        let next = format!("docker {word} create {name} FILE, or write `file:` beside `source: {name}`");
+        Some((failure.next(next), name))
     }
 
     /// A manager of a swarm without anything: what a dry run without an engine assumes.

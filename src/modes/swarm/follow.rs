@@ -34,7 +34,7 @@ pub(crate) async fn to_its_end(api: &Api, lock: &TaskLock, limit: Duration) -> R
         let seen = seen.map_err(|error| error.failure(&format!("inspect the service of task {}", lock.task)))?;
         let mut output = Output::new(&lock.task);
         let Some(mut seen) = seen else {
-            return Err(failed(&lock.task, &format!("is lost: somebody removed service {}", lock.service), output));
+            return Err(failed(&lock.task, &format!("is lost: service {} was removed", lock.service), output));
         };
         if seen.all().next().is_some_and(|task| task.has_ended()) {
             seen.name_nodes(api).await;
@@ -108,7 +108,7 @@ fn state(task: &Task<'_>) -> State {
         }
         ("failed", _) => State::Ended(Some(format!("failed{place}: {}", task.error()))),
         ("rejected", _) => State::Ended(Some(format!("was refused{place}: {}", task.error()))),
-        ("shutdown" | "remove" | "orphaned", _) => State::Ended(Some(format!("is lost: somebody ended it{place}"))),
+        ("shutdown" | "remove" | "orphaned", _) => State::Ended(Some(format!("is lost: it was ended{place}"))),
         ("pending", _) if !task.error().is_empty() => State::Unplaced(task.error().to_owned()),
         _ => State::Waits,
     }

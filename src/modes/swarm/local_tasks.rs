@@ -132,8 +132,8 @@ async fn ended(engine: &Engine, service: &str, found: &ContainerInspectResponse,
     let error = found.state.as_ref().and_then(|state| state.error.clone()).unwrap_or_default();
     let error = if error.is_empty() { error } else { format!(": {error}") };
     let log = log_tail(engine, &id).await;
-    let logs = if log.is_empty() { "it wrote no log" } else { "its last log lines are above" };
     Failure::new(Kind::Health, format!("a task of {service} on this node ended with exit code {code}{error}"))
         .evidence(log)
-        .next(format!("{logs}; docker inspect {name} ({})", short_id(&id)))
+        .with_log()
+        .next(format!("docker inspect {name} ({})", short_id(&id)))
 }

@@ -28,7 +28,7 @@ impl Observer<'_> {
         match observe(&Api::of(engine), &self.deployment.name).await {
             Ok(mut seen) => {
                 seen.contents = contents;
-                if let Some(missing) = seen.missing(swarm).filter(|_| seen.role == Role::Manager) {
+                if let Some((missing, _)) = seen.missing(swarm).filter(|_| seen.role == Role::Manager) {
                     facts.put_off_object(&missing.message);
                 }
                 if let Ok(image) = facts.image(&swarm.need().key(&self.deployment.bundle_root)) {

@@ -103,7 +103,7 @@ async fn file(
     let bytes = swarm::observe::read(path, None)?;
     if ContentDigest::of(&bytes) != *digest {
         return Err(Failure::new(Kind::Container, format!("{} changed while we deployed", path.display()))
-            .next("deploy again when nobody writes to it"));
+            .next("deploy again when nothing writes to it"));
     }
     let data = base64::engine::general_purpose::STANDARD.encode(&bytes);
     let body = json!({ "Name": name, "Labels": { LABEL_NAME: owner }, "Data": data });

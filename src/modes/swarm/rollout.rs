@@ -47,7 +47,7 @@ pub(crate) async fn wait_for_rollout(api: &Api, wanted: &RolloutCheck) -> Result
         let failed = |error: ApiError| error.failure(&format!("inspect service {}", wanted.service));
         let Some(seen) = Tasks::of(api, &wanted.service).await.map_err(failed)? else {
             return Err(Failure::new(Kind::Health, format!("service {} is gone: it was removed", wanted.service))
-                .next("another manager undid its creation, or somebody removed it: its report says why"));
+                .next("another manager undid its creation (its report says why), or it was removed by hand"));
         };
         since.get_or_insert_with(|| seen.service.since());
         // An earlier rollback may have put back the very spec that is wanted.

@@ -218,5 +218,5 @@ fn overtaken(name: &str) -> Failure {
 }
 
 fn gone(name: &str) -> Failure {
-    Failure::new(Kind::Container, format!("service {name} is gone: somebody removed it")).next("deploy again")
+    Failure::new(Kind::Container, format!("service {name} is gone: it was removed")).next("deploy again")
 }

@@ -133,7 +133,7 @@ impl Planner<'_> {
         })
     }
 
-    /// The service's own template, without what would let anybody find the task in the service's place.
+    /// The service's own template, without what would let clients find the task in the service's place.
     fn template(&self, inside: &InContainer) -> Value {
         let service = &self.service.spec["TaskTemplate"];
         let networks = service["Networks"].as_array().into_iter().flatten();

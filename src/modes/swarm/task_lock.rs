@@ -16,7 +16,7 @@ use crate::modes::swarm::task::TaskLock;
 use crate::poll;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_MESSAGE, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_TASK};
 
-/// The image of a service that runs nothing; nobody pulls it.
+/// The image of a service that runs nothing; it is never pulled.
 const NO_IMAGE: &str = "scratch";
 
 pub(crate) enum Taken {

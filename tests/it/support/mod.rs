@@ -9,9 +9,11 @@ pub mod images;
 pub mod machine;
 pub mod outside;
 pub mod prober;
+pub mod served;
 pub mod world;
 
 pub use answers::Answers;
 pub use bundle::{Bundle, Outcome};
 pub use images::Image;
+pub use served::Served;
 pub use world::world;

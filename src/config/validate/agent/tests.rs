@@ -19,7 +19,7 @@ struct Case<'a> {
     text: String,
     /// `+ name "content"`: files beside it. Without content a script, and a folder where the name ends in `/`.
     files: Vec<(&'a str, String)>,
-    /// `> line:column severity path: message`: what is found, up to where it is told apart.
+    /// `> line:column severity path: message`: what is found, as far as it is unambiguous.
     wanted: Vec<&'a str>,
 }
 

@@ -20,6 +20,7 @@ use crate::modes::compose::{task, unsaved};
 use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
 use crate::modes::operation::{Action, Operation, Plan};
+use crate::modes::sharing;
 use crate::modes::tasks::TaskActions;
 use crate::values::known::Known;
 use crate::values::pin::ImagePin;
@@ -47,7 +48,9 @@ pub(crate) fn plan(
 ) -> Result<Plan, Failure> {
     let mut plan = Plan::new(event.to_string(), &deployment.name);
     plan.subject = SUBJECT.into();
-    plan.old = old(&deployment.name, facts);
+    if event.replaces() {
+        plan.old = old(&deployment.name, facts);
+    }
     if facts.compose.is_none() && !facts.not_yet.is_empty() {
         return Ok(plan);
     }
@@ -88,6 +91,7 @@ impl<'a> Planner<'a> {
         }
         // What Compose does not know of, or cannot remove, goes one by one.
         for container in facts.containers.iter().filter(|container| container.ours) {
+            plan.notes.extend(sharing::notes(&facts.sharing, container));
             plan.attempt(Operation::remove_container(container.target()));
         }
         plan.interruption = format!("{} is down until the new containers of ApplicationStart are healthy", plan.name);
@@ -166,6 +170,10 @@ impl<'a> Planner<'a> {
         plan.actions.extend(late);
         let touched = services.iter().filter(|service| service.change.interrupts());
         let touched: Vec<&str> = touched.map(|service| service.service.as_str()).collect();
+        let is_touched = |found: &&ContainerFacts| found.service.as_deref().is_some_and(|name| touched.contains(&name));
+        for container in self.facts.containers.iter().filter(is_touched) {
+            plan.notes.extend(sharing::notes(&self.facts.sharing, container));
+        }
         if !touched.is_empty() {
             plan.interruption = format!("{} while Compose replaces what runs", touched.join(", "));
         }

@@ -46,7 +46,9 @@ pub(crate) fn plan(
     let seen = facts.swarm.clone().unwrap_or_else(|| SwarmFacts::empty(Role::Manager));
     let mut plan = Plan::new(event.to_string(), &deployment.name);
     plan.subject = "old service".into();
-    plan.old = old(&deployment.name, facts, &seen);
+    if event.replaces() {
+        plan.old = old(&deployment.name, facts, &seen);
+    }
     plan.recover(modes::tasks::remove_left(facts));
     plan.recover(end_tasks(facts));
     let planner = Planner { deployment, swarm, origin, facts, seen, plan };
@@ -112,9 +114,9 @@ impl<'a> Planner<'a> {
 
     fn check_names(&self) -> Result<(), Failure> {
         if self.facts.pending.scripts.is_empty()
-            && let Some(missing) = self.seen.missing(self.swarm)
+            && let Some((missing, name)) = self.seen.missing(self.swarm)
         {
-            return Err(missing);
+            return Err(self.deployment.placed(&["networks", "secrets", "configs"], |text| text == name, missing));
         }
         let was_global = self.seen.service.as_ref().map(|service| service.spec.reveal()["Mode"]["Global"].is_object());
         if was_global.is_some_and(|global| global != self.swarm.deploy.global) {
