@@ -82,7 +82,10 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
         *facts = balehook::modes::facts::Facts { retention_tags: vec![], imported: vec![], ..scenes::full() }
     });
     assert_eq!(full.message, "loading needs 10.2 MB in /var/lib/docker, 1.0 MB are free");
-    assert_eq!((network.kind, network.message.as_str()), (Kind::Container, "appspec.yml:16:16: network front does not exist"));
+    assert_eq!(
+        (network.kind, network.message.as_str()),
+        (Kind::Container, "appspec.yml:16:16: network front does not exist")
+    );
 }
 
 #[test]
