@@ -130,7 +130,7 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         }
     }
 
-    /// As far as the host answers at once: what was given up has no better answer now.
+    /// As far as the host answers at once.
     pub(super) async fn runs_now(&mut self) -> RunsNow {
         let answer = self.host.runs_now(&self.plan.old);
         tokio::time::timeout(self.budget.for_report(), answer).await.unwrap_or_default()

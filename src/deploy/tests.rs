@@ -258,7 +258,7 @@ async fn an_old_release_that_is_not_healthy_is_lost_and_one_that_there_was_no_ti
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_runs_is_asked_when_all_is_done_and_not_where_nothing_answers_any_more() {
+async fn what_runs_is_asked_when_all_is_done_and_not_known_where_nothing_answers_any_more() {
     let folder = tempfile::tempdir().unwrap();
     let store = locked(folder.path()).await;
     let mut machine = Machine { fails: &["start"], runs: RunsNow::Old, ..Machine::default() };
