@@ -217,36 +217,6 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         }
         self.failure_at(first + index, failure, &undone)
     }
-
-    fn failure_at(&self, index: usize, failure: Failure, undone: &Undone) -> Failed {
-        Failed {
-            step: self.plan.all().nth(index).map(|action| action.operation.title()).unwrap_or_default(),
-            number: index + 1,
-            of: self.of,
-            failure,
-            subject: self.plan.subject.clone(),
-            before: self.plan.old.clone(),
-            old: self.old(undone),
-            runs: RunsNow::NotKnown,
-            not_undone: undone.failures.clone(),
-        }
-    }
-
-    fn old(&self, undone: &Undone) -> OldRelease {
-        match (&undone.lost, self.touched_at) {
-            (Some(why), _) => OldRelease::Lost(why.clone()),
-            (None, Some(since)) if undone.is_unchecked => OldRelease::Unchecked(since.elapsed()),
-            (None, Some(since)) if undone.is_restored => OldRelease::Back(since.elapsed()),
-            (None, Some(_)) => OldRelease::NotBack,
-            (None, None) => OldRelease::Untouched,
-        }
-    }
-
-    /// As far as the host answers at once: what was given up has no better answer now.
-    async fn runs_now(&mut self) -> RunsNow {
-        let answer = self.host.runs_now(&self.plan.old);
-        tokio::time::timeout(self.budget.for_report(), answer).await.unwrap_or_default()
-    }
 }
 
 /// One action, unless the plan must stop, and when it had to: then a long one is dropped, a brief one is let end.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::deploy::plan::Old;
+use crate::deploy::execute::{Host, Progress, Run};
+use crate::deploy::plan::{Old, Operation as _};
+use crate::deploy::undo::Undone;
 use crate::error::{Failure, Kind};
 use crate::values::target::Target;
 
@@ -107,4 +109,36 @@ pub enum RunsNow {
     Other(Target),
     /// A project or a service; of which release is not observed.
     Some,
+}
+
+impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
+    pub(super) fn failure_at(&self, index: usize, failure: Failure, undone: &Undone) -> Failed {
+        Failed {
+            step: self.plan.all().nth(index).map(|action| action.operation.title()).unwrap_or_default(),
+            number: index + 1,
+            of: self.of,
+            failure,
+            subject: self.plan.subject.clone(),
+            before: self.plan.old.clone(),
+            old: self.old(undone),
+            runs: RunsNow::NotKnown,
+            not_undone: undone.failures.clone(),
+        }
+    }
+
+    fn old(&self, undone: &Undone) -> OldRelease {
+        match (&undone.lost, self.touched_at) {
+            (Some(why), _) => OldRelease::Lost(why.clone()),
+            (None, Some(since)) if undone.is_unchecked => OldRelease::Unchecked(since.elapsed()),
+            (None, Some(since)) if undone.is_restored => OldRelease::Back(since.elapsed()),
+            (None, Some(_)) => OldRelease::NotBack,
+            (None, None) => OldRelease::Untouched,
+        }
+    }
+
+    /// As far as the host answers at once.
+    pub(super) async fn runs_now(&mut self) -> RunsNow {
+        let answer = self.host.runs_now(&self.plan.old);
+        tokio::time::timeout(self.budget.for_report(), answer).await.unwrap_or_default()
+    }
 }

@@ -263,6 +263,38 @@ async fn an_old_release_that_is_not_healthy_is_lost_and_one_that_there_was_no_ti
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_runs_is_asked_when_all_is_done_and_not_known_where_nothing_answers_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = locked(folder.path()).await;
+    let mut machine = Machine { fails: &["start"], runs: RunsNow::Old, ..Machine::default() };
+    assert_eq!(run(&checked(), &mut machine, &store, deadline()).await.0.runs, RunsNow::Old);
+    let mut machine = Machine { hangs: &["start"], runs: RunsNow::Old, ..Machine::default() };
+    assert_eq!(run(&checked(), &mut machine, &store, deadline()).await.0.runs, RunsNow::NotKnown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_touched_and_no_step_puts_back_is_not_back_nor_is_what_a_recovery_that_was_cut_off_had_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = locked(folder.path()).await;
+    let mut stop = checked();
+    stop.actions.iter_mut().for_each(|action| action.undo.clear());
+    let mut machine = Machine { fails: &["start"], ..Machine::default() };
+    assert_eq!(run(&stop, &mut machine, &store, deadline()).await.0.old, OldRelease::NotBack);
+
+    let mut next = checked();
+    next.recover([Action::required(step("kill new")), Action::required(step("slowly start the old one"))]);
+    let mut machine = Machine { hangs: &["slowly start the old one"], ..Machine::default() };
+    let (failed, _) = run(&next, &mut machine, &store, deadline()).await;
+    assert_eq!((failed.failure.kind, failed.old), (Kind::Deadline, OldRelease::NotBack));
+
+    // What a recovery has put back is not touched by a plan that fails before it touches anything.
+    let mut machine = Machine { fails: &["prepare"], ..Machine::default() };
+    next.recovery = Some(vec![Action::required(step("kill new"))]);
+    next.actions.insert(0, Action { role: Role::Prepares, ..Action::required(step("prepare")) });
+    assert_eq!(run(&next, &mut machine, &store, deadline()).await.0.old, OldRelease::Untouched);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_step_that_only_hastens_a_later_one_fails_no_undo() {
     let folder = tempfile::tempdir().unwrap();
     let store = locked(folder.path()).await;

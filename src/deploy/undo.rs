@@ -56,7 +56,7 @@ impl Budget {
     pub(super) fn for_report(&self) -> Duration {
         let left =
             (self.limit.end + self.limit.overtime).saturating_duration_since(tokio::time::Instant::now().into_std());
-        if self.is_hanging { Duration::ZERO } else { LEAST.min(left) }
+        LEAST.min(left)
     }
 
     /// What one step may take, `left` of them being left with this one: what served before comes first, and what comes

@@ -95,7 +95,7 @@ fn is_down(plan: &mut Plan, found: Option<&ContainerFacts>) -> bool {
     if container.stopped_by_hand {
         let name = &container.name;
         plan.notes.push(format!(
-            "{name} was stopped by hand and stays so (`docker kill --signal` counts as that): docker start {name}"
+            "{name} was stopped by hand and stays so: docker start {name} (`docker kill --signal` counts as a stop)"
         ));
     }
     !container.is_running() && !container.stopped_by_hand

@@ -145,7 +145,11 @@ fn an_old_container_that_ends_when_it_is_started_again_is_not_called_back_and_it
     let served = Served::of("noreturn", |tag| once(tag, "echo its key is gone; exit 4"), broken);
     let name = &served.name;
     let outcome = served.bundle.hook("ApplicationStart");
-    outcome.exits(13).says("its key is gone").says("could NOT be put back").says(&format!("{name} exited with code 4"));
+    outcome
+        .exits(13)
+        .says("its key is gone")
+        .says("could NOT be put back; it does not run")
+        .says(&format!("{name} exited with code 4"));
     assert!(!outcome.stdout.contains("is back after"), "{}", outcome.stdout);
     assert_eq!(world().running(name), "", "nothing serves");
     assert!(served.bundle.has_journal(name));

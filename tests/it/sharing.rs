@@ -7,8 +7,9 @@ fn who_uses_the_network_of_a_container_that_is_replaced_is_named_with_what_to_do
     let served = Served::with_next("shared", "health: {http: /healthz, timeout: 20s}");
     let (name, sidecar) = (&served.name, format!("{}-sidecar", served.name));
     let of = format!("container:{name}");
-    let run = ["run", "--detach", "--name", &sidecar, "--network", &of, "--pid", &of, &served.tag(1), "sleep", "1000"];
-    world().docker(&run);
+    let image = world().inspect(name, "{{.Image}}");
+    let run = ["run", "--detach", "--name", &sidecar, "--network", &of, "--pid", &of, &image];
+    world().docker(&[&run[..], &["/bin/busybox", "sleep", "1000"]].concat());
     let said = format!("container {sidecar} (");
     let uses = format!("uses the network and pid namespace of {name} and loses it: create it anew afterwards");
 

@@ -27,7 +27,7 @@ impl Observer<'_> {
         self.seccomp(&container.service, facts);
         self.mounted_files(&container.service, facts);
         self.volumes_left(facts).await;
-        self.surroundings(container, all, facts).await;
+        self.ports_and_networks(container, all, facts).await;
     }
 
     fn mounted_files(&self, service: &Service, facts: &mut Facts) {
@@ -97,7 +97,7 @@ impl Observer<'_> {
         }
     }
 
-    async fn surroundings(&self, container: &Container, all: &[ContainerSummary], facts: &mut Facts) {
+    async fn ports_and_networks(&self, container: &Container, all: &[ContainerSummary], facts: &mut Facts) {
         let (Ok(engine), Some(hello)) = (&self.engine, facts.engine.yes()) else { return };
         let options = create::container_options(&container.service, Some(hello.api));
         let local = self.is_local().then_some(self.proc.as_path());
