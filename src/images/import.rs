@@ -78,7 +78,7 @@ impl FromArchive<'_> {
         let first = self.attempt(opened, &delta, store).await;
         let id = match first {
             Err(LoadError::Engine(words)) if delta.leaves_out() => {
-                tracing::warn!(words, "some layers that the engine had are gone: everything is sent once more");
+                tracing::warn!(words, "everything is sent once more, also the layers that were left out");
                 self.remove_parts().await?;
                 self.attempt(opened, &Delta::whole(image), store).await
             }
@@ -181,7 +181,7 @@ impl FromArchive<'_> {
                 Ok(id) => return self.name_it(&id).await.map(|()| id),
                 Err(error) if !left_out => return Err(error.failure(&label)),
                 Err(error) => {
-                    tracing::warn!(?error, "the engine lacks a layer that was left out: everything is sent once more");
+                    tracing::warn!(?error, "everything is sent once more, also the layers that were left out");
                     self.remove_parts().await?;
                 }
             }

@@ -5,6 +5,8 @@
 //! together, `manifest.json`, is held back until the batch below is in.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -17,7 +19,7 @@ use crate::error::{Failure, Kind};
 use crate::images::archive::{Compression, ReadAt as _};
 use crate::images::decompress;
 use crate::images::decompress::Sizes;
-use crate::images::delta::{Batch, BatchLayer, Delta, must_decompress};
+use crate::images::delta::{Batch, BatchLayer, Delta, copies, must_decompress};
 use crate::images::facts::Room;
 use crate::images::filter::Filter;
 use crate::images::load_error::LoadError;
@@ -53,8 +55,7 @@ impl Load<'_> {
         sizes: Sizes,
         tag: impl Fn(usize) -> String,
     ) -> Result<Option<Vec<Batch>>, LoadError> {
-        let copies = delta.missing(self.store).copies;
-        let (mut decompressed, mut taken) = (Vec::new(), copies);
+        let (mut decompressed, mut taken) = (Vec::new(), 0_u64);
         for (place, layer) in delta.missing_layers().filter(|(_, layer)| must_decompress(layer, self.store)) {
             let size = decompress::size(self.archive, layer, sizes, self.most(taken)).await;
             let size = size.map_err(|error| LoadError::Source(format!("{}: {error}", layer.name)))?;
@@ -63,6 +64,9 @@ impl Load<'_> {
             decompressed.push((place, size));
         }
         let Some(batches) = delta.batches(self.store, &decompressed, tag) else { return Ok(None) };
+        let sent = |batch: &Batch| batch.layers.iter().map(|layer| layer.size).sum();
+        let copies = copies(batches.iter().map(sent).collect(), self.store);
+        self.check_room(taken.saturating_add(copies), "what is decompressed on the way")?;
         let ranges = batches.iter().flat_map(|batch| &batch.layers);
         let total = ranges.clone().map(|layer| layer.range.end - layer.range.start).sum();
         let ranges = ranges.filter(|layer| layer.decompress == Compression::None).map(|layer| layer.range.clone());
@@ -101,11 +105,11 @@ impl Load<'_> {
         prefix: &str,
     ) -> Result<(Vec<Renamed>, bool), LoadError> {
         let mut progress = (self.follow)(format!("load {}", self.label), Some(self.archive.len()));
-        let read = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let read = Arc::new(AtomicU64::new(0));
         let counter = read.clone();
         let raw: ByteStream = Box::pin(self.archive.stream(0..self.archive.len()).inspect(move |chunk| {
             if let Ok(chunk) = chunk {
-                counter.fetch_add(chunk.len() as u64, std::sync::atomic::Ordering::Relaxed);
+                counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             }
         }));
         let mut stream = decompress::stream(raw, compression);
@@ -114,21 +118,16 @@ impl Load<'_> {
         let mut loading = self.engine.load();
         let all = async |body: &Body| {
             while let Some(chunk) = stream.next().await {
-                let fed = chunk.map_err(|error| error.to_string());
-                let fed = fed.and_then(|chunk| filter.feed(chunk).map_err(|error| error.to_string()));
-                let pieces = match fed {
-                    Ok(pieces) => pieces,
-                    Err(why) => return abort(body, LoadError::Source(why)).await,
-                };
+                let at = || format!("after {} of {} bytes", read.load(Ordering::Relaxed), self.archive.len());
+                let chunk = chunk.map_err(|error| LoadError::Source(format!("{error} ({})", at())))?;
+                let pieces = filter.feed(chunk).map_err(|error| LoadError::Source(error.to_string()))?;
                 // The engine has it once as it comes and once unpacked.
                 copies += pieces.iter().map(Bytes::len).sum::<usize>() as u64;
-                if let Err(refused) = self.check_room(filter.unpacked().saturating_add(copies), &filter.last()) {
-                    return abort(body, refused).await;
-                }
+                self.check_room(filter.unpacked().saturating_add(copies), &filter.last())?;
                 for piece in pieces {
                     send(body, piece).await?;
                 }
-                progress.at(read.load(std::sync::atomic::Ordering::Relaxed));
+                progress.at(read.load(Ordering::Relaxed));
             }
             Ok(())
         };
@@ -162,24 +161,21 @@ async fn send(body: &Body, chunk: Bytes) -> Result<(), LoadError> {
     })
 }
 
-/// The engine must not take what it has for the whole: the body ends with an error.
-async fn abort<T>(body: &Body, why: LoadError) -> Result<T, LoadError> {
-    body.abort().await;
-    Err(why)
-}
-
 /// Sends one more piece of the body, or many.
 async fn feed(loading: &mut Loading, work: impl AsyncFnOnce(&Body) -> Result<(), LoadError>) -> Result<(), LoadError> {
-    let sent = match loading.body() {
-        Some(body) => work(body).await,
-        None => Err(LoadError::Ended),
-    };
-    if !matches!(sent, Err(LoadError::Ended)) {
-        return sent;
-    }
-    match loading.end().await {
-        Err(error) => Err(error.into()),
-        Ok(_) => Err(LoadError::Engine("it ended the load before it had the whole archive".into())),
+    let Some(body) = loading.body() else { return Err(LoadError::Ended) };
+    let sent = work(body).await;
+    match &sent {
+        Ok(()) | Err(LoadError::Silent(_) | LoadError::Engine(_)) => sent,
+        Err(LoadError::Source(_) | LoadError::SizeMismatch(_) | LoadError::Room(_)) => {
+            // The engine must not take what it has for the whole.
+            body.abort().await;
+            sent
+        }
+        Err(LoadError::Ended) => match loading.end().await {
+            Err(error) => Err(error.into()),
+            Ok(_) => Err(LoadError::Engine("it ended the load before it had the whole archive".into())),
+        },
     }
 }
 
@@ -213,39 +209,31 @@ impl Sender<'_> {
             };
             if let Some(wanted) = layer.digest.as_ref().filter(|wanted| **wanted != digest) {
                 let why = format!("layer {} has the digest {digest}, not {wanted}: it is damaged", layer.place + 1);
-                return abort(body, LoadError::Source(why)).await;
+                return Err(LoadError::Source(why));
             }
             send(body, Bytes::from_static(&ZEROS[..layer.padding])).await?;
         }
         Ok(())
     }
 
-    /// Sends a chunk of a layer, after what it unpacks to was counted.
-    async fn count_and_send(&mut self, chunk: Bytes, layer: &BatchLayer, body: &Body) -> Result<(), LoadError> {
-        let at = format!("layer {}", layer.place + 1);
-        let counted = match self.unpacked.feed(&chunk) {
-            Ok(()) => self.load.check_room(self.copies.saturating_add(self.unpacked.bytes()), &at),
-            Err(error) => Err(LoadError::Source(format!("{at} cannot be unpacked: {error}"))),
-        };
-        match counted {
-            Ok(()) => send(body, chunk).await,
-            Err(why) => abort(body, why).await,
-        }
+    /// Counts what a chunk of a layer unpacks to, before it is sent.
+    fn count(&mut self, chunk: &[u8], layer: &BatchLayer) -> Result<(), LoadError> {
+        self.unpacked.feed(chunk).map_err(|error| broken(layer, format!("it cannot be unpacked: {error}")))?;
+        let taken = self.copies.saturating_add(self.unpacked.bytes());
+        self.load.check_room(taken, &format!("layer {}", layer.place + 1))
     }
 
     async fn stored(&mut self, layer: &BatchLayer, body: &Body) -> Result<ContentDigest, LoadError> {
         let mut hasher = sha2::Sha256::new();
         let mut left = layer.range.end - layer.range.start;
         while left > 0 {
-            let chunk = match self.transfer.next().await {
-                Ok(Some(chunk)) => chunk,
-                Ok(None) => return abort(body, LoadError::Source("it ended early".into())).await,
-                Err(error) => return abort(body, LoadError::Source(error.to_string())).await,
-            };
+            let chunk = self.transfer.next().await.map_err(|error| broken(layer, error))?;
+            let chunk = chunk.ok_or_else(|| broken(layer, "it ended early"))?;
             hasher.update(&chunk);
             left = left.saturating_sub(chunk.len() as u64);
             self.progress.more(chunk.len());
-            self.count_and_send(chunk, layer, body).await?;
+            self.count(&chunk, layer)?;
+            send(body, chunk).await?;
         }
         Ok(ContentDigest::finish(hasher))
     }
@@ -254,23 +242,25 @@ impl Sender<'_> {
         let (mut hasher, mut size) = (sha2::Sha256::new(), 0);
         let mut stream = decompress::stream(self.load.archive.stream(layer.range.clone()), layer.decompress);
         while let Some(chunk) = stream.next().await {
-            let chunk = match chunk {
-                Ok(chunk) => chunk,
-                Err(error) => return abort(body, LoadError::Source(error.to_string())).await,
-            };
+            let chunk = chunk.map_err(|error| broken(layer, error))?;
             hasher.update(&chunk);
             size += chunk.len() as u64;
             if size > layer.size {
-                return abort(body, size_mismatch(layer)).await;
+                return Err(size_mismatch(layer));
             }
-            self.count_and_send(chunk, layer, body).await?;
+            self.count(&chunk, layer)?;
+            send(body, chunk).await?;
         }
         if size < layer.size {
-            return abort(body, size_mismatch(layer)).await;
+            return Err(size_mismatch(layer));
         }
         self.progress.more(usize::try_from(layer.range.end - layer.range.start).unwrap_or(0));
         Ok(ContentDigest::finish(hasher))
     }
+}
+
+fn broken(layer: &BatchLayer, why: impl std::fmt::Display) -> LoadError {
+    LoadError::Source(format!("layer {}: {why}", layer.place + 1))
 }
 
 fn size_mismatch(layer: &BatchLayer) -> LoadError {

@@ -88,8 +88,9 @@ pub(crate) struct Archives {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) location: ArchiveLocation,
+    architecture: Option<String>,
     pub(crate) archive: Archive,
-    /// What it holds for the host's processor, or why that is not known.
+    /// What it holds for that processor, or why that is not known.
     pub(crate) index: Result<ArchiveIndex, ArchiveError>,
 }
 
@@ -106,14 +107,16 @@ impl Archives {
         location: &ArchiveLocation,
         architecture: Option<&str>,
     ) -> Result<Arc<Opened>, ObserveFailure> {
-        let known = |opened: &&Arc<Opened>| opened.location == *location;
+        let known =
+            |opened: &&Arc<Opened>| opened.location == *location && opened.architecture.as_deref() == architecture;
         let found = self.opened.lock().ok().and_then(|all| all.iter().find(known).cloned());
         if let Some(found) = found {
             return Ok(found);
         }
         let archive = Archive::open(location, &self.s3, self.bundle.as_deref()).await?;
         let index = archive::index(&archive, architecture).await;
-        let opened = Arc::new(Opened { location: location.clone(), archive, index });
+        let (location, architecture) = (location.clone(), architecture.map(str::to_owned));
+        let opened = Arc::new(Opened { location, architecture, archive, index });
         if let Ok(mut all) = self.opened.lock() {
             all.push(opened.clone());
         }
@@ -178,7 +181,8 @@ pub(crate) fn read_chunk(file: &std::fs::File, offset: u64, len: u64) -> io::Res
     let mut buffer = vec![0; usize::try_from(len).unwrap_or(0)];
     let got = read_full(file, &mut buffer, offset)?;
     if got < buffer.len() {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive became shorter while it was read"));
+        let why = format!("it became shorter while it was read: it ends at byte {}", offset + got as u64);
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
     }
     Ok(buffer.into())
 }
@@ -191,5 +195,26 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
         }
         io::ErrorKind::PermissionDenied => failure.next("make it readable for the user that the hook runs as"),
         _ => failure.next("x-balehook.container.image.archive must name a regular file of the bundle, or of this host"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::images::archive::tests::layout;
+    use crate::waits::Waits;
+
+    #[tokio::test]
+    async fn two_services_of_one_archive_get_each_the_image_of_its_own_platform() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image.tar");
+        std::fs::write(&path, layout().bytes()).unwrap();
+        let archives = Archives::new(S3::from_env(&|_| None, &Waits::default()), None);
+        for wanted in ["amd64", "arm64", "amd64"] {
+            let opened = archives.open(&ArchiveLocation::File(path.clone()), Some(wanted)).await.unwrap();
+            assert_eq!(opened.index.as_ref().unwrap().images[0].architecture, wanted);
+        }
+        assert_eq!(archives.opened.lock().unwrap().len(), 2, "each is read once");
     }
 }

@@ -127,6 +127,21 @@ fn a_compressed_archive_that_the_engine_refuses_is_sent_twice_at_most() {
     assert_eq!(world().docker(&["images", "--quiet", &name]), "", "no tag of a broken image is left");
 }
 
+#[test]
+fn a_compressed_archive_that_was_cut_off_is_refused_with_the_byte_where_it_ends() {
+    let (bundle, name, _) = bundle("cut", "image.tar.gz");
+    let path = bundle.path().join("image.tar");
+    Layered::web(&format!("{name}:1"), "page").below(name.as_bytes(), 1_000_000).write(&path);
+    compress(&["gzip"], &path);
+    let path = path.with_extension("tar.gz");
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(700_000).unwrap();
+
+    let refused = bundle.hook("AfterInstall");
+
+    refused.exits(6).says("image.tar.gz broke off: ").says("(after 700000 of 700000 bytes)");
+    assert_eq!(world().docker(&["images", "--quiet", &name]), "");
+}
+
 /// A release in S3 of which a layer is known to the engine by another image, and so many bytes are not.
 fn shared_with_another_image(stem: &str, missing: u64) -> (Bundle, String, u16, String) {
     let (world, name, port) = (world(), world().name(stem), world().port());

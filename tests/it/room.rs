@@ -156,8 +156,8 @@ fn refused_bomb(program: &'static str, whole: bool) {
     Layered::web(&format!("{name}:2"), "page").zeros(200_000_000).compressed(program).write(&path);
     assert!(std::fs::metadata(&path).unwrap().len() < 2_000_000);
     if whole {
-        assert!(Command::new("gzip").arg(&path).status().unwrap().success());
-        std::fs::rename(path.with_extension("tar.gz"), &path).unwrap();
+        assert!(Command::new("xz").arg(&path).status().unwrap().success());
+        std::fs::rename(path.with_extension("tar.xz"), &path).unwrap();
     }
     disk.leave(80_000_000);
     let before = disk.used();

@@ -10,7 +10,7 @@ pub(crate) mod header;
 mod hostile_tests;
 pub(crate) mod layout;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 pub(crate) mod walk;
 
 use bytes::Bytes;

@@ -97,7 +97,7 @@ pub(crate) fn blob(tar: Tar, bytes: &[u8]) -> Tar {
 }
 
 /// An OCI layout with a nested index of two platforms and an attestation.
-fn layout() -> Tar {
+pub(crate) fn layout() -> Tar {
     let mut tar = Tar::default();
     let mut manifests = Vec::new();
     for architecture in ["arm64", "amd64"] {

@@ -88,14 +88,7 @@ impl<'a> Delta<'a> {
     pub fn missing(&self, store: ImageStore) -> Missing {
         let bytes = |layers: &[LayerEntry]| layers.iter().map(|layer| layer.size).sum();
         let missing = &self.image.layers[self.known..];
-        let mut batches: Vec<u64> = self.split().into_iter().map(|range| bytes(&self.image.layers[range])).collect();
-        batches.sort_unstable();
-        let copies = match store {
-            // A batch is unpacked while the next one arrives.
-            ImageStore::Graph { .. } => batches.iter().rev().take(2).sum(),
-            // The layers are kept as they arrived, too.
-            ImageStore::Containerd => bytes(missing),
-        };
+        let copies = copies(self.split().into_iter().map(|range| bytes(&self.image.layers[range])).collect(), store);
         Missing {
             layers: missing.len(),
             of: self.image.layers.len(),
@@ -142,6 +135,17 @@ impl<'a> Delta<'a> {
         }
         ranges.push(start..all.end);
         ranges
+    }
+}
+
+/// What the engine's own copies of batches of these sizes take at one time.
+pub(crate) fn copies(mut batches: Vec<u64>, store: ImageStore) -> u64 {
+    batches.sort_unstable();
+    match store {
+        // A batch is unpacked while the next one arrives.
+        ImageStore::Graph { .. } => batches.iter().rev().take(2).sum(),
+        // The layers are kept as they arrived, too.
+        ImageStore::Containerd => batches.iter().sum(),
     }
 }
 
