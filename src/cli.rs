@@ -59,6 +59,17 @@ pub(crate) enum Format {
     Json,
 }
 
+/// The form in which problems are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProblemFormat {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+    /// Annotations of a GitHub Actions workflow
+    Github,
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -101,8 +112,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         file: AppspecArg,
         /// The form of the result
-        #[arg(long, value_enum, default_value_t = Format::Text)]
-        format: Format,
+        #[arg(long, value_enum, default_value_t = ProblemFormat::Text)]
+        format: ProblemFormat,
     },
     /// Show what is deployed on this host: names, containers, images, ports, health
     Status {

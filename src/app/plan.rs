@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::app::{Context, deployment, say};
-use crate::cli::Format;
+use crate::cli::{Format, ProblemFormat};
 use crate::config::appspec::AppSpecText;
 use crate::config::policy::Policy;
 use crate::config::problem::Problems;
@@ -75,7 +75,7 @@ async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<(
 }
 
 /// Prints every problem of the file and of the bundle around it.
-pub(crate) fn check(context: &Context, path: &Path, format: Format) -> u8 {
+pub(crate) fn check(context: &Context, path: &Path, format: ProblemFormat) -> u8 {
     let text = match deployment::text(path) {
         Ok(text) => text,
         Err(failure) => return say(&failure),
@@ -94,10 +94,11 @@ pub(crate) fn check(context: &Context, path: &Path, format: Format) -> u8 {
     let mut stdout = io::stdout();
     let mut console = Console::new(&mut stdout);
     match format {
-        Format::Text if problems.is_empty() && unusable.is_some() => {}
-        Format::Text if problems.is_empty() => console.line(&format!("{}: no problems", text.path.display())),
-        Format::Text => console.whole(&problems::render(&text, &problems)),
-        Format::Json => console.whole(&format!("{:#}\n", problems::json(&text, &problems))),
+        ProblemFormat::Text if problems.is_empty() && unusable.is_some() => {}
+        ProblemFormat::Text if problems.is_empty() => console.line(&format!("{}: no problems", text.path.display())),
+        ProblemFormat::Text => console.whole(&problems::render(&text, &problems)),
+        ProblemFormat::Json => console.whole(&format!("{:#}\n", problems::json(&text, &problems))),
+        ProblemFormat::Github => console.whole(&problems::github(&text, &problems)),
     }
     match (of_file, problems.has_errors()) {
         (true, _) => Kind::Appspec.exit_code(),

@@ -64,6 +64,20 @@ pub(crate) fn json(file: &AppSpecText, problems: &Problems) -> Value {
     each.collect()
 }
 
+/// A line for each problem, which GitHub shows beside the file's line.
+/// Source: GitHub Docs, "Workflow commands for GitHub Actions": how a file, a line and a message are written.
+pub(crate) fn github(file: &AppSpecText, problems: &Problems) -> String {
+    let message = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| message(text).replace(':', "%3A").replace(',', "%2C");
+    let each = problems.sorted().into_iter().map(|problem| {
+        let help = problem.help.map(|help| format!("\n{help}")).unwrap_or_default();
+        let (path, place) = (property(&file.path.display().to_string()), problem.place);
+        let text = message(&format!("{}{help}", problem.message));
+        format!("::{} file={path},line={},col={}::{text}\n", word(problem.severity), place.line, place.column)
+    });
+    each.collect()
+}
+
 fn count(problems: &Problems) -> String {
     let some = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let (errors, warnings) = (problems.errors(), problems.warnings());
@@ -86,10 +100,14 @@ fn one(file: &AppSpecText, lines: &[&str], problem: &Problem) -> String {
 }
 
 fn head(file: &AppSpecText, problem: &Problem) -> String {
-    let severity = match problem.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    };
+    let severity = word(problem.severity);
     let at = if problem.path.is_empty() { String::new() } else { format!(" ({})", printable(&problem.path)) };
     format!("{}:{}: {severity}: {}{at}\n", file.file_name(), problem.place, printable(&problem.message))
+}
+
+const fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
 }

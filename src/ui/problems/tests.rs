@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::{json, render, render_within};
+use super::{github, json, render, render_within};
 use crate::config::validate::tests::{GOOD, check};
 
 fn rendered(text: &str) -> String {
@@ -20,6 +20,18 @@ fn many_problems_read_as_their_golden_file() {
         std::fs::write(&path, &printed).unwrap();
     }
     assert_eq!(printed, std::fs::read_to_string(path).unwrap_or_default());
+}
+
+#[test]
+fn each_problem_is_an_annotation_on_its_line_whatever_letters_are_in_it() {
+    let checked = check(&GOOD.replace("name: web", "name: \"my%0Aweb\""));
+    let file = checked.file.path.display();
+    let printed = github(&checked.file, &checked.problems);
+    let lines: Vec<&str> = printed.lines().collect();
+    let [line] = lines[..] else { panic!("{printed}") };
+    let (place, text) = line.split_once("::`my%250Aweb` must start with a letter").unwrap_or_else(|| panic!("{line}"));
+    assert!(place.starts_with(&format!("::error file={file},line=")) && place.ends_with(",col=9"), "{place}");
+    assert!(!text.contains('\n'), "{text}");
 }
 
 #[test]
@@ -46,7 +58,8 @@ fn a_secret_beside_a_mistake_stands_in_no_message_and_no_excerpt() {
         let text = GOOD.replace(image, lines);
         let checked = check(&text);
         let json = json(&checked.file, &checked.problems).to_string();
-        for form in [rendered(&text), json, format!("{:?}", checked.problems)] {
+        let annotations = github(&checked.file, &checked.problems);
+        for form in [rendered(&text), json, annotations, format!("{:?}", checked.problems)] {
             assert!(checked.problems.has_errors() && !form.contains("ter2"), "{lines}:\n{form}");
         }
     }
