@@ -66,6 +66,8 @@ struct Machine {
     takes: Option<(&'static str, Duration)>,
     /// From the first step that hangs everything does.
     is_gone: bool,
+    /// It is not named: it was not waited for long enough.
+    is_unnamed: bool,
     /// What runs in the end.
     runs: RunsNow,
 }
@@ -98,7 +100,7 @@ impl Host for Machine {
     }
 
     fn given_up(&mut self) -> Option<String> {
-        self.is_gone.then(|| "the machine has not answered".to_owned())
+        (self.is_gone && !self.is_unnamed).then(|| "the machine has not answered".to_owned())
     }
 
     async fn runs_now(&mut self, _: &Old) -> RunsNow {
@@ -191,6 +193,10 @@ async fn where_nothing_answers_any_more_all_has_ended_within_its_time_after_a_si
     assert_eq!(failed.failure.message, "SIGTERM was received: the machine has not answered");
     assert!(took <= at + AFTER_SIGNAL, "{took:?}");
     assert_eq!(left(&store).unwrap().len(), 4);
+
+    let mut machine = Machine { hangs: &["start"], is_unnamed: true, ..Machine::default() };
+    let (_, took) = run(&replacement(), &mut machine, &store, (at, Stop::Signal("SIGTERM"))).await;
+    assert!(took <= at + AFTER_SIGNAL, "each step asks for what was said before it: {took:?}");
 }
 
 #[tokio::test(start_paused = true)]

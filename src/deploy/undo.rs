@@ -54,9 +54,7 @@ impl Budget {
 
     /// What looking at the host for the report may take.
     pub(super) fn for_report(&self) -> Duration {
-        let left =
-            (self.limit.end + self.limit.overtime).saturating_duration_since(tokio::time::Instant::now().into_std());
-        LEAST.min(left)
+        LEAST.min((self.limit.end + self.limit.overtime).saturating_duration_since(now()))
     }
 
     /// What one step may take, `left` of them being left with this one: what served before comes first, and what comes
@@ -153,7 +151,7 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
         seen: &mut Vec<String>,
     ) -> Result<Vec<String>, Failure> {
         self.progress.undoes(&step.operation);
-        if !self.budget.is_hanging {
+        if !self.budget.is_late {
             // The old release is back by now: there is time to ask what the new one has said. What a failed task has said
             // comes last: it is the cause.
             seen.splice(0..0, evidence(self.host, &step.operation, Moment::BeforeUndo).await);

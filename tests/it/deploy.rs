@@ -294,7 +294,8 @@ fn a_plan_beside_an_archive_that_is_not_built_yet_is_whole_and_invents_no_digest
     let name = world().name("unbuilt");
     let bundle = Bundle::container(&name, "image: {archive: image.tar}\nports: [\"80:80\"]", HEALTH);
     let plan = bundle.run(&["plan"]);
-    plan.exits(6).prints(&format!("would fail: cannot read the archive {}", bundle.path().join("image.tar").display()));
+    let why = format!(": cannot read the archive {}", bundle.path().join("image.tar").display());
+    plan.exits(6).prints("would fail: appspec.yml:").prints(&why);
     plan.prints("docker start").prints("(not resolved)");
     assert!(plan.has_line("labels.balehook.digest (not resolved)"), "{}", plan.stdout);
     assert!(!plan.stdout.contains("sha256:"), "{}", plan.stdout);
