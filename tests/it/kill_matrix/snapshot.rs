@@ -110,9 +110,13 @@ pub struct Difference {
 
 impl Difference {
     /// Images alone cost room on the disk; anything else may serve, or be in the way.
+    pub fn is_of_images(&self) -> bool {
+        self.more.iter().chain(&self.missing).all(|line| line.starts_with("image "))
+    }
+
+    /// The same in a word.
     pub fn word(&self) -> &'static str {
-        let is_image = self.more.iter().chain(&self.missing).all(|line| line.starts_with("image "));
-        if is_image { "image" } else { "left" }
+        if self.is_of_images() { "image" } else { "left" }
     }
 }
 
