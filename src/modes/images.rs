@@ -150,8 +150,10 @@ pub(crate) fn prune(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wan
 /// The same, where the last `earlier` releases are kept.
 fn prune_to(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&ImagePin], earlier: usize) {
     let kept = facts.releases.iter().take(earlier).flat_map(|release| release.images());
+    // A swarm goes on with the spec in force, also with one that no release is saved of.
+    let in_force = facts.swarm.iter().filter(|_| !plan.saves()).filter_map(|seen| seen.retention_tag(&deployment.name));
     let kept: Vec<String> =
-        kept.chain(wanted.iter().copied()).map(|image| image.retention_tag(&deployment.name)).collect();
+        kept.chain(wanted.iter().copied()).map(|image| image.retention_tag(&deployment.name)).chain(in_force).collect();
     let needed: Vec<&String> = kept.iter().flat_map(|tag| imported_for(facts, tag)).collect();
     // A kill after a pull leaves the image without its tag.
     let imported = facts.imported.iter().map(|imported| &imported.tag);

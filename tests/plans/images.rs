@@ -70,6 +70,19 @@ fn an_image_of_which_a_swarm_still_has_a_tasks_container_stays() {
 }
 
 #[test]
+fn the_image_of_a_services_spec_in_force_stays_until_another_release_is_saved_also_where_no_release_names_it() {
+    let tag = scenes::pin("1.5.0").retention_tag(&"web".parse().unwrap());
+    let begun = |spec: &mut serde_json::Value| {
+        swarm::older(spec);
+        spec["Labels"]["balehook.digest"] = scenes::digest("1.5.0").to_string().into();
+    };
+    let facts = Facts { retention_tags: vec![tag.clone()], ..swarm::serving(begun) };
+    let goes = |event| untagged(&scenes::planned(event, &facts)).contains(&tag.as_str());
+    assert!(!goes(LifecycleEvent::BeforeInstall), "its tasks could not start again");
+    assert!(goes(LifecycleEvent::ApplicationStart), "it is replaced then");
+}
+
+#[test]
 fn a_container_that_an_image_was_tried_with_goes_before_anything_else_is_done() {
     use LifecycleEvent::{AfterInstall, ApplicationStart, BeforeInstall};
     for (mode, facts) in modes() {

@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use crate::config::swarm::{FileKind, FileSource, Swarm};
 use crate::error::{Failure, Kind};
-use crate::values::types::ContentDigest;
+use crate::values::labels::LABEL_DIGEST;
+use crate::values::pin::retention_repository;
+use crate::values::types::{ContentDigest, Name};
 
 /// The swarm from this node.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -103,6 +105,12 @@ impl fmt::Debug for LiveSpec {
 }
 
 impl SwarmFacts {
+    /// Our tag of the image that the service's spec names.
+    pub(crate) fn retention_tag(&self, name: &Name) -> Option<String> {
+        let digest: ContentDigest = self.service.as_ref()?.spec.label(LABEL_DIGEST)?.parse().ok()?;
+        Some(format!("{}:{}", retention_repository(name), digest.short()))
+    }
+
     pub(crate) fn has_network(&self, name: &str) -> bool {
         name == "host" || self.networks.contains_key(name)
     }

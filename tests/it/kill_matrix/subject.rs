@@ -256,7 +256,8 @@ impl<'a> Subject<'a> {
 
     /// Waits until this answers, or nothing does.
     pub fn serves(&self, wanted: Option<&str>) -> Result<(), String> {
-        let limit = Duration::from_secs(if self.host.mode == Mode::Swarm { 40 } else { 8 });
+        // A swarm that restarts a task waits a minute for one that never got a node (swarmkit, `defaultOldTaskTimeout`).
+        let limit = Duration::from_secs(if self.host.mode == Mode::Swarm { 75 } else { 8 });
         let began = Instant::now();
         loop {
             let page = self.page();
@@ -265,7 +266,11 @@ impl<'a> Subject<'a> {
             }
             if began.elapsed() > limit {
                 let name = |page: Option<&str>| page.unwrap_or("nothing").to_owned();
-                return Err(format!("{} serves, not {}", name(page.as_deref()), name(wanted)));
+                let tasks = match self.host.mode {
+                    Mode::Swarm => self.host.lines(&["service", "ps", "--no-trunc", &self.name]).join("\n      "),
+                    Mode::StopFirst | Mode::StartFirst | Mode::Compose => String::new(),
+                };
+                return Err(format!("{} serves, not {}\n      {tasks}", name(page.as_deref()), name(wanted)));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
