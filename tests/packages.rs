@@ -93,7 +93,7 @@ fn a_deb_is_installed_upgraded_removed_and_purged_and_what_a_person_disabled_sta
          balehook --version
          dpkg --verify balehook
          systemctl is-enabled balehook-resume.service balehook-ports.socket balehook-tokens.timer || true
-         man --path >/dev/null 2>&1 && zcat /usr/share/man/man1/balehook.1.gz | grep -c '^.TH balehook'
+         zcat /usr/share/man/man1/balehook.1.gz | grep -c '^.TH balehook'
          stat -c '%a %U' /var/lib/balehook
          systemctl disable --quiet balehook-resume.service
          mkdir -p /var/lib/balehook/web /var/lib/balehook/shop/project
