@@ -68,11 +68,11 @@ async fn each(
             console.lines(&report::failure(&failure));
         }
         worst = worst.max(failure.kind.exit_code());
-        let left: Vec<&str> = names[index + 1..].iter().map(Name::as_str).collect();
-        if failure.kind == Kind::Interrupted && !left.is_empty() {
-            console.line(&format!("not looked at any more: {}", left.join(", ")));
-        }
         if failure.kind == Kind::Interrupted {
+            let left: Vec<&str> = names[index + 1..].iter().map(Name::as_str).collect();
+            if !left.is_empty() {
+                console.line(&format!("not looked at any more: {}", left.join(", ")));
+            }
             break;
         }
     }

@@ -87,18 +87,20 @@ impl ImagePin {
 
     /// The tag of ours that keeps the image of a release from `docker image prune`.
     pub fn retention_tag(&self, name: &Name) -> String {
-        let repository = retention_repository(name);
         match self {
-            Self::Unknown { .. } => format!("{repository}:{UNRESOLVED}"),
-            Self::Registry { .. } | Self::Content { .. } | Self::Unread { .. } => {
-                format!("{repository}:{}", self.identity().short())
-            }
+            Self::Unknown { .. } => format!("{}:{UNRESOLVED}", retention_repository(name)),
+            Self::Registry { .. } | Self::Content { .. } | Self::Unread { .. } => retention_tag(name, &self.identity()),
         }
     }
 }
 
 fn short(digest: &ContentDigest) -> String {
     format!("sha256:{}", digest.short())
+}
+
+/// The tag of ours of the image with this identity.
+pub(crate) fn retention_tag(name: &Name, identity: &ContentDigest) -> String {
+    format!("{}:{}", retention_repository(name), identity.short())
 }
 
 /// The repository of our own tags for the images of one name. A repository must be lower case and may not repeat

@@ -160,8 +160,8 @@ impl Demand {
         }
     }
 
-    /// A volume's driver and its options, where they lead out of the engine's own folder: `local` mounts whatever it is
-    /// told to.
+    /// A volume's driver and its options, where they lead out of the engine's own folder: `local` mounts any path that they
+    /// name.
     pub(crate) fn of_volume<'o>(driver: Option<&str>, options: &[(&'o str, &'o str)]) -> Vec<Self> {
         let option = |name: &str| options.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| *value);
         if let Some(driver) = driver.filter(|driver| !["", "local"].contains(driver)) {

@@ -1,8 +1,8 @@
 //! `/etc/balehook/policy.yml`: what deployments may ask for on this host. It is opt-in: without the file everything is
 //! allowed, and a key that is absent allows everything of its kind.
 //!
-//! No variable names another file: a hook's environment is made by the agent and by whoever wrote the revision, and neither
-//! may take the policy away. The command line may (`--policy`): only who is already at this host's shell writes that.
+//! No variable names another file: a hook's environment is made by the agent and by the revision, and neither
+//! may take the policy away. The command line may (`--policy`): only a person at this host's shell writes that.
 
 pub(crate) mod demand;
 pub(crate) mod judge;

@@ -205,7 +205,7 @@ impl Seeker<'_> {
         }
     }
 
-    /// A volume that the project makes: its driver may be told to mount whatever there is.
+    /// A volume that the project makes: its driver options may mount any path of the host.
     fn volume(&mut self, name: &str) {
         let definition = &self.resolved.config["volumes"][name];
         let options = definition["driver_opts"].as_object().into_iter().flatten();

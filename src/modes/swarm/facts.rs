@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::config::swarm::{FileKind, FileSource, Swarm};
 use crate::error::{Failure, Kind};
 use crate::values::labels::LABEL_DIGEST;
-use crate::values::pin::retention_repository;
+use crate::values::pin::retention_tag;
 use crate::values::types::{ContentDigest, Name};
 
 /// The swarm from this node.
@@ -108,7 +108,7 @@ impl SwarmFacts {
     /// Our tag of the image that the service's spec names.
     pub(crate) fn retention_tag(&self, name: &Name) -> Option<String> {
         let digest: ContentDigest = self.service.as_ref()?.spec.label(LABEL_DIGEST)?.parse().ok()?;
-        Some(format!("{}:{}", retention_repository(name), digest.short()))
+        Some(retention_tag(name, &digest))
     }
 
     pub(crate) fn has_network(&self, name: &str) -> bool {
