@@ -5,7 +5,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= never
 # The tests on real things wait more than they work.
 export RUST_TEST_THREADS ?= 3
 
-.PHONY: help setup build release dist demo test lint lint-fuzz fmt unit package-test engine-test test-crash test-engines docs deny golden bench fuzz bundle clean
+.PHONY: help setup build release dist demo test lint lint-fuzz fmt unit package-test ami-check fresh-host cloud-init engine-test test-crash test-engines docs deny golden bench fuzz bundle clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,7 +35,7 @@ test: setup lint ## Format, clippy, every test, docs, licences
 	@cargo test
 	@echo "make: the engine tests once more, on Docker 28 with the containerd store"
 	@BALEHOOK_ENGINE=28.5-containerd cargo test --test it
-	@$(MAKE) --no-print-directory docs deny
+	@$(MAKE) --no-print-directory docs deny ami-check
 
 lint: ## Format and clippy
 	@cargo fmt --check
@@ -52,6 +52,21 @@ unit: ## The tests that need no engine
 
 package-test: setup ## What the packages do to a host
 	@cargo test --test packages
+
+ami-check: ## The AMI recipe and the user data, as far as they can be checked without AWS
+	@packaging/dev/ami-check
+
+fresh-host: ## From the package to the first deployment on clean hosts, Debian 12 and Amazon-like, timed; the packages on their roots
+	@packaging/dev/setup --hosts
+	@packaging/dev/fresh-host first debian
+	@packaging/dev/fresh-host first amazon
+	@BALEHOOK_ROOT=$(CURDIR)/target/tools/debian-12 cargo test --quiet --test packages -- a_deb without_a an_archive
+	@BALEHOOK_ROOT=$(CURDIR)/target/tools/amazon-like cargo test --quiet --test packages -- an_rpm
+
+cloud-init: ## The user data makes a host and deploys: by cloud-init on Debian 12, its script on an Amazon-like system
+	@packaging/dev/setup --hosts
+	@packaging/dev/fresh-host cloud debian
+	@packaging/dev/fresh-host cloud amazon
 
 engine-test: setup ## The tests on real things; BALEHOOK_ENGINE=26.1, 28.5 or 28.5-containerd names another engine
 	@cargo test --test it
