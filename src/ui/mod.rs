@@ -3,6 +3,7 @@
 pub(crate) mod excerpt;
 pub mod json;
 pub(crate) mod log;
+pub mod markdown;
 pub(crate) mod problems;
 pub(crate) mod progress;
 pub mod report;
