@@ -22,6 +22,7 @@ mod policy;
 mod pruned;
 mod pulls;
 mod race;
+mod recipes;
 mod registry;
 mod room;
 mod sharing;
