@@ -3,7 +3,7 @@
 #   deploy.sh review                   check the revision, and write plan.md: a comment for the pull request
 #   deploy.sh release --via ecr|s3     build the image, bring it to ECR or to S3, assemble the bundle in build/bundle
 #   deploy.sh deploy                   push that bundle, deploy it, and wait for the end
-# In the revision, `image: built-by-ci` stands for the image. Settings are variables:
+# In the revision, `image: built-by:ci` stands for the image. Settings are variables:
 #   BUNDLE            the folder with appspec.yml (.)
 #   CONTEXT           the folder with the Dockerfile (.)
 #   COMMIT            the image's tag (the CI system's own variable, or git's HEAD)
@@ -17,9 +17,11 @@
 # Needs bash, curl, git, tar, docker and the AWS CLI.
 set -euo pipefail
 
+# Version 1 of the AWS CLI knows the region by this name alone.
+[ -z "${AWS_REGION:-}" ] || export AWS_DEFAULT_REGION=$AWS_REGION
 out=$PWD/build
 bundle=$out/bundle
-mark=built-by-ci
+mark=built-by:ci
 
 say() { printf 'deploy.sh: %s\n' "$1" >&2; }
 fail() { say "$1" && exit 1; }
@@ -72,21 +74,21 @@ json() { tr -d '\n' | sed -n "s/.*\"$1\" *: *\"\([^\"]*\)\".*/\1/p"; }
 
 # Every problem of the revision, on its line where the CI system can show that; then the plan as a comment.
 review() {
-    local form=text base=()
+    local form=text base=() failed=0
     [ -z "${GITHUB_ACTIONS:-}" ] || form=github
     program
     balehook check --format "$form" --appspec "${BUNDLE:-.}" || failed=$?
     if [ -n "${BASE:-}" ]; then
         rm -rf "$out/base" && mkdir -p "$out/base"
         git archive "$BASE" | tar -x -C "$out/base"
-        base=(--against "$out/base/${BUNDLE:-.}")
+        base=(--against "build/base/${BUNDLE:-.}")
     fi
     balehook plan --offline ${base[@]+"${base[@]}"} --format markdown --appspec "${BUNDLE:-.}" >"$out/plan.md" ||
-        failed=${failed:-$?}
+        failed=$?
     cp "$out/plan.md" plan.md
     [ -z "${GITHUB_STEP_SUMMARY:-}" ] || cat plan.md >>"$GITHUB_STEP_SUMMARY"
     cat plan.md
-    exit "${failed:-0}"
+    exit "$failed"
 }
 
 # The image of a commit is built once: a job that is run again deploys the same one.

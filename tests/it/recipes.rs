@@ -124,7 +124,7 @@ impl Repository {
         std::fs::write(path("image/www/index.html"), format!("{}\n", repository_.name)).unwrap();
         let dockerfile = "FROM scratch\nCOPY bin /bin\nCOPY www /www\nCMD [\"/bin/busybox\", \"httpd\", \"-f\", \"-p\", \"80\", \"-h\", \"/www\"]\n";
         std::fs::write(path("image/Dockerfile"), dockerfile).unwrap();
-        repository_.appspec("built-by-ci", "");
+        repository_.appspec("built-by:ci", "");
         std::fs::write(path("revision/conf/prod.env"), "LEVEL=info\n").unwrap();
         std::os::unix::fs::symlink("conf", path("revision/linked")).unwrap();
         repository_
@@ -371,7 +371,7 @@ fn a_review_shows_every_problem_on_its_line_and_writes_the_plan_of_what_changes_
     std::fs::create_dir_all(repository_.folder.path().join("revision/hooks")).unwrap();
     std::fs::copy(repository().join("hooks/balehook"), repository_.folder.path().join("revision/hooks/balehook"))
         .unwrap();
-    repository_.appspec("built-by-ci", "    restart: always\n");
+    repository_.appspec("built-by:ci", "    restart: always\n");
     let summary = repository_.folder.path().join("summary.md");
     let github = [("GITHUB_ACTIONS", "true"), ("GITHUB_STEP_SUMMARY", summary.to_str().unwrap()), ("BASE", "HEAD")];
     repository_.succeeds(&aws, &["review"], &github);
@@ -382,7 +382,7 @@ fn a_review_shows_every_problem_on_its_line_and_writes_the_plan_of_what_changes_
     );
     assert_eq!(std::fs::read_to_string(&summary).unwrap(), plan);
 
-    repository_.appspec("built-by-ci", "    restrat: always\n");
+    repository_.appspec("built-by:ci", "    restrat: always\n");
     let output = repository_.runs(&aws, &["review"], &github);
     let (said, plan) =
         (text(&output.stdout), std::fs::read_to_string(repository_.folder.path().join("plan.md")).unwrap());
@@ -417,7 +417,7 @@ fn nothing_is_deployed_of_another_program_or_of_a_revision_that_names_no_place_f
     std::fs::write(repository_.folder.path().join("imageDetail.json"), detail).unwrap();
     let output = repository_.runs(&aws, &["release", "--image-detail", "imageDetail.json"], &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("appspec.yml has no `image: built-by-ci`"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("appspec.yml has no `image: built-by:ci`"), "{}", text(&output.stderr));
 }
 
 /// The facts of docs/src/ci.md.
