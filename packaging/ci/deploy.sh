@@ -122,7 +122,7 @@ to_s3() {
         docker build --tag "$name:$(commit)" "${CONTEXT:-.}"
         docker save --output "$out/image.tar" "$name:$(commit)"
         # The image's ID is its config's digest, also where the engine of this machine calls the image by another one.
-        id=sha256:$(tar -xOf "$out/image.tar" manifest.json | sed -n 's,.*"Config":"\(blobs/sha256/\)\{0,1\}\([0-9a-f]\{64\}\).*,\2,p')
+        id=sha256:$(tar -xOf "$out/image.tar" manifest.json | sed -n 's|.*"Config":"\(blobs/sha256/\)\{0,1\}\([0-9a-f]\{64\}\).*|\2|p')
         [ ${#id} -eq 71 ] || fail "docker save wrote an archive whose manifest.json names no config"
         aws s3 cp --only-show-errors --metadata "id=$id" "$out/image.tar" "$object"
         rm -f "$out/image.tar"
@@ -147,17 +147,10 @@ from_detail() {
 # `aws deploy push` leaves out links to folders and puts in .git, and a file older than 1980 fails it: links are followed,
 # and every file is written anew.
 assemble() {
-    local shim
     rm -rf "$bundle" && mkdir -p "$bundle"
     (cd "${BUNDLE:-.}" && tar --exclude=./.git --exclude=./build --dereference --create --file - .) | tar -x -m -C "$bundle"
     grep -q "$mark" "$bundle/appspec.yml" || fail "appspec.yml has no \`image: $mark\`, which the image would stand in for"
     sed -i "s|$mark|$image|" "$bundle/appspec.yml"
-    shim=$bundle/hooks/balehook
-    if [ ! -e "$shim" ]; then
-        mkdir -p "$bundle/hooks"
-        cp "$(dirname "$(command -v balehook)")/../share/balehook/hooks/balehook" "$shim"
-    fi
-    chmod 755 "$bundle"/hooks/*
     balehook check --appspec "$bundle"
     say "the bundle is in $bundle; its image is $image"
 }

@@ -6,12 +6,15 @@ Deployments of the group `broken` fail, all others succeed. CALLS gets one line 
 GET /oidc is where GitHub gives a job its token.
 """
 import json
+import os
 import sys
+import threading
 
+import boto3
 from moto.codedeploy.responses import CodeDeployResponse
 from moto.core.responses import BaseResponse
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import run_simple
+from werkzeug.serving import make_server
 
 PORT, CALLS = int(sys.argv[1]), sys.argv[2]
 LOG = "\n".join(
@@ -74,8 +77,9 @@ call_action = BaseResponse.call_action
 
 
 def log(service, call):
-    with open(CALLS, "a") as calls:
-        print(service, call, file=calls)
+    if os.path.exists(CALLS):
+        with open(CALLS, "a") as calls:
+            print(service, call, file=calls)
 
 
 def logged(response):
@@ -100,4 +104,22 @@ def application(environ, start_response):
     return [b'{"count": 1, "value": "a.job.token"}']
 
 
-run_simple("127.0.0.1", PORT, application, threaded=True)
+
+
+def set_up():
+    aws = {"endpoint_url": f"http://127.0.0.1:{PORT}", "region_name": "eu-west-1"}
+    aws |= {"aws_access_key_id": "AKIATESTS", "aws_secret_access_key": "tests-secret"}
+    where = {"LocationConstraint": "eu-west-1"}
+    boto3.client("s3", **aws).create_bucket(Bucket="releases", CreateBucketConfiguration=where)
+    boto3.client("ecr", **aws).create_repository(repositoryName="team/web")
+    codedeploy, role = boto3.client("codedeploy", **aws), "arn:aws:iam::123456789012:role/codedeploy"
+    codedeploy.create_application(applicationName="web")
+    for group in ["prod", "broken"]:
+        codedeploy.create_deployment_group(applicationName="web", deploymentGroupName=group, serviceRoleArn=role)
+
+
+server = make_server("127.0.0.1", PORT, application, threaded=True)
+threading.Thread(target=server.serve_forever).start()
+set_up()
+# From here on calls are counted.
+open(CALLS, "w").close()
