@@ -43,7 +43,8 @@ test: setup lint ## Format, clippy, every test, docs, licences
 	@BALEHOOK_ENGINE=28.5-containerd cargo test --test it
 	@$(MAKE) --no-print-directory docs deny
 
-lint: ## Format and clippy
+lint: ## Format, clippy, and the recipes for CI
+	@packaging/dev/lint-recipes
 	@cargo fmt --check
 	@cargo clippy --quiet --all-targets -- -D warnings
 

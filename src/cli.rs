@@ -59,6 +59,17 @@ pub(crate) enum Format {
     Json,
 }
 
+/// The form of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+    /// A comment on a pull request, at most 60,000 bytes
+    Markdown,
+}
+
 /// The form in which problems are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProblemFormat {
@@ -96,9 +107,15 @@ pub(crate) enum Command {
         /// Which file
         #[command(flatten)]
         file: AppspecArg,
+        /// Look at the bundle alone, as in CI: no engine, registry, bucket or other file is asked
+        #[arg(long)]
+        offline: bool,
+        /// With --offline: the revision before this one; the plan says what changes
+        #[arg(long, requires = "offline", value_name = "PATH")]
+        against: Option<PathBuf>,
         /// The form of the result
-        #[arg(long, value_enum, default_value_t = Format::Text)]
-        format: Format,
+        #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+        format: PlanFormat,
         /// Exit with 2 where the event would change something
         #[arg(long)]
         detailed_exitcode: bool,

@@ -116,9 +116,10 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         None => run::hook(context, argv0).await,
         Some(Command::Hook { location }) => run::hook(context, &location).await,
         Some(Command::Run { events, file }) => run::by_hand(context, &events, &file.appspec).await,
-        Some(Command::Plan { event, file, format, detailed_exitcode, show_values }) => {
+        Some(Command::Plan { event, file, offline, against, format, detailed_exitcode, show_values }) => {
             let form = plan::Form { format, show_values };
-            plan::plan(context, event, &file.appspec, form, detailed_exitcode).await
+            let wanted = plan::Wanted { event, path: &file.appspec, offline, against: against.as_deref() };
+            plan::plan(context, wanted, form, detailed_exitcode).await
         }
         Some(Command::Check { file, format }) => plan::check(context, &file.appspec, format),
         Some(Command::Status { format }) => status::status(context, format).await,

@@ -12,6 +12,7 @@ use crate::engine::request::ContainerSpec;
 use crate::error::Failure;
 use crate::images::operation::ImageOperation;
 use crate::modes::compose::operation::ComposeOperation;
+use crate::modes::compose::service_change::ServiceChange;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::host::Host;
 use crate::modes::options::of_container;
@@ -87,6 +88,19 @@ impl Operation {
             Self::Swarm(operation) => operation.options(),
             Self::Task(TaskOperation::Container { spec, .. }) => of_container(spec),
             Self::Image(_) | Self::Ports(_) | Self::Compose(_) | Self::Task(_) => Vec::new(),
+        }
+    }
+
+    /// What becomes of each service of a project, where it brings one up.
+    pub(crate) fn services(&self) -> &[ServiceChange] {
+        match self {
+            Self::Compose(ComposeOperation::Up { services, .. }) => services,
+            Self::Image(_)
+            | Self::Container(_)
+            | Self::Ports(_)
+            | Self::Compose(_)
+            | Self::Swarm(_)
+            | Self::Task(_) => &[],
         }
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod excerpt;
 pub(crate) mod history;
 pub mod json;
 pub(crate) mod log;
+pub mod markdown;
 pub(crate) mod problems;
 pub(crate) mod progress;
 pub mod report;

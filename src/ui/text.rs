@@ -88,6 +88,12 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> String {
             let _ = writeln!(out, "    {line}");
         }
     }
+    out + &steps(plan, show_values)
+}
+
+/// What it does, and what undoes it.
+pub(crate) fn steps(plan: &Plan, show_values: bool) -> String {
+    let mut out = String::new();
     let (width, recovered) = (plan.all().count().to_string().len(), plan.recovery.iter().flatten().count());
     for (index, action) in plan.all().enumerate() {
         let mark = if action.role.changes() { '+' } else { ' ' };

@@ -23,6 +23,7 @@ mod policy;
 mod pruned;
 mod pulls;
 mod race;
+mod recipes;
 mod registry;
 mod room;
 mod sharing;
