@@ -5,6 +5,7 @@
 mod book;
 mod iam;
 mod options;
+mod pictures;
 mod prose;
 
 use std::path::Path;
@@ -13,9 +14,9 @@ use std::process::Command;
 use book::{Block, Page, pages};
 
 /// What a block may be marked as, after the language: by that it is known how it is tested.
-const MARKS: [&str; 12] = [
+const MARKS: [&str; 14] = [
     "yaml,revision", "yaml,section", "yaml,container", "yaml,policy", "yaml,other", "sh,commands", "sh,other",
-    "text,output", "text,tree", "text,diagram", "json,other", "markdown,other",
+    "sh,tutorial", "sh,fails", "text,output", "text,tree", "text,diagram", "json,other", "markdown,other",
 ];
 
 /// Files that revisions of the pages name.

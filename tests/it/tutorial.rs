@@ -93,20 +93,34 @@ impl Host {
     }
 }
 
-/// A text without what differs each time: IDs, times, and how often something was asked.
+/// A text without what differs each time: IDs, moments, and how many milliseconds something took.
 fn steady(text: &str) -> String {
-    let mut steady = String::new();
-    for word in text.split_inclusive(|letter: char| !letter.is_ascii_alphanumeric()) {
-        let plain = word.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric());
+    let words: Vec<&str> = text.split_inclusive(char::is_whitespace).collect();
+    let next = words.iter().skip(1).map(|word| word.trim_end()).chain([""]);
+    let steady = words.iter().zip(next).map(|(word, next)| {
+        let plain = word.trim_end();
+        let is_moment = plain.starts_with("20") && plain.ends_with('Z') && plain.contains('T');
+        let is_duration = next == "ms" && plain.bytes().all(|byte| byte.is_ascii_digit());
+        if is_moment || is_duration { word.replacen(plain, "0", 1) } else { without_ids(word) }
+    });
+    steady.collect()
+}
+
+fn without_ids(word: &str) -> String {
+    let parts = word.split_inclusive(|letter: char| !letter.is_ascii_alphanumeric()).map(|part| {
+        let plain = part.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric());
         let is_id = plain.len() >= 12 && plain.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let is_number = !plain.is_empty() && plain.bytes().all(|byte| byte.is_ascii_digit());
-        steady += &if is_id || is_number { word.replacen(plain, "0", 1) } else { word.to_owned() };
-    }
-    steady
+        if is_id { part.replacen(plain, "0", 1) } else { part.to_owned() }
+    });
+    parts.collect()
 }
 
 #[test]
-fn the_quick_start_is_run_in_order_and_prints_what_the_page_shows() {
+fn the_quick_start_is_run_in_order_and_prints_what_its_golden_page_shows() {
+    // Another image store has other steps and IDs. The page has those of this engine.
+    if world().has_containerd_store() {
+        return;
+    }
     let path = repository().join(PAGE);
     let page = std::fs::read_to_string(&path).unwrap();
     let is_golden = std::env::var_os("BALEHOOK_GOLDEN").is_some();
