@@ -163,6 +163,21 @@ fn every_page_is_in_the_summary() {
     }
 }
 
+#[test]
+fn every_exit_code_of_a_failure_is_in_the_troubleshooting() {
+    let pages = pages();
+    let page = |name: &str| pages.iter().find(|page| page.name.ends_with(name)).unwrap();
+    let first = |line: &str| line.trim_start_matches("| ").split(' ').next().and_then(|code| code.parse::<u8>().ok());
+    let codes: Vec<u8> = page("/exit-codes.md").prose().filter_map(|(_, line)| first(line)).collect();
+    let lines: Vec<&str> = page("/troubleshooting.md").prose().map(|(_, line)| line).collect();
+    for code in codes.iter().filter(|code| **code != 0 && **code != 2) {
+        let named = format!("| exit code {code}");
+        let is_named = |line: &&str| line.strip_prefix(&named).is_some_and(|rest| rest.starts_with([',', ' ']));
+        assert!(lines.iter().any(is_named), "exit code {code} is not in troubleshooting.md");
+    }
+    assert!(codes.len() > 10);
+}
+
 fn help(command: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_balehook")).args(command).arg("--help").env_clear().output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
