@@ -20,9 +20,9 @@ const MARKS: [&str; 14] = [
 ];
 
 /// Files that revisions of the pages name.
-const FILES: [&str; 8] = [
-    "image.tar", "prod.env", "env/common.env", "conf/nginx.conf", "app/compose.yml", "scripts/smoke.sh", "bin/migrate",
-    "hooks/balehook",
+const FILES: [&str; 9] = [
+    "image.tar", "prod.env", "env/common.env", "conf/nginx.conf", "app/compose.yml", "app/prod.env",
+    "scripts/smoke.sh", "bin/migrate", "hooks/balehook",
 ];
 
 pub fn repository() -> &'static Path {
@@ -161,6 +161,12 @@ fn every_page_is_in_the_summary() {
         let file = page.name.trim_start_matches("docs/src/");
         assert!(listed.iter().any(|link| link == file), "{file} is not in SUMMARY.md");
     }
+}
+
+#[test]
+fn the_readme_is_read_in_five_minutes() {
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    assert!(readme.lines().count() <= 150, "{} lines", readme.lines().count());
 }
 
 #[test]
