@@ -23,7 +23,7 @@ fn replace_with(path: &Path, content: &[u8], is_synced: bool) -> io::Result<()> 
     let folder = Folder::open_last(path.parent().unwrap_or(Path::new("/")))?;
     let name = path.file_name().unwrap_or_default();
     let new = OsString::from(format!(".{}.new", name.to_string_lossy()));
-    // Also where it is a link that somebody put there.
+    // Also if it is a link.
     let _ = folder.remove(&new);
     let mut file = folder.file(&new, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL)?;
     file.write_all(content)?;

@@ -113,7 +113,7 @@ pub(crate) fn steps(plan: &Plan, show_values: bool) -> String {
     let undo = undo_steps(plan.actions.iter().map(|action| &action.undo));
     let steps: Vec<String> = undo.iter().map(|undo| undo.operation.to_string()).collect();
     if !steps.is_empty() {
-        let _ = writeln!(out, "  on failure, of these what was begun: {}", steps.join("; "));
+        let _ = writeln!(out, "  on failure, undo what was begun: {}", steps.join("; "));
     }
     let repairs = undo.iter().filter_map(|undo| undo.repair.as_ref()).flat_map(|repair| &repair.operations);
     for repair in repairs.map(|operation| operation.title()).collect::<BTreeSet<_>>() {

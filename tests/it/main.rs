@@ -33,4 +33,5 @@ mod swarm;
 mod tasks;
 mod tasks_compose;
 mod tasks_swarm;
+mod tutorial;
 mod volumes;

@@ -348,7 +348,7 @@ fn env_files_of_the_bundle_and_of_s3_are_read_and_environment_wins() {
 }
 
 #[test]
-fn a_container_that_the_engine_finished_after_its_deployment_was_killed_makes_room_and_a_strangers_does_not() {
+fn a_container_that_the_engine_finished_after_its_deployment_was_killed_makes_room_and_an_unmanaged_one_does_not() {
     use balehook::engine::request::ContainerSpec;
     use balehook::modes::create;
     let (world, name) = (world(), world().name("late"));

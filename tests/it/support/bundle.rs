@@ -312,7 +312,7 @@ impl Running {
         nix::sys::signal::killpg(self.pid(), signal).unwrap();
     }
 
-    /// Its standard output, for whoever reads it in another way than the methods below.
+    /// Its standard output, to be read in another way than by the methods below.
     pub fn take_stdout(&mut self) -> std::process::ChildStdout {
         self.child.stdout.take().unwrap()
     }

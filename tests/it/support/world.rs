@@ -27,7 +27,7 @@ pub struct World {
     pid: u32,
 }
 
-/// The world; started by whoever asks first.
+/// The world; started by the test that asks first.
 pub fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(World::start)
