@@ -13,6 +13,7 @@ mod failing_undo;
 mod faults;
 mod handover;
 mod hangs;
+mod iam;
 mod images;
 mod interrupt;
 mod kill_matrix;
