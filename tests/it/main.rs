@@ -14,6 +14,7 @@ mod faults;
 mod handover;
 mod hangs;
 mod history;
+mod iam;
 mod images;
 mod interrupt;
 mod kill_matrix;
