@@ -5,7 +5,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= never
 # The tests on real things wait more than they work.
 export RUST_TEST_THREADS ?= 3
 
-.PHONY: help setup build release dist demo test lint lint-fuzz fmt unit package-test engine-test test-crash test-engines docs deny golden bench fuzz bundle clean tutorial pictures docs-look
+.PHONY: help setup build release dist dist-twice dist-check demo test lint lint-fuzz fmt unit package-test engine-test test-crash test-engines docs deny golden bench fuzz bundle clean tutorial pictures docs-look
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,12 @@ release: ## Build as it is shipped
 dist: ## Static programs for x86_64 and aarch64, with deb, rpm and tar.gz, in target/dist; ARCH=aarch64: only that
 	@packaging/dist $(ARCH)
 
+dist-twice: ## Build the packages in two folders and compare every byte (as long as `make dist`, twice)
+	@packaging/dev/dist-twice $(ARCH)
+
+dist-check: ## Run what `make dist` built, another processor's program under qemu: check, plan, and the demo's deployments
+	@packaging/dev/dist-check $(ARCH)
+
 MODE ?= container
 
 demo: ## Deploy a real bundle into a real engine and show the result; MODE=compose or MODE=swarm
@@ -37,7 +43,8 @@ test: setup lint ## Format, clippy, every test, docs, licences
 	@BALEHOOK_ENGINE=28.5-containerd cargo test --test it
 	@$(MAKE) --no-print-directory docs deny
 
-lint: ## Format and clippy
+lint: ## Format, clippy, and the recipes for CI
+	@packaging/dev/lint-recipes
 	@cargo fmt --check
 	@cargo clippy --quiet --all-targets -- -D warnings
 

@@ -1,8 +1,10 @@
 //! What a person sees: text, JSON, progress and the log. Only `app` and `main` use it; it does nothing to a host.
 
 pub(crate) mod excerpt;
+pub(crate) mod history;
 pub mod json;
 pub(crate) mod log;
+pub mod markdown;
 pub(crate) mod problems;
 pub(crate) mod progress;
 pub mod report;

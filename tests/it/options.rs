@@ -328,7 +328,7 @@ fn env_files_of_the_bundle_and_of_s3_are_read_and_environment_wins() {
     let scratch = tempfile::tempdir_in(world.folder()).unwrap();
     let file = scratch.path().join("web.env");
     std::fs::write(&file, "SECRET_THING=from s3\nLEVEL=s3\n").unwrap();
-    let uri = world.put("secrets", &format!("{name}.env"), &file);
+    let uri = world.put("secrets", &format!("{name}/prod.env"), &file);
     let service = format!(
         "image: {{archive: image.tar}}\nstop_grace_period: 1s\nenv_file: [\"env/${{DEPLOYMENT_GROUP_NAME}}.env\", {{path: missing.env, required: false}}, \"{uri}\"]\nenvironment: [LEVEL=own, DEPLOYMENT_GROUP_NAME]"
     );

@@ -23,7 +23,7 @@ fn pushed(stem: &str, registry: &str) -> Pushed {
     Pushed { bundle: Bundle::container(&name, &service, HEALTH), name, port, digest }
 }
 
-fn push(name: &str, registry: &str, tag: &str, version: &str) -> String {
+pub fn push(name: &str, registry: &str, tag: &str, version: &str) -> String {
     let world = world();
     let scratch = tempfile::tempdir_in(world.folder()).unwrap();
     let local = format!("push-{name}:{tag}-{version}");
