@@ -1,6 +1,8 @@
 //! The pipe from arguments to the exit code, and the only place that knows what a dry run is.
 
+mod check;
 pub(crate) mod deployment;
+mod explain;
 pub(crate) mod plan;
 pub(crate) mod ports;
 pub(crate) mod resume;
@@ -20,6 +22,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::aws::s3::S3;
 use crate::cli::{Cli, Command, Settings};
 use crate::config::hook_env::HookEnv;
+use crate::config::schema;
 use crate::deploy::state::LockedStore;
 use crate::engine::Engine;
 use crate::engine::absence::PATIENCE;
@@ -116,7 +119,14 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
             let form = plan::Form { format, show_values };
             plan::plan(context, event, &file.appspec, form, detailed_exitcode).await
         }
-        Some(Command::Check { file, format }) => plan::check(context, &file.appspec, format),
+        Some(Command::Check { path, file, format, strict, fix }) => {
+            check::check(context, &path.unwrap_or(file.appspec), format, check::How { strict, fix })
+        }
+        Some(Command::Explain { what }) => explain::explain(what.as_deref()),
+        Some(Command::Schema) => {
+            Console::new(&mut io::stdout()).whole(&format!("{:#}\n", schema::schema()));
+            0
+        }
         Some(Command::Status { format }) => status::status(context, format).await,
         Some(Command::Resume { ports: true, .. }) => ports::ports(context).await,
         Some(Command::Resume { dry_run: true, name, .. }) => resume::dry_run(context, name.as_ref()).await,
