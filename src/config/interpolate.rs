@@ -68,7 +68,7 @@ fn warn_unset(place: Place, path: &str, mut unset: Vec<String>, secret: bool, pr
     unset.sort();
     unset.dedup();
     if secret && !unset.is_empty() {
-        let message = "a variable in this value is not set: an empty text is used";
+        let message = "a variable in this value is not set: an empty string is used";
         problems.warning(UNSET_VARIABLE, place, path, message, "write `$$` for a dollar sign that is none");
         return;
     }
@@ -78,7 +78,7 @@ fn warn_unset(place: Place, path: &str, mut unset: Vec<String>, secret: bool, pr
             UNSET_VARIABLE,
             place,
             path,
-            format!("variable {name} is not set: an empty text is used"),
+            format!("variable {name} is not set: an empty string is used"),
             help,
         );
     }

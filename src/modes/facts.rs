@@ -67,11 +67,13 @@ pub struct Facts {
 impl Facts {
     /// What the records say, before the engine was asked.
     pub fn unseen(store: &Store) -> Self {
+        Self { releases: store.releases(), left: store.left(), imported: store.imported(), ..Self::blank() }
+    }
+
+    /// A host of which nothing is known, not even its records.
+    pub(crate) fn blank() -> Self {
         Self {
             environment: Known::Yes(Vec::new()),
-            releases: store.releases(),
-            left: store.left(),
-            imported: store.imported(),
             compose_tool: Known::No("Compose was not looked for".into()),
             ..Self::default()
         }

@@ -3,6 +3,7 @@
 //! `plan()` takes values only and is the only place that decides: no I/O, no async, no clock. What may happen at run time is
 //! data in the plan: each action carries what undoes it, and what follows the saved release cannot fail the deployment.
 
+pub(crate) mod against;
 pub mod compose;
 pub mod container;
 pub mod create;

@@ -12,6 +12,7 @@ use crate::engine::request::ContainerSpec;
 use crate::error::Failure;
 use crate::images::operation::ImageOperation;
 use crate::modes::compose::operation::ComposeOperation;
+use crate::modes::compose::service_change::ServiceChange;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::host::Host;
 use crate::modes::options::of_container;
@@ -90,6 +91,19 @@ impl Operation {
         }
     }
 
+    /// What becomes of each service of a project, where it brings one up.
+    pub(crate) fn services(&self) -> &[ServiceChange] {
+        match self {
+            Self::Compose(ComposeOperation::Up { services, .. }) => services,
+            Self::Image(_)
+            | Self::Container(_)
+            | Self::Ports(_)
+            | Self::Compose(_)
+            | Self::Swarm(_)
+            | Self::Task(_) => &[],
+        }
+    }
+
     /// Whether the plan's changed options are among its own: those of a task and of a question to the nodes are not.
     pub(crate) const fn has_changed_options(&self) -> bool {
         match self {
@@ -163,6 +177,15 @@ impl execute::Host for Host {
             Operation::Compose(operation) => operation.evidence(self, moment).await,
             Operation::Image(_) | Operation::Ports(_) | Operation::Task(_) => Vec::new(),
         });
+        let is_last_chance = match operation {
+            // One that the plan created is removed later: by then the old one runs, and nobody waits.
+            Operation::Container(operation) => operation.logs_of(moment).is_some(),
+            Operation::Compose(_) | Operation::Swarm(_) => matches!(moment, Moment::Failed(_)),
+            Operation::Image(_) | Operation::Ports(_) | Operation::Task(_) => false,
+        };
+        if is_last_chance {
+            self.keep_last_words().await;
+        }
         evidence
     }
 

@@ -37,7 +37,7 @@ super::rules! {
     "Write `$$` for a dollar sign, `${NAME}` for a variable, and set what `${NAME:?message}` asks for.",
     "environment:\n  PRICE: 5$$\n  GROUP: ${DEPLOYMENT_GROUP_NAME:-none}";
     UNSET_VARIABLE, "unset-variable",
-    "A variable is not set here and has no default: an empty text is used.",
+    "A variable is not set here and has no default: an empty string is used.",
     "CodeDeploy sets its variables in hooks alone, so a check elsewhere may see less than the host does.",
     "Give it a default, or refuse the deployment where it is missing.",
     "environment:\n  GROUP: ${DEPLOYMENT_GROUP_NAME:-none}";

@@ -2,6 +2,7 @@
 
 mod archives;
 pub(crate) mod images;
+mod offline;
 mod registry;
 pub(crate) mod resume;
 
@@ -26,6 +27,7 @@ use crate::images::source::Archives;
 use crate::inputs;
 use crate::modes::compose;
 use crate::modes::facts::Facts;
+use crate::modes::observe::offline::OFFLINE;
 use crate::modes::sharing::sharing;
 use crate::values::known::Known;
 use crate::values::types::{EnvVar, LifecycleEvent};
@@ -52,11 +54,14 @@ pub(crate) struct Observer<'a> {
     pub(crate) env: &'a HookEnv,
     /// `/proc`, or a stand-in.
     pub(crate) proc: PathBuf,
+    /// Only the bundle is looked at.
+    pub(crate) offline: bool,
 }
 
 impl Observer<'_> {
     pub(crate) async fn facts(&self, event: LifecycleEvent) -> Facts {
-        let mut facts = Facts { pending: self.deployment.pending.at(event), ..Facts::unseen(&self.store) };
+        let records = if self.offline { Facts::blank() } else { Facts::unseen(&self.store) };
+        let mut facts = Facts { pending: self.deployment.pending.at(event), ..records };
         if !touches_engine(event) {
             return facts;
         }
@@ -128,7 +133,9 @@ impl Observer<'_> {
             Ok(hello) => facts.engine = Known::Yes(hello),
             Err(failure) => {
                 facts.engine = Known::No(failure.message.clone());
-                facts.failures.push(ObserveFailure { failure, definite: false });
+                if !self.offline {
+                    facts.failures.push(ObserveFailure { failure, definite: false });
+                }
             }
         }
     }
@@ -171,6 +178,12 @@ impl Observer<'_> {
         let mut all: Vec<EnvVar> = Vec::new();
         let mut not_yet: Option<String> = None;
         for file in &service.env_file {
+            if self.is_elsewhere(&file.location) {
+                facts
+                    .warnings
+                    .push(format!("{} was not read ({OFFLINE}): its variables are missing below", file.location));
+                continue;
+            }
             if let (ArchiveLocation::S3(uri), Some(policy)) = (&file.location, &self.policy)
                 && !policy.judge(&[Demand::of_object(uri)]).is_empty()
             {
