@@ -54,7 +54,7 @@ lint-fuzz: ## Clippy on the fuzz targets, which need a C++ compiler
 fmt: ## Format
 	@cargo fmt
 
-unit: ## The tests that need no engine
+unit: ## The tests that need no engine, after make setup
 	@cargo test --lib --test plans --test layers --test shim --test cli --test docs
 
 package-test: setup ## What the packages do to a host

@@ -85,7 +85,8 @@ fn succeeds(script: &str) -> String {
 const FILES: &str = "bin/balehook lib/systemd/system/balehook-resume.service lib/systemd/system/balehook-ports.socket \
                      lib/systemd/system/balehook-tokens.timer lib/tmpfiles.d/balehook.conf share/man/man1/balehook.1.gz \
                      share/bash-completion/completions/balehook share/balehook/hooks/balehook \
-                     share/balehook/ci/deploy.sh share/balehook/appspec/container/appspec.yml share/balehook/appspec/compose/app/compose.yml";
+                     share/balehook/ci/deploy.sh share/balehook/appspec/container/appspec.yml share/balehook/appspec/compose/app/compose.yml \
+                     share/balehook/appspec.schema.json";
 
 #[test]
 fn a_deb_is_installed_upgraded_removed_and_purged_and_what_a_person_disabled_stays_so() {
