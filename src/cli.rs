@@ -138,6 +138,36 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// List the deployments of this host, failed ones too, or show one step by step
+    History {
+        /// One name alone
+        #[arg(value_name = "NAME")]
+        name: Option<Name>,
+        /// One deployment, with its steps and what the console showed
+        #[arg(long, value_name = "ID")]
+        deployment: Option<String>,
+        /// So many deployments of each name, the newest ones
+        #[arg(long, value_name = "COUNT", default_value_t = 20)]
+        limit: usize,
+        /// The form of the result
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Print the output of the containers, or what was kept of a release that failed
+    Logs {
+        /// The name; it may be left out where there is one alone
+        #[arg(value_name = "NAME")]
+        name: Option<Name>,
+        /// Of one deployment, also one that is gone: `balehook history` lists them
+        #[arg(long, value_name = "ID")]
+        deployment: Option<String>,
+        /// Go on printing, until it is interrupted
+        #[arg(short, long, conflicts_with = "deployment")]
+        follow: bool,
+        /// So many of the last lines
+        #[arg(short = 'n', long, value_name = "LINES")]
+        tail: Option<usize>,
+    },
     /// Finish or undo what interrupted deployments left; the boot unit runs this
     Resume {
         /// One name alone

@@ -1,8 +1,11 @@
 //! The pipe from arguments to the exit code, and the only place that knows what a dry run is.
 
 pub(crate) mod deployment;
+mod history;
+mod logs;
 pub(crate) mod plan;
 pub(crate) mod ports;
+mod record;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod status;
@@ -12,6 +15,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::{CommandFactory as _, Parser as _};
@@ -66,7 +70,7 @@ impl Context {
         &self,
         engine: Engine,
         archives: Archives,
-        store: LockedStore,
+        store: Rc<LockedStore>,
         (name, subject): (&Name, Subject),
         keep: usize,
     ) -> Host {
@@ -119,6 +123,12 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         }
         Some(Command::Check { file, format }) => plan::check(context, &file.appspec, format),
         Some(Command::Status { format }) => status::status(context, format).await,
+        Some(Command::History { name, deployment, limit, format }) => {
+            history::history(context, name.as_ref(), deployment.as_deref(), limit, format).await
+        }
+        Some(Command::Logs { name, deployment, follow, tail }) => {
+            logs::logs(context, name.as_ref(), deployment.as_deref(), logs::Lines { follow, tail }).await
+        }
         Some(Command::Resume { ports: true, .. }) => ports::ports(context).await,
         Some(Command::Resume { dry_run: true, name, .. }) => resume::dry_run(context, name.as_ref()).await,
         Some(Command::Resume { tokens: true, name, .. }) => resume::resume(context, Only::Tokens, name.as_ref()).await,
@@ -132,6 +142,23 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
             Err(error) => say(&Failure::new(Kind::Unexpected, format!("cannot write the manual page: {error}"))),
         },
     }
+}
+
+/// The names of which there is state, or the one that is wanted.
+/// Errors: [`Kind::State`]: there is none, or not that one.
+pub(crate) fn names(context: &Context, wanted: Option<&Name>) -> Result<Vec<Name>, Failure> {
+    let state = &context.settings.state_dir;
+    let entries = std::fs::read_dir(state).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.path().join("lock").exists());
+    let mut names: Vec<Name> = folders.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    names.sort_unstable();
+    let Some(wanted) = wanted else { return Ok(names) };
+    names.retain(|name| name == wanted);
+    if names.is_empty() {
+        let failure = Failure::new(Kind::State, format!("{} has nothing of {wanted}", state.display()));
+        return Err(failure.next("`balehook status` lists the names"));
+    }
+    Ok(names)
 }
 
 fn usage(error: &clap::Error) -> ExitCode {

@@ -177,6 +177,15 @@ impl execute::Host for Host {
             Operation::Compose(operation) => operation.evidence(self, moment).await,
             Operation::Image(_) | Operation::Ports(_) | Operation::Task(_) => Vec::new(),
         });
+        let is_last_chance = match operation {
+            // One that the plan created is removed later: by then the old one runs, and nobody waits.
+            Operation::Container(operation) => operation.logs_of(moment).is_some(),
+            Operation::Compose(_) | Operation::Swarm(_) => matches!(moment, Moment::Failed(_)),
+            Operation::Image(_) | Operation::Ports(_) | Operation::Task(_) => false,
+        };
+        if is_last_chance {
+            self.keep_last_words().await;
+        }
         evidence
     }
 
