@@ -151,8 +151,17 @@ pub(crate) enum Command {
     },
     /// Print the JSON schema of appspec.yml, for editors
     Schema,
-    /// Show what is deployed on this host: names, containers, images, ports, health
+    /// Show what is deployed on this host: releases, health, containers, ports, and what needs attention
     Status {
+        /// One name alone
+        #[arg(value_name = "NAME")]
+        name: Option<Name>,
+        /// Exit with 8 where something does not run or is not healthy, with 13 where a killed deployment left something
+        #[arg(long)]
+        exit_code: bool,
+        /// Show it every 2 s, until it is interrupted
+        #[arg(long)]
+        watch: bool,
         /// The form of the result
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,

@@ -101,7 +101,7 @@ pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
     let context = Context { settings: cli.settings, env, started, waits, patience };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(&context, cli.command, &argv0)),
+        Ok(runtime) => runtime.block_on(Box::pin(dispatch(&context, cli.command, &argv0))),
         Err(error) => say(&Failure::new(Kind::Unexpected, format!("cannot start: {error}"))),
     };
     ExitCode::from(code)
@@ -124,6 +124,9 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
             let wanted = plan::Wanted { event, path: &file.appspec, offline, against: against.as_deref() };
             plan::plan(context, wanted, form, detailed_exitcode).await
         }
+        Some(Command::Status { name, exit_code, watch, format }) => {
+            status::status(context, status::Wanted { name: name.as_ref(), format, exit_code, watch }).await
+        }
         Some(Command::Check { path, file, format, strict, fix }) => {
             check::check(context, &path.unwrap_or(file.appspec), format, check::How { strict, fix })
         }
@@ -132,7 +135,6 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
             Console::new(&mut io::stdout()).whole(&format!("{:#}\n", schema::schema()));
             0
         }
-        Some(Command::Status { format }) => status::status(context, format).await,
         Some(Command::History { name, deployment, limit, format }) => {
             history::history(context, name.as_ref(), deployment.as_deref(), limit, format).await
         }
