@@ -1,6 +1,8 @@
 //! The pipe from arguments to the exit code, and the only place that knows what a dry run is.
 
+mod check;
 pub(crate) mod deployment;
+mod explain;
 mod history;
 mod logs;
 pub(crate) mod plan;
@@ -24,6 +26,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::aws::s3::S3;
 use crate::cli::{Cli, Command, Settings};
 use crate::config::hook_env::HookEnv;
+use crate::config::schema;
 use crate::deploy::state::LockedStore;
 use crate::engine::Engine;
 use crate::engine::absence::PATIENCE;
@@ -98,7 +101,7 @@ pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
     let context = Context { settings: cli.settings, env, started, waits, patience };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(&context, cli.command, &argv0)),
+        Ok(runtime) => runtime.block_on(Box::pin(dispatch(&context, cli.command, &argv0))),
         Err(error) => say(&Failure::new(Kind::Unexpected, format!("cannot start: {error}"))),
     };
     ExitCode::from(code)
@@ -121,8 +124,17 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
             let wanted = plan::Wanted { event, path: &file.appspec, offline, against: against.as_deref() };
             plan::plan(context, wanted, form, detailed_exitcode).await
         }
-        Some(Command::Check { file, format }) => plan::check(context, &file.appspec, format),
-        Some(Command::Status { format }) => status::status(context, format).await,
+        Some(Command::Status { name, exit_code, watch, format }) => {
+            status::status(context, status::Wanted { name: name.as_ref(), format, exit_code, watch }).await
+        }
+        Some(Command::Check { path, file, format, strict, fix }) => {
+            check::check(context, &path.unwrap_or(file.appspec), format, check::How { strict, fix })
+        }
+        Some(Command::Explain { what }) => explain::explain(what.as_deref()),
+        Some(Command::Schema) => {
+            Console::new(&mut io::stdout()).whole(&format!("{:#}\n", schema::schema()));
+            0
+        }
         Some(Command::History { name, deployment, limit, format }) => {
             history::history(context, name.as_ref(), deployment.as_deref(), limit, format).await
         }

@@ -1,6 +1,7 @@
 //! What a person sees: text, JSON, progress and the log. Only `app` and `main` use it; it does nothing to a host.
 
 pub(crate) mod excerpt;
+pub(crate) mod explain;
 pub(crate) mod history;
 pub mod json;
 pub(crate) mod log;
