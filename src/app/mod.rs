@@ -1,6 +1,7 @@
 //! The pipe from arguments to the exit code, and the only place that knows what a dry run is.
 
 pub(crate) mod deployment;
+pub(crate) mod doctor;
 pub(crate) mod plan;
 pub(crate) mod ports;
 pub(crate) mod resume;
@@ -94,7 +95,12 @@ pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
     let context = Context { settings: cli.settings, env, started, waits, patience };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(&context, cli.command, &argv0)),
+        Ok(runtime) => {
+            let code = runtime.block_on(dispatch(&context, cli.command, &argv0));
+            // A name server or a disk that hangs is not waited for.
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => say(&Failure::new(Kind::Unexpected, format!("cannot start: {error}"))),
     };
     ExitCode::from(code)
@@ -118,6 +124,7 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         }
         Some(Command::Check { file, format }) => plan::check(context, &file.appspec, format),
         Some(Command::Status { format }) => status::status(context, format).await,
+        Some(Command::Doctor { format }) => doctor::doctor(context, format).await,
         Some(Command::Resume { ports: true, .. }) => ports::ports(context).await,
         Some(Command::Resume { dry_run: true, name, .. }) => resume::dry_run(context, name.as_ref()).await,
         Some(Command::Resume { tokens: true, name, .. }) => resume::resume(context, Only::Tokens, name.as_ref()).await,

@@ -79,7 +79,8 @@ async fn each(
     worst
 }
 
-fn names(state_dir: &Path) -> Vec<Name> {
+/// The names of which there is state.
+pub(super) fn names(state_dir: &Path) -> Vec<Name> {
     let Ok(entries) = std::fs::read_dir(state_dir) else { return Vec::new() };
     let folders = entries.flatten().filter(|entry| entry.path().join("lock").exists());
     let mut names: Vec<Name> = folders.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();

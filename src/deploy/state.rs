@@ -107,6 +107,13 @@ impl Store {
         ImportRecord::new(&self.folder).read()
     }
 
+    /// Who holds the lock at this moment; nothing is created and nobody is kept waiting.
+    pub(crate) fn holder(&self) -> Option<String> {
+        let mut file = File::open(self.folder.join("lock")).ok()?;
+        let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        is_held.then(|| describe_holder(&mut file))
+    }
+
     /// Takes the lock; waits for another holder until `give_up`. `waiting` is called once, when it has to wait.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod chance;
 mod compose;
 mod delta;
 mod deploy;
+mod doctor;
 mod failing_undo;
 mod faults;
 mod handover;
