@@ -1,5 +1,6 @@
 //! The pipe from arguments to the exit code, and the only place that knows what a dry run is.
 
+pub(crate) mod by_hand;
 pub(crate) mod deployment;
 pub(crate) mod doctor;
 pub(crate) mod plan;
@@ -28,6 +29,7 @@ use crate::error::{Failure, Kind};
 use crate::images::credentials::CredentialSettings;
 use crate::images::operation::Importer;
 use crate::images::source::Archives;
+use crate::modes::by_hand::ByHand;
 use crate::modes::host::Host;
 use crate::modes::resume::Only;
 use crate::modes::runs_now::Subject;
@@ -124,6 +126,9 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         }
         Some(Command::Check { file, format }) => plan::check(context, &file.appspec, format),
         Some(Command::Status { format }) => status::status(context, format).await,
+        Some(Command::Stop { name }) => by_hand::by_hand(context, ByHand::Stop, &name).await,
+        Some(Command::Start { name }) => by_hand::by_hand(context, ByHand::Start, &name).await,
+        Some(Command::Restart { name }) => by_hand::by_hand(context, ByHand::Restart, &name).await,
         Some(Command::Doctor { format }) => doctor::doctor(context, format).await,
         Some(Command::Resume { ports: true, .. }) => ports::ports(context).await,
         Some(Command::Resume { dry_run: true, name, .. }) => resume::dry_run(context, name.as_ref()).await,

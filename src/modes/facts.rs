@@ -45,6 +45,8 @@ pub struct Facts {
     pub releases: Vec<Release>,
     /// What an interrupted event left.
     pub left: Option<Left<Operation>>,
+    /// A person has stopped the name with `balehook stop`.
+    pub stopped: bool,
     /// Our own tags in the engine (`balehook/<name>:…`).
     pub retention_tags: Vec<String>,
     /// Those of our tags whose image the engine keeps for ended tasks of a swarm on this node.
@@ -72,6 +74,7 @@ impl Facts {
             releases: store.releases(),
             left: store.left(),
             imported: store.imported(),
+            stopped: store.is_stopped(),
             compose_tool: Known::No("Compose was not looked for".into()),
             ..Self::default()
         }

@@ -3,6 +3,7 @@
 //! `plan()` takes values only and is the only place that decides: no I/O, no async, no clock. What may happen at run time is
 //! data in the plan: each action carries what undoes it, and what follows the saved release cannot fail the deployment.
 
+pub mod by_hand;
 pub mod compose;
 pub mod container;
 pub mod create;
@@ -51,9 +52,13 @@ pub(crate) fn whole(
     if !observe::touches_engine(event) {
         return Ok(Plan::new(event.to_string(), &deployment.name));
     }
-    match &deployment.mode {
+    let mut plan = match &deployment.mode {
         Mode::Container(container) => container::plan::plan(event, deployment, container, origin, facts),
         Mode::Swarm(swarm) => swarm::plan::plan(event, deployment, swarm, origin, facts),
         Mode::Compose(compose) => compose::plan::plan(event, deployment, compose, origin, facts),
+    }?;
+    if facts.stopped && event == LifecycleEvent::ApplicationStart {
+        plan.attempt(by_hand::MarkOperation::DeleteStopped);
     }
+    Ok(plan)
 }

@@ -11,6 +11,7 @@ use crate::deploy::{execute, plan};
 use crate::engine::request::ContainerSpec;
 use crate::error::Failure;
 use crate::images::operation::ImageOperation;
+use crate::modes::by_hand::MarkOperation;
 use crate::modes::compose::operation::ComposeOperation;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::host::Host;
@@ -40,6 +41,8 @@ pub enum Operation {
     Swarm(SwarmOperation),
     /// A task of a person's before or after the deployment.
     Task(TaskOperation),
+    /// What a person did to the name by hand.
+    Mark(MarkOperation),
 }
 
 impl Operation {
@@ -86,7 +89,7 @@ impl Operation {
             Self::Container(operation) => operation.options(),
             Self::Swarm(operation) => operation.options(),
             Self::Task(TaskOperation::Container { spec, .. }) => of_container(spec),
-            Self::Image(_) | Self::Ports(_) | Self::Compose(_) | Self::Task(_) => Vec::new(),
+            Self::Image(_) | Self::Ports(_) | Self::Compose(_) | Self::Task(_) | Self::Mark(_) => Vec::new(),
         }
     }
 
@@ -100,7 +103,8 @@ impl Operation {
             | Self::Ports(_)
             | Self::Compose(_)
             | Self::Swarm(_)
-            | Self::Task(_) => false,
+            | Self::Task(_)
+            | Self::Mark(_) => false,
         }
     }
 }
@@ -115,13 +119,16 @@ impl plan::Operation for Operation {
             Self::Swarm(SwarmOperation::RunTask(task)) => task.title(),
             Self::Swarm(operation) => operation.to_string(),
             Self::Task(operation) => operation.title(),
+            Self::Mark(operation) => operation.to_string(),
         }
     }
 
     fn details(&self) -> Vec<String> {
         match self {
             Self::Compose(operation) => operation.details(),
-            Self::Image(_) | Self::Container(_) | Self::Ports(_) | Self::Swarm(_) | Self::Task(_) => Vec::new(),
+            Self::Image(_) | Self::Container(_) | Self::Ports(_) | Self::Swarm(_) | Self::Task(_) | Self::Mark(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -133,6 +140,7 @@ impl plan::Operation for Operation {
             Self::Compose(operation) => operation.traits(),
             Self::Swarm(operation) => operation.traits(),
             Self::Task(_) => Role::Prepares.long(),
+            Self::Mark(operation) => operation.traits(),
         }
     }
 }
@@ -148,6 +156,7 @@ impl execute::Host for Host {
             Operation::Compose(operation) => operation.perform(self).await,
             Operation::Swarm(operation) => operation.perform(self).await,
             Operation::Task(operation) => crate::modes::tasks::perform(operation, self).await,
+            Operation::Mark(operation) => operation.perform(self),
         }
     }
 
@@ -161,7 +170,7 @@ impl execute::Host for Host {
             Operation::Container(operation) => operation.evidence(self, moment).await,
             Operation::Swarm(operation) => operation.evidence(&self.engine, moment).await,
             Operation::Compose(operation) => operation.evidence(self, moment).await,
-            Operation::Image(_) | Operation::Ports(_) | Operation::Task(_) => Vec::new(),
+            Operation::Image(_) | Operation::Ports(_) | Operation::Task(_) | Operation::Mark(_) => Vec::new(),
         });
         evidence
     }
@@ -184,6 +193,7 @@ impl fmt::Display for Operation {
             Self::Compose(operation) => operation.fmt(f),
             Self::Swarm(operation) => operation.fmt(f),
             Self::Task(operation) => operation.fmt(f),
+            Self::Mark(operation) => operation.fmt(f),
         }
     }
 }
@@ -206,4 +216,5 @@ is_an_operation! {
     Compose(ComposeOperation),
     Swarm(SwarmOperation),
     Task(TaskOperation),
+    Mark(MarkOperation),
 }

@@ -5,6 +5,7 @@ mod archives;
 mod aws;
 mod boot;
 mod broken;
+mod by_hand;
 mod chance;
 mod compose;
 mod delta;

@@ -40,6 +40,8 @@ pub(super) struct NameFacts {
     /// Mode of its folder, where it is not 0700.
     pub(super) open_mode: Option<u32>,
     pub(super) newest: Option<Release>,
+    /// A person has stopped it.
+    pub(super) is_stopped: bool,
 }
 
 pub(super) fn observe(state_dir: &Path) -> StateFacts {
@@ -73,6 +75,7 @@ fn of_name(state_dir: &Path, name: Name) -> NameFacts {
         damaged: damaged.map(|path| path.display().to_string()).collect(),
         open_mode: mode.filter(|mode| *mode != 0o700),
         newest: store.releases().into_iter().next(),
+        is_stopped: store.is_stopped(),
         name,
     }
 }
@@ -88,6 +91,10 @@ fn under_way(left: Option<&Left<Operation>>) -> String {
 pub(super) fn rows(state: &StateFacts) -> Vec<Row> {
     let mut rows = vec![rights(state)];
     rows.extend(state.names.iter().filter_map(left));
+    for name in state.names.iter().filter(|name| name.is_stopped) {
+        let found = format!("{0} was stopped by hand and stays so: balehook start {0}", name.name);
+        rows.push(Row::ok("stopped", found));
+    }
     for name in state.names.iter().filter(|name| !name.damaged.is_empty()) {
         let found = format!("{}: damaged records are kept: {}", name.name, name.damaged.join(", "));
         rows.push(Row::warning("records", found, "look at the disk (dmesg), then remove them"));
@@ -165,6 +172,7 @@ mod tests {
             damaged: vec!["/s/web/images.json.damaged-1".into()],
             open_mode: None,
             newest: None,
+            is_stopped: false,
         };
         let state = |holder| StateFacts {
             folder: "/s".into(),
