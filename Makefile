@@ -5,7 +5,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= never
 # The tests on real things wait more than they work.
 export RUST_TEST_THREADS ?= 3
 
-.PHONY: help setup build release dist demo test lint lint-fuzz fmt unit package-test engine-test test-crash test-engines docs deny golden bench fuzz bundle clean
+.PHONY: help setup build release dist dist-twice dist-check demo test lint lint-fuzz fmt unit package-test engine-test test-crash test-engines docs deny golden bench fuzz bundle clean tutorial pictures docs-look
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,12 @@ release: ## Build as it is shipped
 dist: ## Static programs for x86_64 and aarch64, with deb, rpm and tar.gz, in target/dist; ARCH=aarch64: only that
 	@packaging/dist $(ARCH)
 
+dist-twice: ## Build the packages in two folders and compare every byte (as long as `make dist`, twice)
+	@packaging/dev/dist-twice $(ARCH)
+
+dist-check: ## Run what `make dist` built, another processor's program under qemu: check, plan, and the demo's deployments
+	@packaging/dev/dist-check $(ARCH)
+
 MODE ?= container
 
 demo: ## Deploy a real bundle into a real engine and show the result; MODE=compose or MODE=swarm
@@ -37,7 +43,8 @@ test: setup lint ## Format, clippy, every test, docs, licences
 	@BALEHOOK_ENGINE=28.5-containerd cargo test --test it
 	@$(MAKE) --no-print-directory docs deny
 
-lint: ## Format and clippy
+lint: ## Format, clippy, and the recipes for CI
+	@packaging/dev/lint-recipes
 	@cargo fmt --check
 	@cargo clippy --quiet --all-targets -- -D warnings
 
@@ -69,8 +76,23 @@ test-engines: ## The tests on real things, on all four engines
 
 docs: ## Build the book (target/book) and the crate's documentation
 	@packaging/dev/setup --docs
+	@docs/pictures/draw --check
 	@MDBOOK_LOG=warn target/tools/venv/bin/mdbook build docs
+	@docs/links target/book
 	@RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet --no-deps --document-private-items
+
+tutorial: setup ## Run the quick start in order on a clean engine, and compare what it shows with what was printed
+	@cargo test --test it quick_start
+
+pictures: ## Record the book's terminals from the real program, and draw all its pictures; read the difference
+	@packaging/dev/setup --tests
+	@BALEHOOK_GOLDEN=1 cargo test --test docs --test it golden
+	@docs/pictures/demo
+	@docs/pictures/draw
+
+docs-look: docs ## Look at the book in a browser, at three widths, light and dark; screenshots in target/docs-look
+	@packaging/dev/setup --look
+	@docs/look target/book target/docs-look
 
 deny: ## Licences, bans and sources of all dependencies; advisories where their database can be fetched
 	@packaging/dev/deny

@@ -59,6 +59,17 @@ pub(crate) enum Format {
     Json,
 }
 
+/// The form of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+    /// A comment on a pull request, at most 60,000 bytes
+    Markdown,
+}
+
 /// The form in which problems are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProblemFormat {
@@ -96,9 +107,15 @@ pub(crate) enum Command {
         /// Which file
         #[command(flatten)]
         file: AppspecArg,
+        /// Look at the bundle alone, as in CI: no engine, registry, bucket or other file is asked
+        #[arg(long)]
+        offline: bool,
+        /// With --offline: the revision before this one; the plan says what changes
+        #[arg(long, requires = "offline", value_name = "PATH")]
+        against: Option<PathBuf>,
         /// The form of the result
-        #[arg(long, value_enum, default_value_t = Format::Text)]
-        format: Format,
+        #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+        format: PlanFormat,
         /// Exit with 2 where the event would change something
         #[arg(long)]
         detailed_exitcode: bool,
@@ -136,11 +153,53 @@ pub(crate) enum Command {
         #[command(flatten)]
         name: NameArgs,
     },
+    /// Remove images of balehook that no kept release needs
+    Prune {
+        /// One name alone
+        #[arg(value_name = "NAME")]
+        name: Option<Name>,
+        /// Only print what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Images without a tag that are not ours too
+        #[arg(long)]
+        unmanaged: bool,
+    },
     /// Check this host: engine, agent, credentials, disk, leftovers; each problem with its remedy
     Doctor {
         /// The form of the result
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
+    },
+    /// List the deployments of this host, failed ones too, or show one step by step
+    History {
+        /// One name alone
+        #[arg(value_name = "NAME")]
+        name: Option<Name>,
+        /// One deployment, with its steps and what the console showed
+        #[arg(long, value_name = "ID")]
+        deployment: Option<String>,
+        /// So many deployments of each name, the newest ones
+        #[arg(long, value_name = "COUNT", default_value_t = 20)]
+        limit: usize,
+        /// The form of the result
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Print the output of the containers, or what was kept of a release that failed
+    Logs {
+        /// The name; it may be left out where there is one alone
+        #[arg(value_name = "NAME")]
+        name: Option<Name>,
+        /// Of one deployment, also one that is gone: `balehook history` lists them
+        #[arg(long, value_name = "ID")]
+        deployment: Option<String>,
+        /// Go on printing, until it is interrupted
+        #[arg(short, long, conflicts_with = "deployment")]
+        follow: bool,
+        /// So many of the last lines
+        #[arg(short = 'n', long, value_name = "LINES")]
+        tail: Option<usize>,
     },
     /// Finish or undo what interrupted deployments left; the boot unit runs this
     Resume {

@@ -14,7 +14,7 @@ pub enum Kind {
     Hook,
     /// The engine does not answer, or refuses.
     Engine,
-    /// The image could not be had.
+    /// The image could not be imported.
     Image,
     /// The new container could not be created or started.
     Container,
@@ -89,7 +89,7 @@ impl Kind {
             Self::Appspec => "appspec.yml or its x-balehook section is wrong; nothing was touched",
             Self::Hook => "the hook environment is wrong (sudo: true drops CodeDeploy's variables)",
             Self::Engine => "the engine cannot be reached or refuses",
-            Self::Image => "the image could not be had",
+            Self::Image => "the image could not be imported",
             Self::Container => "a container, project or service could not be created or started",
             Self::Health => "what was started, or runs, is not healthy",
             Self::Deadline => "the hook's time was up",

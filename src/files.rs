@@ -15,16 +15,23 @@ use crate::folder::Folder;
 /// Replaces a file, or makes it, with mode 0600: a new one in the same folder, fsync, rename, fsync of the folder. Nobody
 /// else may write it meanwhile: the new one always has the same name, so that what a kill leaves does not stay.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with(path, content, true)
+}
+
+/// `is_synced`: it survives a loss of power too.
+fn replace_with(path: &Path, content: &[u8], is_synced: bool) -> io::Result<()> {
     let folder = Folder::open_last(path.parent().unwrap_or(Path::new("/")))?;
     let name = path.file_name().unwrap_or_default();
     let new = OsString::from(format!(".{}.new", name.to_string_lossy()));
-    // Also where it is a link that somebody put there.
+    // Also if it is a link.
     let _ = folder.remove(&new);
     let mut file = folder.file(&new, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL)?;
     file.write_all(content)?;
-    file.sync_all()?;
+    if is_synced {
+        file.sync_all()?;
+    }
     folder.rename(&new, name)?;
-    folder.sync()
+    if is_synced { folder.sync() } else { Ok(()) }
 }
 
 /// Writes a file of the state directory, as JSON.
@@ -33,13 +40,23 @@ pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure>
     text.and_then(|text| replace(path, &text)).map_err(|error| unwritable(path, &error))
 }
 
+/// The same of one that a loss of power may take: it costs no wait for the disk.
+pub(crate) fn write_unsynced<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
+    let text = serde_json::to_vec(value).map_err(io::Error::from);
+    text.and_then(|text| replace_with(path, &text, false)).map_err(|error| unwritable(path, &error))
+}
+
 pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Kind::State, format!("cannot write {}: {error}", path.display())).next(remedy(path, error))
 }
 
 /// What to do about it: a user other than root needs a folder that only root can give.
 fn remedy(path: &Path, error: &io::Error) -> String {
-    let folder = path.ancestors().skip(1).find(|folder| !folder.ends_with("releases")).unwrap_or(path);
+    let folder = path
+        .ancestors()
+        .skip(1)
+        .find(|folder| !["releases", "deployments"].iter().any(|name| folder.ends_with(name)))
+        .unwrap_or(path);
     match error.kind() {
         io::ErrorKind::PermissionDenied if !geteuid().is_root() => {
             format!("once, as root: `{}`; or leave `runas` out of the hook", give(folder))

@@ -59,7 +59,7 @@ impl Waits {
         }
     }
 
-    /// Who had not answered, and for how long, when somebody stopped waiting in this moment. `None` where nobody was
+    /// What had not answered, and for how long, when a caller stopped waiting in this moment. `None` if nothing was
     /// waited for, or not for long.
     pub(crate) fn given_up(&self) -> Option<String> {
         let last = self.last.lock().ok()?.take()?;

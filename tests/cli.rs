@@ -7,6 +7,8 @@ use balehook::error::Kind;
 
 const APPSPEC: &str = include_str!("../appspec/container/appspec.yml");
 
+const HOOKS: &str = "version: 0.0\nos: linux\nhooks: {ApplicationStart: [{location: hooks/balehook}]}\n";
+
 fn balehook(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_balehook"));
     command.args(args).env_clear().env("DOCKER_HOST", "unix:///nowhere/docker.sock").current_dir("/").output().unwrap()
@@ -279,4 +281,88 @@ fn doctor_ends_on_a_host_where_everything_hangs_and_says_of_each_check_that_it_w
     let silent: Vec<&str> = rows.iter().filter(silent).map(|row| row["check"].as_str().unwrap()).collect();
     assert_eq!(silent, ["engine", "Compose", "ECR", "clock"], "{report:#}");
     assert_eq!(output.status.code(), Some(5));
+}
+
+#[test]
+fn an_offline_plan_asks_for_nothing_but_the_bundle_and_compares_it_with_another_revision() {
+    let revision = |image: &str, more: &str| {
+        let files = "env_file: [prod.env, /etc/nowhere.env, s3://secrets/web.env]";
+        let container = format!("container:\n    image: {image}\n    {files}\n    environment: {{A: '1'}}\n{more}");
+        let bundle = bundle(&format!("{HOOKS}x-balehook:\n  name: web\n  {container}"));
+        std::fs::write(bundle.path().join("prod.env"), "PASSWORD=hunter2\n").unwrap();
+        bundle
+    };
+    let before = revision("{archive: 's3://releases/web-1.tar'}", "    hostname: web-1\n");
+    let after = revision("{archive: 's3://releases/web-2.tar'}", "    restart: always\n");
+    let (before, after) = (before.path().to_str().unwrap(), after.path().to_str().unwrap());
+    let output = balehook(&["plan", "--offline", "--against", before, "--appspec", after, "--format", "markdown"]);
+    let comment = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{comment}{}", text(&output.stderr));
+    let top: Vec<&str> = comment.lines().take_while(|line| !line.starts_with("<details>")).collect();
+    let since = format!("- note: `changes are those since {before}; what really runs was not looked at`");
+    let wanted = [
+        "### ApplicationStart of `web` (container)",
+        "",
+        "- assumed: `no engine was asked (--offline): assumed that nothing runs yet`",
+        "- assumed: `s3://releases/web-2.tar was not looked up (--offline): assumed that it exists`",
+        "- note: `/etc/nowhere.env was not read (--offline): its variables are missing below`",
+        "- note: `s3://secrets/web.env was not read (--offline): its variables are missing below`",
+        &since,
+        "",
+        "| option | was | becomes |",
+        "|---|---|---|",
+        "| `hostname` | `web-1` | not set |",
+        "| `image` | `s3://releases/web-1.tar` | `s3://releases/web-2.tar` |",
+        "| `restart` | not set | `always` |",
+        "",
+        "**Interruption:** `none`",
+        "",
+    ];
+    assert_eq!(top, wanted, "{comment}");
+    assert!(comment.contains("environment.PASSWORD") && !comment.contains("hunter2"), "{comment}");
+
+    let other = bundle(&format!("{HOOKS}x-balehook: {{name: web, swarm: {{image: 'a.test/web:1'}}}}\n"));
+    let said = |against: &str| {
+        text(&balehook(&["plan", "--offline", "--against", against, "--appspec", after, "--format", "markdown"]).stdout)
+    };
+    let swarm = said(other.path().to_str().unwrap());
+    assert!(swarm.contains("is deployed as swarm: nothing is compared`"), "{swarm}");
+    assert!(said("/nowhere").contains("- note: `nothing is compared: cannot read /nowhere"), "{}", said("/nowhere"));
+    assert_eq!(balehook(&["plan", "--against", before]).status.code(), Some(64));
+}
+
+#[test]
+fn an_offline_plan_of_a_project_says_what_becomes_of_each_service() {
+    let revision = |services: &str| {
+        let bundle = bundle(&format!("{HOOKS}x-balehook: {{name: shop, compose: {{files: [compose.yml]}}}}\n"));
+        std::fs::write(bundle.path().join("compose.yml"), format!("services: {{{services}}}\n")).unwrap();
+        bundle
+    };
+    let before = revision(
+        "db: {image: 'a.test/db:9'}, web: {image: 'a.test/web:1', environment: {A: one}}, old: {image: 'a.test/old:1'}",
+    );
+    let after = revision(
+        "db: {image: 'a.test/db:9'}, web: {image: 'a.test/web:2', environment: {A: two}}, new: {image: 'a.test/new:1'}",
+    );
+    let (before, after) = (before.path().to_str().unwrap(), after.path().to_str().unwrap());
+    let output = balehook(&["plan", "--offline", "--against", before, "--appspec", after, "--format", "markdown"]);
+    let comment = text(&output.stdout);
+    let services: Vec<&str> = comment.lines().filter(|line| line.starts_with("- `")).collect();
+    let wanted = [
+        "- `db: unchanged`",
+        "- `new: created, image a.test/new:1`",
+        "- `old: removed`",
+        "- `web: recreated (image, environment.A), image a.test/web:1 -> a.test/web:2`",
+    ];
+    assert_eq!(services, wanted, "{comment}{}", text(&output.stderr));
+}
+
+#[test]
+fn a_file_that_is_wrong_is_a_comment_too() {
+    let bundle = bundle("version: 0.0\nos: linux\nx-balehook: {nam: web}\n");
+    let output = balehook(&["plan", "--format", "markdown", "--appspec", bundle.path().to_str().unwrap()]);
+    let comment = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{comment}");
+    assert!(comment.starts_with("### balehook plan\n\n**Would fail:** `"), "{comment}");
+    assert!(comment.contains("unknown key") && comment.contains("did you mean `name`?"), "{comment}");
 }

@@ -80,7 +80,7 @@ fn succeeds(script: &str) -> String {
 const FILES: &str = "bin/balehook lib/systemd/system/balehook-resume.service lib/systemd/system/balehook-ports.socket \
                      lib/systemd/system/balehook-tokens.timer lib/tmpfiles.d/balehook.conf share/man/man1/balehook.1.gz \
                      share/bash-completion/completions/balehook share/balehook/hooks/balehook \
-                     share/balehook/appspec/container/appspec.yml share/balehook/appspec/compose/app/compose.yml";
+                     share/balehook/ci/deploy.sh share/balehook/appspec/container/appspec.yml share/balehook/appspec/compose/app/compose.yml";
 
 #[test]
 fn a_deb_is_installed_upgraded_removed_and_purged_and_what_a_person_disabled_stays_so() {
@@ -192,7 +192,7 @@ fn an_archive_with_another_sum_or_without_one_is_not_installed() {
     for (damage, said) in [
         ("echo >>/root/balehook.tar.gz", "balehook.tar.gz.sha256 says "),
         ("rm /root/balehook.tar.gz.sha256", "balehook.tar.gz.sha256 cannot be had"),
-        ("export MINISIGN_KEY=RWQ", "there is no minisign"),
+        ("rm /usr/bin/minisign; export MINISIGN_KEY=RWQ", "there is no minisign"),
         ("export COSIGN_IDENTITY=a@b", "there is no cosign"),
     ] {
         let output = run(&format!(
@@ -208,12 +208,165 @@ fn an_archive_with_another_sum_or_without_one_is_not_installed() {
     }
 }
 
+/// A folder with an archive, its sum and a signature, and the public key that it was signed with.
+fn signed(folder: &Path) -> String {
+    let (one, _) = versions();
+    let one = one.file(".tar.gz");
+    let make = format!(
+        "cp {one} balehook.tar.gz && sha256sum balehook.tar.gz | tee balehook.tar.gz.sha256 >SHA256SUMS
+         minisign -G -W -p key.pub -s key.secret >/dev/null
+         minisign -G -W -p other.pub -s other.secret >/dev/null
+         MINISIGN_SECRET_KEY=$PWD/key.secret {} . >/dev/null
+         tail -n 1 key.pub other.pub --quiet",
+        repository().join("packaging/sign").display()
+    );
+    let made = Command::new("bash").args(["-euo", "pipefail", "-c", &make]).current_dir(folder).output().unwrap();
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    text(&made.stdout)
+}
+
+#[test]
+fn a_signed_archive_is_installed_and_one_that_was_changed_or_signed_by_another_key_is_not() {
+    let folder = tempfile::tempdir_in(repository().join("target")).unwrap();
+    let keys = signed(folder.path());
+    let (key, other) = keys.trim().split_once('\n').unwrap();
+    let install = repository().join("packaging/install.sh");
+    let install = install.display();
+    let copy = format!("cp -r {} /root/signed; cd /root/signed", folder.path().display());
+    // Whoever changes the archive can change its sum too.
+    let changed = "echo >>balehook.tar.gz && sha256sum balehook.tar.gz >balehook.tar.gz.sha256";
+    let said = "the signature of balehook.tar.gz is not good";
+    for (key, damage, said) in [
+        (other, "true", said),
+        (key, changed, said),
+        (key, "cp SHA256SUMS.minisig balehook.tar.gz.minisig", said),
+        (key, "sed -i 's/^trusted comment: .*/trusted comment: newer/' balehook.tar.gz.minisig", said),
+        (key, "rm balehook.tar.gz.minisig", "balehook.tar.gz.minisig cannot be had"),
+    ] {
+        let output = run(&format!(
+            "{copy}
+             export MINISIGN_KEY={key}
+             {damage}
+             {install} balehook.tar.gz && exit 9
+             test ! -e /usr/local/bin/balehook"
+        ));
+        let error = text(&output.stderr);
+        assert!(output.status.success() && error.contains(said), "{damage}: {:?} {error}", output.status);
+    }
+    let good = succeeds(&format!(
+        "{copy}
+         export MINISIGN_KEY={key}
+         {install} balehook.tar.gz 2>/dev/null
+         /usr/local/bin/balehook --version
+         {install} --uninstall 2>&1
+         ls /usr/local/bin/balehook 2>/dev/null || echo gone"
+    ));
+    let version = format!("balehook {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(good.lines().collect::<Vec<_>>(), [&version, "install.sh: removed; /var/lib/balehook stays", "gone"]);
+}
+
+/// Name and version of every package that is compiled for the packaged program, as cargo itself says.
+fn dependencies() -> Vec<(String, String)> {
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--target", &target]);
+    let tree = cargo.current_dir(repository()).output().unwrap();
+    assert!(tree.status.success(), "{}", text(&tree.stderr));
+    let tree = text(&tree.stdout);
+    let mut words: Vec<_> = tree.lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>()).collect();
+    words.sort();
+    words.dedup();
+    let found: Vec<_> = words.iter().map(|words| (words[0].to_owned(), words[1][1..].to_owned())).collect();
+    found.into_iter().filter(|(name, _)| name != env!("CARGO_PKG_NAME")).collect()
+}
+
+/// Words of the licences of what is no crate, or is within one.
+const NOTICES: [&str; 6] = [
+    "Copyright (C) The XZ Utils authors and contributors",
+    "Copyright (c) Meta Platforms, Inc. and affiliates",
+    "Julian Seward",
+    "musl as a whole is licensed under the following standard MIT license",
+    "Copyrights in the Rust Standard Library are retained by their contributors",
+    "Copyright (c) Zig contributors",
+];
+
+#[test]
+fn every_package_has_the_licence_texts_of_all_that_the_program_is_made_of() {
+    let (one, _) = versions();
+    let (deb, rpm, tar) = (one.file("_amd64.deb"), one.file(".x86_64.rpm"), one.file(".tar.gz"));
+    let folder = tempfile::tempdir().unwrap();
+    let extract = format!(
+        "dpkg-deb --fsys-tarfile {deb} | tar -xO ./usr/share/doc/balehook/THIRD-PARTY.txt >deb
+         mkdir tar && tar -xzf {tar} -C tar --strip-components 1 && mv tar/share/doc/balehook/THIRD-PARTY.txt tar.txt
+         cmp deb tar.txt && test -s tar/share/doc/balehook/LICENSE-MIT && test -s tar/share/doc/balehook/LICENSE-APACHE
+         rpm --query --list --package {rpm} | grep -c 'doc/balehook/\\(THIRD-PARTY.txt\\|LICENSE-MIT\\|LICENSE-APACHE\\)$'"
+    );
+    let extracted =
+        Command::new("bash").args(["-euo", "pipefail", "-c", &extract]).current_dir(folder.path()).output().unwrap();
+    assert!(extracted.status.success(), "{}", text(&extracted.stderr));
+    assert_eq!(text(&extracted.stdout), "3\n");
+
+    let written = std::fs::read_to_string(folder.path().join("deb")).unwrap();
+    let lines: Vec<_> = written.lines().collect();
+    for (name, version) in dependencies() {
+        let start = format!("{name} {version}: ");
+        let line =
+            lines.iter().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("no licence of {start}"));
+        let numbers: Vec<_> = line.rsplit_once("; ").unwrap().1.split(", ").collect();
+        assert!(!numbers.is_empty(), "{line}");
+        for number in numbers {
+            let at = lines.iter().position(|line| line == &number);
+            let at = at.unwrap_or_else(|| panic!("{line}: the text {number} is not there"));
+            assert!(lines[at + 1].is_empty() && lines[at + 2].len() > 3, "{number}: {:?}", &lines[at..at + 3]);
+        }
+    }
+    for notice in NOTICES {
+        assert!(written.contains(notice), "{notice}");
+    }
+}
+
+#[test]
+fn the_sbom_is_valid_cyclonedx_and_names_the_program_and_every_dependency() {
+    let (one, _) = versions();
+    let file = one.file(".cdx.json");
+    let script = "import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+sys.exit(str(JsonStrictValidator(SchemaVersion.V1_6).validate_str(open(sys.argv[1]).read()) or '') or 0)";
+    let mut python = Command::new(repository().join("target/tools/venv/bin/python"));
+    let valid = python.args(["-c", script, &file]).output().unwrap();
+    assert!(valid.status.success(), "{}", text(&valid.stderr));
+
+    let sbom: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let program = one.folder.parent().unwrap().join("program");
+    let sum = text(&Command::new("sha256sum").arg(&program).output().unwrap().stdout);
+    let main = &sbom["metadata"]["component"];
+    assert_eq!(main["hashes"][0]["content"], sum.split(' ').next().unwrap());
+    assert_eq!(main["name"], "balehook");
+    assert_eq!(sbom["metadata"]["timestamp"], "2023-11-14T22:13:20Z");
+
+    let components = sbom["components"].as_array().unwrap();
+    let is_crate =
+        |found: &&serde_json::Value| found["purl"].as_str().is_some_and(|purl| purl.starts_with("pkg:cargo/"));
+    let named = |found: &serde_json::Value| {
+        assert_eq!(found["hashes"][0]["content"].as_str().unwrap().len(), 64, "{found}");
+        (found["name"].as_str().unwrap().to_owned(), found["version"].as_str().unwrap().to_owned())
+    };
+    let mut crates: Vec<_> = components.iter().filter(is_crate).map(named).collect();
+    crates.sort();
+    assert_eq!(crates, dependencies());
+    let others = components.iter().filter(|found| !is_crate(found)).map(|found| found["name"].as_str().unwrap());
+    assert_eq!(others.collect::<Vec<_>>(), ["rust-std", "musl", "llvm-libunwind", "zig-compiler-rt"]);
+    let inner = components.iter().filter_map(|found| found["components"][0]["name"].as_str());
+    assert_eq!(inner.collect::<Vec<_>>(), ["aws-lc", "xz", "zstd"]);
+}
+
 #[test]
 fn the_same_program_packed_twice_is_the_same_bytes() {
     let (one, _) = versions();
     let folder = tempfile::tempdir().unwrap();
     let again = Packages::pack(folder.path(), "1.0.0");
-    for ending in ["_amd64.deb", ".x86_64.rpm", ".tar.gz"] {
+    for ending in ["_amd64.deb", ".x86_64.rpm", ".tar.gz", ".cdx.json"] {
         let (one, again) = (std::fs::read(one.file(ending)).unwrap(), std::fs::read(again.file(ending)).unwrap());
         assert!(one == again, "{ending}: {} and {} bytes", one.len(), again.len());
     }

@@ -67,7 +67,7 @@ fn check_says_all_that_the_host_refuses_with_its_place_and_the_line_that_refuses
     assert_eq!(code, 15, "{said}");
     let wanted = format!(
         "appspec.yml:12:12: error: {}\n        image: evil.test/web:1\n               ^\n    \
-         help: policy.yml:3:1 allows of `registries`: host.test: ask who runs this host, or leave it out\n",
+         help: policy.yml:3:1 allows for `registries`: host.test: ask who runs this host, or leave it out\n",
         REFUSED[0]
     );
     assert!(said.starts_with(&wanted), "{said}");
@@ -75,7 +75,7 @@ fn check_says_all_that_the_host_refuses_with_its_place_and_the_line_that_refuses
         "appspec.yml:13:17: error: this host does not allow `privileged: true`",
         "policy.yml:1:1 says `privileged: false`",
         "appspec.yml:14:15: error: this host does not allow `SYS_ADMIN`",
-        "policy.yml:2:1 allows of `cap_add`: NET_BIND_SERVICE",
+        "policy.yml:2:1 allows for `cap_add`: NET_BIND_SERVICE",
         "3 errors\n",
     ] {
         assert!(said.contains(wanted), "{wanted}:\n{said}");
@@ -177,7 +177,7 @@ fn a_policy_that_cannot_be_used_stops_everything_but_what_only_stops() {
         assert_eq!(host.ends(&["run", "ApplicationStop"]).0, 0);
         assert!(!Path::new(&host.path("state/web")).join("journal.json").exists());
     }
-    assert!(wrong.ends(&["plan"]).1.contains("a list is expected, not `srv`"), "every problem at once");
+    assert!(wrong.ends(&["plan"]).1.contains("expected a list, not `srv`"), "every problem at once");
     assert!(wrong.ends(&["plan"]).1.contains("docker start web"), "and the whole plan");
 }
 
@@ -204,7 +204,7 @@ fn check_reads_compose_files_as_they_stand() {
     for wanted in [
         "appspec.yml:11:3: error: compose.yml:4:5: this host does not allow `privileged: true` (services.web.privileged)",
         "compose.yml:5:5: this host does not allow `/etc` (services.web.volumes)",
-        "help: policy.yml:2:1 allows of `mounts`: /srv: ask who runs this host, or leave it out",
+        "help: policy.yml:2:1 allows for `mounts`: /srv: ask who runs this host, or leave it out",
     ] {
         assert!(said.contains(wanted), "{wanted}:\n{said}");
     }

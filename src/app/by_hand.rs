@@ -1,17 +1,20 @@
-//! `stop`, `start` and `restart` of one name.
+//! What a person does to one name between two deployments: `stop`, `start`, `restart`.
 
 use std::io;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::app::record::ConsoleProgress;
 use crate::app::stop::{Signals, unless_stopped};
-use crate::app::{Context, run, say};
+use crate::app::{Context, names, run, say};
 use crate::cli::NameArgs;
 use crate::deploy::execute::{self, Host as _};
 use crate::deploy::origin::MANUAL;
+use crate::deploy::outcome::RunsNow;
 use crate::deploy::state::{Holder, Store};
 use crate::engine::Engine;
 use crate::engine::api::Api;
-use crate::error::{Failure, Kind};
+use crate::error::Failure;
 use crate::images::source::Archives;
 use crate::modes::by_hand::{self, ByHand};
 use crate::modes::compose::tool::Processes;
@@ -26,14 +29,33 @@ use crate::values::types::Name;
 /// How long it may take: a container's own time to stop and to become healthy are within it.
 const LIMIT: Duration = Duration::from_secs(600);
 
+/// What is done to one name.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub(super) command: &'static str,
+    pub(super) name: &'a Name,
+    /// It is only printed.
+    pub(super) is_dry: bool,
+}
+
 /// Does it, or prints what it would do. Returns the exit code.
 pub(crate) async fn by_hand(context: &Context, what: ByHand, NameArgs { name, dry_run }: &NameArgs) -> u8 {
     let mut stdout = io::stdout();
     let mut console = Console::new(&mut stdout);
-    let done = match dry_run {
-        true => dry(context, what, name, &mut console).await,
-        false => perform(context, what, name, &mut console).await,
+    let job = Job { command: what.as_str(), name, is_dry: *dry_run };
+    let planned = async |engine: &Engine, store: &Store| {
+        let facts = Box::pin(facts(context, engine, store, name)).await?;
+        let subject = Subject::found(&facts, resume::is_compose(&facts));
+        Ok((by_hand::plan(what, name, &facts)?, subject))
     };
+    let done = match names(context, Some(name)) {
+        Ok(_) => Box::pin(perform(context, job, planned, text::by_hand, &mut console)).await,
+        Err(failure) => Err(failure),
+    };
+    code(done)
+}
+
+pub(super) fn code(done: Result<(), Failure>) -> u8 {
     match done {
         Ok(()) => 0,
         Err(failure) if failure.reported => failure.kind.exit_code(),
@@ -41,45 +63,43 @@ pub(crate) async fn by_hand(context: &Context, what: ByHand, NameArgs { name, dr
     }
 }
 
-async fn dry(context: &Context, what: ByHand, name: &Name, console: &mut Console<'_>) -> Result<(), Failure> {
-    let (plan, _) = planned(context, &context.engine()?, &known(context, name)?, (what, name)).await?;
-    console.whole(&text::plan(&plan));
-    Ok(())
-}
-
-/// The state of a name that there is: none is made for one that was never deployed.
-fn known(context: &Context, name: &Name) -> Result<Store, Failure> {
+/// Runs a plan as an event does: the lock, what is observed under it, the plan, its end. `last` is its last line.
+pub(super) async fn perform(
+    context: &Context,
+    job: Job<'_>,
+    planned: impl AsyncFn(&Engine, &Store) -> Result<(Plan, Subject), Failure>,
+    last: impl Fn(&Plan, &RunsNow) -> String,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let Job { command, name, is_dry } = job;
     let store = Store::new(&context.settings.state_dir, name);
-    match store.folder().exists() {
-        true => Ok(store),
-        false => Err(Failure::new(Kind::State, format!("{} has nothing of {name}", store.all().display()))
-            .next("`balehook status` lists the names")),
+    if is_dry {
+        let (plan, _) = Box::pin(planned(&context.engine()?, &store)).await?;
+        console.whole(&text::plan(&plan));
+        return Ok(());
     }
-}
-
-async fn perform(context: &Context, what: ByHand, name: &Name, console: &mut Console<'_>) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let deadline = Instant::now() + LIMIT;
     let mut stop = std::pin::pin!(signals.or(deadline, LIMIT));
     let before = async {
-        let me = Holder { pid: std::process::id(), deployment: MANUAL.into(), event: what.as_str().into() };
+        let me = Holder { pid: std::process::id(), deployment: MANUAL.into(), event: command.into() };
         let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {name}"));
-        let store = known(context, name)?.lock(&me, deadline, waiting).await?;
+        let store = store.lock(&me, deadline, waiting).await?;
         log::start(&context.settings, Some(store.store().folder()));
         let engine = context.engine()?;
-        let planned = planned(context, &engine, store.store(), (what, name)).await?;
+        let planned = Box::pin(planned(&engine, store.store())).await?;
         Ok((engine, store, planned))
     };
-    let (engine, store, (plan, subject)) = unless_stopped(stop.as_mut(), before, what.as_str(), &context.waits).await?;
+    let (engine, store, (plan, subject)) = unless_stopped(stop.as_mut(), before, command, &context.waits).await?;
     store.set_aside.iter().chain(&plan.notes).for_each(|line| console.line(line));
     let mut journal = store.journal(MANUAL);
-    let mut host = context.host(engine, Archives::new(context.s3(), None), store, (name, subject), usize::MAX);
+    let mut host = context.host(engine, Archives::new(context.s3(), None), Rc::new(store), (name, subject), usize::MAX);
     let undo = run::undo_limit(deadline + LIMIT);
-    let mut progress = run::ConsoleProgress { console: &mut *console };
-    match execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop).await {
+    let mut progress = ConsoleProgress { console: &mut *console, recorder: None };
+    match Box::pin(execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop)).await {
         Ok(done) => {
             text::ended(console, &done);
-            console.line(&text::by_hand(&plan, &host.runs_now(&plan.old).await));
+            console.line(&last(&plan, &host.runs_now(&plan.old).await));
             Ok(())
         }
         Err(failed) => {
@@ -89,19 +109,8 @@ async fn perform(context: &Context, what: ByHand, name: &Name, console: &mut Con
     }
 }
 
-async fn planned(
-    context: &Context,
-    engine: &Engine,
-    store: &Store,
-    (what, name): (ByHand, &Name),
-) -> Result<(Plan, Subject), Failure> {
-    let facts = facts(context, engine, store, name).await?;
-    let is_compose = resume::is_compose(&facts);
-    let plan = by_hand::plan(what, name, &facts)?;
-    Ok((plan, Subject::found(&facts, is_compose)))
-}
-
-async fn facts(context: &Context, engine: &Engine, store: &Store, name: &Name) -> Result<Facts, Failure> {
+/// What the engine, the swarm and the state directory have of a name.
+pub(super) async fn facts(context: &Context, engine: &Engine, store: &Store, name: &Name) -> Result<Facts, Failure> {
     let mut facts = observe::resume::facts(engine, store, name).await?;
     if resume::is_compose(&facts) {
         let settings = &context.credentials();

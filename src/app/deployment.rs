@@ -48,6 +48,7 @@ pub(crate) fn prepare<'a>(
         deployment,
         env: &context.env,
         proc: PathBuf::from("/proc"),
+        offline: false,
     };
     Ok((observer, rendered))
 }

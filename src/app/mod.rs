@@ -3,8 +3,12 @@
 pub(crate) mod by_hand;
 pub(crate) mod deployment;
 pub(crate) mod doctor;
+mod history;
+mod logs;
 pub(crate) mod plan;
 pub(crate) mod ports;
+mod prune;
+mod record;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod status;
@@ -14,6 +18,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::{CommandFactory as _, Parser as _};
@@ -69,7 +74,7 @@ impl Context {
         &self,
         engine: Engine,
         archives: Archives,
-        store: LockedStore,
+        store: Rc<LockedStore>,
         (name, subject): (&Name, Subject),
         keep: usize,
     ) -> Host {
@@ -120,16 +125,26 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         None => run::hook(context, argv0).await,
         Some(Command::Hook { location }) => run::hook(context, &location).await,
         Some(Command::Run { events, file }) => run::by_hand(context, &events, &file.appspec).await,
-        Some(Command::Plan { event, file, format, detailed_exitcode, show_values }) => {
+        Some(Command::Plan { event, file, offline, against, format, detailed_exitcode, show_values }) => {
             let form = plan::Form { format, show_values };
-            plan::plan(context, event, &file.appspec, form, detailed_exitcode).await
+            let wanted = plan::Wanted { event, path: &file.appspec, offline, against: against.as_deref() };
+            plan::plan(context, wanted, form, detailed_exitcode).await
         }
         Some(Command::Check { file, format }) => plan::check(context, &file.appspec, format),
         Some(Command::Status { format }) => status::status(context, format).await,
         Some(Command::Stop { name }) => by_hand::by_hand(context, ByHand::Stop, &name).await,
         Some(Command::Start { name }) => by_hand::by_hand(context, ByHand::Start, &name).await,
         Some(Command::Restart { name }) => by_hand::by_hand(context, ByHand::Restart, &name).await,
+        Some(Command::Prune { name, dry_run, unmanaged }) => {
+            prune::prune(context, name.as_ref(), prune::Which { dry_run, unmanaged }).await
+        }
         Some(Command::Doctor { format }) => doctor::doctor(context, format).await,
+        Some(Command::History { name, deployment, limit, format }) => {
+            history::history(context, name.as_ref(), deployment.as_deref(), limit, format).await
+        }
+        Some(Command::Logs { name, deployment, follow, tail }) => {
+            logs::logs(context, name.as_ref(), deployment.as_deref(), logs::Lines { follow, tail }).await
+        }
         Some(Command::Resume { ports: true, .. }) => ports::ports(context).await,
         Some(Command::Resume { dry_run: true, name, .. }) => resume::dry_run(context, name.as_ref()).await,
         Some(Command::Resume { tokens: true, name, .. }) => resume::resume(context, Only::Tokens, name.as_ref()).await,
@@ -143,6 +158,28 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
             Err(error) => say(&Failure::new(Kind::Unexpected, format!("cannot write the manual page: {error}"))),
         },
     }
+}
+
+/// The names of which there is state, or the one that is wanted.
+/// Errors: [`Kind::State`]: there is none, or not that one.
+pub(crate) fn names(context: &Context, wanted: Option<&Name>) -> Result<Vec<Name>, Failure> {
+    let state = &context.settings.state_dir;
+    let mut names = names_in(state);
+    let Some(wanted) = wanted else { return Ok(names) };
+    names.retain(|name| name == wanted);
+    if names.is_empty() {
+        let failure = Failure::new(Kind::State, format!("{} has nothing of {wanted}", state.display()));
+        return Err(failure.next("`balehook status` lists the names"));
+    }
+    Ok(names)
+}
+
+fn names_in(state_dir: &Path) -> Vec<Name> {
+    let entries = std::fs::read_dir(state_dir).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.path().join("lock").exists());
+    let mut names: Vec<Name> = folders.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    names.sort_unstable();
+    names
 }
 
 fn usage(error: &clap::Error) -> ExitCode {

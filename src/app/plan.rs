@@ -4,56 +4,99 @@ use std::io;
 use std::path::Path;
 
 use crate::app::{Context, deployment, say};
-use crate::cli::{Format, ProblemFormat};
+use crate::cli::{PlanFormat, ProblemFormat};
 use crate::config::appspec::AppSpecText;
 use crate::config::policy::Policy;
 use crate::config::problem::Problems;
 use crate::config::yaml::{Node, Place};
 use crate::config::{Deployment, Mode, validate};
 use crate::error::{CHANGES, Failure, Kind, ObserveFailure};
+use crate::modes::against::compare;
 use crate::modes::compose::demands::refused_as_it_stands;
+use crate::modes::observe::Observer;
 use crate::modes::operation::Plan;
 use crate::ui::text::Console;
-use crate::ui::{json, log, problems, text};
+use crate::ui::{json, log, markdown, problems, text};
 use crate::values::types::LifecycleEvent;
+
+/// Which plan.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub event: LifecycleEvent,
+    pub path: &'a Path,
+    /// Only the bundle is looked at.
+    pub offline: bool,
+    /// The revision that is compared with it.
+    pub against: Option<&'a Path>,
+}
 
 #[derive(Clone, Copy)]
 pub(crate) struct Form {
-    pub format: Format,
+    pub format: PlanFormat,
     /// What stands in appspec.yml is shown although it looks like a secret.
     pub show_values: bool,
 }
 
 pub(crate) async fn plan(
     context: &Context,
-    event: LifecycleEvent,
-    path: &Path,
+    wanted: Wanted<'_>,
     Form { format, show_values }: Form,
     detailed_exitcode: bool,
 ) -> u8 {
     log::start(&context.settings, None);
-    match make(context, event, path).await {
-        Ok((plan, code)) => {
-            match format {
-                Format::Text => Console::new(&mut io::stdout()).whole(&text::plan_with(&plan, show_values)),
-                Format::Json => {
-                    Console::new(&mut io::stdout()).whole(&format!("{:#}\n", json::plan_with(&plan, show_values)));
-                }
-            }
+    let mut stdout = io::stdout();
+    let mut console = Console::new(&mut stdout);
+    match whole(context, wanted).await {
+        Ok(Made { plan, mode, code }) => {
+            console.whole(&match format {
+                PlanFormat::Text => text::plan_with(&plan, show_values),
+                PlanFormat::Json => format!("{:#}\n", json::plan_with(&plan, show_values)),
+                PlanFormat::Markdown => markdown::plan_with(&plan, mode, show_values),
+            });
             code.unwrap_or(if detailed_exitcode && plan.has_changes() { CHANGES } else { 0 })
         }
-        Err(failure) if format == Format::Json => {
-            Console::new(&mut io::stdout()).whole(&format!("{:#}\n", json::failure(&failure)));
+        Err(failure) => {
+            match format {
+                PlanFormat::Text => return say(&failure),
+                PlanFormat::Json => console.whole(&format!("{:#}\n", json::failure(&failure))),
+                PlanFormat::Markdown => console.whole(&markdown::failure(&failure)),
+            }
             failure.kind.exit_code()
         }
-        Err(failure) => say(&failure),
     }
 }
 
-/// The plan, as far as the host could be looked at, and how a run would end that cannot even begin.
-async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<(Plan, Option<u8>), Failure> {
-    let (observer, warnings) = deployment::prepare(context, event, path)?;
+struct Made {
+    plan: Plan,
+    /// As its key in the section.
+    mode: &'static str,
+    /// How a run would end that cannot even begin.
+    code: Option<u8>,
+}
+
+/// The plan, and what of it is otherwise than in the revision that it is compared with.
+async fn whole(context: &Context, wanted: Wanted<'_>) -> Result<Made, Failure> {
+    let (observer, warnings) = deployment::prepare(context, wanted.event, wanted.path)?;
     Console::new(&mut io::stderr()).lines(&warnings);
+    let mut made = make(observer, wanted).await?;
+    let Some(path) = wanted.against else { return Ok(made) };
+    let before = match deployment::prepare(context, wanted.event, path) {
+        Ok((observer, _)) => make(observer, wanted).await,
+        Err(failure) => Err(failure),
+    };
+    match before {
+        Ok(before) if before.mode == made.mode => compare(&mut made.plan, &before.plan, path),
+        Ok(before) => {
+            made.plan.notes.push(format!("{} is deployed as {}: nothing is compared", path.display(), before.mode))
+        }
+        Err(failure) => made.plan.notes.push(format!("nothing is compared: {}", failure.message)),
+    }
+    Ok(made)
+}
+
+/// The plan, as far as the host could be looked at.
+async fn make(observer: Observer<'_>, Wanted { event, offline, .. }: Wanted<'_>) -> Result<Made, Failure> {
+    let observer = if offline { observer.offline() } else { observer };
     let mut facts = observer.facts(event).await;
     let failures = std::mem::take(&mut facts.failures);
     let mut plan = match crate::modes::whole(event, &observer.deployment, &observer.origin, &facts) {
@@ -71,7 +114,7 @@ async fn make(context: &Context, event: LifecycleEvent, path: &Path) -> Result<(
             plan.would_fail.push(failure);
         }
     }
-    Ok((plan, code))
+    Ok(Made { plan, mode: observer.deployment.mode.key(), code })
 }
 
 /// Prints every problem of the file and of the bundle around it.

@@ -1,11 +1,12 @@
 //! `resume`: after a reboot or a crash, for every name of which there is state.
 
 use std::io;
-use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::app::record::ConsoleProgress;
 use crate::app::stop::{Signals, unless_stopped};
-use crate::app::{Context, run, say};
+use crate::app::{Context, names, run, say};
 use crate::deploy::execute::{self, Host as _};
 use crate::deploy::outcome::RESUME;
 use crate::deploy::state::{Holder, LockedStore, Store};
@@ -50,13 +51,10 @@ async fn each(
 ) -> u8 {
     let mut stdout = io::stdout();
     let mut console = Console::new(&mut stdout);
-    let mut names = names(&context.settings.state_dir);
-    names.retain(|name| wanted.is_none_or(|wanted| wanted == name));
-    if let Some(wanted) = wanted.filter(|_| names.is_empty()) {
-        let state = context.settings.state_dir.display();
-        let failure = Failure::new(Kind::State, format!("{state} has nothing of {wanted}"));
-        return say(&failure.next("`balehook status` lists the names"));
-    }
+    let names = match names(context, wanted) {
+        Ok(names) => names,
+        Err(failure) => return say(&failure),
+    };
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(failure) => return say(&failure),
@@ -77,15 +75,6 @@ async fn each(
         }
     }
     worst
-}
-
-/// The names of which there is state.
-pub(super) fn names(state_dir: &Path) -> Vec<Name> {
-    let Ok(entries) = std::fs::read_dir(state_dir) else { return Vec::new() };
-    let folders = entries.flatten().filter(|entry| entry.path().join("lock").exists());
-    let mut names: Vec<Name> = folders.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    names.sort_unstable();
-    names
 }
 
 async fn planned(
@@ -127,9 +116,9 @@ async fn one(
     }
     store.set_aside.iter().chain(&plan.notes).for_each(|line| console.line(line));
     let mut journal = store.journal(RESUME);
-    let mut host = context.host(engine, Archives::new(context.s3(), None), store, (name, subject), usize::MAX);
+    let mut host = context.host(engine, Archives::new(context.s3(), None), Rc::new(store), (name, subject), usize::MAX);
     let undo = run::undo_limit(deadline + LIMIT);
-    let mut progress = run::ConsoleProgress { console: &mut *console };
+    let mut progress = ConsoleProgress { console: &mut *console, recorder: None };
     let outcome = execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop).await;
     match outcome {
         Ok(done) => {

@@ -2,15 +2,16 @@
 
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::app::record::{ConsoleProgress, Recorder};
 use crate::app::stop::{Signals, unless_stopped};
 use crate::app::{Context, deployment, exit_code, say};
 use crate::config::appspec;
-use crate::deploy::execute::{self, Progress};
+use crate::deploy::execute;
 use crate::deploy::origin::MANUAL;
 use crate::deploy::outcome::{Done, Failed};
-use crate::deploy::plan::Operation as _;
 use crate::deploy::state::{Holder, LockedStore};
 use crate::deploy::undo::UndoLimit;
 use crate::error::{Failure, Kind};
@@ -18,7 +19,7 @@ use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
-use crate::modes::operation::{Operation, Plan};
+use crate::modes::operation::Plan;
 use crate::modes::runs_now::Subject;
 use crate::ui::text::Console;
 use crate::ui::{log, report, text};
@@ -47,11 +48,10 @@ pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
         }
     };
     let path = appspec::find_above(location).map_err(|why| Failure::new(Kind::Appspec, why.to_string()));
-    let result = match path.and_then(|path| Ok((path, Signals::listen()?))) {
+    match path.and_then(|path| Ok((path, Signals::listen()?))) {
         Ok((path, mut signals)) => run(context, context.started, event, &path, &mut signals, &mut console).await,
-        Err(failure) => Err(failure),
-    };
-    end(event, result, &mut console)
+        Err(failure) => end(event, &Err(failure), &mut console),
+    }
 }
 
 /// Runs events in the order given, up to the first that fails.
@@ -64,9 +64,8 @@ pub(crate) async fn by_hand(context: &Context, events: &[LifecycleEvent], path: 
         Err(failure) => return say(&failure),
     };
     for event in events {
-        let result = run(context, began, *event, path, &mut signals, &mut console).await;
+        let code = run(context, began, *event, path, &mut signals, &mut console).await;
         began = Instant::now();
-        let code = end(*event, result, &mut console);
         if code != 0 {
             return code;
         }
@@ -74,18 +73,7 @@ pub(crate) async fn by_hand(context: &Context, events: &[LifecycleEvent], path: 
     0
 }
 
-fn end(event: LifecycleEvent, result: Result<(), Failure>, console: &mut Console<'_>) -> u8 {
-    let Err(failure) = result else { return 0 };
-    let code = exit_code(event, &failure);
-    if !failure.reported {
-        console.lines(&report::refused(&event.to_string(), &failure));
-    }
-    if code == 0 {
-        console.line(&format!("{event} does not fail the deployment for that: exit code 0"));
-    }
-    code
-}
-
+/// Runs one event, and saves what it did in the history. Returns the exit code.
 async fn run(
     context: &Context,
     began: Instant,
@@ -93,7 +81,35 @@ async fn run(
     path: &Path,
     signals: &mut Signals,
     console: &mut Console<'_>,
+) -> u8 {
+    let mut recorder = Recorder::new(event, began);
+    let result = deploy(context, path, signals, &mut recorder, console).await;
+    let code = end(event, &result, console);
+    recorder.end(result.err().map(|failure| (code, failure)), console.take_lines());
+    code
+}
+
+/// Says why an event failed, where that was not said. Returns the exit code.
+fn end(event: LifecycleEvent, result: &Result<(), Failure>, console: &mut Console<'_>) -> u8 {
+    let Err(failure) = result else { return 0 };
+    let code = exit_code(event, failure);
+    if !failure.reported {
+        console.lines(&report::refused(&event.to_string(), failure));
+    }
+    if code == 0 {
+        console.line(&format!("{event} does not fail the deployment for that: exit code 0"));
+    }
+    code
+}
+
+async fn deploy(
+    context: &Context,
+    path: &Path,
+    signals: &mut Signals,
+    recorder: &mut Recorder,
+    console: &mut Console<'_>,
 ) -> Result<(), Failure> {
+    let (event, began) = (recorder.event, recorder.began);
     let (observer, warnings) = deployment::prepare(context, event, path)?;
     console.lines(&warnings);
     let origin = &observer.origin;
@@ -114,7 +130,7 @@ async fn run(
     let deadline = began + limit.saturating_sub(reserve(limit));
     let undo = undo_limit(began + limit.saturating_sub(MARGIN));
     let mut stop = std::pin::pin!(signals.or(deadline, limit));
-    let before = before(context, &observer, event, deadline, console);
+    let before = before(context, &observer, deadline, recorder, console);
     let (named, waits) = (event.to_string(), &context.waits);
     let (store, mut plan) = unless_stopped(stop.as_mut(), before, &named, waits).await?;
     let mut journal = store.journal(&observer.origin.deployment);
@@ -123,7 +139,7 @@ async fn run(
     let mut host = context.host(engine, archives, store, subject, observer.deployment.keep);
     let mut is_anew = false;
     let outcome = loop {
-        let mut progress = ConsoleProgress { console: &mut *console };
+        let mut progress = ConsoleProgress { console: &mut *console, recorder: Some(&mut *recorder) };
         let outcome = execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop.as_mut()).await;
         let overtaken = outcome.as_ref().err().map(|failed| &failed.failure).filter(|failure| failure.overtaken);
         let Some(why) = overtaken.filter(|_| !is_anew) else { break outcome };
@@ -136,6 +152,7 @@ async fn run(
             ready = planned(&observer, event) => ready.map_err(|failure| said(failure, console))?,
         };
     };
+    recorder.ended(&outcome, &host.last_words);
     report(event, &plan, &host.store, outcome, console)
 }
 
@@ -143,18 +160,20 @@ async fn run(
 async fn before(
     context: &Context,
     observer: &Observer<'_>,
-    event: LifecycleEvent,
     deadline: Instant,
+    recorder: &mut Recorder,
     console: &mut Console<'_>,
-) -> Result<(LockedStore, Plan), Failure> {
-    let deployment = observer.origin.deployment.clone();
+) -> Result<(Rc<LockedStore>, Plan), Failure> {
+    let (event, deployment) = (recorder.event, observer.origin.deployment.clone());
     let me = Holder { pid: std::process::id(), deployment, event: event.to_string() };
     let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {} too", observer.deployment.name));
     let give_up = deadline.checked_sub(LAST_WORDS).unwrap_or(deadline);
-    let store = observer.store.clone().lock(&me, give_up, waiting).await?;
-    log::start(&context.settings, Some(observer.store.folder()));
+    let store = Rc::new(observer.store.clone().lock(&me, give_up, waiting).await?);
+    log::start(&context.settings, Some(store.store().folder()));
     tracing::info!(%event, deployment = observer.origin.deployment, "begins");
+    recorder.begin(store.clone(), &observer.origin);
     let (facts, plan) = planned(observer, event).await?;
+    recorder.images(&facts.images);
     let warnings = store.set_aside.iter().chain(&facts.warnings);
     warnings.for_each(|warning| console.line(&format!("warning: {warning}")));
     facts.not_yet.iter().chain(&plan.notes).for_each(|line| console.line(line));
@@ -228,26 +247,4 @@ fn reserve(limit: Duration) -> Duration {
 fn said(failure: Failure, console: &mut Console<'_>) -> Failure {
     console.lines(&report::failure(&failure));
     failure.reported()
-}
-
-pub(crate) struct ConsoleProgress<'a, 'b> {
-    pub(crate) console: &'a mut Console<'b>,
-}
-
-impl Progress<Operation> for ConsoleProgress<'_, '_> {
-    fn begins(&mut self, number: usize, of: usize, operation: &Operation) {
-        self.console.line(&format!("[{number}/{of}] {}", operation.title()));
-    }
-
-    fn fails(&mut self, number: usize, of: usize, failure: &Failure) {
-        self.console.line(&format!("[{number}/{of}] failed: {failure}"));
-    }
-
-    fn undoes(&mut self, operation: &Operation) {
-        self.console.line(&format!("[undo] {}", operation.title()));
-    }
-
-    fn not_undone(&mut self, why: &str) {
-        self.console.line(&format!("[undo] failed: {why}"));
-    }
 }

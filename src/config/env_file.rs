@@ -32,7 +32,7 @@ pub fn read(file: &str, text: &str, raw: bool, lookup: Lookup<'_>) -> Result<Rea
             Ok(Some((name, value))) => {
                 if !unset.is_empty() {
                     warnings.push(format!(
-                        "{file}:{line}: {name}: a `$` begins a variable that is not set: an empty text is used; write \
+                        "{file}:{line}: {name}: a `$` begins a variable that is not set: an empty string is used; write \
                          `$$` for a dollar sign"
                     ));
                 }
@@ -236,7 +236,7 @@ mod tests {
     fn a_dollar_sign_that_takes_a_part_of_a_value_away_is_said_once_without_that_part() {
         let text = "A=pa$word$word\nB=\"pa$hunter2\"\nC='pa$word'\nD=pa$$word ${X:-}\nE=5$\n";
         let warnings = read("web.env", text, false, &lookup).unwrap().warnings;
-        let said = "a `$` begins a variable that is not set: an empty text is used; write `$$` for a dollar sign";
+        let said = "a `$` begins a variable that is not set: an empty string is used; write `$$` for a dollar sign";
         assert_eq!(warnings, [format!("web.env:1: A: {said}"), format!("web.env:2: B: {said}")]);
         assert_eq!(read("web.env", text, true, &lookup).unwrap().warnings, [""; 0]);
     }

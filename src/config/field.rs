@@ -71,13 +71,13 @@ impl<'a> Field<'a> {
     }
 
     fn wrong_kind<T>(&self, wanted: &str) -> Option<T> {
-        self.refuse(format!("{wanted} is expected, not {}", self.node.describe()), "")
+        self.refuse(format!("expected {wanted}, not {}", self.node.describe()), "")
     }
 
     pub(crate) fn text(&self) -> Option<String> {
         match self.node.as_text() {
             Some(text) => Some(text.to_owned()),
-            None => self.wrong_kind("a text"),
+            None => self.wrong_kind("a string"),
         }
     }
 
@@ -218,7 +218,7 @@ impl<'a> Field<'a> {
         let value = read(&mut keys);
         match self.node.as_mapping() {
             Some(entries) => entries.iter().for_each(|(key, _)| keys.refuse_unknown(key)),
-            None => self.error(format!("a mapping is expected, not {}", self.node.describe()), ""),
+            None => self.error(format!("expected a mapping, not {}", self.node.describe()), ""),
         }
         value
     }

@@ -67,13 +67,13 @@ fn warn_unset(place: Place, path: &str, mut unset: Vec<String>, secret: bool, pr
     unset.sort();
     unset.dedup();
     if secret && !unset.is_empty() {
-        let message = "a variable in this value is not set: an empty text is used";
+        let message = "a variable in this value is not set: an empty string is used";
         problems.warning(place, path, message, "write `$$` for a dollar sign that is none");
         return;
     }
     for name in unset {
         let help = format!("write `${{{name}:-default}}`, or `${{{name}:?message}}` to refuse it");
-        problems.warning(place, path, format!("variable {name} is not set: an empty text is used"), help);
+        problems.warning(place, path, format!("variable {name} is not set: an empty string is used"), help);
     }
 }
 

@@ -99,6 +99,17 @@ pub enum Mode {
     Compose(Box<compose::Compose>),
 }
 
+impl Mode {
+    /// Its key in the section.
+    pub(crate) const fn key(&self) -> &'static str {
+        match self {
+            Self::Container(_) => "container",
+            Self::Swarm(_) => "swarm",
+            Self::Compose(_) => "compose",
+        }
+    }
+}
+
 /// `x-balehook.container`.
 #[derive(Debug, Clone)]
 pub struct Container {

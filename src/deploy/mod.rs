@@ -3,6 +3,7 @@
 
 pub mod execute;
 mod file;
+pub(crate) mod history;
 pub mod journal;
 pub mod origin;
 pub mod outcome;

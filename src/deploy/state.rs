@@ -2,7 +2,8 @@
 //!
 //! `<state>/<name>/`: `lock` (flock: the kernel frees it), `releases/<number>.json`, `journal.json` while an event
 //! changes something, `resolved.json` (what the images of this deployment and of recorded ones were resolved to),
-//! `images.json` (what imports gave the engine), `stopped.json` while a person has stopped it, and `balehook.log`. Folders are 0700, files 0600, each whole or not there.
+//! `images.json` (what imports gave the engine), `stopped.json` while a person has stopped it, `deployments/` (see
+//! `history`) and `balehook.log`. Folders are 0700, files 0600, each whole or not there.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -17,6 +18,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::file::{read, read_as};
+use crate::deploy::history;
 use crate::deploy::journal::{self, JournalFile, Left};
 use crate::deploy::plan::Operation;
 use crate::deploy::release::{FORMAT, Release};
@@ -173,7 +175,9 @@ impl Store {
         if mode != 0o700 {
             folder.set_mode(0o700).map_err(failed)?;
         }
-        folder.make(OsStr::new("releases"), 0o700).map_err(failed)?;
+        for records in ["releases", history::FOLDER] {
+            folder.make(OsStr::new(records), 0o700).map_err(failed)?;
+        }
         folder.file(OsStr::new("lock"), OFlag::O_RDWR | OFlag::O_CREAT).map_err(failed)
     }
 
@@ -193,9 +197,15 @@ impl Store {
     }
 
     fn numbers(&self) -> Vec<u64> {
-        let Ok(entries) = fs::read_dir(self.folder.join("releases")) else { return Vec::new() };
-        entries.flatten().filter_map(|entry| entry.path().file_stem()?.to_str()?.parse().ok()).collect()
+        numbered(&self.folder.join("releases"))
     }
+}
+
+/// The numbers of a folder's `<number>.json`, in no order.
+pub(super) fn numbered(folder: &Path) -> Vec<u64> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect()
 }
 
 impl LockedStore {

@@ -34,7 +34,7 @@ pub(super) struct Budget {
     cleaning: Duration,
     /// The last step had not ended in its time.
     is_late: bool,
-    /// Somebody has not answered, or what serves depends on it: the next step may have no answer either.
+    /// A call had no answer, or what serves depends on it: the next step may have no answer either.
     is_hanging: bool,
 }
 

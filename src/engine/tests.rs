@@ -79,7 +79,7 @@ async fn an_engine_that_accepts_and_says_nothing_is_named_with_what_was_asked_an
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_somebody_else_gives_up_can_be_named_in_that_moment() {
+async fn a_call_that_its_caller_gives_up_can_be_named_in_that_moment() {
     let fake = FakeEngine::silent();
     let nine = Duration::from_secs(9);
     assert!(tokio::time::timeout(nine, fake.engine.clone().start(&web())).await.is_err());

@@ -23,7 +23,7 @@ const UNREACHABLE: &str = "can this host reach the registry (DNS, security group
 /// How often a registry is asked, or an image pulled, that may come the next time.
 const ATTEMPTS: u32 = 4;
 
-/// In the words of Go's HTTP client, of the registries' own answers, and of the containerd store whose content somebody's
+/// In the words of Go's HTTP client, of the registries' own answers, and of the containerd store whose content a
 /// `docker image prune` takes away while it is pulled (moby/moby#53321).
 const PASSING: [&str; 15] = [
     "unexpected eof",

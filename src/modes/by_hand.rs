@@ -111,9 +111,13 @@ pub fn plan(what: ByHand, name: &Name, facts: &Facts) -> Result<Plan, Failure> {
         }
     }
     if what == ByHand::Stop {
-        plan.interruption = format!("{name} is down until `balehook start {name}` or the next deployment");
+        plan.interruption = down(name);
     }
     Ok(plan)
+}
+
+fn down(name: &Name) -> String {
+    format!("{name} is down until `balehook start {name}` or the next deployment")
 }
 
 fn nothing(name: &Name, why: &str) -> Failure {
@@ -200,11 +204,20 @@ fn service(what: ByHand, name: &Name, seen: &SwarmFacts, plan: &mut Plan) -> Res
     let before = found.spec.label(LABEL_STOPPED).and_then(|count| count.parse().ok());
     let scale = |to, stopped| SwarmOperation::Scale { service: name.to_string(), to, stopped };
     match what {
-        ByHand::Stop => plan.actions.extend((now > 0).then(|| Action::required(scale(0, Some(now))))),
+        // The swarm ends the tasks by itself, each within its own time.
+        ByHand::Stop => {
+            plan.actions.extend((now > 0).then(|| Action::required(scale(0, Some(now)))));
+            plan.interruption = down(name);
+            return Ok(());
+        }
         ByHand::Start if now > 0 => {}
         ByHand::Start => plan.require(scale(before.unwrap_or(1), None)),
         ByHand::Restart if now == 0 => plan.require(scale(before.unwrap_or(1), None)),
-        ByHand::Restart => plan.require(SwarmOperation::Restart { service: name.to_string() }),
+        ByHand::Restart => {
+            plan.require(SwarmOperation::Restart { service: name.to_string() });
+            plan.interruption =
+                "each task is replaced as in an update: with one task the service is down meanwhile".into();
+        }
     }
     plan.require(SwarmOperation::RolloutCheck(RolloutCheck {
         service: name.to_string(),

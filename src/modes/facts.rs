@@ -70,11 +70,18 @@ impl Facts {
     /// What the records say, before the engine was asked.
     pub fn unseen(store: &Store) -> Self {
         Self {
-            environment: Known::Yes(Vec::new()),
             releases: store.releases(),
             left: store.left(),
             imported: store.imported(),
             stopped: store.is_stopped(),
+            ..Self::blank()
+        }
+    }
+
+    /// A host of which nothing is known, not even its records.
+    pub(crate) fn blank() -> Self {
+        Self {
+            environment: Known::Yes(Vec::new()),
             compose_tool: Known::No("Compose was not looked for".into()),
             ..Self::default()
         }

@@ -1,12 +1,15 @@
 //! The host that operations are performed on: the engine, and what the operations of one plan must know of each other.
 
 use std::path::Path;
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::hook_env::HookEnv;
 use crate::deploy::release::Observed;
 use crate::deploy::state::LockedStore;
 use crate::engine::Engine;
 use crate::engine::creation::Creation;
+use crate::engine::logs;
 use crate::error::Failure;
 use crate::health::checker::HealthChecker;
 use crate::images::operation::Importer;
@@ -27,8 +30,12 @@ pub(crate) struct Host {
     pub(crate) tasks: Tasks,
     /// The health check under way, or the one that was cut off.
     pub(crate) health: HealthChecker,
-    pub(crate) store: LockedStore,
+    pub(crate) store: Rc<LockedStore>,
     pub(crate) keep: usize,
+    /// When the plan began, in seconds since 1970: what it creates is newer.
+    began: i64,
+    /// What the containers of a release that failed have said last.
+    pub(crate) last_words: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -46,7 +53,7 @@ impl Host {
         engine: Engine,
         images: Importer,
         env: HookEnv,
-        store: LockedStore,
+        store: Rc<LockedStore>,
         (name, subject): (Name, Subject),
         keep: usize,
     ) -> Self {
@@ -61,6 +68,15 @@ impl Host {
             health: HealthChecker::default(),
             store,
             keep,
+            began: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed()),
+            last_words: Vec::new(),
+        }
+    }
+
+    /// Keeps what the containers that the plan created have said, before they go.
+    pub(crate) async fn keep_last_words(&mut self) {
+        if self.last_words.is_empty() {
+            self.last_words = logs::last_words(&self.engine, &self.name, self.began).await;
         }
     }
 

@@ -3,6 +3,7 @@
 //! `plan()` takes values only and is the only place that decides: no I/O, no async, no clock. What may happen at run time is
 //! data in the plan: each action carries what undoes it, and what follows the saved release cannot fail the deployment.
 
+pub(crate) mod against;
 pub mod by_hand;
 pub mod compose;
 pub mod container;
@@ -14,6 +15,7 @@ pub(crate) mod mounts;
 pub(crate) mod observe;
 pub mod operation;
 pub(crate) mod options;
+pub mod prune;
 pub mod release;
 pub mod resume;
 pub(crate) mod runs_now;

@@ -13,6 +13,7 @@ use crate::error::Failure;
 use crate::images::operation::ImageOperation;
 use crate::modes::by_hand::MarkOperation;
 use crate::modes::compose::operation::ComposeOperation;
+use crate::modes::compose::service_change::ServiceChange;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::host::Host;
 use crate::modes::options::of_container;
@@ -90,6 +91,20 @@ impl Operation {
             Self::Swarm(operation) => operation.options(),
             Self::Task(TaskOperation::Container { spec, .. }) => of_container(spec),
             Self::Image(_) | Self::Ports(_) | Self::Compose(_) | Self::Task(_) | Self::Mark(_) => Vec::new(),
+        }
+    }
+
+    /// What becomes of each service of a project, where it brings one up.
+    pub(crate) fn services(&self) -> &[ServiceChange] {
+        match self {
+            Self::Compose(ComposeOperation::Up { services, .. }) => services,
+            Self::Image(_)
+            | Self::Container(_)
+            | Self::Ports(_)
+            | Self::Compose(_)
+            | Self::Swarm(_)
+            | Self::Task(_)
+            | Self::Mark(_) => &[],
         }
     }
 
@@ -172,6 +187,15 @@ impl execute::Host for Host {
             Operation::Compose(operation) => operation.evidence(self, moment).await,
             Operation::Image(_) | Operation::Ports(_) | Operation::Task(_) | Operation::Mark(_) => Vec::new(),
         });
+        let is_last_chance = match operation {
+            // One that the plan created is removed later: by then the old one runs, and nobody waits.
+            Operation::Container(operation) => operation.logs_of(moment).is_some(),
+            Operation::Compose(_) | Operation::Swarm(_) => matches!(moment, Moment::Failed(_)),
+            Operation::Image(_) | Operation::Ports(_) | Operation::Task(_) | Operation::Mark(_) => false,
+        };
+        if is_last_chance {
+            self.keep_last_words().await;
+        }
         evidence
     }
 

@@ -84,7 +84,7 @@ impl Running {
                 status = self.child.wait() => break status?,
             }
         };
-        // Somebody whom it left behind may hold a pipe open: of that only what is in it by now.
+        // A process that it left behind may hold a pipe open. Only what is in the pipe by now is read.
         for (stream, pipe) in [(Stream::Stdout, &self.stdout), (Stream::Stderr, &self.stderr)] {
             if let Some(pipe) = pipe {
                 take(stream, left_in(pipe, &mut stdout));

@@ -45,7 +45,7 @@ async fn until(what: impl Fn() -> bool) {
 }
 
 fn is_alive(pid: &str) -> bool {
-    // A zombie has ended: whoever inherits it here may not collect it.
+    // A zombie has ended: the process that inherits it here may not collect it.
     let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     status.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }

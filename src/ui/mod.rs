@@ -2,8 +2,10 @@
 
 pub(crate) mod doctor;
 pub(crate) mod excerpt;
+pub(crate) mod history;
 pub mod json;
 pub(crate) mod log;
+pub mod markdown;
 pub(crate) mod problems;
 pub(crate) mod progress;
 pub mod report;

@@ -1,6 +1,7 @@
 //! Progress of a transfer: a bar on a terminal, elsewhere one line every 10 % or 5 s.
 
 use std::io::IsTerminal as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,6 +11,14 @@ use crate::values::text::megabytes;
 
 /// Without a terminal a line is printed at least this often.
 const EVERY: Duration = Duration::from_secs(5);
+
+/// Bytes of images that this process has transferred.
+static MOVED: AtomicU64 = AtomicU64::new(0);
+
+/// Bytes of images that this process has transferred so far.
+pub(crate) fn moved() -> u64 {
+    MOVED.load(Ordering::Relaxed)
+}
 
 pub(crate) struct Progress {
     label: String,
@@ -47,6 +56,7 @@ impl Progress {
 
 impl TransferProgress for Progress {
     fn at(&mut self, seen: u64) {
+        MOVED.fetch_add(seen.saturating_sub(self.seen), Ordering::Relaxed);
         self.seen = seen;
         match &self.bar {
             Some(bar) => bar.set_position(seen),

@@ -15,6 +15,8 @@ pub(crate) struct Deployed {
     pub(crate) services: Vec<ServiceStatus>,
     /// It is in a swarm and manages none: it cannot know the services.
     pub(crate) is_worker: bool,
+    /// Names that a person has stopped.
+    pub(crate) stopped: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -77,7 +79,10 @@ pub(crate) fn text(all: &Deployed) -> String {
     let services: String = all.services.iter().map(service).collect();
     let nothing = if containers.is_empty() && services.is_empty() { "nothing is deployed\n" } else { "" };
     let worker = "this node is a worker: `balehook status` on a manager shows the services of the swarm\n";
-    format!("{containers}{services}{nothing}{}", if all.is_worker { worker } else { "" })
+    let stopped =
+        all.stopped.iter().map(|name| format!("{name} was stopped by hand and stays so: balehook start {name}\n"));
+    let stopped: String = stopped.collect();
+    format!("{containers}{services}{nothing}{stopped}{}", if all.is_worker { worker } else { "" })
 }
 
 fn one(status: &Status) -> String {
@@ -133,11 +138,13 @@ fn ports(ports: &Ports) -> String {
     }
 }
 
-/// `{format, containers: […], services: […], is_worker}`.
+/// `{format, containers: […], services: […], stopped: […], is_worker}`.
 pub(crate) fn json(all: &Deployed) -> serde_json::Value {
-    let Deployed { containers, services, is_worker } = all;
+    let Deployed { containers, services, is_worker, stopped } = all;
     let format = crate::ui::json::FORMAT;
-    serde_json::json!({ "format": format, "containers": containers, "services": services, "is_worker": is_worker })
+    serde_json::json!({
+        "format": format, "containers": containers, "services": services, "stopped": stopped, "is_worker": is_worker,
+    })
 }
 
 #[cfg(test)]
@@ -161,7 +168,7 @@ mod tests {
     }
 
     fn deployed(containers: Vec<Status>) -> Deployed {
-        Deployed { containers, services: Vec::new(), is_worker: false }
+        Deployed { containers, services: Vec::new(), is_worker: false, stopped: Vec::new() }
     }
 
     #[test]
@@ -184,6 +191,9 @@ mod tests {
              update     updating\n  ports      80->8080/tcp\n  deployment d-1\n"
         );
         assert_eq!(json(&one)["services"][0]["running"], 1);
+        let stopped = Deployed { stopped: vec!["web".into()], ..deployed(Vec::new()) };
+        assert!(text(&stopped).ends_with("web was stopped by hand and stays so: balehook start web\n"));
+        assert_eq!(json(&stopped)["stopped"], serde_json::json!(["web"]));
         let worker = text(&Deployed { is_worker: true, ..deployed(Vec::new()) });
         assert!(worker.starts_with("nothing is deployed\n") && worker.contains("on a manager"), "{worker}");
     }

@@ -3,7 +3,7 @@
 //! The console keeps whole lines from the end while their sum is below 2048 bytes, and one bad byte or one long line
 //! empties it: every line is printable UTF-8 of at most [`LINE`] characters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::io::Write;
 
@@ -20,19 +20,31 @@ use crate::values::types::LifecycleEvent;
 /// The longest line, in characters.
 pub(crate) const LINE: usize = 400;
 
+/// So many lines are kept for the history.
+const KEPT: usize = 60;
+
 /// Where lines go. A reader that went away is no error: 2 ms after its SIGTERM the agent closes the pipe.
 pub(crate) struct Console<'a> {
     out: &'a mut dyn Write,
+    /// The last lines, at most [`KEPT`].
+    kept: VecDeque<String>,
 }
 
 impl<'a> Console<'a> {
     pub(crate) fn new(out: &'a mut dyn Write) -> Self {
-        Self { out }
+        Self { out, kept: VecDeque::new() }
     }
 
     pub(crate) fn line(&mut self, text: &str) {
         let text = shorten(&printable(text), LINE);
         let _ = writeln!(self.out, "{text}").and_then(|()| self.out.flush());
+        self.kept.truncate(KEPT - 1);
+        self.kept.push_front(text);
+    }
+
+    /// The last lines since this was asked for, at most [`KEPT`].
+    pub(crate) fn take_lines(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.kept).into_iter().rev().collect()
     }
 
     /// A document of our own making: cleaned, but not cut.
@@ -44,6 +56,13 @@ impl<'a> Console<'a> {
     pub(crate) fn lines(&mut self, text: &str) {
         text.lines().for_each(|line| self.line(line));
     }
+}
+
+/// The width of the terminal, in columns; wide where there is none.
+pub(crate) fn width() -> usize {
+    let terminal = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+    let told = || std::env::var("COLUMNS").ok()?.parse().ok();
+    terminal.or_else(told).unwrap_or(160).max(60)
 }
 
 /// The plan for a person: what it assumed, what it does, what undoes it.
@@ -69,6 +88,12 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> String {
             let _ = writeln!(out, "    {line}");
         }
     }
+    out + &steps(plan, show_values)
+}
+
+/// What it does, and what undoes it.
+pub(crate) fn steps(plan: &Plan, show_values: bool) -> String {
+    let mut out = String::new();
     let (width, recovered) = (plan.all().count().to_string().len(), plan.recovery.iter().flatten().count());
     for (index, action) in plan.all().enumerate() {
         let mark = if action.role.changes() { '+' } else { ' ' };
@@ -88,7 +113,7 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> String {
     let undo = undo_steps(plan.actions.iter().map(|action| &action.undo));
     let steps: Vec<String> = undo.iter().map(|undo| undo.operation.to_string()).collect();
     if !steps.is_empty() {
-        let _ = writeln!(out, "  on failure, of these what was begun: {}", steps.join("; "));
+        let _ = writeln!(out, "  on failure, undo what was begun: {}", steps.join("; "));
     }
     let repairs = undo.iter().filter_map(|undo| undo.repair.as_ref()).flat_map(|repair| &repair.operations);
     for repair in repairs.map(|operation| operation.title()).collect::<BTreeSet<_>>() {
@@ -124,10 +149,20 @@ pub(crate) fn by_hand(plan: &Plan, runs: &RunsNow) -> String {
     let what = match runs {
         RunsNow::Nothing => "stopped",
         RunsNow::NotKnown => "done",
+        // The swarm ends its tasks by itself.
+        RunsNow::Some if plan.event == "stop" => "stopping",
         RunsNow::Old | RunsNow::Other(_) | RunsNow::Some => "runs",
     };
     let unchanged = if plan.has_changes() { "" } else { ", unchanged" };
     format!("{}: {what}{unchanged}", plan.name)
+}
+
+/// The last line of `prune`.
+pub(crate) fn pruned(plan: &Plan) -> String {
+    match plan.actions.len() {
+        0 => format!("{}: nothing to prune", plan.name),
+        count => format!("{}: {count} references were taken off images", plan.name),
+    }
 }
 
 /// The last line of an event that succeeded.

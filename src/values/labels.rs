@@ -44,6 +44,9 @@ pub(crate) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 /// Compose's label: `True` on what `run` made.
 pub(crate) const COMPOSE_ONE_OFF: &str = "com.docker.compose.oneoff";
 
+/// The engine's label of a swarm task's container: the service's name.
+pub(crate) const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
+
 /// Label of a service: the registry whose token its nodes need.
 pub(crate) const LABEL_REGISTRY: &str = "balehook.registry";
 

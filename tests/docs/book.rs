@@ -89,7 +89,9 @@ impl Page {
     /// Calls of `balehook` in command blocks, without what is put in place by a person.
     pub fn commands(&self) -> Vec<(usize, Vec<String>)> {
         let mut found = Vec::new();
-        for block in self.blocks().filter(|block| block.mark == "sh,commands") {
+        for block in
+            self.blocks().filter(|block| ["sh,commands", "sh,tutorial", "sh,fails"].contains(&block.mark.as_str()))
+        {
             for (index, line) in block.text.lines().enumerate() {
                 let line = line.trim_start_matches("sudo ");
                 let Some(rest) = line.strip_prefix("balehook ") else { continue };

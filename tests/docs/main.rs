@@ -5,6 +5,7 @@
 mod book;
 mod iam;
 mod options;
+mod pictures;
 mod prose;
 
 use std::path::Path;
@@ -13,15 +14,15 @@ use std::process::Command;
 use book::{Block, Page, pages};
 
 /// What a block may be marked as, after the language: by that it is known how it is tested.
-const MARKS: [&str; 12] = [
+const MARKS: [&str; 14] = [
     "yaml,revision", "yaml,section", "yaml,container", "yaml,policy", "yaml,other", "sh,commands", "sh,other",
-    "text,output", "text,tree", "text,diagram", "json,other", "markdown,other",
+    "sh,tutorial", "sh,fails", "text,output", "text,tree", "text,diagram", "json,other", "markdown,other",
 ];
 
 /// Files that revisions of the pages name.
-const FILES: [&str; 8] = [
-    "image.tar", "prod.env", "env/common.env", "conf/nginx.conf", "app/compose.yml", "scripts/smoke.sh", "bin/migrate",
-    "hooks/balehook",
+const FILES: [&str; 9] = [
+    "image.tar", "prod.env", "env/common.env", "conf/nginx.conf", "app/compose.yml", "app/prod.env",
+    "scripts/smoke.sh", "bin/migrate", "hooks/balehook",
 ];
 
 pub fn repository() -> &'static Path {
@@ -160,6 +161,27 @@ fn every_page_is_in_the_summary() {
         let file = page.name.trim_start_matches("docs/src/");
         assert!(listed.iter().any(|link| link == file), "{file} is not in SUMMARY.md");
     }
+}
+
+#[test]
+fn the_readme_is_read_in_five_minutes() {
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    assert!(readme.lines().count() <= 150, "{} lines", readme.lines().count());
+}
+
+#[test]
+fn every_exit_code_of_a_failure_is_in_the_troubleshooting() {
+    let pages = pages();
+    let page = |name: &str| pages.iter().find(|page| page.name.ends_with(name)).unwrap();
+    let first = |line: &str| line.trim_start_matches("| ").split(' ').next().and_then(|code| code.parse::<u8>().ok());
+    let codes: Vec<u8> = page("/exit-codes.md").prose().filter_map(|(_, line)| first(line)).collect();
+    let lines: Vec<&str> = page("/troubleshooting.md").prose().map(|(_, line)| line).collect();
+    for code in codes.iter().filter(|code| **code != 0 && **code != 2) {
+        let named = format!("| exit code {code}");
+        let is_named = |line: &&str| line.strip_prefix(&named).is_some_and(|rest| rest.starts_with([',', ' ']));
+        assert!(lines.iter().any(is_named), "exit code {code} is not in troubleshooting.md");
+    }
+    assert!(codes.len() > 10);
 }
 
 fn help(command: &[&str]) -> String {

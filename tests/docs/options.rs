@@ -1,6 +1,6 @@
 //! The table of container options is the code's.
 
-use crate::book::pages;
+use crate::book::{Page, pages};
 use crate::{refused, revision, section};
 
 struct Row {
@@ -51,4 +51,34 @@ fn every_example_is_accepted_and_a_swarm_takes_those_that_the_table_says() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Keys of a page's table: `key`, `other.key`, several in a cell.
+fn keys(page: &Page) -> Vec<String> {
+    let mut is_table_of_keys = false;
+    let rows = page.prose().filter_map(|(_, line)| {
+        is_table_of_keys = line.starts_with("| key |") || (is_table_of_keys && line.starts_with('|'));
+        (is_table_of_keys && line.starts_with("| `")).then(|| line.trim_matches('|').split(" | ").next().unwrap())
+    });
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+    rows.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(last).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn every_key_of_a_table_has_an_example_on_its_page() {
+    let mut missing = Vec::new();
+    let mut found = 0;
+    for page in pages().iter().filter(|page| !page.name.ends_with("/options.md") && !page.name.ends_with("README.md")) {
+        let examples: Vec<String> =
+            page.blocks().filter(|block| block.mark.starts_with("yaml,")).map(|block| block.text).collect();
+        for key in keys(page) {
+            found += 1;
+            let has = |text: &String| {
+                [' ', '{', '\n'].iter().any(|before| format!("\n{text}").contains(&format!("{before}{key}:")))
+            };
+            missing.extend((!examples.iter().any(has)).then(|| format!("{}: {key}", page.name)));
+        }
+    }
+    assert!(found > 40, "only {found} keys were found");
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
 }

@@ -36,7 +36,7 @@ fn after_a_loss_of_power_at_any_step_exactly_one_release_is_behind_the_port_as_s
 }
 
 #[test]
-fn an_engine_that_is_restarted_and_rules_that_somebody_flushes_need_no_hand() {
+fn an_engine_that_is_restarted_and_rules_that_are_flushed_need_no_hand() {
     let machine = Machine::boot();
     machine.release("v1");
     let rules = machine.rules();
@@ -67,7 +67,7 @@ fn an_engine_that_is_restarted_and_rules_that_somebody_flushes_need_no_hand() {
     machine.wait_for("rules after a flush", || machine.rules().len() == rules.len());
     assert_eq!(machine.containers(), "web exited", "rules are written, what was stopped is not started");
     machine.run("systemctl start balehook-resume.service");
-    assert_eq!(machine.containers(), "web exited", "nor by the unit, which knows that somebody stopped it by hand");
+    assert_eq!(machine.containers(), "web exited", "nor by the unit, which knows that it was stopped by hand");
 }
 
 #[test]

@@ -16,6 +16,7 @@ fn a_container_that_was_stopped_stays_so_until_it_is_started_or_deployed_again()
     bundle.run_bare(&["stop", name]).exits(0).says(&format!("{name}: stopped"));
     assert_eq!(state(), "exited");
     bundle.run_bare(&["stop", name]).exits(0).says("unchanged");
+    bundle.status(&[]).exits(0).prints("was stopped by hand");
     bundle.resume().exits(0).says(&format!("{name} was stopped by hand and stays so: balehook start {name}"));
     assert_eq!(state(), "exited");
     bundle.run_bare(&["doctor"]).exits(0).prints(&format!("balehook start {name}"));
@@ -56,7 +57,7 @@ fn a_project_and_a_service_are_stopped_and_started_as_a_whole() {
     bundle.hook("ApplicationStart").exits(0);
     let tasks = || alone().tasks(1, &name).len();
     let replicas = || alone().service(1, &name, "{{.Spec.Mode.Replicated.Replicas}}");
-    bundle.run_bare(&["stop", &name]).exits(0).says("stopped");
+    bundle.run_bare(&["stop", &name]).exits(0).says(&format!("{name}: stop"));
     assert_eq!(replicas(), "0");
     bundle.resume().exits(0);
     assert_eq!(replicas(), "0");
@@ -66,4 +67,26 @@ fn a_project_and_a_service_are_stopped_and_started_as_a_whole() {
     bundle.run_bare(&["stop", &name]).exits(0);
     bundle.hook("ApplicationStart").exits(0).says("2 of 2 tasks run");
     alone().docker(1, &["service", "rm", &name]);
+}
+
+#[test]
+fn prune_takes_what_no_release_needs_and_says_what_is_not_ours_and_the_service_goes_on() {
+    let served = Served::over("prune", "", "");
+    let (bundle, name) = (&served.bundle, served.name.as_str());
+    let tags = || world().docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", &format!("balehook/{name}")]);
+    let kept = tags();
+    web(&format!("{name}:9"), "stray").write_into(&bundle.path());
+    world().docker(&["load", "--input", bundle.path().join("image.tar").to_str().unwrap()]);
+    let stray = format!("balehook/{name}:0123456789abcdef");
+    world().docker(&["tag", &format!("{name}:9"), &stray]);
+    let dangling = world().docker(&["commit", name]);
+
+    let dry = bundle.run_bare(&["prune", name, "--dry-run", "--unmanaged"]);
+    dry.exits(0).prints(&format!("docker rmi {stray}")).prints(&format!("docker rmi {dangling}"));
+    assert!(tags().contains(&stray), "nothing was done");
+    bundle.run_bare(&["prune", name]).exits(0).says("1 references were taken off images");
+    assert_eq!(tags(), kept);
+    world().docker(&["rmi", &dangling]);
+    bundle.run_bare(&["prune", name]).exits(0).says("nothing to prune");
+    served.serves("old");
 }

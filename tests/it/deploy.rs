@@ -178,7 +178,7 @@ fn application_stop_removes_what_it_finds_and_cannot_fail_a_second_time() {
 }
 
 #[test]
-fn a_container_of_somebody_else_with_the_configured_name_is_replaced_and_the_plan_says_so() {
+fn an_unmanaged_container_with_the_configured_name_is_replaced_and_the_plan_says_so() {
     let (world, name) = (world(), world().name("stranger"));
     let port = world.port();
     let bundle = Bundle::container(&name, &service(port), HEALTH);

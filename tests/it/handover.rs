@@ -471,7 +471,7 @@ fn a_first_release_that_is_killed_or_fails_leaves_no_port_open() {
 }
 
 #[test]
-fn rules_of_a_container_that_somebody_removed_go_with_resume_with_a_stop_and_with_a_release_that_publishes_again() {
+fn rules_of_a_container_that_was_removed_go_with_resume_with_a_stop_and_with_a_release_that_publishes_again() {
     let _shared = shared();
     let mut web = Handed::new("stale", "");
     for closes in ["resume", "ApplicationStop", "ApplicationStart"] {
@@ -540,7 +540,7 @@ fn only_what_is_ours_is_written_and_with_the_last_release_it_is_gone() {
 }
 
 #[test]
-fn rules_that_somebody_flushed_are_put_right_by_resume_and_by_any_event() {
+fn rules_that_were_flushed_are_put_right_by_resume_and_by_any_event() {
     let _alone = alone();
     let mut web = Handed::new("flushed", "");
     web.release("v1");
@@ -606,7 +606,7 @@ fn from_the_swap_to_the_handover_no_request_fails_and_back_again_only_in_the_swa
 }
 
 #[test]
-fn a_port_that_somebody_else_has_is_refused_by_the_plan_with_his_name() {
+fn a_port_that_another_process_has_is_refused_by_the_plan_with_its_name() {
     let _shared = shared();
     let mut web = Handed::new("taken", "");
     let listener = world().inside(|| std::net::TcpListener::bind(("0.0.0.0", web.port))).unwrap();

@@ -429,7 +429,7 @@ fn a_registry_that_stops_in_the_middle_of_a_layer_is_named_and_no_part_of_the_im
     served.serves_old();
 }
 
-/// Makes the next release ask somebody who never answers; the words that name him.
+/// Makes the next release ask a server that never answers; the words that name it.
 type Asks = fn(&mut Served) -> Vec<String>;
 
 const OUTSIDE: [Asks; 6] = [

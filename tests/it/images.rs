@@ -141,7 +141,9 @@ fn a_missing_bucket_a_missing_key_and_refused_credentials_are_told_apart() {
     let (archive, _) = Image::new("x:1").write_into(scratch.path());
     world.put("releases", "there.tar", &archive);
 
-    let (bundle_1, name, _) = bundle("bucket", "{archive: \"s3://no-such-bucket/web.tar\"}");
+    let (mut bundle_1, name, _) = bundle("bucket", "{archive: \"s3://no-such-bucket/web.tar\"}");
+    bundle_1.is_refused("s3:GetObject arn:aws:s3:::no-such-bucket/web.tar");
+    bundle_1.is_refused("s3:ListBucket arn:aws:s3:::no-such-bucket");
     refused(&bundle_1, &name).says("bucket no-such-bucket does not exist");
 
     let (bundle_2, name, _) = bundle("key", "{archive: \"s3://releases/nothing.tar\"}");

@@ -104,7 +104,7 @@ fn resume_starts_what_was_deployed_and_does_not_run() {
 }
 
 #[test]
-fn resume_leaves_what_somebody_stopped_by_hand_unless_the_engine_itself_would_start_it() {
+fn resume_leaves_what_was_stopped_by_hand_unless_the_engine_itself_would_start_it() {
     let (mut bundle, name, port, id) = served("byhand", healthy);
     for stop in ["stop", "kill"] {
         world().docker(&[stop, &name]);
@@ -216,7 +216,7 @@ fn a_container_whose_stop_outlives_a_killed_hook_serves_when_resume_or_the_next_
 }
 
 #[test]
-fn a_signal_that_somebody_sent_long_ago_is_no_stop() {
+fn a_signal_that_was_sent_long_ago_is_no_stop() {
     let (bundle, name, port) = slow_to_stop("signal");
     world().docker(&["kill", "--signal", "HUP", &name]);
     std::thread::sleep(Duration::from_secs(9));
@@ -347,7 +347,7 @@ fn the_next_deployments_preflight_already_puts_the_old_container_back() {
 }
 
 #[test]
-fn a_container_that_somebody_renamed_is_still_the_one_that_is_replaced() {
+fn a_container_that_was_renamed_is_still_the_one_that_is_replaced() {
     let (mut bundle, name, port, id) = served("renamed", healthy);
     let other = format!("{name}-other");
     world().docker(&["rename", &name, &other]);

@@ -23,7 +23,7 @@ fn installs(text: &str, source: &str, destination: &std::path::Path) -> String {
     text.replacen("hooks:\n", &files, 1)
 }
 
-/// A script of somebody else before our AfterInstall.
+/// Another script before our AfterInstall.
 fn fetched(text: &str) -> String {
     text.replacen("AfterInstall: [{", "AfterInstall: [{location: fetch.sh, timeout: 60}, {", 1)
 }

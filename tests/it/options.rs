@@ -328,7 +328,7 @@ fn env_files_of_the_bundle_and_of_s3_are_read_and_environment_wins() {
     let scratch = tempfile::tempdir_in(world.folder()).unwrap();
     let file = scratch.path().join("web.env");
     std::fs::write(&file, "SECRET_THING=from s3\nLEVEL=s3\n").unwrap();
-    let uri = world.put("secrets", &format!("{name}.env"), &file);
+    let uri = world.put("secrets", &format!("{name}/prod.env"), &file);
     let service = format!(
         "image: {{archive: image.tar}}\nstop_grace_period: 1s\nenv_file: [\"env/${{DEPLOYMENT_GROUP_NAME}}.env\", {{path: missing.env, required: false}}, \"{uri}\"]\nenvironment: [LEVEL=own, DEPLOYMENT_GROUP_NAME]"
     );
@@ -348,7 +348,7 @@ fn env_files_of_the_bundle_and_of_s3_are_read_and_environment_wins() {
 }
 
 #[test]
-fn a_container_that_the_engine_finished_after_its_deployment_was_killed_makes_room_and_a_strangers_does_not() {
+fn a_container_that_the_engine_finished_after_its_deployment_was_killed_makes_room_and_an_unmanaged_one_does_not() {
     use balehook::engine::request::ContainerSpec;
     use balehook::modes::create;
     let (world, name) = (world(), world().name("late"));

@@ -1,4 +1,4 @@
-//! Somebody prunes containers and images (cron, another group's hook) while a deployment is under way.
+//! Containers and images are pruned (by cron, by another group's hook) while a deployment is under way.
 
 use nix::sys::signal::Signal;
 
@@ -38,7 +38,7 @@ fn log_in(bundle: &Bundle) {
 }
 
 #[test]
-fn a_stopped_container_and_its_image_that_somebody_prunes_come_back_from_what_is_saved_of_them() {
+fn a_stopped_container_and_its_image_that_are_pruned_come_back_from_what_is_saved_of_them() {
     let (world, name) = (world(), world().name("pruned"));
     let port = world.port();
     let old = push(&name, "1", |tag| web(tag, "one").volume("/data"));
@@ -78,7 +78,7 @@ fn a_stopped_container_and_its_image_that_somebody_prunes_come_back_from_what_is
 }
 
 #[test]
-fn images_of_the_previous_project_that_somebody_prunes_are_pulled_again_when_it_comes_back() {
+fn images_of_the_previous_project_that_are_pruned_are_pulled_again_when_it_comes_back() {
     let mut project = Project::new("cpruned", "services: {}", "");
     let text = std::fs::read_to_string(project.bundle.path().join("appspec.yml")).unwrap();
     project.bundle.appspec(&text.replace("health: {timeout: 20s}", "health: {timeout: 4s}"));

@@ -15,7 +15,7 @@ use crate::support::world::{command_in, get, inside};
 enum Fault {
     Answer(&'static str),
     Break,
-    /// Somebody runs `docker image prune` in the middle of the answer.
+    /// `docker image prune` runs in the middle of the answer.
     Prune,
 }
 
@@ -152,7 +152,7 @@ fn a_registry_that_answers_429_or_503_or_breaks_off_for_a_moment_is_asked_again(
 }
 
 #[test]
-fn a_pull_whose_content_somebody_prunes_meanwhile_is_begun_again() {
+fn a_pull_whose_content_is_pruned_meanwhile_is_begun_again() {
     let pulls = Pulls::new("leased");
     pulls.fails("/blobs/", 3, Fault::Prune);
     let bundle = pulls.disk.bundle_of(&pulls.name, &pulls.image);

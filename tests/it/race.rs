@@ -96,7 +96,7 @@ fn what_a_killed_load_left_goes_with_the_next_event_although_that_one_loads_noth
     Layered::web(&format!("{name}:1"), "one").write(&path);
     let first = world.put("releases", &format!("{name}-1.tar"), &path);
     let second = Layered::web(&format!("{name}:2"), "two").below(name.as_bytes(), 17_000_000);
-    // So much that it is still on its way at the end: an engine ends a load that it was given whole, whoever is killed.
+    // So much that it is still on its way at the end: an engine ends a load that it was given whole, whichever process is killed.
     second.below(b"and more", 100_000_000).write(&path);
     let second = world.put("releases", &format!("{name}-2.tar"), &path);
     let health = "health: {http: /healthz, timeout: 20s}";

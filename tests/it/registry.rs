@@ -23,7 +23,7 @@ fn pushed(stem: &str, registry: &str) -> Pushed {
     Pushed { bundle: Bundle::container(&name, &service, HEALTH), name, port, digest }
 }
 
-fn push(name: &str, registry: &str, tag: &str, version: &str) -> String {
+pub fn push(name: &str, registry: &str, tag: &str, version: &str) -> String {
     let world = world();
     let scratch = tempfile::tempdir_in(world.folder()).unwrap();
     let local = format!("push-{name}:{tag}-{version}");
@@ -41,7 +41,7 @@ fn with_the_real_credential_helper_a_tag_is_resolved_once_and_its_digest_runs() 
     pushed.bundle.docker_config(&format!(r#"{{"credHelpers":{{"{ECR}":"ecr-login"}}}}"#));
 
     pushed.bundle.hook("AfterInstall").exits(0).says("docker pull");
-    // Somebody moves the tag between two events of one deployment.
+    // The tag moves between two events of one deployment.
     push(&pushed.name, ECR, "1", "two");
     pushed.bundle.hook("ApplicationStart").exits(0).says(&pushed.digest[7..19]);
 

@@ -68,7 +68,7 @@ fn resume_starts_nothing_that_a_person_has_stopped_and_a_deployment_clears_it() 
     assert_eq!(printed(&deployed).last().map(String::as_str), Some("save that it is to run: resume starts it"));
     let deployed = scenes::planned(ApplicationStart, &swarm::serving(halted));
     let update = printed(&deployed).into_iter().find(|line| line.starts_with("update service web")).unwrap();
-    assert!(update.contains("deploy.replicas: 5"), "{update}");
+    assert!(update.contains("deploy.replicas 5"), "{update}");
 }
 
 #[test]

@@ -223,7 +223,7 @@ pub fn without_compose() -> Facts {
     Facts { compose_tool: Known::No("there is no Compose on this host".into()), ..serving() }
 }
 
-/// A project of the same name that somebody else brought up.
+/// A project of the same name that balehook did not bring up.
 pub fn unmanaged() -> Facts {
     let mut facts = serving();
     let compose = facts.compose.as_mut().unwrap();

@@ -4,7 +4,7 @@ use balehook::error::Kind;
 use balehook::modes::facts::Facts;
 use balehook::modes::plan;
 use balehook::modes::release::Part;
-use balehook::ui::text;
+use balehook::ui::{markdown, text};
 use balehook::values::types::LifecycleEvent;
 use serde_json::json;
 
@@ -17,10 +17,28 @@ fn every_plan_reads_as_its_golden_file() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn a_comment_on_a_pull_request_reads_as_its_golden_file() {
+    let modes = [("start-swap", "container"), ("start-blind", "container"), ("compose-start", "compose")];
+    let modes = modes.into_iter().chain([("swarm-update", "swarm"), ("swarm-unchanged", "swarm")]);
+    let plans = scenes::plans();
+    let wrong: Vec<String> = modes
+        .filter_map(|(name, mode)| {
+            let (_, plan) = plans.iter().find(|(known, _)| *known == name).unwrap();
+            differs_from(&format!("plan-{name}.md"), &markdown::plan(plan, mode))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// What was printed, where that is not what the plan's golden file holds.
 pub fn differs(name: &str, printed: &str) -> Option<String> {
+    differs_from(&format!("plan-{name}.txt"), printed)
+}
+
+fn differs_from(name: &str, printed: &str) -> Option<String> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let path = folder.join(format!("plan-{name}.txt"));
+    let path = folder.join(name);
     if std::env::var_os("BALEHOOK_GOLDEN").is_some() {
         std::fs::write(&path, printed).unwrap();
     }
@@ -31,7 +49,8 @@ pub fn differs(name: &str, printed: &str) -> Option<String> {
 #[test]
 fn no_plan_prints_or_holds_a_secret() {
     for (name, plan) in scenes::plans() {
-        let forms = [text::plan(&plan), format!("{plan:?}"), balehook::ui::json::plan(&plan).to_string()];
+        let json = balehook::ui::json::plan(&plan).to_string();
+        let forms = [text::plan(&plan), markdown::plan(&plan, "container"), format!("{plan:?}"), json];
         for form in forms {
             assert!(!form.contains("hunter2"), "{name}: {form}");
         }

@@ -9,6 +9,7 @@ mod golden;
 mod images;
 mod mounted;
 mod ports;
+mod prune;
 mod request;
 mod resume;
 mod scenes;

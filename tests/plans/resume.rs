@@ -249,7 +249,7 @@ fn a_host_that_lost_its_power_before_up_was_begun_gets_its_files_back_and_starts
 }
 
 #[test]
-fn a_container_that_somebody_renamed_gets_its_name_back_before_it_is_replaced_or_kept() {
+fn a_container_that_was_renamed_gets_its_name_back_before_it_is_replaced_or_kept() {
     use balehook::values::types::LifecycleEvent::BeforeInstall;
     let mut facts = scenes::serving();
     facts.containers[0].name = "other".into();
@@ -270,7 +270,7 @@ fn a_container_that_somebody_renamed_gets_its_name_back_before_it_is_replaced_or
 }
 
 #[test]
-fn a_container_of_somebody_elses_that_is_called_as_a_new_one_of_ours_is_not_removed() {
+fn an_unmanaged_container_with_the_name_of_a_new_one_is_not_removed() {
     let mut facts = scenes::serving();
     let new = ContainerFacts { ours: false, ..scenes::container("web.balehook-new", "c3", "exited") };
     facts.containers.push(new);

@@ -168,7 +168,7 @@ fn logs(seen: &EngineSeen, info: &SystemInfo) -> Row {
             Row::warning("container logs", found, remedy)
         }
         () => {
-            Row::ok("container logs", format!("{driver} is the default; no container of ours writes without a limit"))
+            Row::ok("container logs", format!("{driver} is the default; no deployed container writes without a limit"))
         }
     }
 }

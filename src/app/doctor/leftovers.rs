@@ -37,7 +37,7 @@ pub(super) fn containers(seen: &EngineSeen, state: &StateFacts) -> Vec<Row> {
 fn other_tool(container: &ContainerSummary) -> Option<Row> {
     let image = container.image.as_deref()?;
     let tool = OTHER_TOOLS.iter().find(|tool| image.to_lowercase().contains(**tool))?;
-    let found = format!("{} ({image}) may pull, restart or replace containers of ours", engine::describe(container));
+    let found = format!("{} ({image}) may pull, restart or replace deployed containers", engine::describe(container));
     let remedy = format!("stop {tool}, or take the deployed names out of what it watches");
     Some(Row::warning("other tools", found, remedy))
 }
@@ -130,7 +130,7 @@ warning    leftovers: container web.balehook-old (a1a1a1a1a1a1) of web was left
            next: balehook resume web, or deploy again
 warning    other tools: container watch (a1a1a1a1a1a1)
            (docker.io/containrrr/watchtower:latest) may pull, restart or replace
-           containers of ours
+           deployed containers
            next: stop watchtower, or take the deployed names out of what it
            watches
 2 warnings

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-use crate::app::resume::names;
+use crate::app::names_in;
 use crate::deploy::journal::Left;
 use crate::deploy::state::Store;
 use crate::error::Kind;
@@ -57,7 +57,7 @@ pub(super) fn observe(state_dir: &Path) -> StateFacts {
         folder: state_dir.to_owned(),
         refused,
         exists: opened.is_ok(),
-        names: names(state_dir).into_iter().map(|name| of_name(state_dir, name)).collect(),
+        names: names_in(state_dir).into_iter().map(|name| of_name(state_dir, name)).collect(),
         has_switched: ports::were_switched(state_dir),
     }
 }

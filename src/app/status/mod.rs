@@ -4,8 +4,9 @@ pub(crate) mod observe;
 
 use std::io;
 
-use crate::app::{Context, say};
+use crate::app::{Context, names_in, say};
 use crate::cli::Format;
+use crate::deploy::state::Store;
 use crate::error::Failure;
 use crate::ui::status;
 use crate::ui::status::Deployed;
@@ -30,5 +31,8 @@ async fn deployed(context: &Context) -> Result<Deployed, Failure> {
     let containers = engine.status().await?;
     let services = observe::services(&engine).await?;
     let is_worker = services.is_none();
-    Ok(Deployed { containers, services: services.unwrap_or_default(), is_worker })
+    let state = &context.settings.state_dir;
+    let stopped = names_in(state).into_iter().filter(|name| Store::new(state, name).is_stopped());
+    let stopped = stopped.map(|name| name.to_string()).collect();
+    Ok(Deployed { containers, services: services.unwrap_or_default(), is_worker, stopped })
 }

@@ -1,6 +1,6 @@
 //! What runs of ours, as the engine and the kernel have it.
 
-use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::models::{ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum};
 use http::Method;
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use crate::ports::rules::{Family, Route};
 use crate::ports::tables;
 use crate::ui::status::{Ports, ServiceStatus, Status};
 use crate::values::forward::SwitchedPorts;
-use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION};
+use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_TASK};
 
 impl Engine {
     /// Every container that bears our label, by name.
@@ -51,6 +51,30 @@ impl Engine {
         let open = tables.map(|tables| tables.switch_to(Family::V4, &network, &route));
         Ok(Ports::SwitchedPorts { ports, address, open })
     }
+}
+
+/// What runs under one of our names.
+pub(crate) struct Running {
+    pub(crate) name: String,
+    /// Its ID; none of a swarm's service.
+    pub(crate) container: Option<String>,
+    /// Where its labels say so.
+    pub(crate) deployment: Option<String>,
+}
+
+/// What runs under our names: containers of this host, services of the swarm that it manages.
+pub(crate) async fn running(engine: &Engine) -> Result<Vec<Running>, Failure> {
+    let services = services(engine).await?.unwrap_or_default().into_iter();
+    let services =
+        services.map(|service| Running { name: service.name, container: None, deployment: service.deployment });
+    let containers = engine.list().await?.into_iter().filter(|summary| {
+        summary.state == Some(ContainerSummaryStateEnum::RUNNING) && label(summary, LABEL_TASK).is_none()
+    });
+    let containers = containers.filter_map(|summary| {
+        let (name, deployment) = (label(&summary, LABEL_NAME)?, label(&summary, LABEL_DEPLOYMENT));
+        Some(Running { name, container: summary.id, deployment })
+    });
+    Ok(services.chain(containers).collect())
 }
 
 /// Every service that bears our label, by name; none from a node outside of any swarm, `None` from a worker.

@@ -38,7 +38,7 @@ impl Policy {
         })
     }
 
-    /// The line of the policy: `/etc/balehook/policy.yml:7:1 allows of \`cap_add\`: CHOWN`.
+    /// The line of the policy: `/etc/balehook/policy.yml:7:1 allows for \`cap_add\`: CHOWN`.
     fn said(&self, rule: &Rule) -> String {
         let (at, key) = (format!("{}:{}", self.path.display(), rule.place), rule.subject.key());
         let allowed: Vec<&str> = rule.allowed.iter().map(|allowed| allowed.written.as_str()).collect();
@@ -47,7 +47,7 @@ impl Policy {
                 format!("{at} says `{key}: false`")
             }
             _ if allowed.is_empty() => format!("{at} allows no `{key}`"),
-            _ => format!("{at} allows of `{key}`: {}", allowed.join(", ")),
+            _ => format!("{at} allows for `{key}`: {}", allowed.join(", ")),
         }
     }
 

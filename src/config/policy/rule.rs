@@ -39,7 +39,7 @@ impl Rule {
     pub(crate) fn covers(&self, value: &str) -> bool {
         self.allowed.iter().any(|allowed| match &allowed.pattern {
             Pattern::Exact(text) => text == value,
-            // What is called `a/../b` may be taken for `b` by somebody on the way.
+            // A program on the way may take `a/../b` for `b`.
             Pattern::Prefix(text) => {
                 value.strip_prefix(text).is_some_and(|rest| !rest.split('/').any(|part| part == ".."))
             }

@@ -242,8 +242,8 @@ fn what_a_project_says_of_its_images_is_judged_before_compose_is_asked() {
     let all = refused("buckets: [releases]\nregistries: [host.test]", &text);
     assert_eq!(
         all,
-        "11:18: error: this host does not allow `s3://other/db.tar`; /etc/balehook/policy.yml:1:1 allows of `buckets`: releases: ask who runs this host, or leave it out\n\
-         11:55: error: this host does not allow `evil.test/web:1`; /etc/balehook/policy.yml:2:1 allows of `registries`: host.test: ask who runs this host, or leave it out\n"
+        "11:18: error: this host does not allow `s3://other/db.tar`; /etc/balehook/policy.yml:1:1 allows for `buckets`: releases: ask who runs this host, or leave it out\n\
+         11:55: error: this host does not allow `evil.test/web:1`; /etc/balehook/policy.yml:2:1 allows for `registries`: host.test: ask who runs this host, or leave it out\n"
     );
 }
 
@@ -341,14 +341,14 @@ fn a_policy_that_is_wrong_is_refused_with_every_problem_and_its_place() {
         "2:11: error: `s3://a/b` is no bucket: write `name`, `name/prefix*` or `name/key`",
         "2:23: error: `a*` is no bucket: write",
         "2:29: error: `*` ",
-        "3:13: error: `true` or `false` is expected, not `no`",
+        "3:13: error: expected `true` or `false`, not `no`",
         "4:1: error: unknown key `cap_ad`; did you mean `cap_add`?",
         "5:10: error: `srv` is no absolute path: write `/srv/app`",
         "5:15: error: `/srv/*` is no absolute path",
         "6:19: error: `net` is not known; write one of network, pid, ipc, uts, cgroup, userns",
-        "7:8: error: a list is expected, not nothing",
-        "8:10: error: a list is expected, not `runc`",
-        "9:11: error: a text is expected, not a list",
+        "7:8: error: expected a list, not nothing",
+        "8:10: error: expected a list, not `runc`",
+        "9:11: error: expected a string, not a list",
         "10:1: error: `runtime` stands here a second time",
     ] {
         assert!(all.contains(wanted), "{wanted}:\n{all}");

@@ -68,11 +68,11 @@ fn unknown_keys_and_values_of_another_kind_are_refused_all_at_once() {
             "x.before[0] nothing to run",
             "x.before[0].comand unknown key `comand`",
             "x.before[0].timeout `60` needs a unit: `60s`, `500ms`, `1m30s`",
-            "x.before[0].required `true` or `false` is expected, not `no`",
-            "x.after a list is expected, not a mapping",
+            "x.before[0].required expected `true` or `false`, not `no`",
+            "x.after expected a list, not a mapping",
         ]
     );
-    assert_eq!(problems("before: [migrate]"), ["x.before[0] a mapping is expected, not `migrate`"]);
+    assert_eq!(problems("before: [migrate]"), ["x.before[0] expected a mapping, not `migrate`"]);
     assert_eq!(
         problems("before: [{name: a, command: ls, timeout: 2h}]"),
         ["x.before[0].timeout `2h` must be from 1s to 1h"]

@@ -64,7 +64,7 @@ fn texts<'a>(field: &Field<'a>, key: &str) -> Option<Vec<Field<'a>>> {
         Value::Sequence(items) => Some(items.iter().map(|node| Field { node, ..value.clone() }).collect()),
         Value::Scalar { .. } if !value.node.is_null() => Some(vec![value]),
         _ => {
-            let message = format!("a text or a list of texts is expected, not {}", value.node.describe());
+            let message = format!("expected a string or a list of strings, not {}", value.node.describe());
             value.refuse(message, format!("write `{key}: [one, another]`"))
         }
     }
@@ -146,7 +146,7 @@ fn images(field: &Field<'_>, around: &ParseContext<'_>) -> Option<BTreeMap<Strin
     let Some(value) = field.given("images") else { return Some(BTreeMap::new()) };
     if value.node.as_mapping().is_none() {
         return value.refuse(
-            format!("a mapping is expected, not {}", value.node.describe()),
+            format!("expected a mapping, not {}", value.node.describe()),
             "write `images: {web: {archive: web.tar}}`: service and image",
         );
     }

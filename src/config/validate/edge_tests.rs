@@ -61,8 +61,8 @@ fn an_archive_that_cannot_be_read_from_there_is_told_what_can() {
     refuses(image, "image: web.tar", "write `image: {archive: web.tar}`");
     refuses(image, "image: {archive: 'https://x.test/web.tar'}", "archives are read from `s3://bucket/key`");
     refuses(image, "image: {archive: ''}", "must stay inside the bundle");
-    refuses(image, "image: [a]", "a text is expected, not a list");
-    refuses(image, "image: ", "a text is expected, not nothing");
+    refuses(image, "image: [a]", "expected a string, not a list");
+    refuses(image, "image: ", "expected a string, not nothing");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_slip_in_a_key_that_the_agents_ignore_is_said() {
 }
 
 #[test]
-fn a_key_of_somebody_else_is_nobodys_business() {
+fn a_key_of_another_program_is_left_alone() {
     let text = GOOD.replace("os: linux", "os: linux\nx-team: payments\nResources: []");
     assert_eq!(said(&check(&text).problems), "");
 }

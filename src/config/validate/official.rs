@@ -92,7 +92,7 @@ fn hooks(root: &Field<'_>, bundle: &Path) -> BTreeMap<LifecycleEvent, Duration> 
     };
     let mut timeouts = BTreeMap::new();
     let Some(events) = hooks.node.as_mapping() else {
-        hooks.error(format!("a mapping is expected, not {}", hooks.node.describe()), "");
+        hooks.error(format!("expected a mapping, not {}", hooks.node.describe()), "");
         return timeouts;
     };
     for (key, list) in events {
@@ -119,7 +119,7 @@ fn event_hooks(list: &Field<'_>, bundle: &Path) -> Option<Duration> {
         return None;
     }
     if list.node.as_sequence().is_none() {
-        let message = format!("a list is expected, not {}: both agents refuse the file", list.node.describe());
+        let message = format!("expected a list, not {}: both agents refuse the file", list.node.describe());
         return list.refuse(message, "write `- location: hooks/balehook`");
     }
     let read = |entry: Field<'_>| {
@@ -169,7 +169,7 @@ fn location(entry: &Field<'_>, bundle: &Path) -> bool {
         return false;
     };
     let Some(text) = field.node.as_text().map(str::trim) else {
-        field.error(format!("a path in the bundle is expected, not {}", field.node.describe()), "");
+        field.error(format!("expected a path in the bundle, not {}", field.node.describe()), "");
         return false;
     };
     if !bundle.join(text.trim_start_matches('/')).is_file() {
@@ -188,7 +188,7 @@ fn timeout(entry: &Field<'_>) -> i64 {
     match field.node.as_i64().filter(|_| plain) {
         Some(seconds) if seconds > 0 => seconds,
         _ => {
-            let message = format!("a whole number of seconds above 0 is expected, not {}", quoted(field.node));
+            let message = format!("expected a whole number of seconds above 0, not {}", quoted(field.node));
             field.error(message, "write `timeout: 300`");
             DEFAULT_TIMEOUT
         }

@@ -50,7 +50,7 @@ pub(crate) fn from_one<T: TryFrom<i64>>(field: &Field<'_>, help: &str) -> Option
     let count = field.node.as_i64().filter(|count| (1..=1000).contains(count));
     count
         .and_then(|count| T::try_from(count).ok())
-        .or_else(|| field.refuse(format!("a whole number from 1 is expected, not {}", field.node.describe()), help))
+        .or_else(|| field.refuse(format!("expected a whole number from 1, not {}", field.node.describe()), help))
 }
 
 fn name(section: &Field<'_>) -> Option<Name> {

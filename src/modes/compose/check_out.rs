@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_did_not_change_stays_the_very_same_and_a_mode_that_somebody_changed_stays_until_the_revision_does() {
+    fn a_file_that_did_not_change_stays_the_very_same_and_a_mode_that_was_changed_stays_until_the_revision_does() {
         let host = Host::new();
         let release = [("conf/a", "a"), ("data/x", "x")];
         host.checked_out("1", &release);

@@ -3,6 +3,7 @@
 //! `observe` reads the files and the engine, `plan` and `recover` decide, `operation` and `task` act. Nothing here knows
 //! how a plan is executed, or of another mode.
 
+pub(crate) mod against;
 pub(crate) mod check_out;
 pub(crate) mod config;
 pub(crate) mod containers;

@@ -163,7 +163,8 @@ fn format1(facts: &Facts, journal: &JournalV1) -> (Vec<Operation>, Option<String
             (back(saved), format!("{note} {}; the saved one comes back first", begun.name))
         }
         (Some(project), None) => {
-            let note = format!("project {} was never healthy: its deployment was interrupted; it goes", project.name);
+            let note =
+                format!("project {} was never healthy: its deployment was interrupted; it is removed", project.name);
             (vec![ComposeOperation::Down { project }], note)
         }
     };

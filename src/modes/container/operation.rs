@@ -117,14 +117,20 @@ impl ContainerOperation {
         Ok(Outcome::changed())
     }
 
-    /// The container's last log lines: where a check of one that was there before fails, and before one is removed.
+    /// The container's last log lines.
     pub(crate) async fn evidence(&self, host: &Host, moment: Moment) -> Vec<String> {
+        let Some(container) = self.logs_of(moment) else { return Vec::new() };
+        logs::log_tail(&host.engine, host.containers.target(container).address()).await
+    }
+
+    /// Whose log is read in this moment: where a check of one that was there before fails, and before one is removed.
+    pub(crate) const fn logs_of(&self, moment: Moment) -> Option<&Target> {
         let ((Self::CheckHealth { container: container @ Target { id: Some(_), .. }, .. }, Moment::Failed(_))
         | (Self::Remove { container, .. }, Moment::BeforeUndo)) = (self, moment)
         else {
-            return Vec::new();
+            return None;
         };
-        logs::log_tail(&host.engine, host.containers.target(container).address()).await
+        Some(container)
     }
 }
 

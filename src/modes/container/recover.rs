@@ -193,9 +193,8 @@ fn settle(name: &Name, facts: &Facts, serving: ContainerFacts, journal: Option<O
         // The new one is created before the old one is stopped: beside it, the stop was ours.
         None if !serving.is_running() && has_new(name, facts) => {
             let mut recovery = restart(serving, Vec::new(), true);
-            recovery.note = Some(
-                "a deployment of which no record is left had stopped the old container; it is started first".into(),
-            );
+            recovery.note =
+                Some("a deployment that left no record had stopped the old container; it is started first".into());
             recovery
         }
         None | Some(_) => Recovery { serving: Some(serving), ..Recovery::default() },

@@ -66,9 +66,9 @@ pub(crate) fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
     }
 }
 
-/// Where the new container will be: an address that neither its predecessor nor anybody else has.
+/// The address of the new container: one that is free.
 ///
-/// Each name has two addresses and takes them by turns; which two, its name says, unless somebody has them.
+/// Each name has two addresses and uses them in turn. They follow from the name, unless they are taken.
 fn place(
     name: &Name,
     service: &Service,

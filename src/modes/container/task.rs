@@ -1,7 +1,7 @@
 //! Tasks around a deployment in container mode: the container that one of them is run in.
 //!
-//! A task runs beside what serves. Its container has the service's options, but for those by which somebody would find
-//! it in the service's place: ports, network aliases, fixed addresses, labels.
+//! A task runs beside what serves. Its container has the service's options, except those that identify the service:
+//! ports, network aliases, fixed addresses, labels.
 
 use std::collections::HashMap;
 

@@ -8,6 +8,7 @@ use crate::images::facts::{ImageFacts, Room};
 use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
 use crate::modes::observe::archives::Wanted;
+use crate::modes::observe::offline::OFFLINE;
 use crate::values::pin::ImagePin;
 
 /// How much larger than a compressed archive its image becomes while it is loaded: what the layers are compressed by,
@@ -21,13 +22,17 @@ impl Observer<'_> {
         if facts.images.iter().any(|image| image.key == key) {
             return;
         }
-        let resolved = self.store.resolved(&self.origin.deployment).into_iter().find(|(known, _)| *known == key);
+        let mut resolved = self.store.resolved(&self.origin.deployment).into_iter().filter(|_| !self.offline);
+        let resolved = resolved.find(|(known, _)| *known == key);
         let known = facts.failures.len();
         let mut image = match (resolved, &need.source) {
             _ if self.may_not_fetch(need) => ImageFacts::unknown(
                 need.source.written(&self.deployment.bundle_root),
                 "the host's policy does not allow it",
             ),
+            (None, ImageSource::Archive { location, .. }) if self.is_elsewhere(location) => {
+                ImageFacts::unknown(location.to_string(), OFFLINE)
+            }
             (Some((_, pin)), _) => ImageFacts::of(pin),
             (None, ImageSource::Registry(reference, pull)) => self.of_registry(reference, *pull, facts).await,
             (None, ImageSource::Archive { location, reference, id }) => {

@@ -2,6 +2,7 @@
 
 mod archives;
 pub(crate) mod images;
+mod offline;
 mod registry;
 pub(crate) mod resume;
 
@@ -26,6 +27,7 @@ use crate::images::source::Archives;
 use crate::inputs;
 use crate::modes::compose;
 use crate::modes::facts::Facts;
+use crate::modes::observe::offline::OFFLINE;
 use crate::modes::sharing::sharing;
 use crate::values::known::Known;
 use crate::values::types::{EnvVar, LifecycleEvent};
@@ -52,11 +54,14 @@ pub(crate) struct Observer<'a> {
     pub(crate) env: &'a HookEnv,
     /// `/proc`, or a stand-in.
     pub(crate) proc: PathBuf,
+    /// Only the bundle is looked at.
+    pub(crate) offline: bool,
 }
 
 impl Observer<'_> {
     pub(crate) async fn facts(&self, event: LifecycleEvent) -> Facts {
-        let mut facts = Facts { pending: self.deployment.pending.at(event), ..Facts::unseen(&self.store) };
+        let records = if self.offline { Facts::blank() } else { Facts::unseen(&self.store) };
+        let mut facts = Facts { pending: self.deployment.pending.at(event), ..records };
         if !touches_engine(event) {
             return facts;
         }
@@ -90,7 +95,7 @@ impl Observer<'_> {
         match tags {
             Ok(tags) => {
                 let ended = images_of_ended_tasks(&all);
-                let of_tasks = tags.iter().filter(|(_, id)| ended.contains(&id.as_str()));
+                let of_tasks = tags.iter().filter(|(_, id)| ended.contains(id));
                 facts.of_swarm_tasks = of_tasks.map(|(tag, _)| tag.clone()).collect();
                 facts.retention_tags = tags.into_iter().map(|(tag, _)| tag).collect();
             }
@@ -128,7 +133,9 @@ impl Observer<'_> {
             Ok(hello) => facts.engine = Known::Yes(hello),
             Err(failure) => {
                 facts.engine = Known::No(failure.message.clone());
-                facts.failures.push(ObserveFailure { failure, definite: false });
+                if !self.offline {
+                    facts.failures.push(ObserveFailure { failure, definite: false });
+                }
             }
         }
     }
@@ -171,6 +178,12 @@ impl Observer<'_> {
         let mut all: Vec<EnvVar> = Vec::new();
         let mut not_yet: Option<String> = None;
         for file in &service.env_file {
+            if self.is_elsewhere(&file.location) {
+                facts
+                    .warnings
+                    .push(format!("{} was not read ({OFFLINE}): its variables are missing below", file.location));
+                continue;
+            }
             if let (ArchiveLocation::S3(uri), Some(policy)) = (&file.location, &self.policy)
                 && !policy.judge(&[Demand::of_object(uri)]).is_empty()
             {
@@ -226,10 +239,10 @@ impl Observer<'_> {
 }
 
 /// The IDs of images of which a swarm's ended tasks on this node have containers.
-fn images_of_ended_tasks(all: &[ContainerSummary]) -> Vec<&str> {
+pub(crate) fn images_of_ended_tasks(all: &[ContainerSummary]) -> Vec<String> {
     let is_task = |container: &&ContainerSummary| engine::label(container, SWARM_TASK).is_some();
     let is_ended = |container: &&ContainerSummary| container.state != Some(ContainerSummaryStateEnum::RUNNING);
-    all.iter().filter(is_task).filter(is_ended).filter_map(|container| container.image_id.as_deref()).collect()
+    all.iter().filter(is_task).filter(is_ended).filter_map(|container| container.image_id.clone()).collect()
 }
 
 /// Whether an event prepares, starts or checks a release: what a policy of the host may refuse.

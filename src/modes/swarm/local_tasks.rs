@@ -9,11 +9,9 @@ use crate::engine::facts::short_id;
 use crate::engine::logs::log_tail;
 use crate::error::{Failure, Kind};
 use crate::poll;
+use crate::values::labels::SWARM_SERVICE;
 
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// The engine's label on a task's container. Source: moby, daemon/cluster/executor/container.
-const SERVICE: &str = "com.docker.swarm.service.name";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -80,7 +78,7 @@ fn at_the_end(service: &str, counts: (usize, usize, usize)) -> Result<Vec<String
         (up, starting, old) => {
             Err(Failure::new(Kind::Health, format!("{service} on this node: {up} up, {starting} starting, {old} old"))
                 .next(format!(
-                    "docker ps --filter label={SERVICE}={service}; raise health.timeout if it only needs longer"
+                    "docker ps --filter label={SWARM_SERVICE}={service}; raise health.timeout if it only needs longer"
                 )))
         }
     }
@@ -88,7 +86,7 @@ fn at_the_end(service: &str, counts: (usize, usize, usize)) -> Result<Vec<String
 
 async fn containers(engine: &Engine, service: &str) -> Result<Vec<ContainerInspectResponse>, Failure> {
     let mut found = Vec::new();
-    for summary in engine.list_labelled(format!("{SERVICE}={service}")).await? {
+    for summary in engine.list_labelled(format!("{SWARM_SERVICE}={service}")).await? {
         found.extend(engine.inspect(&summary.id.unwrap_or_default()).await?);
     }
     Ok(found)

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_lock_says_whose_task_it_was_and_holds_nothing_that_somebody_may_want_to_remove() {
+    fn a_closed_lock_says_whose_task_it_was_and_holds_nothing_that_a_person_may_want_to_remove() {
         let spec = closed(None).0["Spec"].clone();
         assert_eq!(spec["Mode"], json!({ "Replicated": { "Replicas": 0 } }));
         let template =

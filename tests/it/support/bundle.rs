@@ -1,11 +1,15 @@
 //! A bundle on disk, and its hooks run as the agent runs them.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use super::calls::Call;
 use super::world::{World, repository, world};
 
 /// The binary under test.
@@ -19,6 +23,8 @@ pub struct Bundle {
     env: Vec<(String, String)>,
     host: Option<u32>,
     processes: bool,
+    id: String,
+    refused: BTreeSet<String>,
 }
 
 /// How a hook ended.
@@ -82,8 +88,10 @@ impl Bundle {
     pub fn new(appspec: &str) -> Self {
         let root = tempfile::Builder::new().prefix("deploy ment-").tempdir_in(world().folder()).unwrap();
         let state = root.path().join("state");
-        let bundle =
-            Self { root, state, deployment: "d-TEST00001".into(), env: world().aws(), host: None, processes: false };
+        static NEXT: AtomicU16 = AtomicU16::new(1);
+        let id = format!("bundle-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let (deployment, env) = ("d-TEST00001".into(), world().aws());
+        let bundle = Self { root, state, deployment, env, host: None, processes: false, id, refused: BTreeSet::new() };
         std::fs::create_dir_all(bundle.path().join("hooks")).unwrap();
         std::fs::copy(repository().join("hooks/balehook"), bundle.path().join("hooks/balehook")).unwrap();
         bundle.appspec(appspec);
@@ -145,6 +153,29 @@ impl Bundle {
         self.env.retain(|(known, _)| known != name);
         self.env.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Asks for what the policy of an instance does not allow, on purpose: an action and its resource.
+    pub fn is_refused(&mut self, need: &str) -> &mut Self {
+        self.refused.insert(need.to_owned());
+        self
+    }
+
+    /// The calls of AWS that it has led to.
+    pub fn calls(&self, name: &str) -> Vec<Arc<Call>> {
+        world().calls_of(&self.id, name)
+    }
+
+    /// Every call of AWS that it made is one that the policy of an instance allows, but for those made on purpose.
+    fn answer_for_calls(&self, name: &str) {
+        let calls = world().take_calls(&self.id, name);
+        let refused: BTreeSet<String> = calls.iter().flat_map(|call| call.refused(name)).collect();
+        let is_over = std::thread::panicking();
+        assert!(
+            is_over || refused == self.refused,
+            "packaging/iam allows no {refused:#?}, not allowed on purpose: {:#?}",
+            self.refused
+        );
     }
 
     /// An executable beside the binary on the hook's PATH.
@@ -243,6 +274,7 @@ impl Bundle {
             .env("BALEHOOK_STATE_DIR", &self.state)
             .env("DOCKER_HOST", world.docker_host())
             .env("DOCKER_CONFIG", self.root.path().join("docker-config"))
+            .env("AWS_SDK_UA_APP_ID", &self.id)
             .env("DEPLOYMENT_ID", &self.deployment)
             .env("APPLICATION_NAME", "My App")
             .env("DEPLOYMENT_GROUP_NAME", "prod")
@@ -286,6 +318,7 @@ impl Drop for Bundle {
         if remove.len() > 2 {
             let _ = world().docker_may_fail(&remove);
         }
+        self.answer_for_calls(&name);
     }
 }
 
@@ -312,7 +345,7 @@ impl Running {
         nix::sys::signal::killpg(self.pid(), signal).unwrap();
     }
 
-    /// Its standard output, for whoever reads it in another way than the methods below.
+    /// Its standard output, to be read in another way than by the methods below.
     pub fn take_stdout(&mut self) -> std::process::ChildStdout {
         self.child.stdout.take().unwrap()
     }

@@ -3,8 +3,10 @@
 
 pub mod answers;
 pub mod bundle;
+pub mod calls;
 pub mod cluster;
 pub mod engine_proxy;
+pub mod iam;
 pub mod images;
 pub mod machine;
 pub mod outside;

@@ -1,13 +1,16 @@
 //! Namespaces with an engine, registries, an S3 server and the ECR API, shared by the tests of this process.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
+
+use super::calls::{Call, Calls, Service, record};
 
 /// The registry under ECR's real name.
 pub const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
@@ -17,17 +20,21 @@ pub const ECR_PASSWORD: &str = "123456789012-auth-token";
 pub const OTHER: &str = "registry.test:5443";
 /// Its user's password: its base64 has `+` and `/`.
 pub const OTHER_PASSWORD: &str = "p~?>~?>~?>ÿÿ";
-/// The S3 server.
+/// The S3 server, for programs under test: what they ask is written down.
 pub const S3: &str = "http://127.0.0.1:8333";
+/// The same for the tests themselves.
+const OWN_S3: &str = "http://127.0.0.1:8334";
 
 /// The world of this test process.
 pub struct World {
     folder: PathBuf,
     _keeper: Child,
     pid: u32,
+    calls: Arc<Calls>,
+    names: Mutex<BTreeSet<String>>,
 }
 
-/// The world; started by whoever asks first.
+/// The world; started by the test that asks first.
 pub fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(World::start)
@@ -96,9 +103,43 @@ impl World {
         std::fs::create_dir_all(&folder).unwrap();
         let mut keeper = keeper("world.sh", &folder, &[""; 0]);
         let pid = inner_pid(&mut keeper);
-        let world = Self { folder, _keeper: keeper, pid };
+        let world = Self { folder, _keeper: keeper, pid, calls: Arc::default(), names: Mutex::default() };
+        world.record(Service::S3, 8333, 8334);
+        world.record(Service::EcrApi, 5000, 5001);
         world.wait_for("the engine", || world.docker_may_fail(&["version"]).is_ok());
         world
+    }
+
+    /// What is asked of `port` is asked of `server`, as soon as that is there, and written down.
+    fn record(&self, service: Service, port: u16, server: u16) {
+        let (pid, calls) = (self.pid, self.calls.clone());
+        std::thread::spawn(move || {
+            inside(pid, || {
+                let connect = || TcpStream::connect(("127.0.0.1", server));
+                while connect().is_err() {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+                record(service, &listener, || connect().unwrap(), &calls);
+            });
+        });
+    }
+
+    fn registry_log(&self) -> PathBuf {
+        self.folder.join("log/registry-ecr")
+    }
+
+    /// The calls of AWS by a bundle and for its image so far.
+    pub fn calls_of(&self, bundle: &str, name: &str) -> Vec<Arc<Call>> {
+        self.calls.so_far(&self.registry_log(), |call| call.is_of_bundle(bundle) || call.is_of_repository(name))
+    }
+
+    /// The same, and those that no test can answer for; they are not given again.
+    pub fn take_calls(&self, bundle: &str, name: &str) -> Vec<Arc<Call>> {
+        let names = self.names.lock().unwrap().clone();
+        let is_wanted =
+            |call: &Call| call.is_of_bundle(bundle) || call.is_of_repository(name) || call.is_of_nobody(&names);
+        self.calls.take(&self.registry_log(), is_wanted)
     }
 
     /// Waits until `ready`; a minute at most.
@@ -215,7 +256,9 @@ impl World {
     /// A name that no other test has.
     pub fn name(&self, stem: &str) -> String {
         static NEXT: AtomicU16 = AtomicU16::new(1);
-        format!("{stem}{}", NEXT.fetch_add(1, Ordering::Relaxed))
+        let name = format!("{stem}{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.names.lock().unwrap().insert(name.clone());
+        name
     }
 
     /// Waits until something listens on a port of the world.
@@ -267,7 +310,7 @@ impl World {
 
     fn bucket(&self, bucket: &str) {
         self.wait_for_port(8333);
-        let url = format!("{S3}/{bucket}");
+        let url = format!("{OWN_S3}/{bucket}");
         self.wait_for("the S3 server", || self.s3(&["-X", "PUT", &url]).0 || self.s3(&["-I", &url]).0);
     }
 
@@ -280,7 +323,7 @@ impl World {
     /// The same; returns the object's version, where the bucket keeps versions.
     pub fn put_version(&self, bucket: &str, key: &str, body: &Path) -> String {
         self.bucket(bucket);
-        let url = format!("{S3}/{bucket}/{}", encoded(key));
+        let url = format!("{OWN_S3}/{bucket}/{}", encoded(key));
         let (done, headers, said) = self.s3(&["--upload-file", body.to_str().unwrap(), &url]);
         assert!(done, "cannot upload: {said}");
         let version =
@@ -296,7 +339,7 @@ impl World {
             aws_access_key_id='AKIATESTS', aws_secret_access_key='tests-secret').put_bucket_versioning(\
             Bucket=sys.argv[2], VersioningConfiguration={'Status': 'Enabled'})";
         let mut command = self.command(tools().join("venv/bin/python"));
-        let output = command.args(["-c", script, S3, bucket]).output().unwrap();
+        let output = command.args(["-c", script, OWN_S3, bucket]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
@@ -330,7 +373,8 @@ impl World {
         std::fs::write(config.join("config.json"), auths).unwrap();
         let reference = format!("{registry}/{target}");
         self.docker(&["tag", image, &reference]);
-        let said = self.docker(&["push", &reference]);
+        let repository = target.split(':').next().unwrap_or(target);
+        let said = self.calls.push(&self.registry_log(), repository, || self.docker(&["push", &reference]));
         self.docker(&["rmi", &reference]);
         let digest = said.split("digest: ").nth(1).and_then(|rest| rest.split_whitespace().next());
         digest.unwrap_or_else(|| panic!("no digest in {said}")).to_owned()

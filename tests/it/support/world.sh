@@ -26,10 +26,11 @@ mount --bind "$world/hosts" /etc/hosts
 # The password of the second registry needs the two letters in which base64 and base64url differ.
 htpasswd -Bbn AWS 123456789012-auth-token >"$world/ca/ecr.htpasswd"
 htpasswd -Bbn team 'p~?>~?>~?>ÿÿ' >"$world/ca/other.htpasswd"
+# Their logs say who was asked for what: `calls.rs` reads that of ECR.
 registry() { # NAME PORT
     cat >"$world/registry-$1.yml" <<YML
 version: 0.1
-log: {level: warn}
+log: {level: info, formatter: json}
 storage: {filesystem: {rootdirectory: $world/registry-$1}, delete: {enabled: true}}
 http: {addr: ":$2", tls: {certificate: $world/ca/cert.pem, key: $world/ca/key.pem}}
 auth: {htpasswd: {realm: $1, path: $world/ca/$1.htpasswd}}
@@ -49,13 +50,13 @@ s3_server() {
     mount --bind "$1/s3" /mnt
     mount -t tmpfs tmpfs /tmp
     cd /mnt
-    exec "$2" server -dir=/mnt -s3 -s3.port=8333 -s3.config=/mnt/s3.json \
+    exec "$2" server -dir=/mnt -s3 -s3.port=8334 -s3.config=/mnt/s3.json \
         -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.volumeSizeLimitMB=2048 -volume.max=500
 }
 export -f s3_server
 ln "$tools/venv/bin/weed" "$world/s3/weed" 2>/dev/null || cp "$tools/venv/bin/weed" "$world/s3/weed" # target/ may lie under /tmp
 unshare --mount bash -c 's3_server "$@"' s3 "$world" /mnt/weed >"$world/log/s3" 2>&1 &
-"$tools/venv/bin/moto_server" -H 127.0.0.1 -p 5000 >"$world/log/moto" 2>&1 &
+"$tools/venv/bin/moto_server" -H 127.0.0.1 -p 5001 >"$world/log/moto" 2>&1 &
 
 # Which engine: this Debian's, or a newer one unpacked beside it with this Debian's runc.
 case ${BALEHOOK_ENGINE:-20.10} in

@@ -115,7 +115,7 @@ fn mode(entry: &Field<'_>) {
     let Some(field) = entry.given("mode") else { return };
     let help = "write one to four digits from 0 to 7: `mode: 755`";
     let Value::Scalar { text, .. } = &field.node.value else {
-        return field.error(format!("a mode is expected, not {}", field.node.describe()), help);
+        return field.error(format!("expected a mode, not {}", field.node.describe()), help);
     };
     if let Some(letter) = text.chars().find(|letter| !('0'..='7').contains(letter)) {
         field.error(format!("the agents refuse mode `{text}` for its `{letter}`"), help);
@@ -184,7 +184,7 @@ fn acl(text: &str) -> Acl {
         parts.remove(0);
     }
     let [kind, name, rights] = *parts.as_slice() else {
-        return if parts.len() == 2 { Acl::OneAgent("the v2 agent") } else { Acl::Refused("it has not three parts") };
+        return if parts.len() == 2 { Acl::OneAgent("the v2 agent") } else { Acl::Refused("it needs three parts") };
     };
     let is_digit = rights.len() == 1 && ("0"..="7").contains(&rights);
     if !is_digit && !rights.chars().all(|letter| matches!(letter, 'r' | 'w' | 'x' | '-')) {

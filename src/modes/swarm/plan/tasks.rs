@@ -67,7 +67,7 @@ impl<'a> Planner<'a> {
             return Ok(TaskActions { healthy: tasks.healthy, ..TaskActions::default() });
         }
         if self.deployment.tasks.all().next().is_some() && self.seen.nodes.len() > 1 {
-            self.plan.notes.push("each task is run by one manager, the others wait for the same end".into());
+            self.plan.notes.push("each task is run by one manager, the others wait for its result".into());
         }
         Ok(tasks)
     }

@@ -34,7 +34,7 @@ fn main() {
         }
         if ENDING.load(Ordering::SeqCst) {
             let since = *ended_at.get_or_insert_with(Instant::now);
-            // New connections are served for a moment longer: whoever was told this address before may still come.
+            // New connections are served for a moment longer: a client that got this address before may still come.
             if since.elapsed() > Duration::from_millis(500) && OPEN.load(Ordering::SeqCst) == 0 {
                 return;
             }

@@ -1,0 +1,96 @@
+//! `history`: what was deployed on this host, and how each deployment ended.
+
+use std::io;
+
+use serde::de::IgnoredAny;
+
+use crate::app::status::observe::{self, Running};
+use crate::app::{Context, names, say};
+use crate::cli::Format;
+use crate::deploy::history::DeploymentRecord;
+use crate::deploy::release::Release;
+use crate::deploy::state::Store;
+use crate::error::{Failure, Kind};
+use crate::ui::history::{self, Listed, Serving};
+use crate::ui::text::{Console, width};
+use crate::values::types::Name;
+
+pub(crate) async fn history(
+    context: &Context,
+    name: Option<&Name>,
+    deployment: Option<&str>,
+    limit: usize,
+    format: Format,
+) -> u8 {
+    let found = match listed(context, name, deployment, limit).await {
+        Ok(found) => found,
+        Err(failure) => return say(&failure),
+    };
+    let text = match (format, deployment) {
+        (Format::Json, _) => format!("{:#}\n", history::json(&found)),
+        (Format::Text, Some(_)) => found.iter().map(|name| history::timelines(name, width())).collect(),
+        (Format::Text, None) => history::tables(&found, width()),
+    };
+    Console::new(&mut io::stdout()).whole(&text);
+    0
+}
+
+async fn listed(
+    context: &Context,
+    name: Option<&Name>,
+    deployment: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Listed>, Failure> {
+    let names = names(context, name)?;
+    // The history is there without the engine too.
+    let running = match context.engine() {
+        Ok(engine) => observe::running(&engine).await.ok(),
+        Err(_) => None,
+    };
+    let mut found: Vec<Listed> = names.into_iter().map(|name| of(context, name, running.as_deref())).collect();
+    if let Some(wanted) = deployment {
+        for name in &mut found {
+            name.deployments.retain(|(number, record, _)| is(record, *number, wanted));
+            // One by hand is the newest, where no number is given.
+            name.deployments.truncate(1);
+        }
+        found.retain(|name| !name.deployments.is_empty());
+        if found.is_empty() {
+            return Err(not_there(wanted));
+        }
+    }
+    found.iter_mut().for_each(|name| name.deployments.truncate(limit));
+    Ok(found)
+}
+
+/// Whether `wanted` names this deployment.
+pub(super) fn is(record: &DeploymentRecord, number: u64, wanted: &str) -> bool {
+    record.deployment == wanted || record.label(number) == wanted
+}
+
+pub(super) fn not_there(wanted: &str) -> Failure {
+    Failure::new(Kind::State, format!("this host has no record of deployment {wanted}"))
+        .next("`balehook history` lists those that it has")
+}
+
+fn of(context: &Context, name: Name, running: Option<&[Running]>) -> Listed {
+    let store = Store::new(&context.settings.state_dir, &name);
+    let all = store.history().into_iter();
+    let deployments = all.map(|(number, record)| (number, record, store.has_log(number))).collect();
+    let serving = match running.map(|running| running.iter().find(|one| one.name == name.as_str())) {
+        None => Serving::NotKnown,
+        Some(None) => Serving::Nothing,
+        Some(Some(one)) => deployment_of(one, &store).map_or(Serving::NotKnown, Serving::Deployment),
+    };
+    Listed { is_locked: store.is_locked(), name, deployments, serving }
+}
+
+/// The deployment of what runs: the newest release that found or put it there, else what its own label says.
+fn deployment_of(running: &Running, store: &Store) -> Option<String> {
+    let releases = store.releases::<IgnoredAny>();
+    let is_it = |release: &&Release<IgnoredAny>| match &running.container {
+        Some(id) => release.observed.container.is_empty() || release.observed.container == *id,
+        None => true,
+    };
+    releases.iter().find(is_it).map(|release| release.deployment.clone()).or_else(|| running.deployment.clone())
+}

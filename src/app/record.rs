@@ -1,0 +1,161 @@
+//! What an event does, as it goes into the history.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::deploy::execute::Progress;
+use crate::deploy::history::{Ended, EventRecord, History, StepRecord};
+use crate::deploy::origin::Origin;
+use crate::deploy::outcome::{Done, Failed};
+use crate::deploy::plan::Operation as _;
+use crate::deploy::state::LockedStore;
+use crate::error::Failure;
+use crate::images::facts::ImageFacts;
+use crate::modes::operation::Operation;
+use crate::ui::progress;
+use crate::ui::text::Console;
+use crate::values::pin::ImagePin;
+use crate::values::secret::masked;
+use crate::values::types::LifecycleEvent;
+
+/// An event under way. What cannot be written of it goes to the log: no deployment fails for its history.
+pub(crate) struct Recorder {
+    pub(crate) event: LifecycleEvent,
+    pub(crate) began: Instant,
+    history: Option<(Rc<LockedStore>, History)>,
+    at: Timestamp,
+    moved: u64,
+    steps: Vec<StepRecord>,
+    /// When the step under way began.
+    step_began: Option<Instant>,
+    down: Option<Duration>,
+}
+
+impl Recorder {
+    pub(crate) fn new(event: LifecycleEvent, began: Instant) -> Self {
+        let at = Timestamp::now() - began.elapsed();
+        Self {
+            event,
+            began,
+            history: None,
+            at,
+            moved: progress::moved(),
+            steps: Vec::new(),
+            step_began: None,
+            down: None,
+        }
+    }
+
+    /// From here on the lock is held.
+    pub(crate) fn begin(&mut self, store: Rc<LockedStore>, origin: &Origin) {
+        let event = self.record(Ended::NotYet { pid: std::process::id() }, Vec::new());
+        self.history = written(History::begin(&store, origin, event)).map(|history| (store, history));
+    }
+
+    /// What the images of the revision are.
+    pub(crate) fn images(&mut self, images: &[ImageFacts]) {
+        let known = images.iter().filter(|image| !matches!(image.pin, ImagePin::Unknown { .. }));
+        if let Some((_, history)) = &mut self.history {
+            history.resolved(known.map(|image| image.pin.describe()).collect());
+        }
+    }
+
+    pub(crate) fn step(&mut self, step: String, is_undo: bool) {
+        self.step_ends();
+        let after_ms = milliseconds(self.began.elapsed());
+        self.steps.push(StepRecord { step, after_ms, took_ms: 0, is_undo, failed: false });
+        self.step_began = Some(Instant::now());
+    }
+
+    pub(crate) fn step_failed(&mut self) {
+        self.step_ends();
+        if let Some(step) = self.steps.last_mut() {
+            step.failed = true;
+        }
+    }
+
+    fn step_ends(&mut self) {
+        if let (Some(step), Some(began)) = (self.steps.last_mut(), self.step_began.take()) {
+            step.took_ms = milliseconds(began.elapsed());
+        }
+    }
+
+    /// The plan has ended. `last_words`: what the containers of a release that failed have said last.
+    pub(crate) fn ended(&mut self, outcome: &Result<Done, Box<Failed>>, last_words: &[u8]) {
+        self.step_ends();
+        self.down = outcome.as_ref().ok().and_then(|done| done.down);
+        if let Some((store, history)) = self.history.as_ref().filter(|_| outcome.is_err() && !last_words.is_empty()) {
+            let text = String::from_utf8_lossy(last_words);
+            let text: String = text.lines().map(|line| masked(line) + "\n").collect();
+            written(history.keep_log(store, text.as_bytes()));
+        }
+    }
+
+    /// The event has ended; `failure` with the exit code, `console` what it printed last.
+    pub(crate) fn end(mut self, failure: Option<(u8, Failure)>, console: Vec<String>) {
+        let Some((store, history)) = self.history.take() else { return };
+        let ended = match failure {
+            Some((exit_code, failure)) => Ended::Failed { exit_code, cause: masked(&failure.to_string()) },
+            None => Ended::Succeeded,
+        };
+        let event = self.record(ended, console);
+        written(history.end(&store, event));
+    }
+
+    fn record(&mut self, ended: Ended, console: Vec<String>) -> EventRecord {
+        EventRecord {
+            event: self.event,
+            at: self.at.to_string(),
+            took_ms: milliseconds(self.began.elapsed()),
+            ended,
+            moved: progress::moved() - self.moved,
+            down_ms: self.down.map(milliseconds),
+            steps: std::mem::take(&mut self.steps),
+            console,
+        }
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn written<T>(result: Result<T, Failure>) -> Option<T> {
+    result.inspect_err(|failure| tracing::warn!(%failure, "the history lacks it")).ok()
+}
+
+/// What is shown and recorded while a plan runs.
+pub(crate) struct ConsoleProgress<'a, 'b> {
+    pub(crate) console: &'a mut Console<'b>,
+    pub(crate) recorder: Option<&'a mut Recorder>,
+}
+
+impl ConsoleProgress<'_, '_> {
+    fn step(&mut self, operation: &Operation, is_undo: bool) {
+        self.recorder.iter_mut().for_each(|recorder| recorder.step(operation.title(), is_undo));
+    }
+}
+
+impl Progress<Operation> for ConsoleProgress<'_, '_> {
+    fn begins(&mut self, number: usize, of: usize, operation: &Operation) {
+        self.step(operation, false);
+        self.console.line(&format!("[{number}/{of}] {}", operation.title()));
+    }
+
+    fn fails(&mut self, number: usize, of: usize, failure: &Failure) {
+        self.recorder.iter_mut().for_each(|recorder| recorder.step_failed());
+        self.console.line(&format!("[{number}/{of}] failed: {failure}"));
+    }
+
+    fn undoes(&mut self, operation: &Operation) {
+        self.step(operation, true);
+        self.console.line(&format!("[undo] {}", operation.title()));
+    }
+
+    fn not_undone(&mut self, why: &str) {
+        self.recorder.iter_mut().for_each(|recorder| recorder.step_failed());
+        self.console.line(&format!("[undo] failed: {why}"));
+    }
+}

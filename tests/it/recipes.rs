@@ -1,0 +1,470 @@
+//! `packaging/ci/deploy.sh`, which all recipes for CI share: with a real engine and registry, the AWS CLI, and moto for AWS.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::support::world::{repository, tools};
+use crate::support::{Bundle, world};
+
+const REGISTRY: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+
+/// AWS, as far as moto and its additions have it.
+struct Aws {
+    server: Option<Child>,
+    port: u16,
+    calls: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Aws {
+    fn drop(&mut self) {
+        if let Some(server) = &mut self.server {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+}
+
+impl Aws {
+    fn start() -> Self {
+        let (world, folder) = (world(), tempfile::tempdir_in(world().folder()).unwrap());
+        let (port, calls) = (world.port(), folder.path().join("calls"));
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let mut command = world.command(tools().join("venv/bin/python"));
+        command.arg(repository().join("tests/it/support/codedeploy.py")).arg(port.to_string()).arg(&calls);
+        let server = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        world.wait_for("AWS", || calls.exists());
+        Self { server: Some(server), port, calls, _folder: folder }
+    }
+
+    /// Nobody answers.
+    fn nowhere() -> Self {
+        let folder = tempfile::tempdir_in(world().folder()).unwrap();
+        Self { server: None, port: world().port(), calls: folder.path().join("calls"), _folder: folder }
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    fn variables(&self) -> [(&'static str, String); 4] {
+        let text = str::to_owned;
+        [
+            ("AWS_ENDPOINT_URL", self.url()),
+            ("AWS_ACCESS_KEY_ID", text("AKIATESTS")),
+            ("AWS_SECRET_ACCESS_KEY", text("tests-secret")),
+            ("AWS_REGION", text("eu-west-1")),
+        ]
+    }
+
+    /// The AWS CLI; what it printed.
+    fn cli(&self, args: &[&str]) -> String {
+        let mut command = world().command(tools().join("venv/bin/aws"));
+        command.args(args).envs(self.variables()).env("AWS_DEFAULT_REGION", "eu-west-1");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "aws {args:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Fetches an object of the bucket; its headers.
+    fn object(&self, key: &str, to: &std::path::Path) -> String {
+        let mut command = world().command("curl");
+        command.args(["--silent", "--show-error", "--fail", "--dump-header", "-", "--output"]).arg(to);
+        let output = command.arg(format!("{}/releases/{key}", self.url())).output().unwrap();
+        assert!(output.status.success(), "{key}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// The calls since they were asked for last.
+    fn calls(&self) -> Vec<String> {
+        let calls = std::fs::read_to_string(&self.calls).unwrap();
+        std::fs::write(&self.calls, "").unwrap();
+        calls.lines().map(str::to_owned).collect()
+    }
+}
+
+/// The value of a header, without quotes.
+fn header(head: &str, name: &str) -> String {
+    let lines = head.lines().filter_map(|line| line.split_once(": "));
+    let (_, value) = lines.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).unwrap();
+    value.trim().trim_matches('"').to_owned()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A tar.gz with the program and the shim, as `make dist` lays it out, and its SHA-256.
+fn tarball() -> &'static (PathBuf, String) {
+    static TARBALL: OnceLock<(PathBuf, String)> = OnceLock::new();
+    TARBALL.get_or_init(|| {
+        let folder = world().folder().join("balehook-dist");
+        let script = "mkdir -p \"$0/dist/bin\" \"$0/dist/share/balehook/hooks\"
+            strip -o \"$0/dist/bin/balehook\" \"$1\" && cp hooks/balehook \"$0/dist/share/balehook/hooks/\"
+            tar -c -C \"$0\" dist | gzip -1 >\"$0/balehook.tar.gz\" && sha256sum \"$0/balehook.tar.gz\"";
+        let mut command = Command::new("sh");
+        command.args(["-ec", script]).arg(&folder).arg(env!("CARGO_BIN_EXE_balehook")).current_dir(repository());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let sum = text(&output.stdout).split_whitespace().next().unwrap().to_owned();
+        (folder.join("balehook.tar.gz"), sum)
+    })
+}
+
+/// A person's repository with a web server's Dockerfile and a revision, on a runner of CI.
+struct Repository {
+    folder: tempfile::TempDir,
+    port: u16,
+    name: String,
+}
+
+impl Repository {
+    fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("Web App-").tempdir_in(world().folder()).unwrap();
+        let repository_ = Self { folder, port: world().port(), name: world().name("recipe") };
+        let path = |name: &str| repository_.folder.path().join(name);
+        for folder in ["image/bin", "image/www", "revision/conf", "revision/hooks"] {
+            std::fs::create_dir_all(path(folder)).unwrap();
+        }
+        std::fs::copy("/bin/busybox", path("image/bin/busybox")).unwrap();
+        std::fs::copy(repository().join("hooks/balehook"), path("revision/hooks/balehook")).unwrap();
+        std::fs::write(path("image/www/index.html"), format!("{}\n", repository_.name)).unwrap();
+        let dockerfile = "FROM scratch\nCOPY bin /bin\nCOPY www /www\nCMD [\"/bin/busybox\", \"httpd\", \"-f\", \"-p\", \"80\", \"-h\", \"/www\"]\n";
+        std::fs::write(path("image/Dockerfile"), dockerfile).unwrap();
+        repository_.appspec("built-by:ci", "");
+        std::fs::write(path("revision/conf/prod.env"), "LEVEL=info\n").unwrap();
+        std::os::unix::fs::symlink("conf", path("revision/linked")).unwrap();
+        repository_
+    }
+
+    fn appspec(&self, image: &str, more: &str) {
+        let (name, port) = (&self.name, self.port);
+        let events = ["AfterInstall", "ApplicationStart", "ValidateService"];
+        let hooks = events.map(|event| format!("  {event}: [{{location: hooks/balehook, timeout: 60}}]\n")).concat();
+        let service =
+            format!("image: {image}\n    ports: [\"127.0.0.1:{port}:80\"]\n    env_file: [conf/prod.env]\n{more}");
+        let text = format!(
+            "version: 0.0\nos: linux\nhooks:\n{hooks}x-balehook:\n  name: {name}\n  container:\n    {service}  health: {{http: /, timeout: 20s}}\n"
+        );
+        std::fs::write(self.folder.path().join("revision/appspec.yml"), text).unwrap();
+    }
+
+    fn commit(&self) -> String {
+        format!("c0ffee{}", self.name)
+    }
+
+    /// Runs `deploy.sh` in the world's network, with its hosts.
+    fn runs(&self, aws: &Aws, args: &[&str], more: &[(&str, &str)]) -> Output {
+        let (archive, sum) = tarball();
+        let mut command = Command::new("nsenter");
+        let world_ = world().pid().to_string();
+        let (folder, script) = (self.folder.path(), repository().join("packaging/ci/deploy.sh"));
+        command.args(["--net", "--mount", "--target", &world_, "--", "bash", "-c", "cd \"$0\" && exec \"$@\""]);
+        command.arg(folder).arg(script).args(args).env_clear().envs(aws.variables());
+        let commands = folder.join("commands");
+        std::fs::create_dir_all(&commands).unwrap();
+        let _ = std::os::unix::fs::symlink(tools().join("venv/bin/aws"), commands.join("aws"));
+        command
+            .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", commands.display()))
+            .env("HOME", folder)
+            .env("DOCKER_HOST", world().docker_host())
+            .env("DOCKER_CONFIG", folder.join(".docker"))
+            .env("BALEHOOK_URL", format!("file://{}", archive.display()))
+            .env("BALEHOOK_SHA256", sum)
+            .env("CONTEXT", "image")
+            .env("BUNDLE", "revision")
+            .env("COMMIT", self.commit())
+            .env("REPOSITORY", format!("{REGISTRY}/team/web"))
+            .env("RELEASES", "s3://releases/shop")
+            .env("APPLICATION", "web")
+            .env("DEPLOYMENT_GROUP", "prod")
+            .envs(more.iter().copied());
+        command.output().unwrap()
+    }
+
+    #[track_caller]
+    fn succeeds(&self, aws: &Aws, args: &[&str], more: &[(&str, &str)]) -> String {
+        let output = self.runs(aws, args, more);
+        assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout) + &text(&output.stderr)
+    }
+
+    /// The bundle in S3: each file's mode, by its name.
+    fn pushed(&self, aws: &Aws) -> (Bundle, Vec<String>) {
+        let zip = self.folder.path().join("pushed.zip");
+        aws.object(&format!("shop/bundles/web-{}.zip", self.commit()), &zip);
+        let bundle = Bundle::new("");
+        let script = "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); z.extractall(sys.argv[2])
+for one in sorted(z.infolist(), key=lambda one: one.filename): print(oct(one.external_attr >> 16 & 0o777)[2:], one.filename)";
+        let output = Command::new("python3").args(["-c", script]).arg(&zip).arg(bundle.path()).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (bundle, text(&output.stdout).lines().map(str::to_owned).collect())
+    }
+}
+
+/// What the bundle in S3 holds, and that it serves on a host as it is.
+#[track_caller]
+fn deploys(repository_: &Repository, aws: &Aws, image: &str) {
+    let (mut bundle, files) = repository_.pushed(aws);
+    assert_eq!(files, ["644 appspec.yml", "644 conf/prod.env", "755 hooks/balehook", "644 linked/prod.env"]);
+    let appspec = std::fs::read_to_string(bundle.path().join("appspec.yml")).unwrap();
+    assert!(appspec.contains(&format!("    image: {image}\n")), "{image} is not in\n{appspec}");
+    bundle.env("AWS_ENDPOINT_URL_S3", &aws.url()).env("AWS_ENDPOINT_URL", &aws.url());
+    for event in ["AfterInstall", "ApplicationStart", "ValidateService"] {
+        bundle.hook(event).exits(0);
+    }
+    assert_eq!(world().get(repository_.port, "/").as_deref(), Some(repository_.name.as_str()));
+}
+
+/// The revision that CodeDeploy was given is the object that was pushed, by its ETag.
+#[track_caller]
+fn is_deployed(repository_: &Repository, aws: &Aws, said: &str) {
+    let id = said.split("deployment ").nth(1).unwrap().split(' ').next().unwrap();
+    assert!(said.contains(&format!("deploy.sh: deployment {id} has succeeded\n")), "{said}");
+    let info: Value = serde_json::from_str(&aws.cli(&["deploy", "get-deployment", "--deployment-id", id])).unwrap();
+    let (key, info) = (format!("shop/bundles/web-{}.zip", repository_.commit()), &info["deploymentInfo"]);
+    let etag = header(&aws.object(&key, std::path::Path::new("/dev/null")), "etag");
+    let wanted = serde_json::json!({ "bucket": "releases", "key": key, "bundleType": "zip", "eTag": etag });
+    assert_eq!((&info["revision"]["s3Location"], &info["deploymentGroupName"]), (&wanted, &Value::from("prod")));
+}
+
+/// The actions that the policy of the pipeline allows.
+fn allowed() -> BTreeSet<String> {
+    let policy = std::fs::read_to_string(repository().join("packaging/iam/ci.json")).unwrap();
+    let policy: Value = serde_json::from_str(&policy).unwrap();
+    let statements = policy["Statement"].as_array().unwrap().iter();
+    let of = |statement: &Value| match &statement["Action"] {
+        Value::String(one) => vec![one.clone()],
+        many => many.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect(),
+    };
+    statements.flat_map(of).collect()
+}
+
+/// Asserts that the calls are these, without regard to how often, and that the policy of the pipeline allows them.
+#[track_caller]
+fn calls_are(aws: &Aws, wanted: &[&str]) {
+    let action = |call: &String| match call.split(' ').collect::<Vec<_>>()[..] {
+        ["s3", "PUT" | "POST", _] => "s3:PutObject".to_owned(),
+        ["s3", "GET" | "HEAD", _] => "s3:GetObject".to_owned(),
+        [service, action] => format!("{service}:{action}"),
+        _ => panic!("{call}"),
+    };
+    let (made, allowed): (BTreeSet<String>, _) = (aws.calls().iter().map(action).collect(), allowed());
+    // Whether the role may be assumed is said by its trust policy.
+    let refused: Vec<&String> = made.difference(&allowed).filter(|one| !one.starts_with("sts:")).collect();
+    assert!(refused.is_empty(), "packaging/iam/ci.json does not allow {refused:?}");
+    assert_eq!(made.iter().map(String::as_str).collect::<Vec<_>>(), wanted);
+}
+
+#[test]
+fn an_image_is_built_pushed_to_ecr_and_deployed_by_its_digest_with_a_role_that_a_job_of_github_assumes() {
+    if world().has_containerd_store() {
+        return; // the store of images makes no difference to it, and CI has little time
+    }
+    let (aws, repository_) = (Aws::start(), Repository::new());
+    let request = format!("{}/oidc?job=1", aws.url());
+    let job = [
+        ("AWS_ACCESS_KEY_ID", ""),
+        ("AWS_SECRET_ACCESS_KEY", ""),
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/deploy"),
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", &request),
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "request-token"),
+    ];
+    let said = repository_.succeeds(&aws, &["release", "--via", "ecr"], &job);
+    let tag = format!("{REGISTRY}/team/web:{}", repository_.commit());
+    let image = world().docker(&["image", "inspect", "--format", "{{index .RepoDigests 0}}", &tag]);
+    assert!(said.contains(&format!("its image is {image}\n")) && !said.contains("a.job.token"), "{said}");
+    let built = |file: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(repository_.folder.path().join("build").join(file)).unwrap()).unwrap()
+    };
+    let (_, digest) = image.split_once('@').unwrap();
+    let detail = serde_json::json!({ "ImageURI": image, "ImageDigest": digest, "ImageTags": [repository_.commit()] });
+    assert_eq!(built("imageDetail.json"), detail);
+    assert_eq!(built("imagedefinitions.json"), serde_json::json!([{ "name": "web", "imageUri": image }]));
+    assert!(!repository_.folder.path().join("build/token").exists());
+    let calls = ["ecr:BatchGetImage", "ecr:GetAuthorizationToken", "sts:AssumeRoleWithWebIdentity"];
+    calls_are(&aws, &calls);
+
+    let said = repository_.succeeds(&aws, &["deploy"], &job);
+    let calls = [
+        "codedeploy:CreateDeployment",
+        "codedeploy:GetDeployment",
+        "codedeploy:RegisterApplicationRevision",
+        "s3:PutObject",
+        "sts:AssumeRoleWithWebIdentity",
+    ];
+    calls_are(&aws, &calls);
+    is_deployed(&repository_, &aws, &said);
+    // The host pulls what the pipeline pushed, not what lies in this engine.
+    world().docker(&["rmi", &tag]);
+    deploys(&repository_, &aws, &image);
+}
+
+#[test]
+fn an_image_is_saved_to_s3_once_for_each_commit_and_deployed_by_its_id() {
+    let (aws, repository_) = (Aws::start(), Repository::new());
+    let said = repository_.succeeds(&aws, &["release", "--via", "s3"], &[("NAME", &repository_.name)]);
+    calls_are(&aws, &["s3:GetObject", "s3:PutObject"]);
+    let (name, commit) = (&repository_.name, repository_.commit());
+    let key = format!("shop/images/{name}-{commit}.tar");
+    let id = header(&aws.object(&key, std::path::Path::new("/dev/null")), "x-amz-meta-id");
+    let image = format!("{{archive: \"s3://releases/{key}\", reference: \"{name}:{commit}\", id: \"{id}\"}}");
+    assert!(said.contains(&format!("its image is {image}\n")), "{said}");
+    world().docker(&["rmi", &format!("{name}:{commit}")]);
+    let deployed = repository_.succeeds(&aws, &["deploy"], &[("NAME", name)]);
+    is_deployed(&repository_, &aws, &deployed);
+    deploys(&repository_, &aws, &image);
+    assert_eq!(world().config_digest(name), id);
+
+    aws.calls();
+    std::fs::write(repository_.folder.path().join("image/Dockerfile"), "this is not built again").unwrap();
+    let again = repository_.succeeds(&aws, &["release", "--via", "s3"], &[("NAME", name)]);
+    assert!(again.contains(&format!("its image is {image}\n")), "{again}");
+    calls_are(&aws, &["s3:GetObject"]);
+}
+
+#[test]
+fn a_deployment_that_fails_ends_with_what_the_console_shows_of_the_first_three_instances() {
+    if world().has_containerd_store() {
+        return; // the store of images makes no difference to it, and CI has little time
+    }
+    let (aws, repository_) = (Aws::start(), Repository::new());
+    let detail = repository_.folder.path().join("imageDetail.json");
+    let digest = format!("sha256:{}", "1".repeat(64));
+    // As an ECR source action of CodePipeline writes it.
+    let source = format!(
+        "{{\"ImageSizeInBytes\":\"1\",\"ImageDigest\":\"{digest}\",\"Version\":\"1.0\",\"RepositoryName\":\"team/web\",\"ImageURI\":\"{REGISTRY}/team/web:latest\",\"ImageTags\":[\"latest\"]}}"
+    );
+    std::fs::write(&detail, source).unwrap();
+    let said = repository_.succeeds(&aws, &["release", "--image-detail", "imageDetail.json"], &[]);
+    assert!(said.contains(&format!("its image is {REGISTRY}/team/web@{digest}\n")), "{said}");
+
+    let more = [("DEPLOYMENT_GROUP", "broken"), ("DEPLOYMENT_CONFIG", "CodeDeployDefault.OneAtATime")];
+    let output = repository_.runs(&aws, &["deploy"], &more);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let tail = said.split("deployment is Failed ").nth(1).unwrap_or_else(|| panic!("{said}"));
+    let instance = |id: &str| {
+        format!(
+            "deploy.sh: instance {id} failed:\nApplicationStart\nScriptFailed\nhooks/balehook\nScript at specified location: hooks/balehook failed with exit code 8\n\
+             [stderr]ApplicationStart of web failed at step 6 of 8: check health of web\n[stderr]  | cannot reach the database\n\
+             [stderr]balehook: error: web exited with code 3 (exit code 8)\n"
+        )
+    };
+    let wanted = "HEALTH_CONSTRAINTS too many individual instances failed\n".to_owned()
+        + &["i-0a", "i-0b", "i-0c"].map(instance).concat();
+    assert_eq!(tail, wanted);
+    let calls = [
+        "codedeploy:CreateDeployment",
+        "codedeploy:GetDeployment",
+        "codedeploy:GetDeploymentTarget",
+        "codedeploy:ListDeploymentTargets",
+        "codedeploy:RegisterApplicationRevision",
+        "s3:PutObject",
+    ];
+    calls_are(&aws, &calls);
+}
+
+#[test]
+fn a_review_shows_every_problem_on_its_line_and_writes_the_plan_of_what_changes_without_asking_aws() {
+    let (aws, repository_) = (Aws::nowhere(), Repository::new());
+    let git = |args: &[&str]| {
+        let mut command = Command::new("git");
+        let identity = ["-c", "user.name=tests", "-c", "user.email=tests@example.com"];
+        let output = command.args(identity).args(args).current_dir(&repository_.folder).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    };
+    for args in [&["init", "--quiet"][..], &["add", "revision"], &["commit", "--quiet", "--message", "base"]] {
+        git(args);
+    }
+    repository_.appspec("built-by:ci", "    restart: always\n");
+    let summary = repository_.folder.path().join("summary.md");
+    let github = [("GITHUB_ACTIONS", "true"), ("GITHUB_STEP_SUMMARY", summary.to_str().unwrap()), ("BASE", "HEAD")];
+    repository_.succeeds(&aws, &["review"], &github);
+    let plan = std::fs::read_to_string(repository_.folder.path().join("plan.md")).unwrap();
+    assert!(
+        plan.contains("\n| option | was | becomes |\n|---|---|---|\n| `restart` | not set | `always` |\n\n"),
+        "{plan}"
+    );
+    assert_eq!(std::fs::read_to_string(&summary).unwrap(), plan);
+
+    repository_.appspec("built-by:ci", "    restrat: always\n");
+    let output = repository_.runs(&aws, &["review"], &github);
+    let (said, plan) =
+        (text(&output.stdout), std::fs::read_to_string(repository_.folder.path().join("plan.md")).unwrap());
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("revision/appspec.yml,line=13,col=5::unknown key"), "{said}");
+    assert!(plan.starts_with("### balehook plan\n\n**Would fail:** `"), "{plan}");
+}
+
+#[test]
+fn nothing_is_deployed_of_another_program_or_of_a_revision_that_names_no_place_for_the_image() {
+    let (aws, repository_) = (Aws::nowhere(), Repository::new());
+    let other = "0".repeat(64);
+    let output = repository_.runs(&aws, &["release", "--via", "s3"], &[("BALEHOOK_SHA256", &other)]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("is not the file of BALEHOOK_SHA256: nothing is deployed"),
+        "{}",
+        text(&output.stderr)
+    );
+
+    repository_.appspec("registry.test/web:1", "");
+    std::fs::write(repository_.folder.path().join("imageDetail.json"), "{\"ImageURI\": \"a.test/web:1\"}").unwrap();
+    let output = repository_.runs(&aws, &["release", "--image-detail", "imageDetail.json"], &[]);
+    assert!(
+        text(&output.stderr).contains("imageDetail.json has no ImageDigest, and a tag is not deployed"),
+        "{}",
+        text(&output.stderr)
+    );
+    let detail = format!("{{\"ImageURI\": \"a.test/web@sha256:{other}\"}}");
+    std::fs::write(repository_.folder.path().join("imageDetail.json"), detail).unwrap();
+    let output = repository_.runs(&aws, &["release", "--image-detail", "imageDetail.json"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("appspec.yml has no `image: built-by:ci`"), "{}", text(&output.stderr));
+}
+
+/// The facts of docs/src/ci.md.
+#[test]
+fn aws_deploy_push_puts_in_everything_follows_links_to_files_alone_and_keeps_modes() {
+    if world().has_containerd_store() {
+        return; // the store of images makes no difference to it, and CI has little time
+    }
+    let (aws, repository_) = (Aws::start(), Repository::new());
+    let revision = repository_.folder.path().join("revision");
+    let script = "mkdir .git bin empty && touch .git/HEAD .hidden && ln -s conf/prod.env linked.env
+        touch bin/balehook && chmod 755 bin/balehook && chmod 600 conf/prod.env";
+    assert!(Command::new("sh").args(["-ec", script]).current_dir(&revision).status().unwrap().success());
+    let push = |more: &[&str]| {
+        let object = format!("s3://releases/shop/bundles/web-{}.zip", repository_.commit());
+        let to = ["deploy", "push", "--application-name", "web", "--s3-location", &object, "--source"];
+        let said = aws.cli(&[&to[..], &[revision.to_str().unwrap()], more].concat());
+        assert!(said.contains(",bundleType=zip,eTag="), "{said}");
+        repository_.pushed(&aws).1
+    };
+    let all = [
+        "644 .git/HEAD", "644 .hidden", "644 appspec.yml", "755 bin/balehook", "600 conf/prod.env",
+        "755 hooks/balehook", "600 linked.env",
+    ];
+    assert_eq!(push(&[]), all);
+    assert_eq!(push(&["--ignore-hidden-files"]), all[2..]);
+    let old =
+        Command::new("touch").args(["-d", "1979-12-31", "conf/prod.env"]).current_dir(&revision).status().unwrap();
+    assert!(old.success());
+    let refused = std::panic::catch_unwind(|| push(&[])).unwrap_err();
+    let said = refused.downcast_ref::<String>().unwrap();
+    assert!(said.contains("ZIP does not support timestamps before 1980"), "{said}");
+    let detail = format!("{{\"ImageURI\": \"a.test/web@sha256:{}\"}}", "1".repeat(64));
+    std::fs::write(repository_.folder.path().join("imageDetail.json"), detail).unwrap();
+    repository_.succeeds(&aws, &["release", "--image-detail", "imageDetail.json"], &[]);
+    repository_.succeeds(&aws, &["deploy"], &[]);
+    let files = [
+        "644 .hidden", "644 appspec.yml", "755 bin/balehook", "600 conf/prod.env", "755 hooks/balehook",
+        "600 linked.env", "600 linked/prod.env",
+    ];
+    assert_eq!(repository_.pushed(&aws).1, files);
+}
