@@ -166,6 +166,39 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// Stop a name until it is started or deployed again; it stays stopped at boot
+    Stop {
+        #[command(flatten)]
+        name: NameArgs,
+    },
+    /// Start a name that was stopped, and check that it is healthy
+    Start {
+        #[command(flatten)]
+        name: NameArgs,
+    },
+    /// Stop a name and start it again
+    Restart {
+        #[command(flatten)]
+        name: NameArgs,
+    },
+    /// Remove images of balehook that no kept release needs
+    Prune {
+        /// One name alone
+        #[arg(value_name = "NAME")]
+        name: Option<Name>,
+        /// Only print what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Images without a tag that are not ours too
+        #[arg(long)]
+        unmanaged: bool,
+    },
+    /// Check this host: engine, agent, credentials, disk, leftovers; each problem with its remedy
+    Doctor {
+        /// The form of the result
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
     /// List the deployments of this host, failed ones too, or show one step by step
     History {
         /// One name alone
@@ -219,6 +252,17 @@ pub(crate) enum Command {
     /// Print the manual page
     #[command(hide = true)]
     Man,
+}
+
+/// Which name, and whether anything is done.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NameArgs {
+    /// The name
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Name,
+    /// Only print what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Which appspec.yml.

@@ -371,6 +371,40 @@ fn no_core_is_left_with_the_secrets_in_it() {
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "the socket alone");
 }
 
+/// A server that accepts and never says a word.
+fn mute(folder: &std::path::Path) -> (std::os::unix::net::UnixListener, std::net::TcpListener) {
+    let engine = std::os::unix::net::UnixListener::bind(folder.join("engine")).unwrap();
+    (engine, std::net::TcpListener::bind("127.0.0.1:0").unwrap())
+}
+
+#[test]
+fn doctor_ends_on_a_host_where_everything_hangs_and_says_of_each_check_that_it_was_not_answered() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (_engine, server) = mute(folder.path());
+    let at = format!("http://{}", server.local_addr().unwrap());
+    let compose = folder.path().join("docker-compose");
+    std::fs::write(&compose, "#!/bin/sh\nsleep 600\n").unwrap();
+    std::fs::set_permissions(&compose, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_balehook"))
+        .args(["doctor", "--format", "json"])
+        .env_clear()
+        .env("DOCKER_HOST", format!("unix://{}/engine", folder.path().display()))
+        .env("BALEHOOK_STATE_DIR", folder.path().join("state"))
+        .env("PATH", format!("{}:/bin", folder.path().display()))
+        .env("HOME", folder.path())
+        .envs([("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_REGION", "eu-west-1")])
+        .envs([("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_ENDPOINT_URL", &at)])
+        .output()
+        .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = report["checks"].as_array().unwrap();
+    let silent = |row: &&serde_json::Value| row["found"].as_str().unwrap().contains(" for 4 s");
+    let silent: Vec<&str> = rows.iter().filter(silent).map(|row| row["check"].as_str().unwrap()).collect();
+    assert_eq!(silent, ["engine", "Compose", "ECR", "clock"], "{report:#}");
+    assert_eq!(output.status.code(), Some(5));
+}
+
 #[test]
 fn an_offline_plan_asks_for_nothing_but_the_bundle_and_compares_it_with_another_revision() {
     let revision = |image: &str, more: &str| {

@@ -1,12 +1,15 @@
 //! The pipe from arguments to the exit code, and the only place that knows what a dry run is.
 
+pub(crate) mod by_hand;
 mod check;
 pub(crate) mod deployment;
+pub(crate) mod doctor;
 mod explain;
 mod history;
 mod logs;
 pub(crate) mod plan;
 pub(crate) mod ports;
+mod prune;
 mod record;
 pub(crate) mod resume;
 pub(crate) mod run;
@@ -34,6 +37,7 @@ use crate::error::{Failure, Kind};
 use crate::images::credentials::CredentialSettings;
 use crate::images::operation::Importer;
 use crate::images::source::Archives;
+use crate::modes::by_hand::ByHand;
 use crate::modes::host::Host;
 use crate::modes::resume::Only;
 use crate::modes::runs_now::Subject;
@@ -101,7 +105,12 @@ pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
     let context = Context { settings: cli.settings, env, started, waits, patience };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
-        Ok(runtime) => runtime.block_on(Box::pin(dispatch(&context, cli.command, &argv0))),
+        Ok(runtime) => {
+            let code = runtime.block_on(Box::pin(dispatch(&context, cli.command, &argv0)));
+            // A name server or a disk that hangs is not waited for.
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => say(&Failure::new(Kind::Unexpected, format!("cannot start: {error}"))),
     };
     ExitCode::from(code)
@@ -135,6 +144,13 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
             Console::new(&mut io::stdout()).whole(&format!("{:#}\n", schema::schema()));
             0
         }
+        Some(Command::Stop { name }) => by_hand::by_hand(context, ByHand::Stop, &name).await,
+        Some(Command::Start { name }) => by_hand::by_hand(context, ByHand::Start, &name).await,
+        Some(Command::Restart { name }) => by_hand::by_hand(context, ByHand::Restart, &name).await,
+        Some(Command::Prune { name, dry_run, unmanaged }) => {
+            prune::prune(context, name.as_ref(), prune::Which { dry_run, unmanaged }).await
+        }
+        Some(Command::Doctor { format }) => doctor::doctor(context, format).await,
         Some(Command::History { name, deployment, limit, format }) => {
             history::history(context, name.as_ref(), deployment.as_deref(), limit, format).await
         }
@@ -160,10 +176,7 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
 /// Errors: [`Kind::State`]: there is none, or not that one.
 pub(crate) fn names(context: &Context, wanted: Option<&Name>) -> Result<Vec<Name>, Failure> {
     let state = &context.settings.state_dir;
-    let entries = std::fs::read_dir(state).into_iter().flatten().flatten();
-    let folders = entries.filter(|entry| entry.path().join("lock").exists());
-    let mut names: Vec<Name> = folders.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    names.sort_unstable();
+    let mut names = names_in(state);
     let Some(wanted) = wanted else { return Ok(names) };
     names.retain(|name| name == wanted);
     if names.is_empty() {
@@ -171,6 +184,14 @@ pub(crate) fn names(context: &Context, wanted: Option<&Name>) -> Result<Vec<Name
         return Err(failure.next("`balehook status` lists the names"));
     }
     Ok(names)
+}
+
+fn names_in(state_dir: &Path) -> Vec<Name> {
+    let entries = std::fs::read_dir(state_dir).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.path().join("lock").exists());
+    let mut names: Vec<Name> = folders.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    names.sort_unstable();
+    names
 }
 
 fn usage(error: &clap::Error) -> ExitCode {

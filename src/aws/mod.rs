@@ -2,4 +2,6 @@
 
 pub(crate) mod config;
 pub(crate) mod ecr;
+pub(crate) mod identity;
+pub(crate) mod plain_http;
 pub(crate) mod s3;

@@ -2,7 +2,8 @@
 //!
 //! `<state>/<name>/`: `lock` (flock: the kernel frees it), `releases/<number>.json`, `journal.json` while an event
 //! changes something, `resolved.json` (what the images of this deployment and of recorded ones were resolved to),
-//! `images.json` (what imports gave the engine), `deployments/` (see `history`) and `balehook.log`. Folders are 0700, files 0600, each whole or not there.
+//! `images.json` (what imports gave the engine), `stopped.json` while a person has stopped it, `deployments/` (see
+//! `history`) and `balehook.log`. Folders are 0700, files 0600, each whole or not there.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -32,6 +33,9 @@ use crate::values::types::Name;
 
 /// How often a lock that another holds is tried.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// It is there while a person has stopped the name.
+const STOPPED: &str = "stopped.json";
 
 /// The most that is read of what a holder writes, in bytes.
 const HOLDER: u64 = 64 * 1024;
@@ -106,6 +110,18 @@ impl Store {
 
     pub(crate) fn imported(&self) -> Vec<ImportedReferences> {
         ImportRecord::new(&self.folder).read()
+    }
+
+    /// Whether a person has stopped the name.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.folder.join(STOPPED).exists()
+    }
+
+    /// Who holds the lock at this moment; nothing is created and nobody is kept waiting.
+    pub(crate) fn holder(&self) -> Option<String> {
+        let mut file = File::open(self.folder.join("lock")).ok()?;
+        let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        is_held.then(|| describe_holder(&mut file))
     }
 
     /// Takes the lock; waits for another holder until `give_up`. `waiting` is called once, when it has to wait.
@@ -208,6 +224,20 @@ impl LockedStore {
             let _ = fs::remove_file(self.store.release_path(*old));
         }
         Ok(())
+    }
+
+    /// A person has stopped the name: `resume` leaves it so.
+    pub(crate) fn save_stopped(&self) -> Result<(), Failure> {
+        write(&self.store.folder.join(STOPPED), &serde_json::json!({ "format": FORMAT }))
+    }
+
+    /// It is to run again.
+    pub(crate) fn delete_stopped(&self) -> Result<(), Failure> {
+        let path = self.store.folder.join(STOPPED);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritable(&path, &error)),
+            _ => Ok(()),
+        }
     }
 
     /// The container of the newest release was created anew: it has another ID.

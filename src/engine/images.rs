@@ -82,6 +82,14 @@ impl Engine {
         Ok(tags)
     }
 
+    /// Images without a tag, each by its ID with its bytes.
+    pub(crate) async fn dangling(&self) -> Result<Vec<(String, u64)>, Failure> {
+        let filters = HashMap::from([("dangling".to_owned(), vec!["true".to_owned()])]);
+        let options = query::ListImagesOptionsBuilder::default().filters(&filters).build();
+        let images = self.list_images(options).await?;
+        Ok(images.into_iter().map(|image| (image.id, u64::try_from(image.size).unwrap_or_default())).collect())
+    }
+
     /// The images, asked for again where the containerd store fails the whole list because one was removed meanwhile.
     async fn list_images(&self, options: query::ListImagesOptions) -> Result<Vec<ImageSummary>, Failure> {
         let is_open =

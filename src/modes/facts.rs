@@ -45,6 +45,8 @@ pub struct Facts {
     pub releases: Vec<Release>,
     /// What an interrupted event left.
     pub left: Option<Left<Operation>>,
+    /// A person has stopped the name with `balehook stop`.
+    pub stopped: bool,
     /// Our own tags in the engine (`balehook/<name>:…`).
     pub retention_tags: Vec<String>,
     /// Those of our tags whose image the engine keeps for ended tasks of a swarm on this node.
@@ -67,7 +69,13 @@ pub struct Facts {
 impl Facts {
     /// What the records say, before the engine was asked.
     pub fn unseen(store: &Store) -> Self {
-        Self { releases: store.releases(), left: store.left(), imported: store.imported(), ..Self::blank() }
+        Self {
+            releases: store.releases(),
+            left: store.left(),
+            imported: store.imported(),
+            stopped: store.is_stopped(),
+            ..Self::blank()
+        }
     }
 
     /// A host of which nothing is known, not even its records.

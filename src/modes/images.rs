@@ -10,9 +10,9 @@ use crate::modes::facts::Facts;
 use crate::modes::operation::{Action, Operation, Plan};
 use crate::modes::release::Release;
 use crate::values::known::Known;
-use crate::values::pin::ImagePin;
+use crate::values::pin::{ImagePin, retention_tag};
 use crate::values::reference::ImageReference;
-use crate::values::types::Name;
+use crate::values::types::{ContentDigest, Name};
 
 /// The image of a deployment, and those that its tasks have of their own.
 pub(crate) struct Images<'a> {
@@ -135,7 +135,7 @@ fn import(need: &ImageNeed, image: &ImageFacts) -> Option<Import> {
 pub(crate) fn make_room(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&ImagePin]) {
     let Some(refusal) = facts.room.as_ref().and_then(Room::refusal) else { return };
     let before = plan.actions.len();
-    prune_to(plan, deployment, facts, wanted, 1);
+    prune_to(plan, &deployment.name, facts, wanted, 1, Vec::new());
     match plan.actions.len() == before {
         true => plan.would_fail.push(refusal),
         false => plan.notes.push(format!("{}: images of earlier releases go first", refusal.message)),
@@ -144,16 +144,23 @@ pub(crate) fn make_room(plan: &mut Plan, deployment: &Deployment, facts: &Facts,
 
 /// Our tags that no kept release holds, and what imports gave their images.
 pub(crate) fn prune(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&ImagePin]) {
-    prune_to(plan, deployment, facts, wanted, deployment.keep - usize::from(plan.saves()));
+    prune_to(plan, &deployment.name, facts, wanted, deployment.keep - usize::from(plan.saves()), Vec::new());
 }
 
-/// The same, where the last `earlier` releases are kept.
-fn prune_to(plan: &mut Plan, deployment: &Deployment, facts: &Facts, wanted: &[&ImagePin], earlier: usize) {
+/// The same between two deployments: every saved release stays, and what containers of the name were made of.
+pub(crate) fn prune_saved(plan: &mut Plan, name: &Name, facts: &Facts) {
+    let made = facts.containers.iter().filter_map(|container| container.digest.as_ref()?.parse::<ContentDigest>().ok());
+    let of_containers = made.map(|digest| retention_tag(name, &digest)).collect();
+    prune_to(plan, name, facts, &[], usize::MAX, of_containers);
+}
+
+/// The same, where the last `earlier` releases are kept, and the tags `more`.
+fn prune_to(plan: &mut Plan, name: &Name, facts: &Facts, wanted: &[&ImagePin], earlier: usize, more: Vec<String>) {
     let kept = facts.releases.iter().take(earlier).flat_map(|release| release.images());
     // A swarm goes on with the spec in force, also with one that no release is saved of.
-    let in_force = facts.swarm.iter().filter(|_| !plan.saves()).filter_map(|seen| seen.retention_tag(&deployment.name));
+    let in_force = facts.swarm.iter().filter(|_| !plan.saves()).filter_map(|seen| seen.retention_tag(name));
     let kept: Vec<String> =
-        kept.chain(wanted.iter().copied()).map(|image| image.retention_tag(&deployment.name)).chain(in_force).collect();
+        kept.chain(wanted.iter().copied()).map(|image| image.retention_tag(name)).chain(in_force).chain(more).collect();
     let needed: Vec<&String> = kept.iter().flat_map(|tag| imported_for(facts, tag)).collect();
     // A kill after a pull leaves the image without its tag.
     let imported = facts.imported.iter().map(|imported| &imported.tag);

@@ -4,6 +4,7 @@
 //! data in the plan: each action carries what undoes it, and what follows the saved release cannot fail the deployment.
 
 pub(crate) mod against;
+pub mod by_hand;
 pub mod compose;
 pub mod container;
 pub mod create;
@@ -15,6 +16,7 @@ pub(crate) mod mounts;
 pub(crate) mod observe;
 pub mod operation;
 pub(crate) mod options;
+pub mod prune;
 pub mod release;
 pub mod resume;
 pub(crate) mod runs_now;
@@ -53,9 +55,13 @@ pub(crate) fn whole(
     if !observe::touches_engine(event) {
         return Ok(Plan::new(event.to_string(), &deployment.name));
     }
-    match &deployment.mode {
+    let mut plan = match &deployment.mode {
         Mode::Container(container) => container::plan::plan(event, deployment, container, origin, facts),
         Mode::Swarm(swarm) => swarm::plan::plan(event, deployment, swarm, origin, facts),
         Mode::Compose(compose) => compose::plan::plan(event, deployment, compose, origin, facts),
+    }?;
+    if facts.stopped && event == LifecycleEvent::ApplicationStart {
+        plan.attempt(by_hand::MarkOperation::DeleteStopped);
     }
+    Ok(plan)
 }

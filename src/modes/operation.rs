@@ -11,6 +11,7 @@ use crate::deploy::{execute, plan};
 use crate::engine::request::ContainerSpec;
 use crate::error::Failure;
 use crate::images::operation::ImageOperation;
+use crate::modes::by_hand::MarkOperation;
 use crate::modes::compose::operation::ComposeOperation;
 use crate::modes::compose::service_change::ServiceChange;
 use crate::modes::container::operation::ContainerOperation;
@@ -41,6 +42,8 @@ pub enum Operation {
     Swarm(SwarmOperation),
     /// A task of a person's before or after the deployment.
     Task(TaskOperation),
+    /// What a person did to the name by hand.
+    Mark(MarkOperation),
 }
 
 impl Operation {
@@ -87,7 +90,7 @@ impl Operation {
             Self::Container(operation) => operation.options(),
             Self::Swarm(operation) => operation.options(),
             Self::Task(TaskOperation::Container { spec, .. }) => of_container(spec),
-            Self::Image(_) | Self::Ports(_) | Self::Compose(_) | Self::Task(_) => Vec::new(),
+            Self::Image(_) | Self::Ports(_) | Self::Compose(_) | Self::Task(_) | Self::Mark(_) => Vec::new(),
         }
     }
 
@@ -100,7 +103,8 @@ impl Operation {
             | Self::Ports(_)
             | Self::Compose(_)
             | Self::Swarm(_)
-            | Self::Task(_) => &[],
+            | Self::Task(_)
+            | Self::Mark(_) => &[],
         }
     }
 
@@ -114,7 +118,8 @@ impl Operation {
             | Self::Ports(_)
             | Self::Compose(_)
             | Self::Swarm(_)
-            | Self::Task(_) => false,
+            | Self::Task(_)
+            | Self::Mark(_) => false,
         }
     }
 }
@@ -129,13 +134,16 @@ impl plan::Operation for Operation {
             Self::Swarm(SwarmOperation::RunTask(task)) => task.title(),
             Self::Swarm(operation) => operation.to_string(),
             Self::Task(operation) => operation.title(),
+            Self::Mark(operation) => operation.to_string(),
         }
     }
 
     fn details(&self) -> Vec<String> {
         match self {
             Self::Compose(operation) => operation.details(),
-            Self::Image(_) | Self::Container(_) | Self::Ports(_) | Self::Swarm(_) | Self::Task(_) => Vec::new(),
+            Self::Image(_) | Self::Container(_) | Self::Ports(_) | Self::Swarm(_) | Self::Task(_) | Self::Mark(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -147,6 +155,7 @@ impl plan::Operation for Operation {
             Self::Compose(operation) => operation.traits(),
             Self::Swarm(operation) => operation.traits(),
             Self::Task(_) => Role::Prepares.long(),
+            Self::Mark(operation) => operation.traits(),
         }
     }
 }
@@ -163,6 +172,7 @@ impl execute::Host for Host {
             Operation::Compose(operation) => Box::pin(operation.perform(self)).await,
             Operation::Swarm(operation) => Box::pin(operation.perform(self)).await,
             Operation::Task(operation) => Box::pin(crate::modes::tasks::perform(operation, self)).await,
+            Operation::Mark(operation) => operation.perform(self),
         }
     }
 
@@ -176,13 +186,13 @@ impl execute::Host for Host {
             Operation::Container(operation) => Box::pin(operation.evidence(self, moment)).await,
             Operation::Swarm(operation) => Box::pin(operation.evidence(&self.engine, moment)).await,
             Operation::Compose(operation) => Box::pin(operation.evidence(self, moment)).await,
-            Operation::Image(_) | Operation::Ports(_) | Operation::Task(_) => Vec::new(),
+            Operation::Image(_) | Operation::Ports(_) | Operation::Task(_) | Operation::Mark(_) => Vec::new(),
         });
         let is_last_chance = match operation {
             // One that the plan created is removed later: by then the old one runs, and nobody waits.
             Operation::Container(operation) => operation.logs_of(moment).is_some(),
             Operation::Compose(_) | Operation::Swarm(_) => matches!(moment, Moment::Failed(_)),
-            Operation::Image(_) | Operation::Ports(_) | Operation::Task(_) => false,
+            Operation::Image(_) | Operation::Ports(_) | Operation::Task(_) | Operation::Mark(_) => false,
         };
         if is_last_chance {
             Box::pin(self.keep_last_words()).await;
@@ -208,6 +218,7 @@ impl fmt::Display for Operation {
             Self::Compose(operation) => operation.fmt(f),
             Self::Swarm(operation) => operation.fmt(f),
             Self::Task(operation) => operation.fmt(f),
+            Self::Mark(operation) => operation.fmt(f),
         }
     }
 }
@@ -230,4 +241,5 @@ is_an_operation! {
     Compose(ComposeOperation),
     Swarm(SwarmOperation),
     Task(TaskOperation),
+    Mark(MarkOperation),
 }

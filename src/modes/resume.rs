@@ -1,5 +1,7 @@
 //! `resume`: what a reboot, a crash or a killed event left, put in order. Values in, a plan out.
 
+use bollard::models::RestartPolicyNameEnum;
+
 use crate::deploy::journal::Left;
 use crate::deploy::outcome::RESUME;
 use crate::engine::facts::ContainerFacts;
@@ -53,7 +55,9 @@ fn everything(plan: &mut Plan, name: &Name, facts: &Facts) {
             compose::recover::recover(plan, facts, false);
             let is_decided = plan.recovery.iter().flatten().any(|action| action.operation.decides_project());
             // After ApplicationStop, or `docker compose down`, none is left to restore.
-            if let Some(saved) = saved.filter(|_| !is_decided && !facts.containers.is_empty()) {
+            if facts.stopped {
+                note_stopped(plan, name);
+            } else if let Some(saved) = saved.filter(|_| !is_decided && !facts.containers.is_empty()) {
                 project(plan, saved, facts);
             }
         }
@@ -81,12 +85,31 @@ fn container(plan: &mut Plan, name: &Name, facts: &Facts) {
         plan.old = container::plan::old(recovery.serving.as_ref(), facts);
     }
     let saved = facts.releases.first().map(|release| release.observed.container.as_str());
+    if facts.stopped {
+        stays_stopped(plan, name, recovery.serving.as_ref(), facts);
+        return;
+    }
     if let Some(serving) = recovery.serving.filter(|found| Some(found.id.as_str()) == saved)
         && is_down(plan, Some(&serving))
     {
         plan.require(ContainerOperation::Start { container: serving.target() });
         plan.require(ContainerOperation::check_back(facts, &serving));
     }
+}
+
+/// What a person has stopped stays so: the engine starts one with `restart: always` all the same when it starts itself.
+fn stays_stopped(plan: &mut Plan, name: &Name, serving: Option<&ContainerFacts>, facts: &Facts) {
+    note_stopped(plan, name);
+    let kept = facts.releases.first().and_then(|release| release.part.container.as_ref());
+    let policy = kept.and_then(|kept| kept.request.options.body.host_config.as_ref()?.restart_policy.as_ref()?.name);
+    let is_always = policy == Some(RestartPolicyNameEnum::ALWAYS);
+    if let Some(serving) = serving.filter(|found| is_always && found.is_running()) {
+        plan.require(ContainerOperation::Stop { container: serving.target(), grace: serving.stop_grace });
+    }
+}
+
+fn note_stopped(plan: &mut Plan, name: &Name) {
+    plan.notes.push(format!("{name} was stopped by hand and stays so: balehook start {name}"));
 }
 
 /// Whether a container ought to run, and does not; what was stopped by hand stays so, which is noted.

@@ -118,6 +118,12 @@ impl Tables {
         self.nat.of(CHAIN).any(|rule| unquoted(rule).contains(&mark))
     }
 
+    /// The names whose ports the rules lead anywhere.
+    pub(crate) fn names(&self) -> BTreeSet<String> {
+        let rules = self.nat.of(CHAIN).map(|rule| unquoted(rule));
+        rules.filter_map(|rule| Some(rule.split_once(" --comment ")?.1.split(' ').next()?.to_owned())).collect()
+    }
+
     /// The text for `iptables-restore --noflush` after which the rules are those of `routes`; empty where nothing is of
     /// ours and nothing shall be.
     pub(crate) fn transaction(&self, family: Family, network: &NetworkFacts, routes: &[Route]) -> String {

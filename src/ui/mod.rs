@@ -1,5 +1,6 @@
 //! What a person sees: text, JSON, progress and the log. Only `app` and `main` use it; it does nothing to a host.
 
+pub(crate) mod doctor;
 pub(crate) mod excerpt;
 pub(crate) mod explain;
 pub(crate) mod history;

@@ -18,6 +18,8 @@ pub(crate) struct Deployed {
     pub(crate) services: Vec<ServiceStatus>,
     /// It is in a swarm and manages none: it cannot know the services.
     pub(crate) is_worker: bool,
+    /// Names that a person has stopped.
+    pub(crate) stopped: Vec<String>,
 }
 
 /// What this host's state says of a name.
@@ -129,7 +131,8 @@ impl Deployed {
         };
         let is_well = |name: &NameStatus| {
             let is_bad = name.health.as_ref().is_some_and(|health| health.bad.is_some());
-            name.release.is_none() || self.is_worker || runs(&name.name) && !is_bad
+            let may_be_down = name.release.is_none() || self.is_worker || self.stopped.contains(&name.name);
+            may_be_down || runs(&name.name) && !is_bad
         };
         self.names.iter().all(is_well)
             && self.services.iter().all(ServiceStatus::is_well)
@@ -168,7 +171,11 @@ fn one(all: &Deployed, name: &str) -> String {
     containers.iter().for_each(|container| rest.extend(container_lines(container, known)));
     service.iter().for_each(|service| rest.extend(service_lines(service)));
     rest.extend(known.map(trouble).unwrap_or_default());
-    lines(&format!("{name}: {}", how(known, &containers, service, all.is_worker)), &rest)
+    let how = match all.stopped.iter().any(|stopped| stopped == name) {
+        true => format!("stopped by hand: `balehook start {name}`"),
+        false => how(known, &containers, service, all.is_worker),
+    };
+    lines(&format!("{name}: {how}"), &rest)
 }
 
 /// How it is, in a few words.
@@ -294,15 +301,16 @@ fn ports(ports: &Ports) -> String {
     }
 }
 
-/// `{format, names: […], containers: […], services: […], is_worker, is_well, is_interrupted}`.
+/// `{format, names: […], containers: […], services: […], stopped: […], is_worker, is_well, is_interrupted}`.
 pub(crate) fn json(all: &Deployed) -> serde_json::Value {
-    let Deployed { names, containers, services, is_worker } = all;
+    let Deployed { names, containers, services, is_worker, stopped } = all;
     let format = crate::ui::json::FORMAT;
     serde_json::json!({
         "format": format,
         "names": names,
         "containers": containers,
         "services": services,
+        "stopped": stopped,
         "is_worker": is_worker,
         "is_well": all.is_well(),
         "is_interrupted": all.is_interrupted(),
@@ -330,7 +338,7 @@ mod tests {
     }
 
     fn deployed(containers: Vec<Status>) -> Deployed {
-        Deployed { names: Vec::new(), containers, services: Vec::new(), is_worker: false }
+        Deployed { names: Vec::new(), containers, services: Vec::new(), is_worker: false, stopped: Vec::new() }
     }
 
     fn known(name: &str, bad: Option<&str>) -> NameStatus {
@@ -421,6 +429,9 @@ mod tests {
              (sha256:0123456789ab)\n  update     updating\n  ports      80->8080/tcp\n  deployment d-1\n"
         );
         assert_eq!((&json(&one)["services"][0]["running"], &json(&one)["is_well"]), (&1.into(), &false.into()));
+        let stopped = Deployed { stopped: vec!["web".into()], names: vec![known("web", None)], ..deployed(Vec::new()) };
+        assert!(text(&stopped).starts_with("web: stopped by hand: `balehook start web`\n"), "{}", text(&stopped));
+        assert_eq!((&json(&stopped)["stopped"], stopped.is_well()), (&serde_json::json!(["web"]), true));
         let worker = text(&Deployed { is_worker: true, ..deployed(Vec::new()) });
         assert!(worker.starts_with("nothing is deployed\n") && worker.contains("on a manager"), "{worker}");
     }

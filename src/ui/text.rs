@@ -144,6 +144,27 @@ pub(crate) fn resumed(plan: &Plan, only: Only, runs: &RunsNow) -> String {
     format!("{}: {what}", plan.name)
 }
 
+/// The last line of `stop`, `start` and `restart`.
+pub(crate) fn by_hand(plan: &Plan, runs: &RunsNow) -> String {
+    let what = match runs {
+        RunsNow::Nothing => "stopped",
+        RunsNow::NotKnown => "done",
+        // The swarm ends its tasks by itself.
+        RunsNow::Some if plan.event == "stop" => "stopping",
+        RunsNow::Old | RunsNow::Other(_) | RunsNow::Some => "runs",
+    };
+    let unchanged = if plan.has_changes() { "" } else { ", unchanged" };
+    format!("{}: {what}{unchanged}", plan.name)
+}
+
+/// The last line of `prune`.
+pub(crate) fn pruned(plan: &Plan) -> String {
+    match plan.actions.len() {
+        0 => format!("{}: nothing to prune", plan.name),
+        count => format!("{}: {count} references were taken off images", plan.name),
+    }
+}
+
 /// The last line of an event that succeeded.
 pub(crate) fn succeeded(event: LifecycleEvent, plan: &Plan, release: Option<&Release>, done: &Done) -> String {
     let is_checked = plan.actions.iter().any(|action| action.role == Role::ChecksHealth);

@@ -27,9 +27,12 @@ pub(crate) const LABEL_ADDRESS: &str = "balehook.address";
 /// Label: the name of the task that a container was made for, or `try` for one that never runs; none on the service's own.
 pub(crate) const LABEL_TASK: &str = "balehook.task";
 
-pub(crate) const LABELS: [&str; 14] = [
+/// Label of a service: how many tasks it had when a person stopped it.
+pub const LABEL_STOPPED: &str = "balehook.stopped";
+
+pub(crate) const LABELS: [&str; 15] = [
     LABEL_NAME, LABEL_DEPLOYMENT, LABEL_REVISION, LABEL_DIGEST, LABEL_SPEC, LABEL_FILES, LABEL_TASK, LABEL_PORTS,
-    LABEL_ADDRESS, LABEL_REGISTRY, LABEL_CHECKS, LABEL_NODE, LABEL_OUTCOME, LABEL_MESSAGE,
+    LABEL_ADDRESS, LABEL_REGISTRY, LABEL_CHECKS, LABEL_NODE, LABEL_OUTCOME, LABEL_MESSAGE, LABEL_STOPPED,
 ];
 
 /// Compose's label: the project's name.

@@ -12,6 +12,7 @@ use balehook::deploy::undo::UndoLimit;
 use balehook::error::{Failure, Kind};
 use balehook::health::check::HealthCheck;
 use balehook::images::operation::{ImageOperation, Import};
+use balehook::modes::by_hand::MarkOperation;
 use balehook::modes::compose::operation::ComposeOperation;
 use balehook::modes::compose::project::Project;
 use balehook::modes::compose::service_change::{Change, ServiceChange};
@@ -111,6 +112,8 @@ fn received(operation: &Operation) -> String {
         // Only the request that an engine would get is read here.
         Operation::Swarm(operation) => crate::swarm::received(operation),
         Operation::Task(operation) => task(operation),
+        Operation::Mark(MarkOperation::SaveStopped) => "save that it was stopped by hand: resume leaves it so".into(),
+        Operation::Mark(MarkOperation::DeleteStopped) => "save that it is to run: resume starts it".into(),
     }
 }
 
@@ -243,7 +246,9 @@ fn compose(operation: &ComposeOperation) -> String {
         ComposeOperation::Up { services, .. } => {
             with_rows(operation.argv().unwrap().join(" "), services.iter().map(changed_service).collect())
         }
-        ComposeOperation::Stop { .. } | ComposeOperation::Down { .. } => operation.argv().unwrap().join(" "),
+        ComposeOperation::Stop { .. } | ComposeOperation::Halt { .. } | ComposeOperation::Down { .. } => {
+            operation.argv().unwrap().join(" ")
+        }
         ComposeOperation::RunTask(task) => format!("timeout {} {}", task.timeout.as_secs(), task.argv().join(" ")),
         ComposeOperation::EndStops { name } => format!("kill containers of {name} that are being stopped"),
         ComposeOperation::Wait { name, health_check } => {

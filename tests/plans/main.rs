@@ -1,6 +1,7 @@
 //! Plans as values: golden texts, and the proof that what is printed is what a host is given.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod by_hand;
 mod compose;
 mod drift;
 mod failures;
@@ -8,6 +9,7 @@ mod golden;
 mod images;
 mod mounted;
 mod ports;
+mod prune;
 mod request;
 mod resume;
 mod scenes;

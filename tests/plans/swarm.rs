@@ -201,6 +201,11 @@ pub fn received(step: &SwarmOperation) -> String {
         }
         SwarmOperation::Rollback { service, .. } => format!("docker service rollback {service}"),
         SwarmOperation::Remove { service, .. } => format!("docker service rm {service}"),
+        SwarmOperation::Scale { service, to, stopped } => {
+            let before = stopped.map(|before| format!(", with the label that it had {before}")).unwrap_or_default();
+            format!("docker service scale {service}={to}{before}")
+        }
+        SwarmOperation::Restart { service } => format!("docker service update --force {service}"),
         SwarmOperation::RunTask(task) => match &task.work {
             SwarmWork::Command(command) => command_line(command, task.timeout),
             SwarmWork::Service(service) => {

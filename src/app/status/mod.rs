@@ -82,18 +82,20 @@ async fn deployed(context: &Context, wanted: Option<&Name>) -> Result<Deployed, 
         Err(_) if is_there => Vec::new(),
         Err(failure) => return Err(failure),
     };
+    let is_stopped = |name: &&Name| Store::new(&context.settings.state_dir, name).is_stopped();
+    let stopped: Vec<String> = known.iter().filter(is_stopped).map(ToString::to_string).collect();
     let mut all = Vec::new();
     for name in known {
         all.push(one(context, &engine, name, &containers).await);
     }
-    Ok(Deployed { names: all, containers, services, is_worker })
+    Ok(Deployed { names: all, containers, services, is_worker, stopped })
 }
 
 async fn one(context: &Context, engine: &Engine, name: Name, containers: &[status::Status]) -> NameStatus {
     let store = Store::new(&context.settings.state_dir, &name);
     let release: Option<Release> = store.releases().into_iter().next();
     let runs = containers.iter().any(|container| container.name == name.as_str());
-    let health = match release.as_ref().filter(|_| runs) {
+    let health = match release.as_ref().filter(|_| runs && !store.is_stopped()) {
         Some(release) => health_now(engine, &name, release).await,
         None => None,
     };

@@ -1,6 +1,6 @@
 //! docker's `config.json`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -68,6 +68,12 @@ impl DockerConfig {
         let for_host = keys.iter().find_map(|key| self.cred_helpers.get(key)).map(|helper| (helper.as_str(), true));
         let found = for_host.or(self.creds_store.as_deref().map(|helper| (helper, false)));
         found.filter(|(helper, _)| !helper.is_empty())
+    }
+
+    /// Every helper that it names, each once.
+    pub(super) fn helpers(&self) -> BTreeSet<&str> {
+        let all = self.cred_helpers.values().chain(&self.creds_store);
+        all.map(String::as_str).filter(|helper| !helper.is_empty()).collect()
     }
 
     /// The credential that stands in the file itself.

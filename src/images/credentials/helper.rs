@@ -54,6 +54,15 @@ pub(super) async fn get(
     }
 }
 
+/// Why a helper cannot be run; `None` where it can.
+pub(super) fn lacks(helper: &str, settings: &CredentialSettings) -> Option<String> {
+    let Some(file) = process::find(&format!("docker-credential-{helper}"), &settings.path) else {
+        return Some("it is not on the PATH of hooks".into());
+    };
+    let refused = nix::unistd::access(&file, nix::unistd::AccessFlags::X_OK).err();
+    refused.map(|error| format!("{} cannot be run: {}", file.display(), error.desc()))
+}
+
 /// With our own variables: a helper may need those of its cloud.
 fn program(helper: &str, settings: &CredentialSettings) -> Option<Program> {
     if helper.contains('/') {

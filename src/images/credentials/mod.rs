@@ -105,6 +105,14 @@ impl Credential {
     }
 }
 
+/// The helpers that `config.json` names, each with what is wrong with its program; `None` where it can be run.
+/// Errors: [`CredentialError::Config`].
+pub(crate) fn helpers(settings: &CredentialSettings) -> Result<Vec<(String, Option<String>)>, CredentialError> {
+    let config = DockerConfig::read(&settings.docker_config)?;
+    let named = |name: &str| (format!("docker-credential-{name}"), helper::lacks(name, settings));
+    Ok(config.helpers().into_iter().map(named).collect())
+}
+
 /// The credential for a registry; `None` where there is none: then it is asked anonymously.
 pub(crate) async fn for_registry(
     host: &str,

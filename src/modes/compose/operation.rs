@@ -54,6 +54,8 @@ pub enum ComposeOperation {
     SaveRelease(Box<Release>),
     /// `rm --stop --force`: the containers go, networks and volumes stay.
     Stop { project: Project },
+    /// `stop`: the containers stay, and end.
+    Halt { project: Project },
     /// `down`: containers and networks go, volumes stay.
     Down { project: Project },
     /// Remove the project's containers but these, which were there before.
@@ -77,6 +79,7 @@ impl ComposeOperation {
                 Some(project.argv(&command))
             }
             Self::Stop { project } => Some(project.argv(&["rm", "--stop", "--force"])),
+            Self::Halt { project } => Some(project.argv(&["stop"])),
             // It was never healthy, and an undo has little time.
             Self::Down { project } => Some(project.argv(&["down", "--remove-orphans", "--timeout", "0"])),
             Self::RunTask(task) => Some(task.argv()),
@@ -99,6 +102,7 @@ impl ComposeOperation {
             Self::EndStops { .. } => Role::Prepares.brief().hastening(),
             Self::RunTask(_) => Role::Prepares.long(),
             Self::Stop { .. } | Self::Down { .. } | Self::Withdraw { .. } => Role::Prepares.long().restoring(),
+            Self::Halt { .. } => Role::Interrupts.long(),
             Self::Up { .. } => Role::Interrupts.long().restoring(),
             Self::Wait { .. } => Role::ChecksHealth.long().restoring(),
             Self::SaveRelease(_) => Role::Saves.brief(),
@@ -114,6 +118,7 @@ impl ComposeOperation {
             | Self::Wait { .. }
             | Self::SaveRelease(_)
             | Self::Stop { .. }
+            | Self::Halt { .. }
             | Self::Down { .. }
             | Self::RunTask(_)
             | Self::Withdraw { .. }
@@ -125,6 +130,7 @@ impl ComposeOperation {
         match self {
             Self::Up { project, .. } => format!("docker compose --project-name {} … up --detach", project.name),
             Self::Stop { project } => format!("docker compose --project-name {} … rm --stop --force", project.name),
+            Self::Halt { project } => format!("docker compose --project-name {} … stop", project.name),
             Self::Down { project } => format!("docker compose --project-name {} … down", project.name),
             Self::RunTask(task) => task.title(),
             Self::Snapshot(_)
@@ -140,7 +146,11 @@ impl ComposeOperation {
     /// The same operation by the Compose that this host has now, where that was looked up.
     pub(crate) fn run_by(mut self, tool: &Known<Tool>) -> Self {
         match &mut self {
-            Self::CheckOut { project } | Self::Up { project, .. } | Self::Stop { project } | Self::Down { project } => {
+            Self::CheckOut { project }
+            | Self::Up { project, .. }
+            | Self::Stop { project }
+            | Self::Halt { project }
+            | Self::Down { project } => {
                 *project = project.run_by(tool);
             }
             Self::RunTask(task) => task.project = task.project.run_by(tool),
@@ -157,9 +167,11 @@ impl ComposeOperation {
     /// The project that Compose is called for, now or next.
     const fn project(&self) -> Option<&Project> {
         match self {
-            Self::CheckOut { project } | Self::Up { project, .. } | Self::Stop { project } | Self::Down { project } => {
-                Some(project)
-            }
+            Self::CheckOut { project }
+            | Self::Up { project, .. }
+            | Self::Stop { project }
+            | Self::Halt { project }
+            | Self::Down { project } => Some(project),
             Self::RunTask(task) => Some(&task.project),
             Self::Snapshot(_)
             | Self::EndStops { .. }
@@ -182,7 +194,7 @@ impl fmt::Display for ComposeOperation {
             Self::CheckOut { project } => {
                 write!(f, "check out {} to {}", project.snapshot().display(), project.directory().display())
             }
-            Self::Up { .. } | Self::Stop { .. } | Self::Down { .. } => {
+            Self::Up { .. } | Self::Stop { .. } | Self::Halt { .. } | Self::Down { .. } => {
                 f.write_str(&command_line(&self.argv().unwrap_or_default()))
             }
             Self::RunTask(task) => write!(f, "{task}"),
@@ -213,6 +225,7 @@ impl ComposeOperation {
             Self::EndStops { .. } => host.engine.end_stops(&host.name).await?,
             Self::Up { project, .. } => up(host, project, self).await?,
             Self::Stop { project } => run(host, project, self, "rm").await?,
+            Self::Halt { project } => run(host, project, self, "stop").await?,
             Self::Down { project } => run(host, project, self, "down").await?,
             Self::RunTask(task) => task::run(host, task).await?,
             Self::Wait { name, health_check } => {
@@ -239,6 +252,7 @@ impl ComposeOperation {
             | Self::EndStops { .. }
             | Self::SaveRelease(_)
             | Self::Stop { .. }
+            | Self::Halt { .. }
             | Self::Down { .. }
             | Self::RunTask(_)
             | Self::Withdraw { .. }

@@ -95,7 +95,7 @@ impl Observer<'_> {
         match tags {
             Ok(tags) => {
                 let ended = images_of_ended_tasks(&all);
-                let of_tasks = tags.iter().filter(|(_, id)| ended.contains(&id.as_str()));
+                let of_tasks = tags.iter().filter(|(_, id)| ended.contains(id));
                 facts.of_swarm_tasks = of_tasks.map(|(tag, _)| tag.clone()).collect();
                 facts.retention_tags = tags.into_iter().map(|(tag, _)| tag).collect();
             }
@@ -239,10 +239,10 @@ impl Observer<'_> {
 }
 
 /// The IDs of images of which a swarm's ended tasks on this node have containers.
-fn images_of_ended_tasks(all: &[ContainerSummary]) -> Vec<&str> {
+pub(crate) fn images_of_ended_tasks(all: &[ContainerSummary]) -> Vec<String> {
     let is_task = |container: &&ContainerSummary| engine::label(container, SWARM_TASK).is_some();
     let is_ended = |container: &&ContainerSummary| container.state != Some(ContainerSummaryStateEnum::RUNNING);
-    all.iter().filter(is_task).filter(is_ended).filter_map(|container| container.image_id.as_deref()).collect()
+    all.iter().filter(is_task).filter(is_ended).filter_map(|container| container.image_id.clone()).collect()
 }
 
 /// Whether an event prepares, starts or checks a release: what a policy of the host may refuse.

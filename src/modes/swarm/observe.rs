@@ -68,7 +68,7 @@ pub(crate) fn read(path: &Path, bundle: Option<&Path>) -> Result<Vec<u8>, Failur
     inputs::read(path, bundle, LARGEST).map_err(|error| bad(error.to_string()))
 }
 
-async fn observe(api: &Api, name: &Name) -> Result<SwarmFacts, ApiError> {
+pub(crate) async fn observe(api: &Api, name: &Name) -> Result<SwarmFacts, ApiError> {
     let info = api.get("/info").await?;
     let mut seen = SwarmFacts::empty(role(&info["Swarm"]));
     seen.node = text(&info["Swarm"]["NodeID"]);

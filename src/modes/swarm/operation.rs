@@ -51,6 +51,10 @@ pub enum SwarmOperation {
     Rollback { service: String, spec: String },
     /// Remove the service that this deployment created: the one with this `balehook.spec` label.
     Remove { service: String, spec: String },
+    /// Change the number of the service's tasks. `stopped`: how many it had, where a person stops it.
+    Scale { service: String, to: u64, stopped: Option<u64> },
+    /// Replace every task by a new one of the same spec.
+    Restart { service: String },
     /// Run a task once for the whole swarm: on the manager that takes its lock. The others wait for the same end.
     RunTask(Box<SwarmTask>),
     /// End a task where this node runs it, and say so in its lock. Nothing to do when it has ended.
@@ -125,7 +129,7 @@ impl SwarmOperation {
             | Self::RemoveFile { .. } => Role::Prepares.brief(),
             Self::Rollback { .. } => Role::Prepares.brief().restoring(),
             Self::RunTask(_) | Self::EndTask(_) | Self::RemoveTaskLock { .. } => Role::Prepares.long(),
-            Self::Update(_) => Role::Interrupts.brief(),
+            Self::Update(_) | Self::Scale { .. } | Self::Restart { .. } => Role::Interrupts.brief(),
             Self::RolloutCheck(_) => Role::ChecksHealth.long(),
             Self::SaveRelease { .. } => Role::Saves.brief(),
             Self::RenewToken { .. } => Role::Passive.brief(),
@@ -148,6 +152,8 @@ impl SwarmOperation {
             | Self::SaveRelease { .. }
             | Self::Rollback { .. }
             | Self::Remove { .. }
+            | Self::Scale { .. }
+            | Self::Restart { .. }
             | Self::EndTask(_)
             | Self::RemoveTaskLock { .. }
             | Self::RemoveFile { .. } => Vec::new(),
@@ -184,6 +190,11 @@ impl fmt::Display for SwarmOperation {
             }
             Self::Rollback { service, .. } => write!(f, "docker service rollback {service}"),
             Self::Remove { service, .. } => write!(f, "docker service rm {service}"),
+            Self::Scale { service, to, stopped: None } => write!(f, "docker service scale {service}={to}"),
+            Self::Scale { service, to, stopped: Some(before) } => {
+                write!(f, "docker service scale {service}={to}, with the label that it had {before}")
+            }
+            Self::Restart { service } => write!(f, "docker service update --force {service}"),
             Self::RunTask(task) => write!(f, "{task}"),
             Self::EndTask(task_lock) => write!(f, "end task {} where this node runs it", task_lock.task),
             Self::RemoveTaskLock { service, .. } => write!(f, "docker service rm {service}"),

@@ -44,6 +44,8 @@ impl SwarmOperation {
             Self::SaveRelease { service, release } => save(host, &api, service, release).await?,
             Self::Rollback { service, spec } => return service::rollback(&api, service, spec).await.map(Outcome::with),
             Self::Remove { service, spec } => service::remove(&api, service, spec).await?,
+            Self::Scale { service, to, stopped } => service::scale(&api, service, *to, *stopped).await?,
+            Self::Restart { service } => service::restart(&api, service).await?,
             Self::RunTask(task) => return run_once::run(host, task).await.map(Outcome::with),
             Self::EndTask(task_lock) => run_once::end(host, task_lock).await?,
             Self::RemoveTaskLock { service, id } => task_lock::remove(&api, service, id).await?,

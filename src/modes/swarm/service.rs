@@ -16,7 +16,7 @@ use crate::modes::swarm::plan::drift::variable;
 use crate::modes::swarm::retry::{PAUSE, retry_on_conflict, unless_stale};
 use crate::modes::swarm::service_tasks::{Service, Tasks};
 use crate::poll;
-use crate::values::labels::LABEL_SPEC;
+use crate::values::labels::{LABEL_SPEC, LABEL_STOPPED};
 
 /// How long an undo waits for the tasks of the spec before: the agent kills us 5 s after its SIGTERM.
 const BACK: Duration = Duration::from_millis(2500);
@@ -90,6 +90,38 @@ pub(crate) async fn renew_token(
             return Ok(Some(()));
         }
         unless_stale(write(api, &found, found.spec(), "", Some(&auth)).await).map_err(|error| error.failure(&what))
+    })
+    .await
+}
+
+/// Changes the number of tasks; `stopped`: how many there were, for who starts them again.
+pub(crate) async fn scale(api: &Api, name: &str, to: u64, stopped: Option<u64>) -> Result<(), Failure> {
+    let change = |spec: &mut Value| {
+        spec["Mode"]["Replicated"]["Replicas"] = to.into();
+        if let Some(labels) = spec["Labels"].as_object_mut() {
+            labels.remove(LABEL_STOPPED);
+            labels.extend(stopped.map(|before| (LABEL_STOPPED.to_owned(), before.to_string().into())));
+        }
+    };
+    changed(api, name, &format!("scale {name}"), change).await
+}
+
+/// Replaces every task by a new one of the same spec.
+pub(crate) async fn restart(api: &Api, name: &str) -> Result<(), Failure> {
+    let change = |spec: &mut Value| {
+        let force = &mut spec["TaskTemplate"]["ForceUpdate"];
+        *force = (force.as_u64().unwrap_or_default() + 1).into();
+    };
+    changed(api, name, &format!("restart {name}"), change).await
+}
+
+/// Writes the spec in force with a change; the registry's credentials stay as they are.
+async fn changed(api: &Api, name: &str, what: &str, change: impl Fn(&mut Value)) -> Result<(), Failure> {
+    retry_on_conflict(what, async || {
+        let found = find(api, name).await?.ok_or_else(|| gone(name))?;
+        let mut spec = found.spec().clone();
+        change(&mut spec);
+        unless_stale(write(api, &found, &spec, "", None).await).map_err(|error| error.failure(what))
     })
     .await
 }

@@ -8,7 +8,7 @@ use crate::modes::swarm::operation::{NodeCheck, ServiceRequest, SwarmOperation};
 use crate::modes::swarm::plan::service_spec::SpecContext;
 use crate::modes::swarm::plan::{Planner, drift, service_spec};
 use crate::values::labels::{
-    LABEL_CHECKS, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REGISTRY, LABEL_REVISION, LABEL_SPEC,
+    LABEL_CHECKS, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REGISTRY, LABEL_REVISION, LABEL_SPEC, LABEL_STOPPED,
 };
 use serde_json::{Value, json};
 
@@ -55,13 +55,18 @@ impl Planner<'_> {
         }
     }
 
+    /// How many tasks a service had that a person has stopped: a deployment starts them again.
+    fn stopped(&self) -> Option<u64> {
+        self.seen.service.as_ref()?.spec.label(LABEL_STOPPED)?.parse().ok()
+    }
+
     pub(super) fn request(&self, image: &ImageFacts) -> ServiceRequest {
         let live = self.seen.service.as_ref().map(|service| service.spec.reveal());
         let number = |path: &str| live.and_then(|spec| spec.pointer(path)).and_then(Value::as_u64);
         let (name, file_name) = (self.name(), |file: &MountedFile| self.file_name(file));
         let around = SpecContext {
             name: &name,
-            replicas: number("/Mode/Replicated/Replicas").unwrap_or(1),
+            replicas: self.stopped().or_else(|| number("/Mode/Replicated/Replicas")).unwrap_or(1),
             force: number("/TaskTemplate/ForceUpdate").unwrap_or(0),
             file_name: &file_name,
         };
