@@ -108,7 +108,10 @@ fn belongs(mapping: &Field<'_>, name: &str) -> Option<String> {
         "health" if ["test", "retries", "start_period", "start_interval", "disable"].contains(&name) => {
             Some("under `healthcheck:` of the service".to_owned())
         }
-        "container.logging" | "swarm.logging" => Some("under `options:`".to_owned()),
+        // Options of a driver: `max-size`, `awslogs-group`, `tag`.
+        "container.logging" | "swarm.logging" if name.contains('_') || name == "tag" => {
+            Some("under `options:`".to_owned())
+        }
         _ => None,
     }
 }

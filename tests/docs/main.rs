@@ -32,20 +32,28 @@ pub fn repository() -> &'static Path {
 
 /// What `check` says of a revision; nothing where it is accepted.
 pub fn refused(appspec: &str) -> Option<String> {
+    refused_by(&["check"], appspec)
+}
+
+/// The same of another check.
+fn refused_by(check: &[&str], appspec: &str) -> Option<String> {
     let bundle = tempfile::tempdir().unwrap();
     for file in FILES {
         let path = bundle.path().join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let text = if file == "app/compose.yml" { "services: {web: {image: web}}\n" } else { "" };
+        let text = if file == "app/compose.yml" { COMPOSE } else { "" };
         std::fs::write(path, text).unwrap();
     }
     std::fs::copy(repository().join("hooks/balehook"), bundle.path().join("hooks/balehook")).unwrap();
     std::fs::write(bundle.path().join("appspec.yml"), appspec).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_balehook"));
-    let output = command.arg("check").env_clear().current_dir(bundle.path()).output().unwrap();
+    let output = command.args(check).env_clear().current_dir(bundle.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     (!output.status.success()).then_some(said)
 }
+
+/// A Compose file of which nothing is to be said.
+const COMPOSE: &str = "services: {web: {image: 'web:1', restart: always, logging: {driver: local}}}\n";
 
 const HOOKS: &str = "version: 0.0
 os: linux
@@ -100,6 +108,29 @@ fn every_yaml_block_is_accepted_by_check() {
     let pages = pages();
     let wrong: Vec<String> =
         pages.iter().flat_map(|page| page.blocks().filter_map(move |block| wrong(page, &block))).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_whole_revision_that_people_copy_passes_a_strict_check() {
+    let (check, pages) = (["check", "--strict"], pages());
+    let blocks = pages.iter().flat_map(|page| page.blocks().map(move |block| (page, block)));
+    let whole: Vec<_> = blocks.filter(|(_, block)| block.mark == "yaml,revision").collect();
+    assert!(whole.len() > 2);
+    let wrong = whole.iter().filter_map(|(page, block)| {
+        refused_by(&check, &block.text).map(|why| format!("{}:{}: {why}", page.name, block.line))
+    });
+    let mut wrong: Vec<String> = wrong.collect();
+    for mode in ["container", "compose", "swarm"] {
+        let bundle = tempfile::tempdir().unwrap();
+        let (from, mut copy) = (repository().join("appspec").join(mode), Command::new("cp"));
+        assert!(copy.arg("-r").args([from.as_path(), bundle.path()]).status().unwrap().success());
+        std::fs::write(bundle.path().join(mode).join("image.tar"), "").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_balehook"));
+        let output = command.args(check).arg(bundle.path().join(mode)).env_clear().output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        wrong.extend((!output.status.success()).then_some(said));
+    }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

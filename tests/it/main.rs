@@ -9,6 +9,7 @@ mod chance;
 mod compose;
 mod delta;
 mod deploy;
+mod docs_commands;
 mod failing_undo;
 mod faults;
 mod handover;

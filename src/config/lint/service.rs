@@ -17,6 +17,13 @@ const SOCKETS: [&str; 8] = [
     "/var/run/containerd/containerd.sock",
 ];
 
+/// Last words of names that speak of a secret and hold none: `TOKEN_ISSUER`, `COOKIE_NAME`, `JWT_ALGORITHM`.
+const SETTINGS: [&str; 33] = [
+    "ALG", "ALGORITHM", "ARN", "AUDIENCE", "BACKEND", "DOMAIN", "DRIVER", "ENABLED", "ENDPOINT", "EXPIRATION",
+    "EXPIRES", "EXPIRY", "FORMAT", "HEADER", "HOST", "ID", "ISSUER", "LENGTH", "METHOD", "MODE", "NAME", "POLICY",
+    "PORT", "PREFIX", "PROVIDER", "REGION", "SAMESITE", "STORE", "TTL", "TYPE", "USER", "USERNAME", "VERSION",
+];
+
 /// A service with all its parts: in a Compose project several files may have some.
 pub(super) struct Service<'a> {
     /// Its name, in the first file: where something is missing.
@@ -157,6 +164,7 @@ fn is_written_out(name: &str, value: &str) -> bool {
             && value.trim_end_matches(|letter: char| letter.is_ascii_alphabetic()).parse::<f64>().is_ok()
         || value.starts_with('/')
         || value.contains("://")
-        || value.starts_with("arn:");
+        || value.starts_with("arn:")
+        || name.to_uppercase().rsplit(['_', '-', '.']).next().is_some_and(|last| SETTINGS.contains(&last));
     masked(value) != value || is_secret_name(name) && !is_setting
 }

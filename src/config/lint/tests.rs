@@ -100,6 +100,10 @@ fn a_secret_that_is_written_out_is_found_and_a_setting_a_place_or_a_variable_is_
         ("CSRF: 'true'", false),
         ("TOKEN_URL: 'https://login.test/token'", false),
         ("SECRET_ID: 'arn:aws:secretsmanager:eu-west-1:1:secret:web'", false),
+        ("COOKIE_NAME: sid", false),
+        ("JWT_ALGORITHM: HS256", false),
+        ("TOKEN_ISSUER: web", false),
+        ("JWT_SECRET: hunter2", true),
         ("LEVEL: info", false),
     ] {
         for mode in ["container", "swarm"] {
