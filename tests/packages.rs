@@ -186,6 +186,8 @@ fn without_a_package_the_script_installs_upgrades_and_removes_below_any_prefix_a
         "enabled",
         "enabled",
         "appspec",
+        "appspec.schema.json",
+        "ci",
         "hooks",
         "installed",
         "mine",
