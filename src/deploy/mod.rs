@@ -10,6 +10,7 @@ pub mod outcome;
 pub mod plan;
 pub mod release;
 pub mod state;
+mod stopped;
 #[cfg(test)]
 mod tests;
 pub mod undo;

@@ -34,9 +34,6 @@ use crate::values::types::Name;
 /// How often a lock that another holds is tried.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// It is there while a person has stopped the name.
-const STOPPED: &str = "stopped.json";
-
 /// The most that is read of what a holder writes, in bytes.
 const HOLDER: u64 = 64 * 1024;
 
@@ -110,11 +107,6 @@ impl Store {
 
     pub(crate) fn imported(&self) -> Vec<ImportedReferences> {
         ImportRecord::new(&self.folder).read()
-    }
-
-    /// Whether a person has stopped the name.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.folder.join(STOPPED).exists()
     }
 
     /// Who holds the lock at this moment; nothing is created and nobody is kept waiting.
@@ -224,20 +216,6 @@ impl LockedStore {
             let _ = fs::remove_file(self.store.release_path(*old));
         }
         Ok(())
-    }
-
-    /// A person has stopped the name: `resume` leaves it so.
-    pub(crate) fn save_stopped(&self) -> Result<(), Failure> {
-        write(&self.store.folder.join(STOPPED), &serde_json::json!({ "format": FORMAT }))
-    }
-
-    /// It is to run again.
-    pub(crate) fn delete_stopped(&self) -> Result<(), Failure> {
-        let path = self.store.folder.join(STOPPED);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritable(&path, &error)),
-            _ => Ok(()),
-        }
     }
 
     /// The container of the newest release was created anew: it has another ID.
