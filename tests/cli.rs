@@ -421,7 +421,7 @@ fn an_offline_plan_asks_for_nothing_but_the_bundle_and_compares_it_with_another_
     let comment = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{comment}{}", text(&output.stderr));
     let top: Vec<&str> = comment.lines().take_while(|line| !line.starts_with("<details>")).collect();
-    let since = format!("- note: `changes are those since {before}; what really runs was not looked at`");
+    let since = format!("Changes, compared with `{before}; what really runs was not looked at`:");
     let wanted = [
         "### ApplicationStart of `web` (container)",
         "",
@@ -429,13 +429,14 @@ fn an_offline_plan_asks_for_nothing_but_the_bundle_and_compares_it_with_another_
         "- assumed: `s3://releases/web-2.tar was not looked up (--offline): assumed that it exists`",
         "- note: `/etc/nowhere.env was not read (--offline): its variables are missing below`",
         "- note: `s3://secrets/web.env was not read (--offline): its variables are missing below`",
+        "",
         &since,
         "",
-        "| option | was | becomes |",
+        "| | option | what changes |",
         "|---|---|---|",
-        "| `hostname` | `web-1` | not set |",
-        "| `image` | `s3://releases/web-1.tar` | `s3://releases/web-2.tar` |",
-        "| `restart` | not set | `always` |",
+        "| `~` | `image` | `s3://releases/web-1.tar → s3://releases/web-2.tar` |",
+        "| `-` | `hostname` | `web-1` |",
+        "| `+` | `restart` | `always` |",
         "",
         "**Interruption:** `none`",
         "",

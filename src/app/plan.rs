@@ -9,6 +9,7 @@ use crate::error::{CHANGES, Failure, ObserveFailure};
 use crate::modes::against::compare;
 use crate::modes::observe::Observer;
 use crate::modes::operation::Plan;
+use crate::ui::layout::Layout;
 use crate::ui::text::Console;
 use crate::ui::{json, log, markdown, text};
 use crate::values::types::LifecycleEvent;
@@ -42,11 +43,14 @@ pub(crate) async fn plan(
     let mut console = Console::new(&mut stdout);
     match whole(context, wanted).await {
         Ok(Made { plan, mode, code }) => {
-            console.whole(&match format {
-                PlanFormat::Text => text::plan_with(&plan, show_values),
-                PlanFormat::Json => format!("{:#}\n", json::plan_with(&plan, show_values)),
-                PlanFormat::Markdown => markdown::plan_with(&plan, mode, show_values),
-            });
+            match format {
+                PlanFormat::Text => {
+                    let layout = Layout::of_stdout(&|name| std::env::var(name).ok());
+                    console.laid_out(layout, &text::plan_with(&plan, show_values));
+                }
+                PlanFormat::Json => console.whole(&format!("{:#}\n", json::plan_with(&plan, show_values))),
+                PlanFormat::Markdown => console.whole(&markdown::plan_with(&plan, mode, show_values)),
+            }
             code.unwrap_or(if detailed_exitcode && plan.has_changes() { CHANGES } else { 0 })
         }
         Err(failure) => {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Failure, Kind};
 use crate::values::operation::{Role, Traits};
-use crate::values::options::ChangedOption;
+use crate::values::options::OptionChange;
 use crate::values::target::Target;
 use crate::values::types::Name;
 
@@ -42,8 +42,10 @@ pub struct Plan<O> {
     pub(crate) interruption: String,
     pub(crate) old: Old,
     pub(crate) subject: String,
-    /// Options that differ from those of what serves now.
-    pub(crate) changed_options: Vec<ChangedOption>,
+    /// What serves now, where its options are known.
+    pub(crate) compared_with: Option<String>,
+    /// Options that differ from those.
+    pub(crate) changed_options: Vec<OptionChange>,
 }
 
 /// What was there before.
@@ -165,6 +167,7 @@ impl<O: Operation> Plan<O> {
             interruption: "none".into(),
             old: Old::NotObserved,
             subject: "old container".into(),
+            compared_with: None,
             changed_options: Vec::new(),
         }
     }

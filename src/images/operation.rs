@@ -88,7 +88,7 @@ impl fmt::Display for ImageOperation {
             Self::ImportIfLost(import) => {
                 write!(f, "import {} again if it is lost: {import}", import.image().describe())
             }
-            Self::Retain { image, tag } => write!(f, "docker tag {} {tag}", image.argument()),
+            Self::Retain { image, tag } => write!(f, "docker tag {} {tag}", image.describe()),
             Self::Untag { reference } => write!(f, "docker rmi {reference}"),
         }
     }
@@ -203,7 +203,7 @@ impl fmt::Display for Import {
         match self {
             Self::Pull { image, platform, .. } => {
                 let platform = platform.as_ref().map(|name| format!("--platform {name} ")).unwrap_or_default();
-                write!(f, "docker pull {platform}{}", image.argument())
+                write!(f, "docker pull {platform}{}", image.describe())
             }
             Self::Load { image, archive, missing: Some(missing), .. } => {
                 write!(f, "load {} from {archive}: {missing}", image.describe())

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::modes::compose;
 use crate::modes::compose::against::services;
 use crate::modes::compose::operation::ComposeOperation;
 use crate::modes::operation::{Operation, Plan};
@@ -9,12 +10,13 @@ use crate::values::options::{SetOption, changes};
 
 /// Says in `plan` what is otherwise than in the plan of `before`, the revision at `path`.
 pub(crate) fn compare(plan: &mut Plan, before: &Plan, path: &Path) {
-    plan.notes.push(format!("changes are those since {}; what really runs was not looked at", path.display()));
+    plan.compared_with = Some(format!("{}; what really runs was not looked at", path.display()));
     if plan.name != before.name {
         plan.notes.push(format!("the name was {}: what runs under that name is not touched", before.name));
     }
-    plan.changed_options = changes(&options(before), &options(plan));
     let changed = services(plan, before);
+    plan.changed_options = changes(&options(before), &options(plan));
+    plan.changed_options.extend(compose::against::options(plan, before, &changed));
     for action in &mut plan.actions {
         if let Operation::Compose(ComposeOperation::Up { services, .. }) = &mut action.operation {
             services.clone_from(&changed);

@@ -4,6 +4,7 @@
 //! data in the plan: each action carries what undoes it, and what follows the saved release cannot fail the deployment.
 
 pub(crate) mod against;
+pub mod as_it_is;
 pub mod by_hand;
 pub mod compose;
 pub mod container;

@@ -5,13 +5,12 @@ use serde_json::{Value, json};
 use crate::deploy::plan::Operation as _;
 use crate::error::Failure;
 use crate::modes::operation::Plan;
+use crate::values::options::OptionChange;
 
 /// The version of the plan's JSON form.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
-/// A plan: `{format, event, name, changes, assumptions, notes, would_fail, interruption, changed_options: [{name, old, new}], steps:
-/// [{run, changes, role, best_effort, undo, options: [{name, value}], details}]}`. `run` is the very text that the plan
-/// prints.
+/// A plan, as `docs/src/operations.md` has its schema. `run` is the very text that the plan prints.
 pub fn plan(plan: &Plan) -> Value {
     plan_with(plan, false)
 }
@@ -44,13 +43,27 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> Value {
         "format": FORMAT,
         "event": plan.event.to_string(),
         "name": plan.name,
-        "changes": plan.has_changes(),
+        "has_changes": plan.has_changes(),
+        "compared_with": plan.compared_with,
+        "changes": plan.changed_options.iter().map(change).collect::<Vec<_>>(),
         "assumptions": plan.assumptions,
         "notes": plan.notes,
         "would_fail": plan.would_fail.iter().map(|failed| failure(failed)["error"].take()).collect::<Vec<_>>(),
         "interruption": plan.interruption,
-        "changed_options": plan.changed_options,
         "steps": steps,
+    })
+}
+
+fn change(change: &OptionChange) -> Value {
+    let (option, key) = change.option_and_key();
+    json!({
+        "op": change.kind,
+        "service": change.service,
+        "option": option,
+        "key": key,
+        "was": change.was,
+        "becomes": change.becomes,
+        "sensitive": change.is_sensitive,
     })
 }
 

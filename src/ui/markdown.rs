@@ -7,9 +7,8 @@ use std::fmt::Write as _;
 
 use crate::error::Failure;
 use crate::modes::operation::Plan;
-use crate::ui::text;
-use crate::values::options::ChangedOption;
-use crate::values::text::{printable, shorten};
+use crate::ui::{changes, text};
+use crate::values::text::{printable, short_digests, shorten};
 
 /// The longest comment, in bytes. Source: GitHub's API: "body is too long (maximum is 65536 characters)"; what a recipe
 /// adds fits beside it.
@@ -41,7 +40,7 @@ pub fn plan_with(plan: &Plan, mode: &str, show_values: bool) -> String {
     let notes = plan.notes.iter().map(|line| format!("- note: {}", code(line)));
     out += &bounded(assumed.chain(notes));
     out += &services(plan);
-    out += &options(&plan.changed_options);
+    out += &options(plan);
     if plan.has_changes() {
         let _ = writeln!(out, "**Interruption:** {}\n", code(&plan.interruption));
     }
@@ -74,15 +73,21 @@ fn services(plan: &Plan) -> String {
     bounded(services.map(|service| format!("- {}", code(&service.to_string()))))
 }
 
-fn options(changed: &[ChangedOption]) -> String {
-    if changed.is_empty() {
+/// The very lines of the text plan, in a table.
+fn options(plan: &Plan) -> String {
+    let Some(with) = plan.compared_with.as_ref().filter(|_| !plan.changed_options.is_empty()) else {
         return String::new();
-    }
-    let cell = |value: Option<&String>| value.map_or("not set".into(), |value| code(value).replace('|', "\\|"));
-    let head = ["| option | was | becomes |".to_owned(), "|---|---|---|".to_owned()];
-    let rows = changed.iter().map(|change| {
-        let name = code(&change.name).replace('|', "\\|");
-        format!("| {name} | {} | {} |", cell(change.old.as_ref()), cell(change.new.as_ref()))
+    };
+    let cell = |text: &str| if text.is_empty() { String::new() } else { code(text).replace('|', "\\|") };
+    let head = [
+        format!("Changes, compared with {}:\n", code(with)),
+        "| | option | what changes |".to_owned(),
+        "|---|---|---|".to_owned(),
+    ];
+    let rows = plan.changed_options.iter().map(|change| {
+        let service = change.service.as_ref().map(|service| format!("{service}: ")).unwrap_or_default();
+        let name = cell(&(service + &changes::name(change)));
+        format!("| `{}` | {name} | {} |", changes::mark(change.kind), cell(&changes::what(change)))
     });
     bounded(head.into_iter().chain(rows))
 }
@@ -93,7 +98,7 @@ fn steps(plan: &Plan, show_values: bool, limit: usize) -> String {
     if all == 0 {
         return String::new();
     }
-    let block = fenced(&text::steps(plan, show_values), limit);
+    let block = fenced(&short_digests(&text::steps(plan, show_values)), limit);
     format!("<details><summary>{all} steps, {changing} of them (+) change something</summary>\n\n{block}</details>\n")
 }
 
@@ -154,6 +159,7 @@ mod tests {
     use crate::deploy::plan::Action;
     use crate::error::Kind;
     use crate::modes::operation::Operation;
+    use crate::values::options::{ChangeKind, OptionChange};
     use crate::values::target::Target;
 
     fn plan_of(steps: usize) -> Plan {
@@ -163,23 +169,30 @@ mod tests {
         plan
     }
 
+    fn added(name: &str, value: &str) -> OptionChange {
+        let (name, becomes) = (name.to_owned(), Some(value.to_owned()));
+        OptionChange { kind: ChangeKind::Add, service: None, name, was: None, becomes, is_sensitive: false }
+    }
+
     #[test]
     fn who_writes_appspec_yml_does_not_write_the_comment() {
         assert_eq!(code("@all <img src=x> [a](b)"), "`@all <img src=x> [a](b)`");
         assert_eq!(code("a ``` b\n# c"), "```` a ``` b # c ````");
         assert_eq!(code(" "), "(empty)");
-        let changed = ChangedOption { name: "environment.A|B".into(), old: None, new: Some("x | <y>".into()) };
-        let rows = options(&[changed]);
+        let mut plan = plan_of(0);
+        plan.compared_with = Some("release d-1".into());
+        plan.changed_options = vec![added("environment.A|B", "x | <y>")];
+        let rows = options(&plan);
         assert_eq!(rows.lines().last(), Some(""));
-        assert_eq!(rows.lines().nth(2), Some(r"| `environment.A\|B` | not set | `x \| <y>` |"));
+        assert_eq!(rows.lines().nth(4), Some(r"| `+` | `environment A\|B` | `x \| <y>` |"));
         assert_eq!(fenced("a\n````\n</details>", 100), "`````text\na\n````\n</details>\n`````\n\n");
     }
 
     #[test]
     fn a_comment_with_too_many_steps_changes_and_failures_stays_under_the_limit_and_says_what_is_left_out() {
         let mut plan = plan_of(500);
-        let change = |n: usize| ChangedOption { name: format!("labels.{n}"), old: None, new: Some("ü".repeat(5000)) };
-        plan.changed_options = (0..500).map(change).collect();
+        plan.compared_with = Some("release d-1".into());
+        plan.changed_options = (0..500).map(|n| added(&format!("labels.{n}"), &"ü".repeat(5000))).collect();
         plan.notes = (0..500).map(|n| format!("note {n} {}", "y".repeat(5000))).collect();
         let failure = Failure::new(Kind::Policy, "`z` ".repeat(2000)).evidence(vec!["`".repeat(5000); 50]);
         plan.would_fail = vec![failure; 50];

@@ -1,10 +1,12 @@
 //! What a person sees: text, JSON, progress and the log. Only `app` and `main` use it; it does nothing to a host.
 
+pub(crate) mod changes;
 pub(crate) mod doctor;
 pub(crate) mod excerpt;
 pub(crate) mod explain;
 pub(crate) mod history;
 pub mod json;
+pub mod layout;
 pub(crate) mod log;
 pub mod markdown;
 pub(crate) mod problems;

@@ -12,9 +12,11 @@ use crate::deploy::plan::{Operation as _, undo_steps};
 use crate::modes::operation::Plan;
 use crate::modes::release::Release;
 use crate::modes::resume::Only;
+use crate::ui::changes;
+use crate::ui::layout::Layout;
 use crate::values::operation::Role;
 use crate::values::options::table;
-use crate::values::text::{printable, shorten};
+use crate::values::text::{printable, short_digests, shorten};
 use crate::values::types::LifecycleEvent;
 
 /// The longest line, in characters.
@@ -49,8 +51,12 @@ impl<'a> Console<'a> {
 
     /// A document of our own making: cleaned, but not cut.
     pub(crate) fn whole(&mut self, text: &str) {
-        let clean: String = text.lines().map(|line| printable(line) + "\n").collect();
-        let _ = self.out.write_all(clean.as_bytes()).and_then(|()| self.out.flush());
+        self.laid_out(Layout::default(), text);
+    }
+
+    /// The same, as wide as its reader has room for.
+    pub(crate) fn laid_out(&mut self, layout: Layout, text: &str) {
+        let _ = self.out.write_all(layout.lay_out(text).as_bytes()).and_then(|()| self.out.flush());
     }
 
     pub(crate) fn lines(&mut self, text: &str) {
@@ -75,6 +81,7 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> String {
     let mut out = String::new();
     let changes = if plan.has_changes() { "" } else { ": nothing to change" };
     let _ = writeln!(out, "{} of {}{changes}", plan.event, plan.name);
+    changes::lines(plan).iter().for_each(|line| _ = writeln!(out, "{line}"));
     for assumption in &plan.assumptions {
         let _ = writeln!(out, "  assumed: {assumption}");
     }
@@ -88,19 +95,17 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> String {
             let _ = writeln!(out, "    {line}");
         }
     }
-    out + &steps(plan, show_values)
+    short_digests(&(out + &steps(plan, show_values)))
 }
 
 /// What it does, and what undoes it.
 pub(crate) fn steps(plan: &Plan, show_values: bool) -> String {
     let mut out = String::new();
-    let (width, recovered) = (plan.all().count().to_string().len(), plan.recovery.iter().flatten().count());
+    let width = plan.all().count().to_string().len();
     for (index, action) in plan.all().enumerate() {
         let mark = if action.role.changes() { '+' } else { ' ' };
         let _ = writeln!(out, "{mark} {:>width$}. {}", index + 1, action.operation);
-        let is_new = index >= recovered && action.operation.has_changed_options();
-        let changes = if is_new { plan.changed_options.as_slice() } else { &[] };
-        for line in table(&action.operation.options(), changes, show_values) {
+        for line in table(&action.operation.options(), show_values) {
             let _ = writeln!(out, "       {line}");
         }
         for line in action.operation.details() {

@@ -74,6 +74,20 @@ pub(crate) fn shorten(text: &str, limit: usize) -> String {
     short
 }
 
+/// The first twelve digits of each digest, as `docker` shows IDs.
+pub(crate) fn short_digests(text: &str) -> String {
+    const BEGIN: &str = "sha256:";
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(BEGIN) {
+        let digits = &rest[at + BEGIN.len()..];
+        let count = digits.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let shown = at + BEGIN.len() + if count == 64 { 12 } else { count };
+        out.push_str(&rest[..shown]);
+        rest = &digits[count..];
+    }
+    out + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +97,12 @@ mod tests {
         let said = |milliseconds| seconds(Duration::from_millis(milliseconds));
         let times = [0, 299, 2500, 8970, 30_600].map(said);
         assert_eq!(times, ["0 s", "0.3 s", "2.5 s", "9 s", "30 s"]);
+    }
+
+    #[test]
+    fn digests_are_shortened_and_what_is_none_is_left_alone() {
+        let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+        let text = |digest: &str| format!("web@{digest}: {digest} sha256:abc sha256:");
+        assert_eq!(short_digests(&text(&digest)), text("sha256:0123456789ab"));
     }
 }

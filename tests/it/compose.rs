@@ -408,6 +408,7 @@ fn only_services_whose_options_or_mounted_files_changed_are_recreated_and_files_
     project.bundle.deployment("d-TEST00003");
     let plan = project.bundle.run(&["plan"]);
     assert!(plan.stdout.contains("web: recreated (environment.LEVEL)"), "{}", plan.stdout);
+    assert!(plan.has_line("~ environment LEVEL (sensitive, changed)"), "{}", plan.stdout);
     let only_web = TWO.split("  db:").next().unwrap();
     project.file("compose.yml", only_web);
     let appspec = std::fs::read_to_string(project.bundle.path().join("appspec.yml")).unwrap();

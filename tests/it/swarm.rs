@@ -157,8 +157,8 @@ fn an_unchanged_release_writes_nothing_and_what_was_set_by_hand_is_said_and_over
     for line in [
         "note: deploy.resources.limits.memory 32M: set by hand, is overwritten",
         "note: environment.BY_HAND 1: set by hand, is overwritten",
-        "deploy.resources.limits.memory 64M <- was 32M",
-        "environment.BY_HAND not set <- was 1",
+        "~ deploy.resources.limits.memory 32M → 64M",
+        "- environment BY_HAND 1",
     ] {
         assert!(plan.has_line(line), "{line}:\n{}", plan.stdout);
     }

@@ -76,6 +76,7 @@ fn service(name: &str) -> ServiceFacts {
         name: name.into(),
         need: need(name),
         options: BTreeMap::from(options),
+        values: BTreeMap::from([("ports".to_owned(), "80".to_owned())]),
         replicas: 1,
         files: Vec::new(),
     }

@@ -119,9 +119,9 @@ fn received(operation: &Operation) -> String {
 
 fn image(operation: &ImageOperation) -> String {
     let import = |import: &Import| match import {
-        Import::Pull { image, platform: None, .. } => format!("docker pull {}", argument(image)),
+        Import::Pull { image, platform: None, .. } => format!("docker pull {}", described(image)),
         Import::Pull { image, platform: Some(platform), .. } => {
-            format!("docker pull --platform {platform} {}", argument(image))
+            format!("docker pull --platform {platform} {}", described(image))
         }
         Import::Load { archive, missing, .. } => {
             let missing = missing.expect("the scenes know what is missing");
@@ -135,7 +135,7 @@ fn image(operation: &ImageOperation) -> String {
         ImageOperation::ImportIfLost(wanted) => {
             format!("import {} again if it is lost: {}", described(wanted.image()), import(wanted))
         }
-        ImageOperation::Retain { image, tag } => format!("docker tag {} {tag}", argument(image)),
+        ImageOperation::Retain { image, tag } => format!("docker tag {} {tag}", described(image)),
         ImageOperation::Untag { reference } => format!("docker rmi {reference}"),
     }
 }
@@ -399,10 +399,21 @@ fn printed_row(row: &str) -> Option<String> {
     if row.starts_with("if it fails: ") {
         return None;
     }
-    let (row, was) = row.split_once("  <- ").map_or((row, None), |(row, was)| (row, Some(was)));
     let (name, value) = row.trim().split_once("  ").map_or((row.trim(), ""), |(name, value)| (name, value.trim()));
-    let is_gone = value == "not set" && was.is_some();
-    (!is_gone).then(|| format!("{name} {value}").trim_end().to_owned())
+    Some(format!("{name} {value}").trim_end().to_owned())
+}
+
+/// Without quotes, which the scribe does not know, and with as much of each digest as is printed.
+pub fn bare(text: &str) -> String {
+    let mut parts = text.split("sha256:");
+    let first = parts.next().unwrap_or_default().to_owned();
+    let digests = parts.map(|part| {
+        let count = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let shown = if count == 64 { format!("{}{}", &part[..12], &part[64..]) } else { part.to_owned() };
+        format!("sha256:{shown}")
+    });
+    let text: String = std::iter::once(first).chain(digests).collect();
+    text.replace(['\'', '"'], "")
 }
 
 /// What a host receives is what the plan prints, all of it, and nothing else is printed.
@@ -414,7 +425,6 @@ pub fn assert_received_as_printed(name: &str, plan: &Plan) {
     let steps: Vec<String> = plan.all().map(|action| action.operation.to_string()).collect();
     assert_eq!(told.begun, steps, "{name}: what is told while it runs is what the plan prints");
     assert_eq!(host.received.len(), steps.len(), "{name}");
-    let bare = |text: &str| text.replace(['\'', '"'], "");
     for (received, printed) in host.received.iter().zip(printed(plan)) {
         assert_eq!(bare(received), bare(&printed), "{name}: but for quotes, which the scribe does not know");
     }

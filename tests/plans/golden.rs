@@ -4,6 +4,7 @@ use balehook::error::Kind;
 use balehook::modes::facts::Facts;
 use balehook::modes::plan;
 use balehook::modes::release::Part;
+use balehook::ui::layout::Layout;
 use balehook::ui::{markdown, text};
 use balehook::values::types::LifecycleEvent;
 use serde_json::json;
@@ -28,6 +29,23 @@ fn a_comment_on_a_pull_request_reads_as_its_golden_file() {
             differs_from(&format!("plan-{name}.md"), &markdown::plan(plan, mode))
         })
         .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_terminal_of_80_and_of_200_columns_shows_them_folded() {
+    let plans = scenes::plans();
+    let scenes = ["start-swap", "start-by-hand", "compose-start", "swarm-update"];
+    let wrong = scenes.into_iter().flat_map(|name| {
+        let (_, plan) = plans.iter().find(|(known, _)| *known == name).unwrap();
+        [80, 200].into_iter().filter_map(move |width| {
+            let printed = Layout { width: Some(width), has_color: false }.lay_out(&text::plan(plan));
+            let longest = printed.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(longest <= width, "{name}: {longest} columns");
+            differs_from(&format!("plan-{name}.{width}.txt"), &printed)
+        })
+    });
+    let wrong: Vec<String> = wrong.collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -64,7 +82,7 @@ fn where_an_older_balehook_saved_the_release_the_plan_says_that_it_cannot_compar
     facts.releases[0].part = Part { options, ..Part::default() };
     let printed = text::plan(&scenes::planned(LifecycleEvent::ApplicationStart, &facts));
     let note = "  note: an older balehook saved the last release: which options change is not known";
-    assert!(printed.lines().any(|line| line == note) && !printed.contains("<-"), "{printed}");
+    assert!(printed.lines().any(|line| line == note) && !printed.contains("compared with"), "{printed}");
 }
 
 #[test]
@@ -74,15 +92,53 @@ fn a_program_is_given_every_option_and_what_has_changed() {
     let create = printed["steps"].as_array().unwrap().iter().find(|step| !step["options"].is_null()).unwrap();
     let all = create["options"].as_array().unwrap();
     assert!(all.contains(&json!({ "name": "ports", "value": "80:8080" })), "{create}");
-    let changed = printed["changed_options"].as_array().unwrap();
-    for change in [
-        json!({ "name": "environment.LOG_LEVEL", "old": "debug", "new": "info" }),
-        json!({ "name": "environment.DB_PASSWORD", "old": "***", "new": "***" }),
-        json!({ "name": "hostname", "old": "web-1", "new": null }),
-        json!({ "name": "ports", "old": null, "new": "127.0.0.1:9000:9000/udp" }),
+    assert_eq!(printed["compared_with"], "release d-3");
+    let changed = printed["changes"].as_array().unwrap();
+    let change = |op: &str,
+                  option: &str,
+                  key: Option<&str>,
+                  was: Option<&str>,
+                  becomes: Option<&str>,
+                  sensitive: bool| {
+        json!({ "op": op, "service": null, "option": option, "key": key, "was": was, "becomes": becomes, "sensitive": sensitive })
+    };
+    for wanted in [
+        change("change", "environment", Some("LOG_LEVEL"), Some("debug"), Some("info"), false),
+        change("change", "environment", Some("DB_PASSWORD"), None, None, true),
+        change("remove", "hostname", None, Some("web-1"), None, false),
+        change("add", "ports", None, None, Some("127.0.0.1:9000:9000/udp"), false),
     ] {
-        assert!(changed.contains(&change), "{change}: {create}");
+        assert!(changed.contains(&wanted), "{wanted}: {changed:#?}");
     }
+    assert_eq!(changed[0]["option"], "image");
+}
+
+#[test]
+fn of_a_container_that_was_started_by_hand_only_what_was_chosen_is_compared() {
+    let plan = scenes::planned(LifecycleEvent::ApplicationStart, &scenes::by_hand());
+    let printed = text::plan(&plan);
+    let changes = printed.lines().skip(1).take_while(|line| line.starts_with("  changes") || is_change(line));
+    let changes: Vec<String> = changes.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(changes[0], "changes, compared with container web (a1a1a1a1a1a1), which is not managed by balehook:");
+    for change in [
+        "- environment FEATURE_X (sensitive, removed)",
+        "~ environment LOG_LEVEL (sensitive, changed)",
+        "- labels team shop",
+        "- mem_limit 256M",
+        "+ restart unless-stopped",
+        "~ volumes /srv/old:/data → /srv/data:/data:ro",
+        "+ command serve --greeting 'hello world'",
+        "+ logging.driver awslogs",
+    ] {
+        assert!(changes.iter().any(|found| found == change), "{change}: {changes:#?}");
+    }
+    let given =
+        ["DB_PASSWORD", "PATH", "org.image", "shm_size", "runtime", "ipc", "hostname", "masked", "bridge", "swap"];
+    assert!(!given.iter().any(|given| changes[1..].iter().any(|change| change.contains(given))), "{changes:#?}");
+}
+
+fn is_change(line: &str) -> bool {
+    ["  + ", "  ~ ", "  - "].iter().any(|begin| line.starts_with(begin))
 }
 
 #[test]

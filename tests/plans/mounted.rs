@@ -19,9 +19,10 @@ fn started(facts: &Facts) -> Plan {
 /// The wanted release runs, created with `had`.
 fn running(had: MountedFile, now: MountedFile) -> Facts {
     let label = |plan: Plan| {
-        let printed = text::plan(&plan);
-        let spec = printed.lines().find_map(|line| line.trim().strip_prefix("labels.balehook.spec"));
-        spec.unwrap().trim().to_owned()
+        let printed = balehook::ui::json::plan(&plan);
+        let options = printed["steps"].as_array().unwrap().iter().flat_map(|step| step["options"].as_array()).flatten();
+        let spec = options.into_iter().find(|option| option["name"] == "labels.balehook.spec").unwrap();
+        spec["value"].as_str().unwrap().to_owned()
     };
     let mut facts = scenes::serving();
     facts.containers[0].spec = Some(label(started(&facts)));
@@ -34,7 +35,8 @@ fn running(had: MountedFile, now: MountedFile) -> Facts {
 fn a_container_whose_mounted_file_was_replaced_is_replaced_and_the_plan_names_the_file() {
     let printed = text::plan(&started(&running(file(1, "one"), file(2, "two"))));
     assert!(printed.contains("note: /etc/app.conf is another file than web has\n"), "{printed}");
-    let content = format!("content of /etc/app.conf       {}  <- new", digest("two").short());
+    let content = format!("content of /etc/app.conf       {}\n", digest("two").short());
+    assert!(printed.contains("  + content of /etc/app.conf\n"), "{printed}");
     assert!(printed.contains(&content) && printed.contains("docker stop"), "{printed}");
 }
 

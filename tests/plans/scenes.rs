@@ -21,6 +21,7 @@ use balehook::images::delta::Missing;
 use balehook::images::facts::ImageFacts;
 use balehook::images::facts::Room;
 use balehook::images::record::ImportedReferences;
+use balehook::modes::as_it_is::AsItIs;
 use balehook::modes::container::facts::ContainerModeFacts;
 use balehook::modes::facts::Facts;
 use balehook::modes::operation::Plan;
@@ -235,6 +236,41 @@ pub fn with_volumes() -> Facts {
     Facts { containers: vec![ContainerFacts { volumes, ..container("web", "a1", "running") }], ..serving() }
 }
 
+/// A container that was started by `docker run`, as the engine describes it.
+pub fn by_hand() -> Facts {
+    let inspected = json!({
+        "Id": "a1".repeat(32), "Name": "/web", "Image": digest("by hand").as_str(), "State": { "Running": true },
+        "Config": {
+            "Hostname": "a1a1a1a1a1a1", "Image": "web:1.4.1", "AttachStdout": false, "Tty": false,
+            "Env": ["LOG_LEVEL=debug", "FEATURE_X=on", "DB_PASSWORD=hunter2", "PATH=/usr/bin:/bin"],
+            "Cmd": ["serve"], "Entrypoint": null, "WorkingDir": "/srv", "ExposedPorts": { "8080/tcp": {} },
+            "Labels": { "team": "shop", "org.image": "made by" },
+        },
+        "HostConfig": {
+            "Binds": ["/srv/old:/data"], "LogConfig": { "Type": "json-file", "Config": {} }, "NetworkMode": "default",
+            "PortBindings": { "8080/tcp": [{ "HostIp": "", "HostPort": "80" }] }, "Memory": 268_435_456,
+            "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 }, "IpcMode": "private", "CgroupnsMode": "private",
+            "ShmSize": 67_108_864, "Runtime": "runc", "Privileged": false, "MaskedPaths": ["/proc/acpi"], "Dns": [],
+            "ConsoleSize": [0, 0], "MemorySwap": 536_870_912,
+        },
+        "NetworkSettings": { "Networks": { "bridge": { "IPAddress": "172.17.0.2" } } },
+    });
+    let image = json!({
+        "Config": {
+            "Env": ["PATH=/usr/bin:/bin"], "Cmd": ["serve"], "WorkingDir": "/srv", "ExposedPorts": { "8080/tcp": {} },
+            "Labels": { "org.image": "made by" },
+        },
+        "RootFS": { "Type": "layers", "Layers": [digest("layer").as_str()] },
+    });
+    let [inspected, image] = [inspected.to_string(), image.to_string()];
+    let it = AsItIs::of(serde_json::from_str(&inspected).unwrap(), serde_json::from_str(&image).unwrap());
+    Facts {
+        containers: vec![ContainerFacts { ours: false, ..container("web", "a1", "running") }],
+        container: ContainerModeFacts { unsaved: it, ..ContainerModeFacts::default() },
+        ..empty()
+    }
+}
+
 /// A host on which a swap was cut off after the old container was set aside.
 pub fn interrupted() -> Facts {
     let old = Some(("a1".repeat(32), true));
@@ -380,6 +416,7 @@ pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
         ("after-install", LifecycleEvent::AfterInstall, empty()),
         ("start-first", LifecycleEvent::ApplicationStart, empty()),
         ("start-swap", LifecycleEvent::ApplicationStart, serving()),
+        ("start-by-hand", LifecycleEvent::ApplicationStart, by_hand()),
         ("start-after-interruption", LifecycleEvent::ApplicationStart, interrupted()),
         ("start-blind", LifecycleEvent::ApplicationStart, blind()),
         ("after-install-archive", LifecycleEvent::AfterInstall, archived()),

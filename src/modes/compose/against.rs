@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::modes::compose::changes::{changed_options, of_services};
 use crate::modes::compose::operation::ComposeOperation;
 use crate::modes::compose::service_change::{Change, ServiceChange};
 use crate::modes::operation::{Operation, Plan};
+use crate::values::options::OptionChange;
 
 /// A service as a first deployment plans it: its image, and its options with a digest of each value.
 #[derive(Default)]
@@ -20,6 +22,21 @@ pub(crate) fn services(plan: &Plan, before: &Plan) -> Vec<ServiceChange> {
     names.into_iter().map(|name| change(name, new.get(name), old.get(name))).collect()
 }
 
+/// What changes of their options.
+pub(crate) fn options(plan: &Plan, before: &Plan, services: &[ServiceChange]) -> Vec<OptionChange> {
+    let (new, old) = (recorded(plan), recorded(before));
+    of_services(services, str::to_owned, |service| changed_options(service, &old, &new))
+}
+
+/// The options that its release will have.
+fn recorded(plan: &Plan) -> Vec<Vec<String>> {
+    let options = plan.actions.iter().find_map(|action| match &action.operation {
+        Operation::Compose(ComposeOperation::SaveRelease(release)) => Some(release.part.options.clone()),
+        _ => None,
+    });
+    options.unwrap_or_default()
+}
+
 fn planned(plan: &Plan) -> BTreeMap<&str, Planned<'_>> {
     let mut all: BTreeMap<&str, Planned<'_>> = BTreeMap::new();
     for service in plan.actions.iter().flat_map(|action| action.operation.services()) {
@@ -28,7 +45,7 @@ fn planned(plan: &Plan) -> BTreeMap<&str, Planned<'_>> {
     for action in &plan.actions {
         let Operation::Compose(ComposeOperation::SaveRelease(release)) = &action.operation else { continue };
         for option in &release.part.options {
-            if let [service, name, value] = option.as_slice() {
+            if let [service, name, value, ..] = option.as_slice() {
                 all.entry(service).or_default().options.insert(name, value);
             }
         }

@@ -10,6 +10,7 @@ use crate::config::{ImageNeed, ImageSource, Probe, Pull, whole_address};
 use crate::error::{Failure, Kind};
 use crate::modes::compose::listing::{Listing, digest_below};
 use crate::modes::compose::project::{DIRECTORY, ServiceFacts};
+use crate::modes::compose::shown::shown;
 use crate::modes::mounts::HostMount;
 use crate::ports::taken::HostPort;
 use crate::values::types::ContentDigest;
@@ -117,8 +118,8 @@ impl<'a> Resolved<'a> {
             ImageNeed { source: self.image(name, service)?, platform: service["platform"].as_str().map(str::to_owned) };
         let replicas = service["scale"].as_u64().or_else(|| service["deploy"]["replicas"].as_u64()).unwrap_or(1);
         let replicas = usize::try_from(replicas).unwrap_or(1);
-        let options = self.options(service);
-        let facts = ServiceFacts { name: name.to_owned(), need, options, replicas, files: Vec::new() };
+        let (options, values) = (self.options(service), self.values(service));
+        let facts = ServiceFacts { name: name.to_owned(), need, options, values, replicas, files: Vec::new() };
         Ok(Service { facts, ports: ports(&service["ports"]), mounts: self.host_files(service) })
     }
 
@@ -135,6 +136,12 @@ impl<'a> Resolved<'a> {
         reference
             .map(|reference| ImageSource::Registry(reference, pull))
             .map_err(|why| wrong(format!("service {name}: image `{image}` {why}")))
+    }
+
+    /// The values of options, where those may be shown.
+    fn values(&self, service: &Value) -> BTreeMap<String, String> {
+        let all = service.as_object().into_iter().flatten();
+        all.filter_map(|(name, value)| Some((name.clone(), shown(name, &self.moved(value))?))).collect()
     }
 
     /// Every option with a digest of its value; what is made of names and values is split into them.

@@ -4,6 +4,7 @@
 //! how a plan is executed, or of another mode.
 
 pub(crate) mod against;
+pub(crate) mod changes;
 pub(crate) mod check_out;
 pub(crate) mod config;
 pub(crate) mod containers;
@@ -17,7 +18,8 @@ pub mod project;
 pub(crate) mod recover;
 pub mod release;
 pub mod service_change;
-pub(crate) mod snapshot;
+pub(crate) mod shown;
+mod snapshot;
 pub(crate) mod task;
 pub(crate) mod tool;
 pub mod unsaved;

@@ -148,6 +148,8 @@ pub struct ServiceFacts {
     /// Every option with a digest of its value, for two releases to be compared without their secrets. What a bind
     /// mount of the project's folder holds is one of them.
     pub options: BTreeMap<String, String>,
+    /// The values that may be shown, by option.
+    pub values: BTreeMap<String, String>,
     pub replicas: usize,
     /// Files that it mounts of the host, outside the project's folder.
     pub files: Vec<MountedFile>,

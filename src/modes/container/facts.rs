@@ -1,5 +1,6 @@
 //! What was observed of the host for a container, beside what every mode needs.
 
+use crate::modes::as_it_is::AsItIs;
 use crate::ports::facts::PortsFacts;
 use crate::values::mounted::MountedFile;
 use crate::values::volume::AnonymousVolume;
@@ -17,4 +18,6 @@ pub struct ContainerModeFacts {
     pub ports: Option<PortsFacts>,
     /// Anonymous volumes of the last release, where its container is gone and they are not.
     pub volumes_left: Vec<AnonymousVolume>,
+    /// The container that bears the name, where no release is saved of it.
+    pub unsaved: Option<AsItIs>,
 }

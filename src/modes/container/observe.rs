@@ -7,8 +7,10 @@ use bollard::models::{ContainerCreateBody, ContainerSummary};
 
 use crate::config::service::Service;
 use crate::config::{Container, Mode};
+use crate::engine::facts::ContainerFacts;
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::inputs;
+use crate::modes::as_it_is::AsItIs;
 use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::modes::mounts::{self, HostMount};
@@ -27,6 +29,7 @@ impl Observer<'_> {
         self.seccomp(&container.service, facts);
         self.mounted_files(&container.service, facts);
         self.volumes_left(facts).await;
+        self.as_it_is(facts).await;
         self.ports_and_networks(container, all, facts).await;
     }
 
@@ -47,6 +50,16 @@ impl Observer<'_> {
                     facts.container.volumes_left.push(volume.clone());
                 }
             }
+        }
+    }
+
+    /// What is compared with the request, where no release says how it was made.
+    async fn as_it_is(&self, facts: &mut Facts) {
+        let is_unsaved = |found: &&ContainerFacts| !found.ours || facts.releases.is_empty();
+        let name = self.deployment.name.as_str();
+        let found = facts.containers.iter().filter(|found| found.name == name).find(is_unsaved);
+        if let (Ok(engine), Some(found)) = (&self.engine, found) {
+            facts.container.unsaved = AsItIs::observe(engine, &found.id).await;
         }
     }
 

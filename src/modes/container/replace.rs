@@ -37,7 +37,7 @@ impl Planner<'_> {
         match self.container.service.start_first {
             Some(order) => self.start_first(order, old, new),
             None => {
-                self.compare(&new.spec);
+                self.compare(old, &new.spec);
                 self.stop_first(old, new);
                 Ok(())
             }

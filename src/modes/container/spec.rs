@@ -12,8 +12,10 @@ use crate::modes::options::of_container;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_FILES, LABEL_NAME, LABEL_REVISION, LABEL_SPEC};
 use crate::values::mounted::to_label;
 use crate::values::names::new_name;
-use crate::values::options::changes;
+use crate::values::options::{OptionChange, changes};
+use crate::values::pin::ImagePin;
 use crate::values::types::{ContentDigest, EnvVar};
+use crate::values::volume::AnonymousVolume;
 
 impl Planner<'_> {
     /// What is known to fail is refused before anything is touched.
@@ -81,16 +83,40 @@ impl Planner<'_> {
         !changed.is_empty()
     }
 
-    /// What changes since the last release; one of format 1 did not keep the request.
-    pub(super) fn compare(&mut self, spec: &ContainerSpec) {
-        let Some(last) = self.facts.releases.first() else { return };
-        match &last.part.container {
-            Some(last) => self.plan.changed_options = changes(&of_container(&last.request), &of_container(spec)),
-            None => {
+    /// What changes: since the last release (one of format 1 did not keep the request), or where none is saved of the
+    /// container that serves.
+    pub(super) fn compare(&mut self, old: Option<&ContainerFacts>, spec: &ContainerSpec) {
+        let unsaved = self.facts.container.unsaved.as_ref();
+        let saved = self.facts.releases.first().filter(|_| old.is_none_or(|old| old.ours));
+        match (saved.map(|last| (last, &last.part.container)), unsaved) {
+            (Some((last, Some(part))), _) => {
+                let changed = changes(&of_container(&part.request), &of_container(spec));
+                self.compared(changed, &part.request.image, spec);
+                self.plan.compared_with = Some(format!("release {}", last.deployment));
+            }
+            (Some((_, None)), _) => {
                 let note = "an older balehook saved the last release: which options change is not known";
                 self.plan.notes.push(note.into());
             }
+            (None, Some(it)) => {
+                self.compared(it.changes(spec), &it.spec.image, spec);
+                let of_whom = if old.is_some_and(|old| old.ours) { "" } else { ", which is not managed by balehook" };
+                let (name, id) = (&it.spec.name, short_id(&it.id));
+                self.plan.compared_with = Some(format!("container {name} ({id}){of_whom}"));
+            }
+            (None, None) => {}
         }
+    }
+
+    /// The images by their names; volumes that the new container takes over are no change.
+    fn compared(&mut self, mut changed: Vec<OptionChange>, was: &ImagePin, spec: &ContainerSpec) {
+        let carried: Vec<String> = spec.if_declared.iter().map(AnonymousVolume::bind).collect();
+        let is_carried = |value: &String| carried.iter().any(|bind| value.starts_with(bind));
+        changed.retain(|change| !(change.name == "volumes" && change.becomes.as_ref().is_some_and(is_carried)));
+        if let Some(image) = changed.iter_mut().find(|change| change.name == "image") {
+            (image.was, image.becomes) = (Some(was.describe()), Some(spec.image.describe()));
+        }
+        self.plan.changed_options = changed;
     }
 }
 

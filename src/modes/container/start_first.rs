@@ -161,7 +161,7 @@ impl Planner<'_> {
         if let Some(kept) = &mut release.part.container {
             kept.request = spec.clone();
         }
-        self.compare(&spec);
+        self.compare(old, &spec);
         let health_check = self.health_check(Some(at.address));
         let (name, aside) = (self.deployment.name.to_string(), new_name(&self.deployment.name));
         let (created, beside) = (Target::created(&name), Target::created(&aside));

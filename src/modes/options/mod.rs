@@ -20,6 +20,8 @@ use crate::values::options::{Hidden, SetOption};
 use crate::values::types::{EnvVar, Secret};
 use crate::values::volume::AnonymousVolume;
 
+pub(crate) use crate::modes::options::values::bytes;
+
 /// The options of a container, by name.
 pub(crate) fn of_container(spec: &ContainerSpec) -> Vec<SetOption> {
     let mut body = serde_json::to_value(&spec.options.body).unwrap_or_default();

@@ -192,8 +192,8 @@ fn what_looks_like_a_secret_is_hidden_wherever_the_users_own_words_stand() {
 fn a_hidden_value_of_a_label_that_is_another_one_is_a_change() {
     let with = |token: &str| of_container(&container(json!({ "Labels": { "token": token } })));
     let changes = crate::values::options::changes(&with("hunter1"), &with("hunter2"));
-    let changes: Vec<_> = changes.iter().map(|it| (&*it.name, it.old.as_deref(), it.new.as_deref())).collect();
-    assert_eq!(changes, [("labels.token", Some("***"), Some("***"))]);
+    let changes: Vec<_> = changes.iter().map(|it| (&*it.name, &it.was, &it.becomes, it.is_sensitive)).collect();
+    assert_eq!(changes, [("labels.token", &None, &None, true)]);
 }
 
 #[track_caller]

@@ -108,7 +108,7 @@ pub(super) fn file(value: &Value) -> String {
 }
 
 /// `512M` where it is a whole number of a unit, bytes otherwise.
-pub(super) fn bytes(value: &Value) -> String {
+pub(crate) fn bytes(value: &Value) -> String {
     let units = [(30, "G"), (20, "M"), (10, "K")];
     let whole = value.as_u64().filter(|bytes| *bytes > 0).and_then(|bytes| {
         let (power, unit) = units.into_iter().find(|(power, _)| bytes.trailing_zeros() >= *power)?;

@@ -122,6 +122,7 @@ impl<'a> Planner<'a> {
         let mut around = TaskActions::default();
         if !is_same {
             wanted.check(&mut self.plan, facts);
+            wanted.compare(&mut self.plan, facts, &changes, &self.deployment.name);
             let imports = wanted.import(&mut self.plan, self.deployment, facts)?;
             around = task::around(self.deployment, self.origin, &wanted, &imports)?;
             let undo = UndoProject::of(&wanted, previous.map(|(_, previous)| previous), facts);

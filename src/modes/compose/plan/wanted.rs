@@ -12,6 +12,7 @@ use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::images::facts::ImageFacts;
 use crate::modes;
+use crate::modes::compose::changes::{changed_options, described, of_services, record};
 use crate::modes::compose::files::STAND_IN;
 use crate::modes::compose::project::{ComposeFacts, Project, ServiceFacts, pinned};
 use crate::modes::compose::release::ComposeRelease;
@@ -23,6 +24,7 @@ use crate::modes::operation::Plan;
 use crate::modes::release::{Part, Release};
 use crate::values::labels::{LABEL_DIGEST, LABEL_FILES, LABEL_NAME, LABEL_SPEC};
 use crate::values::mounted::{MountedFile, to_label};
+use crate::values::options::OptionChange;
 use crate::values::pin::ImagePin;
 use crate::values::types::{ContentDigest, Name};
 
@@ -142,6 +144,20 @@ impl<'a> Wanted<'a> {
         changes
     }
 
+    /// Says in the plan what changes of each service, and since what.
+    pub(crate) fn compare(&self, plan: &mut Plan, facts: &Facts, services: &[ServiceChange], name: &Name) {
+        let last = facts.releases.first().filter(|release| release.part.compose.is_some());
+        plan.compared_with = match last {
+            Some(last) => Some(format!("release {}", last.deployment)),
+            None if facts.containers.is_empty() => return,
+            None => Some(format!("project {name}, of which no release is saved: only its images are known")),
+        };
+        let wanted = |name: &str| self.services.iter().find(|(service, _, _)| service.name == name);
+        let changed =
+            |name: &str| wanted(name).map(|(service, _, _)| since_release(facts, service)).unwrap_or_default();
+        plan.changed_options = of_services(services, |image| described(facts, image, name), changed);
+    }
+
     fn change(&self, facts: &Facts, service: &ServiceFacts, image: &str, spec: &ContentDigest) -> ServiceChange {
         let there: Vec<_> =
             self.facts.containers.iter().filter(|container| container.service == service.name).collect();
@@ -152,7 +168,8 @@ impl<'a> Wanted<'a> {
             0 if service.replicas == 0 => Change::Unchanged,
             0 => Change::Created,
             _ if !(is_same(spec) && changed_files.is_empty()) => {
-                let mut options = if is_same(spec) { Vec::new() } else { changed_options(facts, service) };
+                let changed = if is_same(spec) { Vec::new() } else { since_release(facts, service) };
+                let mut options: Vec<String> = changed.into_iter().map(|change| change.name).collect();
                 if from.is_some() {
                     options.insert(0, "image".into());
                 }
@@ -177,10 +194,7 @@ impl<'a> Wanted<'a> {
         let mut pins = pins.into_iter();
         let image = pins.next().ok_or_else(|| Failure::new(Kind::Appspec, "the project has no service"))?;
         let specs: Vec<String> = self.services.iter().map(|(_, _, spec)| spec.to_string()).collect();
-        let options = self.services.iter().flat_map(|(service, _, _)| {
-            let of = |(option, value): (&String, &String)| vec![service.name.clone(), option.clone(), value.clone()];
-            service.options.iter().map(of)
-        });
+        let options = self.services.iter().flat_map(|(service, _, _)| record(service));
         let spec = ContentDigest::of(specs.join("\n").as_bytes()).to_string();
         let part = Part {
             options: options.collect(),
@@ -192,23 +206,10 @@ impl<'a> Wanted<'a> {
 }
 
 /// Options of a service that differ from the saved release's.
-fn changed_options(facts: &Facts, service: &ServiceFacts) -> Vec<String> {
-    let Some(last) = facts.releases.first().filter(|release| release.part.compose.is_some()) else { return Vec::new() };
-    let before: Vec<(&str, &str)> = last
-        .part
-        .options
-        .iter()
-        .filter_map(|option| match option.as_slice() {
-            [name, option, value] if *name == service.name => Some((option.as_str(), value.as_str())),
-            _ => None,
-        })
-        .collect();
-    let changed = service.options.iter().filter(|(name, value)| !before.contains(&(name.as_str(), value.as_str())));
-    let mut names: Vec<String> = changed.map(|(name, _)| name.clone()).collect();
-    let gone = before.iter().filter(|(name, _)| !service.options.contains_key(*name));
-    names.extend(gone.map(|(name, _)| (*name).to_owned()));
-    names.sort_unstable();
-    names
+fn since_release(facts: &Facts, service: &ServiceFacts) -> Vec<OptionChange> {
+    let last = facts.releases.first().filter(|release| release.part.compose.is_some());
+    let new: Vec<_> = record(service).collect();
+    last.map(|last| changed_options(&service.name, &last.part.options, &new)).unwrap_or_default()
 }
 
 fn containers<'a>(facts: &'a Facts, service: &'a ServiceFacts) -> impl Iterator<Item = &'a ContainerFacts> {

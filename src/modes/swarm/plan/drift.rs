@@ -10,7 +10,7 @@ use crate::modes::swarm::facts::SwarmFacts;
 use crate::modes::swarm::operation::ServiceRequest;
 use crate::modes::swarm::plan::service_spec::is_nothing;
 use crate::values::labels::LABEL_SPEC;
-use crate::values::options::{ChangedOption, SetOption, changes};
+use crate::values::options::{OptionChange, SetOption, changes, differences};
 use crate::values::pin::ImagePin;
 use crate::values::types::{ContentDigest, EnvVar, Secret};
 
@@ -51,8 +51,17 @@ pub(crate) fn is_same(request: &ServiceRequest, seen: &SwarmFacts) -> bool {
 }
 
 /// Options of the request that the service has otherwise, or not at all, and options that it has by others' hands.
-pub(crate) fn changed_options(request: &ServiceRequest, seen: &SwarmFacts) -> Vec<ChangedOption> {
-    live_options(request, seen).map(|live| changes(&live, &request.options())).unwrap_or_default()
+pub(crate) fn changed_options(request: &ServiceRequest, seen: &SwarmFacts, releases: &[Release]) -> Vec<OptionChange> {
+    let live = live_options(request, seen).unwrap_or_default();
+    let mut changed = changes(&live, &request.options());
+    if let Some(image) = changed.iter_mut().find(|change| change.name == "image") {
+        let is_it = |release: &&Release| {
+            image.was.as_deref() == Some(&release.observed.image_id) || image.was == Some(release.image.argument())
+        };
+        let saved = releases.iter().find(is_it).map(|release| release.image.describe());
+        (image.was, image.becomes) = (saved.or(image.was.take()), Some(request.image.describe()));
+    }
+    changed
 }
 
 fn live_options(request: &ServiceRequest, seen: &SwarmFacts) -> Option<Vec<SetOption>> {
@@ -74,11 +83,9 @@ pub(crate) fn by_hand(request: &ServiceRequest, seen: &SwarmFacts, releases: &[R
         None => None,
     };
     let Some(saved) = saved else { return Vec::new() };
-    let overwritten = changes(&live, &request.options());
-    let is_overwritten = |set: &SetOption| {
-        overwritten.iter().any(|change| change.name == set.name && change.old.as_ref() == Some(&set.value))
-    };
-    live.into_iter().filter(|set| is_overwritten(set) && !saved.contains(set)).collect()
+    let wanted = request.options();
+    let overwritten = differences(&live, &wanted).into_iter().filter_map(|(was, _)| was);
+    overwritten.filter(|set| !saved.contains(set)).cloned().collect()
 }
 
 /// The image as the service had it, which may be an ID.

@@ -47,7 +47,8 @@ impl Planner<'_> {
         for set in drift::by_hand(request, &self.seen, &self.facts.releases) {
             self.plan.notes.push(format!("{} {}: set by hand, is overwritten", set.name, set.value));
         }
-        self.plan.changed_options = drift::changed_options(request, &self.seen);
+        self.plan.changed_options = drift::changed_options(request, &self.seen, &self.facts.releases);
+        self.plan.compared_with = Some(format!("service {name} as it is now"));
         let update = &self.swarm.deploy.update;
         if update.order == Order::StopFirst {
             let one = "each task is stopped before the new one starts; with one task the service is down meanwhile";

@@ -1,0 +1,111 @@
+//! How wide a text is for who reads it, and whether in colour.
+
+use std::io::IsTerminal as _;
+
+use crate::ui::text::width;
+use crate::values::text::printable;
+
+/// Narrower than this nothing is folded.
+const NARROWEST: usize = 40;
+
+/// How a text is laid out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Layout {
+    /// Lines are folded at so many columns; elsewhere than on a terminal they are left as they are.
+    pub width: Option<usize>,
+    /// Changes are coloured by what they are.
+    pub has_color: bool,
+}
+
+impl Layout {
+    /// That of standard output; `NO_COLOR` and `TERM=dumb` are respected.
+    pub(crate) fn of_stdout(variable: &dyn Fn(&str) -> Option<String>) -> Self {
+        if !std::io::stdout().is_terminal() {
+            return Self::default();
+        }
+        Self { width: Some(width()), has_color: has_color(variable) }
+    }
+
+    /// The text as it is written: without control sequences but those of its own colours.
+    pub fn lay_out(&self, text: &str) -> String {
+        let lines = text.lines().map(printable).flat_map(|line| match self.width {
+            Some(width) if width >= NARROWEST => fold(&line, width),
+            _ => vec![line],
+        });
+        lines.map(|line| if self.has_color { colored(&line) } else { line } + "\n").collect()
+    }
+}
+
+/// Source: <https://no-color.org>.
+fn has_color(variable: &dyn Fn(&str) -> Option<String>) -> bool {
+    variable("NO_COLOR").is_none_or(|text| text.is_empty()) && variable("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// A line in several: what follows is indented deeper than where its text begins. A word that is wider is broken.
+fn fold(line: &str, width: usize) -> Vec<String> {
+    let indent = line.chars().take_while(|letter| " +~-.0123456789".contains(*letter)).count() + 2;
+    let indent = " ".repeat(indent.min(width / 4));
+    let (mut lines, mut now, mut at) = (Vec::new(), String::new(), 0);
+    for word in line.split_inclusive(' ') {
+        let mut word: Vec<char> = word.chars().collect();
+        let is_too_long = |at: usize, word: &[char]| at + word.iter().filter(|letter| **letter != ' ').count() > width;
+        if is_too_long(at, &word) && at > indent.len() {
+            lines.push(std::mem::replace(&mut now, indent.clone()).trim_end().to_owned());
+            at = indent.len();
+        }
+        while is_too_long(at, &word) {
+            now.extend(word.drain(..width - at));
+            lines.push(std::mem::replace(&mut now, indent.clone()));
+            at = indent.len();
+        }
+        at += word.len();
+        now.extend(word);
+    }
+    lines.push(now.trim_end().to_owned());
+    lines
+}
+
+/// What is added green, what is changed yellow, what is removed and what would fail red; notes stand out.
+fn colored(line: &str) -> String {
+    let text = line.trim_start_matches(' ');
+    let code = match (line.len() - text.len(), text.get(..2)) {
+        (2 | 4, Some("+ ")) => "32",
+        (2 | 4, Some("~ ")) => "33",
+        (2 | 4, Some("- ")) => "31",
+        (2, _) if text.starts_with("would fail: ") => "31",
+        (2, _) if text.starts_with("note: ") || text.starts_with("assumed: ") => "36",
+        _ => return line.to_owned(),
+    };
+    format!("\u{1b}[{code}m{line}\u{1b}[0m")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_folded_at_its_words_below_its_text_and_a_word_that_is_too_long_is_broken() {
+        let layout = Layout { width: Some(40), has_color: false };
+        let text = "+  3. create container web.balehook-new from registry.test:5443/team/web:1.4.2 (sha256:8ec5a17af827)\n  ~ memory  1 → 2\n";
+        assert_eq!(
+            layout.lay_out(text),
+            "+  3. create container web.balehook-new\n        from\n        registry.test:5443/team/web:1.4.\n        2 (sha256:8ec5a17af827)\n  ~ memory  1 → 2\n"
+        );
+        assert_eq!(Layout { width: Some(10), has_color: false }.lay_out(text), text);
+    }
+
+    #[test]
+    fn colour_is_for_changes_and_nothing_of_the_text_itself_controls_the_terminal() {
+        let layout = Layout { width: None, has_color: true };
+        let text = "  + a\n  ~ b\u{1b}[2J\n  - c\n+ 1. docker pull x\n";
+        let wanted =
+            "\u{1b}[32m  + a\u{1b}[0m\n\u{1b}[33m  ~ b\u{1b}[0m\n\u{1b}[31m  - c\u{1b}[0m\n+ 1. docker pull x\n";
+        assert_eq!(layout.lay_out(text), wanted);
+        let with =
+            |name: &'static str, value: &'static str| has_color(&move |asked| (asked == name).then(|| value.into()));
+        assert_eq!(
+            [with("NO_COLOR", "1"), with("NO_COLOR", ""), with("TERM", "dumb"), with("TERM", "xterm")],
+            [false, true, false, true]
+        );
+    }
+}
