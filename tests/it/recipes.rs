@@ -420,7 +420,7 @@ fn a_review_shows_every_problem_on_its_line_and_writes_the_plan_of_what_changes_
     let (said, plan) =
         (text(&output.stdout), std::fs::read_to_string(repository_.folder.path().join("plan.md")).unwrap());
     assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.contains("revision/appspec.yml,line=13,col=5::unknown key"), "{said}");
+    assert!(said.contains("revision/appspec.yml,line=13,col=5,title=unknown-key::unknown key"), "{said}");
     assert!(plan.starts_with("### balehook plan\n\n**Would fail:** `"), "{plan}");
 }
 
