@@ -5,7 +5,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= never
 # The tests on real things wait more than they work.
 export RUST_TEST_THREADS ?= 3
 
-.PHONY: help setup build release dist dist-twice dist-check demo test lint lint-fuzz fmt unit package-test engine-test test-crash test-engines docs deny golden bench fuzz bundle clean tutorial pictures docs-look
+.PHONY: help setup build release dist dist-twice dist-check demo test lint lint-fuzz fmt unit package-test ami-check fresh-host cloud-init engine-test test-crash test-engines docs deny golden bench fuzz bundle clean tutorial pictures docs-look
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -41,7 +41,7 @@ test: setup lint ## Format, clippy, every test, docs, licences
 	@cargo test
 	@echo "make: the engine tests once more, on Docker 28 with the containerd store"
 	@BALEHOOK_ENGINE=28.5-containerd cargo test --test it
-	@$(MAKE) --no-print-directory docs deny
+	@$(MAKE) --no-print-directory docs deny ami-check
 
 lint: ## Format, clippy, and the recipes for CI
 	@packaging/dev/lint-recipes
@@ -54,11 +54,26 @@ lint-fuzz: ## Clippy on the fuzz targets, which need a C++ compiler
 fmt: ## Format
 	@cargo fmt
 
-unit: ## The tests that need no engine
+unit: ## The tests that need no engine, after make setup
 	@cargo test --lib --test plans --test layers --test shim --test cli --test docs
 
 package-test: setup ## What the packages do to a host
 	@cargo test --test packages
+
+ami-check: ## The AMI recipe and the user data, as far as they can be checked without AWS
+	@packaging/dev/ami-check
+
+fresh-host: ## From the package to the first deployment on clean hosts, Debian 12 and Amazon-like, timed; the packages on their roots
+	@packaging/dev/setup --hosts
+	@packaging/dev/fresh-host first debian
+	@packaging/dev/fresh-host first amazon
+	@BALEHOOK_ROOT=$(CURDIR)/target/tools/debian-12 cargo test --quiet --test packages -- a_deb without_a
+	@BALEHOOK_ROOT=$(CURDIR)/target/tools/amazon-like cargo test --quiet --test packages -- an_rpm
+
+cloud-init: ## The user data makes a host and deploys: by cloud-init on Debian 12, its script on an Amazon-like system
+	@packaging/dev/setup --hosts
+	@packaging/dev/fresh-host cloud debian
+	@packaging/dev/fresh-host cloud amazon
 
 engine-test: setup ## The tests on real things; BALEHOOK_ENGINE=26.1, 28.5 or 28.5-containerd names another engine
 	@cargo test --test it

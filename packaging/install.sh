@@ -3,23 +3,39 @@
 #   install.sh FILE.tar.gz                FILE.tar.gz.sha256 must be beside it
 #   install.sh https://…/FILE.tar.gz      both are fetched
 #   install.sh --uninstall
-# PREFIX=/usr/local is where it goes. A signature (FILE.tar.gz.minisig, FILE.tar.gz.sigstore.json) is checked where there is
-# one and its program is installed; MINISIGN_KEY, COSIGN_IDENTITY and COSIGN_ISSUER say whose it must be.
+# PREFIX=/usr/local is where it goes; units go below /usr/local with any other prefix than /usr. A signature
+# (FILE.tar.gz.minisig, FILE.tar.gz.sigstore.json) is checked where there is one and its program is installed; MINISIGN_KEY,
+# COSIGN_IDENTITY and COSIGN_ISSUER say whose it must be.
 set -eu
 
 prefix=${PREFIX:-/usr/local}
 list=$prefix/share/balehook/installed
+# systemd finds units below /usr and /usr/local alone.
+case $prefix in
+/usr | /usr/local) units=$prefix ;;
+*) units=/usr/local ;;
+esac
 
 say() { printf 'install.sh: %s\n' "$1" >&2; }
 fail() { say "$1" && exit 1; }
 
+# Where a file of the archive goes.
+place() {
+    case $1 in
+    lib/*) echo "$units/$1" ;;
+    *) echo "$prefix/$1" ;;
+    esac
+}
+
 uninstall() {
     [ -f "$list" ] || fail "nothing of balehook is installed below $prefix"
-    if command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then
-        systemctl --quiet disable --now balehook-resume.service balehook-ports.socket balehook-tokens.timer 2>/dev/null || true
+    if command -v systemctl >/dev/null; then
+        now=
+        [ ! -d /run/systemd/system ] || now=--now
+        systemctl --quiet disable $now balehook-resume.service balehook-ports.socket balehook-tokens.timer 2>/dev/null || true
     fi
     while read -r file; do
-        rm -f "$prefix/$file"
+        rm -f "$(place "$file")"
     done <"$list"
     rm -f "$list"
     # Folders of its own, where nothing else was put into them.
@@ -60,7 +76,7 @@ verify() {
 
 case ${1:-} in
 --uninstall) uninstall && exit 0 ;;
-'' | -*) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2 && exit 64 ;;
+'' | -*) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2 && exit 64 ;;
 esac
 case $(uname -m) in
 x86_64 | aarch64) ;;
@@ -81,15 +97,16 @@ mkdir -p "$prefix/share/balehook"
 (cd "$work/tree" && find . -type f | sed 's,^\./,,' | sort) >"$work/list"
 # An earlier version's files go, the program last: it may run at this moment.
 if [ -f "$list" ]; then
-    grep -vxF -f "$work/list" "$list" | while read -r file; do rm -f "$prefix/$file"; done || true
+    grep -vxF -f "$work/list" "$list" | while read -r file; do rm -f "$(place "$file")"; done || true
 fi
 while read -r file; do
-    mkdir -p "$(dirname "$prefix/$file")"
-    cp -p "$work/tree/$file" "$prefix/$file.new"
-    chown 0:0 "$prefix/$file.new"
-    mv -f "$prefix/$file.new" "$prefix/$file"
+    to=$(place "$file")
+    mkdir -p "${to%/*}"
+    cp -p "$work/tree/$file" "$to.new"
+    chown 0:0 "$to.new"
+    mv -f "$to.new" "$to"
 done <"$work/list"
 cp "$work/list" "$list"
-if command -v systemd-tmpfiles >/dev/null; then systemd-tmpfiles --create "$prefix/lib/tmpfiles.d/balehook.conf" || true; fi
+if command -v systemd-tmpfiles >/dev/null; then systemd-tmpfiles --create "$units/lib/tmpfiles.d/balehook.conf" || true; fi
 reload
 say "$("$prefix/bin/balehook" --version) is in $prefix/bin; for the boot unit: systemctl enable balehook-resume.service"

@@ -79,6 +79,8 @@ pub(crate) enum ProblemFormat {
     Json,
     /// Annotations of a GitHub Actions workflow
     Github,
+    /// SARIF 2.1.0, for code scanners
+    Sarif,
 }
 
 /// The commands.
@@ -125,15 +127,41 @@ pub(crate) enum Command {
     },
     /// Check appspec.yml: every problem at once
     Check {
+        /// The file, or the bundle's folder
+        #[arg(value_name = "PATH", conflicts_with = "appspec")]
+        path: Option<PathBuf>,
         /// Which file
         #[command(flatten)]
         file: AppspecArg,
         /// The form of the result
         #[arg(long, value_enum, default_value_t = ProblemFormat::Text)]
         format: ProblemFormat,
+        /// Fail where there is a warning, too
+        #[arg(long)]
+        strict: bool,
+        /// First mend what is safe: CRLF in hooks, hooks that are not executable, tabs in appspec.yml
+        #[arg(long)]
+        fix: bool,
     },
-    /// Show what is deployed on this host: names, containers, images, ports, health
+    /// Explain a rule of check or an exit code; without one list them all
+    Explain {
+        /// The rule's name, or the number
+        #[arg(value_name = "RULE|EXIT-CODE")]
+        what: Option<String>,
+    },
+    /// Print the JSON schema of appspec.yml, for editors
+    Schema,
+    /// Show what is deployed on this host: releases, health, containers, ports, and what needs attention
     Status {
+        /// One name alone
+        #[arg(value_name = "NAME")]
+        name: Option<Name>,
+        /// Exit with 8 where something does not run or is not healthy, with 13 where a killed deployment left something
+        #[arg(long)]
+        exit_code: bool,
+        /// Show it every 2 s, until it is interrupted
+        #[arg(long)]
+        watch: bool,
         /// The form of the result
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,

@@ -104,12 +104,36 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// What to do then.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Unexpected => "report it, with the log",
+            Self::Appspec => "`balehook check`",
+            Self::Hook => "use `runas:`, or run an event by hand with `balehook run`",
+            Self::Engine => "`systemctl status docker`",
+            Self::Image => "look at credentials, the tag, the bucket, the room on the disk",
+            Self::Container => "the message has the engine's words",
+            Self::Health => "read its last log lines in the report",
+            Self::Deadline => "raise `timeout:`, or find out what took so long",
+            Self::Locked => "wait for it",
+            Self::State => "the message names the file",
+            Self::Interrupted => "deploy again; after `resume`, run it again",
+            Self::Undo => "`balehook resume`",
+            Self::Task => "its last lines are in the report",
+            Self::Policy => "see what a host allows",
+            Self::Usage => "`balehook --help`",
+        }
+    }
+}
+
+/// Exit codes that are no failure, with their meaning.
+pub(crate) const NO_FAILURES: [(u8, &str); 2] =
+    [(0, "success, or nothing to do"), (CHANGES, "plan --detailed-exitcode: a deployment would change something")];
+
 /// The exit codes as a table for `--help`.
 pub(crate) fn exit_code_table() -> String {
-    let mut rows = vec![
-        (0, "success, or nothing to do"),
-        (CHANGES, "plan --detailed-exitcode: a deployment would change something"),
-    ];
+    let mut rows = NO_FAILURES.to_vec();
     rows.extend(Kind::ALL.map(|kind| (kind.exit_code(), kind.meaning())));
     rows.sort_by_key(|(code, _)| *code);
     rows.iter().map(|(code, meaning)| format!("  {code:>2}  {meaning}\n")).collect()

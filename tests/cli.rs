@@ -51,8 +51,13 @@ fn the_help_and_the_book_list_every_exit_code_with_its_meaning() {
         let (code, meaning) = (kind.exit_code(), kind.meaning());
         assert!(help.contains(&format!("{code:>2}  {meaning}")), "{meaning} is not in\n{help}");
         let row = page.lines().find(|line| line.starts_with(&format!("| {code} |")));
-        let row = row.unwrap_or_default().replace('`', "");
+        let row = row.unwrap_or_default().replace(['`', '[', ']'], "");
         assert!(row.contains(meaning), "the page says {row:?} of {code}, not {meaning:?}");
+        let remedy = kind.remedy().replace('`', "");
+        assert!(row.contains(&remedy), "the page says {row:?} of {code}, and explain {remedy:?}");
+        let explained = text(&balehook(&["explain", &code.to_string()]).stdout).replace("\n  ", " ").replace('\n', " ");
+        let wanted = [format!("exit code {code}"), meaning.to_owned(), kind.remedy().to_owned()];
+        assert!(wanted.iter().all(|wanted| explained.contains(wanted)), "{explained}");
     }
 }
 
@@ -84,6 +89,123 @@ fn the_problems_of_a_file_are_data_on_request() {
         (Some(3), Some(14), Some("error"))
     );
     assert_eq!(first["help"], "did you mean `name`?");
+}
+
+/// A bundle of one container: nothing is said of it but what `keys` bring.
+fn bundle_of(keys: &str) -> tempfile::TempDir {
+    let hooks = "hooks: {ApplicationStart: [{location: hooks/balehook, timeout: 300}]}";
+    let quiet = "restart: always, logging: {driver: local}, healthcheck: {test: 'true'}";
+    let section = format!("x-balehook:\n  name: web\n  container: {{image: 'a.test/web:1', {quiet}, {keys}}}");
+    bundle(&format!("version: 0.0\nos: linux\n{hooks}\n{section}\n"))
+}
+
+#[test]
+fn a_warning_names_its_rule_and_fails_under_strict_alone_and_not_where_a_comment_allows_it() {
+    let bundle = bundle_of("privileged: true");
+    let path = bundle.path().to_str().unwrap();
+    let output = balehook(&["check", path]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let place = "appspec.yml:6:122: warning[privileged]: a privileged container is root on the host";
+    assert!(said.starts_with(place) && said.ends_with("\n1 warning\n"), "{said}");
+    assert_eq!(balehook(&["check", "--strict", path]).status.code(), Some(3));
+
+    let file = bundle.path().join("appspec.yml");
+    let allowed = std::fs::read_to_string(&file).unwrap().trim_end().to_owned() + " # balehook: allow privileged\n";
+    std::fs::write(&file, allowed).unwrap();
+    let output = balehook(&["check", "--strict", file.to_str().unwrap()]);
+    assert_eq!((output.status.code(), text(&output.stdout).ends_with(": no problems\n")), (Some(0), true));
+    assert_eq!(balehook(&["check", path, "--appspec", path]).status.code(), Some(64), "one of them");
+}
+
+#[test]
+fn events_and_plans_say_nothing_of_what_check_alone_looks_for() {
+    let bundle = bundle_of("privileged: true");
+    let path = bundle.path().to_str().unwrap();
+    for args in [&["plan", "ApplicationStart"][..], &["run", "ApplicationStart"]] {
+        let state = bundle.path().join("state");
+        let output = balehook(&[args, &["--appspec", path, "--state-dir", state.to_str().unwrap()]].concat());
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(said.contains("cannot be reached") && !said.contains("privileged container"), "{said}");
+    }
+}
+
+#[test]
+fn the_problems_of_all_files_are_sarif_on_request() {
+    let hooks = "hooks: {ApplicationStart: [{location: hooks/balehook, timeout: 300}]}";
+    let section = "x-balehook: {name: shop, compose: {files: [app/compose.yml]}}";
+    let bundle = bundle(&format!("version: 0.0\nos: linux\n{hooks}\n{section}\n"));
+    std::fs::create_dir(bundle.path().join("app")).unwrap();
+    std::fs::write(bundle.path().join("app/compose.yml"), "services:\n  web:\n    image: web\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_balehook"));
+    let output = command.args(["check", "--format", "sarif"]).env_clear().current_dir(&bundle).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let log: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let run = &log["runs"][0];
+    let found: Vec<String> = run["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|result| {
+            let place = &result["locations"][0]["physicalLocation"];
+            let rule =
+                &run["tool"]["driver"]["rules"][usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()]["id"];
+            assert_eq!(*rule, result["ruleId"]);
+            let uri = place["artifactLocation"]["uri"].as_str().unwrap();
+            format!("{uri}:{} {}", place["region"]["startLine"], rule.as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "appspec.yml:4 no-health-check",
+            "app/compose.yml:2 no-restart-policy",
+            "app/compose.yml:2 no-log-rotation",
+            "app/compose.yml:3 moving-tag",
+        ]
+    );
+}
+
+#[test]
+fn fix_mends_line_ends_modes_and_tabs_and_leaves_what_is_good_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bundle = bundle_of("stop_grace_period: 5s");
+    let (file, hook) = (bundle.path().join("appspec.yml"), bundle.path().join("hooks/balehook"));
+    let path = bundle.path().to_str().unwrap();
+    let good = (std::fs::read_to_string(&file).unwrap(), std::fs::read_to_string(&hook).unwrap());
+    std::fs::write(&file, good.0.replace("  name: web", "\tname: web")).unwrap();
+    std::fs::write(&hook, good.1.replace('\n', "\r\n")).unwrap();
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let wrong = balehook(&["check", path]);
+    let said = text(&wrong.stdout);
+    assert!(said.contains("appspec.yml:5:1: error[yaml-syntax]: a tab: YAML indents with spaces alone"), "{said}");
+
+    let output = balehook(&["check", "--fix", path]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    let wanted = [(&file, "spaces in place of tabs"), (&hook, "LF in place of CRLF, and executable")];
+    let wanted = wanted.map(|(path, what)| format!("fixed: {}: {what}\n", path.display())).concat();
+    assert_eq!(text(&output.stderr), wanted);
+    let mended = (std::fs::read_to_string(&file).unwrap(), std::fs::read_to_string(&hook).unwrap());
+    assert_eq!(mended, good);
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(&hook)), (0o644, 0o755));
+    assert_eq!(text(&balehook(&["check", "--fix", path]).stderr), "");
+}
+
+#[test]
+fn explain_lists_every_rule_and_exit_code_and_says_of_one_what_to_do() {
+    let list = text(&balehook(&["explain"]).stdout);
+    assert!(list.contains("\n  moving-tag\n      An image has no tag") && list.contains("\n   8  what was started"));
+    let one = text(&balehook(&["explain", "moving-tag"]).stdout);
+    for part in
+        ["moving-tag: a rule of check\n", "Why it matters:\n", "What to do:\n", "# balehook: allow moving-tag\n"]
+    {
+        assert!(one.contains(part), "{one}");
+    }
+    assert!(one.lines().chain(list.lines()).all(|line| line.chars().count() <= 80), "{list}");
+    let wrong = balehook(&["explain", "movin-tag"]);
+    assert_eq!(wrong.status.code(), Some(64));
+    assert!(text(&wrong.stderr).contains("did you mean `moving-tag`?"), "{}", text(&wrong.stderr));
 }
 
 #[test]

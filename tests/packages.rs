@@ -51,12 +51,15 @@ fn versions() -> &'static (Packages, Packages) {
     })
 }
 
-/// Runs a script in a copy of this host's root that ends with it.
+/// Runs a script in a copy of a root that ends with it: this host's, or the one that `make fresh-host` names.
 fn run(script: &str) -> Output {
     let enter = "
         mount -t tmpfs tmpfs /mnt
         mkdir /mnt/upper /mnt/work /mnt/root
-        mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
+        mount -t overlay -o lowerdir=$LOWER,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
+        mkdir -p /mnt/root$REPOSITORY
+        mount --bind $REPOSITORY /mnt/root$REPOSITORY
+        mount -o remount,bind,ro /mnt/root$REPOSITORY
         mount -t proc proc /mnt/root/proc
         mount --bind /dev /mnt/root/dev
         rm -rf /mnt/root/var/lib/balehook /mnt/root/run/systemd
@@ -64,6 +67,8 @@ fn run(script: &str) -> Output {
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "--propagation", "private", "bash", "-euo", "pipefail", "-c", enter])
+        .env("LOWER", std::env::var_os("BALEHOOK_ROOT").unwrap_or_else(|| "/".into()))
+        .env("REPOSITORY", repository())
         .env("SCRIPT", script);
     command.output().unwrap()
 }
@@ -80,7 +85,8 @@ fn succeeds(script: &str) -> String {
 const FILES: &str = "bin/balehook lib/systemd/system/balehook-resume.service lib/systemd/system/balehook-ports.socket \
                      lib/systemd/system/balehook-tokens.timer lib/tmpfiles.d/balehook.conf share/man/man1/balehook.1.gz \
                      share/bash-completion/completions/balehook share/balehook/hooks/balehook \
-                     share/balehook/ci/deploy.sh share/balehook/appspec/container/appspec.yml share/balehook/appspec/compose/app/compose.yml";
+                     share/balehook/ci/deploy.sh share/balehook/appspec/container/appspec.yml share/balehook/appspec/compose/app/compose.yml \
+                     share/balehook/appspec.schema.json";
 
 #[test]
 fn a_deb_is_installed_upgraded_removed_and_purged_and_what_a_person_disabled_stays_so() {
@@ -155,15 +161,18 @@ fn without_a_package_the_script_installs_upgrades_and_removes_below_any_prefix_a
     let said = succeeds(&format!(
         "export PREFIX=/opt/tools
          {install} {one} 2>&1 | tail -n 1
-         for file in {FILES}; do test -f /opt/tools/$file || echo missing $file; done
-         grep -h ^ExecStart= /opt/tools/lib/systemd/system/balehook-*.service
+         for file in {FILES}; do test -f /opt/tools/$file || test -f /usr/local/$file || echo missing $file; done
+         grep -h ^ExecStart= /usr/local/lib/systemd/system/balehook-*.service
+         systemctl enable --quiet balehook-resume.service
+         systemctl is-enabled balehook-resume.service balehook-ports.socket
+         systemd-analyze verify --man=no balehook-resume.service balehook-tokens.timer
          touch /opt/tools/share/balehook/mine
          echo share/balehook/old >>/opt/tools/share/balehook/installed
          touch /opt/tools/share/balehook/old
          {install} {two} 2>/dev/null
          ls /opt/tools/share/balehook
          {install} --uninstall 2>&1
-         find /opt/tools -type f"
+         find /opt/tools /usr/local /etc/systemd -not -type d -path '*/tools/*' -o -name 'balehook-*'"
     ));
     let version = env!("CARGO_PKG_VERSION");
     let first = format!(
@@ -174,6 +183,8 @@ fn without_a_package_the_script_installs_upgrades_and_removes_below_any_prefix_a
         "ExecStart=/opt/tools/bin/balehook resume --ports",
         "ExecStart=/opt/tools/bin/balehook resume",
         "ExecStart=/opt/tools/bin/balehook resume --tokens",
+        "enabled",
+        "enabled",
         "appspec",
         "hooks",
         "installed",

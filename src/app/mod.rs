@@ -1,8 +1,10 @@
 //! The pipe from arguments to the exit code, and the only place that knows what a dry run is.
 
 pub(crate) mod by_hand;
+mod check;
 pub(crate) mod deployment;
 pub(crate) mod doctor;
+mod explain;
 mod history;
 mod logs;
 pub(crate) mod plan;
@@ -27,6 +29,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::aws::s3::S3;
 use crate::cli::{Cli, Command, Settings};
 use crate::config::hook_env::HookEnv;
+use crate::config::schema;
 use crate::deploy::state::LockedStore;
 use crate::engine::Engine;
 use crate::engine::absence::PATIENCE;
@@ -103,7 +106,7 @@ pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(dispatch(&context, cli.command, &argv0));
+            let code = runtime.block_on(Box::pin(dispatch(&context, cli.command, &argv0)));
             // A name server or a disk that hangs is not waited for.
             runtime.shutdown_background();
             code
@@ -130,8 +133,17 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
             let wanted = plan::Wanted { event, path: &file.appspec, offline, against: against.as_deref() };
             plan::plan(context, wanted, form, detailed_exitcode).await
         }
-        Some(Command::Check { file, format }) => plan::check(context, &file.appspec, format),
-        Some(Command::Status { format }) => status::status(context, format).await,
+        Some(Command::Status { name, exit_code, watch, format }) => {
+            status::status(context, status::Wanted { name: name.as_ref(), format, exit_code, watch }).await
+        }
+        Some(Command::Check { path, file, format, strict, fix }) => {
+            check::check(context, &path.unwrap_or(file.appspec), format, check::How { strict, fix })
+        }
+        Some(Command::Explain { what }) => explain::explain(what.as_deref()),
+        Some(Command::Schema) => {
+            Console::new(&mut io::stdout()).whole(&format!("{:#}\n", schema::schema()));
+            0
+        }
         Some(Command::Stop { name }) => by_hand::by_hand(context, ByHand::Stop, &name).await,
         Some(Command::Start { name }) => by_hand::by_hand(context, ByHand::Start, &name).await,
         Some(Command::Restart { name }) => by_hand::by_hand(context, ByHand::Restart, &name).await,

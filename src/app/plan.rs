@@ -1,22 +1,16 @@
-//! `plan` and `check`: what would happen, and whether the file is right. Nothing is changed.
+//! `plan`: what would happen. Nothing is changed.
 
 use std::io;
 use std::path::Path;
 
 use crate::app::{Context, deployment, say};
-use crate::cli::{PlanFormat, ProblemFormat};
-use crate::config::appspec::AppSpecText;
-use crate::config::policy::Policy;
-use crate::config::problem::Problems;
-use crate::config::yaml::{Node, Place};
-use crate::config::{Deployment, Mode, validate};
-use crate::error::{CHANGES, Failure, Kind, ObserveFailure};
+use crate::cli::PlanFormat;
+use crate::error::{CHANGES, Failure, ObserveFailure};
 use crate::modes::against::compare;
-use crate::modes::compose::demands::refused_as_it_stands;
 use crate::modes::observe::Observer;
 use crate::modes::operation::Plan;
 use crate::ui::text::Console;
-use crate::ui::{json, log, markdown, problems, text};
+use crate::ui::{json, log, markdown, text};
 use crate::values::types::LifecycleEvent;
 
 /// Which plan.
@@ -115,49 +109,4 @@ async fn make(observer: Observer<'_>, Wanted { event, offline, .. }: Wanted<'_>)
         }
     }
     Ok(Made { plan, mode: observer.deployment.mode.key(), code })
-}
-
-/// Prints every problem of the file and of the bundle around it.
-pub(crate) fn check(context: &Context, path: &Path, format: ProblemFormat) -> u8 {
-    let text = match deployment::text(path) {
-        Ok(text) => text,
-        Err(failure) => return say(&failure),
-    };
-    let (deployment, problems) = validate::check(&text, &context.env);
-    let of_file = problems.has_errors();
-    let unusable = match (deployment::policy(context), &deployment) {
-        (Ok(Some(policy)), Some(deployment)) => {
-            policy.report(&deployment.demands, &problems);
-            project(context, &text, deployment, &policy, &problems);
-            None
-        }
-        (Ok(_), _) => None,
-        (Err(failure), _) => Some(say(&failure)),
-    };
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
-    match format {
-        ProblemFormat::Text if problems.is_empty() && unusable.is_some() => {}
-        ProblemFormat::Text if problems.is_empty() => console.line(&format!("{}: no problems", text.path.display())),
-        ProblemFormat::Text => console.whole(&problems::render(&text, &problems)),
-        ProblemFormat::Json => console.whole(&format!("{:#}\n", problems::json(&text, &problems))),
-        ProblemFormat::Github => console.whole(&problems::github(&text, &problems)),
-    }
-    match (of_file, problems.has_errors()) {
-        (true, _) => Kind::Appspec.exit_code(),
-        (false, true) => Kind::Policy.exit_code(),
-        (false, false) => unusable.unwrap_or(0),
-    }
-}
-
-/// What the policy refuses of a project's files as they stand; `plan` asks Compose.
-fn project(context: &Context, text: &AppSpecText, deployment: &Deployment, policy: &Policy, problems: &Problems) {
-    let Mode::Compose(compose) = &deployment.mode else { return };
-    let root = Node::parse(&text.text);
-    let section = root.iter().find_map(|root| root.get(validate::SECTION)?.1.get("compose"));
-    let place = section.map_or_else(Place::default, |(key, _)| key.place);
-    let lookup = |name: &str| context.env.lookup(name).map(str::to_owned);
-    for (message, help) in refused_as_it_stands(compose, &deployment.bundle_root, &lookup, policy) {
-        problems.error(place, &format!("{}.compose", validate::SECTION), message, help);
-    }
 }

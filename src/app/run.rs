@@ -83,7 +83,8 @@ async fn run(
     console: &mut Console<'_>,
 ) -> u8 {
     let mut recorder = Recorder::new(event, began);
-    let result = deploy(context, path, signals, &mut recorder, console).await;
+    // On the heap: what an event may wait for is much.
+    let result = Box::pin(deploy(context, path, signals, &mut recorder, console)).await;
     let code = end(event, &result, console);
     recorder.end(result.err().map(|failure| (code, failure)), console.take_lines());
     code
@@ -130,7 +131,7 @@ async fn deploy(
     let deadline = began + limit.saturating_sub(reserve(limit));
     let undo = undo_limit(began + limit.saturating_sub(MARGIN));
     let mut stop = std::pin::pin!(signals.or(deadline, limit));
-    let before = before(context, &observer, deadline, recorder, console);
+    let before = Box::pin(before(context, &observer, deadline, recorder, console));
     let (named, waits) = (event.to_string(), &context.waits);
     let (store, mut plan) = unless_stopped(stop.as_mut(), before, &named, waits).await?;
     let mut journal = store.journal(&observer.origin.deployment);
@@ -140,7 +141,8 @@ async fn deploy(
     let mut is_anew = false;
     let outcome = loop {
         let mut progress = ConsoleProgress { console: &mut *console, recorder: Some(&mut *recorder) };
-        let outcome = execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop.as_mut()).await;
+        let running = execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop.as_mut());
+        let outcome = Box::pin(running).await;
         let overtaken = outcome.as_ref().err().map(|failed| &failed.failure).filter(|failure| failure.overtaken);
         let Some(why) = overtaken.filter(|_| !is_anew) else { break outcome };
         console.line(&format!("{why}: planned anew"));

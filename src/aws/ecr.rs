@@ -70,13 +70,14 @@ async fn settings(host: &EcrHost, home: Option<&Path>) -> SdkConfig {
     if host.dual_stack {
         loader = loader.use_dual_stack(true);
     }
-    loader.load().await
+    Box::pin(loader.load()).await
 }
 
 /// Asks ECR for a user (`AWS`) and a password, which is valid for 12 hours.
 /// Errors: The chain of causes, in one line.
 pub(crate) async fn authorization_token(host: &EcrHost, home: Option<&Path>) -> Result<(String, Secret), String> {
-    let answer = aws_sdk_ecr::Client::new(&settings(host, home).await).get_authorization_token().send().await;
+    let client = aws_sdk_ecr::Client::new(&settings(host, home).await);
+    let answer = Box::pin(client.get_authorization_token().send()).await;
     let answer = answer.map_err(|error| match error {
         SdkError::TimeoutError(_) => silent(config::ANSWER),
         error => config::causes(&error),

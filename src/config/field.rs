@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::config::keys::{Keys, meant};
 use crate::config::problem::Problems;
+use crate::config::rules::{MISSING_KEY, Rule};
 use crate::config::service::words;
 use crate::config::yaml::{Node, Value};
 use crate::values::types::Refused;
@@ -59,14 +60,25 @@ impl<'a> Field<'a> {
         self.problems.error(self.node.place, &self.path, message, help);
     }
 
+    /// Reports an error of a rule.
+    pub(crate) fn broken(&self, rule: Rule, message: impl Into<String>, help: impl AsRef<str>) {
+        self.problems.broken(rule, self.node.place, &self.path, message, help);
+    }
+
     /// Reports a warning.
-    pub(crate) fn warning(&self, message: impl Into<String>, help: impl AsRef<str>) {
-        self.problems.warning(self.node.place, &self.path, message, help);
+    pub(crate) fn warning(&self, rule: Rule, message: impl Into<String>, help: impl AsRef<str>) {
+        self.problems.warning(rule, self.node.place, &self.path, message, help);
     }
 
     /// The same as [`Self::error`], for a reader that has no value then.
     pub(crate) fn refuse<T>(&self, message: impl Into<String>, help: impl AsRef<str>) -> Option<T> {
         self.error(message, help);
+        None
+    }
+
+    /// The same of a key that must be there.
+    pub(crate) fn lacks<T>(&self, message: impl Into<String>, help: impl AsRef<str>) -> Option<T> {
+        self.broken(MISSING_KEY, message, help);
         None
     }
 

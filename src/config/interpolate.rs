@@ -3,6 +3,7 @@
 //! Source: Compose specification, "Interpolation".
 
 use crate::config::problem::Problems;
+use crate::config::rules::{UNSET_VARIABLE, VARIABLE};
 use crate::config::yaml::{Node, Place, Value};
 use crate::values::secret::is_secret_name;
 
@@ -60,7 +61,7 @@ fn refuse(place: Place, path: &str, why: String, secret: bool, problems: &Proble
         (false, true) => ("a `$` in this value begins no variable that can be read".into(), HELP),
         (false, false) => (why, HELP),
     };
-    problems.error(place, path, why, help);
+    problems.broken(VARIABLE, place, path, why, help);
 }
 
 fn warn_unset(place: Place, path: &str, mut unset: Vec<String>, secret: bool, problems: &Problems) {
@@ -68,12 +69,18 @@ fn warn_unset(place: Place, path: &str, mut unset: Vec<String>, secret: bool, pr
     unset.dedup();
     if secret && !unset.is_empty() {
         let message = "a variable in this value is not set: an empty string is used";
-        problems.warning(place, path, message, "write `$$` for a dollar sign that is none");
+        problems.warning(UNSET_VARIABLE, place, path, message, "write `$$` for a dollar sign that is none");
         return;
     }
     for name in unset {
         let help = format!("write `${{{name}:-default}}`, or `${{{name}:?message}}` to refuse it");
-        problems.warning(place, path, format!("variable {name} is not set: an empty string is used"), help);
+        problems.warning(
+            UNSET_VARIABLE,
+            place,
+            path,
+            format!("variable {name} is not set: an empty string is used"),
+            help,
+        );
     }
 }
 

@@ -1,7 +1,9 @@
 //! The keys of a mapping, known by being asked for.
 
 use crate::config::field::Field;
+use crate::config::hints;
 use crate::config::problem::nearest;
+use crate::config::rules::{NOT_FOR_A_DEPLOYMENT, UNKNOWN_KEY};
 use crate::config::yaml::Node;
 use crate::values::types::Refused;
 
@@ -72,7 +74,7 @@ impl<'f, 'a> Keys<'f, 'a> {
         for (name, instead) in keys {
             self.unlisted.push(name);
             if let Some(key) = self.field.key(name) {
-                key.error(format!("`{name}` is not for a deployment"), instead);
+                key.broken(NOT_FOR_A_DEPLOYMENT, format!("`{name}` is not for a deployment"), instead);
             }
         }
     }
@@ -95,8 +97,8 @@ impl<'f, 'a> Keys<'f, 'a> {
         if name.starts_with("x-") || self.known.contains(&name) || self.unlisted.contains(&name) {
             return;
         }
-        let help = meant(name, "known keys:", &self.known);
-        self.field.inner(key, name).error(format!("unknown key `{name}`"), help);
+        let help = hints::of_key(self.field, name, &self.known);
+        self.field.inner(key, name).broken(UNKNOWN_KEY, format!("unknown key `{name}`"), help);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use crate::config::rules::{INVALID_VALUE, Rule};
 use crate::config::yaml::Place;
 use crate::values::secret::masked;
 
@@ -16,6 +17,7 @@ pub(crate) enum Severity {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
+    pub(crate) rule: Rule,
     pub(crate) severity: Severity,
     /// Where the offending key or value starts.
     pub(crate) place: Place,
@@ -49,25 +51,64 @@ impl Problems {
         Self::default()
     }
 
-    /// Adds an error; an empty `help` is none.
+    /// Adds an error of a value; an empty `help` is none.
     pub(crate) fn error(&self, place: Place, path: &str, message: impl Into<String>, help: impl AsRef<str>) {
+        self.broken(INVALID_VALUE, place, path, message, help);
+    }
+
+    /// Adds an error of a rule.
+    pub(crate) fn broken(
+        &self,
+        rule: Rule,
+        place: Place,
+        path: &str,
+        message: impl Into<String>,
+        help: impl AsRef<str>,
+    ) {
         self.errors.update(|count| count + 1);
-        self.keep(Severity::Error, place, path, message.into(), help.as_ref());
+        self.keep(Severity::Error, rule, (place, path), message.into(), help.as_ref());
     }
 
     /// Adds a warning; an empty `help` is none.
-    pub(crate) fn warning(&self, place: Place, path: &str, message: impl Into<String>, help: impl AsRef<str>) {
+    pub(crate) fn warning(
+        &self,
+        rule: Rule,
+        place: Place,
+        path: &str,
+        message: impl Into<String>,
+        help: impl AsRef<str>,
+    ) {
         self.warnings.update(|count| count + 1);
-        self.keep(Severity::Warning, place, path, message.into(), help.as_ref());
+        self.keep(Severity::Warning, rule, (place, path), message.into(), help.as_ref());
     }
 
-    fn keep(&self, severity: Severity, place: Place, path: &str, message: String, help: &str) {
+    fn keep(&self, severity: Severity, rule: Rule, (place, path): (Place, &str), message: String, help: &str) {
         let mut kept = self.kept.borrow_mut();
         if kept.len() < MOST {
             let (path, message) = (shortened(path, LONGEST), masked(&shortened(&message, LONGEST)));
             let help = (!help.is_empty()).then(|| shortened(help, LONGEST_HELP));
-            kept.push(Problem { severity, place, path, message, help });
+            kept.push(Problem { rule, severity, place, path, message, help });
         }
+    }
+
+    /// Makes errors of the warnings of a rule.
+    pub(crate) fn raise(&self, rule: Rule) {
+        let mut kept = self.kept.borrow_mut();
+        for problem in kept.iter_mut().filter(|problem| problem.rule == rule) {
+            if problem.severity == Severity::Warning {
+                problem.severity = Severity::Error;
+                self.warnings.update(|count| count - 1);
+                self.errors.update(|count| count + 1);
+            }
+        }
+    }
+
+    /// Takes away the warnings of which that is true.
+    pub(crate) fn drop_warnings(&self, is_allowed: impl Fn(&Problem) -> bool) {
+        let mut kept = self.kept.borrow_mut();
+        let before = kept.len();
+        kept.retain(|problem| problem.severity == Severity::Error || !is_allowed(problem));
+        self.warnings.update(|count| count - (before - kept.len()));
     }
 
     /// Whether anything forbids a deployment.
@@ -123,7 +164,7 @@ mod tests {
     #[test]
     fn a_file_of_garbage_keeps_a_thousand_problems_and_counts_all() {
         let problems = Problems::new();
-        (0..1500).for_each(|_| problems.warning(START, "", "w", ""));
+        (0..1500).for_each(|_| problems.warning(INVALID_VALUE, START, "", "w", ""));
         problems.error(START, "", "e", "");
         assert_eq!((problems.sorted().len(), problems.warnings(), problems.errors()), (1000, 1500, 1));
         assert!(problems.has_errors());

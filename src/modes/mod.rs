@@ -9,6 +9,7 @@ pub mod compose;
 pub mod container;
 pub mod create;
 pub mod facts;
+pub(crate) mod health_now;
 pub(crate) mod host;
 pub(crate) mod images;
 pub(crate) mod mounts;

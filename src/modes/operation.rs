@@ -165,12 +165,13 @@ impl execute::Host for Host {
 
     async fn perform(&mut self, operation: &Operation, down: Option<Duration>) -> Result<Outcome, Failure> {
         match operation {
-            Operation::Image(operation) => operation.perform(&mut self.images, &self.engine).await,
-            Operation::Container(operation) => operation.perform(self, down).await,
-            Operation::Ports(operation) => operation.perform(&self.engine, self.state_dir()).await,
-            Operation::Compose(operation) => operation.perform(self).await,
-            Operation::Swarm(operation) => operation.perform(self).await,
-            Operation::Task(operation) => crate::modes::tasks::perform(operation, self).await,
+            // On the heap: one after the other they would not fit on the stack.
+            Operation::Image(operation) => Box::pin(operation.perform(&mut self.images, &self.engine)).await,
+            Operation::Container(operation) => Box::pin(operation.perform(self, down)).await,
+            Operation::Ports(operation) => Box::pin(operation.perform(&self.engine, self.state_dir())).await,
+            Operation::Compose(operation) => Box::pin(operation.perform(self)).await,
+            Operation::Swarm(operation) => Box::pin(operation.perform(self)).await,
+            Operation::Task(operation) => Box::pin(crate::modes::tasks::perform(operation, self)).await,
             Operation::Mark(operation) => operation.perform(self),
         }
     }
@@ -182,9 +183,9 @@ impl execute::Host for Host {
             Moment::BeforeUndo => Vec::new(),
         };
         evidence.extend(match operation {
-            Operation::Container(operation) => operation.evidence(self, moment).await,
-            Operation::Swarm(operation) => operation.evidence(&self.engine, moment).await,
-            Operation::Compose(operation) => operation.evidence(self, moment).await,
+            Operation::Container(operation) => Box::pin(operation.evidence(self, moment)).await,
+            Operation::Swarm(operation) => Box::pin(operation.evidence(&self.engine, moment)).await,
+            Operation::Compose(operation) => Box::pin(operation.evidence(self, moment)).await,
             Operation::Image(_) | Operation::Ports(_) | Operation::Task(_) | Operation::Mark(_) => Vec::new(),
         });
         let is_last_chance = match operation {
@@ -194,7 +195,7 @@ impl execute::Host for Host {
             Operation::Image(_) | Operation::Ports(_) | Operation::Task(_) | Operation::Mark(_) => false,
         };
         if is_last_chance {
-            self.keep_last_words().await;
+            Box::pin(self.keep_last_words()).await;
         }
         evidence
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod doctor;
 pub(crate) mod excerpt;
+pub(crate) mod explain;
 pub(crate) mod history;
 pub mod json;
 pub(crate) mod log;

@@ -1,5 +1,6 @@
 //! What was deployed, for a person and for programs.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -9,14 +10,53 @@ use crate::engine::facts::short_id;
 /// Everything that was deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Deployed {
+    /// The names of which there is state.
+    pub(crate) names: Vec<NameStatus>,
     /// Containers on this host.
     pub(crate) containers: Vec<Status>,
     /// Services of the swarm that this node manages.
     pub(crate) services: Vec<ServiceStatus>,
     /// It is in a swarm and manages none: it cannot know the services.
     pub(crate) is_worker: bool,
-    /// Names that a person has stopped.
-    pub(crate) stopped: Vec<String>,
+}
+
+/// What this host's state says of a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct NameStatus {
+    pub(crate) name: String,
+    /// The image of the release that was deployed last, as a person reads it; of several the first.
+    pub(crate) release: Option<String>,
+    pub(crate) more_images: usize,
+    pub(crate) deployment: Option<String>,
+    pub(crate) revision: Option<String>,
+    /// When the release was healthy first, RFC 3339.
+    pub(crate) saved: Option<String>,
+    /// The answer to its health check, where it runs; none of a swarm's service.
+    pub(crate) health: Option<Health>,
+    /// Where the last deployment failed.
+    pub(crate) last_failure: Option<LastFailure>,
+    /// The deployment that was killed and left something to undo or to finish.
+    pub(crate) interrupted: Option<String>,
+    /// Whether an event is at work now.
+    pub(crate) under_way: bool,
+}
+
+/// How a health check was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Health {
+    pub(crate) asked: String,
+    /// Why it is not healthy.
+    pub(crate) bad: Option<String>,
+}
+
+/// How the last deployment failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct LastFailure {
+    pub(crate) deployment: String,
+    /// When its event began, RFC 3339.
+    pub(crate) at: String,
+    pub(crate) event: String,
+    pub(crate) cause: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,49 +114,165 @@ pub(crate) enum Ports {
     },
 }
 
+impl Deployed {
+    /// Whether a killed deployment left something.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.names.iter().any(|name| name.interrupted.is_some())
+    }
+
+    /// Whether everything that was deployed runs, and is healthy.
+    pub(crate) fn is_well(&self) -> bool {
+        let runs = |name: &str| {
+            let mut containers = self.containers.iter().filter(|container| container.name == name);
+            let service = self.services.iter().find(|service| service.name == name);
+            containers.any(|container| container.state == "running") || service.is_some_and(ServiceStatus::is_well)
+        };
+        let is_well = |name: &NameStatus| {
+            let is_bad = name.health.as_ref().is_some_and(|health| health.bad.is_some());
+            name.release.is_none() || self.is_worker || runs(&name.name) && !is_bad
+        };
+        self.names.iter().all(is_well)
+            && self.services.iter().all(ServiceStatus::is_well)
+            && self.containers.iter().all(|container| container.health.as_deref() != Some("unhealthy"))
+    }
+}
+
+impl ServiceStatus {
+    const fn is_well(&self) -> bool {
+        self.running >= self.wanted
+    }
+}
+
 pub(crate) fn text(all: &Deployed) -> String {
-    let containers: String = all.containers.iter().map(one).collect();
-    let services: String = all.services.iter().map(service).collect();
-    let nothing = if containers.is_empty() && services.is_empty() { "nothing is deployed\n" } else { "" };
-    let worker = "this node is a worker: `balehook status` on a manager shows the services of the swarm\n";
-    let stopped =
-        all.stopped.iter().map(|name| format!("{name} was stopped by hand and stays so: balehook start {name}\n"));
-    let stopped: String = stopped.collect();
-    format!("{containers}{services}{nothing}{stopped}{}", if all.is_worker { worker } else { "" })
+    let of_state = all.names.iter().map(|name| name.name.as_str());
+    let of_engine = all.containers.iter().map(|container| container.name.as_str());
+    let names = of_state.chain(of_engine).chain(all.services.iter().map(|service| service.name.as_str()));
+    let names: BTreeSet<&str> = names.collect();
+    let mut out: String = names.iter().map(|name| one(all, name)).collect();
+    if names.is_empty() {
+        out.push_str("nothing is deployed\n");
+    }
+    if all.is_worker {
+        out.push_str("this node is a worker: `balehook status` on a manager shows the services of the swarm\n");
+    }
+    out
 }
 
-fn one(status: &Status) -> String {
+/// What is known of one name: a line that says how it is, and below it the rest.
+fn one(all: &Deployed, name: &str) -> String {
+    let known = all.names.iter().find(|known| known.name == name);
+    let containers: Vec<&Status> = all.containers.iter().filter(|container| container.name == name).collect();
+    let service = all.services.iter().find(|service| service.name == name);
+    // What a service's own labels say is the truth of the whole swarm.
+    let mut rest = known.filter(|_| service.is_none()).map(release).unwrap_or_default();
+    containers.iter().for_each(|container| rest.extend(container_lines(container, known)));
+    service.iter().for_each(|service| rest.extend(service_lines(service)));
+    rest.extend(known.map(trouble).unwrap_or_default());
+    lines(&format!("{name}: {}", how(known, &containers, service, all.is_worker)), &rest)
+}
+
+/// How it is, in a few words.
+fn how(known: Option<&NameStatus>, containers: &[&Status], service: Option<&ServiceStatus>, is_worker: bool) -> String {
+    let bad = known.and_then(|known| known.health.as_ref()).map(|health| health.bad.is_some());
+    let under_way = if known.is_some_and(|known| known.under_way) { ", a deployment is under way" } else { "" };
+    if let Some(service) = service {
+        return format!("{} of {} tasks run{under_way}", service.running, service.wanted);
+    }
+    let what = match (containers, bad) {
+        ([], _) if is_worker => "no task on this node".to_owned(),
+        ([], _) if known.is_none_or(|known| known.release.is_none()) => "not deployed".to_owned(),
+        ([], _) => "does NOT run".to_owned(),
+        (_, Some(true)) => "NOT healthy".to_owned(),
+        (_, Some(false)) => "healthy".to_owned(),
+        ([one], None) => one.state.clone(),
+        (several, None) => {
+            let running = several.iter().filter(|container| container.state == "running").count();
+            format!("{running} of {} containers run", several.len())
+        }
+    };
+    format!("{what}{under_way}")
+}
+
+type Lines = Vec<(&'static str, String)>;
+
+fn release(known: &NameStatus) -> Lines {
+    let more = if known.more_images > 0 { format!(" and {} more", known.more_images) } else { String::new() };
+    let since = known.saved.as_deref().map(|at| format!(", healthy first at {}", minute(at))).unwrap_or_default();
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let health = known.health.as_ref().map(|health| match &health.bad {
+        None => format!("{}: yes", health.asked),
+        Some(why) => why.clone(),
+    });
+    vec![
+        ("release", known.release.as_ref().map(|image| format!("{image}{more}")).unwrap_or_default()),
+        ("deployment", known.deployment.as_ref().map(|id| format!("{id}{since}")).unwrap_or_default()),
+        ("revision", text(&known.revision)),
+        ("health", health.unwrap_or_default()),
+    ]
+}
+
+/// What a person must know, and do.
+fn trouble(known: &NameStatus) -> Lines {
+    let name = &known.name;
+    let failed = known
+        .last_failure
+        .as_ref()
+        .map(|last| format!("{} failed at {}: {}: {}", last.deployment, minute(&last.at), last.event, last.cause));
+    let next = known
+        .last_failure
+        .as_ref()
+        .map(|last| format!("`balehook history {name} --deployment {}` says more", last.deployment));
+    let killed = known.interrupted.as_ref().map(|deployment| {
+        format!("{deployment} was killed: `balehook resume {name}` finishes or undoes what it began")
+    });
+    vec![("last", failed.unwrap_or_default()), ("", next.unwrap_or_default()), ("left", killed.unwrap_or_default())]
+}
+
+/// `known`: what is said of the release already.
+fn container_lines(status: &Status, known: Option<&NameStatus>) -> Lines {
     let health = status.health.as_ref().map(|health| format!(", {health}")).unwrap_or_default();
-    let since = if status.state == "running" { format!(" since {}", status.started) } else { String::new() };
-    lines(
-        &format!("{}: {}{health}{since}", status.name, status.state),
-        &[
-            ("container", &format!("{} ({})", status.container, short_id(&status.id))),
-            ("image", &status.image),
-            ("digest", status.digest.as_deref().unwrap_or_default()),
-            ("ports", &ports(&status.ports)),
-            ("deployment", status.deployment.as_deref().unwrap_or_default()),
-            ("revision", status.revision.as_deref().unwrap_or_default()),
-        ],
-    )
+    let since = if status.state == "running" { format!(" since {}", minute(&status.started)) } else { String::new() };
+    let is_said = known.is_some_and(|known| known.release.is_some());
+    let unless_said = |value: Option<&String>| value.filter(|_| !is_said).cloned().unwrap_or_default();
+    let container = format!("{} ({}) {}{health}{since}", status.container, short_id(&status.id), status.state);
+    vec![
+        ("container", container),
+        ("image", readable(&unless_said(Some(&status.image)))),
+        ("digest", unless_said(status.digest.as_ref())),
+        ("ports", ports(&status.ports)),
+        ("deployment", unless_said(status.deployment.as_ref())),
+        ("revision", unless_said(status.revision.as_ref())),
+    ]
 }
 
-fn service(status: &ServiceStatus) -> String {
-    lines(
-        &format!("{}: {} of {} tasks run", status.name, status.running, status.wanted),
-        &[
-            ("service", &format!("{} ({})", status.name, short_id(&status.id))),
-            ("image", &status.image),
-            ("update", status.update.as_deref().unwrap_or_default()),
-            ("ports", &status.ports.join(" ")),
-            ("deployment", status.deployment.as_deref().unwrap_or_default()),
-            ("revision", status.revision.as_deref().unwrap_or_default()),
-        ],
-    )
+fn service_lines(status: &ServiceStatus) -> Lines {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    vec![
+        ("service", format!("{} ({})", status.name, short_id(&status.id))),
+        ("image", readable(&status.image)),
+        ("update", text(&status.update)),
+        ("ports", status.ports.join(" ")),
+        ("deployment", text(&status.deployment)),
+        ("revision", text(&status.revision)),
+    ]
+}
+
+/// An image with twelve digits of its digest.
+fn readable(image: &str) -> String {
+    match image.split_once("@sha256:") {
+        Some((name, digest)) => format!("{name} (sha256:{})", digest.get(..12).unwrap_or(digest)),
+        None => image.to_owned(),
+    }
+}
+
+/// `2026-11-27 20:31 UTC` of an RFC 3339 time.
+fn minute(at: &str) -> String {
+    let time = at.parse::<jiff::Timestamp>().map(|at| at.to_zoned(jiff::tz::TimeZone::UTC));
+    time.map_or_else(|_| at.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
 
 /// A first line, and below it what is known, by name.
-fn lines(first: &str, rest: &[(&str, &str)]) -> String {
+fn lines(first: &str, rest: &Lines) -> String {
     let mut text = format!("{first}\n");
     for (what, value) in rest.iter().filter(|(_, value)| !value.is_empty()) {
         let _ = writeln!(text, "  {what:<11}{value}");
@@ -138,12 +294,18 @@ fn ports(ports: &Ports) -> String {
     }
 }
 
-/// `{format, containers: […], services: […], stopped: […], is_worker}`.
+/// `{format, names: […], containers: […], services: […], is_worker, is_well, is_interrupted}`.
 pub(crate) fn json(all: &Deployed) -> serde_json::Value {
-    let Deployed { containers, services, is_worker, stopped } = all;
+    let Deployed { names, containers, services, is_worker } = all;
     let format = crate::ui::json::FORMAT;
     serde_json::json!({
-        "format": format, "containers": containers, "services": services, "stopped": stopped, "is_worker": is_worker,
+        "format": format,
+        "names": names,
+        "containers": containers,
+        "services": services,
+        "is_worker": is_worker,
+        "is_well": all.is_well(),
+        "is_interrupted": all.is_interrupted(),
     })
 }
 
@@ -168,7 +330,75 @@ mod tests {
     }
 
     fn deployed(containers: Vec<Status>) -> Deployed {
-        Deployed { containers, services: Vec::new(), is_worker: false, stopped: Vec::new() }
+        Deployed { names: Vec::new(), containers, services: Vec::new(), is_worker: false }
+    }
+
+    fn known(name: &str, bad: Option<&str>) -> NameStatus {
+        let asked = "GET /healthz answers 2xx or 3xx".to_owned();
+        NameStatus {
+            name: name.into(),
+            release: Some("web:1.4.2 (sha256:0123456789ab)".into()),
+            more_images: 0,
+            deployment: Some("d-1".into()),
+            revision: Some("s3://releases/web.zip".into()),
+            saved: Some("2026-01-01T00:00:05Z".into()),
+            health: Some(Health { asked, bad: bad.map(str::to_owned) }),
+            last_failure: None,
+            interrupted: None,
+            under_way: false,
+        }
+    }
+
+    fn published() -> Ports {
+        Ports::Published { ports: vec!["0.0.0.0:80->8080/tcp".into()] }
+    }
+
+    #[test]
+    fn a_release_is_named_by_its_tag_with_its_health_and_nothing_twice() {
+        let all = Deployed { names: vec![known("web", None)], ..deployed(vec![web(published())]) };
+        assert_eq!(
+            text(&all),
+            "web: healthy
+  release    web:1.4.2 (sha256:0123456789ab)
+  deployment d-1, healthy first at 2026-01-01 00:00 UTC
+  revision   s3://releases/web.zip
+  health     GET /healthz answers 2xx or 3xx: yes
+  container  web (a1a1a1a1a1a1) running, healthy since 2026-01-01 00:00 UTC
+  ports      0.0.0.0:80->8080/tcp
+"
+        );
+        assert_eq!((all.is_well(), all.is_interrupted()), (true, false));
+    }
+
+    #[test]
+    fn what_does_not_answer_does_not_run_was_killed_or_failed_last_is_said_with_what_to_do() {
+        let bad = "web was not healthy within 3s: http://127.0.0.1:80/healthz: it answered 500";
+        let failed = LastFailure {
+            deployment: "d-2".into(),
+            at: "2026-01-02T10:00:00Z".into(),
+            event: "ApplicationStart".into(),
+            cause: "web exited with code 3".into(),
+        };
+        let sick =
+            NameStatus { last_failure: Some(failed), interrupted: Some("d-3".into()), ..known("web", Some(bad)) };
+        let gone = NameStatus { health: None, ..known("shop", None) };
+        let all = Deployed { names: vec![sick, gone], ..deployed(vec![web(published())]) };
+        let said = text(&all);
+        assert!(said.starts_with("shop: does NOT run\n  release    web:1.4.2 "), "{said}");
+        assert!(said.contains("\nweb: NOT healthy\n") && said.contains(&format!("  health     {bad}\n")), "{said}");
+        assert!(
+            said.ends_with(
+                "  last       d-2 failed at 2026-01-02 10:00 UTC: ApplicationStart: web exited with code 3
+             `balehook history web --deployment d-2` says more
+  left       d-3 was killed: `balehook resume web` finishes or undoes what it began
+"
+            ),
+            "{said}"
+        );
+        assert_eq!((all.is_well(), all.is_interrupted()), (false, true));
+        let first_failed = NameStatus { release: None, health: None, ..known("web", None) };
+        let all = Deployed { names: vec![first_failed], ..deployed(Vec::new()) };
+        assert!(text(&all).starts_with("web: not deployed\n") && all.is_well(), "nothing was ever deployed");
     }
 
     #[test]
@@ -176,7 +406,7 @@ mod tests {
         let service = ServiceStatus {
             name: "web".into(),
             id: "b2".repeat(13),
-            image: "registry.test/web:1@sha256:12".into(),
+            image: "registry.test/web:1@sha256:0123456789abcdef".into(),
             running: 1,
             wanted: 2,
             update: Some("updating".into()),
@@ -187,13 +417,10 @@ mod tests {
         let one = Deployed { services: vec![service], ..deployed(Vec::new()) };
         assert_eq!(
             text(&one),
-            "web: 1 of 2 tasks run\n  service    web (b2b2b2b2b2b2)\n  image      registry.test/web:1@sha256:12\n  \
-             update     updating\n  ports      80->8080/tcp\n  deployment d-1\n"
+            "web: 1 of 2 tasks run\n  service    web (b2b2b2b2b2b2)\n  image      registry.test/web:1 \
+             (sha256:0123456789ab)\n  update     updating\n  ports      80->8080/tcp\n  deployment d-1\n"
         );
-        assert_eq!(json(&one)["services"][0]["running"], 1);
-        let stopped = Deployed { stopped: vec!["web".into()], ..deployed(Vec::new()) };
-        assert!(text(&stopped).ends_with("web was stopped by hand and stays so: balehook start web\n"));
-        assert_eq!(json(&stopped)["stopped"], serde_json::json!(["web"]));
+        assert_eq!((&json(&one)["services"][0]["running"], &json(&one)["is_well"]), (&1.into(), &false.into()));
         let worker = text(&Deployed { is_worker: true, ..deployed(Vec::new()) });
         assert!(worker.starts_with("nothing is deployed\n") && worker.contains("on a manager"), "{worker}");
     }
@@ -205,18 +432,18 @@ mod tests {
         let text = text(&deployed(vec![web(switched(Some(true)))]));
         assert_eq!(
             text,
-            "web: running, healthy since 2026-01-01T00:00:00Z\n  container  web (a1a1a1a1a1a1)\n  image      web:1\n  \
+            "web: running\n  container  web (a1a1a1a1a1a1) running, healthy since 2026-01-01 00:00 UTC\n  image      web:1\n  \
              ports      80->8080/tcp at 198.18.200.2 (switched by the kernel)\n  deployment d-1\n"
         );
-        assert!(one(&web(switched(Some(false)))).contains("NOT switched"));
+        assert!(ports(&switched(Some(false))).contains("NOT switched"));
     }
 
     #[test]
     fn a_program_reads_who_leads_the_ports() {
-        let published = json(&deployed(vec![web(Ports::Published { ports: vec!["0.0.0.0:80->80/tcp".into()] })]));
+        let published = json(&deployed(vec![web(published())]));
         assert_eq!(
             published["containers"][0]["ports"],
-            serde_json::json!({"by": "engine", "ports": ["0.0.0.0:80->80/tcp"]})
+            serde_json::json!({"by": "engine", "ports": ["0.0.0.0:80->8080/tcp"]})
         );
         let switched = Ports::SwitchedPorts { ports: vec![], address: "198.18.200.2".into(), open: Some(true) };
         assert_eq!(json(&deployed(vec![web(switched)]))["containers"][0]["ports"]["by"], "kernel");

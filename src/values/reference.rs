@@ -25,6 +25,12 @@ pub struct ImageReference {
     digest: Option<ContentDigest>,
 }
 
+/// Tags that are pushed again and again.
+const MOVING: [&str; 19] = [
+    "latest", "stable", "edge", "nightly", "main", "master", "develop", "dev", "trunk", "head", "next", "canary",
+    "lts", "mainline", "current", "snapshot", "rolling", "prod", "staging",
+];
+
 impl ImageReference {
     /// The registry's host with its port; `docker.io` where the reference names none.
     pub(crate) fn registry(&self) -> &str {
@@ -57,7 +63,8 @@ impl ImageReference {
 
     /// No digest, and no tag but `latest`: it means another image every other day.
     pub(crate) fn is_floating(&self) -> bool {
-        self.digest.is_none() && matches!(self.tag.as_deref(), None | Some("latest"))
+        let moves = |tag: &str| MOVING.contains(&tag.to_lowercase().as_str()) || tag.starts_with("latest-");
+        self.digest.is_none() && self.tag.as_deref().is_none_or(moves)
     }
 }
 
@@ -226,7 +233,8 @@ mod tests {
         let digest = ContentDigest::of(b"x");
         let floats = |text: &str| text.parse::<ImageReference>().unwrap().is_floating();
         assert!(floats("web") && floats("web:latest"));
-        assert!(!floats("web:1") && !floats(&format!("web:latest@{digest}")));
+        assert!(floats("web:Main") && floats("web:latest-alpine"));
+        assert!(!floats("web:1.4-stable") && !floats("web:1") && !floats(&format!("web:latest@{digest}")));
     }
 
     proptest! {

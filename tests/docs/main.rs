@@ -7,6 +7,7 @@ mod iam;
 mod options;
 mod pictures;
 mod prose;
+mod schema;
 
 use std::path::Path;
 use std::process::Command;
@@ -31,20 +32,28 @@ pub fn repository() -> &'static Path {
 
 /// What `check` says of a revision; nothing where it is accepted.
 pub fn refused(appspec: &str) -> Option<String> {
+    refused_by(&["check"], appspec)
+}
+
+/// The same of another check.
+fn refused_by(check: &[&str], appspec: &str) -> Option<String> {
     let bundle = tempfile::tempdir().unwrap();
     for file in FILES {
         let path = bundle.path().join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let text = if file == "app/compose.yml" { "services: {web: {image: web}}\n" } else { "" };
+        let text = if file == "app/compose.yml" { COMPOSE } else { "" };
         std::fs::write(path, text).unwrap();
     }
     std::fs::copy(repository().join("hooks/balehook"), bundle.path().join("hooks/balehook")).unwrap();
     std::fs::write(bundle.path().join("appspec.yml"), appspec).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_balehook"));
-    let output = command.arg("check").env_clear().current_dir(bundle.path()).output().unwrap();
+    let output = command.args(check).env_clear().current_dir(bundle.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     (!output.status.success()).then_some(said)
 }
+
+/// A Compose file of which nothing is to be said.
+const COMPOSE: &str = "services: {web: {image: 'web:1', restart: always, logging: {driver: local}}}\n";
 
 const HOOKS: &str = "version: 0.0
 os: linux
@@ -99,6 +108,29 @@ fn every_yaml_block_is_accepted_by_check() {
     let pages = pages();
     let wrong: Vec<String> =
         pages.iter().flat_map(|page| page.blocks().filter_map(move |block| wrong(page, &block))).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_whole_revision_that_people_copy_passes_a_strict_check() {
+    let (check, pages) = (["check", "--strict"], pages());
+    let blocks = pages.iter().flat_map(|page| page.blocks().map(move |block| (page, block)));
+    let whole: Vec<_> = blocks.filter(|(_, block)| block.mark == "yaml,revision").collect();
+    assert!(whole.len() > 2);
+    let wrong = whole.iter().filter_map(|(page, block)| {
+        refused_by(&check, &block.text).map(|why| format!("{}:{}: {why}", page.name, block.line))
+    });
+    let mut wrong: Vec<String> = wrong.collect();
+    for mode in ["container", "compose", "swarm"] {
+        let bundle = tempfile::tempdir().unwrap();
+        let (from, mut copy) = (repository().join("appspec").join(mode), Command::new("cp"));
+        assert!(copy.arg("-r").args([from.as_path(), bundle.path()]).status().unwrap().success());
+        std::fs::write(bundle.path().join(mode).join("image.tar"), "").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_balehook"));
+        let output = command.args(check).arg(bundle.path().join(mode)).env_clear().output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        wrong.extend((!output.status.success()).then_some(said));
+    }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -194,15 +226,56 @@ fn help(command: &[&str]) -> String {
 #[test]
 fn the_page_of_commands_is_the_programs_own_golden_help() {
     let mut text = "# Commands\n\nThis page is the program's own help.\n\n".to_owned();
-    for command in ["", "run", "plan", "check", "status", "resume", "completions"] {
+    for command in ["", "run", "plan", "check", "explain", "schema", "status", "resume", "completions"] {
         let (title, words) = if command.is_empty() { ("balehook", vec![]) } else { (command, vec![command]) };
         text += &format!("## {title}\n\n```text,output\n{}```\n\n", help(&words));
     }
-    let path = repository().join("docs/src/commands.md");
+    assert_is_page("commands.md", &text);
+}
+
+/// What people read of the rules is what the program says of them.
+#[test]
+fn the_page_of_rules_is_what_explain_says() {
+    let said = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_balehook"));
+        let output = command.arg("explain").args(words).env_clear().output().unwrap();
+        assert!(output.status.success(), "{words:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let list = said(&[]);
+    let rules = list.split("Exit codes:").next().unwrap().lines();
+    let rules: Vec<&str> =
+        rules.filter_map(|line| line.strip_prefix("  ").filter(|name| !name.starts_with(' '))).collect();
+    assert!(rules.len() > 30, "{list}");
+    let mut text = RULES.to_owned();
+    for rule in rules {
+        text += &format!("## {rule}\n\n```text,output\n{}```\n\n", said(&[rule]));
+    }
+    assert_is_page("rules.md", &text);
+}
+
+const RULES: &str = "# Rules of check
+
+Every problem that `balehook check` finds belongs to a rule. Its name stands in brackets: `warning[moving-tag]`. This
+page is what `balehook explain` says of each.
+
+- An error forbids the deployment. A warning does not, unless you run `balehook check --strict`.
+- A comment `# balehook: allow RULE` silences a warning of its line. Where the comment stands alone, it is for the next
+  line. It works in Compose files too. An error is never silenced.
+- Some rules are for `check` alone. Events do not print them, because CodeDeploy keeps 2 kB of the console.
+- `balehook check --fix` first mends what is safe: CRLF in hooks, hooks that are not executable, and tabs in appspec.yml
+  where they can mean one thing alone.
+- Each file is read by itself. That two names of one deployment group publish the same port is not found.
+
+";
+
+/// Where the golden files are written anew, the page is; else it must be this.
+fn assert_is_page(name: &str, text: &str) {
+    let path = repository().join("docs/src").join(name);
     let text = text.trim_end().to_owned() + "\n";
     if std::env::var_os("BALEHOOK_GOLDEN").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
     let is_same = std::fs::read_to_string(path).unwrap_or_default() == text;
-    assert!(is_same, "docs/src/commands.md is not the program's help: make golden");
+    assert!(is_same, "docs/src/{name} is not what the program says: make golden");
 }

@@ -3,13 +3,13 @@
 use crate::book::{Page, pages};
 use crate::{refused, revision, section};
 
-struct Row {
-    key: String,
-    example: String,
-    swarm: bool,
+pub struct Row {
+    pub key: String,
+    pub example: String,
+    pub swarm: bool,
 }
 
-fn rows() -> Vec<Row> {
+pub fn rows() -> Vec<Row> {
     let pages = pages();
     let page = pages.iter().find(|page| page.name.ends_with("/options.md")).unwrap();
     let cells = page.prose().filter(|(_, line)| line.starts_with("| `"));

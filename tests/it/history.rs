@@ -40,12 +40,21 @@ fn a_failed_and_a_killed_deployment_stay_in_the_history_with_their_steps_and_the
     assert!(log.stdout.starts_with("cannot find the database, password=***\n"), "{}", log.stdout);
     assert!(!log.stdout.contains("hunter2secret"));
 
+    let status = bundle.run_bare(&["status", &name, "--exit-code"]);
+    status.exits(13).prints("  release    ").prints("d-KILLED000 was killed: `balehook resume ");
+
     // It goes on where it was killed, and what serves then is marked.
     served.bundle.deployment("d-TEST00004").hook("ApplicationStart").exits(0);
     served.serves("new");
     let history = served.bundle.run_bare(&["history", &name]);
     let marked: Vec<&str> = history.stdout.lines().filter(|line| line.starts_with('*')).collect();
     assert!(matches!(marked[..], [line] if line.contains("d-TEST00004")), "{}", history.stdout);
+    let status = served.bundle.run_bare(&["status", &name, "--exit-code"]);
+    status.exits(0).prints(&format!("{name}: healthy\n")).prints(&format!("  release    {name}:3 (sha256:"));
+    status.prints("GET /healthz answers 2xx or 3xx: yes\n");
+    crate::support::world().docker(&["stop", &name]);
+    let status = served.bundle.run_bare(&["status", &name, "--exit-code"]);
+    status.exits(8).prints(&format!("{name}: NOT healthy\n"));
     let gone = served.bundle.run_bare(&["logs", &name, "--deployment", "d-TEST00001"]);
     gone.exits(11);
     assert!(gone.stderr.contains("the containers of deployment d-TEST00001 are gone"), "{}", gone.stderr);

@@ -10,6 +10,7 @@ mod chance;
 mod compose;
 mod delta;
 mod deploy;
+mod docs_commands;
 mod doctor;
 mod failing_undo;
 mod faults;

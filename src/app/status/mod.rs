@@ -2,37 +2,138 @@
 
 pub(crate) mod observe;
 
-use std::io;
+use std::convert::Infallible;
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
 
-use crate::app::{Context, names_in, say};
+use crate::app::{Context, names, say};
 use crate::cli::Format;
+use crate::deploy::history::Ended;
+use crate::deploy::journal::Left;
 use crate::deploy::state::Store;
-use crate::error::Failure;
-use crate::ui::status;
-use crate::ui::status::Deployed;
+use crate::engine::Engine;
+use crate::error::{Failure, Kind};
+use crate::modes::health_now::health_now;
+use crate::modes::operation::Operation;
+use crate::modes::release::Release;
+use crate::poll;
+use crate::ui::status::{self, Deployed, Health, LastFailure, NameStatus};
 use crate::ui::text::Console;
+use crate::values::types::Name;
 
-pub(crate) async fn status(context: &Context, format: Format) -> u8 {
-    match deployed(context).await {
-        Ok(found) => {
-            let text = match format {
-                Format::Text => status::text(&found),
-                Format::Json => format!("{:#}\n", status::json(&found)),
-            };
-            Console::new(&mut io::stdout()).whole(&text);
-            0
-        }
-        Err(failure) => say(&failure),
+/// How often `--watch` looks.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// As long as a person may look.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What is wanted of `status`.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) name: Option<&'a Name>,
+    pub(crate) format: Format,
+    pub(crate) exit_code: bool,
+    pub(crate) watch: bool,
+}
+
+pub(crate) async fn status(context: &Context, wanted: Wanted<'_>) -> u8 {
+    let looks = async || {
+        let code = once(context, wanted).await;
+        Ok::<_, Infallible>((!wanted.watch).then_some(code))
+    };
+    let Ok(code) = poll::until(FOR_EVER, EVERY, looks).await;
+    code.unwrap_or_default()
+}
+
+async fn once(context: &Context, wanted: Wanted<'_>) -> u8 {
+    let found = match deployed(context, wanted.name).await {
+        Ok(found) => found,
+        Err(failure) => return say(&failure),
+    };
+    let text = match wanted.format {
+        Format::Text => status::text(&found) + &stopped(context, wanted.name),
+        Format::Json => format!("{:#}\n", status::json(&found)),
+    };
+    if wanted.watch && io::stdout().is_terminal() {
+        let _ = console::Term::stdout().clear_screen();
+    }
+    Console::new(&mut io::stdout()).whole(&text);
+    match (wanted.exit_code, found.is_interrupted(), found.is_well()) {
+        (false, _, _) | (true, false, true) => 0,
+        (true, true, _) => Kind::Undo.exit_code(),
+        (true, false, false) => Kind::Health.exit_code(),
     }
 }
 
-async fn deployed(context: &Context) -> Result<Deployed, Failure> {
+/// What a person has stopped.
+fn stopped(context: &Context, wanted: Option<&Name>) -> String {
+    let state = &context.settings.state_dir;
+    let names = names(context, wanted).unwrap_or_default().into_iter();
+    let names = names.filter(|name| Store::new(state, name).is_stopped());
+    names.map(|name| format!("{name} was stopped by hand and stays so: balehook start {name}\n")).collect()
+}
+
+async fn deployed(context: &Context, wanted: Option<&Name>) -> Result<Deployed, Failure> {
     let engine = context.engine()?;
-    let containers = engine.status().await?;
+    let mut containers = engine.status().await?;
     let services = observe::services(&engine).await?;
     let is_worker = services.is_none();
-    let state = &context.settings.state_dir;
-    let stopped = names_in(state).into_iter().filter(|name| Store::new(state, name).is_stopped());
-    let stopped = stopped.map(|name| name.to_string()).collect();
-    Ok(Deployed { containers, services: services.unwrap_or_default(), is_worker, stopped })
+    let mut services = services.unwrap_or_default();
+    if let Some(wanted) = wanted {
+        containers.retain(|container| container.name == wanted.as_str());
+        services.retain(|service| service.name == wanted.as_str());
+    }
+    let is_there = !containers.is_empty() || !services.is_empty();
+    let known = match names(context, wanted) {
+        Ok(known) => known,
+        // Its state was lost, and the engine has it.
+        Err(_) if is_there => Vec::new(),
+        Err(failure) => return Err(failure),
+    };
+    let mut all = Vec::new();
+    for name in known {
+        all.push(one(context, &engine, name, &containers).await);
+    }
+    Ok(Deployed { names: all, containers, services, is_worker })
+}
+
+async fn one(context: &Context, engine: &Engine, name: Name, containers: &[status::Status]) -> NameStatus {
+    let store = Store::new(&context.settings.state_dir, &name);
+    let release: Option<Release> = store.releases().into_iter().next();
+    let runs = containers.iter().any(|container| container.name == name.as_str());
+    let health = match release.as_ref().filter(|_| runs) {
+        Some(release) => health_now(engine, &name, release).await,
+        None => None,
+    };
+    let health = health.map(|(asked, answer)| Health { asked, bad: answer.err().map(|failure| failure.message) });
+    let left: Option<Left<Operation>> = store.left();
+    let interrupted = left.filter(|_| !store.is_locked()).map(|left| match left {
+        Left::Plan(interrupted) => interrupted.journal.deployment,
+        Left::Format1(_) => "an earlier version".to_owned(),
+    });
+    NameStatus {
+        release: release.as_ref().map(|release| release.image.describe()),
+        more_images: release.as_ref().map_or(0, |release| release.more_images.len()),
+        deployment: release.as_ref().map(|release| release.deployment.clone()),
+        revision: release.as_ref().map(|release| release.revision.clone()),
+        saved: release.map(|release| release.observed.at),
+        health,
+        last_failure: last_failure(&store),
+        interrupted,
+        under_way: store.is_locked(),
+        name: name.to_string(),
+    }
+}
+
+/// Why the last deployment failed, where it did.
+fn last_failure(store: &Store) -> Option<LastFailure> {
+    let (number, record) = store.history().into_iter().next()?;
+    let last = record.last()?;
+    let Ended::Failed { cause, .. } = &last.ended else { return None };
+    Some(LastFailure {
+        deployment: record.label(number),
+        at: last.at.clone(),
+        event: last.event.to_string(),
+        cause: cause.clone(),
+    })
 }

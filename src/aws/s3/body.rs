@@ -103,7 +103,7 @@ async fn get(object: &S3Object, from: u64, end: u64) -> Result<ByteStream, S3Err
     let request = object.client.get_object().bucket(uri.bucket()).key(uri.key()).if_match(&object.etag);
     let request = request.set_request_payer(object.payer.clone());
     let request = request.set_version_id(uri.version().map(str::to_owned)).range(format!("bytes={from}-{}", end - 1));
-    let answer = request.send().await.map_err(|error| explain(uri, &error, false))?;
+    let answer = Box::pin(request.send()).await.map_err(|error| explain(uri, &error, false))?;
     check_range(&answer, object, from, end)?;
     Ok(answer.body)
 }

@@ -157,7 +157,7 @@ impl S3 {
     }
 
     async fn build(&self) -> Client {
-        self.with(&config::defaults(self.home.as_deref()).load().await)
+        self.with(&Box::pin(config::defaults(self.home.as_deref()).load()).await)
     }
 
     fn with(&self, shared: &SdkConfig) -> Client {
@@ -177,7 +177,8 @@ impl S3 {
 
     async fn head_by(&self, client: &Client, uri: &S3Uri) -> Result<S3Object, (S3Error, Option<String>)> {
         let request = client.head_object().bucket(uri.bucket()).key(uri.key()).set_request_payer(self.payer.clone());
-        let answer = request.set_version_id(uri.version().map(str::to_owned)).send().await.map_err(|error| {
+        let request = request.set_version_id(uri.version().map(str::to_owned));
+        let answer = Box::pin(request.send()).await.map_err(|error| {
             let region = region_of(&error);
             (explain(uri, &error, true), region)
         })?;
@@ -196,7 +197,7 @@ impl S3 {
     /// The answer to a HEAD has no body: a GET of one byte tells a missing bucket from a missing key.
     async fn which_is_missing(&self, client: &Client, uri: &S3Uri, error: S3Error) -> S3Error {
         let request = client.get_object().bucket(uri.bucket()).key(uri.key()).set_request_payer(self.payer.clone());
-        match request.range("bytes=0-0").send().await {
+        match Box::pin(request.range("bytes=0-0").send()).await {
             Err(answer) => match explain(uri, &answer, false) {
                 found @ S3Error::NoSuchBucket(_) => found,
                 _ => error,

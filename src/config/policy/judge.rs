@@ -5,6 +5,7 @@ use crate::config::policy::Policy;
 use crate::config::policy::demand::{Demand, Subject};
 use crate::config::policy::rule::Rule;
 use crate::config::problem::Problems;
+use crate::config::rules::POLICY;
 use crate::config::yaml::Place;
 use crate::values::secret::masked;
 use crate::values::text::printable;
@@ -59,7 +60,7 @@ impl Policy {
     /// The same as problems of the file that asks, each with its place there.
     pub(crate) fn report(&self, demands: &[Demand], problems: &Problems) {
         for Refusal { demand, message, help } in self.judge(demands) {
-            problems.error(demand.place.unwrap_or(Place { line: 1, column: 1 }), &demand.path, message, help);
+            problems.broken(POLICY, demand.place.unwrap_or(Place { line: 1, column: 1 }), &demand.path, message, help);
         }
     }
 }

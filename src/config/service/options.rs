@@ -131,7 +131,7 @@ fn long_env_file(field: &Field<'_>, root: &Path) -> Option<EnvFile> {
     match found {
         Some(location) => Some(EnvFile { location, required, raw }),
         None if field.get("path").is_some() => None,
-        None => field.refuse("`path` is missing", "write `path: env/web.env`"),
+        None => field.lacks("`path` is missing", "write `path: env/web.env`"),
     }
 }
 

@@ -149,7 +149,7 @@ fn long(field: &Field<'_>) -> Option<Port> {
     match target {
         Some(_) => Some(port),
         None if field.get("target").is_some() => None,
-        None => field.refuse("`target` is missing", "write `target: 80`, the port inside the container"),
+        None => field.lacks("`target` is missing", "write `target: 80`, the port inside the container"),
     }
 }
 

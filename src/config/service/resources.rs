@@ -122,7 +122,7 @@ fn device(field: &Field<'_>) -> Option<DeviceMapping> {
     device.cgroup_permissions.get_or_insert_with(|| "rwm".into());
     match device.path_on_host.is_some() {
         true => Some(device),
-        false => field.refuse("`source` is missing", "write `source: /dev/ttyUSB0`"),
+        false => field.lacks("`source` is missing", "write `source: /dev/ttyUSB0`"),
     }
 }
 
@@ -194,7 +194,7 @@ fn reserved_device(field: &Field<'_>) -> Option<DeviceRequest> {
     let request = device_request(field);
     match request.capabilities.is_some() {
         true => Some(request),
-        false => field.refuse("`capabilities` is missing", "write `capabilities: [gpu]`"),
+        false => field.lacks("`capabilities` is missing", "write `capabilities: [gpu]`"),
     }
 }
 

@@ -86,7 +86,7 @@ fn long(field: &Field<'_>, kind: FileKind, around: &ParseContext<'_>) -> Option<
     });
     let Some(stem) = source else {
         return field
-            .refuse("`source` is missing", "write `source: NAME`, and `file: conf/app.conf` to make it from a file");
+            .lacks("`source` is missing", "write `source: NAME`, and `file: conf/app.conf` to make it from a file");
     };
     let source = match file {
         Some(path) => FileSource::File { stem: stem.clone(), path },

@@ -6,17 +6,21 @@ pub(crate) mod mounts;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
+
 use bollard::models::Mount;
 
 use crate::config::field::Field;
 use crate::config::keys::Keys;
+use crate::config::pending::Pending;
+use crate::config::problem::Problems;
 use crate::config::service::ports::{Port, published_ports};
 use crate::config::service::resources::{self, LIMITS, RESERVED};
 use crate::config::service::{ParseContext, Service};
 pub use crate::config::swarm::deploy::{Deploy, FailureAction, Order, Reservations, Restart, Rollout, Spread};
 pub(crate) use crate::config::swarm::files::MountedFile;
 pub use crate::config::swarm::files::{FileKind, FileSource};
-use crate::config::yaml::Value;
+use crate::config::yaml::{Node, Place, Value};
 use crate::config::{ImageNeed, ImageSource, service};
 
 /// `x-balehook.swarm`, without its image.
@@ -100,6 +104,18 @@ const ELSEWHERE: &[(&str, &str)] = &[
 /// Reads `swarm:`; every problem is reported. `image` is read by the caller.
 pub(crate) fn parse(field: &Field<'_>, image: Option<ImageSource>, around: &ParseContext<'_>) -> Option<Swarm> {
     field.mapping(|keys| read(keys, field, image, around))
+}
+
+/// Every key of `swarm:`: what the reader asks for.
+pub(crate) fn keys() -> Vec<&'static str> {
+    let empty = Node { value: Value::Mapping(Vec::new()), place: Place::default() };
+    let problems = Problems::new();
+    let field = Field { node: &empty, path: String::new(), problems: &problems };
+    let around = ParseContext { bundle_root: Path::new("/"), lookup: &|_| None, pending: &Pending::default() };
+    field.mapping(|keys| {
+        read(keys, &field, None, &around);
+        keys.sorted().to_vec()
+    })
 }
 
 fn read(

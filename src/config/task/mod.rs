@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::field::Field;
+use crate::config::rules::{HOOK_TOO_SHORT, MISSING_KEY};
 use crate::config::service::{ParseContext, command, environment, location, words};
 use crate::config::validate::section;
 use crate::config::yaml::Value;
@@ -130,7 +131,7 @@ fn task(field: &Field<'_>, is_before: bool, around: &ParseContext<'_>) -> Option
     let (environment, timeout, required) = common;
     let work = work(field, run, inside);
     if field.node.as_mapping().is_some() && field.node.get("name").is_none() {
-        field.error("`name` is missing", "write `name: migrate`: the report and the container bear it");
+        field.broken(MISSING_KEY, "`name` is missing", "write `name: migrate`: the report and the container bear it");
     }
     Some(Task { name: name?, work: work?, environment, timeout, required })
 }
@@ -145,7 +146,11 @@ fn of_a_project(field: &Field<'_>, is_project: bool) {
         let help = "add a service with that image and `scale: 0` to the Compose file, and name it with `service:`";
         field.error("a task of a Compose project runs one of its services", help);
     } else if is_project && !has("service") && OF_A_CONTAINER.iter().any(|key| has(key)) {
-        field.error("`service` is missing", "write `service: web`: the one whose configuration the task takes");
+        field.broken(
+            MISSING_KEY,
+            "`service` is missing",
+            "write `service: web`: the one whose configuration the task takes",
+        );
     }
 }
 
@@ -239,6 +244,7 @@ fn enough_time(section: &Field<'_>, tasks: &Tasks, timeouts: &BTreeMap<Lifecycle
     let key = if tasks.before.is_empty() { "after" } else { "before" };
     if let Some(list) = section.key(key).filter(|_| sum >= *hook) {
         list.warning(
+            HOOK_TOO_SHORT,
             format!("the ApplicationStart hook has {hook:?}, its tasks alone may take {sum:?}"),
             "raise the hook's `timeout:`, or lower those of the tasks",
         );

@@ -11,6 +11,7 @@ use serde_yaml::Value;
 
 use crate::config::appspec::AppSpecText;
 use crate::config::problem::Problems;
+use crate::config::rules::AGENT_REFUSES;
 use crate::config::yaml::Place;
 
 /// The official keys, one to one with the file. Unknown top-level keys are ignored by both agents.
@@ -82,6 +83,6 @@ fn read<T: DeserializeOwned>(file: &AppSpecText, problems: &Problems) {
     if let Err(error) = serde_yaml::from_str::<T>(&file.text) {
         let place =
             error.location().map_or(Place { line: 1, column: 1 }, |at| Place { line: at.line(), column: at.column() });
-        problems.error(place, "", format!("the agent refuses the file: {error}"), "");
+        problems.broken(AGENT_REFUSES, place, "", format!("the agent refuses the file: {error}"), "");
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::field::Field;
 use crate::config::keys::Keys;
+use crate::config::rules::HOOK_TOO_SHORT;
 use crate::config::validate::section::from_one;
 use crate::config::yaml::{Node, Value};
 use crate::config::{Container, Health, Mode, Probe, service, start_first, whole_address};
@@ -15,6 +16,9 @@ use crate::values::types::{LifecycleEvent, Refused};
 const TIMEOUT: [u64; 3] = [100, 3_600_000, 60_000];
 const INTERVAL: [u64; 3] = [100, 250, 100];
 const STABLE_FOR: [u64; 3] = [0, 3_600_000, 0];
+
+/// What is kept back of every hook's time for an undo, at least.
+const LEAST_RESERVE: Duration = Duration::from_secs(2);
 
 pub(crate) fn read(section: &Field<'_>, timeouts: &BTreeMap<LifecycleEvent, Duration>) -> Option<Health> {
     // What stands where the section has no `health`: an empty mapping.
@@ -101,11 +105,18 @@ fn enough_time(field: &Field<'_>, health: &Health, timeouts: &BTreeMap<Lifecycle
             "raise `timeout` above `stable_for`",
         );
     }
-    if let Some(hook) = timeouts.get(&LifecycleEvent::ApplicationStart).filter(|hook| *hook <= timeout) {
-        field.warning(
+    match timeouts.get(&LifecycleEvent::ApplicationStart) {
+        Some(hook) if *hook <= *stable_for + LEAST_RESERVE && !stable_for.is_zero() => field.broken(
+            HOOK_TOO_SHORT,
+            format!("the ApplicationStart hook has {hook:?}, and stable_for alone takes {stable_for:?}"),
+            "raise the hook's `timeout:`, or lower health.stable_for",
+        ),
+        Some(hook) if hook <= timeout => field.warning(
+            HOOK_TOO_SHORT,
             format!("the ApplicationStart hook has {hook:?}, the health check alone may take {timeout:?}"),
             "raise the hook's `timeout:`, or lower health.timeout",
-        );
+        ),
+        Some(_) | None => {}
     }
 }
 

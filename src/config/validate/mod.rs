@@ -1,6 +1,6 @@
 //! From the file's text to the validated deployment: every problem at once, each with its place.
 
-mod agent;
+pub(crate) mod agent;
 mod as_agent;
 pub(crate) mod compose;
 #[cfg(test)]
@@ -22,6 +22,9 @@ use crate::config::hook_env::HookEnv;
 use crate::config::interpolate::interpolate;
 use crate::config::places::Places;
 use crate::config::problem::{Problems, nearest};
+use crate::config::rules::{
+    BYTE_ORDER_MARK, DUPLICATE_KEY, FILE_NAME, IGNORED_KEY, MISSING_KEY, NOT_PORTABLE, YAML_SYNTAX, allow,
+};
 use crate::config::service::ParseContext;
 use crate::config::yaml::{MAX_DEPTH, Node, Place, Value};
 use crate::values::types::LifecycleEvent;
@@ -35,6 +38,7 @@ const OFFICIAL: [&str; 6] = ["version", "os", "hooks", "files", "permissions", "
 pub fn validate(file: &AppSpecText, env: &HookEnv) -> (Option<Deployment>, Problems) {
     let problems = Problems::new();
     let deployment = read(file, env, &problems).and_then(|(_, deployment)| deployment);
+    allow::apply(&file.text, &problems);
     (deployment.filter(|_| !problems.has_errors()), problems)
 }
 
@@ -60,7 +64,7 @@ fn read(file: &AppSpecText, env: &HookEnv, problems: &Problems) -> Option<(Node,
     Some((root, deployment))
 }
 
-fn whole<'a>(node: &'a Node, problems: &'a Problems) -> Field<'a> {
+pub(crate) fn whole<'a>(node: &'a Node, problems: &'a Problems) -> Field<'a> {
     Field { node, path: String::new(), problems }
 }
 
@@ -68,32 +72,49 @@ fn portable_file(file: &AppSpecText, problems: &Problems) {
     let start = Place { line: 1, column: 1 };
     if file.had_mark {
         let message = "the file begins with a byte-order mark: the v1 agent then sees only `version`";
-        problems.warning(start, "", message, "save it without one");
+        problems.warning(BYTE_ORDER_MARK, start, "", message, "save it without one");
     }
     if file.file_name() == "appspec.yaml" {
         let message = "the v1 agent runs no hooks of an `appspec.yaml`";
-        problems.warning(start, "", message, "name it appspec.yml");
+        problems.warning(FILE_NAME, start, "", message, "name it appspec.yml");
     }
 }
 
 /// The document's tree; a depth bomb is refused before any recursive reader sees it.
 pub(crate) fn parse(file: &AppSpecText, problems: &Problems, help: &str) -> Option<Node> {
     if let Some(place) = too_deep(&file.text) {
-        problems.error(place, "", format!("nested deeper than {MAX_DEPTH} levels"), "");
+        problems.broken(YAML_SYNTAX, place, "", format!("nested deeper than {MAX_DEPTH} levels"), "");
         return None;
     }
     match Node::parse(&file.text) {
         Ok(root) if root.as_mapping().is_some() => Some(root),
         Ok(root) => {
             let message = format!("the file must be a mapping, not {}", root.describe());
-            problems.error(root.place, "", message, help);
+            problems.broken(YAML_SYNTAX, root.place, "", message, help);
             None
         }
         Err(error) => {
-            problems.error(error.place, "", error.message, "");
+            match tab(&file.text, error.place.line) {
+                Some(place) => {
+                    let message = format!("a tab: YAML indents with spaces alone ({})", error.message);
+                    problems.broken(YAML_SYNTAX, place, "", message, "write spaces in its place");
+                }
+                None => problems.broken(YAML_SYNTAX, error.place, "", error.message, ""),
+            }
             None
         }
     }
+}
+
+/// A tab among the blanks before a text, in the line of a mistake or beside it.
+fn tab(text: &str, line: usize) -> Option<Place> {
+    let near = [line, line + 1, line.saturating_sub(1)];
+    near.into_iter().find_map(|line| {
+        let content = text.lines().nth(line.checked_sub(1)?)?;
+        let blanks = content.chars().take_while(|letter| letter.is_whitespace());
+        let before = blanks.take_while(|letter| *letter != '\t').count();
+        content.chars().nth(before).filter(|letter| *letter == '\t').map(|_| Place { line, column: before + 1 })
+    })
 }
 
 /// The place of the first bracket that is one too many. Brackets in texts count too: nobody writes 64 of them open.
@@ -121,7 +142,7 @@ pub(crate) fn duplicates(field: &Field<'_>) {
         let name = key.as_text().unwrap_or_default();
         if let Some(first) = key.as_text().and_then(|name| seen.insert(name, key.place)) {
             let message = format!("`{name}` stands here a second time (first at {first}): the last one wins silently");
-            field.inner(key, name).error(message, "keep one of them");
+            field.inner(key, name).broken(DUPLICATE_KEY, message, "keep one of them");
         }
         duplicates(&field.inner(value, name));
     }
@@ -134,11 +155,19 @@ fn unknown_top_level(root: &Field<'_>) {
         if OFFICIAL.contains(&name) || name == SECTION {
             continue;
         }
+        if ["container", "compose", "swarm", "health"].contains(&name) {
+            let help = format!("it belongs under `{SECTION}:`");
+            root.inner(key, name).warning(IGNORED_KEY, format!("`{name}` is ignored by everybody"), help);
+            continue;
+        }
         let ours = name.to_lowercase().replace(['_', '-'], "").contains("balehook");
         let near = if ours { Some(SECTION) } else { nearest(name, &OFFICIAL).or_else(|| nearest(name, &[SECTION])) };
         if let Some(near) = near {
-            root.inner(key, name)
-                .warning(format!("`{name}` is ignored by everybody"), format!("did you mean `{near}`?"));
+            root.inner(key, name).warning(
+                IGNORED_KEY,
+                format!("`{name}` is ignored by everybody"),
+                format!("did you mean `{near}`?"),
+            );
         }
     }
 }
@@ -155,7 +184,7 @@ fn ours(
     let Value::Mapping(entries) = &mut root.value else { return None };
     let Some((_, section)) = entries.iter_mut().find(|(key, _)| key.as_text() == Some(SECTION)) else {
         let help = format!("write `{SECTION}: {{name: web, container: {{image: …}}}}`");
-        problems.error(place, "", format!("`{SECTION}` is missing"), help);
+        problems.broken(MISSING_KEY, place, "", format!("`{SECTION}` is missing"), help);
         return None;
     };
     portable(&Field { node: section, path: SECTION.to_owned(), problems }, true);
@@ -170,16 +199,27 @@ fn ours(
 /// elsewhere.
 fn portable(field: &Field<'_>, ours: bool) {
     match &field.node.value {
-        Value::Alias if ours => field.error(
+        Value::Alias if ours => field.broken(
+            NOT_PORTABLE,
             "an alias (`*name`) is not allowed in this section",
             "write the value out: the v1 agent refuses the whole file",
         ),
-        Value::Alias => field.warning("the v1 agent refuses a file with an alias (`*name`)", "write the value out"),
+        Value::Alias => {
+            field.warning(NOT_PORTABLE, "the v1 agent refuses a file with an alias (`*name`)", "write the value out")
+        }
         Value::Scalar { text, plain: true } if is_date(text) => {
             let help = format!("quote it: \"{text}\"");
             match ours {
-                true => field.error(format!("`{text}` is a date for the v1 agent, which refuses the whole file"), help),
-                false => field.warning(format!("the v1 agent refuses a file with an unquoted date: {text}"), help),
+                true => field.broken(
+                    NOT_PORTABLE,
+                    format!("`{text}` is a date for the v1 agent, which refuses the whole file"),
+                    help,
+                ),
+                false => field.warning(
+                    NOT_PORTABLE,
+                    format!("the v1 agent refuses a file with an unquoted date: {text}"),
+                    help,
+                ),
             }
         }
         Value::Scalar { .. } => {}

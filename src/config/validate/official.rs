@@ -7,6 +7,9 @@ use std::time::Duration;
 use crate::config::appspec::AppSpecText;
 use crate::config::field::Field;
 use crate::config::problem::nearest;
+use crate::config::rules::{
+    AGENT_REFUSES, EVENT_TIME, IGNORED_KEY, MISSING_KEY, NO_APPLICATION_START, NOT_IN_BUNDLE, OCTAL_MODE,
+};
 use crate::config::validate::agent::{entries, is_ours};
 use crate::config::validate::{as_agent, portable};
 use crate::config::yaml::{Node, Value};
@@ -44,12 +47,12 @@ fn version(root: &Field<'_>) {
     };
     let plain = matches!(&field.node.value, Value::Scalar { plain: true, .. });
     if !plain || field.node.as_f64() != Some(0.0) {
-        field.error(format!("the version must be the number 0.0, not {}", quoted(field.node)), help);
+        field.broken(AGENT_REFUSES, format!("the version must be the number 0.0, not {}", quoted(field.node)), help);
     }
 }
 
 fn missing(root: &Field<'_>, key: &str, help: &str) {
-    root.lacking(key).error(format!("`{key}` is missing"), help);
+    root.lacking(key).broken(MISSING_KEY, format!("`{key}` is missing"), help);
 }
 
 fn quoted(value: &Node) -> String {
@@ -64,8 +67,8 @@ fn os(root: &Field<'_>) {
     let Some(field) = root.get("os") else { return missing(root, "os", help) };
     match field.node.as_text() {
         Some("linux") => {}
-        Some("windows") => field.error("balehook deploys on Linux hosts only", help),
-        _ => field.error(format!("the os must be linux, not {}", field.node.describe()), help),
+        Some("windows") => field.broken(AGENT_REFUSES, "balehook deploys on Linux hosts only", help),
+        _ => field.broken(AGENT_REFUSES, format!("the os must be linux, not {}", field.node.describe()), help),
     }
 }
 
@@ -79,6 +82,7 @@ fn modes(root: &Field<'_>) {
         let is_mode = decimal.len() <= 4 && decimal.bytes().all(|digit| digit < b'8');
         let then = if is_mode { format!("the mode becomes 0{value}") } else { "the deployment fails".to_owned() };
         field.warning(
+            OCTAL_MODE,
             format!("the v1 agent reads an unquoted {text} as the number {value}: {then}"),
             format!("quote it: \"{text}\", or write {}", text.trim_start_matches('0')),
         );
@@ -87,12 +91,16 @@ fn modes(root: &Field<'_>) {
 
 fn hooks(root: &Field<'_>, bundle: &Path) -> BTreeMap<LifecycleEvent, Duration> {
     let Some(hooks) = root.given("hooks") else {
-        root.lacking("hooks").warning("no hooks: nothing is ever run", "copy appspec/container/appspec.yml");
+        root.lacking("hooks").warning(
+            NO_APPLICATION_START,
+            "no hooks: nothing is ever run",
+            "copy appspec/container/appspec.yml",
+        );
         return BTreeMap::new();
     };
     let mut timeouts = BTreeMap::new();
     let Some(events) = hooks.node.as_mapping() else {
-        hooks.error(format!("expected a mapping, not {}", hooks.node.describe()), "");
+        hooks.broken(AGENT_REFUSES, format!("expected a mapping, not {}", hooks.node.describe()), "");
         return timeouts;
     };
     for (key, list) in events {
@@ -100,12 +108,17 @@ fn hooks(root: &Field<'_>, bundle: &Path) -> BTreeMap<LifecycleEvent, Duration> 
         match name.parse::<LifecycleEvent>() {
             Ok(event) => timeouts.extend(event_hooks(&hooks.inner(list, name), bundle).map(|time| (event, time))),
             Err(Refused(why)) => {
-                hooks.inner(key, name).error(format!("`{name}` {why}"), "a hook under another name never runs");
+                hooks.inner(key, name).broken(
+                    AGENT_REFUSES,
+                    format!("`{name}` {why}"),
+                    "a hook under another name never runs",
+                );
             }
         }
     }
     if !timeouts.contains_key(&LifecycleEvent::ApplicationStart) {
         hooks.warning(
+            NO_APPLICATION_START,
             "no hook for ApplicationStart: nothing is ever started",
             "add `ApplicationStart: [{location: hooks/balehook, timeout: 300}]`",
         );
@@ -140,13 +153,13 @@ fn together(list: &Field<'_>, times: &[(bool, i64)]) {
     let said = sum.saturating_sub(DEFAULT_TIMEOUT.saturating_mul(i64::try_from(unsaid).unwrap_or(i64::MAX)));
     if said > EVENT_LIMIT {
         let message = format!("the timeouts of this event add up to {said} s; CodeDeploy allows {EVENT_LIMIT} s");
-        list.error(message, "lower them");
+        list.broken(AGENT_REFUSES, message, "lower them");
     } else if said > 0 && unsaid > 0 {
         let message = format!(
             "an entry without `timeout` has {DEFAULT_TIMEOUT} s, with the others {sum} s; CodeDeploy ends the event \
              after {EVENT_LIMIT} s"
         );
-        list.warning(message, "write a `timeout:` for each");
+        list.warning(EVENT_TIME, message, "write a `timeout:` for each");
     }
 }
 
@@ -155,9 +168,11 @@ fn slips(entry: &Field<'_>) {
     for (key, _) in entry.node.as_mapping().unwrap_or_default() {
         let name = key.as_text().unwrap_or_default();
         if let Some(near) = nearest(name, &HOOK_KEYS).filter(|_| !HOOK_KEYS.contains(&name)) {
-            entry
-                .inner(key, name)
-                .warning(format!("`{name}` is ignored by the agents"), format!("did you mean `{near}`?"));
+            entry.inner(key, name).warning(
+                IGNORED_KEY,
+                format!("`{name}` is ignored by the agents"),
+                format!("did you mean `{near}`?"),
+            );
         }
     }
 }
@@ -165,19 +180,23 @@ fn slips(entry: &Field<'_>) {
 /// Whether the entry is ours, by its name.
 fn location(entry: &Field<'_>, bundle: &Path) -> bool {
     let Some(field) = entry.get("location") else {
-        entry.error("`location` is missing", "write `location: hooks/balehook`");
+        entry.broken(MISSING_KEY, "`location` is missing", "write `location: hooks/balehook`");
         return false;
     };
     let Some(text) = field.node.as_text().map(str::trim) else {
-        field.error(format!("expected a path in the bundle, not {}", field.node.describe()), "");
+        field.broken(AGENT_REFUSES, format!("expected a path in the bundle, not {}", field.node.describe()), "");
         return false;
     };
     if !bundle.join(text.trim_start_matches('/')).is_file() {
-        field.error(format!("`{text}` is not in the bundle"), "the path is relative to appspec.yml");
+        field.broken(NOT_IN_BUNDLE, format!("`{text}` is not in the bundle"), "the path is relative to appspec.yml");
     }
     let sudo = entry.get("sudo").filter(|sudo| sudo.node.as_bool() == Some(true));
     if let Some(sudo) = sudo.filter(|_| is_ours(text)) {
-        sudo.error("`sudo: true` drops CodeDeploy's variables, LIFECYCLE_EVENT too", "use `runas: root`");
+        sudo.broken(
+            AGENT_REFUSES,
+            "`sudo: true` drops CodeDeploy's variables, LIFECYCLE_EVENT too",
+            "use `runas: root`",
+        );
     }
     is_ours(text)
 }
@@ -189,7 +208,7 @@ fn timeout(entry: &Field<'_>) -> i64 {
         Some(seconds) if seconds > 0 => seconds,
         _ => {
             let message = format!("expected a whole number of seconds above 0, not {}", quoted(field.node));
-            field.error(message, "write `timeout: 300`");
+            field.broken(AGENT_REFUSES, message, "write `timeout: 300`");
             DEFAULT_TIMEOUT
         }
     }

@@ -8,6 +8,7 @@ use crate::config::field::Field;
 use crate::config::keys::Keys;
 use crate::config::places::Places;
 use crate::config::policy::section::demands;
+use crate::config::rules::MOVING_TAG;
 use crate::config::service::{ParseContext, location};
 use crate::config::validate::{compose, health};
 use crate::config::yaml::Value;
@@ -19,7 +20,7 @@ use crate::values::types::{LifecycleEvent, Name, Refused};
 /// Releases that stay, where the section says nothing.
 const KEEP: usize = 3;
 
-const KEYS: [&str; 8] = ["name", "container", "compose", "swarm", "health", "keep", "before", "after"];
+pub(crate) const KEYS: [&str; 8] = ["name", "container", "compose", "swarm", "health", "keep", "before", "after"];
 
 pub(crate) fn read(
     section: &Field<'_>,
@@ -55,7 +56,7 @@ pub(crate) fn from_one<T: TryFrom<i64>>(field: &Field<'_>, help: &str) -> Option
 
 fn name(section: &Field<'_>) -> Option<Name> {
     let Some(field) = section.get("name") else {
-        return section.refuse("`name` is missing", "write `name: web`: the container's name");
+        return section.lacks("`name` is missing", "write `name: web`: the container's name");
     };
     let is_container = section.get("container").is_some();
     field.parsed(|text| {
@@ -74,7 +75,7 @@ fn name(section: &Field<'_>) -> Option<Name> {
 }
 
 /// The three ways to start an application.
-const MODES: [&str; 3] = ["container", "compose", "swarm"];
+pub(crate) const MODES: [&str; 3] = ["container", "compose", "swarm"];
 
 fn mode(section: &Field<'_>, wait: Duration, around: &ParseContext<'_>) -> Option<Mode> {
     let named: Vec<_> = MODES.iter().filter_map(|mode| Some((*mode, section.get(mode)?))).collect();
@@ -84,7 +85,7 @@ fn mode(section: &Field<'_>, wait: Duration, around: &ParseContext<'_>) -> Optio
         key.error(format!("`{first}` and `{second}` exclude each other"), "keep one of them");
     }
     let Some((mode, field)) = named.first() else {
-        return section.refuse(
+        return section.lacks(
             "`container`, `compose` or `swarm` is missing",
             "write `container: {image: …}`, `compose: {files: [compose.yml]}` or `swarm: {image: …}`",
         );
@@ -117,7 +118,7 @@ fn image(service: &Field<'_>, around: &ParseContext<'_>) -> Option<ImageSource> 
         Some(field) => image_source(&field, around),
         None => service
             .lacking("image")
-            .refuse("`image` is missing", "write `image: host/name:tag`, or `image: {archive: s3://bucket/key}`"),
+            .lacks("`image` is missing", "write `image: host/name:tag`, or `image: {archive: s3://bucket/key}`"),
     }
 }
 
@@ -151,7 +152,7 @@ fn long<'a>(field: &Field<'a>, keys: &mut Keys<'_, 'a>, around: &ParseContext<'_
             let pull = pull.map_or(Some("always"), |field| field.one_of(&["always", "missing", "never"]));
             of_registry(&reference, Pull::of(Some(pull?)))
         }
-        (None, None) => field.refuse(
+        (None, None) => field.lacks(
             "`archive` or `reference` is missing",
             "write `archive: s3://bucket/key`, a path in the bundle, or `reference: host/name:tag`",
         ),
@@ -162,6 +163,7 @@ fn of_registry(field: &Field<'_>, pull: Pull) -> Option<ImageSource> {
     let reference: ImageReference = field.parsed(registry)?;
     if reference.is_floating() && pull == Pull::Always {
         field.warning(
+            MOVING_TAG,
             format!("`{reference}` means another image every other day"),
             "name a version: the digest of today's is what runs until the next deployment",
         );

@@ -22,7 +22,7 @@ const AT_ONCE: u64 = 1;
 const SHORT_ID: usize = 12;
 
 /// The health check of a project that comes back.
-fn health_check(release: &ComposeRelease) -> ProjectHealth {
+pub(crate) fn health_check(release: &ComposeRelease) -> ProjectHealth {
     let SavedHealth { services, timeout_ms, probe } = release.health_check.clone();
     let back = HealthCheck::back(None);
     let timeout = Duration::from_millis(timeout_ms).min(back.timeout);

@@ -78,16 +78,16 @@ impl Observer<'_> {
         }
         let ahead = async {
             match &self.deployment.mode {
-                Mode::Container(container) => self.open_ahead(&container.need()).await,
-                Mode::Swarm(swarm) => self.open_ahead(&swarm.need()).await,
-                Mode::Compose(compose) => return Some(self.read_project(compose).await),
+                Mode::Container(container) => Box::pin(self.open_ahead(&container.need())).await,
+                Mode::Swarm(swarm) => Box::pin(self.open_ahead(&swarm.need())).await,
+                Mode::Compose(compose) => return Some(Box::pin(self.read_project(compose)).await),
             }
             None
         };
         let is_there = facts.engine.yes().is_some();
         let mode = async {
             let (all, read) = tokio::join!(self.containers(&mut facts), ahead);
-            self.wanted(event, read, &all, &mut facts).await;
+            Box::pin(self.wanted(event, read, &all, &mut facts)).await;
             all
         };
         // A list of images takes the containerd store a while.

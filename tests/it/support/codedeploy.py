@@ -1,6 +1,6 @@
 """moto with what its CodeDeploy lacks: registered revisions, targets, and deployments that end.
 
-    codedeploy.py PORT CALLS
+    codedeploy.py PORT CALLS REPOSITORY
 
 Deployments of the group `broken` fail, all others succeed. CALLS gets one line for each call: its service and action; of S3 the method and the object.
 GET /oidc is where GitHub gives a job its token.
@@ -16,7 +16,7 @@ from moto.core.responses import BaseResponse
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
-PORT, CALLS = int(sys.argv[1]), sys.argv[2]
+PORT, CALLS, REPOSITORY = int(sys.argv[1]), *sys.argv[2:]
 LOG = "\n".join(
     [
         "[stderr]ApplicationStart of web failed at step 6 of 8: check health of web",
@@ -111,7 +111,7 @@ def set_up():
     aws |= {"aws_access_key_id": "AKIATESTS", "aws_secret_access_key": "tests-secret"}
     where = {"LocationConstraint": "eu-west-1"}
     boto3.client("s3", **aws).create_bucket(Bucket="releases", CreateBucketConfiguration=where)
-    boto3.client("ecr", **aws).create_repository(repositoryName="team/web")
+    boto3.client("ecr", **aws).create_repository(repositoryName=REPOSITORY)
     codedeploy, role = boto3.client("codedeploy", **aws), "arn:aws:iam::123456789012:role/codedeploy"
     codedeploy.create_application(applicationName="web")
     for group in ["prod", "broken"]:

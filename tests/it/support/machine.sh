@@ -170,7 +170,8 @@ hierarchies | grep -q -e /systemd$ -e /cgroup$ || {
     exit 1
 }
 ip link set lo up
-install_disk
+# One that is there already is booted as it is.
+[ -d "$disk" ] || install_disk
 while read -r pressed; do
     case $pressed in
     on) power_on ;;

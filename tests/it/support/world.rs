@@ -356,6 +356,11 @@ impl World {
         pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
 
+    /// Runs what pushes to a repository of the ECR registry: what the registry is asked for it meanwhile is the pipeline's.
+    pub fn pushing<T>(&self, repository: &str, push: impl FnOnce() -> T) -> T {
+        self.calls.push(&self.registry_log(), repository, push)
+    }
+
     /// Pushes an image of the engine to a registry of the world; returns the digest.
     pub fn push(&self, registry: &str, image: &str, target: &str) -> String {
         let (user, password) = if registry == ECR { ("AWS", ECR_PASSWORD) } else { ("team", OTHER_PASSWORD) };
@@ -374,7 +379,7 @@ impl World {
         let reference = format!("{registry}/{target}");
         self.docker(&["tag", image, &reference]);
         let repository = target.split(':').next().unwrap_or(target);
-        let said = self.calls.push(&self.registry_log(), repository, || self.docker(&["push", &reference]));
+        let said = self.pushing(repository, || self.docker(&["push", &reference]));
         self.docker(&["rmi", &reference]);
         let digest = said.split("digest: ").nth(1).and_then(|rest| rest.split_whitespace().next());
         digest.unwrap_or_else(|| panic!("no digest in {said}")).to_owned()

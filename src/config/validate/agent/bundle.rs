@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::config::ArchiveLocation;
 use crate::config::appspec::AppSpecText;
 use crate::config::field::Field;
+use crate::config::rules::NOT_IN_BUNDLE;
 use crate::config::service::location;
 use crate::config::validate::agent::writers;
 use crate::config::validate::{SECTION, whole};
@@ -37,9 +38,9 @@ pub(crate) fn check(file: &AppSpecText, root: &Field<'_>) {
         match is_written {
             true => {
                 let help = "one of the scripts in `hooks` must write it before balehook needs it";
-                field.warning(missing(text, bundle), help);
+                field.warning(NOT_IN_BUNDLE, missing(text, bundle), help);
             }
-            false => field.error(missing(text, bundle), help),
+            false => field.broken(NOT_IN_BUNDLE, missing(text, bundle), help),
         }
     }
 }

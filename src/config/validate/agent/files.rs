@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::config::field::Field;
+use crate::config::rules::{AGENT_REFUSES, DESTINATION, IGNORED_KEY, NOT_IN_BUNDLE};
 use crate::config::validate::agent::installed::Installed;
 use crate::config::validate::agent::{entries, lexical, writers};
 
@@ -25,7 +26,7 @@ pub(crate) fn check(root: &Field<'_>, bundle: &Path) -> Installed {
         becomes_a_folder(&field, destination, source, bundle);
         if let Err(why) = installed.add(bundle, Path::new(source), Path::new(destination)) {
             let help = "leave one of them out: with OVERWRITE and RETAIN too both agents refuse it";
-            field.error(format!("Install fails: {why}"), help);
+            field.broken(AGENT_REFUSES, format!("Install fails: {why}"), help);
         }
     }
     installed
@@ -34,7 +35,7 @@ pub(crate) fn check(root: &Field<'_>, bundle: &Path) -> Installed {
 fn ignored(entry: &Field<'_>) {
     for (name, help) in IGNORED {
         if let Some(key) = entry.key(name) {
-            key.warning(format!("the agents ignore `{name}` in an entry of `files`"), help);
+            key.warning(IGNORED_KEY, format!("the agents ignore `{name}` in an entry of `files`"), help);
         }
     }
 }
@@ -51,7 +52,7 @@ fn destination<'a>(entry: &Field<'a>) -> Option<(Field<'a>, &'a str)> {
     }
     if text.contains('$') {
         let message = format!("`{text}` is taken as it stands: the agents fill in no variables here");
-        field.warning(message, "write the path out, or copy the files from a hook");
+        field.warning(DESTINATION, message, "write the path out, or copy the files from a hook");
     }
     Some((field, text))
 }
@@ -74,11 +75,11 @@ fn source<'a>(entry: &Field<'a>, bundle: &Path, is_written: bool) -> Option<&'a 
     }
     let fails = format!("`{text}` is not in the bundle: Install fails");
     match (text.contains(['*', '?', '[']), is_written) {
-        (true, _) => field.error(fails, "name a file or a folder: the agents know no patterns here"),
-        (false, false) => field.error(fails, "the path is relative to appspec.yml"),
+        (true, _) => field.broken(NOT_IN_BUNDLE, fails, "name a file or a folder: the agents know no patterns here"),
+        (false, false) => field.broken(NOT_IN_BUNDLE, fails, "the path is relative to appspec.yml"),
         (false, true) => {
             let help = "a script of BeforeInstall must write it, or Install fails";
-            field.warning(format!("`{text}` is not in the bundle"), help);
+            field.warning(NOT_IN_BUNDLE, format!("`{text}` is not in the bundle"), help);
         }
     }
     None
@@ -92,6 +93,6 @@ fn becomes_a_folder(field: &Field<'_>, destination: &str, source: &str, bundle: 
         let name = name.unwrap_or_default().display();
         let message = format!("a destination is a folder: the file becomes {destination}/{name}");
         let folder = Path::new(destination).parent().unwrap_or(Path::new("/")).display();
-        field.warning(message, format!("write `destination: {folder}`"));
+        field.warning(DESTINATION, message, format!("write `destination: {folder}`"));
     }
 }

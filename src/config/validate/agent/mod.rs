@@ -15,10 +15,11 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::config::appspec::AppSpecText;
 use crate::config::field::Field;
+use crate::config::rules::AGENT_REFUSES;
 pub(crate) use crate::config::validate::agent::scripts::is_ours;
 
 /// What the agents take for `file_exists_behavior`.
-const BEHAVIORS: [&str; 3] = ["DISALLOW", "OVERWRITE", "RETAIN"];
+pub(crate) const BEHAVIORS: [&str; 3] = ["DISALLOW", "OVERWRITE", "RETAIN"];
 
 /// Adds what an agent would refuse. `root` is the file's tree with the variables of our section filled in.
 pub(crate) fn check(file: &AppSpecText, root: &Field<'_>) {
@@ -34,7 +35,8 @@ fn behavior(root: &Field<'_>) {
     let Some(field) = root.get("file_exists_behavior") else { return };
     let Some(text) = field.node.as_text().filter(|text| !BEHAVIORS.contains(text)) else { return };
     let meant = BEHAVIORS.into_iter().find(|known| known.eq_ignore_ascii_case(text));
-    field.error(
+    field.broken(
+        AGENT_REFUSES,
         format!("the agents refuse `{text}`: it is one of DISALLOW, OVERWRITE and RETAIN, in capitals"),
         format!("write `file_exists_behavior: {}`", meant.unwrap_or("DISALLOW, OVERWRITE or RETAIN")),
     );

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::config::field::Field;
+use crate::config::rules::{AGENT_REFUSES, PERMISSIONS};
 use crate::config::validate::agent::installed::Installed;
 use crate::config::validate::agent::{entries, lexical};
 use crate::config::yaml::Value;
@@ -43,7 +44,7 @@ fn read<'a>(entry: &Field<'a>) -> Option<(Field<'a>, Permission<'a>)> {
     }
     if !text.starts_with('/') {
         let message = format!("`{text}` is no absolute path: nothing gets these permissions");
-        field.warning(message, "name what `files` installs, from `/`");
+        field.warning(PERMISSIONS, message, "name what `files` installs, from `/`");
     }
     let kinds = kinds(entry);
     let is = |kind: &str| kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind));
@@ -65,7 +66,11 @@ fn kinds<'a>(entry: &Field<'a>) -> Option<Vec<&'a str>> {
     let list = entry.get("type").filter(|list| list.node.as_sequence().is_some())?;
     for item in list.each() {
         if let Some(text) = item.node.as_text().filter(|text| !["file", "directory"].contains(text)) {
-            item.error(format!("the agents refuse `{text}`: it is `file` or `directory`"), "write `type: [file]`");
+            item.broken(
+                AGENT_REFUSES,
+                format!("the agents refuse `{text}`: it is `file` or `directory`"),
+                "write `type: [file]`",
+            );
         }
     }
     Some(texts(entry, "type"))
@@ -115,19 +120,19 @@ fn mode(entry: &Field<'_>) {
     let Some(field) = entry.given("mode") else { return };
     let help = "write one to four digits from 0 to 7: `mode: 755`";
     let Value::Scalar { text, .. } = &field.node.value else {
-        return field.error(format!("expected a mode, not {}", field.node.describe()), help);
+        return field.broken(AGENT_REFUSES, format!("expected a mode, not {}", field.node.describe()), help);
     };
     if let Some(letter) = text.chars().find(|letter| !('0'..='7').contains(letter)) {
-        field.error(format!("the agents refuse mode `{text}` for its `{letter}`"), help);
+        field.broken(AGENT_REFUSES, format!("the agents refuse mode `{text}` for its `{letter}`"), help);
     } else if text.len() > 4 {
-        field.error(format!("the agents refuse mode `{text}`: it has {} digits", text.len()), help);
+        field.broken(AGENT_REFUSES, format!("the agents refuse mode `{text}`: it has {} digits", text.len()), help);
     }
 }
 
 fn context(entry: &Field<'_>) {
     if let Some(field) = entry.given("context").filter(|context| context.given("type").is_none()) {
         let help = "write `context: {type: httpd_sys_content_t}`";
-        field.error("the agents refuse a context without a `type`", help);
+        field.broken(AGENT_REFUSES, "the agents refuse a context without a `type`", help);
     }
 }
 
@@ -139,8 +144,13 @@ fn of_files(entry: &Field<'_>, permission: &Permission<'_>, is_file: bool) {
         let Some(key) = key.filter(|_| permission.files) else { continue };
         let object = permission.object.display();
         match is_file {
-            true => key.error(format!("{object} is a file: both agents refuse a `{name}` for it"), "leave it out"),
+            true => key.broken(
+                AGENT_REFUSES,
+                format!("{object} is a file: both agents refuse a `{name}` for it"),
+                "leave it out",
+            ),
             false => key.warning(
+                PERMISSIONS,
                 format!("agent 2.0 refuses the file: a `{name}` only with `type: [directory]`"),
                 "or set these files' permissions in a hook",
             ),
@@ -154,17 +164,20 @@ fn acls(entry: &Field<'_>, has_files: bool, may_have_files: bool) {
         let Some(text) = field.node.as_text() else { continue };
         let for_folders = "give it a `type: [directory]`";
         match acl(text) {
-            Acl::Refused(why) => field.error(
+            Acl::Refused(why) => field.broken(
+                AGENT_REFUSES,
                 format!("the agents refuse `{text}`: {why}"),
                 "write `user:NAME:rwx`, `group:NAME:r-x`, `mask::r` or `default:user:NAME:rwx`",
             ),
             Acl::Default if has_files => {
-                field.error(format!("`{text}` is for folders, and files are among these"), for_folders);
+                field.broken(AGENT_REFUSES, format!("`{text}` is for folders, and files are among these"), for_folders);
             }
             Acl::Default if may_have_files => {
-                field.warning(format!("agent 2.0 refuses `{text}` without a type"), for_folders);
+                field.warning(PERMISSIONS, format!("agent 2.0 refuses `{text}` without a type"), for_folders);
             }
-            Acl::OneAgent(agent) => field.warning(format!("{agent} refuses `{text}`"), "use `mode` for it"),
+            Acl::OneAgent(agent) => {
+                field.warning(PERMISSIONS, format!("{agent} refuses `{text}`"), "use `mode` for it")
+            }
             Acl::Good | Acl::Default => {}
         }
     }
@@ -209,8 +222,12 @@ fn twice(field: &Field<'_>, installed: &Installed, targets: &[&Path], set: &BTre
     };
     let help = "give each its own `type`, or objects that do not lie in one another";
     if let Some((target, first)) = again(true) {
-        field.error(format!("Install fails: permissions of {target} are set twice, first by {first}"), help);
+        field.broken(
+            AGENT_REFUSES,
+            format!("Install fails: permissions of {target} are set twice, first by {first}"),
+            help,
+        );
     } else if let Some((target, first)) = again(false) {
-        field.warning(format!("Install fails where {target} is not there yet: {first} sets it too"), help);
+        field.warning(PERMISSIONS, format!("Install fails where {target} is not there yet: {first} sets it too"), help);
     }
 }

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use crate::config::field::Field;
+use crate::config::rules::{DOCKER_IN_HOOK, HOOK_LINE_ENDS, HOOK_NAME, HOOK_START, HOOK_USER};
 use crate::config::validate::SECTION;
 use crate::config::validate::agent::hooks;
 
@@ -60,7 +61,7 @@ fn shell_words(field: &Field<'_>, location: &str) {
     let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+=:@%,^~".contains(letter);
     if let Some(letter) = location.chars().find(|letter| !is_plain(*letter)) {
         let message = format!("the v1 agent gives `{location}` to a shell, which takes `{letter}` for its own");
-        field.warning(message, "name it with letters, digits, `.`, `_` and `-`");
+        field.warning(HOOK_NAME, message, "name it with letters, digits, `.`, `_` and `-`");
     }
 }
 
@@ -70,7 +71,11 @@ fn first_line(field: &Field<'_>, location: &str, script: &[u8]) {
     if line.starts_with(b"#!") && line.ends_with(b"\r") {
         let shown = String::from_utf8_lossy(&line[..line.len() - 1]).into_owned();
         let message = format!("`{location}` begins with `{shown}\\r`: there is no program of that name");
-        return field.error(message, "save it with LF line ends; in git: `* text eol=lf` in .gitattributes");
+        return field.broken(
+            HOOK_LINE_ENDS,
+            message,
+            "save it with LF line ends; in git: `* text eol=lf` in .gitattributes",
+        );
     }
     let why = match script {
         [] => "is empty",
@@ -78,7 +83,7 @@ fn first_line(field: &Field<'_>, location: &str, script: &[u8]) {
         [b'#', b'!', ..] | [0x7f, b'E', b'L', b'F', ..] => return,
         _ => "has no `#!` line",
     };
-    field.warning(format!("`{location}` {why}: the v2 agent cannot start it"), "begin it with `#!/bin/sh`");
+    field.warning(HOOK_START, format!("`{location}` {why}: the v2 agent cannot start it"), "begin it with `#!/bin/sh`");
 }
 
 /// Who runs our hook; anybody but root needs what only root can give.
@@ -87,6 +92,7 @@ fn runas<'a>(entry: &Field<'a>, name: &str) -> &'a str {
     let Some(user) = field.node.as_text().map(str::trim).filter(|user| !user.is_empty()) else { return "root" };
     if user != "root" {
         field.warning(
+            HOOK_USER,
             format!("{user} can neither write balehook's state nor ask the engine, unless root allowed both"),
             format!(
                 "leave `runas` out, or as root on each host: `{}`, and `usermod -aG docker {user}`",
@@ -106,6 +112,7 @@ fn state_command(user: &str, name: &str) -> String {
 fn other_user(entry: &Field<'_>, first: &str, user: &str) {
     if first != user {
         entry.get("runas").unwrap_or_else(|| entry.lacking("runas")).warning(
+            HOOK_USER,
             format!("this hook of balehook runs as {user}, an earlier one as {first}: state is for one user"),
             "write the same `runas` for each",
         );
@@ -118,6 +125,7 @@ fn ours_now(field: &Field<'_>, location: &str, script: &[u8]) {
     let found = text.lines().enumerate().find_map(|(index, line)| Some((index + 1, command(line)?)));
     if let Some((line, command)) = found {
         field.warning(
+            DOCKER_IN_HOOK,
             format!("`{location}` still runs `{command}` (its line {line}), which balehook does now"),
             "take it out of the script, or the script out of `hooks`, unless it is for another container",
         );
