@@ -3,6 +3,8 @@
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::support::bundle::appspec;
+use crate::support::served::service;
 use crate::support::{Bundle, Served};
 
 /// The checks of one run: `check: level`, for those that do not depend on the machine that the tests run on.
@@ -24,7 +26,9 @@ fn found(report: &str, check: &str) -> String {
 
 #[test]
 fn a_host_that_is_well_is_said_to_be_so_and_a_deployment_that_was_killed_there_is_a_problem_until_resume() {
-    let served = Served::with_next("doctor", "health: {http: \"http://127.0.0.1:9/\", timeout: 30s}");
+    let served = Served::with_next("doctor", "health: {http: /healthz, timeout: 30s}");
+    let options = service("{archive: image.tar}", served.port);
+    served.bundle.appspec(&appspec(&served.name, &options, "health: {http: \"http://127.0.0.1:9/\", timeout: 30s}"));
     let well = [
         "engine: ok", "Compose: ok", "credential helper: ok", "AWS credentials: ok", "ECR: ok", "clock: ok",
         "state: ok", "switched ports: ok",

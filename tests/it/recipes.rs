@@ -410,7 +410,7 @@ fn a_review_shows_every_problem_on_its_line_and_writes_the_plan_of_what_changes_
     repository_.succeeds(&aws, &["review"], &github);
     let plan = std::fs::read_to_string(repository_.folder.path().join("plan.md")).unwrap();
     assert!(
-        plan.contains("\n| option | was | becomes |\n|---|---|---|\n| `restart` | not set | `always` |\n\n"),
+        plan.contains("\n| | option | what changes |\n|---|---|---|\n| `+` | `restart` | `always` |\n\n"),
         "{plan}"
     );
     assert_eq!(std::fs::read_to_string(&summary).unwrap(), plan);

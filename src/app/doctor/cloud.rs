@@ -79,7 +79,7 @@ async fn imds(variable: &dyn Fn(&str) -> Option<String>, root: &Path) -> Imds {
         let text = std::fs::read_to_string(root.join(path)).unwrap_or_default();
         text.starts_with("Amazon EC2") || text.to_lowercase().starts_with("ec2")
     };
-    if !DMI.iter().any(|path| is_ec2(&path)) {
+    if !DMI.iter().any(is_ec2) {
         return Imds::Elsewhere;
     }
     if variable("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {

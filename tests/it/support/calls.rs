@@ -78,6 +78,10 @@ impl Call {
     /// What IAM must allow for it.
     /// Errors: A call of which nobody has said what it needs.
     pub fn needs(&self) -> Result<Vec<Need>, String> {
+        // `doctor` reads the server's clock by it, unsigned.
+        if self.service == Service::S3 && (self.method.as_str(), self.target.as_str()) == ("HEAD", "/") {
+            return Ok(Vec::new());
+        }
         let needs = match self.service {
             Service::S3 => self.needs_of_s3(),
             Service::EcrApi => self.needs_of_ecr(),
