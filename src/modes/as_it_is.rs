@@ -81,7 +81,7 @@ const DEFAULTS: [(&str, &[&str]); 13] = [
 fn is_default(option: &SetOption) -> bool {
     let (name, value) = (option.name.as_str(), option.whole());
     let is_filled_in = matches!(name, "masked_paths" | "readonly_paths" | "console_size" | "networks.bridge");
-    let is_nothing = matches!(value, "" | "0" | "false" | "{}" | "[]" | "''");
+    let is_nothing = matches!(value, "" | "0" | "false" | "{}" | "[]" | "\"\"");
     let is_listed = DEFAULTS.iter().any(|(known, values)| *known == name && values.contains(&value));
     is_filled_in || is_nothing && !name.starts_with("environment.") || is_listed
 }

@@ -311,7 +311,7 @@ fn a_dry_run_without_engine_and_aws_prints_the_plan_with_what_it_assumed() {
 
     let json = bundle.run(&["plan", "--format", "json"]);
     let value: serde_json::Value = serde_json::from_str(&json.exits(0).stdout).unwrap();
-    assert_eq!(value["changes"], true);
+    assert_eq!(value["has_changes"], true);
     for (index, step) in value["steps"].as_array().unwrap().iter().enumerate() {
         let run = step["run"].as_str().unwrap();
         assert!(plan.stdout.contains(&format!("{}. {run}", index + 1)), "{run} is not in\n{}", plan.stdout);

@@ -101,7 +101,12 @@ fn steady(text: &str) -> String {
         let plain = word.trim_end();
         let is_moment = plain.starts_with("20") && plain.ends_with('Z') && plain.contains('T');
         let is_duration = next == "ms" && plain.bytes().all(|byte| byte.is_ascii_digit());
-        if is_moment || is_duration { word.replacen(plain, "0", 1) } else { without_ids(word) }
+        let is_day = plain.len() == 10 && plain.starts_with("20") && plain.matches('-').count() == 2;
+        if is_moment || is_duration || is_day || next == "UTC" {
+            word.replacen(plain, "0", 1)
+        } else {
+            without_ids(word)
+        }
     });
     steady.collect()
 }

@@ -251,7 +251,7 @@ pub fn by_hand() -> Facts {
             "PortBindings": { "8080/tcp": [{ "HostIp": "", "HostPort": "80" }] }, "Memory": 268_435_456,
             "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 }, "IpcMode": "private", "CgroupnsMode": "private",
             "ShmSize": 67_108_864, "Runtime": "runc", "Privileged": false, "MaskedPaths": ["/proc/acpi"], "Dns": [],
-            "ConsoleSize": [0, 0], "MemorySwap": 536_870_912,
+            "ConsoleSize": [0, 0], "UTSMode": "", "VolumeDriver": "", "MemorySwap": 536_870_912,
         },
         "NetworkSettings": { "Networks": { "bridge": { "IPAddress": "172.17.0.2" } } },
     });
