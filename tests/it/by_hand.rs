@@ -19,7 +19,7 @@ fn a_container_that_was_stopped_stays_so_until_it_is_started_or_deployed_again()
     bundle.status(&[]).exits(0).prints(&format!("{name}: stopped by hand: `balehook start {name}`\n"));
     bundle.resume().exits(0).says(&format!("{name} was stopped by hand and stays so: balehook start {name}"));
     assert_eq!(state(), "exited");
-    bundle.run_bare(&["doctor"]).exits(0).prints(&format!("balehook start {name}"));
+    bundle.run_bare(&["doctor", "--format", "json"]).exits(0).prints(&format!("balehook start {name}"));
 
     bundle.run_bare(&["start", name]).exits(0).says(&format!("{name}: runs"));
     served.serves_old();

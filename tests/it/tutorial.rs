@@ -95,6 +95,10 @@ impl Host {
 
 /// A text without what differs each time: IDs, moments, and how many milliseconds something took.
 fn steady(text: &str) -> String {
+    // The engine may have started it again meanwhile: then the container has said the same once more.
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    lines.dedup_by(|line, before| line == before && line.starts_with("  | "));
+    let text = lines.concat();
     let words: Vec<&str> = text.split_inclusive(char::is_whitespace).collect();
     let next = words.iter().skip(1).map(|word| word.trim_end()).chain([""]);
     let steady = words.iter().zip(next).map(|(word, next)| {
