@@ -5,14 +5,14 @@ use std::net::Ipv4Addr;
 use crate::config::{Container, Deployment};
 use crate::deploy::origin::Origin;
 use crate::deploy::plan::Old;
-use crate::engine::facts::{ContainerFacts, short_id};
+use crate::engine::facts::ContainerFacts;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::recover::{Recovery, recover, remove};
-use crate::modes::container::replace::Incoming;
+use crate::modes::container::replace::{Incoming, Replacing, unmanaged};
 use crate::modes::container::spec::spec_digest;
 use crate::modes::container::volumes;
 use crate::modes::facts::Facts;
@@ -60,7 +60,7 @@ impl<'a> Planner<'a> {
     fn stop(&mut self) {
         self.plan.actions.extend(modes::tasks::remove_left(self.facts));
         for container in &self.facts.containers {
-            self.note_unmanaged(container);
+            self.plan.notes.extend(unmanaged(&self.deployment.name, container));
             if container.is_running() {
                 let grace = container.stop_grace;
                 self.plan.attempt(ContainerOperation::Stop { container: container.target(), grace });
@@ -125,18 +125,25 @@ impl<'a> Planner<'a> {
         if same.is_none() {
             self.carry_volumes(&mut request, serving.as_ref());
         }
-        let (health_check, start_first) = (self.health_check(None), self.container.service.start_first);
-        let kept = ContainerRelease { request: request.clone(), health_check: health_check.clone(), start_first };
+        let (order, at_port) = (self.container.service.start_first, self.health_check(None));
+        let (mut health_check, mut beside) = (at_port.clone(), None);
+        if let Some(order) = order.filter(|_| same.is_none()) {
+            let placed = self.beside(order, serving.as_ref(), request)?;
+            health_check = self.health_check(Some(placed.1.at.address));
+            (request, beside) = (placed.0, Some(placed.1));
+        }
+        let kept = ContainerRelease { request: request.clone(), health_check: at_port.clone(), start_first: order };
         let part = Part { container: Some(Box::new(kept)), ..Part::default() };
         let release = Release::new(self.origin, image.pin.clone(), digest.to_string(), part);
         match same {
-            Some(same) => self.keep_serving(same, health_check, release),
+            Some(same) => self.keep_serving(same, at_port, release),
             None => {
                 let imports = self.import_images(&images)?;
                 let around = self.tasks(image, &imports)?;
                 let if_lost = imports.if_lost_of(&image.pin);
-                let new = Incoming { spec: request, health_check, release, around, if_lost };
-                self.replace(serving.as_ref(), new)?;
+                let new = Incoming { spec: request, health_check, release, around, if_lost, beside };
+                let replacing = Replacing { name: &self.deployment.name, facts: self.facts, plan: &mut self.plan };
+                { replacing }.replace(serving.as_ref(), new)?;
             }
         }
         modes::images::prune(&mut self.plan, self.deployment, self.facts, &images.pins());
@@ -192,14 +199,6 @@ impl<'a> Planner<'a> {
     fn images(&mut self, own: &'a ImageFacts) -> Result<Images<'a>, Failure> {
         let of_tasks = modes::tasks::images(&mut self.plan, self.deployment, self.facts)?;
         Ok(Images { own, of_tasks })
-    }
-
-    pub(super) fn note_unmanaged(&mut self, container: &ContainerFacts) {
-        if !container.ours {
-            let (found, id, name) = (&container.name, short_id(&container.id), &self.deployment.name);
-            let why = format!("container {found} ({id}) bears the name {name} but not our label");
-            self.plan.notes.push(format!("{why}: it is not managed by balehook, and is replaced"));
-        }
     }
 }
 

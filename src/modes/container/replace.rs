@@ -2,16 +2,17 @@
 
 use bollard::models::{ContainerConfig, ContainerInspectResponse};
 
-use crate::engine::facts::ContainerFacts;
+use crate::engine::facts::{ContainerFacts, short_id};
 use crate::engine::request::ContainerSpec;
 use crate::engine::summary::container_facts;
 use crate::error::{Failure, Kind};
 use crate::health::check::HealthCheck;
 use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
-use crate::modes::container::plan::Planner;
 use crate::modes::container::recover::remove;
-use crate::modes::operation::{Action, Operation};
+use crate::modes::container::start_first::{self, Beside};
+use crate::modes::facts::Facts;
+use crate::modes::operation::{Action, Operation, Plan};
 use crate::modes::release::Release;
 use crate::modes::sharing;
 use crate::modes::tasks::TaskActions;
@@ -20,24 +21,41 @@ use crate::values::target::Target;
 use crate::values::types::Name;
 use crate::values::volume::AnonymousVolume;
 
+/// The container that takes the place of the one that serves, and how it is checked.
 pub(crate) struct Incoming {
     pub(crate) spec: ContainerSpec,
+    /// Stop-first at the host's ports, start-first at the container's own address.
     pub(crate) health_check: HealthCheck,
     pub(crate) release: Release,
     pub(crate) around: TaskActions,
     /// What imports its image again, should it be lost.
     pub(crate) if_lost: Vec<Operation>,
+    /// Set where it starts beside the old one, and the kernel switches the ports.
+    pub(crate) beside: Option<Beside>,
 }
 
-impl Planner<'_> {
+/// One container in place of another. It knows neither `appspec.yml` nor the event.
+pub(crate) struct Replacing<'a> {
+    pub(super) name: &'a Name,
+    pub(super) facts: &'a Facts,
+    pub(super) plan: &'a mut Plan,
+}
+
+impl Replacing<'_> {
     /// One container after the other, or the new one beside the old one until the ports are switched.
-    pub(super) fn replace(&mut self, old: Option<&ContainerFacts>, new: Incoming) -> Result<(), Failure> {
+    pub(crate) fn replace(&mut self, old: Option<&ContainerFacts>, new: Incoming) -> Result<(), Failure> {
         let notes = old.into_iter().flat_map(|old| sharing::notes(&self.facts.sharing, old));
         self.plan.notes.extend(notes);
-        match self.container.service.start_first {
-            Some(order) => self.start_first(order, old, new),
+        if let Some(old) = old.filter(|_| new.beside.is_some()) {
+            self.note_unmanaged(old);
+        }
+        self.compare(old, &new.spec);
+        match &new.beside {
+            Some(beside) => {
+                let beside = beside.clone();
+                self.start_first(&beside, old, new)
+            }
             None => {
-                self.compare(old, &new.spec);
                 self.stop_first(old, new);
                 Ok(())
             }
@@ -46,15 +64,15 @@ impl Planner<'_> {
 
     /// Everything that can fail without touching the old container comes first.
     fn stop_first(&mut self, old: Option<&ContainerFacts>, new: Incoming) {
-        let Incoming { spec, health_check, release, around, if_lost } = new;
-        let (name, aside) = (self.deployment.name.to_string(), new_name(&self.deployment.name));
+        let Incoming { spec, health_check, release, around, if_lost, beside: _ } = new;
+        let (name, aside) = (self.name.to_string(), new_name(self.name));
         let (created, created_aside) = (Target::created(&name), Target::created(&aside));
         self.create(spec, if_lost);
         self.plan.actions.extend(around.before);
         if let Some(old) = old {
             self.note_unmanaged(old);
             self.stop_old(old);
-            self.rename_old(old, self.switch_to(Some(old)));
+            self.rename_old(old, self.switch_to(Some(old)), true);
         }
         let rename_back = ContainerOperation::Rename { container: created.clone(), to: aside };
         self.plan.undoable(ContainerOperation::Rename { container: created_aside, to: name }, [rename_back]);
@@ -67,7 +85,7 @@ impl Planner<'_> {
         self.plan.actions.extend(around.healthy);
         self.plan.require(ContainerOperation::SaveRelease { container: created, release: Box::new(release) });
         if let Some(old) = old {
-            self.plan.attempt(remove(&ContainerFacts { name: old_name(&self.deployment.name), ..old.clone() }));
+            self.plan.attempt(remove(&ContainerFacts { name: old_name(self.name), ..old.clone() }));
         }
         self.plan.actions.extend(around.saved);
     }
@@ -86,7 +104,7 @@ impl Planner<'_> {
         let kill = ContainerOperation::Kill { container: old.target() };
         let start = ContainerOperation::Start { container: old.target() };
         let check = ContainerOperation::check_back(self.facts, old);
-        let undo = self.recreate(old).into_iter().chain([kill, start, check]);
+        let undo = self.recreate(old, true).into_iter().chain([kill, start, check]);
         let stop = Action::undone_by(ContainerOperation::Stop { container, grace }, undo);
         self.plan.actions.push(modes::images::restoring(stop, self.facts));
         let (name, seconds) = (&self.plan.name, grace.as_secs());
@@ -95,25 +113,42 @@ impl Planner<'_> {
     }
 
     /// Takes the name from the old container. `switch_back`: the step after which the kernel switches the ports to it again.
-    pub(super) fn rename_old(&mut self, old: &ContainerFacts, switch_back: Option<Operation>) {
-        let aside = old_name(&self.deployment.name);
+    /// `is_stopped`: it was stopped before.
+    pub(super) fn rename_old(&mut self, old: &ContainerFacts, switch_back: Option<Operation>, is_stopped: bool) {
+        let aside = old_name(self.name);
         let renamed = Target { name: aside.clone(), id: Some(old.id.clone()) };
         let back = Operation::from(ContainerOperation::Rename { container: renamed, to: old.name.clone() });
         let rename = ContainerOperation::Rename { container: old.target(), to: aside };
-        let recreate = self.recreate(old).map(Operation::from).into_iter();
+        let recreate = self.recreate(old, is_stopped).map(Operation::from).into_iter();
         let rename = Action::undone_by(rename, recreate.chain([back]).chain(switch_back));
         self.plan.actions.push(modes::images::restoring(rename, self.facts));
     }
 
     /// `docker container prune` may remove it while it is stopped: it is created anew from what is saved of it.
-    fn recreate(&self, old: &ContainerFacts) -> Option<ContainerOperation> {
-        let is_stopped = self.container.service.start_first.is_none();
+    fn recreate(&self, old: &ContainerFacts, is_stopped: bool) -> Option<ContainerOperation> {
         let last = self.facts.releases.first().filter(|last| is_stopped && last.observed.container == old.id)?;
         let mut spec = Box::new(last.part.container.as_ref()?.request.clone());
         spec.name.clone_from(&old.name);
         modes::volumes::give(&mut spec, &old.volumes);
         Some(ContainerOperation::Recreate { container: old.target(), spec })
     }
+}
+
+impl Replacing<'_> {
+    pub(super) fn switch_to(&self, container: Option<&ContainerFacts>) -> Option<Operation> {
+        start_first::switch_to(self.facts, self.name, container)
+    }
+
+    pub(super) fn note_unmanaged(&mut self, container: &ContainerFacts) {
+        self.plan.notes.extend(unmanaged(self.name, container));
+    }
+}
+
+/// That a container which bears the name is not ours.
+pub(super) fn unmanaged(name: &Name, container: &ContainerFacts) -> Option<String> {
+    let (found, id) = (&container.name, short_id(&container.id));
+    let why = format!("container {found} ({id}) bears the name {name} but not our label");
+    (!container.ours).then(|| format!("{why}: it is not managed by balehook, and is replaced"))
 }
 
 /// A container that was created anew goes by the ID of the one that is gone.

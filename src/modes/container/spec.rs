@@ -6,6 +6,7 @@ use crate::engine::request::ContainerSpec;
 use crate::error::{Failure, Kind};
 use crate::images::facts::ImageFacts;
 use crate::modes::container::plan::Planner;
+use crate::modes::container::replace::Replacing;
 use crate::modes::container::start_first;
 use crate::modes::create;
 use crate::modes::options::of_container;
@@ -82,7 +83,9 @@ impl Planner<'_> {
         self.plan.notes.extend(changed.iter().map(|path| format!("{path} is another file than {} has", old.name)));
         !changed.is_empty()
     }
+}
 
+impl Replacing<'_> {
     /// What changes: since the last release (one of format 1 did not keep the request), or where none is saved of the
     /// container that serves.
     pub(super) fn compare(&mut self, old: Option<&ContainerFacts>, spec: &ContainerSpec) {

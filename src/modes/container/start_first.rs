@@ -16,13 +16,13 @@ use crate::health::check::HealthCheck;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::plan::Planner;
 use crate::modes::container::recover::remove;
-use crate::modes::container::replace::Incoming;
+use crate::modes::container::replace::{Incoming, Replacing};
 use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::modes::operation::Operation;
 use crate::ports::facts::PortsFacts;
 use crate::ports::operation::{GATEWAY_PRIORITY, NETWORK, PortsOperation, size};
-use crate::values::forward::{SwitchedPorts, join};
+use crate::values::forward::{Forward, SwitchedPorts, join};
 use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::values::names::{new_name, old_name};
 use crate::values::target::Target;
@@ -69,9 +69,9 @@ pub(crate) fn check(service: &Service, facts: &Facts) -> Result<(), Failure> {
 /// The address of the new container: one that is free.
 ///
 /// Each name has two addresses and uses them in turn. They follow from the name, unless they are taken.
-fn place(
+pub(crate) fn place(
     name: &Name,
-    service: &Service,
+    forwards: Vec<Forward>,
     seen: &PortsFacts,
     serving: Option<&ContainerFacts>,
 ) -> Result<SwitchedPorts, Failure> {
@@ -94,7 +94,7 @@ fn place(
     Ok(SwitchedPorts {
         address: Ipv4Addr::from(u32::from(first).wrapping_add(number)),
         address6: seen.network.subnet6.map(|(first, _)| Ipv6Addr::from(u128::from(first) + u128::from(number))),
-        forwards: forwards(&service.body).unwrap_or_default(),
+        forwards,
     })
 }
 
@@ -127,6 +127,22 @@ fn dressed(spec: ContainerSpec, service: &Service, engine: Option<&EngineFacts>,
     ContainerSpec { options, ..spec }
 }
 
+/// How a container starts beside the one before.
+#[derive(Clone)]
+pub(crate) struct Beside {
+    pub(crate) order: StartFirst,
+    /// Its address, and the ports that are switched to it.
+    pub(crate) at: SwitchedPorts,
+    /// The health check at the host's port, once the ports lead to it.
+    pub(crate) at_port: HealthCheck,
+}
+
+/// What was observed of the host's tables.
+pub(crate) fn seen(facts: &Facts) -> Result<&PortsFacts, Failure> {
+    let seen = facts.container.ports.as_ref();
+    seen.ok_or_else(|| Failure::new(Kind::Unexpected, "the host's tables were not observed"))
+}
+
 impl Planner<'_> {
     pub(super) fn switch_to(&self, container: Option<&ContainerFacts>) -> Option<Operation> {
         switch_to(self.facts, &self.deployment.name, container)
@@ -143,64 +159,68 @@ impl Planner<'_> {
         HealthCheck { probe, successes: self.deployment.health.successes.unwrap_or(SUCCESSES), ..check }
     }
 
+    /// Where the new container starts beside the old one, and what it is created with then.
+    pub(super) fn beside(
+        &self,
+        order: StartFirst,
+        old: Option<&ContainerFacts>,
+        spec: ContainerSpec,
+    ) -> Result<(ContainerSpec, Beside), Failure> {
+        let service = &self.container.service;
+        let at = place(&self.deployment.name, forwards(&service.body).unwrap_or_default(), seen(self.facts)?, old)?;
+        let spec = dressed(spec, service, self.facts.engine.yes(), &at);
+        Ok((spec, Beside { order, at, at_port: self.health_check(None) }))
+    }
+}
+
+impl Replacing<'_> {
     /// Start, check health, switch the ports, save; then the old one's connections end, and it is stopped.
     pub(super) fn start_first(
         &mut self,
-        order: StartFirst,
+        Beside { order, at, at_port }: &Beside,
         old: Option<&ContainerFacts>,
         new: Incoming,
     ) -> Result<(), Failure> {
-        let (service, seen) = (&self.container.service, self.facts.container.ports.as_ref());
-        let seen = seen.ok_or_else(|| Failure::new(Kind::Unexpected, "the host's tables were not observed"))?;
-        if let Some(old) = old {
-            self.note_unmanaged(old);
-        }
-        let at = place(&self.deployment.name, service, seen, old)?;
-        let spec = dressed(new.spec, service, self.facts.engine.yes(), &at);
-        let mut release = Box::new(new.release);
-        if let Some(kept) = &mut release.part.container {
-            kept.request = spec.clone();
-        }
-        self.compare(old, &spec);
-        let health_check = self.health_check(Some(at.address));
-        let (name, aside) = (self.deployment.name.to_string(), new_name(&self.deployment.name));
+        let seen = seen(self.facts)?;
+        let release = Box::new(new.release);
+        let (name, aside) = (self.name.to_string(), new_name(self.name));
         let (created, beside) = (Target::created(&name), Target::created(&aside));
         if !seen.exists {
             self.plan.require(PortsOperation::Network(seen.network.clone()));
         }
-        self.create(spec, new.if_lost);
+        self.create(new.spec, new.if_lost);
         self.plan.actions.extend(new.around.before);
         let kill = ContainerOperation::Kill { container: beside.clone() };
         self.plan.undoable(ContainerOperation::Start { container: beside.clone() }, [kill]);
-        self.plan.require(ContainerOperation::CheckHealth { container: beside.clone(), health_check });
+        self.plan
+            .require(ContainerOperation::CheckHealth { container: beside.clone(), health_check: new.health_check });
         self.plan.actions.extend(new.around.healthy);
         let back = self.switch_to(old);
         if let Some(old) = old {
-            self.note_old(old, order);
-            self.rename_old(old, back.clone());
+            self.note_old(old, *order);
+            self.rename_old(old, back.clone(), false);
         }
         // Before the new container is killed the ports lead to the old one again: with no old one they are closed here.
         let rename_back = Operation::from(ContainerOperation::Rename { container: created.clone(), to: aside });
         let undo = [rename_back].into_iter().chain(back.filter(|_| old.is_none()));
         self.plan.undoable(ContainerOperation::Rename { container: beside, to: name.clone() }, undo);
-        self.plan.require(PortsOperation::Switch { name, to: at, network: seen.network.clone() });
-        self.check_through_port(&created);
+        self.plan.require(PortsOperation::Switch { name, to: at.clone(), network: seen.network.clone() });
+        self.check_through_port(&created, at_port);
         self.plan.require(ContainerOperation::SaveRelease { container: created, release });
         self.plan.actions.extend(new.around.saved);
         if let Some(old) = old {
-            self.retire(&ContainerFacts { name: old_name(&self.deployment.name), ..old.clone() }, order);
+            self.retire(&ContainerFacts { name: old_name(self.name), ..old.clone() }, *order);
         }
         Ok(())
     }
 
     /// The new container answers at the host's port too, before the old one goes. Without a question from outside there is
     /// none to ask.
-    fn check_through_port(&mut self, created: &Target) {
-        let at_port = self.health_check(None);
+    fn check_through_port(&mut self, created: &Target, at_port: &HealthCheck) {
         if at_port.probe != Probe::Auto {
             let timeout = at_port.timeout.min(THROUGH_PORT);
             let (stable_for, successes) = (Duration::ZERO, 1);
-            let health_check = HealthCheck { timeout, stable_for, successes, healthcheck: false, ..at_port };
+            let health_check = HealthCheck { timeout, stable_for, successes, healthcheck: false, ..at_port.clone() };
             self.plan.require(ContainerOperation::CheckHealth { container: created.clone(), health_check });
         }
     }
