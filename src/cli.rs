@@ -229,6 +229,18 @@ pub(crate) enum Command {
         #[arg(short = 'n', long, value_name = "LINES")]
         tail: Option<usize>,
     },
+    /// Bring a kept release back, from what this host has: no bundle, no registry, no bucket
+    Rollback {
+        /// The name; it may be left out where there is one alone
+        #[arg(value_name = "NAME")]
+        name: Option<Name>,
+        /// To this release: its deployment, or the tag or the digest of its image; without it the one before
+        #[arg(long, value_name = "DEPLOYMENT|TAG")]
+        to: Option<String>,
+        /// Only print what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Finish or undo what interrupted deployments left; the boot unit runs this
     Resume {
         /// One name alone

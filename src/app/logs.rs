@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use futures_util::stream::{SelectAll, Stream, StreamExt as _};
 
 use crate::app::history::{is, not_there};
-use crate::app::{Context, names, say};
+use crate::app::{Context, one_name, say};
 use crate::deploy::state::Store;
 use crate::engine::logs::Output;
 use crate::error::{Failure, Kind};
@@ -26,7 +26,7 @@ pub(crate) async fn logs(context: &Context, name: Option<&Name>, deployment: Opt
 }
 
 async fn print(context: &Context, name: Option<&Name>, deployment: Option<&str>, lines: Lines) -> Result<(), Failure> {
-    let name = one(context, name)?;
+    let name = one_name(context, name, "logs")?;
     let Some(wanted) = deployment else {
         return match running(context, &name, None, lines).await? {
             true => Ok(()),
@@ -45,20 +45,6 @@ async fn print(context: &Context, name: Option<&Name>, deployment: Option<&str>,
         true => Ok(()),
         false => Err(Failure::new(Kind::State, format!("the containers of deployment {wanted} are gone"))
             .next("only the output of releases that failed is kept: a log driver such as awslogs keeps all of it")),
-    }
-}
-
-/// The name that is wanted, or the only one.
-fn one(context: &Context, wanted: Option<&Name>) -> Result<Name, Failure> {
-    let mut names = names(context, wanted)?;
-    match names.len() {
-        1 => Ok(names.remove(0)),
-        0 => Err(Failure::new(Kind::State, "nothing was deployed on this host".to_owned())),
-        _ => {
-            let all: Vec<&str> = names.iter().map(Name::as_str).collect();
-            Err(Failure::new(Kind::Usage, format!("there are several names here: {}", all.join(", ")))
-                .next("name one: `balehook logs NAME`"))
-        }
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod ports;
 mod prune;
 mod record;
 pub(crate) mod resume;
+mod rollback;
 pub(crate) mod run;
 pub(crate) mod status;
 mod stop;
@@ -157,6 +158,9 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         Some(Command::Logs { name, deployment, follow, tail }) => {
             logs::logs(context, name.as_ref(), deployment.as_deref(), logs::Lines { follow, tail }).await
         }
+        Some(Command::Rollback { name, to, dry_run }) => {
+            rollback::rollback(context, name.as_ref(), to.as_deref(), dry_run).await
+        }
         Some(Command::Resume { ports: true, .. }) => ports::ports(context).await,
         Some(Command::Resume { dry_run: true, name, .. }) => resume::dry_run(context, name.as_ref()).await,
         Some(Command::Resume { tokens: true, name, .. }) => resume::resume(context, Only::Tokens, name.as_ref()).await,
@@ -184,6 +188,20 @@ pub(crate) fn names(context: &Context, wanted: Option<&Name>) -> Result<Vec<Name
         return Err(failure.next("`balehook status` lists the names"));
     }
     Ok(names)
+}
+
+/// The name that is wanted, or the only one.
+pub(crate) fn one_name(context: &Context, wanted: Option<&Name>, command: &str) -> Result<Name, Failure> {
+    let mut names = names(context, wanted)?;
+    match names.len() {
+        1 => Ok(names.remove(0)),
+        0 => Err(Failure::new(Kind::State, "nothing was deployed on this host".to_owned())),
+        _ => {
+            let all: Vec<&str> = names.iter().map(Name::as_str).collect();
+            Err(Failure::new(Kind::Usage, format!("there are several names here: {}", all.join(", ")))
+                .next(format!("name one: `balehook {command} NAME`")))
+        }
+    }
 }
 
 fn names_in(state_dir: &Path) -> Vec<Name> {

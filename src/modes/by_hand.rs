@@ -24,7 +24,7 @@ use crate::values::operation::{Outcome, Role as Meaning, Traits};
 use crate::values::types::Name;
 
 /// How long a service's tasks must run without a failure: as in Compose, where nothing else is set.
-const MONITOR: Duration = Duration::from_secs(5);
+pub(super) const MONITOR: Duration = Duration::from_secs(5);
 
 /// What is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,8 +120,8 @@ fn down(name: &Name) -> String {
     format!("{name} is down until `balehook start {name}` or the next deployment")
 }
 
-fn nothing(name: &Name, why: &str) -> Failure {
-    Failure::new(Kind::State, format!("{name} cannot be stopped or started: {why}"))
+pub(super) fn nothing(name: &Name, why: &str) -> Failure {
+    Failure::new(Kind::State, format!("of {name} nothing can be done: {why}"))
         .next("`balehook status` lists the names; deploy it first")
 }
 
@@ -181,7 +181,7 @@ fn project(what: ByHand, saved: &ComposeRelease, facts: &Facts, plan: &mut Plan)
 }
 
 /// Of a node outside of any swarm, or of a release in another mode, there is none.
-fn is_service(seen: &SwarmFacts, facts: &Facts) -> bool {
+pub(super) fn is_service(seen: &SwarmFacts, facts: &Facts) -> bool {
     let is_saved = facts.releases.first().is_some_and(|release| release.part.swarm.is_some());
     seen.service.is_some() || is_saved || (seen.role == Role::Worker && facts.containers.is_empty())
 }

@@ -98,7 +98,7 @@ pub(crate) fn restoring(mut action: Action, facts: &Facts) -> Action {
 }
 
 /// Where an archive lay is not saved with a release.
-fn if_lost(release: &Release) -> Vec<Operation> {
+pub(crate) fn if_lost(release: &Release) -> Vec<Operation> {
     let platform = release.part.container.as_ref().and_then(|kept| kept.request.options.platform.clone());
     let pulls = release.images().filter_map(|image| {
         let ImagePin::Registry { repository, .. } = image else { return None };

@@ -20,6 +20,7 @@ pub(crate) mod options;
 pub mod prune;
 pub mod release;
 pub mod resume;
+pub mod rollback;
 pub(crate) mod runs_now;
 pub mod sharing;
 pub mod swarm;

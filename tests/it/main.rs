@@ -29,6 +29,7 @@ mod pulls;
 mod race;
 mod recipes;
 mod registry;
+mod rollback;
 mod room;
 mod sharing;
 mod side_by_side;

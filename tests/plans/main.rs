@@ -12,6 +12,7 @@ mod ports;
 mod prune;
 mod request;
 mod resume;
+mod rollback;
 mod scenes;
 mod specification;
 mod swarm;

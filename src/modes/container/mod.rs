@@ -5,7 +5,7 @@ mod observe;
 pub mod operation;
 pub(crate) mod plan;
 pub mod recover;
-mod replace;
+pub(crate) mod replace;
 mod replay;
 mod spec;
 pub(crate) mod start_first;

@@ -36,9 +36,9 @@ pub(crate) struct Incoming {
 
 /// One container in place of another. It knows neither `appspec.yml` nor the event.
 pub(crate) struct Replacing<'a> {
-    pub(super) name: &'a Name,
-    pub(super) facts: &'a Facts,
-    pub(super) plan: &'a mut Plan,
+    pub(crate) name: &'a Name,
+    pub(crate) facts: &'a Facts,
+    pub(crate) plan: &'a mut Plan,
 }
 
 impl Replacing<'_> {

@@ -1,0 +1,37 @@
+//! `rollback`: a kept release serves again.
+
+use std::io;
+
+use crate::app::by_hand::{Job, code, facts, perform};
+use crate::app::{Context, one_name, say};
+use crate::deploy::state::Store;
+use crate::engine::Engine;
+use crate::modes::resume::is_compose;
+use crate::modes::rollback;
+use crate::modes::runs_now::Subject;
+use crate::ui::text::{self, Console};
+use crate::values::types::Name;
+
+/// Does it, or prints what it would do. Returns the exit code.
+pub(crate) async fn rollback(context: &Context, wanted: Option<&Name>, to: Option<&str>, is_dry: bool) -> u8 {
+    let name = &match one_name(context, wanted, rollback::COMMAND) {
+        Ok(name) => name,
+        Err(failure) => return say(&failure),
+    };
+    let planned = async |engine: &Engine, store: &Store| {
+        let facts = Box::pin(facts(context, engine, store, name)).await?;
+        let release = rollback::target(name, &facts.releases, to)?;
+        let mut missing = Vec::new();
+        for pin in release.images() {
+            if engine.find(pin, name).await?.is_none() {
+                missing.push(pin);
+            }
+        }
+        let subject = Subject::found(&facts, is_compose(&facts));
+        Ok((rollback::plan(name, &facts, release, &missing)?, subject))
+    };
+    let mut stdout = io::stdout();
+    let mut console = Console::new(&mut stdout);
+    let job = Job { command: rollback::COMMAND, name, is_dry };
+    code(Box::pin(perform(context, job, planned, text::by_hand, &mut console)).await)
+}
