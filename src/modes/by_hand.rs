@@ -121,7 +121,7 @@ fn down(name: &Name) -> String {
 }
 
 pub(super) fn nothing(name: &Name, why: &str) -> Failure {
-    Failure::new(Kind::State, format!("of {name} nothing can be done: {why}"))
+    Failure::new(Kind::State, format!("nothing can be done with {name}: {why}"))
         .next("`balehook status` lists the names; deploy it first")
 }
 

@@ -78,7 +78,7 @@ fn what_cannot_be_stopped_or_started_is_refused_with_what_to_do() {
     assert_eq!((killed.kind, killed.next.as_deref()), (Kind::State, Some("balehook resume web, then stop it")));
     assert_eq!(
         refused(&scenes::empty()).message,
-        "web cannot be stopped or started: no container of it is on this host"
+        "nothing can be done with web: no container of it is on this host"
     );
     let without = refused(&compose::without_compose());
     assert_eq!((without.kind, without.message.as_str()), (Kind::Container, "there is no Compose on this host"));
