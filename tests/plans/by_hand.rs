@@ -76,10 +76,7 @@ fn what_cannot_be_stopped_or_started_is_refused_with_what_to_do() {
     let refused = |facts: &Facts| by_hand::plan(ByHand::Stop, &"web".parse().unwrap(), facts).unwrap_err();
     let killed = refused(&scenes::interrupted());
     assert_eq!((killed.kind, killed.next.as_deref()), (Kind::State, Some("balehook resume web, then stop it")));
-    assert_eq!(
-        refused(&scenes::empty()).message,
-        "nothing can be done with web: no container of it is on this host"
-    );
+    assert_eq!(refused(&scenes::empty()).message, "nothing can be done with web: no container of it is on this host");
     let without = refused(&compose::without_compose());
     assert_eq!((without.kind, without.message.as_str()), (Kind::Container, "there is no Compose on this host"));
     let global = swarm::serving(|spec| spec["Mode"] = json!({ "Global": {} }));
