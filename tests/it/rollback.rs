@@ -82,7 +82,7 @@ fn a_project_and_a_service_of_a_swarm_come_back_as_a_whole() {
     web(&format!("{name}:2"), "two").write_into(&bundle.path());
     bundle.deployment("d-TEST00002").hook("ApplicationStart").exits(0);
     assert_eq!(label(), "d-TEST00002");
-    bundle.run_bare(&["rollback", &name]).exits(0).says("tasks run");
+    bundle.run_bare(&["rollback", &name]).exits(0).says("1 of 1 task run");
     assert_eq!(label(), "d-TEST00001");
     alone().docker(1, &["service", "rm", &name]);
 }
