@@ -36,6 +36,9 @@ demo: ## Deploy a real bundle into a real engine and show the result; MODE=compo
 	@if [ "$(MODE)" = swarm ]; then packaging/dev/demo-swarm target/debug/balehook; else \
 		packaging/dev/demo target/debug/balehook $(MODE); fi
 
+# Tests that another engine makes no other: what they look at is around it. `make test-engines` runs them all the same.
+ONCE := recipes iam doctor docs_commands history policy hangs tutorial
+
 test: setup lint ## Format, clippy, every test, docs, licences
 	@cargo test --quiet --no-run
 	@cargo test
