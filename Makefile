@@ -43,7 +43,7 @@ test: setup lint ## Format, clippy, every test, docs, licences
 	@cargo test --quiet --no-run
 	@cargo test
 	@echo "make: the engine tests once more, on Docker 28 with the containerd store"
-	@BALEHOOK_ENGINE=28.5-containerd cargo test --test it
+	@BALEHOOK_ENGINE=28.5-containerd cargo test --test it -- $(ONCE:%=--skip %::)
 	@$(MAKE) --no-print-directory docs deny ami-check
 
 lint: ## Format, clippy, and the recipes for CI
