@@ -47,6 +47,7 @@ fn a_release_whose_ports_are_switched_comes_back_beside_the_one_that_serves() {
     let _shared = shared();
     let mut web = Handed::new("backquiet", "");
     web.release("v1");
+    web.release("v1").says("unchanged");
     web.release("v2");
     let address = |web: &Handed| world().inspect(&web.name, "{{index .Config.Labels \"balehook.address\"}}");
     let before = address(&web);

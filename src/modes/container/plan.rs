@@ -14,7 +14,7 @@ use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::recover::{Recovery, recover, remove};
 use crate::modes::container::replace::{Incoming, Replacing, unmanaged};
 use crate::modes::container::spec::spec_digest;
-use crate::modes::container::volumes;
+use crate::modes::container::{start_first, volumes};
 use crate::modes::facts::Facts;
 use crate::modes::images::{Images, Imports};
 use crate::modes::operation::{Action, Plan};
@@ -131,6 +131,10 @@ impl<'a> Planner<'a> {
             let placed = self.beside(order, serving.as_ref(), request)?;
             health_check = self.health_check(Some(placed.1.at.address));
             (request, beside) = (placed.0, Some(placed.1));
+        }
+        if let Some(at) = same.and_then(|same| same.switched.as_ref()).filter(|_| order.is_some()) {
+            // It is saved as it runs: a rollback finds its ports there.
+            request = start_first::dressed(request, &self.container.service, self.facts.engine.yes(), at);
         }
         let kept = ContainerRelease { request: request.clone(), health_check: at_port.clone(), start_first: order };
         let part = Part { container: Some(Box::new(kept)), ..Part::default() };

@@ -99,7 +99,12 @@ pub(crate) fn place(
 }
 
 /// The container as it is created: on our network at its own address, its ports not published by the engine.
-fn dressed(spec: ContainerSpec, service: &Service, engine: Option<&EngineFacts>, at: &SwitchedPorts) -> ContainerSpec {
+pub(super) fn dressed(
+    spec: ContainerSpec,
+    service: &Service,
+    engine: Option<&EngineFacts>,
+    at: &SwitchedPorts,
+) -> ContainerSpec {
     let api = engine.map(|engine| engine.api);
     let mut service = service.clone();
     if let Some(host) = service.body.host_config.as_mut() {
