@@ -139,7 +139,7 @@ pub(crate) enum Command {
         /// Fail where there is a warning, too
         #[arg(long)]
         strict: bool,
-        /// First mend what is safe: CRLF in hooks, hooks that are not executable, tabs in appspec.yml
+        /// First fix what is safe: CRLF in hooks, hooks that are not executable, tabs in appspec.yml
         #[arg(long)]
         fix: bool,
     },

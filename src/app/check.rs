@@ -26,13 +26,13 @@ use crate::ui::text::Console;
 pub(crate) struct How {
     /// A warning fails too.
     pub(crate) strict: bool,
-    /// What is safe is mended first.
+    /// What is safe is fixed first.
     pub(crate) fix: bool,
 }
 
 /// Prints every problem of the file and of the bundle around it.
 pub(crate) fn check(context: &Context, path: &Path, format: ProblemFormat, how: How) -> u8 {
-    let fixed = if how.fix { mend(path) } else { Ok(()) };
+    let fixed = if how.fix { fix(path) } else { Ok(()) };
     let text = match fixed.and_then(|()| deployment::text(path)) {
         Ok(text) => text,
         Err(failure) => return say(&failure),
@@ -69,8 +69,8 @@ fn once(problems: &Problems) {
     problems.drop_warnings(|problem| refused.contains(&problem.place));
 }
 
-/// Mends what is safe: first the file, which names the scripts.
-fn mend(path: &Path) -> Result<(), Failure> {
+/// Fixes what is safe: first the file, which names the scripts.
+fn fix(path: &Path) -> Result<(), Failure> {
     apply(fix::tabs(&deployment::text(path)?))?;
     apply(fix::scripts(&deployment::text(path)?))
 }
@@ -79,7 +79,7 @@ fn apply(fixes: impl IntoIterator<Item = Fix>) -> Result<(), Failure> {
     for Fix { path, what, content, mode } in fixes {
         let written = content.map_or(Ok(()), |content| files::replace(&path, &content));
         written.and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(mode))).map_err(|error| {
-            let message = format!("cannot mend {}: {error}", path.display());
+            let message = format!("cannot fix {}: {error}", path.display());
             Failure::new(Kind::Appspec, message).next("run `check --fix` as the user who owns the bundle")
         })?;
         Console::new(&mut io::stderr()).line(&format!("fixed: {}: {what}", path.display()));

@@ -140,12 +140,16 @@ impl DeploymentRecord {
 impl Store {
     /// The deployments, the newest first, each with its number.
     pub(crate) fn history(&self) -> Vec<(u64, DeploymentRecord)> {
-        self.newest_first(usize::MAX)
+        self.records(&self.numbers_of_records()).collect()
     }
 
-    fn newest_first(&self, most: usize) -> Vec<(u64, DeploymentRecord)> {
-        let numbers = self.numbers_of_records().into_iter().take(most);
-        numbers.filter_map(|number| Some((number, read(&self.record_path(number))?))).collect()
+    /// The newest of them.
+    pub(crate) fn last_deployment(&self) -> Option<(u64, DeploymentRecord)> {
+        self.records(&self.numbers_of_records()).next()
+    }
+
+    fn records(&self, numbers: &[u64]) -> impl Iterator<Item = (u64, DeploymentRecord)> {
+        numbers.iter().filter_map(|number| Some((*number, read(&self.record_path(*number))?)))
     }
 
     /// The newest first.
@@ -192,13 +196,14 @@ pub(crate) struct History {
 impl History {
     /// Begins an event, in a record of its own or in that of its deployment.
     pub(crate) fn begin(store: &LockedStore, origin: &Origin, event: EventRecord) -> Result<Self, Failure> {
-        let last = store.store().numbers_of_records().first().copied().unwrap_or(0);
-        let mut newest = store.store().newest_first(RECENT).into_iter();
-        let found = newest.find(|(_, record)| record.deployment == origin.deployment);
+        let numbers = store.store().numbers_of_records();
+        let last = numbers.first().copied().unwrap_or(0);
+        let recent = &numbers[..numbers.len().min(RECENT)];
+        let found = store.store().records(recent).find(|(_, record)| record.deployment == origin.deployment);
         let found = found.filter(|(_, record)| record.goes_on_with(event.event));
         let (number, mut record) = found.unwrap_or_else(|| (last + 1, DeploymentRecord::new(origin)));
         if number > last {
-            prune(store.store());
+            prune(store.store(), &numbers);
         }
         if record.events.len() >= EVENTS {
             record.events.remove(EVENTS / 2);
@@ -238,8 +243,7 @@ impl History {
 }
 
 /// Makes room for one more.
-fn prune(store: &Store) {
-    let numbers = store.numbers_of_records();
+fn prune(store: &Store, numbers: &[u64]) {
     for number in numbers.iter().skip(RECORDS - 1) {
         let _ = fs::remove_file(store.record_path(*number));
         let _ = fs::remove_file(store.log_path(*number));

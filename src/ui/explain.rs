@@ -20,7 +20,7 @@ pub(crate) fn list(rules: &[Rule]) -> String {
 pub(crate) fn rule(rule: &Rule) -> String {
     let mut text = format!("{}: a rule of check\n\n{}\n", rule.name, wrapped(rule.means, 0));
     text += &format!("Why it matters:\n{}\n", wrapped(rule.matters, 2));
-    text += &format!("What to do:\n{}", wrapped(rule.mend, 2));
+    text += &format!("What to do:\n{}", wrapped(rule.remedy, 2));
     if !rule.example.is_empty() {
         let lines: String = rule.example.lines().map(|line| format!("  {line}\n")).collect();
         text += &format!("\nAn example:\n{lines}");

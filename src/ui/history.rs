@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::deploy::history::{DeploymentRecord, Ended, EventRecord, StepRecord};
+use crate::ui::text::utc;
 use crate::values::text::{megabytes, seconds, shorten};
 use crate::values::types::Name;
 
@@ -124,13 +125,7 @@ fn image(record: &DeploymentRecord, room: usize) -> String {
 
 /// `Nov 27 20:31` of an RFC 3339 time.
 fn short_time(at: &str) -> String {
-    let time = at.parse::<jiff::Timestamp>().map(|at| at.to_zoned(jiff::tz::TimeZone::UTC));
-    time.map(|at| at.strftime("%b %d %H:%M").to_string()).unwrap_or_default()
-}
-
-fn clock(at: &str, after_ms: u64) -> String {
-    let time = at.parse::<jiff::Timestamp>().map(|at| at + Duration::from_millis(after_ms));
-    time.map(|at| at.to_zoned(jiff::tz::TimeZone::UTC).strftime("%H:%M:%S").to_string()).unwrap_or_default()
+    utc(at, "%b %d %H:%M").unwrap_or_default()
 }
 
 fn milliseconds(ms: u64) -> String {
@@ -175,7 +170,8 @@ fn timeline(out: &mut String, event: &EventRecord, is_locked: bool, width: usize
         Ended::Failed { exit_code, .. } => format!(" (exit code {exit_code})"),
         Ended::NotYet { .. } | Ended::Succeeded => String::new(),
     };
-    let (time, took, word) = (clock(&event.at, 0), milliseconds(event.took_ms), word(Some(event), is_locked));
+    let (time, took, word) =
+        (utc(&event.at, "%H:%M:%S").unwrap_or_default(), milliseconds(event.took_ms), word(Some(event), is_locked));
     let _ = writeln!(out, "\n  {time}  {}: {word}{code} after {took}{moved}{down}", event.event);
     for step in &event.steps {
         let mark = match (step.is_undo, step.failed) {

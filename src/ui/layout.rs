@@ -8,7 +8,7 @@ use crate::values::text::printable;
 /// Narrower than this nothing is folded.
 const NARROWEST: usize = 40;
 
-/// How a text is laid out.
+/// The width and the colours of a text.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Layout {
     /// Lines are folded at so many columns; elsewhere than on a terminal they are left as they are.

@@ -1,6 +1,6 @@
 //! A plan as a comment on a pull request: what would fail and what changes, then the steps, folded.
 //!
-//! Whoever writes appspec.yml must not write the comment: every value stands in a code span or in a fenced block, where
+//! The author of appspec.yml must not write the comment: every value stands in a code span or in a fenced block, where
 //! nothing is a link, an image, a tag of HTML or somebody's name.
 
 use std::fmt::Write as _;

@@ -71,6 +71,12 @@ pub(crate) fn width() -> usize {
     terminal.or_else(told).unwrap_or(160).max(60)
 }
 
+/// An RFC 3339 time in UTC, in this form of `strftime`; `None` of another text.
+pub(crate) fn utc(at: &str, form: &str) -> Option<String> {
+    let time = at.parse::<jiff::Timestamp>().ok()?.to_zoned(jiff::tz::TimeZone::UTC);
+    Some(time.strftime(form).to_string())
+}
+
 /// The plan for a person: what it assumed, what it does, what undoes it.
 pub fn plan(plan: &Plan) -> String {
     plan_with(plan, false)

@@ -263,7 +263,7 @@ page is what `balehook explain` says of each.
 - A comment `# balehook: allow RULE` silences a warning of its line. Where the comment stands alone, it is for the next
   line. It works in Compose files too. An error is never silenced.
 - Some rules are for `check` alone. Events do not print them, because CodeDeploy keeps 2 kB of the console.
-- `balehook check --fix` first mends what is safe: CRLF in hooks, hooks that are not executable, and tabs in appspec.yml
+- `balehook check --fix` first fixes what is safe: CRLF in hooks, hooks that are not executable, and tabs in appspec.yml
   where they can mean one thing alone.
 - Each file is read by itself. That two names of one deployment group publish the same port is not found.
 

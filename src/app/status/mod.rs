@@ -94,6 +94,7 @@ async fn deployed(context: &Context, wanted: Option<&Name>) -> Result<Deployed, 
 async fn one(context: &Context, engine: &Engine, name: Name, containers: &[status::Status]) -> NameStatus {
     let store = Store::new(&context.settings.state_dir, &name);
     let release: Option<Release> = store.releases().into_iter().next();
+    let under_way = store.is_locked();
     let runs = containers.iter().any(|container| container.name == name.as_str());
     let health = match release.as_ref().filter(|_| runs && !store.is_stopped()) {
         Some(release) => health_now(engine, &name, release).await,
@@ -101,7 +102,7 @@ async fn one(context: &Context, engine: &Engine, name: Name, containers: &[statu
     };
     let health = health.map(|(asked, answer)| Health { asked, bad: answer.err().map(|failure| failure.message) });
     let left: Option<Left<Operation>> = store.left();
-    let interrupted = left.filter(|_| !store.is_locked()).map(|left| match left {
+    let interrupted = left.filter(|_| !under_way).map(|left| match left {
         Left::Plan(interrupted) => interrupted.journal.deployment,
         Left::Format1(_) => "an earlier version".to_owned(),
     });
@@ -114,14 +115,14 @@ async fn one(context: &Context, engine: &Engine, name: Name, containers: &[statu
         health,
         last_failure: last_failure(&store),
         interrupted,
-        under_way: store.is_locked(),
+        under_way,
         name: name.to_string(),
     }
 }
 
 /// Why the last deployment failed, where it did.
 fn last_failure(store: &Store) -> Option<LastFailure> {
-    let (number, record) = store.history().into_iter().next()?;
+    let (number, record) = store.last_deployment()?;
     let last = record.last()?;
     let Ended::Failed { cause, .. } = &last.ended else { return None };
     Some(LastFailure {

@@ -38,7 +38,7 @@ fn rule(rule: &Rule) -> Value {
         "id": rule.name,
         "shortDescription": {"text": rule.means},
         "fullDescription": {"text": format!("{} {}", rule.means, rule.matters)},
-        "help": {"text": rule.mend},
+        "help": {"text": rule.remedy},
     })
 }
 

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use crate::engine::facts::short_id;
 pub(crate) use crate::ui::status::deployed::{Deployed, Health, LastFailure, NameStatus, Ports, ServiceStatus, Status};
+use crate::ui::text::utc;
 
 pub(crate) fn text(all: &Deployed) -> String {
     let of_state = all.names.iter().map(|name| name.name.as_str());
@@ -136,8 +137,7 @@ fn readable(image: &str) -> String {
 
 /// `2026-11-27 20:31 UTC` of an RFC 3339 time.
 fn minute(at: &str) -> String {
-    let time = at.parse::<jiff::Timestamp>().map(|at| at.to_zoned(jiff::tz::TimeZone::UTC));
-    time.map_or_else(|_| at.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
+    utc(at, "%Y-%m-%d %H:%M UTC").unwrap_or_else(|| at.to_owned())
 }
 
 /// A first line, and below it what is known, by name.
