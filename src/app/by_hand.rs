@@ -1,6 +1,5 @@
 //! What a person does to one name between two deployments: `stop`, `start`, `restart`.
 
-use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use crate::cli::NameArgs;
 use crate::deploy::execute::{self, Host as _};
 use crate::deploy::origin::MANUAL;
 use crate::deploy::outcome::RunsNow;
-use crate::deploy::state::{Holder, Store};
+use crate::deploy::state::{Holder, LockedStore, Store};
 use crate::engine::Engine;
 use crate::engine::api::Api;
 use crate::error::Failure;
@@ -20,8 +19,10 @@ use crate::modes::by_hand::{self, ByHand};
 use crate::modes::compose::tool::Processes;
 use crate::modes::facts::Facts;
 use crate::modes::operation::Plan;
+use crate::modes::release::Release;
 use crate::modes::runs_now::Subject;
-use crate::modes::{observe, resume, swarm};
+use crate::modes::{observe, resume, rollback, swarm};
+use crate::ui::journal::{self, About, Ended};
 use crate::ui::text::{self, Console};
 use crate::ui::{log, report};
 use crate::values::types::Name;
@@ -40,8 +41,7 @@ pub(super) struct Job<'a> {
 
 /// Does it, or prints what it would do. Returns the exit code.
 pub(crate) async fn by_hand(context: &Context, what: ByHand, NameArgs { name, dry_run }: &NameArgs) -> u8 {
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     let job = Job { command: what.as_str(), name, is_dry: *dry_run };
     let planned = async |engine: &Engine, store: &Store| {
         let facts = Box::pin(facts(context, engine, store, name)).await?;
@@ -75,12 +75,13 @@ pub(super) async fn perform(
     let store = Store::new(&context.settings.state_dir, name);
     if is_dry {
         let (plan, _) = Box::pin(planned(&context.engine()?, &store)).await?;
-        console.whole(&text::plan(&plan));
+        console.page(&text::plan(&plan));
         return Ok(());
     }
     let mut signals = Signals::listen()?;
     let deadline = Instant::now() + LIMIT;
     let mut stop = std::pin::pin!(signals.or(deadline, LIMIT));
+    let looking = console.looks(&format!("look at {name}"));
     let before = async {
         let me = Holder { pid: std::process::id(), deployment: MANUAL.into(), event: command.into() };
         let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {name}"));
@@ -91,22 +92,37 @@ pub(super) async fn perform(
         Ok((engine, store, planned))
     };
     let (engine, store, (plan, subject)) = unless_stopped(stop.as_mut(), before, command, &context.waits).await?;
+    drop(looking);
     store.set_aside.iter().chain(&plan.notes).for_each(|line| console.line(line));
+    about(name, command, &store);
     let mut journal = store.journal(MANUAL);
     let mut host = context.host(engine, Archives::new(context.s3(), None), Rc::new(store), (name, subject), usize::MAX);
     let undo = run::undo_limit(deadline + LIMIT);
-    let mut progress = ConsoleProgress { console: &mut *console, recorder: None };
-    match Box::pin(execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop)).await {
+    let mut progress = ConsoleProgress::new(console, None, &plan);
+    let outcome = Box::pin(execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop)).await;
+    drop(progress);
+    match outcome {
         Ok(done) => {
             text::ended(console, &done);
-            console.line(&last(&plan, &host.runs_now(&plan.old).await));
+            let ended = (command == rollback::COMMAND).then_some(Ended::RolledBack);
+            console.success_of(&last(&plan, &host.runs_now(&plan.old).await), ended);
             Ok(())
         }
         Err(failed) => {
-            console.lines(&report::failed(&plan.event, name.as_str(), &failed));
+            console.failure(&report::failed(&plan.event, name.as_str(), &failed));
             Err(failed.failure.reported())
         }
     }
+}
+
+/// What the journal of systemd says of each line: the release that serves, and what is done to it.
+pub(super) fn about(name: &Name, event: &str, store: &LockedStore) {
+    let release: Option<Release> = store.store().releases().into_iter().next();
+    let (deployment, image) = match release {
+        Some(release) => (release.deployment.clone(), release.image.describe()),
+        None => (String::new(), String::new()),
+    };
+    journal::is_about(About { name: name.to_string(), deployment, event: event.into(), image });
 }
 
 /// What the engine, the swarm and the state directory have of a name.

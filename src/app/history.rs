@@ -1,7 +1,5 @@
 //! `history`: what was deployed on this host, and how each deployment ended.
 
-use std::io;
-
 use serde::de::IgnoredAny;
 
 use crate::app::status::observe::{self, Running};
@@ -26,12 +24,12 @@ pub(crate) async fn history(
         Ok(found) => found,
         Err(failure) => return say(&failure),
     };
-    let text = match (format, deployment) {
-        (Format::Json, _) => format!("{:#}\n", history::json(&found)),
-        (Format::Text, Some(_)) => found.iter().map(|name| history::timelines(name, width())).collect(),
-        (Format::Text, None) => history::tables(&found, width()),
-    };
-    Console::new(&mut io::stdout()).whole(&text);
+    let mut console = Console::stdout();
+    match (format, deployment) {
+        (Format::Json, _) => console.whole(&format!("{:#}\n", history::json(&found))),
+        (Format::Text, Some(_)) => found.iter().for_each(|name| console.page(&history::timelines(name, width()))),
+        (Format::Text, None) => console.page(&history::tables(&found, width())),
+    }
     0
 }
 

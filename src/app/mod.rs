@@ -42,8 +42,10 @@ use crate::modes::by_hand::ByHand;
 use crate::modes::host::Host;
 use crate::modes::resume::Only;
 use crate::modes::runs_now::Subject;
+use crate::ui::journal;
 use crate::ui::progress;
 use crate::ui::report;
+use crate::ui::screen::look;
 use crate::ui::text::Console;
 use crate::values::types::LifecycleEvent;
 use crate::values::types::Name;
@@ -103,6 +105,8 @@ pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
         Some(_) => Duration::ZERO,
     };
     let (env, waits) = (HookEnv::from_vars(vars), Waits::default());
+    journal::start(env.lookup("JOURNAL_STREAM"));
+    look::start(cli.settings.color, &|name| env.lookup(name).map(str::to_owned));
     let context = Context { settings: cli.settings, env, started, waits, patience };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
@@ -142,7 +146,7 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         }
         Some(Command::Explain { what }) => explain::explain(what.as_deref()),
         Some(Command::Schema) => {
-            Console::new(&mut io::stdout()).whole(&format!("{:#}\n", schema::schema()));
+            Console::stdout().whole(&format!("{:#}\n", schema::schema()));
             0
         }
         Some(Command::Stop { name }) => by_hand::by_hand(context, ByHand::Stop, &name).await,
@@ -219,7 +223,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// Prints a failure on stderr; returns its exit code.
 pub(crate) fn say(failure: &Failure) -> u8 {
-    Console::new(&mut io::stderr()).lines(&report::failure(failure));
+    Console::stderr().lines(&report::failure(failure));
     failure.kind.exit_code()
 }
 

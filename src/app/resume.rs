@@ -1,9 +1,9 @@
 //! `resume`: after a reboot or a crash, for every name of which there is state.
 
-use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::app::by_hand::about;
 use crate::app::record::ConsoleProgress;
 use crate::app::stop::{Signals, unless_stopped};
 use crate::app::{Context, names, run, say};
@@ -38,7 +38,7 @@ pub(crate) async fn dry_run(context: &Context, wanted: Option<&Name>) -> u8 {
         let plan = planned(context, &engine, &store, name, Only::Everything);
         let stop = signals.or(Instant::now() + LIMIT, LIMIT);
         let (plan, _) = unless_stopped(stop, plan, RESUME, &context.waits).await?;
-        console.whole(&text::plan(&plan));
+        console.page(&text::plan(&plan));
         Ok(())
     })
     .await
@@ -49,8 +49,7 @@ async fn each(
     wanted: Option<&Name>,
     mut work: impl AsyncFnMut(&Name, &mut Signals, &mut Console<'_>) -> Result<(), Failure>,
 ) -> u8 {
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     let names = match names(context, wanted) {
         Ok(names) => names,
         Err(failure) => return say(&failure),
@@ -108,27 +107,31 @@ async fn one(
     // Of each name by itself: one that hangs takes no time from the others.
     let deadline = Instant::now() + LIMIT;
     let mut stop = std::pin::pin!(signals.or(deadline, LIMIT));
+    let looking = console.looks(&format!("look at {name}"));
     let before = before(context, name, only, deadline, console);
     let (engine, store, (plan, subject)) = unless_stopped(stop.as_mut(), before, RESUME, &context.waits).await?;
+    drop(looking);
     if only == Only::Ports && plan.actions.is_empty() {
         // It is asked often, and then there is nothing to say.
         return Ok(());
     }
     store.set_aside.iter().chain(&plan.notes).for_each(|line| console.line(line));
+    about(name, RESUME, &store);
     let mut journal = store.journal(RESUME);
     let mut host = context.host(engine, Archives::new(context.s3(), None), Rc::new(store), (name, subject), usize::MAX);
     let undo = run::undo_limit(deadline + LIMIT);
-    let mut progress = ConsoleProgress { console: &mut *console, recorder: None };
+    let mut progress = ConsoleProgress::new(console, None, &plan);
     let outcome = execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop).await;
+    drop(progress);
     match outcome {
         Ok(done) => {
             text::ended(console, &done);
-            console.line(&text::resumed(&plan, only, &host.runs_now(&plan.old).await));
+            console.success(&text::resumed(&plan, only, &host.runs_now(&plan.old).await));
             Ok(())
         }
         Err(mut failed) => {
             failed.failure.kind = kind(only, failed.failure.kind);
-            console.lines(&report::failed(RESUME, name.as_str(), &failed));
+            console.failure(&report::failed(RESUME, name.as_str(), &failed));
             Err(failed.failure.reported())
         }
     }

@@ -1,7 +1,5 @@
 //! `rollback`: a kept release serves again.
 
-use std::io;
-
 use crate::app::by_hand::{Job, code, facts, perform};
 use crate::app::{Context, one_name, say};
 use crate::deploy::state::Store;
@@ -30,8 +28,7 @@ pub(crate) async fn rollback(context: &Context, wanted: Option<&Name>, to: Optio
         let subject = Subject::found(&facts, is_compose(&facts));
         Ok((rollback::plan(name, &facts, release, &missing)?, subject))
     };
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     let job = Job { command: rollback::COMMAND, name, is_dry };
     code(Box::pin(perform(context, job, planned, text::by_hand, &mut console)).await)
 }

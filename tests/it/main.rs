@@ -31,6 +31,7 @@ mod recipes;
 mod registry;
 mod rollback;
 mod room;
+mod screen;
 mod sharing;
 mod side_by_side;
 mod support;

@@ -3,7 +3,6 @@
 pub(crate) mod observe;
 
 use std::convert::Infallible;
-use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use crate::app::{Context, names, say};
@@ -50,14 +49,14 @@ async fn once(context: &Context, wanted: Wanted<'_>) -> u8 {
         Ok(found) => found,
         Err(failure) => return say(&failure),
     };
-    let text = match wanted.format {
-        Format::Text => status::text(&found),
-        Format::Json => format!("{:#}\n", status::json(&found)),
-    };
-    if wanted.watch && io::stdout().is_terminal() {
-        let _ = console::Term::stdout().clear_screen();
+    let mut console = Console::stdout();
+    if wanted.watch {
+        console.clears();
     }
-    Console::new(&mut io::stdout()).whole(&text);
+    match wanted.format {
+        Format::Text => console.page(&status::text(&found)),
+        Format::Json => console.whole(&format!("{:#}\n", status::json(&found))),
+    }
     match (wanted.exit_code, found.is_interrupted(), found.is_well()) {
         (false, _, _) | (true, false, true) => 0,
         (true, true, _) => Kind::Undo.exit_code(),
