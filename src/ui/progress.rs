@@ -72,7 +72,7 @@ impl TransferProgress for Progress {
 
     fn finish(&self) {
         if let Some(bar) = self.bar {
-            screen::update(|steps, now| steps.transfer_ends(bar, true, now));
+            screen::note(|steps| steps.transfer_ends(bar, true, Instant::now()));
         }
         let seconds = self.began.elapsed().as_secs_f64();
         tracing::info!(label = self.label, bytes = self.seen, seconds, "transferred");
@@ -83,7 +83,7 @@ impl Drop for Progress {
     /// A transfer that failed leaves no bar.
     fn drop(&mut self) {
         if let Some(bar) = self.bar {
-            screen::update(|steps, now| steps.transfer_ends(bar, false, now));
+            screen::note(|steps| steps.transfer_ends(bar, false, Instant::now()));
         }
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct Steps {
     has_failed: bool,
     under_way: Option<UnderWay>,
     transfers: Vec<Transfer>,
+    /// What the step under way has transferred: it stands below the step.
+    moved: Vec<Row>,
     next_transfer: usize,
     began: Instant,
 }
@@ -66,6 +68,7 @@ impl Steps {
             has_failed: false,
             under_way: None,
             transfers: Vec::new(),
+            moved: Vec::new(),
             next_transfer: 0,
             began: now,
         }
@@ -122,7 +125,8 @@ impl Steps {
             How::Warned => (Meaning::Warning, "!"),
             How::Failed => (Meaning::Bad, "✗"),
         };
-        vec![step.row(meaning, mark, now)]
+        let moved = std::mem::take(&mut self.moved);
+        [step.row(meaning, mark, now)].into_iter().chain(moved).collect()
     }
 
     pub(crate) fn transfers(&mut self, label: String, total: Option<u64>, now: Instant) -> usize {
@@ -135,11 +139,11 @@ impl Steps {
         self.transfers.iter_mut().filter(|transfer| transfer.id == id).for_each(|transfer| transfer.seen = bytes);
     }
 
-    /// A transfer is over; where it `is_whole`, what it moved is returned.
-    pub(crate) fn transfer_ends(&mut self, id: usize, is_whole: bool, now: Instant) -> Vec<Row> {
+    /// A transfer is over; where it `is_whole`, what it moved is shown when its step ends.
+    pub(crate) fn transfer_ends(&mut self, id: usize, is_whole: bool, now: Instant) {
         let ended: Vec<Transfer> = self.transfers.extract_if(.., |transfer| transfer.id == id).collect();
         let ended = ended.into_iter().filter(|transfer| is_whole && transfer.seen > 0);
-        ended.map(|transfer| transfer.ended(now)).collect()
+        self.moved.extend(ended.map(|transfer| transfer.ended(now)));
     }
 
     /// The part of the screen that changes: what is under way and to come, at most `height` rows of `width` columns.
