@@ -7,6 +7,7 @@ mod boot;
 mod broken;
 mod by_hand;
 mod chance;
+mod commands;
 mod compose;
 mod delta;
 mod deploy;
