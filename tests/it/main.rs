@@ -20,6 +20,7 @@ mod hangs;
 mod history;
 mod iam;
 mod images;
+mod init;
 mod interrupt;
 mod kill_matrix;
 mod not_yet;
