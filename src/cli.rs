@@ -209,6 +209,9 @@ pub(crate) enum Command {
         /// One deployment, with its steps and what the console showed
         #[arg(long, value_name = "ID")]
         deployment: Option<String>,
+        /// With --deployment: write it to this file as one HTML page, `-` is standard output
+        #[arg(long, value_name = "FILE", requires = "deployment", conflicts_with = "format")]
+        html: Option<PathBuf>,
         /// So many deployments of each name, the newest ones
         #[arg(long, value_name = "COUNT", default_value_t = 20)]
         limit: usize,

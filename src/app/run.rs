@@ -82,7 +82,7 @@ async fn run(
     signals: &mut Signals,
     console: &mut Console<'_>,
 ) -> u8 {
-    let mut recorder = Recorder::new(event, began);
+    let mut recorder = Recorder::new(event, began, &context.env);
     // On the heap: what an event may wait for is much.
     let result = Box::pin(deploy(context, path, signals, &mut recorder, console)).await;
     let code = end(event, &result, console);
@@ -154,7 +154,7 @@ async fn deploy(
             ready = planned(&observer, event) => ready.map_err(|failure| said(failure, console))?,
         };
     };
-    recorder.ended(&outcome, &host.last_words);
+    recorder.ended(&outcome, &host.last_words, &host.health.answers());
     report(event, &plan, &host.store, outcome, console)
 }
 
@@ -176,6 +176,7 @@ async fn before(
     recorder.begin(store.clone(), &observer.origin);
     let (facts, plan) = planned(observer, event).await?;
     recorder.images(&facts.images);
+    recorder.plan(&plan);
     let warnings = store.set_aside.iter().chain(&facts.warnings);
     warnings.for_each(|warning| console.line(&format!("warning: {warning}")));
     facts.not_yet.iter().chain(&plan.notes).for_each(|line| console.line(line));

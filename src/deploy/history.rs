@@ -20,6 +20,7 @@ use crate::deploy::state::{LockedStore, Store, numbered};
 use crate::error::Failure;
 use crate::files::{replace, unwritable, write_unsynced};
 use crate::inputs;
+use crate::values::options::OptionChange;
 use crate::values::types::LifecycleEvent;
 
 /// The folder of the records.
@@ -68,6 +69,35 @@ pub(crate) struct EventRecord {
     pub(crate) steps: Vec<StepRecord>,
     /// The last lines that it printed.
     pub(crate) console: Vec<String>,
+    #[serde(default, skip_serializing_if = "Details::are_none")]
+    pub(crate) details: Details,
+}
+
+/// What a report shows of an event beside that. Older records have none of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Details {
+    /// Who started it: CodeDeploy's agent, or a user of this host.
+    pub(crate) by: String,
+    /// The deployment group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<String>,
+    /// Bytes of layers that the engine had: they were left out.
+    pub(crate) left_out: u64,
+    /// Layers that were left out, of so many.
+    pub(crate) layers: (usize, usize),
+    /// With what the options were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) compared_with: Option<String>,
+    pub(crate) changes: Vec<OptionChange>,
+    /// What was asked about health, and the answers.
+    pub(crate) health: Vec<String>,
+}
+
+impl Details {
+    fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How an event ended.
@@ -280,7 +310,7 @@ mod tests {
 
     fn event(event: LifecycleEvent, ended: Ended) -> EventRecord {
         let at = "2026-11-27T10:00:00Z".to_owned();
-        EventRecord { event, at, took_ms: 5, ended, moved: 0, down_ms: None, steps: Vec::new(), console: Vec::new() }
+        EventRecord { event, at, took_ms: 5, ended, moved: 0, down_ms: None, steps: Vec::new(), console: Vec::new(), details: Details::default() }
     }
 
     /// Runs these events; each is a deployment, an event and whether it succeeds.
