@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::config::hook_env::HookEnv;
+use crate::deploy::command::EventOrCommand;
 use crate::deploy::execute::Progress;
 use crate::deploy::history::{Ended, EventRecord, History, StepRecord};
 use crate::deploy::origin::Origin;
@@ -18,12 +20,14 @@ use crate::ui::progress;
 use crate::ui::text::Console;
 use crate::values::pin::ImagePin;
 use crate::values::secret::masked;
-use crate::values::types::LifecycleEvent;
+use crate::values::text::{printable, shorten};
 
 /// An event under way. What cannot be written of it goes to the log: no deployment fails for its history.
 pub(crate) struct Recorder {
-    pub(crate) event: LifecycleEvent,
     pub(crate) began: Instant,
+    event: EventOrCommand,
+    /// Who ran it by hand, where it is known.
+    pub(crate) by: Option<String>,
     history: Option<(Rc<LockedStore>, History)>,
     at: Timestamp,
     moved: u64,
@@ -34,10 +38,11 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn new(event: LifecycleEvent, began: Instant) -> Self {
+    pub(crate) fn new(event: impl Into<EventOrCommand>, began: Instant) -> Self {
         let at = Timestamp::now() - began.elapsed();
         Self {
-            event,
+            event: event.into(),
+            by: None,
             began,
             history: None,
             at,
@@ -56,9 +61,13 @@ impl Recorder {
 
     /// What the images of the revision are.
     pub(crate) fn images(&mut self, images: &[ImageFacts]) {
-        let known = images.iter().filter(|image| !matches!(image.pin, ImagePin::Unknown { .. }));
+        self.pins(images.iter().map(|image| &image.pin));
+    }
+
+    pub(crate) fn pins<'a>(&mut self, images: impl Iterator<Item = &'a ImagePin>) {
+        let known = images.filter(|image| !matches!(image, ImagePin::Unknown { .. }));
         if let Some((_, history)) = &mut self.history {
-            history.resolved(known.map(|image| image.pin.describe()).collect());
+            history.resolved(known.map(ImagePin::describe).collect());
         }
     }
 
@@ -107,6 +116,7 @@ impl Recorder {
     fn record(&mut self, ended: Ended, console: Vec<String>) -> EventRecord {
         EventRecord {
             event: self.event,
+            by: self.by.clone(),
             at: self.at.to_string(),
             took_ms: milliseconds(self.began.elapsed()),
             ended,
@@ -115,6 +125,17 @@ impl Recorder {
             steps: std::mem::take(&mut self.steps),
             console,
         }
+    }
+}
+
+/// Who runs a command by hand: behind `sudo` its caller, else the user of this process.
+pub(crate) fn who(env: &HookEnv) -> String {
+    let uid = nix::unistd::getuid().to_string();
+    let named = |name: &str| env.lookup(name).map(|value| shorten(&printable(value), 64)).filter(|name| !name.is_empty());
+    match (named("SUDO_USER"), named("SUDO_UID")) {
+        (Some(user), Some(uid)) => format!("{user} (uid {uid}, by sudo)"),
+        (Some(user), None) => format!("{user} (by sudo)"),
+        (None, _) => format!("uid {uid}"),
     }
 }
 
