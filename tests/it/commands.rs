@@ -59,7 +59,12 @@ fn reads(deployed: &Deployed) {
     deployed.run("status", &["--exit-code"]).prints(&format!("{}:two", deployed.image)).prints("d-2");
     assert!(deployed.json("status", &[]).to_string().contains("d-2"));
     let history = deployed.run("history", &[]);
-    assert_eq!(history.stdout.lines().filter(|line| line.contains("ApplicationStart")).count(), 0, "{}", history.stdout);
+    assert_eq!(
+        history.stdout.lines().filter(|line| line.contains("ApplicationStart")).count(),
+        0,
+        "{}",
+        history.stdout
+    );
     history.prints("d-1").prints("d-2");
     deployed.run("history", &["--deployment", "d-1"]).prints("ApplicationStart: succeeded");
     assert!(deployed.json("history", &["--deployment", "d-2"]).to_string().contains("ApplicationStart"));
