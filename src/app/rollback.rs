@@ -1,7 +1,8 @@
 //! `rollback`: a kept release serves again.
 
-use crate::app::by_hand::{Job, code, facts, perform};
+use crate::app::by_hand::{Job, Planned, code, facts, perform};
 use crate::app::{Context, one_name, say};
+use crate::deploy::command::Command;
 use crate::deploy::state::Store;
 use crate::engine::Engine;
 use crate::modes::resume::is_compose;
@@ -26,9 +27,10 @@ pub(crate) async fn rollback(context: &Context, wanted: Option<&Name>, to: Optio
             }
         }
         let subject = Subject::found(&facts, is_compose(&facts));
-        Ok((rollback::plan(name, &facts, release, &missing)?, subject))
+        let plan = rollback::plan(name, &facts, release, &missing)?;
+        Ok(Planned { plan, subject, release: Some(release.clone()) })
     };
     let mut console = Console::stdout();
-    let job = Job { command: rollback::COMMAND, name, is_dry };
+    let job = Job { command: Command::Rollback, name, is_dry };
     code(Box::pin(perform(context, job, planned, text::by_hand, &mut console)).await)
 }
