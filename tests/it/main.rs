@@ -22,6 +22,7 @@ mod iam;
 mod images;
 mod init;
 mod interrupt;
+mod journal;
 mod kill_matrix;
 mod not_yet;
 mod options;
