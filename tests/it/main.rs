@@ -24,6 +24,7 @@ mod init;
 mod interrupt;
 mod kill_matrix;
 mod not_yet;
+mod operator;
 mod options;
 mod policy;
 mod pruned;
