@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 mod explain;
 mod history;
 mod logs;
+mod pin;
 pub(crate) mod plan;
 pub(crate) mod ports;
 mod prune;
@@ -16,6 +17,7 @@ mod rollback;
 pub(crate) mod run;
 pub(crate) mod status;
 mod stop;
+mod uninstall;
 
 use std::ffi::OsString;
 use std::io;
@@ -161,6 +163,9 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         Some(Command::Rollback { name, to, dry_run }) => {
             rollback::rollback(context, name.as_ref(), to.as_deref(), dry_run).await
         }
+        Some(Command::Pin(release)) => pin::pin(context, true, &release).await,
+        Some(Command::Uninstall(wanted)) => uninstall::uninstall(context, &wanted).await,
+        Some(Command::Unpin(release)) => pin::pin(context, false, &release).await,
         Some(Command::Resume { ports: true, .. }) => ports::ports(context).await,
         Some(Command::Resume { dry_run: true, name, .. }) => resume::dry_run(context, name.as_ref()).await,
         Some(Command::Resume { tokens: true, name, .. }) => resume::resume(context, Only::Tokens, name.as_ref()).await,
