@@ -119,7 +119,7 @@ pub(super) async fn perform(
     let undo = run::undo_limit(deadline + LIMIT);
     let mut progress = ConsoleProgress { console: &mut *console, recorder: Some(&mut recorder) };
     let outcome = Box::pin(execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop)).await;
-    recorder.ended(&outcome, &host.last_words);
+    recorder.ended(&outcome, &host.last_words, &host.health.answers());
     let runs = match &outcome {
         Ok(_) => host.runs_now(&plan.old).await,
         Err(failed) => failed.runs.clone(),
@@ -131,7 +131,7 @@ pub(super) async fn perform(
 /// A record that begins once it is known what is done. Lines of another name are none of its own.
 pub(super) fn recorder(context: &Context, command: Command, console: &mut Console<'_>) -> Recorder {
     console.take_lines();
-    let mut recorder = Recorder::new(command, Instant::now());
+    let mut recorder = Recorder::new(command, Instant::now(), &context.env);
     recorder.by = Some(who(&context.env));
     recorder
 }

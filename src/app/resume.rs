@@ -128,7 +128,7 @@ async fn one(
     let undo = run::undo_limit(deadline + LIMIT);
     let mut progress = ConsoleProgress { console: &mut *console, recorder: Some(&mut recorder) };
     let outcome = execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop).await;
-    recorder.ended(&outcome, &host.last_words);
+    recorder.ended(&outcome, &host.last_words, &host.health.answers());
     let result = match outcome {
         Ok(done) => {
             text::ended(console, &done);

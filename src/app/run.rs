@@ -50,7 +50,7 @@ pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
     let path = appspec::find_above(location).map_err(|why| Failure::new(Kind::Appspec, why.to_string()));
     match path.and_then(|path| Ok((path, Signals::listen()?))) {
         Ok((path, mut signals)) => {
-            let recorder = Recorder::new(event, context.started);
+            let recorder = Recorder::new(event, context.started, &context.env);
             run(context, recorder, event, &path, &mut signals, &mut console).await
         }
         Err(failure) => end(event, &Err(failure), &mut console),
@@ -67,7 +67,7 @@ pub(crate) async fn by_hand(context: &Context, events: &[LifecycleEvent], path: 
         Err(failure) => return say(&failure),
     };
     for event in events {
-        let mut recorder = Recorder::new(*event, began);
+        let mut recorder = Recorder::new(*event, began, &context.env);
         recorder.by = Some(who(&context.env));
         let code = run(context, recorder, *event, path, &mut signals, &mut console).await;
         began = Instant::now();
@@ -159,7 +159,7 @@ async fn deploy(
             ready = planned(&observer, event) => ready.map_err(|failure| said(failure, console))?,
         };
     };
-    recorder.ended(&outcome, &host.last_words);
+    recorder.ended(&outcome, &host.last_words, &host.health.answers());
     report(event, &plan, &host.store, outcome, console)
 }
 
@@ -181,6 +181,7 @@ async fn before(
     recorder.begin(store.clone(), &observer.origin);
     let (facts, plan) = planned(observer, event).await?;
     recorder.images(&facts.images);
+    recorder.plan(&plan);
     let warnings = store.set_aside.iter().chain(&facts.warnings);
     warnings.for_each(|warning| console.line(&format!("warning: {warning}")));
     facts.not_yet.iter().chain(&plan.notes).for_each(|line| console.line(line));

@@ -21,6 +21,7 @@ use crate::deploy::state::{LockedStore, Store, numbered};
 use crate::error::Failure;
 use crate::files::{replace, unwritable, write_unsynced};
 use crate::inputs;
+use crate::values::options::OptionChange;
 
 /// The folder of the records.
 pub(super) const FOLDER: &str = "deployments";
@@ -71,6 +72,33 @@ pub(crate) struct EventRecord {
     pub(crate) steps: Vec<StepRecord>,
     /// The last lines that it printed.
     pub(crate) console: Vec<String>,
+    #[serde(default, skip_serializing_if = "Details::are_none")]
+    pub(crate) details: Details,
+}
+
+/// What a report shows of an event beside that. Older records have none of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Details {
+    /// The deployment group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<String>,
+    /// Bytes of layers that the engine had: they were left out.
+    pub(crate) left_out: u64,
+    /// Layers that were left out, of so many.
+    pub(crate) layers: (usize, usize),
+    /// With what the options were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) compared_with: Option<String>,
+    pub(crate) changes: Vec<OptionChange>,
+    /// What was asked about health, and the answers.
+    pub(crate) health: Vec<String>,
+}
+
+impl Details {
+    fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How an event ended.
@@ -293,7 +321,18 @@ mod tests {
     fn event(event: impl Into<EventOrCommand>, ended: Ended) -> EventRecord {
         let at = "2026-11-27T10:00:00Z".to_owned();
         let (event, steps, console) = (event.into(), Vec::new(), Vec::new());
-        EventRecord { event, by: None, at, took_ms: 5, ended, moved: 0, down_ms: None, steps, console }
+        EventRecord {
+            event,
+            by: None,
+            at,
+            took_ms: 5,
+            ended,
+            moved: 0,
+            down_ms: None,
+            steps,
+            console,
+            details: Details::default(),
+        }
     }
 
     /// Runs these events; each is a deployment, an event and whether it succeeds.

@@ -33,7 +33,7 @@ pub(crate) enum Serving {
 const BAR: usize = 20;
 
 /// What an event is about to be: its result in one word, for a column.
-fn word(event: Option<&EventRecord>, is_locked: bool) -> &'static str {
+pub(super) fn word(event: Option<&EventRecord>, is_locked: bool) -> &'static str {
     match event.map(|event| &event.ended) {
         Some(Ended::Succeeded) => "succeeded",
         Some(Ended::Failed { .. }) => "failed",
@@ -102,12 +102,12 @@ fn row(all: &Listed, number: u64, record: &DeploymentRecord) -> [String; 7] {
 }
 
 impl Listed {
-    fn newest(&self) -> u64 {
+    pub(super) fn newest(&self) -> u64 {
         self.deployments.iter().map(|(number, _, _)| *number).max().unwrap_or_default()
     }
 
     /// The number of the record that serves: of a deployment that was repeated, the newest that succeeded.
-    fn serving_number(&self) -> Option<u64> {
+    pub(super) fn serving_number(&self) -> Option<u64> {
         let Serving::Deployment(serving) = &self.serving else { return None };
         let succeeded = |last: &EventRecord| last.ended == Ended::Succeeded;
         let is_it = |record: &DeploymentRecord| record.deployment == *serving && record.last().is_some_and(succeeded);
@@ -146,7 +146,7 @@ fn short_time(at: &str) -> String {
     utc(at, "%b %d %H:%M").unwrap_or_default()
 }
 
-fn milliseconds(ms: u64) -> String {
+pub(super) fn milliseconds(ms: u64) -> String {
     match ms {
         0..1000 => format!("{ms} ms"),
         1000..120_000 => seconds(Duration::from_millis(ms)),
@@ -253,6 +253,7 @@ pub(crate) fn json(all: &[Listed]) -> serde_json::Value {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::deploy::history::Details;
     use crate::values::types::LifecycleEvent;
 
     fn step(step: &str, after_ms: u64, took_ms: u64) -> StepRecord {
@@ -260,8 +261,19 @@ mod tests {
     }
 
     fn event(event: impl Into<EventOrCommand>, at: &str, ended: Ended) -> EventRecord {
-        let (at, event, by) = (format!("2026-11-27T{at}Z"), event.into(), None);
-        EventRecord { event, by, at, took_ms: 2000, ended, moved: 0, down_ms: None, steps: Vec::new(), console: Vec::new() }
+        let (at, event, by, details) = (format!("2026-11-27T{at}Z"), event.into(), None, Details::default());
+        EventRecord {
+            event,
+            by,
+            at,
+            took_ms: 2000,
+            ended,
+            moved: 0,
+            down_ms: None,
+            steps: Vec::new(),
+            console: Vec::new(),
+            details,
+        }
     }
 
     fn record(id: &str, images: &[&str], events: Vec<EventRecord>) -> DeploymentRecord {
@@ -345,7 +357,10 @@ web: deployment d-BADBADBAD, failed
     fn commands_stand_among_the_deployments_and_a_rollback_says_to_what() {
         let good = all().deployments.remove(2);
         let stop = event(Command::Stop, "12:00:00", Ended::Succeeded);
-        let back = EventRecord { by: Some("ana (uid 1000, by sudo)".into()), ..event(Command::Rollback, "11:30:00", failed().ended) };
+        let back = EventRecord {
+            by: Some("ana (uid 1000, by sudo)".into()),
+            ..event(Command::Rollback, "11:30:00", failed().ended)
+        };
         let image = ["shop/web:1.4.2 (sha256:0123456789ab)"];
         let deployments = vec![
             (5, record("stop", &image, vec![stop]), false),
