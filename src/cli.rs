@@ -246,6 +246,10 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Keep a release for a rollback whatever its age: nothing prunes it, its images or its data
+    Pin(PinArgs),
+    /// Let a pinned release go as others do
+    Unpin(PinArgs),
     /// Finish or undo what interrupted deployments left; the boot unit runs this
     Resume {
         /// One name alone
@@ -261,6 +265,8 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "tokens")]
         ports: bool,
     },
+    /// Remove what balehook made on this host: rules, network, tags, units, state, logs; containers go on running
+    Uninstall(UninstallArgs),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -305,6 +311,37 @@ pub(crate) struct NameArgs {
     /// The name
     #[arg(value_name = "NAME")]
     pub(crate) name: Name,
+    /// Only print what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Which release.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PinArgs {
+    /// The name
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Name,
+    /// The release: its deployment, or the tag or the digest of its image
+    #[arg(value_name = "RELEASE")]
+    pub(crate) release: String,
+    /// Only print what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// How much of it goes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UninstallArgs {
+    /// Containers, projects and services of balehook too, and their images
+    #[arg(long)]
+    pub(crate) purge: bool,
+    /// Also where containers whose ports are switched go on running, and answer nobody
+    #[arg(long, conflicts_with = "purge")]
+    pub(crate) force: bool,
+    /// Do not ask whether it is meant
+    #[arg(long)]
+    pub(crate) yes: bool,
     /// Only print what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -8,6 +8,7 @@ mod explain;
 mod history;
 mod init;
 mod logs;
+mod pin;
 pub(crate) mod plan;
 pub(crate) mod ports;
 mod prune;
@@ -18,6 +19,7 @@ mod rollback;
 pub(crate) mod run;
 pub(crate) mod status;
 mod stop;
+mod uninstall;
 
 use std::ffi::OsString;
 use std::io;
@@ -168,6 +170,9 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         Some(Command::Rollback { name, to, dry_run }) => {
             rollback::rollback(context, name.as_ref(), to.as_deref(), dry_run).await
         }
+        Some(Command::Pin(release)) => pin::pin(context, true, &release).await,
+        Some(Command::Uninstall(wanted)) => uninstall::uninstall(context, &wanted).await,
+        Some(Command::Unpin(release)) => pin::pin(context, false, &release).await,
         Some(Command::Resume { ports: true, .. }) => ports::ports(context).await,
         Some(Command::Resume { dry_run: true, name, .. }) => resume::dry_run(context, name.as_ref()).await,
         Some(Command::Resume { tokens: true, name, .. }) => resume::resume(context, Only::Tokens, name.as_ref()).await,

@@ -17,6 +17,7 @@ pub(crate) mod mounts;
 pub(crate) mod observe;
 pub mod operation;
 pub(crate) mod options;
+pub mod pinned;
 pub mod prune;
 pub mod release;
 pub mod resume;

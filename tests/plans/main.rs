@@ -8,6 +8,7 @@ mod failures;
 mod golden;
 mod images;
 mod mounted;
+mod pinned;
 mod ports;
 mod prune;
 mod request;

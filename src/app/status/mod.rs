@@ -93,7 +93,9 @@ async fn deployed(context: &Context, wanted: Option<&Name>) -> Result<Deployed, 
 
 async fn one(context: &Context, engine: &Engine, name: Name, containers: &[status::Status]) -> NameStatus {
     let store = Store::new(&context.settings.state_dir, &name);
-    let release: Option<Release> = store.releases().into_iter().next();
+    let releases: Vec<Release> = store.releases();
+    let pinned = releases.iter().filter(|release| release.pinned).map(ToString::to_string).collect();
+    let release = releases.into_iter().next();
     let under_way = store.is_locked();
     let runs = containers.iter().any(|container| container.name == name.as_str());
     let health = match release.as_ref().filter(|_| runs && !store.is_stopped()) {
@@ -111,6 +113,7 @@ async fn one(context: &Context, engine: &Engine, name: Name, containers: &[statu
         more_images: release.as_ref().map_or(0, |release| release.more_images.len()),
         deployment: release.as_ref().map(|release| release.deployment.clone()),
         revision: release.as_ref().map(|release| release.revision.clone()),
+        pinned,
         saved: release.map(|release| release.observed.at),
         health,
         last_failure: last_failure(&store),

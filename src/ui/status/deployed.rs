@@ -28,6 +28,8 @@ pub(crate) struct NameStatus {
     pub(crate) revision: Option<String>,
     /// When the release was healthy first, RFC 3339.
     pub(crate) saved: Option<String>,
+    /// Releases that are kept whatever their age, each as a person reads it.
+    pub(crate) pinned: Vec<String>,
     /// The answer to its health check, where it runs; none of a swarm's service.
     pub(crate) health: Option<Health>,
     /// Where the last deployment failed.

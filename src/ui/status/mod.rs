@@ -77,6 +77,7 @@ fn release(known: &NameStatus) -> Lines {
         ("release", known.release.as_ref().map(|image| format!("{image}{more}")).unwrap_or_default()),
         ("deployment", known.deployment.as_ref().map(|id| format!("{id}{since}")).unwrap_or_default()),
         ("revision", text(&known.revision)),
+        ("pinned", known.pinned.join(", ")),
         ("health", health.unwrap_or_default()),
     ]
 }
@@ -212,6 +213,7 @@ mod tests {
             deployment: Some("d-1".into()),
             revision: Some("s3://releases/web.zip".into()),
             saved: Some("2026-01-01T00:00:05Z".into()),
+            pinned: Vec::new(),
             health: Some(Health { asked, bad: bad.map(str::to_owned) }),
             last_failure: None,
             interrupted: None,
@@ -251,10 +253,12 @@ mod tests {
         };
         let sick =
             NameStatus { last_failure: Some(failed), interrupted: Some("d-3".into()), ..known("web", Some(bad)) };
-        let gone = NameStatus { health: None, ..known("shop", None) };
+        let pinned = vec!["web:1.4.1 (sha256:ab) of d-0".to_owned()];
+        let gone = NameStatus { health: None, pinned, ..known("shop", None) };
         let all = Deployed { names: vec![sick, gone], ..deployed(vec![web(published())]) };
         let said = text(&all);
         assert!(said.starts_with("shop: does NOT run\n  release    web:1.4.2 "), "{said}");
+        assert!(said.contains("  pinned     web:1.4.1 (sha256:ab) of d-0\n"), "{said}");
         assert!(said.contains("\nweb: NOT healthy\n") && said.contains(&format!("  health     {bad}\n")), "{said}");
         assert!(
             said.ends_with(
