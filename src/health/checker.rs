@@ -55,6 +55,8 @@ pub(crate) struct HealthChecker {
     waiting: Vec<(Option<String>, String)>,
     /// Since when nothing is waited for.
     complete_since: Option<Instant>,
+    /// The last answers of a check that ended well.
+    pub(crate) answers: Vec<String>,
 }
 
 impl HealthChecker {
@@ -69,7 +71,9 @@ impl HealthChecker {
     ) -> Result<(), Unhealthy> {
         *self = Self { subject: subject.to_owned(), wanted: Some(wanted.clone()), ..Self::default() };
         let outcome = self.rounds(engine, wanted, observe).await;
-        *self = Self::default();
+        let answers =
+            if outcome.is_ok() { self.questions.values().filter_map(Question::said).collect() } else { Vec::new() };
+        *self = Self { answers, ..Self::default() };
         outcome
     }
 
@@ -126,7 +130,7 @@ impl HealthChecker {
     async fn listen(
         &mut self,
         wanted: &HealthCheck,
-        answers: &mut (impl Stream<Item = (String, Ask, Result<(), String>)> + Unpin),
+        answers: &mut (impl Stream<Item = (String, Ask, Result<String, String>)> + Unpin),
     ) {
         let take = async {
             while !self.is_healthy(wanted) {
@@ -228,7 +232,7 @@ impl HealthChecker {
         due
     }
 
-    fn answered(&mut self, key: &str, ask: &Ask, answer: Result<(), String>) {
+    fn answered(&mut self, key: &str, ask: &Ask, answer: Result<String, String>) {
         // The container may have been replaced meanwhile.
         if let Some(question) = self.questions.get_mut(key).filter(|question| question.ask == *ask) {
             question.answered(answer);
