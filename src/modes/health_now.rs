@@ -27,7 +27,7 @@ pub(crate) async fn health_now(
         let check = once(&kept.health_check);
         let container = (name.as_str(), release.observed.container.as_str());
         let answer = health::check_container(&mut checker, engine, container, &check).await;
-        return Some((asked(&check), answer.map(|()| checker.answers)));
+        return Some((asked(&check), answer.map(|()| checker.said)));
     }
     let project = part.compose.as_ref()?;
     let wanted = health_check(project);
@@ -35,7 +35,7 @@ pub(crate) async fn health_now(
     let services: Vec<&str> = wanted.services.iter().map(|(service, _)| service.as_str()).collect();
     let what = format!("{}: {}", services.join(", "), asked(&wanted.check));
     let answer = wait::wait(&mut checker, engine, &project.project.name, &wanted).await;
-    Some((what, answer.map(|()| checker.answers)))
+    Some((what, answer.map(|()| checker.said)))
 }
 
 fn once(saved: &HealthCheck) -> HealthCheck {

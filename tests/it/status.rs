@@ -50,7 +50,10 @@ fn a_container_that_was_changed_by_hand_is_said_option_by_option_with_the_way_ba
         assert!(text.contains(&line), "{line}\n{text}");
     }
     let line: Value = serde_json::from_str(&bundle.status(&[name, "--emf"]).exits(0).stdout).unwrap();
-    assert_eq!((&line["Name"], &line["Drift"], &line["LastDeploymentSuccess"]), (&json!(name), &json!(3.0), &json!(1.0)));
+    assert_eq!(
+        (&line["Name"], &line["Drift"], &line["LastDeploymentSuccess"]),
+        (&json!(name), &json!(3.0), &json!(1.0))
+    );
 
     world().docker(&["network", "disconnect", &network, name]);
     world().docker(&["network", "rm", &network]);
@@ -84,12 +87,17 @@ fn a_project_is_compared_by_service_and_a_service_of_a_swarm_with_its_release_an
     world().docker(&["update", "--restart", "on-failure:3", &format!("{name}-web-1")]);
     world().docker(&["rm", "--force", &format!("{name}-db-1")]);
     assert_eq!(drift(bundle, name), ["db change scale 1 0", "web change restart no on-failure:3"]);
-    bundle.status(&[]).exits(0).prints("    web:\n").prints("  next       deploy again: Compose brings its services back\n");
+    bundle
+        .status(&[])
+        .exits(0)
+        .prints("    web:\n")
+        .prints("  next       deploy again: Compose brings its services back\n");
     bundle.hook("ApplicationStart").exits(0);
     assert_eq!(drift(bundle, name), ["web change restart no on-failure:3"], "what deploying again left is still said");
 
     let name = world().name("driftservice");
-    let options = "image: {archive: image.tar}\nstop_grace_period: 1s\nrestart: always\ndeploy: {update_config: {monitor: 1s}}";
+    let options =
+        "image: {archive: image.tar}\nstop_grace_period: 1s\nrestart: always\ndeploy: {update_config: {monitor: 1s}}";
     let bundle = alone().bundle(1, &appspec(&name, options, "health: {timeout: 30s}"));
     web(&format!("{name}:1"), "one").write_into(&bundle.path());
     bundle.hook("ApplicationStart").exits(0);
@@ -102,7 +110,10 @@ fn a_project_is_compared_by_service_and_a_service_of_a_swarm_with_its_release_an
         ["- change deploy.update_config.parallelism 1 2", "- add environment - debug"],
         "nothing is said of the tasks: the revision leaves their number to others"
     );
-    bundle.status(&[&name]).exits(0).prints("  next       deploy again: the service is updated to what its revision says\n");
+    bundle
+        .status(&[&name])
+        .exits(0)
+        .prints("  next       deploy again: the service is updated to what its revision says\n");
     bundle.hook("ApplicationStart").exits(0);
     assert_eq!(drift(&bundle, &name), [""; 0]);
     alone().docker(1, &["service", "rm", &name]);

@@ -22,7 +22,7 @@ fn one(state: &Path, all: &Deployed, known: &NameStatus) -> NameMetrics {
     let history = known.name.parse().map(|name| Store::new(state, &name).history()).unwrap_or_default();
     let is_over =
         |record: &DeploymentRecord| record.last().is_some_and(|last| !matches!(last.ended, Ended::NotYet { .. }));
-    let ended = history.iter().map(|(_, record)| record).enumerate();
+    let ended = history.iter().map(|(_, record)| record).filter(|record| !record.is_command()).enumerate();
     let ended = ended.filter(|(at, record)| *at > 0 || !known.under_way || is_over(record));
     let ended: Vec<&DeploymentRecord> = ended.map(|(_, record)| record).collect();
     let count = |wanted: &str| ended.iter().filter(|record| result(record) == wanted).count() as u64;

@@ -107,7 +107,7 @@ const METRICS: [Metric; 14] = [
         name: "balehook_deployments_total",
         emf: ("Deployments", "Count"),
         kind: "counter",
-        help: "Deployments of this host since its state directory was made.",
+        help: "Deployments, and commands such as rollback and stop, that this host has run.",
         value: |it| Some(count(it.deployments)),
     },
     gauge(

@@ -44,7 +44,7 @@ for family in text_string_to_metric_families(sys.stdin.read()):
     assert family.documentation and family.type in ('gauge', 'counter'), family
     assert family.type != 'counter' or all(sample.name.endswith('_total') for sample in family.samples), family
     for sample in family.samples:
-        print(json.dumps([sample.name, sample.labels, sample.value]))
+        print(json.dumps([sample.name, sample.labels, float(sample.value)]))
 ";
 
 /// The schema of the specification, as AWS has published it, of what it demands of a line.

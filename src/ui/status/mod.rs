@@ -231,6 +231,8 @@ pub(crate) fn json(all: &Deployed) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ui::layout::Layout;
+    use crate::values::options::{ChangeKind, OptionChange};
 
     fn web(ports: Ports) -> Status {
         Status {
@@ -330,6 +332,47 @@ mod tests {
         let first_failed = NameStatus { release: None, health: None, ..known("web", None) };
         let all = Deployed { names: vec![first_failed], ..deployed(Vec::new()) };
         assert!(text(&all).starts_with("web: not deployed\n") && all.is_well(), "nothing was ever deployed");
+    }
+
+    fn change(kind: ChangeKind, name: &str, was: Option<&str>, becomes: Option<&str>) -> OptionChange {
+        let (was, becomes) = (was.map(str::to_owned), becomes.map(str::to_owned));
+        OptionChange { kind, service: None, name: name.into(), was, becomes, is_sensitive: false }
+    }
+
+    #[test]
+    fn what_was_changed_by_hand_stands_in_a_plans_words_with_the_way_back_in_80_and_200_columns() {
+        let mut changed = Drift {
+            changes: vec![
+                change(ChangeKind::Change, "mem_limit", Some("256M"), Some("512M")),
+                change(ChangeKind::Add, "networks.front", None, Some("")),
+                change(ChangeKind::Remove, "restart", Some("unless-stopped"), None),
+            ],
+            back: vec!["a deployment that changes anything creates the container anew, without this".into()],
+        };
+        changed.rules_are_gone(&["80->8080/tcp".into()]);
+        let image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop/web:1.4.2 (sha256:0123456789ab)";
+        let one = NameStatus { drift: Some(changed), release: Some(image.into()), ..known("web", None) };
+        let by_service = |name: &str| OptionChange {
+            service: Some(name.into()),
+            ..change(ChangeKind::Change, "scale", Some("2"), Some("3"))
+        };
+        let of_project = Drift { changes: vec![by_service("api"), by_service("db")], back: Vec::new() };
+        let project = NameStatus { drift: Some(of_project), health: None, ..known("shop", None) };
+        let mut container = Status { service: Some("api".into()), name: "shop".into(), ..web(published()) };
+        let line = "wget: server returned error: HTTP/1.1 503 Service Unavailable".to_owned();
+        container.last_check = Some(LastCheck { exit_code: 1, at: "2026-01-01T00:00:00Z".into(), line });
+        container.health = Some("unhealthy".into());
+        let all = Deployed { names: vec![one, project], ..deployed(vec![web(published()), container]) };
+        let narrow = Layout { width: Some(80), has_color: false };
+        assert_eq!(narrow.lay_out(&text(&all)), include_str!("../../../tests/golden/status.80.txt"));
+        let wide = Layout { width: Some(200), has_color: false };
+        assert_eq!(wide.lay_out(&text(&all)), include_str!("../../../tests/golden/status.200.txt"));
+        assert!(all.names.iter().all(|name| name.drift.is_some()) && !all.is_well(), "shop has an unhealthy container");
+        assert_eq!(
+            json(&all)["names"][0]["drift"]["changes"][0],
+            serde_json::json!({"op": "change", "service": null, "option": "mem_limit", "key": null, "was": "256M",
+                "becomes": "512M", "sensitive": false})
+        );
     }
 
     #[test]
