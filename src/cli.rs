@@ -164,6 +164,13 @@ pub(crate) enum Command {
         /// Show it every 2 s, until it is interrupted
         #[arg(long)]
         watch: bool,
+        /// Metrics for Prometheus, to FILE, which is replaced as a whole, or to standard output
+        #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, conflicts_with_all = ["watch", "format"])]
+        #[allow(clippy::option_option)] // with and without a value
+        prometheus: Option<Option<PathBuf>>,
+        /// A line of CloudWatch's embedded metric format for each name
+        #[arg(long, conflicts_with_all = ["watch", "format", "prometheus"])]
+        emf: bool,
         /// The form of the result
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,

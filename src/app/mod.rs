@@ -138,8 +138,10 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
             let wanted = plan::Wanted { event, path: &file.appspec, offline, against: against.as_deref() };
             plan::plan(context, wanted, form, detailed_exitcode).await
         }
-        Some(Command::Status { name, exit_code, watch, format }) => {
-            status::status(context, status::Wanted { name: name.as_ref(), format, exit_code, watch }).await
+        Some(Command::Status { name, exit_code, watch, prometheus, emf, format }) => {
+            let prometheus = prometheus.as_ref().map(|file| status::Metrics::Prometheus(file.as_deref()));
+            let metrics = prometheus.or(emf.then_some(status::Metrics::Emf));
+            status::status(context, status::Wanted { name: name.as_ref(), format, exit_code, watch, metrics }).await
         }
         Some(Command::Check { path, file, format, strict, fix }) => {
             check::check(context, &path.unwrap_or(file.appspec), format, check::How { strict, fix })

@@ -111,6 +111,10 @@ pub struct Observed {
     /// In Compose mode: containers that ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub running: Vec<String>,
+    /// In Compose mode: what the engine had of each service, as `[service, option, digest]` and the value where it may be
+    /// shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<Vec<String>>,
     /// In container mode: its anonymous volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<AnonymousVolume>,

@@ -6,9 +6,11 @@
 pub(crate) mod against;
 pub mod as_it_is;
 pub mod by_hand;
+pub(crate) mod changeable;
 pub mod compose;
 pub mod container;
 pub mod create;
+pub(crate) mod drift;
 pub mod facts;
 pub(crate) mod health_now;
 pub(crate) mod host;

@@ -54,7 +54,7 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> Value {
     })
 }
 
-fn change(change: &OptionChange) -> Value {
+pub(crate) fn change(change: &OptionChange) -> Value {
     let (option, key) = change.option_and_key();
     json!({
         "op": change.kind,

@@ -8,6 +8,10 @@ use crate::values::text::printable;
 /// Narrower than this nothing is folded.
 const NARROWEST: usize = 40;
 
+/// Where the values of `status` begin, and of what belongs to a service below them.
+const VALUES: usize = 13;
+const IN_SERVICE: usize = 15;
+
 /// The width and the colours of a text.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Layout {
@@ -69,9 +73,9 @@ fn fold(line: &str, width: usize) -> Vec<String> {
 fn colored(line: &str) -> String {
     let text = line.trim_start_matches(' ');
     let code = match (line.len() - text.len(), text.get(..2)) {
-        (2 | 4, Some("+ ")) => "32",
-        (2 | 4, Some("~ ")) => "33",
-        (2 | 4, Some("- ")) => "31",
+        (2 | 4 | VALUES | IN_SERVICE, Some("+ ")) => "32",
+        (2 | 4 | VALUES | IN_SERVICE, Some("~ ")) => "33",
+        (2 | 4 | VALUES | IN_SERVICE, Some("- ")) => "31",
         (2, _) if text.starts_with("would fail: ") => "31",
         (2, _) if text.starts_with("note: ") || text.starts_with("assumed: ") => "36",
         _ => return line.to_owned(),

@@ -36,6 +36,7 @@ mod rollback;
 mod room;
 mod sharing;
 mod side_by_side;
+mod status;
 mod support;
 mod swarm;
 mod tasks;
