@@ -5,7 +5,7 @@ use std::io;
 use serde::de::IgnoredAny;
 
 use crate::app::status::observe::{self, Running};
-use crate::app::{Context, names, say};
+use crate::app::{Context, layout, names, say_as};
 use crate::cli::Format;
 use crate::deploy::history::DeploymentRecord;
 use crate::deploy::release::Release;
@@ -24,14 +24,14 @@ pub(crate) async fn history(
 ) -> u8 {
     let found = match listed(context, name, deployment, limit).await {
         Ok(found) => found,
-        Err(failure) => return say(&failure),
+        Err(failure) => return say_as(format == Format::Json, &failure),
     };
     let text = match (format, deployment) {
         (Format::Json, _) => format!("{:#}\n", history::json(&found)),
         (Format::Text, Some(_)) => found.iter().map(|name| history::timelines(name, width())).collect(),
         (Format::Text, None) => history::tables(&found, width()),
     };
-    Console::new(&mut io::stdout()).whole(&text);
+    Console::new(&mut io::stdout()).laid_out(layout(format), &text);
     0
 }
 

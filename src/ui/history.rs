@@ -198,6 +198,8 @@ pub(crate) fn json(all: &[Listed]) -> serde_json::Value {
     let names = all.iter().map(|all| {
         let deployments = all.deployments.iter().map(|(number, record, has_log)| {
             let mut value = serde_json::json!(record);
+            // Of the state's own files.
+            let _ = value.as_object_mut().map(|value| value.remove("format"));
             value["id"] = record.label(*number).into();
             value["log"] = (*has_log).into();
             value

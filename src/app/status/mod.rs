@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use crate::app::{Context, names, say};
+use crate::app::{Context, layout, names, say_as};
 use crate::cli::Format;
 use crate::deploy::history::Ended;
 use crate::deploy::journal::Left;
@@ -48,7 +48,7 @@ pub(crate) async fn status(context: &Context, wanted: Wanted<'_>) -> u8 {
 async fn once(context: &Context, wanted: Wanted<'_>) -> u8 {
     let found = match deployed(context, wanted.name).await {
         Ok(found) => found,
-        Err(failure) => return say(&failure),
+        Err(failure) => return say_as(wanted.format == Format::Json, &failure),
     };
     let text = match wanted.format {
         Format::Text => status::text(&found),
@@ -57,7 +57,7 @@ async fn once(context: &Context, wanted: Wanted<'_>) -> u8 {
     if wanted.watch && io::stdout().is_terminal() {
         let _ = console::Term::stdout().clear_screen();
     }
-    Console::new(&mut io::stdout()).whole(&text);
+    Console::new(&mut io::stdout()).laid_out(layout(wanted.format), &text);
     match (wanted.exit_code, found.is_interrupted(), found.is_well()) {
         (false, _, _) | (true, false, true) => 0,
         (true, true, _) => Kind::Undo.exit_code(),
