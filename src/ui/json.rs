@@ -54,7 +54,8 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> Value {
     })
 }
 
-fn change(change: &OptionChange) -> Value {
+/// As a plan has it.
+pub(crate) fn change(change: &OptionChange) -> Value {
     let (option, key) = change.option_and_key();
     json!({
         "op": change.kind,

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::config::appspec::AppSpecText;
 use crate::config::hook_env::HookEnv;
 use crate::config::{lint, rules, validate};
-use crate::deploy::history::{DeploymentRecord, Ended, EventRecord, StepRecord};
+use crate::deploy::command::{Command, EventOrCommand};
+use crate::deploy::history::{DeploymentRecord, Details, Ended, EventRecord, StepRecord};
 use crate::error::{Failure, Kind};
 use crate::ui::doctor::{self, Row};
 use crate::ui::explain;
@@ -18,6 +19,7 @@ use crate::ui::json::failure;
 use crate::ui::layout::Layout;
 use crate::ui::problems::{self, Checked};
 use crate::ui::status::{self, Deployed, Health, LastFailure, NameStatus, Ports, ServiceStatus, Status};
+use crate::values::options::{ChangeKind, OptionChange};
 use crate::values::types::LifecycleEvent;
 
 #[path = "../../tests/schemas/mod.rs"]
@@ -137,15 +139,45 @@ fn step(step: &str, after_ms: u64, took_ms: u64) -> StepRecord {
     StepRecord { step: step.into(), after_ms, took_ms, is_undo: false, failed: false }
 }
 
-fn event(event: LifecycleEvent, at: &str, ended: Ended) -> EventRecord {
-    let at = format!("2026-11-27T{at}Z");
-    EventRecord { event, at, took_ms: 4200, ended, moved: 0, down_ms: None, steps: Vec::new(), console: Vec::new() }
+fn event(event: impl Into<EventOrCommand>, at: &str, ended: Ended) -> EventRecord {
+    let (at, event, by, details) = (format!("2026-11-27T{at}Z"), event.into(), None, Details::default());
+    EventRecord {
+        event,
+        by,
+        at,
+        took_ms: 4200,
+        ended,
+        moved: 0,
+        down_ms: None,
+        steps: Vec::new(),
+        console: Vec::new(),
+        details,
+    }
 }
 
 fn record(deployment: &str, images: &[&str], events: Vec<EventRecord>) -> DeploymentRecord {
     let (deployment, revision) = (deployment.to_owned(), "s3://releases/web-1.4.2.zip".to_owned());
     let images = images.iter().map(|image| (*image).to_owned()).collect();
     DeploymentRecord { format: 2, deployment, revision, images, events }
+}
+
+fn details() -> Details {
+    let change = OptionChange {
+        kind: ChangeKind::Change,
+        service: None,
+        name: "environment.LOG_LEVEL".into(),
+        was: Some("debug".into()),
+        becomes: Some("info".into()),
+        is_sensitive: false,
+    };
+    Details {
+        group: Some("production".into()),
+        left_out: 183_000_000,
+        layers: (6, 7),
+        compared_with: Some("release d-A1B2C3D4E".into()),
+        changes: vec![change],
+        health: vec!["GET /healthz: 503 after 60 s".into()],
+    }
 }
 
 fn failed() -> EventRecord {
@@ -165,6 +197,7 @@ fn failed() -> EventRecord {
         down_ms: Some(60_900),
         steps: vec![step(&create, 100, 300), step("docker stop --time 10 web", 400, 900), check, undo],
         console: console.map(str::to_owned).to_vec(),
+        details: details(),
         ..event(LifecycleEvent::ApplicationStart, "21:00:00", ended)
     }
 }
@@ -176,10 +209,15 @@ fn listed() -> Vec<Listed> {
     let started = EventRecord { down_ms: Some(840), ..event(ApplicationStart, "20:31:00", Ended::Succeeded) };
     let good = record("d-A1B2C3D4E", &[&image], vec![imported, started]);
     let bad = record("d-BADBADBAD", &["web:1.4.3 (sha256:ab85ca765248)", "db:1", "cache:2"], vec![failed()]);
+    let back = EventRecord {
+        by: Some("ana (uid 1000, by sudo)".into()),
+        ..event(Command::Rollback, "21:30:00", Ended::Succeeded)
+    };
+    let back = record("rollback", &[&image], vec![back]);
     let killed = record("manual", &["image.tar"], vec![event(ApplicationStart, "22:00:00", Ended::NotYet { pid: 1 })]);
     let web = Listed {
         name: "web".parse().unwrap(),
-        deployments: vec![(3, killed, false), (2, bad, true), (1, good, false)],
+        deployments: vec![(4, killed, false), (3, back, false), (2, bad, true), (1, good, false)],
         serving: Serving::Deployment("d-A1B2C3D4E".into()),
         is_locked: false,
     };
@@ -308,7 +346,7 @@ fn objects(value: &Value, at: &str, found: &mut Vec<String>) {
 }
 
 /// The fields that a document may lack: `skip_serializing_if` leaves them out.
-const OPTIONAL: [&str; 1] = ["down_ms"];
+const OPTIONAL: [&str; 5] = ["by", "down_ms", "details", "group", "compared_with"];
 
 #[test]
 fn a_field_that_comes_or_goes_in_any_object_is_refused_by_its_schema() {
