@@ -59,6 +59,17 @@ pub(crate) enum Format {
     Json,
 }
 
+/// What has a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    Appspec,
+    Plan,
+    Status,
+    History,
+    Doctor,
+    Check,
+}
+
 /// The form of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PlanFormat {
@@ -151,8 +162,12 @@ pub(crate) enum Command {
         #[arg(value_name = "RULE|EXIT-CODE")]
         what: Option<String>,
     },
-    /// Print the JSON schema of appspec.yml, for editors
-    Schema,
+    /// Print a JSON schema: of appspec.yml, for editors, or of what a command prints with --format json
+    Schema {
+        /// Of what
+        #[arg(value_enum, default_value_t = SchemaOf::Appspec, value_name = "DOCUMENT")]
+        of: SchemaOf,
+    },
     /// Show what is deployed on this host: releases, health, containers, ports, and what needs attention
     Status {
         /// One name alone

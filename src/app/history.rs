@@ -8,7 +8,7 @@ use nix::unistd::gethostname;
 use serde::de::IgnoredAny;
 
 use crate::app::status::observe::{self, Running};
-use crate::app::{Context, names, say};
+use crate::app::{Context, layout, names, say, say_as};
 use crate::cli::Format;
 use crate::deploy::history::DeploymentRecord;
 use crate::deploy::origin::MANUAL;
@@ -63,14 +63,14 @@ fn write(file: &Path, page: &str) -> io::Result<()> {
 pub(crate) async fn history(context: &Context, wanted: Wanted<'_>, format: Format) -> u8 {
     let found = match listed(context, wanted).await {
         Ok(found) => found,
-        Err(failure) => return say(&failure),
+        Err(failure) => return say_as(format == Format::Json, &failure),
     };
     let text = match (format, wanted.deployment) {
         (Format::Json, _) => format!("{:#}\n", history::json(&found)),
         (Format::Text, Some(_)) => found.iter().map(|name| history::timelines(name, width())).collect(),
         (Format::Text, None) => history::tables(&found, width()),
     };
-    Console::new(&mut io::stdout()).whole(&text);
+    Console::new(&mut io::stdout()).laid_out(layout(format), &text);
     0
 }
 
@@ -118,7 +118,8 @@ fn of(context: &Context, name: Name, running: Option<&[Running]>) -> Listed {
         Some(Some(one)) => deployment_of(one, &store).map_or(Serving::NotKnown, Serving::Deployment),
     };
     let releases = store.releases::<IgnoredAny>();
-    let pinned = releases.iter().filter(|release| release.pinned).filter_map(|release| number_of(release, &deployments));
+    let pinned =
+        releases.iter().filter(|release| release.pinned).filter_map(|release| number_of(release, &deployments));
     Listed { is_locked: store.is_locked(), pinned: pinned.collect(), name, deployments, serving }
 }
 
@@ -130,7 +131,8 @@ fn number_of(release: &Release<IgnoredAny>, all: &[(u64, DeploymentRecord, bool)
         u64::try_from(saved).ok().filter(|after| *after <= record.took_ms())
     };
     let of_it = |record: &DeploymentRecord| record.deployment == release.deployment;
-    let is_it = |record: &DeploymentRecord| of_it(record) && (release.deployment != MANUAL || in_its_time(record).is_some());
+    let is_it =
+        |record: &DeploymentRecord| of_it(record) && (release.deployment != MANUAL || in_its_time(record).is_some());
     all.iter().find(|(_, record, _)| is_it(record)).map(|(number, _, _)| *number)
 }
 

@@ -7,12 +7,12 @@ use crate::app::{Context, one_name, say};
 use crate::deploy::command::Command;
 use crate::deploy::state::Store;
 use crate::engine::Engine;
+use crate::error::Failure;
+use crate::modes::release::Release;
 use crate::modes::resume::is_compose;
 use crate::modes::rollback;
 use crate::modes::runs_now::Subject;
 use crate::ui::text::{self, Console};
-use crate::modes::release::Release;
-use crate::error::Failure;
 use crate::values::pin::ImagePin;
 use crate::values::types::Name;
 

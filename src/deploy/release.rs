@@ -84,7 +84,11 @@ impl<P> Release<P> {
 
 /// Those that stay of releases, of which the newest comes first: so many of the newest, and those that are pinned.
 pub(crate) fn kept<P>(releases: &[Release<P>], newest: usize) -> impl Iterator<Item = &Release<P>> {
-    releases.iter().enumerate().filter(move |(age, release)| *age < newest || release.pinned).map(|(_, release)| release)
+    releases
+        .iter()
+        .enumerate()
+        .filter(move |(age, release)| *age < newest || release.pinned)
+        .map(|(_, release)| release)
 }
 
 impl<P> fmt::Display for Release<P> {

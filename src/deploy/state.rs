@@ -376,7 +376,8 @@ mod tests {
             locked.save_release(&release(&format!("d-{number}")), 2).unwrap();
         }
         assert_eq!(deployments(locked.store()), ["d-5", "d-4", "d-1"]);
-        let pinned = |store: &Store| store.releases::<Part>().iter().map(|one| (one.number, one.pinned)).collect::<Vec<_>>();
+        let pinned =
+            |store: &Store| store.releases::<Part>().iter().map(|one| (one.number, one.pinned)).collect::<Vec<_>>();
         assert_eq!(pinned(locked.store()), [(5, false), (4, false), (1, true)]);
         locked.set_pinned(1, false).unwrap();
         locked.save_release(&release("d-6"), 2).unwrap();

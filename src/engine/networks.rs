@@ -40,7 +40,9 @@ impl Engine {
         let call = format!("docker network rm {name}");
         let removed = self.answer(Limit::Change, &call, self.docker.remove_network(name)).await;
         unless(removed, &[404]).map_err(|error| {
-            error.failure_of(Kind::Container, &format!("remove network {name}")).next("docker network inspect says who is on it")
+            error
+                .failure_of(Kind::Container, &format!("remove network {name}"))
+                .next("docker network inspect says who is on it")
         })
     }
 

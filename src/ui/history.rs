@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::deploy::command::{Command, EventOrCommand};
 use crate::deploy::history::{DeploymentRecord, Ended, EventRecord, StepRecord};
+use crate::ui::json::change;
 use crate::ui::text::utc;
 use crate::values::text::{megabytes, seconds, shorten};
 use crate::values::types::Name;
@@ -229,6 +230,13 @@ pub(crate) fn json(all: &[Listed]) -> serde_json::Value {
     let names = all.iter().map(|all| {
         let deployments = all.deployments.iter().map(|(number, record, has_log)| {
             let mut value = serde_json::json!(record);
+            // Of the state's own files.
+            let _ = value.as_object_mut().map(|value| value.remove("format"));
+            for (event, record) in value["events"].as_array_mut().into_iter().flatten().zip(&record.events) {
+                if let Some(changes) = event.pointer_mut("/details/changes") {
+                    *changes = record.details.changes.iter().map(change).collect();
+                }
+            }
             value["id"] = record.label(*number).into();
             value["log"] = (*has_log).into();
             value["pinned"] = all.pinned.contains(number).into();

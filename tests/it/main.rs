@@ -34,6 +34,8 @@ mod recipes;
 mod registry;
 mod rollback;
 mod room;
+#[path = "../schemas/mod.rs"]
+mod schemas;
 mod sharing;
 mod side_by_side;
 mod status;

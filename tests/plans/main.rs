@@ -15,6 +15,8 @@ mod request;
 mod resume;
 mod rollback;
 mod scenes;
+#[path = "../schemas/mod.rs"]
+mod schemas;
 mod specification;
 mod swarm;
 mod tasks;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::app::{Context, names, say};
+use crate::app::{Context, names, say, say_as};
 use crate::cli::Format;
 use crate::deploy::history::Ended;
 use crate::deploy::journal::Left;
@@ -70,7 +70,7 @@ async fn once(context: &Context, wanted: Wanted<'_>) -> u8 {
     }
     let found = match found {
         Ok(found) => found,
-        Err(failure) => return say(&failure),
+        Err(failure) => return say_as(wanted.format == Format::Json, &failure),
     };
     let text = match wanted.format {
         Format::Text => status::text(&found),
@@ -81,7 +81,7 @@ async fn once(context: &Context, wanted: Wanted<'_>) -> u8 {
     }
     // JSON has long lines, and nothing to fold.
     let layout = match wanted.format {
-        Format::Text => Layout::of_stdout(&|name| std::env::var(name).ok()),
+        Format::Text => Layout::of_stdout(),
         Format::Json => Layout::default(),
     };
     Console::new(&mut io::stdout()).laid_out(layout, &text);

@@ -88,7 +88,8 @@ pub(super) async fn observe(context: &Context, engine: &Engine) -> Result<Found,
     let containers = containers(engine).await?;
     let projects: BTreeSet<&String> = containers.iter().filter_map(|one| one.project.as_ref()).collect();
     let network = ports::observe::network(engine).await?;
-    let is_killed = |name: &&Name| Store::new(state_dir, name).left::<Operation>().is_some_and(|_: Left<Operation>| true);
+    let is_killed =
+        |name: &&Name| Store::new(state_dir, name).left::<Operation>().is_some_and(|_: Left<Operation>| true);
     let policy = context.settings.policy.clone().unwrap_or_else(|| policy::PATH.into());
     let (units, program) = units::observe(&context.credentials().path).await;
     Ok(Found {

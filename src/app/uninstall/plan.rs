@@ -52,8 +52,9 @@ pub(super) fn check(found: &Found, wanted: &UninstallArgs) -> Result<(), Failure
         return Ok(());
     }
     let why = format!("{} would go on running and answer nobody: the kernel leads its ports to it", cut_off.join(", "));
-    Err(Failure::new(Kind::Container, why)
-        .next("--purge removes the containers too; --force cuts them off; or deploy without `order: start-first` first"))
+    Err(Failure::new(Kind::Container, why).next(
+        "--purge removes the containers too; --force cuts them off; or deploy without `order: start-first` first",
+    ))
 }
 
 impl Uninstall {

@@ -18,9 +18,15 @@ use crate::values::target::Target;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Removal {
     /// What only a swarm has, with the kind as docker calls it.
-    Swarm { kind: &'static str, name: String },
+    Swarm {
+        kind: &'static str,
+        name: String,
+    },
     /// A container; its volumes stay.
-    Container { target: Target, grace: Duration },
+    Container {
+        target: Target,
+        grace: Duration,
+    },
     /// Every rule of ours in the kernel's tables.
     Rules,
     Network(String),
@@ -30,7 +36,10 @@ pub(super) enum Removal {
     Disable(String),
     File(PathBuf),
     /// The state of a name, with its log, but for the folder `kept`.
-    State { folder: PathBuf, kept: Option<PathBuf> },
+    State {
+        folder: PathBuf,
+        kept: Option<PathBuf>,
+    },
 }
 
 impl Removal {
@@ -105,4 +114,3 @@ impl fmt::Display for Removal {
         }
     }
 }
-

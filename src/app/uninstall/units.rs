@@ -64,7 +64,8 @@ pub(super) async fn observe(path: &OsStr) -> (Vec<Unit>, Option<String>) {
         Some(unit) => package(&unit, path).await,
         None => None,
     };
-    let script = BY_SCRIPT.iter().any(|list| Path::new(list).exists()).then(|| "install.sh --uninstall removes them".to_owned());
+    let script =
+        BY_SCRIPT.iter().any(|list| Path::new(list).exists()).then(|| "install.sh --uninstall removes them".to_owned());
     (units, program.or(script))
 }
 
