@@ -6,12 +6,14 @@ pub(crate) mod deployment;
 pub(crate) mod doctor;
 mod explain;
 mod history;
+mod import;
 mod logs;
 pub(crate) mod plan;
 pub(crate) mod ports;
 mod prune;
 mod record;
 pub(crate) mod resume;
+mod revision;
 mod rollback;
 pub(crate) mod run;
 pub(crate) mod status;
@@ -160,6 +162,10 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         }
         Some(Command::Rollback { name, to, dry_run }) => {
             rollback::rollback(context, name.as_ref(), to.as_deref(), dry_run).await
+        }
+        Some(Command::Import { output, show_values, words }) => {
+            let wanted = import::Wanted { words: &words, output: &output, show_values };
+            Box::pin(import::import(context, wanted)).await
         }
         Some(Command::Resume { ports: true, .. }) => ports::ports(context).await,
         Some(Command::Resume { dry_run: true, name, .. }) => resume::dry_run(context, name.as_ref()).await,

@@ -10,7 +10,9 @@ use crate::import::flags::{Becomes, Flag, Special};
 use crate::import::line::{UNKNOWN, as_written};
 use crate::import::networks::Networks;
 use crate::import::{Imported, NotCarried, mounts};
+use crate::values::reference::ImageReference;
 use crate::values::secret::{HIDDEN, is_secret_name, masked};
+use crate::values::types::Refused;
 
 /// Keys whose values are numbers.
 const NUMBERS: [&str; 9] = [
@@ -43,9 +45,26 @@ impl<'a> Reading<'a> {
         self.imported
     }
 
+    pub(super) fn named(&mut self, name: &str) {
+        self.imported.name = Some(name.to_owned());
+    }
+
+    /// An option that the image gives.
+    pub(super) fn only_default(&mut self, name: &str) {
+        self.imported.only_defaults.push(name.to_owned());
+    }
+
+    /// A network, with its settings.
+    pub(super) fn join(&mut self, network: &str, settings: Mapping) {
+        self.networks.join(network, settings);
+    }
+
     pub(super) fn image(&mut self, image: &str) {
         match unknown(image) {
-            None => self.imported.image = Some(image.to_owned()),
+            None => match image.parse::<ImageReference>() {
+                Ok(_) => self.imported.image = Some(image.to_owned()),
+                Err(Refused(why)) => self.not_carried(image, &format!("the image {why}"), "write `image:`"),
+            },
             Some((reason, instead)) => self.not_carried(image, &reason, &instead),
         }
     }
@@ -215,14 +234,14 @@ impl<'a> Reading<'a> {
     }
 
     /// One more item of a list.
-    fn add(&mut self, key: &str, item: Value, whole: &str) {
+    pub(super) fn add(&mut self, key: &str, item: Value, whole: &str) {
         let mut items = self.existing(key).as_sequence().cloned().unwrap_or_default();
         items.push(item);
         self.attempt(key, Value::Sequence(items), whole);
     }
 
     /// One more entry, or another value of one.
-    fn entry(&mut self, key: &str, name: &str, value: Value, whole: &str) {
+    pub(super) fn entry(&mut self, key: &str, name: &str, value: Value, whole: &str) {
         let mut entries = self.existing(key).as_mapping().cloned().unwrap_or_default();
         entries.insert(name.into(), value);
         self.attempt(key, Value::Mapping(entries), whole);

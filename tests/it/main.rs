@@ -19,6 +19,7 @@ mod hangs;
 mod history;
 mod iam;
 mod images;
+mod import;
 mod interrupt;
 mod kill_matrix;
 mod not_yet;
