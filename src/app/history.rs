@@ -1,7 +1,10 @@
 //! `history`: what was deployed on this host, and how each deployment ended.
 
-use std::io;
+use std::io::{self, Write as _};
+use std::path::Path;
 
+use jiff::Timestamp;
+use nix::unistd::gethostname;
 use serde::de::IgnoredAny;
 
 use crate::app::status::observe::{self, Running};
@@ -11,22 +14,57 @@ use crate::deploy::history::DeploymentRecord;
 use crate::deploy::release::Release;
 use crate::deploy::state::Store;
 use crate::error::{Failure, Kind};
+use crate::files;
 use crate::ui::history::{self, Listed, Serving};
+use crate::ui::page::{self, Made};
 use crate::ui::text::{Console, width};
 use crate::values::types::Name;
 
-pub(crate) async fn history(
-    context: &Context,
-    name: Option<&Name>,
-    deployment: Option<&str>,
-    limit: usize,
-    format: Format,
-) -> u8 {
-    let found = match listed(context, name, deployment, limit).await {
+/// Which deployments.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) name: Option<&'a Name>,
+    pub(crate) deployment: Option<&'a str>,
+    pub(crate) limit: usize,
+}
+
+/// Writes one deployment as a page. Returns the exit code.
+pub(crate) async fn page(context: &Context, wanted: Wanted<'_>, file: &Path) -> u8 {
+    let found = match listed(context, wanted).await {
         Ok(found) => found,
         Err(failure) => return say(&failure),
     };
-    let text = match (format, deployment) {
+    let log = |name: &Name, number: u64| Store::new(&context.settings.state_dir, name).kept_log(number);
+    let host = gethostname().ok().and_then(|name| name.into_string().ok());
+    let made = Made { at: Timestamp::now().to_string(), host: host.unwrap_or_default() };
+    let page = page::page(&found, log, &made);
+    if file == Path::new("-") {
+        let _ = io::stdout().write_all(page.as_bytes());
+        return 0;
+    }
+    match write(file, &page) {
+        Ok(()) => {
+            Console::new(&mut io::stdout()).line(&format!("{} is written", file.display()));
+            0
+        }
+        Err(error) => say(&Failure::new(Kind::Usage, format!("cannot write {}: {error}", file.display()))
+            .next("name a file in a folder that is there and may be written, or `-`")),
+    }
+}
+
+/// Whole or not at all, and for its owner alone: it has what the containers have said.
+fn write(file: &Path, page: &str) -> io::Result<()> {
+    let folder = std::path::absolute(file)?.parent().unwrap_or(Path::new("/")).canonicalize()?;
+    let name = file.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+    files::replace(&folder.join(name), page.as_bytes())
+}
+
+pub(crate) async fn history(context: &Context, wanted: Wanted<'_>, format: Format) -> u8 {
+    let found = match listed(context, wanted).await {
+        Ok(found) => found,
+        Err(failure) => return say(&failure),
+    };
+    let text = match (format, wanted.deployment) {
         (Format::Json, _) => format!("{:#}\n", history::json(&found)),
         (Format::Text, Some(_)) => found.iter().map(|name| history::timelines(name, width())).collect(),
         (Format::Text, None) => history::tables(&found, width()),
@@ -35,12 +73,8 @@ pub(crate) async fn history(
     0
 }
 
-async fn listed(
-    context: &Context,
-    name: Option<&Name>,
-    deployment: Option<&str>,
-    limit: usize,
-) -> Result<Vec<Listed>, Failure> {
+async fn listed(context: &Context, wanted: Wanted<'_>) -> Result<Vec<Listed>, Failure> {
+    let Wanted { name, deployment, limit } = wanted;
     let names = names(context, name)?;
     // The history is there without the engine too.
     let running = match context.engine() {

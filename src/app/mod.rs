@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 mod explain;
 mod history;
 mod import;
+mod init;
 mod logs;
 pub(crate) mod plan;
 pub(crate) mod ports;
@@ -142,6 +143,7 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         Some(Command::Check { path, file, format, strict, fix }) => {
             check::check(context, &path.unwrap_or(file.appspec), format, check::How { strict, fix })
         }
+        Some(Command::Init(args)) => init::init(&args),
         Some(Command::Explain { what }) => explain::explain(what.as_deref()),
         Some(Command::Schema) => {
             Console::new(&mut io::stdout()).whole(&format!("{:#}\n", schema::schema()));
@@ -154,8 +156,12 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
             prune::prune(context, name.as_ref(), prune::Which { dry_run, unmanaged }).await
         }
         Some(Command::Doctor { format }) => doctor::doctor(context, format).await,
-        Some(Command::History { name, deployment, limit, format }) => {
-            history::history(context, name.as_ref(), deployment.as_deref(), limit, format).await
+        Some(Command::History { name, deployment, html, limit, format }) => {
+            let wanted = history::Wanted { name: name.as_ref(), deployment: deployment.as_deref(), limit };
+            match html {
+                Some(file) => history::page(context, wanted, &file).await,
+                None => history::history(context, wanted, format).await,
+            }
         }
         Some(Command::Logs { name, deployment, follow, tail }) => {
             logs::logs(context, name.as_ref(), deployment.as_deref(), logs::Lines { follow, tail }).await

@@ -2,8 +2,9 @@
 
 use std::io;
 
-use crate::app::by_hand::{Job, code, facts, perform};
+use crate::app::by_hand::{Job, Planned, code, facts, perform};
 use crate::app::{Context, one_name, say};
+use crate::deploy::command::Command;
 use crate::deploy::state::Store;
 use crate::engine::Engine;
 use crate::modes::resume::is_compose;
@@ -28,10 +29,11 @@ pub(crate) async fn rollback(context: &Context, wanted: Option<&Name>, to: Optio
             }
         }
         let subject = Subject::found(&facts, is_compose(&facts));
-        Ok((rollback::plan(name, &facts, release, &missing)?, subject))
+        let plan = rollback::plan(name, &facts, release, &missing)?;
+        Ok(Planned { plan, subject, release: Some(release.clone()) })
     };
     let mut stdout = io::stdout();
     let mut console = Console::new(&mut stdout);
-    let job = Job { command: rollback::COMMAND, name, is_dry };
+    let job = Job { command: Command::Rollback, name, is_dry };
     code(Box::pin(perform(context, job, planned, text::by_hand, &mut console)).await)
 }

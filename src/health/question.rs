@@ -125,6 +125,17 @@ impl Question {
         self.last.as_ref().is_some_and(|last| last.answer.is_err())
     }
 
+    /// What was asked, and what was answered in the end: `GET http://127.0.0.1:80/: good 3 times, asked 5 times in 2 s`.
+    pub(crate) fn summary(&self) -> String {
+        let times = |times: u32| if times == 1 { "once".into() } else { format!("{times} times") };
+        let answer = match self.last.as_ref().map(|last| (&last.answer, last.times)) {
+            None => "no answer".to_owned(),
+            Some((Ok(()), good)) => format!("good {}", times(good)),
+            Some((Err(why), bad)) => format!("{why} ({})", times(bad)),
+        };
+        format!("{}{}: {answer}, asked {} in {}", self.of, self.ask, times(self.asked), seconds(self.first.elapsed()))
+    }
+
     /// What was asked, the last answer, how often and since when:
     /// `GET http://127.0.0.1:80/: cannot connect: Connection refused (41 times in 20 s)`.
     pub(crate) fn describe(&self, wanted: &HealthCheck) -> String {

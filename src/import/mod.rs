@@ -10,6 +10,7 @@ mod networks;
 mod reading;
 mod run_line;
 mod secrets;
+mod values;
 mod write;
 mod yaml;
 

@@ -3,7 +3,7 @@
 use serde_yaml::{Mapping, Value};
 
 use crate::config::lint::is_written_out;
-use crate::import::reading::mapping;
+use crate::import::values::mapping;
 use crate::import::{Imported, NotCarried};
 use crate::values::secret::{masked, masked_value, masked_words};
 

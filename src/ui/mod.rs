@@ -9,6 +9,7 @@ pub mod json;
 pub mod layout;
 pub(crate) mod log;
 pub mod markdown;
+pub(crate) mod page;
 pub(crate) mod problems;
 pub(crate) mod progress;
 pub mod report;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::values::secret::HIDDEN;
 use crate::values::types::Secret;
@@ -44,7 +44,7 @@ impl SetOption {
 }
 
 /// An option of which a plan makes something else.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OptionChange {
     pub(crate) kind: ChangeKind,
     /// The service of a Compose project.
@@ -59,7 +59,7 @@ pub(crate) struct OptionChange {
     pub(crate) is_sensitive: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ChangeKind {
     Add,
