@@ -272,6 +272,18 @@ pub(crate) enum Command {
     Pin(PinArgs),
     /// Let a pinned release go as others do
     Unpin(PinArgs),
+    /// Write appspec.yml from a container or a `docker run` line, and name each option that it cannot have
+    Import {
+        /// A new folder for the revision, or `-` to print appspec.yml; it stands before a line of several words
+        #[arg(short, long, default_value = "-", value_name = "DIR|-")]
+        output: PathBuf,
+        /// Write what looks like a secret, too
+        #[arg(long)]
+        show_values: bool,
+        /// The container, or the line: `docker run …`, `docker create …`, `podman run …`
+        #[arg(required = true, value_name = "CONTAINER|LINE", trailing_var_arg = true)]
+        words: Vec<String>,
+    },
     /// Finish or undo what interrupted deployments left; the boot unit runs this
     Resume {
         /// One name alone

@@ -167,8 +167,7 @@ fn an_rpm_is_installed_upgraded_and_removed_and_the_distributions_presets_say_wh
     ));
     let version = format!("balehook {}", env!("CARGO_PKG_VERSION"));
     let second = format!("balehook-1.1.0-1.{}", machine());
-    let wanted =
-        [&version, "enabled", "disabled", "711 root", &second, "disabled", "gone", "/var/lib/balehook"];
+    let wanted = [&version, "enabled", "disabled", "711 root", &second, "disabled", "gone", "/var/lib/balehook"];
     assert_eq!(said.lines().collect::<Vec<_>>(), wanted);
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod deployment;
 pub(crate) mod doctor;
 mod explain;
 mod history;
+mod import;
 mod init;
 mod logs;
 mod pin;
@@ -179,6 +180,10 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         Some(Command::Pin(release)) => pin::pin(context, true, &release).await,
         Some(Command::Uninstall(wanted)) => uninstall::uninstall(context, &wanted).await,
         Some(Command::Unpin(release)) => pin::pin(context, false, &release).await,
+        Some(Command::Import { output, show_values, words }) => {
+            let wanted = import::Wanted { words: &words, output: &output, show_values };
+            Box::pin(import::import(context, wanted)).await
+        }
         Some(Command::Resume { ports: true, .. }) => ports::ports(context).await,
         Some(Command::Resume { dry_run: true, name, .. }) => resume::dry_run(context, name.as_ref()).await,
         Some(Command::Resume { tokens: true, name, .. }) => resume::resume(context, Only::Tokens, name.as_ref()).await,

@@ -24,6 +24,7 @@ mod hangs;
 mod history;
 mod iam;
 mod images;
+mod import;
 mod init;
 mod interrupt;
 mod kill_matrix;

@@ -7,6 +7,7 @@ mod drift;
 mod failures;
 mod golden;
 mod images;
+mod import;
 mod mounted;
 mod pinned;
 mod ports;
