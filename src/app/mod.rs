@@ -169,7 +169,8 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         Some(Command::Rollback { name, to, dry_run }) => {
             rollback::rollback(context, name.as_ref(), to.as_deref(), dry_run).await
         }
-        Some(Command::Import { output, show_values, words }) => {
+        Some(Command::Import { what, words, output, show_values }) => {
+            let words: Vec<String> = std::iter::once(what).chain(words).collect();
             let wanted = import::Wanted { words: &words, output: &output, show_values };
             Box::pin(import::import(context, wanted)).await
         }

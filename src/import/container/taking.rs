@@ -118,6 +118,7 @@ impl Taking {
         for (pointer, key) in AS_THEY_ARE {
             match key {
                 "stop_signal" if self.body["StopSignal"] == "SIGTERM" => self.reading.only_default(key),
+                "security_opt" => self.security(),
                 _ => self.carry(pointer, key, yaml),
             }
         }
@@ -132,6 +133,19 @@ impl Taking {
         self.labels();
         if self.body["HostConfig"]["MaskedPaths"] == Json::Array(Vec::new()) {
             self.reading.add("security_opt", "systempaths=unconfined".into(), "systempaths=unconfined");
+        }
+    }
+
+    fn security(&mut self) {
+        for option in texts(&self.body["HostConfig"]["SecurityOpt"]) {
+            match option.starts_with("seccomp={") {
+                true => self.reading.not_carried(
+                    "security_opt seccomp=(a profile)",
+                    "the engine knows the profile's content, not its file",
+                    "write `security_opt: [seccomp=FILE]`",
+                ),
+                false => self.reading.add("security_opt", option.as_str().into(), &format!("security_opt {option}")),
+            }
         }
     }
 
