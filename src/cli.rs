@@ -274,14 +274,17 @@ pub(crate) enum Command {
     Unpin(PinArgs),
     /// Write appspec.yml from a container or a `docker run` line, and name each option that it cannot have
     Import {
-        /// A new folder for the revision, or `-` to print appspec.yml; it stands before a line of several words
+        /// A new folder for the revision, or `-` to print appspec.yml
         #[arg(short, long, default_value = "-", value_name = "DIR|-")]
         output: PathBuf,
         /// Write what looks like a secret, too
         #[arg(long)]
         show_values: bool,
-        /// The container, or the line: `docker run …`, `docker create …`, `podman run …`
-        #[arg(required = true, value_name = "CONTAINER|LINE", trailing_var_arg = true)]
+        /// The container, or a line in quotes: `docker run …`, `docker create …`, `podman run …`
+        #[arg(value_name = "CONTAINER|LINE")]
+        what: String,
+        /// The other words of a line without quotes
+        #[arg(value_name = "WORDS", trailing_var_arg = true)]
         words: Vec<String>,
     },
     /// Finish or undo what interrupted deployments left; the boot unit runs this

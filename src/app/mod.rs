@@ -180,7 +180,8 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         Some(Command::Pin(release)) => pin::pin(context, true, &release).await,
         Some(Command::Uninstall(wanted)) => uninstall::uninstall(context, &wanted).await,
         Some(Command::Unpin(release)) => pin::pin(context, false, &release).await,
-        Some(Command::Import { output, show_values, words }) => {
+        Some(Command::Import { what, words, output, show_values }) => {
+            let words: Vec<String> = std::iter::once(what).chain(words).collect();
             let wanted = import::Wanted { words: &words, output: &output, show_values };
             Box::pin(import::import(context, wanted)).await
         }

@@ -36,6 +36,10 @@ impl<'a> Reading<'a> {
             self.not_carried(&written, reason, instead);
         }
         self.leave_ports_out();
+        if self.imported.get("mem_limit").is_none() && self.imported.get("memswap_limit").is_some() {
+            self.imported.options.retain(|(key, _)| key != "memswap_limit");
+            self.not_carried("--memory-swap", "it means nothing without `--memory`: docker refuses it too", "");
+        }
         self.imported
     }
 
