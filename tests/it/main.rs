@@ -1,6 +1,10 @@
 //! The tests on real things: an engine, registries with TLS, an S3 server, the ECR API and its credential helper.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[allow(dead_code, reason = "tests/docs reads more of the pages")]
+#[path = "../docs/book.rs"]
+mod book;
+
 mod archives;
 mod aws;
 mod boot;
