@@ -59,6 +59,17 @@ pub(crate) enum Format {
     Json,
 }
 
+/// What has a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    Appspec,
+    Plan,
+    Status,
+    History,
+    Doctor,
+    Check,
+}
+
 /// The form of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PlanFormat {
@@ -143,14 +154,20 @@ pub(crate) enum Command {
         #[arg(long)]
         fix: bool,
     },
+    /// Write a revision to begin with: appspec.yml, the hook, and what the mode needs; no file is overwritten
+    Init(InitArgs),
     /// Explain a rule of check or an exit code; without one list them all
     Explain {
         /// The rule's name, or the number
         #[arg(value_name = "RULE|EXIT-CODE")]
         what: Option<String>,
     },
-    /// Print the JSON schema of appspec.yml, for editors
-    Schema,
+    /// Print a JSON schema: of appspec.yml, for editors, or of what a command prints with --format json
+    Schema {
+        /// Of what
+        #[arg(value_enum, default_value_t = SchemaOf::Appspec, value_name = "DOCUMENT")]
+        of: SchemaOf,
+    },
     /// Show what is deployed on this host: releases, health, containers, ports, and what needs attention
     Status {
         /// One name alone
@@ -162,6 +179,13 @@ pub(crate) enum Command {
         /// Show it every 2 s, until it is interrupted
         #[arg(long)]
         watch: bool,
+        /// Metrics for Prometheus, to FILE, which is replaced as a whole, or to standard output
+        #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, conflicts_with_all = ["watch", "format"])]
+        #[allow(clippy::option_option)] // with and without a value
+        prometheus: Option<Option<PathBuf>>,
+        /// A line of CloudWatch's embedded metric format for each name
+        #[arg(long, conflicts_with_all = ["watch", "format", "prometheus"])]
+        emf: bool,
         /// The form of the result
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
@@ -207,6 +231,9 @@ pub(crate) enum Command {
         /// One deployment, with its steps and what the console showed
         #[arg(long, value_name = "ID")]
         deployment: Option<String>,
+        /// With --deployment: write it to this file as one HTML page, `-` is standard output
+        #[arg(long, value_name = "FILE", requires = "deployment", conflicts_with = "format")]
+        html: Option<PathBuf>,
         /// So many deployments of each name, the newest ones
         #[arg(long, value_name = "COUNT", default_value_t = 20)]
         limit: usize,
@@ -241,6 +268,22 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Keep a release for a rollback whatever its age: nothing prunes it, its images or its data
+    Pin(PinArgs),
+    /// Let a pinned release go as others do
+    Unpin(PinArgs),
+    /// Write appspec.yml from a container or a `docker run` line, and name each option that it cannot have
+    Import {
+        /// A new folder for the revision, or `-` to print appspec.yml; it stands before a line of several words
+        #[arg(short, long, default_value = "-", value_name = "DIR|-")]
+        output: PathBuf,
+        /// Write what looks like a secret, too
+        #[arg(long)]
+        show_values: bool,
+        /// The container, or the line: `docker run …`, `docker create …`, `podman run …`
+        #[arg(required = true, value_name = "CONTAINER|LINE", trailing_var_arg = true)]
+        words: Vec<String>,
+    },
     /// Finish or undo what interrupted deployments left; the boot unit runs this
     Resume {
         /// One name alone
@@ -256,6 +299,8 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "tokens")]
         ports: bool,
     },
+    /// Remove what balehook made on this host: rules, network, tags, units, state, logs; containers go on running
+    Uninstall(UninstallArgs),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -266,12 +311,71 @@ pub(crate) enum Command {
     Man,
 }
 
+/// The revision that `init` writes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct InitArgs {
+    /// The mode; none: container
+    #[arg(value_enum, value_name = "MODE")]
+    pub(crate) mode: Option<InitMode>,
+    /// Around this Compose file: it is taken into the bundle, and what it lacks there is listed
+    #[arg(long, value_name = "FILE", conflicts_with = "image")]
+    pub(crate) from_compose: Option<PathBuf>,
+    /// The image: host/name:tag, an archive in the bundle, or s3://bucket/key; none: an example that can be deployed
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+    /// The revision's folder
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) output: PathBuf,
+}
+
+/// What `init` writes a revision for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InitMode {
+    /// One container on each host
+    Container,
+    /// A Compose project on each host
+    Compose,
+    /// A service of a swarm
+    Swarm,
+}
+
 /// Which name, and whether anything is done.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct NameArgs {
     /// The name
     #[arg(value_name = "NAME")]
     pub(crate) name: Name,
+    /// Only print what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Which release.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PinArgs {
+    /// The name
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Name,
+    /// The release: its deployment, or the tag or the digest of its image
+    #[arg(value_name = "RELEASE")]
+    pub(crate) release: String,
+    /// Only print what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// How much of it goes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UninstallArgs {
+    /// Containers, projects and services of balehook too, and their images
+    #[arg(long)]
+    pub(crate) purge: bool,
+    /// Also where containers whose ports are switched go on running, and answer nobody
+    #[arg(long, conflicts_with = "purge")]
+    pub(crate) force: bool,
+    /// Do not ask whether it is meant
+    #[arg(long)]
+    pub(crate) yes: bool,
     /// Only print what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,

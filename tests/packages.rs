@@ -106,7 +106,7 @@ const FILES: &str = "bin/balehook lib/systemd/system/balehook-resume.service lib
                      lib/systemd/system/balehook-tokens.timer lib/tmpfiles.d/balehook.conf share/man/man1/balehook.1.gz \
                      share/bash-completion/completions/balehook share/balehook/hooks/balehook \
                      share/balehook/ci/deploy.sh share/balehook/appspec/container/appspec.yml share/balehook/appspec/compose/app/compose.yml \
-                     share/balehook/appspec.schema.json";
+                     share/balehook/appspec.schema.json share/balehook/schemas/status.schema.json";
 
 #[test]
 fn a_deb_is_installed_upgraded_removed_and_purged_and_what_a_person_disabled_stays_so() {
@@ -210,6 +210,7 @@ fn without_a_package_the_script_installs_upgrades_and_removes_below_any_prefix_a
         "hooks",
         "installed",
         "mine",
+        "schemas",
         "install.sh: removed; /var/lib/balehook stays",
         "/opt/tools/share/balehook/mine",
     ];

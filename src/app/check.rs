@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::app::{Context, deployment, say};
+use crate::app::{Context, deployment, say, say_as};
 use crate::cli::ProblemFormat;
 use crate::config::appspec::AppSpecText;
 use crate::config::fix::{self, Fix};
@@ -18,6 +18,7 @@ use crate::config::{Deployment, Mode, validate};
 use crate::error::{Failure, Kind};
 use crate::files;
 use crate::modes::compose::demands::refused_as_it_stands;
+use crate::ui::layout::Layout;
 use crate::ui::problems::sarif::sarif;
 use crate::ui::problems::{self, Checked};
 use crate::ui::text::Console;
@@ -35,7 +36,7 @@ pub(crate) fn check(context: &Context, path: &Path, format: ProblemFormat, how: 
     let fixed = if how.fix { fix(path) } else { Ok(()) };
     let text = match fixed.and_then(|()| deployment::text(path)) {
         Ok(text) => text,
-        Err(failure) => return say(&failure),
+        Err(failure) => return say_as(format == ProblemFormat::Json, &failure),
     };
     let (deployment, problems) = validate::check(&text, &context.env);
     lint::appspec(&text, deployment.as_ref(), &problems);
@@ -96,7 +97,7 @@ fn print(all: &[Checked], format: ProblemFormat, is_unusable: bool) {
         (ProblemFormat::Text, Some((file, _))) if is_empty => {
             console.line(&format!("{}: no problems", file.path.display()));
         }
-        (ProblemFormat::Text, _) => console.whole(&problems::render_all(all)),
+        (ProblemFormat::Text, _) => console.laid_out(Layout::uncolored(), &problems::render_all(all)),
         (ProblemFormat::Json, _) => console.whole(&format!("{:#}\n", problems::json(all))),
         (ProblemFormat::Github, _) => console.whole(&problems::github(all)),
         (ProblemFormat::Sarif, _) => {
@@ -112,8 +113,11 @@ fn project(context: &Context, text: &AppSpecText, deployment: &Deployment, polic
     let root = Node::parse(&text.text);
     let section = root.iter().find_map(|root| root.get(validate::SECTION)?.1.get("compose"));
     let place = section.map_or_else(Place::default, |(key, _)| key.place);
-    let lookup = |name: &str| context.env.lookup(name).map(str::to_owned);
+    let lookup = |name: &str| deployment.variable(name, context.env.lookup(name));
     for (message, help) in refused_as_it_stands(compose, &deployment.bundle_root, &lookup, policy) {
         problems.broken(POLICY, place, &format!("{}.compose", validate::SECTION), message, help);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,25 +5,32 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::config::hook_env::HookEnv;
+use crate::deploy::command::EventOrCommand;
 use crate::deploy::execute::Progress;
-use crate::deploy::history::{Ended, EventRecord, History, StepRecord};
+use crate::deploy::history::{Details, Ended, EventRecord, History, StepRecord};
 use crate::deploy::origin::Origin;
 use crate::deploy::outcome::{Done, Failed};
 use crate::deploy::plan::Operation as _;
 use crate::deploy::state::LockedStore;
 use crate::error::Failure;
 use crate::images::facts::ImageFacts;
-use crate::modes::operation::Operation;
+use crate::modes::operation::{Operation, Plan};
 use crate::ui::progress;
 use crate::ui::text::Console;
 use crate::values::pin::ImagePin;
 use crate::values::secret::masked;
-use crate::values::types::LifecycleEvent;
+use crate::values::text::{printable, shorten};
+
+/// So many changed options are remembered.
+const CHANGES: usize = 200;
 
 /// An event under way. What cannot be written of it goes to the log: no deployment fails for its history.
 pub(crate) struct Recorder {
-    pub(crate) event: LifecycleEvent,
     pub(crate) began: Instant,
+    event: EventOrCommand,
+    /// Who ran it by hand, where it is known.
+    pub(crate) by: Option<String>,
     history: Option<(Rc<LockedStore>, History)>,
     at: Timestamp,
     moved: u64,
@@ -31,13 +38,17 @@ pub(crate) struct Recorder {
     /// When the step under way began.
     step_began: Option<Instant>,
     down: Option<Duration>,
+    details: Details,
+    /// Bytes of the images that were indexed, and of those the ones that were missing.
+    indexed: (u64, u64),
 }
 
 impl Recorder {
-    pub(crate) fn new(event: LifecycleEvent, began: Instant) -> Self {
+    pub(crate) fn new(event: impl Into<EventOrCommand>, began: Instant, env: &HookEnv) -> Self {
         let at = Timestamp::now() - began.elapsed();
         Self {
-            event,
+            event: event.into(),
+            by: None,
             began,
             history: None,
             at,
@@ -45,6 +56,8 @@ impl Recorder {
             steps: Vec::new(),
             step_began: None,
             down: None,
+            details: Details { group: env.group(), ..Details::default() },
+            indexed: (0, 0),
         }
     }
 
@@ -56,10 +69,26 @@ impl Recorder {
 
     /// What the images of the revision are.
     pub(crate) fn images(&mut self, images: &[ImageFacts]) {
-        let known = images.iter().filter(|image| !matches!(image.pin, ImagePin::Unknown { .. }));
-        if let Some((_, history)) = &mut self.history {
-            history.resolved(known.map(|image| image.pin.describe()).collect());
+        self.pins(images.iter().map(|image| &image.pin));
+        for missing in images.iter().filter_map(|image| image.missing) {
+            let (total, bytes) = self.indexed;
+            self.indexed = (total + missing.total, bytes + missing.bytes);
+            let (left_out, layers) = self.details.layers;
+            self.details.layers = (left_out + missing.of - missing.layers, layers + missing.of);
         }
+    }
+
+    pub(crate) fn pins<'a>(&mut self, images: impl Iterator<Item = &'a ImagePin>) {
+        let known = images.filter(|image| !matches!(image, ImagePin::Unknown { .. }));
+        if let Some((_, history)) = &mut self.history {
+            history.resolved(known.map(ImagePin::describe).collect());
+        }
+    }
+
+    /// What the plan changes of the options of what serves.
+    pub(crate) fn plan(&mut self, plan: &Plan) {
+        self.details.compared_with.clone_from(&plan.compared_with);
+        self.details.changes = plan.changed_options.iter().take(CHANGES).cloned().collect();
     }
 
     pub(crate) fn step(&mut self, step: String, is_undo: bool) {
@@ -83,8 +112,9 @@ impl Recorder {
     }
 
     /// The plan has ended. `last_words`: what the containers of a release that failed have said last.
-    pub(crate) fn ended(&mut self, outcome: &Result<Done, Box<Failed>>, last_words: &[u8]) {
+    pub(crate) fn ended(&mut self, outcome: &Result<Done, Box<Failed>>, last_words: &[u8], health: &[String]) {
         self.step_ends();
+        self.details.health = health.iter().map(|answer| masked(answer)).collect();
         self.down = outcome.as_ref().ok().and_then(|done| done.down);
         if let Some((store, history)) = self.history.as_ref().filter(|_| outcome.is_err() && !last_words.is_empty()) {
             let text = String::from_utf8_lossy(last_words);
@@ -105,16 +135,34 @@ impl Recorder {
     }
 
     fn record(&mut self, ended: Ended, console: Vec<String>) -> EventRecord {
+        let moved = progress::moved() - self.moved;
+        let (total, missing) = self.indexed;
+        // Where layers were lost meanwhile, all were sent.
+        let left_out = total.saturating_sub(missing.max(moved));
         EventRecord {
             event: self.event,
+            by: self.by.clone(),
             at: self.at.to_string(),
             took_ms: milliseconds(self.began.elapsed()),
             ended,
-            moved: progress::moved() - self.moved,
+            moved,
             down_ms: self.down.map(milliseconds),
             steps: std::mem::take(&mut self.steps),
             console,
+            details: Details { left_out, ..self.details.clone() },
         }
+    }
+}
+
+/// Who runs a command by hand: behind `sudo` its caller, else the user of this process.
+pub(crate) fn who(env: &HookEnv) -> String {
+    let uid = nix::unistd::getuid().to_string();
+    let named =
+        |name: &str| env.lookup(name).map(|value| shorten(&printable(value), 64)).filter(|name| !name.is_empty());
+    match (named("SUDO_USER"), named("SUDO_UID")) {
+        (Some(user), Some(uid)) => format!("{user} (uid {uid}, by sudo)"),
+        (Some(user), None) => format!("{user} (by sudo)"),
+        (None, _) => format!("uid {uid}"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::app::record::{ConsoleProgress, Recorder};
+use crate::app::record::{ConsoleProgress, Recorder, who};
 use crate::app::stop::{Signals, unless_stopped};
 use crate::app::{Context, deployment, exit_code, say};
 use crate::config::appspec;
@@ -49,7 +49,10 @@ pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
     };
     let path = appspec::find_above(location).map_err(|why| Failure::new(Kind::Appspec, why.to_string()));
     match path.and_then(|path| Ok((path, Signals::listen()?))) {
-        Ok((path, mut signals)) => run(context, context.started, event, &path, &mut signals, &mut console).await,
+        Ok((path, mut signals)) => {
+            let recorder = Recorder::new(event, context.started, &context.env);
+            run(context, recorder, event, &path, &mut signals, &mut console).await
+        }
         Err(failure) => end(event, &Err(failure), &mut console),
     }
 }
@@ -64,7 +67,9 @@ pub(crate) async fn by_hand(context: &Context, events: &[LifecycleEvent], path: 
         Err(failure) => return say(&failure),
     };
     for event in events {
-        let code = run(context, began, *event, path, &mut signals, &mut console).await;
+        let mut recorder = Recorder::new(*event, began, &context.env);
+        recorder.by = Some(who(&context.env));
+        let code = run(context, recorder, *event, path, &mut signals, &mut console).await;
         began = Instant::now();
         if code != 0 {
             return code;
@@ -76,15 +81,14 @@ pub(crate) async fn by_hand(context: &Context, events: &[LifecycleEvent], path: 
 /// Runs one event, and saves what it did in the history. Returns the exit code.
 async fn run(
     context: &Context,
-    began: Instant,
+    mut recorder: Recorder,
     event: LifecycleEvent,
     path: &Path,
     signals: &mut Signals,
     console: &mut Console<'_>,
 ) -> u8 {
-    let mut recorder = Recorder::new(event, began);
     // On the heap: what an event may wait for is much.
-    let result = Box::pin(deploy(context, path, signals, &mut recorder, console)).await;
+    let result = Box::pin(deploy(context, event, path, signals, &mut recorder, console)).await;
     let code = end(event, &result, console);
     recorder.end(result.err().map(|failure| (code, failure)), console.take_lines());
     code
@@ -105,12 +109,13 @@ fn end(event: LifecycleEvent, result: &Result<(), Failure>, console: &mut Consol
 
 async fn deploy(
     context: &Context,
+    event: LifecycleEvent,
     path: &Path,
     signals: &mut Signals,
     recorder: &mut Recorder,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
-    let (event, began) = (recorder.event, recorder.began);
+    let began = recorder.began;
     let (observer, warnings) = deployment::prepare(context, event, path)?;
     console.lines(&warnings);
     let origin = &observer.origin;
@@ -131,7 +136,7 @@ async fn deploy(
     let deadline = began + limit.saturating_sub(reserve(limit));
     let undo = undo_limit(began + limit.saturating_sub(MARGIN));
     let mut stop = std::pin::pin!(signals.or(deadline, limit));
-    let before = Box::pin(before(context, &observer, deadline, recorder, console));
+    let before = Box::pin(before(context, (&observer, event), deadline, recorder, console));
     let (named, waits) = (event.to_string(), &context.waits);
     let (store, mut plan) = unless_stopped(stop.as_mut(), before, &named, waits).await?;
     let mut journal = store.journal(&observer.origin.deployment);
@@ -154,19 +159,19 @@ async fn deploy(
             ready = planned(&observer, event) => ready.map_err(|failure| said(failure, console))?,
         };
     };
-    recorder.ended(&outcome, &host.last_words);
+    recorder.ended(&outcome, &host.last_words, &host.health.answers());
     report(event, &plan, &host.store, outcome, console)
 }
 
 /// Lock, observe, plan.
 async fn before(
     context: &Context,
-    observer: &Observer<'_>,
+    (observer, event): (&Observer<'_>, LifecycleEvent),
     deadline: Instant,
     recorder: &mut Recorder,
     console: &mut Console<'_>,
 ) -> Result<(Rc<LockedStore>, Plan), Failure> {
-    let (event, deployment) = (recorder.event, observer.origin.deployment.clone());
+    let deployment = observer.origin.deployment.clone();
     let me = Holder { pid: std::process::id(), deployment, event: event.to_string() };
     let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {} too", observer.deployment.name));
     let give_up = deadline.checked_sub(LAST_WORDS).unwrap_or(deadline);
@@ -176,6 +181,7 @@ async fn before(
     recorder.begin(store.clone(), &observer.origin);
     let (facts, plan) = planned(observer, event).await?;
     recorder.images(&facts.images);
+    recorder.plan(&plan);
     let warnings = store.set_aside.iter().chain(&facts.warnings);
     warnings.for_each(|warning| console.line(&format!("warning: {warning}")));
     facts.not_yet.iter().chain(&plan.notes).for_each(|line| console.line(line));

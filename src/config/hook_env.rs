@@ -79,6 +79,11 @@ impl HookEnv {
         self.set("DEPLOYMENT_ID")
     }
 
+    /// The deployment group.
+    pub(crate) fn group(&self) -> Option<String> {
+        self.set("DEPLOYMENT_GROUP_NAME").map(str::to_owned)
+    }
+
     /// Where the revision came from: `s3://bucket/key?versionId=…`, `commit …` or `local`.
     pub(crate) fn revision(&self) -> String {
         match (self.set("BUNDLE_BUCKET"), self.set("BUNDLE_KEY"), self.set("BUNDLE_COMMIT")) {

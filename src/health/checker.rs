@@ -20,6 +20,9 @@ const PASSED: Duration = Duration::from_secs(5);
 /// The same while everything has passed and must stay so.
 const STABLE: Duration = Duration::from_secs(1);
 
+/// So many answers are remembered of one plan.
+const ANSWERS: usize = 40;
+
 /// The key of the question from outside; those to a container have its ID.
 const OUTSIDE: &str = "";
 
@@ -55,6 +58,10 @@ pub(crate) struct HealthChecker {
     waiting: Vec<(Option<String>, String)>,
     /// Since when nothing is waited for.
     complete_since: Option<Instant>,
+    /// The last answers of a check that ended well.
+    pub(crate) said: Vec<String>,
+    /// What earlier checks of this plan have come to, the first ones.
+    past: Vec<String>,
 }
 
 impl HealthChecker {
@@ -67,10 +74,25 @@ impl HealthChecker {
         wanted: &HealthCheck,
         observe: impl AsyncFnMut() -> Result<Members, Failure>,
     ) -> Result<(), Unhealthy> {
-        *self = Self { subject: subject.to_owned(), wanted: Some(wanted.clone()), ..Self::default() };
+        let past = self.answers();
+        *self = Self { subject: subject.to_owned(), wanted: Some(wanted.clone()), past, ..Self::default() };
         let outcome = self.rounds(engine, wanted, observe).await;
-        *self = Self::default();
+        let said = self.questions.values().filter(|_| outcome.is_ok()).filter_map(Question::said).collect();
+        *self = Self { past: self.answers(), said, ..Self::default() };
         outcome
+    }
+
+    /// What was asked in all checks so far, also in one that was cut off, and the answers.
+    pub(crate) fn answers(&self) -> Vec<String> {
+        let mut all = self.past.clone();
+        let asked = self.questions.values().map(Question::summary);
+        let waiting = self.waiting.iter().map(|(_, why)| why.clone());
+        all.extend(asked.chain(waiting).map(|answer| format!("{}: {answer}", self.subject)));
+        if self.questions.is_empty() && self.waiting.is_empty() && !self.containers.is_empty() {
+            all.push(format!("{}: it runs, and nothing is asked of it", self.subject));
+        }
+        all.truncate(ANSWERS);
+        all
     }
 
     /// What a check that was cut off still waited for: each question with its last answer, how often and since when.
@@ -126,7 +148,7 @@ impl HealthChecker {
     async fn listen(
         &mut self,
         wanted: &HealthCheck,
-        answers: &mut (impl Stream<Item = (String, Ask, Result<(), String>)> + Unpin),
+        answers: &mut (impl Stream<Item = (String, Ask, Result<String, String>)> + Unpin),
     ) {
         let take = async {
             while !self.is_healthy(wanted) {
@@ -228,7 +250,7 @@ impl HealthChecker {
         due
     }
 
-    fn answered(&mut self, key: &str, ask: &Ask, answer: Result<(), String>) {
+    fn answered(&mut self, key: &str, ask: &Ask, answer: Result<String, String>) {
         // The container may have been replaced meanwhile.
         if let Some(question) = self.questions.get_mut(key).filter(|question| question.ask == *ask) {
             question.answered(answer);

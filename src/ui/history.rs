@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::deploy::command::{Command, EventOrCommand};
 use crate::deploy::history::{DeploymentRecord, Ended, EventRecord, StepRecord};
+use crate::ui::json::change;
 use crate::ui::text::utc;
 use crate::values::text::{megabytes, seconds, shorten};
 use crate::values::types::Name;
@@ -13,6 +15,8 @@ pub(crate) struct Listed {
     pub(crate) name: Name,
     pub(crate) deployments: Vec<(u64, DeploymentRecord, bool)>,
     pub(crate) serving: Serving,
+    /// The numbers of those whose release is pinned.
+    pub(crate) pinned: Vec<u64>,
     /// Whether an event is under way.
     pub(crate) is_locked: bool,
 }
@@ -30,7 +34,7 @@ pub(crate) enum Serving {
 const BAR: usize = 20;
 
 /// What an event is about to be: its result in one word, for a column.
-fn word(event: Option<&EventRecord>, is_locked: bool) -> &'static str {
+pub(super) fn word(event: Option<&EventRecord>, is_locked: bool) -> &'static str {
     match event.map(|event| &event.ended) {
         Some(Ended::Succeeded) => "succeeded",
         Some(Ended::Failed { .. }) => "failed",
@@ -71,10 +75,13 @@ fn table(out: &mut String, all: &Listed, width: usize) {
         columns[0].to_owned() + &padded.collect::<String>()
     };
     let _ = writeln!(out, "{}IMAGE", line(HEAD));
-    for (row, (_, record, _)) in rows.iter().zip(&all.deployments) {
+    for (row, (number, record, _)) in rows.iter().zip(&all.deployments) {
         let line = line(row.each_ref().map(String::as_str));
         let room = width.saturating_sub(line.chars().count()).max(8);
         let _ = writeln!(out, "{}", (line + &image(record, room)).trim_end());
+        if all.pinned.contains(number) {
+            let _ = writeln!(out, "    pinned");
+        }
         if let Some((event, Ended::Failed { cause, .. })) = record.last().map(|last| (last.event, &last.ended)) {
             let _ = writeln!(out, "    {}", shorten(&format!("{event}: {cause}"), width.saturating_sub(4)));
         }
@@ -96,12 +103,12 @@ fn row(all: &Listed, number: u64, record: &DeploymentRecord) -> [String; 7] {
 }
 
 impl Listed {
-    fn newest(&self) -> u64 {
+    pub(super) fn newest(&self) -> u64 {
         self.deployments.iter().map(|(number, _, _)| *number).max().unwrap_or_default()
     }
 
     /// The number of the record that serves: of a deployment that was repeated, the newest that succeeded.
-    fn serving_number(&self) -> Option<u64> {
+    pub(super) fn serving_number(&self) -> Option<u64> {
         let Serving::Deployment(serving) = &self.serving else { return None };
         let succeeded = |last: &EventRecord| last.ended == Ended::Succeeded;
         let is_it = |record: &DeploymentRecord| record.deployment == *serving && record.last().is_some_and(succeeded);
@@ -111,6 +118,9 @@ impl Listed {
 
 /// `web:1.4.2 @01234567`, without the registry's host: the image, and what tells it from any other, where there is room.
 fn image(record: &DeploymentRecord, room: usize) -> String {
+    if let Some(text) = rollback(record) {
+        return shorten(&text, room);
+    }
     let Some(first) = record.images.first() else { return String::new() };
     let more = match record.images.len() {
         1 => String::new(),
@@ -123,12 +133,21 @@ fn image(record: &DeploymentRecord, room: usize) -> String {
     if whole.chars().count() <= room { whole } else { shorten(&format!("{short}{more}"), room) }
 }
 
+/// `rollback to 1.4.1`, by the image's tag, or by its digest where it has none.
+fn rollback(record: &DeploymentRecord) -> Option<String> {
+    let is_rollback = |event: &EventRecord| event.event == EventOrCommand::Command(Command::Rollback);
+    let image = record.events.first().filter(|first| is_rollback(first)).and(record.images.first())?;
+    let (reference, digest) = image.split_once(" (").unwrap_or((image, ""));
+    let tag = reference.rsplit('/').next()?.split_once(':').map(|(_, tag)| tag);
+    Some(format!("rollback to {}", tag.unwrap_or(digest.trim_end_matches(')'))))
+}
+
 /// `Nov 27 20:31` of an RFC 3339 time.
 fn short_time(at: &str) -> String {
     utc(at, "%b %d %H:%M").unwrap_or_default()
 }
 
-fn milliseconds(ms: u64) -> String {
+pub(super) fn milliseconds(ms: u64) -> String {
     match ms {
         0..1000 => format!("{ms} ms"),
         1000..120_000 => seconds(Duration::from_millis(ms)),
@@ -143,10 +162,23 @@ pub(crate) fn timelines(all: &Listed, width: usize) -> String {
     for (number, record, has_log) in &all.deployments {
         let label = record.label(*number);
         let is_locked = all.is_locked && *number == all.newest();
-        let _ = writeln!(out, "{}: deployment {label}, {}", all.name, word(record.last(), is_locked));
-        let _ = writeln!(out, "  revision  {}", shorten(&record.revision, width.saturating_sub(12)));
+        let title = match (rollback(record), record.is_command()) {
+            (Some(rollback), _) => rollback,
+            (None, true) => record.deployment.clone(),
+            (None, false) => format!("deployment {label}"),
+        };
+        let _ = writeln!(out, "{}: {title}, {}", all.name, word(record.last(), is_locked));
+        if !record.revision.is_empty() {
+            let _ = writeln!(out, "  revision  {}", shorten(&record.revision, width.saturating_sub(12)));
+        }
+        if let Some(by) = record.events.iter().find_map(|event| event.by.as_ref()) {
+            let _ = writeln!(out, "  run by    {}", shorten(by, width.saturating_sub(12)));
+        }
         for image in &record.images {
             let _ = writeln!(out, "  image     {}", shorten(image, width.saturating_sub(12)));
+        }
+        if all.pinned.contains(number) {
+            let _ = writeln!(out, "  pinned    it is kept whatever its age");
         }
         if *has_log {
             let _ = writeln!(out, "  output    balehook logs {} --deployment {label}", all.name);
@@ -198,8 +230,16 @@ pub(crate) fn json(all: &[Listed]) -> serde_json::Value {
     let names = all.iter().map(|all| {
         let deployments = all.deployments.iter().map(|(number, record, has_log)| {
             let mut value = serde_json::json!(record);
+            // Of the state's own files.
+            let _ = value.as_object_mut().map(|value| value.remove("format"));
+            for (event, record) in value["events"].as_array_mut().into_iter().flatten().zip(&record.events) {
+                if let Some(changes) = event.pointer_mut("/details/changes") {
+                    *changes = record.details.changes.iter().map(change).collect();
+                }
+            }
             value["id"] = record.label(*number).into();
             value["log"] = (*has_log).into();
+            value["pinned"] = all.pinned.contains(number).into();
             value
         });
         let serving = match &all.serving {
@@ -221,15 +261,27 @@ pub(crate) fn json(all: &[Listed]) -> serde_json::Value {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::deploy::history::Details;
     use crate::values::types::LifecycleEvent;
 
     fn step(step: &str, after_ms: u64, took_ms: u64) -> StepRecord {
         StepRecord { step: step.into(), after_ms, took_ms, is_undo: false, failed: false }
     }
 
-    fn event(event: LifecycleEvent, at: &str, ended: Ended) -> EventRecord {
-        let at = format!("2026-11-27T{at}Z");
-        EventRecord { event, at, took_ms: 2000, ended, moved: 0, down_ms: None, steps: Vec::new(), console: Vec::new() }
+    fn event(event: impl Into<EventOrCommand>, at: &str, ended: Ended) -> EventRecord {
+        let (at, event, by, details) = (format!("2026-11-27T{at}Z"), event.into(), None, Details::default());
+        EventRecord {
+            event,
+            by,
+            at,
+            took_ms: 2000,
+            ended,
+            moved: 0,
+            down_ms: None,
+            steps: Vec::new(),
+            console: Vec::new(),
+            details,
+        }
     }
 
     fn record(id: &str, images: &[&str], events: Vec<EventRecord>) -> DeploymentRecord {
@@ -260,6 +312,7 @@ mod tests {
             name: "web".parse().unwrap(),
             deployments: vec![(3, killed, false), (2, bad, true), (1, good, false)],
             serving: Serving::Deployment("d-A1B2C3D4E".into()),
+            pinned: Vec::new(),
             is_locked: false,
         }
     }
@@ -306,6 +359,55 @@ web: deployment d-BADBADBAD, failed
     balehook: error: web exited with code 3 (exit code 8)
 ";
         assert_eq!(timelines(&one, 80), wanted);
+    }
+
+    #[test]
+    fn commands_stand_among_the_deployments_and_a_rollback_says_to_what() {
+        let good = all().deployments.remove(2);
+        let stop = event(Command::Stop, "12:00:00", Ended::Succeeded);
+        let back = EventRecord {
+            by: Some("ana (uid 1000, by sudo)".into()),
+            ..event(Command::Rollback, "11:30:00", failed().ended)
+        };
+        let image = ["shop/web:1.4.2 (sha256:0123456789ab)"];
+        let deployments = vec![
+            (5, record("stop", &image, vec![stop]), false),
+            (4, record("rollback", &image, vec![back.clone()]), true),
+            (3, record("rollback", &["web (sha256:0123456789ab)"], vec![back]), false),
+            good,
+        ];
+        let mut listed = Listed { deployments, ..all() };
+        let wanted = "\
+web
+  WHEN (UTC)    DEPLOYMENT   RESULT     TOOK  DOWN    MOVED    IMAGE
+  Nov 27 12:00  stop.5       succeeded  2 s                    web:1.4.2
+  Nov 27 11:30  rollback.4   failed     2 s                    rollback to 1.4.2
+    rollback: web exited with code 3
+  Nov 27 11:30  rollback.3   failed     2 s                    rollback to sha2…
+    rollback: web exited with code 3
+* Nov 27 09:00  d-A1B2C3D4E  succeeded  12 s  840 ms  10.1 MB  web:1.4.2
+    pinned
+";
+        let pinned = Listed { deployments: listed.deployments.clone(), pinned: vec![1], ..all() };
+        assert_eq!(tables(&[pinned], 80), wanted);
+        listed.deployments = listed.deployments.into_iter().skip(1).take(1).collect();
+        let wanted = "\
+web: rollback to 1.4.2, failed
+  revision  s3://releases/web.zip
+  run by    ana (uid 1000, by sudo)
+  image     shop/web:1.4.2 (sha256:0123456789ab)
+  output    balehook logs web --deployment rollback.4
+
+  11:30:00  rollback: failed (exit code 8) after 2 s
+";
+        assert_eq!(timelines(&listed, 80), wanted);
+        listed.pinned = vec![4];
+        let shown = timelines(&listed, 80);
+        assert!(shown.contains("  pinned    it is kept whatever its age\n"), "{shown}");
+        let json = json(&[listed]);
+        assert_eq!(json["names"][0]["deployments"][0]["pinned"], true);
+        let event = &json["names"][0]["deployments"][0]["events"][0];
+        assert_eq!((&event["event"], &event["by"]), (&"rollback".into(), &"ana (uid 1000, by sudo)".into()));
     }
 
     #[test]

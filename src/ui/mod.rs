@@ -9,8 +9,12 @@ pub mod json;
 pub mod layout;
 pub(crate) mod log;
 pub mod markdown;
+pub(crate) mod page;
 pub(crate) mod problems;
 pub(crate) mod progress;
 pub mod report;
+pub(crate) mod schemas;
+#[cfg(test)]
+mod screens_tests;
 pub(crate) mod status;
 pub mod text;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::values::secret::HIDDEN;
 use crate::values::types::Secret;
@@ -44,7 +44,7 @@ impl SetOption {
 }
 
 /// An option of which a plan makes something else.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OptionChange {
     pub(crate) kind: ChangeKind,
     /// The service of a Compose project.
@@ -59,7 +59,7 @@ pub(crate) struct OptionChange {
     pub(crate) is_sensitive: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ChangeKind {
     Add,
@@ -93,6 +93,16 @@ impl OptionChange {
         let is_sensitive = old.into_iter().chain(new).any(|option| option.hidden.is_some());
         let (was, becomes) = (shown(old), shown(new));
         Some(Self { kind, service: None, name: name.clone(), was, becomes, is_sensitive })
+    }
+
+    /// The way back.
+    pub(crate) fn reversed(self) -> Self {
+        let kind = match self.kind {
+            ChangeKind::Add => ChangeKind::Remove,
+            ChangeKind::Change => ChangeKind::Change,
+            ChangeKind::Remove => ChangeKind::Add,
+        };
+        Self { kind, was: self.becomes, becomes: self.was, ..self }
     }
 
     /// The option's name, and the key of the entry where it has entries: `environment` and `LOG_LEVEL`.

@@ -81,14 +81,17 @@ impl Snapshot {
 }
 
 /// References of images. Those do not count that only a container of an ended task of a swarm holds: an engine lets none of
-/// them go, and how many there are depends on how many releases have run.
+/// them go, and how many there are depends on how many releases have run. An engine that was restarted ends some before
+/// they have started.
 fn images(host: &Host) -> Vec<String> {
-    let of = |filter: &str| -> Vec<String> {
-        let ids = host.lines(&["ps", "--all", "--quiet", "--filter", filter]);
-        ids.iter().flat_map(|id| host.lines(&["inspect", "--format", "{{.Image}}", id])).collect()
+    let of = |states: &[&str]| -> Vec<String> {
+        let filters = states.iter().flat_map(|state| ["--filter", state]);
+        let list: Vec<&str> = ["ps", "--all", "--quiet"].into_iter().chain(filters).collect();
+        host.lines(&list).iter().flat_map(|id| host.lines(&["inspect", "--format", "{{.Image}}", id])).collect()
     };
-    let running = of("status=running");
-    let mut ended = if host.mode == Mode::Swarm { of("status=exited") } else { Vec::new() };
+    let running = of(&["status=running"]);
+    let over = ["status=exited", "status=created", "status=dead"];
+    let mut ended = if host.mode == Mode::Swarm { of(&over) } else { Vec::new() };
     ended.retain(|image| !running.contains(image));
     let all = host.lines(&["images", "--all", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}"]);
     let all = all.iter().filter_map(|line| line.split_once(' '));
