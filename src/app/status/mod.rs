@@ -81,7 +81,7 @@ async fn once(context: &Context, wanted: Wanted<'_>) -> u8 {
     }
     // JSON has long lines, and nothing to fold.
     let layout = match wanted.format {
-        Format::Text => Layout::of_stdout(),
+        Format::Text => Layout::of_stdout(&|name| std::env::var(name).ok()),
         Format::Json => Layout::default(),
     };
     Console::new(&mut io::stdout()).laid_out(layout, &text);
