@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 mod explain;
 mod history;
 mod logs;
+mod notify;
 pub(crate) mod plan;
 pub(crate) mod ports;
 mod prune;

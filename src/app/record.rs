@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::app::notify::News;
 use crate::config::hook_env::HookEnv;
 use crate::deploy::execute::Progress;
 use crate::deploy::history::{Details, Ended, EventRecord, History, StepRecord};
@@ -36,6 +37,8 @@ pub(crate) struct Recorder {
     step_began: Option<Instant>,
     down: Option<Duration>,
     details: Details,
+    /// Who is told of its end.
+    pub(super) news: Option<News>,
     /// Bytes of the images that were indexed, and of those the ones that were missing.
     indexed: (u64, u64),
 }
@@ -53,6 +56,7 @@ impl Recorder {
             step_began: None,
             down: None,
             details: Details { by: started_by(env), group: env.group(), ..Details::default() },
+            news: None,
             indexed: (0, 0),
         }
     }

@@ -12,7 +12,7 @@ use crate::config::rules::MOVING_TAG;
 use crate::config::service::{ParseContext, location};
 use crate::config::validate::{compose, health};
 use crate::config::yaml::Value;
-use crate::config::{ArchiveLocation, Container, Deployment, ImageSource, Mode, Pull, service, swarm, task};
+use crate::config::{ArchiveLocation, Container, Deployment, ImageSource, Mode, Pull, notify, service, swarm, task};
 use crate::values::names::is_reserved;
 use crate::values::reference::ImageReference;
 use crate::values::types::{LifecycleEvent, Name, Refused};
@@ -20,7 +20,8 @@ use crate::values::types::{LifecycleEvent, Name, Refused};
 /// Releases that stay, where the section says nothing.
 const KEEP: usize = 3;
 
-pub(crate) const KEYS: [&str; 8] = ["name", "container", "compose", "swarm", "health", "keep", "before", "after"];
+pub(crate) const KEYS: [&str; 9] =
+    ["name", "container", "compose", "swarm", "health", "keep", "before", "after", "notify"];
 
 pub(crate) fn read(
     section: &Field<'_>,
@@ -38,12 +39,12 @@ pub(crate) fn read(
     if let (Some(mode), Some(health)) = (&mode, &health) {
         health::can_be_asked(section, mode, health);
     }
-    let tasks = task::read(section, around, &timeouts);
+    let (tasks, notify) = (task::read(section, around, &timeouts), notify::read(section));
     let (bundle_root, pending) = (around.bundle_root.to_owned(), around.pending.clone());
     let mode = mode?;
     let demands = demands(section, &mode, &tasks, &bundle_root);
     let (name, health, keep, places) = (name?, health?, keep?, Places::default());
-    Some(Deployment { name, bundle_root, mode, health, keep, tasks, timeouts, pending, places, demands })
+    Some(Deployment { name, bundle_root, mode, health, keep, tasks, notify, timeouts, pending, places, demands })
 }
 
 /// A number from 1 to a thousand.
