@@ -39,12 +39,8 @@ demo: ## Deploy a real bundle into a real engine and show the result; MODE=compo
 # Tests that another engine makes no other: what they look at is around it. `make test-engines` runs them all the same.
 ONCE := recipes iam doctor docs_commands history policy hangs tutorial
 
-test: setup lint ## Format, clippy, every test, docs, licences
-	@cargo test --quiet --no-run
-	@cargo test
-	@echo "make: the engine tests once more, on Docker 28 with the containerd store"
-	@BALEHOOK_ENGINE=28.5-containerd cargo test --test it -- $(ONCE:%=--skip %::)
-	@$(MAKE) --no-print-directory docs deny ami-check
+test: ## Format, clippy, every test, docs, licences
+	@packaging/dev/test $(ONCE)
 
 lint: ## Format, clippy, and the recipes for CI
 	@packaging/dev/lint-recipes

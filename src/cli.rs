@@ -143,6 +143,8 @@ pub(crate) enum Command {
         #[arg(long)]
         fix: bool,
     },
+    /// Write a revision to begin with: appspec.yml, the hook, and what the mode needs; no file is overwritten
+    Init(InitArgs),
     /// Explain a rule of check or an exit code; without one list them all
     Explain {
         /// The rule's name, or the number
@@ -267,6 +269,34 @@ pub(crate) enum Command {
     /// Print the manual page
     #[command(hide = true)]
     Man,
+}
+
+/// The revision that `init` writes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct InitArgs {
+    /// The mode; none: container
+    #[arg(value_enum, value_name = "MODE")]
+    pub(crate) mode: Option<InitMode>,
+    /// Around this Compose file: it is taken into the bundle, and what it lacks there is listed
+    #[arg(long, value_name = "FILE", conflicts_with = "image")]
+    pub(crate) from_compose: Option<PathBuf>,
+    /// The image: host/name:tag, an archive in the bundle, or s3://bucket/key; none: an example that can be deployed
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+    /// The revision's folder
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) output: PathBuf,
+}
+
+/// What `init` writes a revision for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InitMode {
+    /// One container on each host
+    Container,
+    /// A Compose project on each host
+    Compose,
+    /// A service of a swarm
+    Swarm,
 }
 
 /// Which name, and whether anything is done.

@@ -6,6 +6,8 @@ pub mod app; // one file per command: the only place that knows what a dry run i
 
 pub mod ui; // what a person sees: text, JSON, progress, log
 
+pub mod import; // what a run line or a running container says, in the words of x-balehook
+
 pub mod modes; // container, Compose and swarm: observe, plan, recover, operate
 
 pub mod deploy; // runs any plan, blind to modes; releases, journal and lock on disk

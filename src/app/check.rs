@@ -112,7 +112,7 @@ fn project(context: &Context, text: &AppSpecText, deployment: &Deployment, polic
     let root = Node::parse(&text.text);
     let section = root.iter().find_map(|root| root.get(validate::SECTION)?.1.get("compose"));
     let place = section.map_or_else(Place::default, |(key, _)| key.place);
-    let lookup = |name: &str| context.env.lookup(name).map(str::to_owned);
+    let lookup = |name: &str| deployment.variable(name, context.env.lookup(name));
     for (message, help) in refused_as_it_stands(compose, &deployment.bundle_root, &lookup, policy) {
         problems.broken(POLICY, place, &format!("{}.compose", validate::SECTION), message, help);
     }

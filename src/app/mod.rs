@@ -6,6 +6,7 @@ pub(crate) mod deployment;
 pub(crate) mod doctor;
 mod explain;
 mod history;
+mod init;
 mod logs;
 mod notify;
 pub(crate) mod plan;
@@ -13,6 +14,7 @@ pub(crate) mod ports;
 mod prune;
 mod record;
 pub(crate) mod resume;
+mod revision;
 mod rollback;
 pub(crate) mod run;
 pub(crate) mod status;
@@ -141,6 +143,7 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         Some(Command::Check { path, file, format, strict, fix }) => {
             check::check(context, &path.unwrap_or(file.appspec), format, check::How { strict, fix })
         }
+        Some(Command::Init(args)) => init::init(&args),
         Some(Command::Explain { what }) => explain::explain(what.as_deref()),
         Some(Command::Schema) => {
             Console::new(&mut io::stdout()).whole(&format!("{:#}\n", schema::schema()));

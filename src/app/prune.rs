@@ -2,8 +2,9 @@
 
 use std::io;
 
-use crate::app::by_hand::{Job, code, facts, perform};
+use crate::app::by_hand::{Job, Planned, code, facts, perform};
 use crate::app::{Context, names, say};
+use crate::deploy::command::Command;
 use crate::deploy::state::Store;
 use crate::engine::Engine;
 use crate::modes::prune;
@@ -41,9 +42,10 @@ pub(crate) async fn prune(context: &Context, wanted: Option<&Name>, Which { dry_
             facts.of_swarm_tasks = of_tasks.map(|(tag, _)| tag.clone()).collect();
             facts.retention_tags = tags.into_iter().map(|(tag, _)| tag).collect();
             let dangling = if all { engine.dangling().await? } else { Vec::new() };
-            Ok((prune::plan(name, &facts, &dangling)?, Subject::Unknown))
+            let plan = prune::plan(name, &facts, &dangling)?;
+            Ok(Planned { plan, subject: Subject::Unknown, release: facts.releases.into_iter().next() })
         };
-        let job = Job { command: prune::COMMAND, name, is_dry: dry_run };
+        let job = Job { command: Command::Prune, name, is_dry: dry_run };
         let done = Box::pin(perform(context, job, planned, |plan, _| text::pruned(plan), &mut console)).await;
         worst = worst.max(code(done));
     }

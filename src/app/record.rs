@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::app::notify::News;
 use crate::config::hook_env::HookEnv;
+use crate::deploy::command::EventOrCommand;
 use crate::deploy::execute::Progress;
 use crate::deploy::history::{Details, Ended, EventRecord, History, StepRecord};
 use crate::deploy::origin::Origin;
@@ -20,15 +21,17 @@ use crate::ui::progress;
 use crate::ui::text::Console;
 use crate::values::pin::ImagePin;
 use crate::values::secret::masked;
-use crate::values::types::LifecycleEvent;
+use crate::values::text::{printable, shorten};
 
 /// So many changed options are remembered.
 const CHANGES: usize = 200;
 
 /// An event under way. What cannot be written of it goes to the log: no deployment fails for its history.
 pub(crate) struct Recorder {
-    pub(crate) event: LifecycleEvent,
     pub(crate) began: Instant,
+    event: EventOrCommand,
+    /// Who ran it by hand, where it is known.
+    pub(crate) by: Option<String>,
     history: Option<(Rc<LockedStore>, History)>,
     at: Timestamp,
     moved: u64,
@@ -44,10 +47,11 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn new(event: LifecycleEvent, began: Instant, env: &HookEnv) -> Self {
+    pub(crate) fn new(event: impl Into<EventOrCommand>, began: Instant, env: &HookEnv) -> Self {
         let at = Timestamp::now() - began.elapsed();
         Self {
-            event,
+            event: event.into(),
+            by: None,
             began,
             history: None,
             at,
@@ -55,7 +59,7 @@ impl Recorder {
             steps: Vec::new(),
             step_began: None,
             down: None,
-            details: Details { by: started_by(env), group: env.group(), ..Details::default() },
+            details: Details { group: env.group(), ..Details::default() },
             news: None,
             indexed: (0, 0),
         }
@@ -69,15 +73,19 @@ impl Recorder {
 
     /// What the images of the revision are.
     pub(crate) fn images(&mut self, images: &[ImageFacts]) {
-        let known = images.iter().filter(|image| !matches!(image.pin, ImagePin::Unknown { .. }));
-        if let Some((_, history)) = &mut self.history {
-            history.resolved(known.map(|image| image.pin.describe()).collect());
-        }
+        self.pins(images.iter().map(|image| &image.pin));
         for missing in images.iter().filter_map(|image| image.missing) {
             let (total, bytes) = self.indexed;
             self.indexed = (total + missing.total, bytes + missing.bytes);
             let (left_out, layers) = self.details.layers;
             self.details.layers = (left_out + missing.of - missing.layers, layers + missing.of);
+        }
+    }
+
+    pub(crate) fn pins<'a>(&mut self, images: impl Iterator<Item = &'a ImagePin>) {
+        let known = images.filter(|image| !matches!(image, ImagePin::Unknown { .. }));
+        if let Some((_, history)) = &mut self.history {
+            history.resolved(known.map(ImagePin::describe).collect());
         }
     }
 
@@ -137,6 +145,7 @@ impl Recorder {
         let left_out = total.saturating_sub(missing.max(moved));
         EventRecord {
             event: self.event,
+            by: self.by.clone(),
             at: self.at.to_string(),
             took_ms: milliseconds(self.began.elapsed()),
             ended,
@@ -149,13 +158,16 @@ impl Recorder {
     }
 }
 
-/// CodeDeploy's agent, or the user of this host; behind `sudo` the one who called it.
-fn started_by(env: &HookEnv) -> String {
-    if env.deployment_id().is_some() {
-        return "the CodeDeploy agent".to_owned();
+/// Who runs a command by hand: behind `sudo` its caller, else the user of this process.
+pub(crate) fn who(env: &HookEnv) -> String {
+    let uid = nix::unistd::getuid().to_string();
+    let named =
+        |name: &str| env.lookup(name).map(|value| shorten(&printable(value), 64)).filter(|name| !name.is_empty());
+    match (named("SUDO_USER"), named("SUDO_UID")) {
+        (Some(user), Some(uid)) => format!("{user} (uid {uid}, by sudo)"),
+        (Some(user), None) => format!("{user} (by sudo)"),
+        (None, _) => format!("uid {uid}"),
     }
-    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name);
-    env.lookup("SUDO_USER").map(str::to_owned).or(user).unwrap_or_default()
 }
 
 fn milliseconds(time: Duration) -> u64 {

@@ -4,9 +4,11 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::app::by_hand::{self, Planned};
 use crate::app::record::ConsoleProgress;
 use crate::app::stop::{Signals, unless_stopped};
 use crate::app::{Context, names, run, say};
+use crate::deploy::command::Command;
 use crate::deploy::execute::{self, Host as _};
 use crate::deploy::outcome::RESUME;
 use crate::deploy::state::{Holder, LockedStore, Store};
@@ -15,7 +17,6 @@ use crate::error::{Failure, Kind};
 use crate::images::source::Archives;
 use crate::modes::compose::tool::Processes;
 use crate::modes::observe;
-use crate::modes::operation::Plan;
 use crate::modes::resume::{self, Only};
 use crate::modes::runs_now::Subject;
 use crate::ui::log;
@@ -37,7 +38,7 @@ pub(crate) async fn dry_run(context: &Context, wanted: Option<&Name>) -> u8 {
         let (engine, store) = (context.engine()?, Store::new(&context.settings.state_dir, name));
         let plan = planned(context, &engine, &store, name, Only::Everything);
         let stop = signals.or(Instant::now() + LIMIT, LIMIT);
-        let (plan, _) = unless_stopped(stop, plan, RESUME, &context.waits).await?;
+        let Planned { plan, .. } = unless_stopped(stop, plan, RESUME, &context.waits).await?;
         console.whole(&text::plan(&plan));
         Ok(())
     })
@@ -83,7 +84,7 @@ async fn planned(
     store: &Store,
     name: &Name,
     only: Only,
-) -> Result<(Plan, Subject), Failure> {
+) -> Result<Planned, Failure> {
     let registry = match only {
         Only::Everything | Only::Tokens => observe::resume::registry(engine, name).await,
         Only::Ports => None,
@@ -95,7 +96,8 @@ async fn planned(
         facts.compose_tool = Processes { settings, docker_host: &engine.address }.known().await;
     }
     let subject = Subject::found(&facts, is_compose);
-    Ok((resume::plan(name, &facts, registry.as_deref(), only), subject))
+    let plan = resume::plan(name, &facts, registry.as_deref(), only);
+    Ok(Planned { plan, subject, release: facts.releases.into_iter().next() })
 }
 
 async fn one(
@@ -108,19 +110,26 @@ async fn one(
     // Of each name by itself: one that hangs takes no time from the others.
     let deadline = Instant::now() + LIMIT;
     let mut stop = std::pin::pin!(signals.or(deadline, LIMIT));
+    let mut recorder = by_hand::recorder(context, Command::Resume, console);
     let before = before(context, name, only, deadline, console);
-    let (engine, store, (plan, subject)) = unless_stopped(stop.as_mut(), before, RESUME, &context.waits).await?;
+    let before = unless_stopped(stop.as_mut(), before, RESUME, &context.waits);
+    let (engine, store, Planned { plan, subject, release }) = before.await?;
+    let store = Rc::new(store);
     if only == Only::Ports && plan.actions.is_empty() {
         // It is asked often, and then there is nothing to say.
         return Ok(());
     }
+    if only != Only::Tokens && plan.has_changes() {
+        by_hand::begin(&mut recorder, Command::Resume, &store, release.as_ref());
+    }
     store.set_aside.iter().chain(&plan.notes).for_each(|line| console.line(line));
     let mut journal = store.journal(RESUME);
-    let mut host = context.host(engine, Archives::new(context.s3(), None), Rc::new(store), (name, subject), usize::MAX);
+    let mut host = context.host(engine, Archives::new(context.s3(), None), store, (name, subject), usize::MAX);
     let undo = run::undo_limit(deadline + LIMIT);
-    let mut progress = ConsoleProgress { console: &mut *console, recorder: None };
+    let mut progress = ConsoleProgress { console: &mut *console, recorder: Some(&mut recorder) };
     let outcome = execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop).await;
-    match outcome {
+    recorder.ended(&outcome, &host.last_words, &host.health.answers());
+    let result = match outcome {
         Ok(done) => {
             text::ended(console, &done);
             console.line(&text::resumed(&plan, only, &host.runs_now(&plan.old).await));
@@ -131,7 +140,8 @@ async fn one(
             console.lines(&report::failed(RESUME, name.as_str(), &failed));
             Err(failed.failure.reported())
         }
-    }
+    };
+    by_hand::recorded(recorder, result, console)
 }
 
 /// Lock, observe, plan.
@@ -141,12 +151,12 @@ async fn before(
     only: Only,
     deadline: Instant,
     console: &mut Console<'_>,
-) -> Result<(Engine, LockedStore, (Plan, Subject)), Failure> {
+) -> Result<(Engine, LockedStore, Planned), Failure> {
     let store = lock(context, name, only, deadline, console).await?;
     log::start(&context.settings, Some(store.store().folder()));
     let engine = context.engine()?;
-    let plan = planned(context, &engine, store.store(), name, only).await?;
-    Ok((engine, store, plan))
+    let planned = planned(context, &engine, store.store(), name, only).await?;
+    Ok((engine, store, planned))
 }
 
 /// What a failure of this part of it is.

@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::app::by_hand::{Job, code, facts, perform};
+use crate::app::by_hand::{Job, Planned, code, facts, perform};
 use crate::app::notify::News;
 use crate::app::{Context, one_name, say};
 use crate::config::notify::Occasion;
+use crate::deploy::command::Command;
 use crate::deploy::state::Store;
 use crate::engine::Engine;
 use crate::modes::resume::is_compose;
@@ -37,11 +38,12 @@ pub(crate) async fn rollback(context: &Context, wanted: Option<&Name>, to: Optio
             }
         }
         let subject = Subject::found(&facts, is_compose(&facts));
-        Ok((rollback::plan(name, &facts, release, &missing)?, subject))
+        let plan = rollback::plan(name, &facts, release, &missing)?;
+        Ok(Planned { plan, subject, release: Some(release.clone()) })
     };
     let mut stdout = io::stdout();
     let mut console = Console::new(&mut stdout);
-    let job = Job { command: rollback::COMMAND, name, is_dry };
+    let job = Job { command: Command::Rollback, name, is_dry };
     let done = Box::pin(perform(context, job, planned, text::by_hand, &mut console)).await;
     let failure = done.as_ref().err().cloned();
     let code = code(done);

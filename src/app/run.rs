@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::app::notify::News;
-use crate::app::record::{ConsoleProgress, Recorder};
+use crate::app::record::{ConsoleProgress, Recorder, who};
 use crate::app::stop::{Signals, unless_stopped};
 use crate::app::{Context, deployment, exit_code, say};
 use crate::config::appspec;
@@ -50,7 +50,10 @@ pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
     };
     let path = appspec::find_above(location).map_err(|why| Failure::new(Kind::Appspec, why.to_string()));
     match path.and_then(|path| Ok((path, Signals::listen()?))) {
-        Ok((path, mut signals)) => run(context, context.started, event, &path, &mut signals, &mut console).await,
+        Ok((path, mut signals)) => {
+            let recorder = Recorder::new(event, context.started, &context.env);
+            run(context, recorder, event, &path, &mut signals, &mut console).await
+        }
         Err(failure) => end(event, &Err(failure), &mut console),
     }
 }
@@ -65,7 +68,9 @@ pub(crate) async fn by_hand(context: &Context, events: &[LifecycleEvent], path: 
         Err(failure) => return say(&failure),
     };
     for event in events {
-        let code = run(context, began, *event, path, &mut signals, &mut console).await;
+        let mut recorder = Recorder::new(*event, began, &context.env);
+        recorder.by = Some(who(&context.env));
+        let code = run(context, recorder, *event, path, &mut signals, &mut console).await;
         began = Instant::now();
         if code != 0 {
             return code;
@@ -77,15 +82,15 @@ pub(crate) async fn by_hand(context: &Context, events: &[LifecycleEvent], path: 
 /// Runs one event, and saves what it did in the history. Returns the exit code.
 async fn run(
     context: &Context,
-    began: Instant,
+    mut recorder: Recorder,
     event: LifecycleEvent,
     path: &Path,
     signals: &mut Signals,
     console: &mut Console<'_>,
 ) -> u8 {
-    let mut recorder = Recorder::new(event, began, &context.env);
+    let began = recorder.began;
     // On the heap: what an event may wait for is much.
-    let result = Box::pin(deploy(context, path, signals, &mut recorder, console)).await;
+    let result = Box::pin(deploy(context, event, path, signals, &mut recorder, console)).await;
     let code = end(event, &result, console);
     let (news, failure) = (recorder.news.take(), result.err());
     recorder.end(failure.clone().map(|failure| (code, failure)), console.take_lines());
@@ -111,12 +116,13 @@ fn end(event: LifecycleEvent, result: &Result<(), Failure>, console: &mut Consol
 
 async fn deploy(
     context: &Context,
+    event: LifecycleEvent,
     path: &Path,
     signals: &mut Signals,
     recorder: &mut Recorder,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
-    let (event, began) = (recorder.event, recorder.began);
+    let began = recorder.began;
     let (observer, warnings) = deployment::prepare(context, event, path)?;
     console.lines(&warnings);
     let origin = &observer.origin;
@@ -138,7 +144,7 @@ async fn deploy(
     let deadline = began + limit.saturating_sub(reserve(limit));
     let undo = undo_limit(began + limit.saturating_sub(MARGIN));
     let mut stop = std::pin::pin!(signals.or(deadline, limit));
-    let before = Box::pin(before(context, &observer, deadline, recorder, console));
+    let before = Box::pin(before(context, (&observer, event), deadline, recorder, console));
     let (named, waits) = (event.to_string(), &context.waits);
     let (store, mut plan) = unless_stopped(stop.as_mut(), before, &named, waits).await?;
     let mut journal = store.journal(&observer.origin.deployment);
@@ -169,12 +175,12 @@ async fn deploy(
 /// Lock, observe, plan.
 async fn before(
     context: &Context,
-    observer: &Observer<'_>,
+    (observer, event): (&Observer<'_>, LifecycleEvent),
     deadline: Instant,
     recorder: &mut Recorder,
     console: &mut Console<'_>,
 ) -> Result<(Rc<LockedStore>, Plan), Failure> {
-    let (event, deployment) = (recorder.event, observer.origin.deployment.clone());
+    let deployment = observer.origin.deployment.clone();
     let me = Holder { pid: std::process::id(), deployment, event: event.to_string() };
     let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {} too", observer.deployment.name));
     let give_up = deadline.checked_sub(LAST_WORDS).unwrap_or(deadline);
@@ -185,7 +191,7 @@ async fn before(
     let (facts, plan) = planned(observer, event).await?;
     recorder.images(&facts.images);
     recorder.plan(&plan);
-    if let Some(failure) = news(recorder, &store, &facts, &plan) {
+    if let Some(failure) = news(recorder, event, &store, (&facts, &plan)) {
         console.line(&format!("warning: {failure}"));
     }
     let warnings = store.set_aside.iter().chain(&facts.warnings);
@@ -199,8 +205,13 @@ async fn before(
 }
 
 /// What those are told who want to hear of it; saved for a rollback once the release is started.
-fn news(recorder: &mut Recorder, store: &LockedStore, facts: &Facts, plan: &Plan) -> Option<Failure> {
-    let (event, news) = (recorder.event, recorder.news.as_mut()?);
+fn news(
+    recorder: &mut Recorder,
+    event: LifecycleEvent,
+    store: &LockedStore,
+    (facts, plan): (&Facts, &Plan),
+) -> Option<Failure> {
+    let news = recorder.news.as_mut()?;
     news.before(store.store());
     news.images(&facts.images);
     news.plan(plan);

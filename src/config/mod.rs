@@ -22,6 +22,7 @@ pub(crate) mod start_first;
 pub mod swarm;
 pub(crate) mod task;
 pub mod validate;
+pub(crate) mod variables;
 pub mod yaml;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,8 @@ pub struct Deployment {
     pub(crate) name: Name,
     /// The bundle's folder: the one with `appspec.yml`.
     pub bundle_root: PathBuf,
+    /// What the files of `x-balehook.variables` hold.
+    pub(crate) variables: variables::Variables,
     /// Which of the three ways.
     pub mode: Mode,
     pub(crate) health: Health,
@@ -60,6 +63,11 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// A variable of the hook, or of the files of `variables`.
+    pub(crate) fn variable(&self, name: &str, hook: Option<&str>) -> Option<String> {
+        hook.map(str::to_owned).or_else(|| variables::value(&self.variables, name))
+    }
+
     /// The time that our hook of an event has; CodeDeploy's default is 3600 s.
     pub(crate) fn timeout(&self, event: LifecycleEvent) -> Duration {
         self.timeouts.get(&event).copied().unwrap_or(Duration::from_secs(3600))

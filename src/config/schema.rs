@@ -61,6 +61,7 @@ fn hooks() -> Value {
 pub(crate) fn section() -> Value {
     let types = |key: &str| match key {
         "name" => json!({"type": "string", "description": "the container's, project's or service's name"}),
+        "variables" => text_or_list(),
         "container" => container(),
         "swarm" => swarm_service(),
         "compose" => compose(),
@@ -152,6 +153,8 @@ fn image() -> Value {
         ("reference", text()),
         ("id", text()),
         ("pull", json!({"type": "string"})),
+        ("definitions", text()),
+        ("name", text()),
     ])]})
 }
 

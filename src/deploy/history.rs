@@ -13,6 +13,7 @@ use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::deploy::command::EventOrCommand;
 use crate::deploy::file::read;
 use crate::deploy::origin::{MANUAL, Origin};
 use crate::deploy::release::FORMAT;
@@ -21,7 +22,6 @@ use crate::error::Failure;
 use crate::files::{replace, unwritable, write_unsynced};
 use crate::inputs;
 use crate::values::options::OptionChange;
-use crate::values::types::LifecycleEvent;
 
 /// The folder of the records.
 pub(super) const FOLDER: &str = "deployments";
@@ -29,7 +29,7 @@ pub(super) const FOLDER: &str = "deployments";
 /// So many deployments are remembered.
 const RECORDS: usize = 100;
 /// Among so many of the newest the deployment of an event is looked for: others may have come between.
-const RECENT: usize = 3;
+const RECENT: usize = 5;
 /// So many of them with the log of their containers.
 const LOGS: usize = 10;
 /// A log is kept for so long.
@@ -43,7 +43,7 @@ const EVENTS: usize = 40;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DeploymentRecord {
     pub(crate) format: u32,
-    /// CodeDeploy's deployment ID, or `manual`.
+    /// CodeDeploy's deployment ID, or `manual`, or the command that a person or the boot unit ran.
     pub(crate) deployment: String,
     /// Where the revision came from.
     pub(crate) revision: String,
@@ -53,10 +53,13 @@ pub(crate) struct DeploymentRecord {
     pub(crate) events: Vec<EventRecord>,
 }
 
-/// One event of a deployment.
+/// One event of a deployment, or a command by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EventRecord {
-    pub(crate) event: LifecycleEvent,
+    pub(crate) event: EventOrCommand,
+    /// Who ran it by hand, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) by: Option<String>,
     /// When it began, RFC 3339.
     pub(crate) at: String,
     pub(crate) took_ms: u64,
@@ -77,8 +80,6 @@ pub(crate) struct EventRecord {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Details {
-    /// Who started it: CodeDeploy's agent, or a user of this host.
-    pub(crate) by: String,
     /// The deployment group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) group: Option<String>,
@@ -134,7 +135,13 @@ impl DeploymentRecord {
 
     /// What `--deployment` takes: several by hand have one deployment ID.
     pub(crate) fn label(&self, number: u64) -> String {
-        if self.deployment == MANUAL { format!("{MANUAL}.{number}") } else { self.deployment.clone() }
+        let is_by_hand = self.deployment == MANUAL || self.is_command();
+        if is_by_hand { format!("{}.{number}", self.deployment) } else { self.deployment.clone() }
+    }
+
+    /// Whether a command made it, which is none of the deployments.
+    pub(crate) fn is_command(&self) -> bool {
+        self.events.first().is_some_and(|first| matches!(first.event, EventOrCommand::Command(_)))
     }
 
     /// The event that ended it, or the last one so far.
@@ -160,8 +167,9 @@ impl DeploymentRecord {
         u64::try_from(between).unwrap_or(0) + self.events.last().map_or(0, |event| event.took_ms)
     }
 
-    /// Whether an event goes on with it. By hand every run of events is a deployment of its own.
-    fn goes_on_with(&self, event: LifecycleEvent) -> bool {
+    /// Whether an event goes on with it. By hand every run of events is a deployment of its own, and so is a command.
+    fn goes_on_with(&self, event: EventOrCommand) -> bool {
+        let EventOrCommand::Event(_) = event else { return false };
         let is_after = |last: &EventRecord| last.ended == Ended::Succeeded && last.event < event;
         self.deployment != MANUAL || self.events.last().is_some_and(is_after)
     }
@@ -173,9 +181,9 @@ impl Store {
         self.records(&self.numbers_of_records()).collect()
     }
 
-    /// The newest of them.
+    /// The newest of them that no command made.
     pub(crate) fn last_deployment(&self) -> Option<(u64, DeploymentRecord)> {
-        self.records(&self.numbers_of_records()).next()
+        self.records(&self.numbers_of_records()).find(|(_, record)| !record.is_command())
     }
 
     fn records(&self, numbers: &[u64]) -> impl Iterator<Item = (u64, DeploymentRecord)> {
@@ -297,7 +305,9 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::deploy::command::Command;
     use crate::deploy::state::Holder;
+    use crate::values::types::LifecycleEvent;
 
     async fn locked(folder: &Path) -> LockedStore {
         let me = Holder { pid: 1, deployment: "d-1".into(), event: "ApplicationStart".into() };
@@ -308,9 +318,21 @@ mod tests {
         Origin { deployment: deployment.into(), revision: "local".into(), etag: None, source: "web:1".into() }
     }
 
-    fn event(event: LifecycleEvent, ended: Ended) -> EventRecord {
+    fn event(event: impl Into<EventOrCommand>, ended: Ended) -> EventRecord {
         let at = "2026-11-27T10:00:00Z".to_owned();
-        EventRecord { event, at, took_ms: 5, ended, moved: 0, down_ms: None, steps: Vec::new(), console: Vec::new(), details: Details::default() }
+        let (event, steps, console) = (event.into(), Vec::new(), Vec::new());
+        EventRecord {
+            event,
+            by: None,
+            at,
+            took_ms: 5,
+            ended,
+            moved: 0,
+            down_ms: None,
+            steps,
+            console,
+            details: Details::default(),
+        }
     }
 
     /// Runs these events; each is a deployment, an event and whether it succeeds.
@@ -358,6 +380,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn each_command_is_a_record_of_its_own_and_no_event_goes_on_with_it() {
+        use LifecycleEvent::{ApplicationStart, ValidateService};
+        let folder = tempfile::tempdir().unwrap();
+        let store = locked(folder.path()).await;
+        run(&store, "d-1", ApplicationStart, Ended::Succeeded);
+        for command in [Command::Stop, Command::Stop, Command::Rollback] {
+            let began = event(command, Ended::NotYet { pid: 7 });
+            History::begin(&store, &origin(command.as_str()), began).unwrap();
+        }
+        run(&store, "d-1", ValidateService, Ended::Succeeded);
+        let wanted = ["rollback.4: rollback", "stop.3: stop", "stop.2: stop", "d-1: ApplicationStart ValidateService"];
+        assert_eq!(told(&store), wanted);
+    }
+
+    #[tokio::test]
+    async fn a_record_of_the_last_version_is_read_and_an_event_goes_on_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = locked(folder.path()).await;
+        let path = store.store().record_path(1);
+        fs::write(&path, include_str!("../../tests/golden/deployment-2.json")).unwrap();
+        run(&store, "d-1", LifecycleEvent::ValidateService, Ended::Succeeded);
+        let record = store.store().history().remove(0).1;
+        let before: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/golden/deployment-2.json")).unwrap();
+        assert_eq!(serde_json::to_value(&record.events[0]).unwrap(), before["events"][0], "it is kept as it was");
+        assert_eq!(told(&store), ["d-1: ApplicationStart ValidateService"]);
+    }
+
+    #[tokio::test]
     async fn an_event_that_was_killed_stays_as_one_that_has_not_ended_and_the_lock_tells_it_from_one_under_way() {
         let folder = tempfile::tempdir().unwrap();
         let store = locked(folder.path()).await;
@@ -400,6 +451,6 @@ mod tests {
             run(&store, "d-1", LifecycleEvent::ApplicationStart, failed());
         }
         let (_, record) = store.store().history().remove(0);
-        assert_eq!((record.events.len(), record.events[0].event), (EVENTS, LifecycleEvent::AfterInstall));
+        assert_eq!((record.events.len(), record.events[0].event), (EVENTS, LifecycleEvent::AfterInstall.into()));
     }
 }

@@ -1,6 +1,7 @@
 //! Plans and their execution, releases and journals on disk. It knows no mode and no operation: a mode's operation is a type
 //! parameter, and what it means is its role.
 
+pub(crate) mod command;
 pub mod execute;
 mod file;
 pub(crate) mod history;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::deploy::command::{Command, EventOrCommand};
 use crate::deploy::history::{DeploymentRecord, Ended, EventRecord, StepRecord};
 use crate::ui::text::utc;
 use crate::values::text::{megabytes, seconds, shorten};
@@ -111,6 +112,9 @@ impl Listed {
 
 /// `web:1.4.2 @01234567`, without the registry's host: the image, and what tells it from any other, where there is room.
 fn image(record: &DeploymentRecord, room: usize) -> String {
+    if let Some(text) = rollback(record) {
+        return shorten(&text, room);
+    }
     let Some(first) = record.images.first() else { return String::new() };
     let more = match record.images.len() {
         1 => String::new(),
@@ -121,6 +125,15 @@ fn image(record: &DeploymentRecord, room: usize) -> String {
     let digest = digest.get(..8).map(|digest| format!(" @{digest}")).unwrap_or_default();
     let whole = format!("{short}{digest}{more}");
     if whole.chars().count() <= room { whole } else { shorten(&format!("{short}{more}"), room) }
+}
+
+/// `rollback to 1.4.1`, by the image's tag, or by its digest where it has none.
+fn rollback(record: &DeploymentRecord) -> Option<String> {
+    let is_rollback = |event: &EventRecord| event.event == EventOrCommand::Command(Command::Rollback);
+    let image = record.events.first().filter(|first| is_rollback(first)).and(record.images.first())?;
+    let (reference, digest) = image.split_once(" (").unwrap_or((image, ""));
+    let tag = reference.rsplit('/').next()?.split_once(':').map(|(_, tag)| tag);
+    Some(format!("rollback to {}", tag.unwrap_or(digest.trim_end_matches(')'))))
 }
 
 /// `Nov 27 20:31` of an RFC 3339 time.
@@ -143,8 +156,18 @@ pub(crate) fn timelines(all: &Listed, width: usize) -> String {
     for (number, record, has_log) in &all.deployments {
         let label = record.label(*number);
         let is_locked = all.is_locked && *number == all.newest();
-        let _ = writeln!(out, "{}: deployment {label}, {}", all.name, word(record.last(), is_locked));
-        let _ = writeln!(out, "  revision  {}", shorten(&record.revision, width.saturating_sub(12)));
+        let title = match (rollback(record), record.is_command()) {
+            (Some(rollback), _) => rollback,
+            (None, true) => record.deployment.clone(),
+            (None, false) => format!("deployment {label}"),
+        };
+        let _ = writeln!(out, "{}: {title}, {}", all.name, word(record.last(), is_locked));
+        if !record.revision.is_empty() {
+            let _ = writeln!(out, "  revision  {}", shorten(&record.revision, width.saturating_sub(12)));
+        }
+        if let Some(by) = record.events.iter().find_map(|event| event.by.as_ref()) {
+            let _ = writeln!(out, "  run by    {}", shorten(by, width.saturating_sub(12)));
+        }
         for image in &record.images {
             let _ = writeln!(out, "  image     {}", shorten(image, width.saturating_sub(12)));
         }
@@ -228,9 +251,20 @@ mod tests {
         StepRecord { step: step.into(), after_ms, took_ms, is_undo: false, failed: false }
     }
 
-    fn event(event: LifecycleEvent, at: &str, ended: Ended) -> EventRecord {
-        let at = format!("2026-11-27T{at}Z");
-        EventRecord { event, at, took_ms: 2000, ended, moved: 0, down_ms: None, steps: Vec::new(), console: Vec::new(), details: Details::default() }
+    fn event(event: impl Into<EventOrCommand>, at: &str, ended: Ended) -> EventRecord {
+        let (at, event, by, details) = (format!("2026-11-27T{at}Z"), event.into(), None, Details::default());
+        EventRecord {
+            event,
+            by,
+            at,
+            took_ms: 2000,
+            ended,
+            moved: 0,
+            down_ms: None,
+            steps: Vec::new(),
+            console: Vec::new(),
+            details,
+        }
     }
 
     fn record(id: &str, images: &[&str], events: Vec<EventRecord>) -> DeploymentRecord {
@@ -307,6 +341,49 @@ web: deployment d-BADBADBAD, failed
     balehook: error: web exited with code 3 (exit code 8)
 ";
         assert_eq!(timelines(&one, 80), wanted);
+    }
+
+    #[test]
+    fn commands_stand_among_the_deployments_and_a_rollback_says_to_what() {
+        let good = all().deployments.remove(2);
+        let stop = event(Command::Stop, "12:00:00", Ended::Succeeded);
+        let back = EventRecord {
+            by: Some("ana (uid 1000, by sudo)".into()),
+            ..event(Command::Rollback, "11:30:00", failed().ended)
+        };
+        let image = ["shop/web:1.4.2 (sha256:0123456789ab)"];
+        let deployments = vec![
+            (5, record("stop", &image, vec![stop]), false),
+            (4, record("rollback", &image, vec![back.clone()]), true),
+            (3, record("rollback", &["web (sha256:0123456789ab)"], vec![back]), false),
+            good,
+        ];
+        let mut listed = Listed { deployments, ..all() };
+        let wanted = "\
+web
+  WHEN (UTC)    DEPLOYMENT   RESULT     TOOK  DOWN    MOVED    IMAGE
+  Nov 27 12:00  stop.5       succeeded  2 s                    web:1.4.2
+  Nov 27 11:30  rollback.4   failed     2 s                    rollback to 1.4.2
+    rollback: web exited with code 3
+  Nov 27 11:30  rollback.3   failed     2 s                    rollback to sha2…
+    rollback: web exited with code 3
+* Nov 27 09:00  d-A1B2C3D4E  succeeded  12 s  840 ms  10.1 MB  web:1.4.2
+";
+        assert_eq!(tables(&[Listed { deployments: listed.deployments.clone(), ..all() }], 80), wanted);
+        listed.deployments = listed.deployments.into_iter().skip(1).take(1).collect();
+        let wanted = "\
+web: rollback to 1.4.2, failed
+  revision  s3://releases/web.zip
+  run by    ana (uid 1000, by sudo)
+  image     shop/web:1.4.2 (sha256:0123456789ab)
+  output    balehook logs web --deployment rollback.4
+
+  11:30:00  rollback: failed (exit code 8) after 2 s
+";
+        assert_eq!(timelines(&listed, 80), wanted);
+        let json = json(&[listed]);
+        let event = &json["names"][0]["deployments"][0]["events"][0];
+        assert_eq!((&event["event"], &event["by"]), (&"rollback".into(), &"ana (uid 1000, by sudo)".into()));
     }
 
     #[test]

@@ -21,9 +21,19 @@ const MARKS: [&str; 14] = [
 ];
 
 /// Files that revisions of the pages name.
-const FILES: [&str; 9] = [
-    "image.tar", "prod.env", "env/common.env", "conf/nginx.conf", "app/compose.yml", "app/prod.env",
-    "scripts/smoke.sh", "bin/migrate", "hooks/balehook",
+const FILES: [(&str, &str); 12] = [
+    ("image.tar", ""),
+    ("prod.env", ""),
+    ("env/common.env", ""),
+    ("conf/nginx.conf", ""),
+    ("app/compose.yml", COMPOSE),
+    ("app/prod.env", ""),
+    ("scripts/smoke.sh", ""),
+    ("bin/migrate", ""),
+    ("hooks/balehook", ""),
+    ("build.env", "TAG=1.4.2\n"),
+    ("build.json", "{}"),
+    ("imagedefinitions.json", r#"[{"name": "web", "imageUri": "registry.example.com/web:1.4.2"}]"#),
 ];
 
 pub fn repository() -> &'static Path {
@@ -38,10 +48,9 @@ pub fn refused(appspec: &str) -> Option<String> {
 /// The same of another check.
 fn refused_by(check: &[&str], appspec: &str) -> Option<String> {
     let bundle = tempfile::tempdir().unwrap();
-    for file in FILES {
+    for (file, text) in FILES {
         let path = bundle.path().join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let text = if file == "app/compose.yml" { COMPOSE } else { "" };
         std::fs::write(path, text).unwrap();
     }
     std::fs::copy(repository().join("hooks/balehook"), bundle.path().join("hooks/balehook")).unwrap();

@@ -132,6 +132,21 @@ impl Project {
 }
 
 #[test]
+fn values_of_a_build_reach_the_compose_file_too() {
+    let file = "services: {web: {image: \"x\", labels: {release: \"${BUILT}\"}, restart: always}}";
+    let project = Project::new("built", file, "images: {web: {archive: image.tar}}");
+    project.image("image.tar", &web(&format!("{}:1", project.name), "one"));
+    let section = std::fs::read_to_string(project.bundle.path().join("appspec.yml")).unwrap();
+    project.bundle.appspec(&section.replace("  compose:\n", "  variables: [build.json]\n  compose:\n"));
+    std::fs::write(project.bundle.path().join("build.json"), "{\"BUILT\": \"1.4.2-abc\"}").unwrap();
+
+    project.bundle.hook("ApplicationStart").exits(0);
+
+    let label = "{{index .Config.Labels \"release\"}}";
+    assert_eq!(world().inspect(&format!("{}-web-1", project.name), label), "1.4.2-abc");
+}
+
+#[test]
 fn the_ready_made_bundle_is_deployed_twice_and_once_broken_with_every_compose() {
     for version in ["2.26", "2.40"] {
         let project = Project::new("ready", "", "");

@@ -9,17 +9,18 @@ use crate::support::world::repository;
 use crate::support::{Bundle, Outcome, world};
 
 /// One host with its state folder, and a revision in each mode.
-struct Host {
-    cluster: Cluster,
+pub struct Host {
+    pub cluster: Cluster,
     state: tempfile::TempDir,
     stem: String,
     ports: [u16; 2],
 }
 
-const MODES: [&str; 3] = ["container", "compose", "swarm"];
+/// The modes, as the host names its deployments.
+pub const MODES: [&str; 3] = ["container", "compose", "swarm"];
 
 impl Host {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let cluster = Cluster::start(1);
         cluster.docker(1, &["swarm", "init", "--advertise-addr", "198.51.100.1"]);
         let ports = [world().port(), world().port()];
@@ -27,12 +28,17 @@ impl Host {
         Self { cluster, state, stem: world().name("mode"), ports }
     }
 
-    fn name(&self, mode: &str) -> String {
+    pub fn name(&self, mode: &str) -> String {
         format!("{}-{mode}", self.stem)
     }
 
+    /// The images of all modes, without their tags.
+    pub fn image(&self) -> String {
+        self.stem.clone()
+    }
+
     /// A revision in a mode: all of them have the same image.
-    fn revision(&self, mode: &str, id: &str, page: &str) -> Bundle {
+    pub fn revision(&self, mode: &str, id: &str, page: &str) -> Bundle {
         let (name, [container, compose]) = (self.name(mode), self.ports);
         let health = "health: {timeout: 30s}\nkeep: 1";
         let quick = "stop_grace_period: 1s";
@@ -76,7 +82,7 @@ impl Host {
     }
 
     /// The containers of a mode that run, with when they were started.
-    fn containers(&self, mode: &str) -> String {
+    pub fn containers(&self, mode: &str) -> String {
         let label = match mode {
             "container" => "balehook.name",
             "compose" => "com.docker.compose.project",
@@ -134,7 +140,8 @@ fn succeeded(outcome: &Outcome) {
     outcome.exits(0);
 }
 
-const EVENTS: [&str; 4] = ["BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"];
+/// The events of a deployment that starts something.
+pub const EVENTS: [&str; 4] = ["BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"];
 
 #[test]
 fn deployments_in_all_three_modes_live_on_one_host_and_never_touch_each_other() {

@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 mod as_agent;
 pub(crate) mod compose;
+mod definitions;
 #[cfg(test)]
 mod edge_tests;
 mod health;
@@ -13,19 +14,21 @@ pub(crate) mod section;
 pub(crate) mod tests;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::config::Deployment;
 use crate::config::appspec::AppSpecText;
 use crate::config::field::Field;
 use crate::config::hook_env::HookEnv;
-use crate::config::interpolate::interpolate;
+use crate::config::interpolate::{Lookup, interpolate};
 use crate::config::places::Places;
 use crate::config::problem::{Problems, nearest};
 use crate::config::rules::{
     BYTE_ORDER_MARK, DUPLICATE_KEY, FILE_NAME, IGNORED_KEY, MISSING_KEY, NOT_PORTABLE, YAML_SYNTAX, allow,
 };
 use crate::config::service::ParseContext;
+use crate::config::variables::{self, Variables};
 use crate::config::yaml::{MAX_DEPTH, Node, Place, Value};
 use crate::values::types::LifecycleEvent;
 
@@ -188,11 +191,22 @@ fn ours(
         return None;
     };
     portable(&Field { node: section, path: SECTION.to_owned(), problems }, true);
-    let lookup = |name: &str| env.lookup(name).map(str::to_owned);
+    let hook = |name: &str| env.lookup(name).map(str::to_owned);
+    let variables = variables(section, file.bundle_root(), &hook, problems);
+    let lookup = |name: &str| hook(name).or_else(|| variables::value(&variables, name));
     interpolate(section, SECTION, &lookup, problems);
     let around = ParseContext { bundle_root: file.bundle_root(), lookup: &lookup, pending: &pending };
     let deployment = section::read(&Field { node: section, path: SECTION.to_owned(), problems }, &around, timeouts)?;
-    Some(Deployment { places: Places::of(&file.file_name(), section), ..deployment })
+    Some(Deployment { places: Places::of(&file.file_name(), section), variables, ..deployment })
+}
+
+/// What the files of `variables` hold; their names may have variables of the hook alone.
+fn variables(section: &Node, bundle_root: &Path, hook: Lookup<'_>, problems: &Problems) -> Variables {
+    let Some((_, list)) = section.get("variables").filter(|(_, list)| !list.is_null()) else { return Variables::new() };
+    let (mut list, path) = (list.clone(), format!("{SECTION}.variables"));
+    // What is wrong in a name is said when the section's variables are filled in.
+    interpolate(&mut list, &path, hook, &Problems::new());
+    variables::read(&Field { node: &list, path, problems }, bundle_root, hook)
 }
 
 /// Aliases and unquoted dates are fatal for the v1 agent, wherever they stand: in our section an error, a warning

@@ -10,7 +10,8 @@ use crate::config::places::Places;
 use crate::config::policy::section::demands;
 use crate::config::rules::MOVING_TAG;
 use crate::config::service::{ParseContext, location};
-use crate::config::validate::{compose, health};
+use crate::config::validate::{compose, definitions, health};
+use crate::config::variables::Variables;
 use crate::config::yaml::Value;
 use crate::config::{ArchiveLocation, Container, Deployment, ImageSource, Mode, Pull, notify, service, swarm, task};
 use crate::values::names::is_reserved;
@@ -21,7 +22,7 @@ use crate::values::types::{LifecycleEvent, Name, Refused};
 const KEEP: usize = 3;
 
 pub(crate) const KEYS: [&str; 9] =
-    ["name", "container", "compose", "swarm", "health", "keep", "before", "after", "notify"];
+    ["name", "variables", "container", "compose", "swarm", "health", "keep", "before", "after", "notify"];
 
 pub(crate) fn read(
     section: &Field<'_>,
@@ -43,8 +44,8 @@ pub(crate) fn read(
     let (bundle_root, pending) = (around.bundle_root.to_owned(), around.pending.clone());
     let mode = mode?;
     let demands = demands(section, &mode, &tasks, &bundle_root);
-    let (name, health, keep, places) = (name?, health?, keep?, Places::default());
-    Some(Deployment { name, bundle_root, mode, health, keep, tasks, notify, timeouts, pending, places, demands })
+    let (name, health, keep, places, variables) = (name?, health?, keep?, Places::default(), Variables::new());
+    Some(Deployment { name, bundle_root, variables, mode, health, keep, tasks, notify, timeouts, pending, places, demands })
 }
 
 /// A number from 1 to a thousand.
@@ -130,10 +131,18 @@ pub(crate) fn image_source(field: &Field<'_>, around: &ParseContext<'_>) -> Opti
     }
 }
 
-/// `{archive, reference, id}`, or `{reference, pull}`.
+/// `{archive, reference, id}`, `{reference, pull}` or `{definitions, name}`.
 fn long<'a>(field: &Field<'a>, keys: &mut Keys<'_, 'a>, around: &ParseContext<'_>) -> Option<ImageSource> {
     let location = keys.know("archive").map(|field| field.parsed(|text| place_of_archive(text, around.bundle_root)));
     let (reference, id, pull) = (keys.know("reference"), keys.know("id"), keys.know("pull"));
+    let (definitions, name) = (keys.know("definitions"), keys.know("name"));
+    if let Some(file) = definitions {
+        for other in ["archive", "reference", "id"].iter().filter_map(|other| field.key(other)) {
+            other.error("`definitions` names the image already", "keep one of them");
+        }
+        let reference = definitions::image(&file, name.as_ref(), around.bundle_root);
+        return named(&file, reference?, policy(pull)?);
+    }
     match (location, reference) {
         (Some(location), reference) => {
             if let Some(pull) = pull {
@@ -150,18 +159,26 @@ fn long<'a>(field: &Field<'a>, keys: &mut Keys<'_, 'a>, around: &ParseContext<'_
             if let Some(id) = id {
                 id.error("`id` is for an image of an archive", "name the digest: `reference: web@sha256:…`");
             }
-            let pull = pull.map_or(Some("always"), |field| field.one_of(&["always", "missing", "never"]));
-            of_registry(&reference, Pull::of(Some(pull?)))
+            of_registry(&reference, policy(pull)?)
         }
         (None, None) => field.lacks(
-            "`archive` or `reference` is missing",
+            "`archive`, `reference` or `definitions` is missing",
             "write `archive: s3://bucket/key`, a path in the bundle, or `reference: host/name:tag`",
         ),
     }
 }
 
+/// `pull`, where it is given.
+fn policy(pull: Option<Field<'_>>) -> Option<Pull> {
+    let named = pull.map_or(Some("always"), |field| field.one_of(&["always", "missing", "never"]));
+    named.map(|named| Pull::of(Some(named)))
+}
+
 fn of_registry(field: &Field<'_>, pull: Pull) -> Option<ImageSource> {
-    let reference: ImageReference = field.parsed(registry)?;
+    named(field, field.parsed(registry)?, pull)
+}
+
+fn named(field: &Field<'_>, reference: ImageReference, pull: Pull) -> Option<ImageSource> {
     if reference.is_floating() && pull == Pull::Always {
         field.warning(
             MOVING_TAG,

@@ -133,7 +133,7 @@ fn our_section_refuses_what_it_does_not_know() {
         ("image: host.test/web:1", "image: {archive: ../x.tar}", "must stay inside the bundle"),
         ("image: host.test/web:1", "image: {archive: 's3://b'}", "must name a key behind the bucket"),
         ("image: host.test/web:1", "image: {archive: x.tar, id: abc}", "must start with `sha256:`"),
-        ("image: host.test/web:1", "image: {pull: never}", "`archive` or `reference` is missing"),
+        ("image: host.test/web:1", "image: {pull: never}", "`archive`, `reference` or `definitions` is missing"),
         ("image: host.test/web:1", "image: {archive: x.tar, pull: never}", "`pull` is for an image of a registry"),
         ("image: host.test/web:1", "image: {reference: web:1, pull: daily}", "always"),
         ("image: host.test/web:1", "image: {reference: web:1, id: x}", "name the digest: `reference: web@sha256:…`"),
@@ -206,6 +206,54 @@ proptest! {
         let checked = check(&lines.join("\n"));
         prop_assert_eq!(checked.deployment.is_none(), checked.problems.has_errors());
     }
+}
+
+/// The file, with what is in its bundle.
+fn with_files(section: &str, files: &[(&str, &str)], env: &[(&str, &str)]) -> (Option<Deployment>, String) {
+    let bundle = tempfile::tempdir().unwrap();
+    files.iter().for_each(|(name, text)| std::fs::write(bundle.path().join(name), text).unwrap());
+    let text = format!("version: 0.0\nos: linux\nx-balehook:\n  name: web\n{section}");
+    let file = AppSpecText { path: bundle.path().join("appspec.yml"), text, had_mark: false };
+    let env = HookEnv::from_vars(env.iter().map(|(name, value)| (name.into(), value.into())));
+    let (deployment, problems) = validate(&file, &env);
+    (deployment, said(&problems))
+}
+
+const BUILT: &str =
+    "  variables: [build.env]\n  container: {image: \"host.test/web:${TAG}\", hostname: \"${HOSTNAME}\"}\n";
+
+#[test]
+fn a_variable_that_no_file_of_the_build_sets_is_named_with_its_place() {
+    let (deployment, problems) = with_files(BUILT, &[("build.env", "OTHER=1")], &[]);
+    assert!(problems.contains("6:22: warning: variable TAG is not set"), "{problems}");
+    assert!(deployment.is_none(), "a reference that ends with a colon is none");
+    let (_, problems) = with_files(BUILT, &[], &[]);
+    assert!(problems.contains("5:15: error: build.env is not in the bundle; write it in the build"), "{problems}");
+}
+
+#[test]
+fn files_of_the_build_give_the_sections_variables_and_the_hooks_own_go_before_them() {
+    let file = [("build.env", "TAG=1.4.2\nHOSTNAME=built\n")];
+    let (deployment, problems) = with_files(BUILT, &file, &[("HOSTNAME", "hooked")]);
+    let deployment = deployment.unwrap_or_else(|| panic!("{problems}"));
+    let Mode::Container(container) = &deployment.mode else { panic!() };
+    assert_eq!(container.image.written(&deployment.bundle_root), "host.test/web:1.4.2");
+    assert_eq!(container.service.body.hostname.as_deref(), Some("hooked"));
+    assert_eq!(deployment.variable("TAG", None).as_deref(), Some("1.4.2"), "for the Compose file and env files");
+    assert!(!format!("{deployment:?}").contains("built"), "a value is never shown");
+}
+
+#[test]
+fn the_image_of_a_pipelines_definitions_is_taken_and_excludes_another_one() {
+    let files = [("imagedefinitions.json", r#"[{"name": "web", "imageUri": "host.test/web:1.4.2"}]"#)];
+    let named = "  container: {image: {definitions: imagedefinitions.json, name: web, pull: missing}}\n";
+    let (deployment, problems) = with_files(named, &files, &[]);
+    let deployment = deployment.unwrap_or_else(|| panic!("{problems}"));
+    assert_eq!(deployment.source(), "host.test/web:1.4.2 (pull: missing)");
+    let both = named.replace("name: web", "archive: image.tar");
+    let (deployment, problems) = with_files(&both, &files, &[]);
+    assert!(deployment.is_none());
+    assert!(problems.contains("`definitions` names the image already"), "{problems}");
 }
 
 const COMPOSE: &str = "version: 0.0\nos: linux\nx-balehook:\n  name: shop\n  compose:\n    files: [app/compose.yml]\n";

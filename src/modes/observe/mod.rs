@@ -164,7 +164,7 @@ impl Observer<'_> {
     }
 
     pub(crate) fn variable(&self, name: &str) -> Option<String> {
-        self.env.lookup(name).map(str::to_owned)
+        self.deployment.variable(name, self.env.lookup(name))
     }
 
     async fn retention_tags(&self, is_there: bool) -> Result<Vec<(String, String)>, Failure> {

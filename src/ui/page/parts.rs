@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use crate::deploy::history::{DeploymentRecord, EventRecord, StepRecord};
+use crate::deploy::origin::MANUAL;
 use crate::ui::changes;
 use crate::ui::history::word;
 use crate::ui::page::{Shown, day, lines, text, time};
@@ -19,9 +20,10 @@ fn section(title: &str, content: &Markup) -> Markup {
 
 pub(super) fn facts(one: &Shown<'_>) -> Markup {
     let record = one.record;
-    let (first, details) = (record.events.first(), record.events.iter().map(|event| &event.details));
-    let group = details.clone().find_map(|details| details.group.as_deref());
-    let by = details.map(|details| details.by.as_str()).find(|by| !by.is_empty());
+    let first = record.events.first();
+    let group = record.events.iter().find_map(|event| event.details.group.as_deref());
+    let by = record.events.iter().find_map(|event| event.by.as_deref());
+    let by = by.or_else(|| (record.deployment != MANUAL).then_some("the CodeDeploy agent"));
     let down = record.down_ms().map(time);
     let facts = [
         ("began", first.map(|event| day(&event.at))),
