@@ -1,9 +1,9 @@
 //! One POST over HTTPS or HTTP, by the SDK's own client: its roots, and the proxy that HTTPS_PROXY and its like name.
 
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::Connector;
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt as _, Limited};

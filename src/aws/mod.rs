@@ -2,8 +2,8 @@
 
 pub(crate) mod config;
 pub(crate) mod ecr;
-pub(crate) mod identity;
 pub(crate) mod https;
+pub(crate) mod identity;
 pub(crate) mod plain_http;
 pub(crate) mod s3;
 pub(crate) mod sns;

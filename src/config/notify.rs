@@ -102,7 +102,9 @@ fn command(field: &Field<'_>) -> Option<Receiver> {
     let words = field.command();
     match words.first().is_some_and(|program| !program.is_empty()) {
         true => Some(Receiver::Command(words)),
-        false => field.refuse("it names no program", "write `command: [bin/notify]`, a path in the bundle, or `/usr/…`"),
+        false => {
+            field.refuse("it names no program", "write `command: [bin/notify]`, a path in the bundle, or `/usr/…`")
+        }
     }
 }
 
@@ -135,14 +137,86 @@ fn headers(field: &Field<'_>) -> Vec<Header> {
 /// `arn:aws:sns:REGION:ACCOUNT:TOPIC`.
 fn arn(text: &str) -> Result<String, Refused> {
     let parts: Vec<&str> = text.split(':').collect();
-    let is_word = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let is_word =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     match parts[..] {
-        ["arn", partition, "sns", region, account, topic] if [partition, region, account, topic].into_iter().all(is_word) => {
+        ["arn", partition, "sns", region, account, topic]
+            if [partition, region, account, topic].into_iter().all(is_word) =>
+        {
             if topic.ends_with(".fifo") {
-                return Err(Refused("is a FIFO topic, which e-mail and chat cannot subscribe to: name a standard one".into()));
+                return Err(Refused(
+                    "is a FIFO topic, which e-mail and chat cannot subscribe to: name a standard one".into(),
+                ));
             }
             Ok(text.to_owned())
         }
         _ => Err(Refused("is no ARN of a topic: write `arn:aws:sns:REGION:ACCOUNT:TOPIC`".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::problem::Problems;
+    use crate::config::yaml::Node;
+
+    /// What is read of a section, and the problems, each with its place.
+    fn read_of(text: &str) -> (Vec<Notify>, String) {
+        let (root, problems) = (Node::parse(text).unwrap(), Problems::new());
+        let notify = read(&Field { node: &root, path: String::new(), problems: &problems });
+        let all = problems.sorted().into_iter();
+        let told = all.map(|one| format!("{}:{} {} {}\n", one.place.line, one.place.column, one.path, one.message));
+        (notify, told.collect())
+    }
+
+    #[test]
+    fn each_receiver_is_read_and_no_address_is_shown_by_debug() {
+        let (notify, problems) = read_of(
+            "notify:
+- {on: [success, failure], command: notify --urgent}
+- {on: [rollback], webhook: 'https://hooks.test/T0/secret-part', headers: {Authorization: Bearer abc}}
+- {on: [failure], sns: 'arn:aws-cn:sns:cn-north-1:123456789012:deployments'}
+",
+        );
+        assert_eq!(problems, "");
+        let command = Receiver::Command(vec!["notify".into(), "--urgent".into()]);
+        assert_eq!(notify[0], Notify { on: vec![Occasion::Success, Occasion::Failure], to: command });
+        let header = Header { name: "Authorization".into(), value: Secret::new("Bearer abc") };
+        let webhook =
+            Receiver::Webhook { url: Secret::new("https://hooks.test/T0/secret-part"), headers: vec![header] };
+        assert_eq!(notify[1], Notify { on: vec![Occasion::Rollback], to: webhook });
+        let topic = Receiver::Sns("arn:aws-cn:sns:cn-north-1:123456789012:deployments".into());
+        assert_eq!(notify[2], Notify { on: vec![Occasion::Failure], to: topic });
+        let shown = format!("{notify:?}");
+        assert!(!shown.contains("secret-part") && !shown.contains("abc"), "{shown}");
+        assert_eq!(serde_json::from_value::<Vec<Notify>>(serde_json::json!(notify)).unwrap(), notify);
+    }
+
+    #[test]
+    fn what_is_wrong_has_its_place() {
+        for (entry, wanted) in [
+            ("{on: [failure]}", "2:3 notify[0] `command`, `webhook` or `sns` is missing"),
+            ("{command: [a]}", "2:3 notify[0] `on` is missing"),
+            ("{on: [], command: [a]}", "2:8 notify[0].on it names nothing"),
+            ("{on: [faliure], command: [a]}", "2:9 notify[0].on[0] `faliure` is not known"),
+            ("{on: [failure], command: [a], sns: b}", "2:3 notify[0] it names several receivers"),
+            ("{on: [failure], command: []}", "2:28 notify[0].command it names no program"),
+            ("{on: [failure], webhook: hooks.test}", "2:28 notify[0].webhook it is no address of a web server"),
+            ("{on: [failure], webhook: 'https://u:p@h/x'}", "2:28 notify[0].webhook it has a user or a password"),
+            ("{on: [failure], sns: deployments}", "2:24 notify[0].sns `deployments` is no ARN of a topic"),
+            (
+                "{on: [failure], sns: 'arn:aws:sns:eu-west-1:1:a.fifo'}",
+                "2:24 notify[0].sns `arn:aws:sns:eu-west-1:1:a.fifo` is a FIFO",
+            ),
+            ("{on: [failure], command: [a], headers: {A: b}}", "2:42 notify[0].headers `headers` are of a webhook"),
+            (
+                "{on: [failure], webhook: 'https://h/x', headers: {'A b': c}}",
+                "2:60 notify[0].headers.A b it is no header",
+            ),
+        ] {
+            let (_, problems) = read_of(&format!("notify:\n- {entry}\n"));
+            assert!(problems.starts_with(wanted) && problems.lines().count() == 1, "{entry}: {problems}");
+        }
     }
 }

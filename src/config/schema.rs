@@ -5,8 +5,8 @@
 use clap::ValueEnum as _;
 use serde_json::{Map, Value, json};
 
-use crate::config::validate::agent::BEHAVIORS;
 use crate::config::notify::OCCASIONS;
+use crate::config::validate::agent::BEHAVIORS;
 use crate::config::validate::section::{KEYS, MODES};
 use crate::config::{service, swarm};
 use crate::values::types::LifecycleEvent;

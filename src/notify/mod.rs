@@ -40,7 +40,9 @@ pub(crate) async fn send(all: &[Notify], report: &Report, sender: &Sender<'_>) -
 /// A receiver, without its secrets.
 fn words(receiver: &Receiver) -> String {
     match receiver {
-        Receiver::Command(command) => format!("the command {}", command.first().map(String::as_str).unwrap_or_default()),
+        Receiver::Command(command) => {
+            format!("the command {}", command.first().map(String::as_str).unwrap_or_default())
+        }
         Receiver::Webhook { url, .. } => {
             let url: Option<http::Uri> = url.reveal().parse().ok();
             let host = url.as_ref().and_then(http::Uri::host).unwrap_or_default();

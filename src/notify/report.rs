@@ -60,7 +60,8 @@ impl Report {
     /// `web: failure of ApplicationStart on i-0123 (d-A1B2C3D4E): web exited with code 3`.
     fn text(&self) -> String {
         let host = self.instance.as_deref().unwrap_or(&self.host);
-        let what = format!("{}: {} of {} on {host} ({})", self.name, self.occasion.as_str(), self.event, self.deployment);
+        let what =
+            format!("{}: {} of {} on {host} ({})", self.name, self.occasion.as_str(), self.event, self.deployment);
         let detail = match self.occasion {
             Occasion::Failure => self.error.first(),
             Occasion::Success | Occasion::Rollback => self.images.first(),

@@ -21,7 +21,7 @@ use crate::values::types::{LifecycleEvent, Name, Refused};
 /// Releases that stay, where the section says nothing.
 const KEEP: usize = 3;
 
-pub(crate) const KEYS: [&str; 9] =
+pub(crate) const KEYS: [&str; 10] =
     ["name", "variables", "container", "compose", "swarm", "health", "keep", "before", "after", "notify"];
 
 pub(crate) fn read(
@@ -45,7 +45,20 @@ pub(crate) fn read(
     let mode = mode?;
     let demands = demands(section, &mode, &tasks, &bundle_root);
     let (name, health, keep, places, variables) = (name?, health?, keep?, Places::default(), Variables::new());
-    Some(Deployment { name, bundle_root, variables, mode, health, keep, tasks, notify, timeouts, pending, places, demands })
+    Some(Deployment {
+        name,
+        bundle_root,
+        variables,
+        mode,
+        health,
+        keep,
+        tasks,
+        notify,
+        timeouts,
+        pending,
+        places,
+        demands,
+    })
 }
 
 /// A number from 1 to a thousand.

@@ -120,5 +120,8 @@ fn a_record_of_an_older_version_makes_a_page_too_and_says_what_is_not_known() {
     }
     let page = shown(serde_json::from_value(value).unwrap(), None);
     assert!(page.contains("<td class=\"time\">10.1 MB</td><td class=\"time\">not known</td>"), "{page}");
-    assert!(page.contains("the CodeDeploy agent") && !page.contains("Changed options") && !page.contains("Health"), "{page}");
+    assert!(
+        page.contains("the CodeDeploy agent") && !page.contains("Changed options") && !page.contains("Health"),
+        "{page}"
+    );
 }
