@@ -9,6 +9,7 @@ mod history;
 mod import;
 mod init;
 mod logs;
+mod notify;
 mod pin;
 pub(crate) mod plan;
 pub(crate) mod ports;
