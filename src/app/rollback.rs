@@ -7,11 +7,27 @@ use crate::app::{Context, one_name, say};
 use crate::deploy::command::Command;
 use crate::deploy::state::Store;
 use crate::engine::Engine;
+use crate::error::Failure;
+use crate::modes::release::Release;
 use crate::modes::resume::is_compose;
 use crate::modes::rollback;
 use crate::modes::runs_now::Subject;
 use crate::ui::text::{self, Console};
+use crate::values::pin::ImagePin;
 use crate::values::types::Name;
+
+impl Engine {
+    /// The images of a release that are not here.
+    pub(crate) async fn missing<'a>(&self, release: &'a Release, name: &Name) -> Result<Vec<&'a ImagePin>, Failure> {
+        let mut missing = Vec::new();
+        for pin in release.images() {
+            if self.find(pin, name).await?.is_none() {
+                missing.push(pin);
+            }
+        }
+        Ok(missing)
+    }
+}
 
 /// Does it, or prints what it would do. Returns the exit code.
 pub(crate) async fn rollback(context: &Context, wanted: Option<&Name>, to: Option<&str>, is_dry: bool) -> u8 {
@@ -22,12 +38,7 @@ pub(crate) async fn rollback(context: &Context, wanted: Option<&Name>, to: Optio
     let planned = async |engine: &Engine, store: &Store| {
         let facts = Box::pin(facts(context, engine, store, name)).await?;
         let release = rollback::target(name, &facts.releases, to)?;
-        let mut missing = Vec::new();
-        for pin in release.images() {
-            if engine.find(pin, name).await?.is_none() {
-                missing.push(pin);
-            }
-        }
+        let missing = engine.missing(release, name).await?;
         let subject = Subject::found(&facts, is_compose(&facts));
         let plan = rollback::plan(name, &facts, release, &missing)?;
         Ok(Planned { plan, subject, release: Some(release.clone()) })

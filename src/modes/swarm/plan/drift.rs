@@ -33,6 +33,15 @@ pub(crate) fn digest(image: &ImagePin, spec: &Value, environment: &[EnvVar], say
     ContentDigest::of(text.as_bytes()).to_string()
 }
 
+/// Whether the file sets the number of replicas, by the digest of the request.
+pub(crate) fn says_replicas(request: &ServiceRequest) -> bool {
+    let labels = request.spec["Labels"].as_object().into_iter().flatten();
+    let mut spec = request.spec.clone();
+    spec["Labels"] =
+        labels.filter(|(name, _)| !name.starts_with("balehook.")).map(|(k, v)| (k.clone(), v.clone())).collect();
+    digest(&request.image, &spec, &request.environment, true) == request.digest
+}
+
 /// Whether a service is exactly what the request wants: nothing is sent then.
 pub(crate) fn is_same(request: &ServiceRequest, seen: &SwarmFacts) -> bool {
     let Some(service) = &seen.service else { return false };
