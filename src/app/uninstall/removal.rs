@@ -83,7 +83,7 @@ fn gone(path: &Path, removed: std::io::Result<()>) -> Result<(), Failure> {
     }
 }
 
-/// The lock goes last, so that a run that is cut off finds the name again. The state directory itself goes where it is empty.
+/// The lock goes last, so that a run that is cut off finds the name again.
 fn remove_state(folder: &Path, kept: Option<&Path>) -> Result<(), Failure> {
     let lock = folder.join("lock");
     let entries = fs::read_dir(folder).map_err(|error| unwritable(folder, &error))?.flatten();
