@@ -7,8 +7,10 @@ pub(crate) mod doctor;
 mod explain;
 mod history;
 mod import;
+mod import_scripts;
 mod init;
 mod logs;
+mod notify;
 mod pin;
 pub(crate) mod plan;
 pub(crate) mod ports;
@@ -180,7 +182,13 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         Some(Command::Pin(release)) => pin::pin(context, true, &release).await,
         Some(Command::Uninstall(wanted)) => uninstall::uninstall(context, &wanted).await,
         Some(Command::Unpin(release)) => pin::pin(context, false, &release).await,
-        Some(Command::Import { output, show_values, words }) => {
+        Some(Command::Import { what, words, output, show_values }) => {
+            let words: Vec<String> = std::iter::once(what).chain(words).collect();
+            if let Some(paths) = import_scripts::paths(&words) {
+                let done = import_scripts::import(&paths, output.as_deref());
+                return done.map_or_else(|failure| say(&failure), |()| 0);
+            }
+            let output = output.unwrap_or_else(|| PathBuf::from("-"));
             let wanted = import::Wanted { words: &words, output: &output, show_values };
             Box::pin(import::import(context, wanted)).await
         }
