@@ -10,7 +10,7 @@ use crate::ui::text::Console;
 pub(crate) fn explain(what: Option<&str>) -> u8 {
     match text(what) {
         Ok(text) => {
-            Console::stdout().page(&text);
+            Console::stdout().listing(&text);
             0
         }
         Err(failure) => say(&failure),

@@ -119,6 +119,15 @@ impl<'a> Console<'a> {
         self.laid_out(Layout::of(self.look), text);
     }
 
+    /// The same of a text with lines of others, which are indented: those have no colour.
+    pub(crate) fn listing(&mut self, text: &str) {
+        let layout = Layout::of(self.look);
+        for line in text.lines() {
+            let has_color = layout.has_color && !line.starts_with(' ');
+            self.laid_out(Layout { has_color, ..layout }, line);
+        }
+    }
+
     /// What is printed next stands alone on the screen.
     pub(crate) fn clears(&self) {
         if self.look.is_live {

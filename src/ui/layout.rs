@@ -15,6 +15,8 @@ const USUAL: usize = 80;
 
 /// Narrower than this a line is not made.
 const LEAST: usize = 8;
+/// Where the second column of `status` begins; that of `doctor` begins two before it, and that of a service two behind it.
+const COLUMN: usize = 13;
 
 /// The width and the colours of a text.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,8 +50,8 @@ impl Layout {
 
 /// A line in several: what follows is indented deeper than where its text begins. A word that is wider is broken.
 pub(crate) fn fold(line: &str, width: usize) -> Vec<String> {
-    let indent = line.chars().take_while(|letter| " +~-.0123456789|".contains(*letter)).count() + 2;
-    let indent = " ".repeat(indent.min(width / 4));
+    let marks = line.chars().take_while(|letter| " +~-.0123456789|".contains(*letter)).count() + 2;
+    let indent = " ".repeat(column(line).unwrap_or(marks).min(width / 4));
     let (mut lines, mut now, mut at) = (Vec::new(), String::new(), 0);
     for word in line.split_inclusive(' ') {
         let mut word = word;
@@ -76,6 +78,19 @@ fn end_that_fits(word: &str, width: usize) -> usize {
     let ends = word.char_indices().map(|(at, letter)| at + letter.len_utf8());
     let fits = ends.clone().take_while(|end| measure_text_width(&word[..*end]) <= width).last();
     fits.or_else(|| ends.clone().next()).unwrap_or(word.len())
+}
+
+/// Where the text begins behind one word in a column of its own: `  health     it answered 500`.
+fn column(line: &str) -> Option<usize> {
+    let letters: Vec<char> = line.chars().take(COLUMN + 1).collect();
+    let is_at = |at: usize| letters.get(at).is_some_and(|letter| *letter != ' ') && letters[at - 1] == ' ';
+    let is_word = |letters: &[char]| {
+        let word: Vec<&char> = letters.iter().skip_while(|letter| **letter != ' ').collect();
+        word.iter().all(|letter| **letter == ' ')
+    };
+    let begins = letters.iter().take_while(|letter| **letter == ' ').count();
+    let is_one = |at: &usize| begins < *at && is_at(*at) && is_word(&letters[begins..*at]);
+    [COLUMN, COLUMN - 2].into_iter().find(|at| matches!(begins, 0 | 2) && is_one(at))
 }
 
 #[cfg(test)]

@@ -15,6 +15,9 @@ pub(crate) mod page;
 pub(crate) mod problems;
 pub(crate) mod progress;
 pub mod report;
+pub(crate) mod schemas;
 pub(crate) mod screen;
+#[cfg(test)]
+mod screens_tests;
 pub(crate) mod status;
 pub mod text;

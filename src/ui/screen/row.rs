@@ -31,13 +31,10 @@ const BEGINNINGS: &[(&str, Meaning)] = &[
     ("  would fail: ", Meaning::Bad),
     ("  note: ", Meaning::Hint),
     ("  assumed: ", Meaning::Hint),
-    ("  + ", Meaning::Good),
-    ("    + ", Meaning::Good),
-    ("  ~ ", Meaning::Warning),
-    ("    ~ ", Meaning::Warning),
-    ("  - ", Meaning::Bad),
-    ("    - ", Meaning::Bad),
 ];
+
+/// How far changes are indented: those of a plan, those of a service in it, and the same of a drift in `status`.
+const INDENTS: [usize; 4] = [2, 4, 13, 15];
 
 /// The same of lines that begin with a name or an event.
 const PARTS: &[(&str, Meaning)] = &[
@@ -60,7 +57,18 @@ impl Meaning {
         let begins = BEGINNINGS.iter().find(|(begin, _)| line.starts_with(begin));
         let ends = || ENDINGS.iter().find(|(end, _)| !line.starts_with(' ') && line.ends_with(end));
         let has = || PARTS.iter().find(|(part, _)| !line.starts_with(' ') && line.contains(part));
-        begins.or_else(ends).or_else(has).map_or(Self::Plain, |(_, meaning)| *meaning)
+        begins
+            .map(|(_, meaning)| *meaning)
+            .or_else(|| Self::of_change(line))
+            .unwrap_or_else(|| ends().or_else(has).map_or(Self::Plain, |(_, meaning)| *meaning))
+    }
+
+    fn of_change(line: &str) -> Option<Self> {
+        let text = line.trim_start_matches(' ');
+        let mark = text.get(..2).filter(|_| INDENTS.contains(&(line.len() - text.len())))?;
+        [("+ ", Self::Good), ("~ ", Self::Warning), ("- ", Self::Bad)]
+            .into_iter()
+            .find_map(|(change, meaning)| (change == mark).then_some(meaning))
     }
 
     pub(crate) fn paint(self, text: &str) -> String {
