@@ -24,6 +24,7 @@ use crate::modes::operation::Plan;
 use crate::modes::release::Release;
 use crate::modes::runs_now::Subject;
 use crate::modes::{observe, resume, swarm};
+use crate::ui::layout::Layout;
 use crate::ui::text::{self, Console};
 use crate::ui::{log, report};
 use crate::values::operation::Role;
@@ -92,7 +93,7 @@ pub(super) async fn perform(
     let store = Store::new(&context.settings.state_dir, name);
     if is_dry {
         let Planned { plan, .. } = Box::pin(planned(&context.engine()?, &store)).await?;
-        console.whole(&text::plan(&plan));
+        console.laid_out(Layout::of_plan(), &text::plan(&plan));
         return Ok(());
     }
     let mut recorder = recorder(context, command, console);

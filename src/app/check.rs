@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::app::{Context, deployment, say};
+use crate::app::{Context, deployment, say, say_as};
 use crate::cli::ProblemFormat;
 use crate::config::appspec::AppSpecText;
 use crate::config::fix::{self, Fix};
@@ -18,6 +18,7 @@ use crate::config::{Deployment, Mode, validate};
 use crate::error::{Failure, Kind};
 use crate::files;
 use crate::modes::compose::demands::refused_as_it_stands;
+use crate::ui::layout::Layout;
 use crate::ui::problems::sarif::sarif;
 use crate::ui::problems::{self, Checked};
 use crate::ui::text::Console;
@@ -35,7 +36,7 @@ pub(crate) fn check(context: &Context, path: &Path, format: ProblemFormat, how: 
     let fixed = if how.fix { fix(path) } else { Ok(()) };
     let text = match fixed.and_then(|()| deployment::text(path)) {
         Ok(text) => text,
-        Err(failure) => return say(&failure),
+        Err(failure) => return say_as(format == ProblemFormat::Json, &failure),
     };
     let (deployment, problems) = validate::check(&text, &context.env);
     lint::appspec(&text, deployment.as_ref(), &problems);
@@ -96,7 +97,7 @@ fn print(all: &[Checked], format: ProblemFormat, is_unusable: bool) {
         (ProblemFormat::Text, Some((file, _))) if is_empty => {
             console.line(&format!("{}: no problems", file.path.display()));
         }
-        (ProblemFormat::Text, _) => console.whole(&problems::render_all(all)),
+        (ProblemFormat::Text, _) => console.laid_out(Layout::uncolored(), &problems::render_all(all)),
         (ProblemFormat::Json, _) => console.whole(&format!("{:#}\n", problems::json(all))),
         (ProblemFormat::Github, _) => console.whole(&problems::github(all)),
         (ProblemFormat::Sarif, _) => {
@@ -117,3 +118,6 @@ fn project(context: &Context, text: &AppSpecText, deployment: &Deployment, polic
         problems.broken(POLICY, place, &format!("{}.compose", validate::SECTION), message, help);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,12 +7,13 @@ use crate::config::problem::nearest;
 use crate::config::rules::{all, find};
 use crate::error::{Failure, Kind, NO_FAILURES};
 use crate::ui::explain;
+use crate::ui::layout::Layout;
 use crate::ui::text::Console;
 
 pub(crate) fn explain(what: Option<&str>) -> u8 {
     match text(what) {
         Ok(text) => {
-            Console::new(&mut io::stdout()).whole(&text);
+            Console::new(&mut io::stdout()).laid_out(Layout::uncolored(), &text);
             0
         }
         Err(failure) => say(&failure),

@@ -7,8 +7,11 @@ pub(crate) mod doctor;
 mod explain;
 mod history;
 mod import;
+mod import_scripts;
 mod init;
 mod logs;
+mod notify;
+mod pin;
 pub(crate) mod plan;
 pub(crate) mod ports;
 mod prune;
@@ -19,6 +22,7 @@ mod rollback;
 pub(crate) mod run;
 pub(crate) mod status;
 mod stop;
+mod uninstall;
 
 use std::ffi::OsString;
 use std::io;
@@ -31,7 +35,7 @@ use clap::{CommandFactory as _, Parser as _};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::aws::s3::S3;
-use crate::cli::{Cli, Command, Settings};
+use crate::cli::{Cli, Command, Format, Settings};
 use crate::config::hook_env::HookEnv;
 use crate::config::schema;
 use crate::deploy::state::LockedStore;
@@ -45,8 +49,11 @@ use crate::modes::by_hand::ByHand;
 use crate::modes::host::Host;
 use crate::modes::resume::Only;
 use crate::modes::runs_now::Subject;
+use crate::ui::json;
+use crate::ui::layout::Layout;
 use crate::ui::progress;
 use crate::ui::report;
+use crate::ui::schemas;
 use crate::ui::text::Console;
 use crate::values::types::LifecycleEvent;
 use crate::values::types::Name;
@@ -137,16 +144,19 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
             let wanted = plan::Wanted { event, path: &file.appspec, offline, against: against.as_deref() };
             plan::plan(context, wanted, form, detailed_exitcode).await
         }
-        Some(Command::Status { name, exit_code, watch, format }) => {
-            status::status(context, status::Wanted { name: name.as_ref(), format, exit_code, watch }).await
+        Some(Command::Status { name, exit_code, watch, prometheus, emf, format }) => {
+            let prometheus = prometheus.as_ref().map(|file| status::Metrics::Prometheus(file.as_deref()));
+            let metrics = prometheus.or(emf.then_some(status::Metrics::Emf));
+            status::status(context, status::Wanted { name: name.as_ref(), format, exit_code, watch, metrics }).await
         }
         Some(Command::Check { path, file, format, strict, fix }) => {
             check::check(context, &path.unwrap_or(file.appspec), format, check::How { strict, fix })
         }
         Some(Command::Init(args)) => init::init(&args),
         Some(Command::Explain { what }) => explain::explain(what.as_deref()),
-        Some(Command::Schema) => {
-            Console::new(&mut io::stdout()).whole(&format!("{:#}\n", schema::schema()));
+        Some(Command::Schema { of }) => {
+            let text = schemas::of(of).map_or_else(|| format!("{:#}\n", schema::schema()), str::to_owned);
+            Console::new(&mut io::stdout()).whole(&text);
             0
         }
         Some(Command::Stop { name }) => by_hand::by_hand(context, ByHand::Stop, &name).await,
@@ -169,8 +179,16 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         Some(Command::Rollback { name, to, dry_run }) => {
             rollback::rollback(context, name.as_ref(), to.as_deref(), dry_run).await
         }
+        Some(Command::Pin(release)) => pin::pin(context, true, &release).await,
+        Some(Command::Uninstall(wanted)) => uninstall::uninstall(context, &wanted).await,
+        Some(Command::Unpin(release)) => pin::pin(context, false, &release).await,
         Some(Command::Import { what, words, output, show_values }) => {
             let words: Vec<String> = std::iter::once(what).chain(words).collect();
+            if let Some(paths) = import_scripts::paths(&words) {
+                let done = import_scripts::import(&paths, output.as_deref());
+                return done.map_or_else(|failure| say(&failure), |()| 0);
+            }
+            let output = output.unwrap_or_else(|| PathBuf::from("-"));
             let wanted = import::Wanted { words: &words, output: &output, show_values };
             Box::pin(import::import(context, wanted)).await
         }
@@ -233,6 +251,23 @@ fn usage(error: &clap::Error) -> ExitCode {
 /// Prints a failure on stderr; returns its exit code.
 pub(crate) fn say(failure: &Failure) -> u8 {
     Console::new(&mut io::stderr()).lines(&report::failure(failure));
+    failure.kind.exit_code()
+}
+
+/// How a result is laid out: one for a person as wide as the terminal.
+pub(crate) fn layout(format: Format) -> Layout {
+    match format {
+        Format::Text => Layout::uncolored(),
+        Format::Json => Layout::default(),
+    }
+}
+
+/// Says a failure, on stdout as JSON where a program reads it.
+pub(crate) fn say_as(is_json: bool, failure: &Failure) -> u8 {
+    if !is_json {
+        return say(failure);
+    }
+    Console::new(&mut io::stdout()).whole(&format!("{:#}\n", json::failure(failure)));
     failure.kind.exit_code()
 }
 

@@ -19,6 +19,7 @@ use crate::modes::compose::tool::Processes;
 use crate::modes::observe;
 use crate::modes::resume::{self, Only};
 use crate::modes::runs_now::Subject;
+use crate::ui::layout::Layout;
 use crate::ui::log;
 use crate::ui::report;
 use crate::ui::text::{self, Console};
@@ -39,7 +40,7 @@ pub(crate) async fn dry_run(context: &Context, wanted: Option<&Name>) -> u8 {
         let plan = planned(context, &engine, &store, name, Only::Everything);
         let stop = signals.or(Instant::now() + LIMIT, LIMIT);
         let Planned { plan, .. } = unless_stopped(stop, plan, RESUME, &context.waits).await?;
-        console.whole(&text::plan(&plan));
+        console.laid_out(Layout::of_plan(), &text::plan(&plan));
         Ok(())
     })
     .await

@@ -8,6 +8,10 @@ use crate::values::text::printable;
 /// Narrower than this nothing is folded.
 const NARROWEST: usize = 40;
 
+/// Where the second column of `status` begins; that of `doctor` begins two before it, and that of a service two behind it.
+const COLUMN: usize = 13;
+const IN_SERVICE: usize = COLUMN + 2;
+
 /// The width and the colours of a text.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Layout {
@@ -24,6 +28,16 @@ impl Layout {
             return Self::default();
         }
         Self { width: Some(width()), has_color: has_color(variable) }
+    }
+
+    /// The same of a plan, for who runs the program.
+    pub(crate) fn of_plan() -> Self {
+        Self::of_stdout(&|name| std::env::var(name).ok())
+    }
+
+    /// The same of a text that has no changes to colour.
+    pub(crate) fn uncolored() -> Self {
+        Self { has_color: false, ..Self::of_plan() }
     }
 
     /// The text as it is written: without control sequences but those of its own colours.
@@ -43,8 +57,8 @@ fn has_color(variable: &dyn Fn(&str) -> Option<String>) -> bool {
 
 /// A line in several: what follows is indented deeper than where its text begins. A word that is wider is broken.
 fn fold(line: &str, width: usize) -> Vec<String> {
-    let indent = line.chars().take_while(|letter| " +~-.0123456789".contains(*letter)).count() + 2;
-    let indent = " ".repeat(indent.min(width / 4));
+    let marks = line.chars().take_while(|letter| " +~-.0123456789".contains(*letter)).count() + 2;
+    let indent = " ".repeat(column(line).unwrap_or(marks).min(width / 4));
     let (mut lines, mut now, mut at) = (Vec::new(), String::new(), 0);
     for word in line.split_inclusive(' ') {
         let mut word: Vec<char> = word.chars().collect();
@@ -65,13 +79,26 @@ fn fold(line: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Where the text begins behind one word in a column of its own: `  health     it answered 500`.
+fn column(line: &str) -> Option<usize> {
+    let letters: Vec<char> = line.chars().take(COLUMN + 1).collect();
+    let is_at = |at: usize| letters.get(at).is_some_and(|letter| *letter != ' ') && letters[at - 1] == ' ';
+    let is_word = |letters: &[char]| {
+        let word: Vec<&char> = letters.iter().skip_while(|letter| **letter != ' ').collect();
+        word.iter().all(|letter| **letter == ' ')
+    };
+    let begins = letters.iter().take_while(|letter| **letter == ' ').count();
+    let is_one = |at: &usize| begins < *at && is_at(*at) && is_word(&letters[begins..*at]);
+    [COLUMN, COLUMN - 2].into_iter().find(|at| matches!(begins, 0 | 2) && is_one(at))
+}
+
 /// What is added green, what is changed yellow, what is removed and what would fail red; notes stand out.
 fn colored(line: &str) -> String {
     let text = line.trim_start_matches(' ');
     let code = match (line.len() - text.len(), text.get(..2)) {
-        (2 | 4, Some("+ ")) => "32",
-        (2 | 4, Some("~ ")) => "33",
-        (2 | 4, Some("- ")) => "31",
+        (2 | 4 | COLUMN | IN_SERVICE, Some("+ ")) => "32",
+        (2 | 4 | COLUMN | IN_SERVICE, Some("~ ")) => "33",
+        (2 | 4 | COLUMN | IN_SERVICE, Some("- ")) => "31",
         (2, _) if text.starts_with("would fail: ") => "31",
         (2, _) if text.starts_with("note: ") || text.starts_with("assumed: ") => "36",
         _ => return line.to_owned(),

@@ -13,5 +13,8 @@ pub(crate) mod page;
 pub(crate) mod problems;
 pub(crate) mod progress;
 pub mod report;
+pub(crate) mod schemas;
+#[cfg(test)]
+mod screens_tests;
 pub(crate) mod status;
 pub mod text;

@@ -168,6 +168,12 @@ pub(crate) fn by_hand(plan: &Plan, runs: &RunsNow) -> String {
     format!("{}: {what}{unchanged}", plan.name)
 }
 
+/// The last line of `pin` and `unpin`.
+pub(crate) fn pinned(plan: &Plan) -> String {
+    let what = if plan.has_changes() { format!("{}ned", plan.event) } else { "unchanged".into() };
+    format!("{}: {what}", plan.name)
+}
+
 /// The last line of `prune`.
 pub(crate) fn pruned(plan: &Plan) -> String {
     match plan.actions.len() {

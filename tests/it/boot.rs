@@ -33,6 +33,10 @@ fn after_a_loss_of_power_at_any_step_exactly_one_release_is_behind_the_port_as_s
     }
     machine.release("next");
     assert_eq!(machine.answer().as_deref(), Ok("next"));
+    for line in crate::docs_commands::ON_A_MACHINE {
+        let said = machine.run(line);
+        assert!(said.contains("balehook-resume.service") && said.contains("web"), "{line}: {said}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::app::{Context, deployment};
+use crate::app::{Context, deployment, layout};
 use crate::cli::Format;
 use crate::ui::doctor::{self, Row};
 use crate::ui::text::Console;
@@ -29,7 +29,7 @@ pub(crate) async fn doctor(context: &Context, format: Format) -> u8 {
         Format::Text => doctor::text(&rows),
         Format::Json => format!("{:#}\n", doctor::json(&rows)),
     };
-    Console::new(&mut io::stdout()).whole(&text);
+    Console::new(&mut io::stdout()).laid_out(layout(format), &text);
     doctor::exit_code(&rows)
 }
 
