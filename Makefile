@@ -104,9 +104,10 @@ pictures: ## Record the book's terminals from the real program, and draw all its
 	@docs/pictures/demo
 	@docs/pictures/draw
 
-docs-look: docs ## Look at the book in a browser, at three widths, light and dark; screenshots in target/docs-look
+docs-look: docs ## Look at the book in a browser, and at the page of `history --html`, at three widths, light and dark; screenshots in target/docs-look
 	@packaging/dev/setup --look
 	@docs/look target/book target/docs-look
+	@docs/look tests/golden/deployment.html target/docs-look
 
 deny: ## Licences, bans and sources of all dependencies; advisories where their database can be fetched
 	@packaging/dev/deny

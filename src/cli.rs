@@ -268,7 +268,7 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Keep a release for a rollback whatever its age: nothing prunes it, its images or its data
+    /// Keep a release for a rollback: nothing prunes it, its images or its data
     Pin(PinArgs),
     /// Let a pinned release go as others do
     Unpin(PinArgs),

@@ -93,7 +93,7 @@ pub(super) async fn perform(
     let store = Store::new(&context.settings.state_dir, name);
     if is_dry {
         let Planned { plan, .. } = Box::pin(planned(&context.engine()?, &store)).await?;
-        console.laid_out(Layout::of_stdout(), &text::plan(&plan));
+        console.laid_out(Layout::of_plan(), &text::plan(&plan));
         return Ok(());
     }
     let mut recorder = recorder(context, command, console);

@@ -4,11 +4,10 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use jiff::Timestamp;
-use nix::unistd::gethostname;
 use serde::de::IgnoredAny;
 
 use crate::app::status::observe::{self, Running};
-use crate::app::{Context, layout, names, say, say_as};
+use crate::app::{Context, layout, names, notify, say, say_as};
 use crate::cli::Format;
 use crate::deploy::history::DeploymentRecord;
 use crate::deploy::origin::MANUAL;
@@ -36,8 +35,7 @@ pub(crate) async fn page(context: &Context, wanted: Wanted<'_>, file: &Path) -> 
         Err(failure) => return say(&failure),
     };
     let log = |name: &Name, number: u64| Store::new(&context.settings.state_dir, name).kept_log(number);
-    let host = gethostname().ok().and_then(|name| name.into_string().ok());
-    let made = Made { at: Timestamp::now().to_string(), host: host.unwrap_or_default() };
+    let made = Made { at: Timestamp::now().to_string(), host: notify::host().unwrap_or_default() };
     let page = page::page(&found, log, &made);
     if file == Path::new("-") {
         let _ = io::stdout().write_all(page.as_bytes());

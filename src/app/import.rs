@@ -29,7 +29,7 @@ pub(crate) async fn import(context: &Context, wanted: Wanted<'_>) -> u8 {
 
 async fn revision_of(context: &Context, wanted: &Wanted<'_>) -> Result<(), Failure> {
     let words = words(context, wanted.words)?;
-    let (imported, source, container) = if is_run_line(&words) {
+    let (mut imported, source, container) = if is_run_line(&words) {
         let folder = std::env::current_dir().ok();
         (run_line_in(&words, folder.as_deref()), "a run line".to_owned(), None)
     } else {
@@ -40,7 +40,8 @@ async fn revision_of(context: &Context, wanted: &Wanted<'_>) -> Result<(), Failu
         return Err(no_image(&imported));
     }
     let how = How { source: &source, show_values: wanted.show_values, container };
-    write(&appspec(&imported, how), &imported.not_carried, wanted.output)
+    let text = appspec(&mut imported, how);
+    write(&text, &imported.not_carried, wanted.output)
 }
 
 /// The words of a line that stands in one.

@@ -10,6 +10,7 @@ mod import;
 mod import_scripts;
 mod init;
 mod logs;
+mod notify;
 mod pin;
 pub(crate) mod plan;
 pub(crate) mod ports;

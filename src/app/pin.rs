@@ -1,4 +1,4 @@
-//! `pin` and `unpin`: a release that is kept whatever its age.
+//! `pin` and `unpin`: a release that is never pruned.
 
 use std::io;
 

@@ -45,7 +45,7 @@ pub(crate) async fn plan(
         Ok(Made { plan, mode, code }) => {
             match format {
                 PlanFormat::Text => {
-                    console.laid_out(Layout::of_stdout(), &text::plan_with(&plan, show_values));
+                    console.laid_out(Layout::of_plan(), &text::plan_with(&plan, show_values));
                 }
                 PlanFormat::Json => console.whole(&format!("{:#}\n", json::plan_with(&plan, show_values))),
                 PlanFormat::Markdown => console.whole(&markdown::plan_with(&plan, mode, show_values)),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::app::notify::News;
 use crate::config::hook_env::HookEnv;
 use crate::deploy::command::EventOrCommand;
 use crate::deploy::execute::Progress;
@@ -39,6 +40,8 @@ pub(crate) struct Recorder {
     step_began: Option<Instant>,
     down: Option<Duration>,
     details: Details,
+    /// Who is told of its end.
+    pub(super) news: Option<News>,
     /// Bytes of the images that were indexed, and of those the ones that were missing.
     indexed: (u64, u64),
 }
@@ -57,6 +60,7 @@ impl Recorder {
             step_began: None,
             down: None,
             details: Details { group: env.group(), ..Details::default() },
+            news: None,
             indexed: (0, 0),
         }
     }

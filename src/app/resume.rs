@@ -40,7 +40,7 @@ pub(crate) async fn dry_run(context: &Context, wanted: Option<&Name>) -> u8 {
         let plan = planned(context, &engine, &store, name, Only::Everything);
         let stop = signals.or(Instant::now() + LIMIT, LIMIT);
         let Planned { plan, .. } = unless_stopped(stop, plan, RESUME, &context.waits).await?;
-        console.laid_out(Layout::of_stdout(), &text::plan(&plan));
+        console.laid_out(Layout::of_plan(), &text::plan(&plan));
         Ok(())
     })
     .await

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::app::notify::News;
 use crate::app::record::{ConsoleProgress, Recorder, who};
 use crate::app::stop::{Signals, unless_stopped};
 use crate::app::{Context, deployment, exit_code, say};
@@ -87,10 +88,16 @@ async fn run(
     signals: &mut Signals,
     console: &mut Console<'_>,
 ) -> u8 {
+    let began = recorder.began;
     // On the heap: what an event may wait for is much.
     let result = Box::pin(deploy(context, event, path, signals, &mut recorder, console)).await;
     let code = end(event, &result, console);
-    recorder.end(result.err().map(|failure| (code, failure)), console.take_lines());
+    let (news, failure) = (recorder.news.take(), result.err());
+    recorder.end(failure.clone().map(|failure| (code, failure)), console.take_lines());
+    // The lock is free, and the history is written: nothing of the deployment waits for it.
+    if let Some(news) = news {
+        Box::pin(news.tell(context, event, (code, failure.as_ref()), began, console)).await;
+    }
     code
 }
 
@@ -129,10 +136,11 @@ async fn deploy(
         console.line(&format!("{event}: nothing to do"));
         return Ok(());
     }
+    let limit = observer.deployment.timeout(event);
+    recorder.news = Some(News::of(&observer.deployment, &observer.origin, began + limit.saturating_sub(MARGIN)));
     if let Some(refused) = observer.refused {
         return Err(refused);
     }
-    let limit = observer.deployment.timeout(event);
     let deadline = began + limit.saturating_sub(reserve(limit));
     let undo = undo_limit(began + limit.saturating_sub(MARGIN));
     let mut stop = std::pin::pin!(signals.or(deadline, limit));
@@ -158,6 +166,7 @@ async fn deploy(
             why = &mut stop => return Err(said(why.failure(&named, waits.given_up()), console)),
             ready = planned(&observer, event) => ready.map_err(|failure| said(failure, console))?,
         };
+        recorder.news.iter_mut().for_each(|news| news.plan(&plan));
     };
     recorder.ended(&outcome, &host.last_words, &host.health.answers());
     report(event, &plan, &host.store, outcome, console)
@@ -182,6 +191,9 @@ async fn before(
     let (facts, plan) = planned(observer, event).await?;
     recorder.images(&facts.images);
     recorder.plan(&plan);
+    if let Some(failure) = news(recorder, event, &store, (&facts, &plan)) {
+        console.line(&format!("warning: {failure}"));
+    }
     let warnings = store.set_aside.iter().chain(&facts.warnings);
     warnings.for_each(|warning| console.line(&format!("warning: {warning}")));
     facts.not_yet.iter().chain(&plan.notes).for_each(|line| console.line(line));
@@ -190,6 +202,20 @@ async fn before(
         console.line(&format!("warning: {failure}"));
     }
     Ok((store, plan))
+}
+
+/// What those are told who want to hear of it; saved for a rollback once the release is started.
+fn news(
+    recorder: &mut Recorder,
+    event: LifecycleEvent,
+    store: &LockedStore,
+    (facts, plan): (&Facts, &Plan),
+) -> Option<Failure> {
+    let news = recorder.news.as_mut()?;
+    news.before(store.store());
+    news.images(&facts.images);
+    news.plan(plan);
+    if event == LifecycleEvent::ApplicationStart { news.save(store.store()).err() } else { None }
 }
 
 async fn planned(observer: &Observer<'_>, event: LifecycleEvent) -> Result<(Facts, Plan), Failure> {

@@ -211,7 +211,7 @@ impl<'a> Reading<'a> {
 
     /// A path of the folder in which the line was run.
     fn look_at_path(&mut self, written: &str, carried: Option<&Value>) {
-        let is_relative = written.starts_with(['.', '~']) || !written.contains('/');
+        let is_relative = !written.starts_with('/');
         let path = carried.and_then(|value| value.as_str().or_else(|| value.get("path")?.as_str()));
         if let Some(path) = path.filter(|path| is_relative && path.starts_with('/')) {
             self.imported

@@ -23,14 +23,21 @@ pub struct Layout {
 
 impl Layout {
     /// That of standard output; `NO_COLOR` and `TERM=dumb` are respected.
-    pub(crate) fn of_stdout() -> Self {
-        let width = std::io::stdout().is_terminal().then(width);
-        Self { width, has_color: width.is_some() && has_color(&|name| std::env::var(name).ok()) }
+    pub(crate) fn of_stdout(variable: &dyn Fn(&str) -> Option<String>) -> Self {
+        if !std::io::stdout().is_terminal() {
+            return Self::default();
+        }
+        Self { width: Some(width()), has_color: has_color(variable) }
+    }
+
+    /// The same of a plan, for who runs the program.
+    pub(crate) fn of_plan() -> Self {
+        Self::of_stdout(&|name| std::env::var(name).ok())
     }
 
     /// The same of a text that has no changes to colour.
     pub(crate) fn uncolored() -> Self {
-        Self { has_color: false, ..Self::of_stdout() }
+        Self { has_color: false, ..Self::of_plan() }
     }
 
     /// The text as it is written: without control sequences but those of its own colours.

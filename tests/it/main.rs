@@ -50,4 +50,5 @@ mod tasks;
 mod tasks_compose;
 mod tasks_swarm;
 mod tutorial;
+mod uninstall;
 mod volumes;

@@ -70,7 +70,7 @@ fn a_container_that_was_changed_by_hand_is_said_option_by_option_with_the_way_ba
         .prints("created by another tool")
         .prints("  next       deploy again: this container is replaced\n");
     let rows = drift(bundle, name);
-    for row in ["- change environment - -", "- remove mem_limit 64M -", "- remove restart unless-stopped -"] {
+    for row in ["- change environment info -", "- change mem_limit 64M 0", "- change restart unless-stopped no"] {
         assert!(rows.iter().any(|found| found == row), "{row}: {rows:#?}");
     }
     assert!(!rows.iter().any(|row| row.contains(" image ")), "it is the same image: {rows:#?}");
@@ -96,18 +96,17 @@ fn a_project_is_compared_by_service_and_a_service_of_a_swarm_with_its_release_an
     assert_eq!(drift(bundle, name), ["web change restart no on-failure:3"], "what deploying again left is still said");
 
     let name = world().name("driftservice");
-    let options =
-        "image: {archive: image.tar}\nstop_grace_period: 1s\nrestart: always\ndeploy: {update_config: {monitor: 1s}}";
+    let options = "image: {archive: image.tar}\nstop_grace_period: 1s\ndeploy: {update_config: {monitor: 1s}}";
     let bundle = alone().bundle(1, &appspec(&name, options, "health: {timeout: 30s}"));
     web(&format!("{name}:1"), "one").write_into(&bundle.path());
     bundle.hook("ApplicationStart").exits(0);
     bundle.status(&[&name]).exits(0).prints("  task       1 on ").prints(": running since ");
     assert_eq!(drift(&bundle, &name), [""; 0]);
-    let set = ["--env-add", "LEVEL=debug", "--update-parallelism", "2", "--replicas", "2", "--quiet"];
+    let set = ["--env-add", "LEVEL=debug", "--limit-memory", "64M", "--replicas", "2", "--quiet"];
     alone().docker(1, &[&["service", "update"][..], &set, &[&name]].concat());
     assert_eq!(
         drift(&bundle, &name),
-        ["- change deploy.update_config.parallelism 1 2", "- add environment - debug"],
+        ["- add deploy.resources.limits.memory - 64M", "- add environment - debug"],
         "nothing is said of the tasks: the revision leaves their number to others"
     );
     bundle

@@ -334,7 +334,7 @@ fn imported(option: &str) -> balehook::import::Imported {
     let more = match () {
         () if needs_network => "--network=front",
         () if option.starts_with("--memory-swap=") => "--memory=512m",
-        () => "--init=false",
+        () => "--quiet=false",
     };
     run_line(&["docker", "run", option, more, "web:1"].map(str::to_owned))
 }
@@ -343,8 +343,8 @@ fn imported(option: &str) -> balehook::import::Imported {
 fn every_option_of_docker_run_is_carried_or_named_with_its_reason() {
     let table = OPTIONS.iter().map(|option| {
         let imported = imported(option);
-        let carried = imported.options.iter().filter(|(key, _)| key != "init" || *option == "--init");
-        let carried = carried.map(|(key, value)| format!("{key}: {}", serde_json::to_string(value).unwrap()));
+        let carried =
+            imported.options.iter().map(|(key, value)| format!("{key}: {}", serde_json::to_string(value).unwrap()));
         let named = imported.name.iter().map(|name| format!("name: {name}"));
         let not = imported.not_carried.iter().map(|item| format!("not carried: {}", item.line()));
         let became: Vec<String> = carried.chain(named).chain(not).collect();

@@ -63,7 +63,7 @@ fn tell(folder: &Path, revision: &Revision) {
     let notes = revision.notes.iter().map(|note| format!("note: {note}\n"));
     let at = if folder == Path::new(".") { String::new() } else { format!(" {}", folder.display()) };
     let next = format!("next: `balehook check{at}`, and `balehook plan` in that folder\n");
-    let layout = Layout::of_stdout();
+    let layout = Layout::of_stdout(&|name| std::env::var(name).ok());
     Console::new(&mut io::stdout()).laid_out(layout, &wrote.chain(notes).chain([next]).collect::<String>());
 }
 

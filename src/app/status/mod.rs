@@ -81,7 +81,7 @@ async fn once(context: &Context, wanted: Wanted<'_>) -> u8 {
     }
     // JSON has long lines, and nothing to fold.
     let layout = match wanted.format {
-        Format::Text => Layout::of_stdout(),
+        Format::Text => Layout::of_stdout(&|name| std::env::var(name).ok()),
         Format::Json => Layout::default(),
     };
     Console::new(&mut io::stdout()).laid_out(layout, &text);
@@ -91,8 +91,9 @@ async fn once(context: &Context, wanted: Wanted<'_>) -> u8 {
 /// The metrics of what was found. Where the engine does not answer, Prometheus is told that, and no older file stays.
 fn measured(context: &Context, kind: Metrics<'_>, found: Result<Deployed, Failure>, is_wanted: bool) -> u8 {
     let names = found.as_ref().map(|found| metrics::measure(context, found)).unwrap_or_default();
+    let is_up = found.as_ref().err().is_none_or(|failure| failure.kind != Kind::Engine);
     let text = match kind {
-        Metrics::Prometheus(_) => ui_metrics::prometheus(found.is_ok(), &names),
+        Metrics::Prometheus(_) => ui_metrics::prometheus(is_up, &names),
         Metrics::Emf => ui_metrics::emf(&names, &hostname(), Timestamp::now().as_millisecond()),
     };
     let written = match kind {

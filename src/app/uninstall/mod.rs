@@ -5,6 +5,7 @@ mod plan;
 mod removal;
 mod units;
 
+use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -96,6 +97,8 @@ async fn remove(context: &Context, engine: &Engine, plan: &Uninstall, console: &
             }
         }
     }
+    // The folder of all names, where nothing else is in it.
+    let _ = fs::remove_dir(&context.settings.state_dir);
     console.line(if code == 0 { "uninstalled" } else { "not everything was removed: run it again" });
     code
 }

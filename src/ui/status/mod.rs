@@ -343,6 +343,11 @@ mod tests {
         OptionChange { kind, service: None, name: name.into(), was, becomes, is_sensitive: false }
     }
 
+    fn golden(name: &str) -> String {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
     #[test]
     fn what_was_changed_by_hand_stands_in_a_plans_words_with_the_way_back_in_80_and_200_columns() {
         let mut changed = Drift {
@@ -368,9 +373,9 @@ mod tests {
         container.health = Some("unhealthy".into());
         let all = Deployed { names: vec![one, project], ..deployed(vec![web(published()), container]) };
         let narrow = Layout { width: Some(80), has_color: false };
-        assert_eq!(narrow.lay_out(&text(&all)), include_str!("../../../tests/golden/status.80.txt"));
+        assert_eq!(narrow.lay_out(&text(&all)), golden("status.80.txt"));
         let wide = Layout { width: Some(200), has_color: false };
-        assert_eq!(wide.lay_out(&text(&all)), include_str!("../../../tests/golden/status.200.txt"));
+        assert_eq!(wide.lay_out(&text(&all)), golden("status.200.txt"));
         assert!(all.names.iter().all(|name| name.drift.is_some()) && !all.is_well(), "shop has an unhealthy container");
         assert_eq!(
             json(&all)["names"][0]["drift"]["changes"][0],

@@ -35,11 +35,7 @@ pub(crate) fn digest(image: &ImagePin, spec: &Value, environment: &[EnvVar], say
 
 /// Whether the file sets the number of replicas, by the digest of the request.
 pub(crate) fn says_replicas(request: &ServiceRequest) -> bool {
-    let labels = request.spec["Labels"].as_object().into_iter().flatten();
-    let mut spec = request.spec.clone();
-    spec["Labels"] =
-        labels.filter(|(name, _)| !name.starts_with("balehook.")).map(|(k, v)| (k.clone(), v.clone())).collect();
-    digest(&request.image, &spec, &request.environment, true) == request.digest
+    digest(&request.image, &request.spec, &request.environment, true) == request.digest
 }
 
 /// Whether a service is exactly what the request wants: nothing is sent then.
