@@ -38,6 +38,10 @@ pub(super) fn verdict(state: &mut State<'_>, stages: &[Vec<String>], pipeline: &
         }
         ("command", _) | ("-v", _) => not_needed("it only looks"),
         ("sleep", _) => not_needed("the health check asks until it is answered, from the first moment"),
+        ("rm", arguments) => {
+            let files = arguments.iter().filter(|word| !word.starts_with('-'));
+            Verdict::Remove(files.map(|file| (*file).to_owned()).collect())
+        }
         ("curl" | "wget", arguments) => return web(state, arguments, pipeline),
         ("aws", ["s3", "cp", rest @ ..]) => return copy(rest),
         ("aws", ["sts", ..] | ["configure", ..]) => not_needed("balehook uses the instance's role"),
@@ -99,7 +103,11 @@ fn web(state: &mut State<'_>, words: &[&str], pipeline: &Pipeline) -> Option<Ver
     }
     let (_, rest) = bare.split_at(bare.find([':', '/', '?']).unwrap_or(bare.len()));
     let slash = if rest.contains('/') { "" } else { "/" };
-    state.found.health.get_or_insert(format!("http://127.0.0.1{rest}{slash}"));
+    let address = format!("http://127.0.0.1{rest}{slash}");
+    if state.found.health.as_ref().is_some_and(|first| *first != address) {
+        return Some(to_do("a second address: `health.http` asks the first one"));
+    }
+    state.found.health = Some(address);
     Some(carried("health.http"))
 }
 

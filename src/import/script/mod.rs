@@ -4,6 +4,7 @@
 mod commands;
 mod compose;
 mod docker;
+mod finish;
 mod host;
 mod reading;
 mod service;
@@ -144,6 +145,8 @@ enum Verdict {
     Load(String),
     /// An object of S3, and where it is put.
     Copy(String, String),
+    /// Files that are removed.
+    Remove(Vec<String>),
     /// Containers that are stopped or removed.
     Stop(Vec<String>),
 }

@@ -56,8 +56,7 @@ pub fn appspec(found: &Found, kept: &str, told: &[Told]) -> Option<String> {
 /// What a person has to look at, as comments.
 fn notes(found: &Found, told: &[Told]) -> String {
     let open = told.iter().filter(|told| told.fate.is_open());
-    let open =
-        open.map(|told| format!("# - {}:{}: {}: {}\n", told.path, told.line, told.fate.word(), told.fate.text()));
+    let open = open.map(|told| format!("# - {}:{}: {}: {}\n", told.path, told.line, told.text, told.fate.text()));
     let of_service = found.service.iter().flat_map(|service| &service.remarks);
     let remarks = found.remarks.iter().chain(of_service).map(|remark| format!("# - {remark}\n"));
     let lines: String = open.chain(remarks).collect();
