@@ -35,7 +35,10 @@ pub fn appspec(found: &Found, kept: &str, told: &[Told]) -> Option<String> {
         (Some(project), _, _) => whole(COMPOSE, &of_project(project)),
         (None, Some(service), _) => whole(SWARM, &of_service(service)),
         (None, None, Some(container)) => {
-            let text = of_container(&mut container.clone(), How { source: "hook scripts", show_values: false, container: None });
+            let text = of_container(
+                &mut container.clone(),
+                How { source: "hook scripts", show_values: false, container: None },
+            );
             with_health(&text, found)
         }
         (None, None, None) => return None,
