@@ -36,13 +36,17 @@ pub(crate) fn paths(words: &[String]) -> Option<Vec<PathBuf>> {
 /// Reads the scripts, prints what became of each line, and writes the file. `output`: a folder, `-` for stdout, or
 /// nothing: beside the old one.
 /// Errors: [`Kind::Usage`]: there is no script, or none deploys anything that is known; as [`revision::write`].
-pub(crate) fn import(paths: &[PathBuf], output: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn import(
+    paths: &[PathBuf],
+    output: Option<&Path>,
+    given: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), Failure> {
     let old = old(paths)?;
     let scripts: Vec<Script> = old.scripts.iter().map(|path| script(path, &old.root)).collect::<Result<_, _>>()?;
     let text = |path: &str| {
         inputs::read(&old.root.join(path), None, MOST).ok().and_then(|bytes| String::from_utf8(bytes).ok())
     };
-    let bundle = Bundle { installed: old.appspec.as_deref().map(installed).unwrap_or_default(), read: &text };
+    let bundle = Bundle { installed: old.appspec.as_deref().map(installed).unwrap_or_default(), read: &text, given };
     let (told, found) = read(&scripts, &bundle);
     let kept = old.appspec.as_deref().map(kept).unwrap_or_default();
     let written = appspec(&found, &kept, &told);

@@ -188,7 +188,9 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         Some(Command::Import { what, words, output, show_values }) => {
             let words: Vec<String> = std::iter::once(what).chain(words).collect();
             if let Some(paths) = import_scripts::paths(&words) {
-                let done = import_scripts::import(&paths, output.as_deref());
+                let done = import_scripts::import(&paths, output.as_deref(), &|name| {
+                    context.env.lookup(name).map(str::to_owned)
+                });
                 return done.map_or_else(|failure| say(&failure), |()| 0);
             }
             let output = output.unwrap_or_else(|| PathBuf::from("-"));

@@ -66,6 +66,16 @@ fn each_line_of_real_hook_scripts_is_carried_or_named_as_its_golden_file_says_an
 }
 
 #[test]
+fn a_variable_that_a_person_gives_is_put_where_the_scripts_use_it() {
+    let (folder, _) = copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/get-login"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_balehook"));
+    command.args(["import", "--output", "-", "scripts"]).env_clear().current_dir(folder.path());
+    let output = command.env("ECR_REPOSITORY", "registry.example.com/web:1.4.2").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("    image: registry.example.com/web:1.4.2\n") && !text.contains("not known"), "{text}");
+}
+
+#[test]
 fn the_file_is_printed_on_request_and_written_elsewhere_with_the_hook() {
     let (folder, _) = copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/by-group"));
     let before = files(folder.path());

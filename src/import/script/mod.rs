@@ -88,6 +88,8 @@ pub struct Bundle<'a> {
     pub installed: Vec<(String, String)>,
     /// The text of a file, by its path from the bundle's folder.
     pub read: &'a dyn Fn(&str) -> Option<String>,
+    /// Variables that a person gives: `TAG=1.4.2 balehook import .`
+    pub given: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl Bundle<'_> {

@@ -102,7 +102,9 @@ impl<'a> State<'a> {
         let of_hook = || OF_THE_HOOK.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
         match name {
             "PWD" => self.folder.clone(),
-            _ => self.variables.get(name).cloned().or_else(of_hook),
+            // Those of a person's own shell say nothing of a host.
+            "HOME" | "USER" | "PATH" | "SHELL" | "HOSTNAME" | "OLDPWD" | "TMPDIR" => self.variables.get(name).cloned(),
+            _ => self.variables.get(name).cloned().or_else(of_hook).or_else(|| (self.bundle.given)(name)),
         }
     }
 
