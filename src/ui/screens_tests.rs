@@ -12,6 +12,7 @@ use crate::config::{lint, rules, validate};
 use crate::deploy::command::{Command, EventOrCommand};
 use crate::deploy::history::{DeploymentRecord, Details, Ended, EventRecord, StepRecord};
 use crate::error::{Failure, Kind};
+use crate::modes::drift::Drift;
 use crate::ui::doctor::{self, Row};
 use crate::ui::explain;
 use crate::ui::history::{self, Listed, Serving};
@@ -32,11 +33,14 @@ fn name(name: &str) -> NameStatus {
         name: name.into(),
         release: Some(format!("{ECR} (sha256:0123456789ab)")),
         more_images: 0,
+        digest: Some(format!("sha256:{}", "0123456789abcdef".repeat(4))),
         deployment: Some("d-A1B2C3D4E".into()),
         revision: Some(
             "s3://releases-of-the-shop-eu-west-1/web/2026-11-27/web-1.4.2.zip?versionId=3HL4kqtJlcpXro".into(),
         ),
         saved: Some("2026-11-27T20:31:07Z".into()),
+        pinned: Vec::new(),
+        drift: Some(Drift::default()),
         health: None,
         last_failure: None,
         interrupted: None,
@@ -53,6 +57,8 @@ fn container(name: &str, container: &str, ports: Ports) -> Status {
         digest: Some(format!("sha256:{}", "0123456789abcdef".repeat(4))),
         state: "running".into(),
         health: Some("healthy".into()),
+        last_check: None,
+        service: None,
         started: "2026-11-27T20:31:05Z".into(),
         deployment: Some("d-A1B2C3D4E".into()),
         revision: Some("s3://releases/web-1.4.2.zip".into()),
@@ -70,7 +76,7 @@ fn switched(open: Option<bool>) -> Ports {
 
 fn healthy(name: NameStatus, bad: Option<&str>) -> NameStatus {
     let asked = "GET http://127.0.0.1:80/healthz answers 2xx or 3xx".to_owned();
-    NameStatus { health: Some(Health { asked, bad: bad.map(str::to_owned) }), ..name }
+    NameStatus { health: Some(Health { asked, answers: Vec::new(), bad: bad.map(str::to_owned) }), ..name }
 }
 
 fn service(name: &str, running: u64) -> ServiceStatus {
@@ -84,6 +90,7 @@ fn service(name: &str, running: u64) -> ServiceStatus {
         deployment: Some("d-A1B2C3D4E".into()),
         revision: None,
         ports: vec!["80->8080/tcp".into()],
+        tasks: Vec::new(),
     }
 }
 
@@ -219,6 +226,7 @@ fn listed() -> Vec<Listed> {
         name: "web".parse().unwrap(),
         deployments: vec![(4, killed, false), (3, back, false), (2, bad, true), (1, good, false)],
         serving: Serving::Deployment("d-A1B2C3D4E".into()),
+        pinned: vec![1],
         is_locked: false,
     };
     let first = record("d-FIRST0001", &["api:2"], vec![event(ApplicationStart, "22:01:00", Ended::NotYet { pid: 2 })]);
@@ -226,10 +234,16 @@ fn listed() -> Vec<Listed> {
         name: "api".parse().unwrap(),
         deployments: vec![(1, first, false)],
         serving: Serving::Nothing,
+        pinned: Vec::new(),
         is_locked: true,
     };
-    let lost =
-        Listed { name: "lost".parse().unwrap(), deployments: Vec::new(), serving: Serving::NotKnown, is_locked: false };
+    let lost = Listed {
+        name: "lost".parse().unwrap(),
+        deployments: Vec::new(),
+        serving: Serving::NotKnown,
+        pinned: Vec::new(),
+        is_locked: false,
+    };
     vec![web, api, lost]
 }
 

@@ -3,6 +3,7 @@
 
 mod compose;
 mod hooks;
+mod notify;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use crate::config::appspec::AppSpecText;
 use crate::config::field::Field;
 pub(crate) use crate::config::lint::compose::files as compose_files;
 use crate::config::lint::service::Service;
+pub(crate) use crate::config::lint::service::is_written_out;
 use crate::config::problem::Problems;
 use crate::config::rules::{NO_APPLICATION_START, NO_HEALTH_CHECK, allow};
 use crate::config::validate::{SECTION, whole};
@@ -26,6 +28,7 @@ pub(crate) fn appspec(file: &AppSpecText, deployment: Option<&Deployment>, probl
         hooks::check(&root, deployment);
         if let Some(section) = root.get(SECTION) {
             self::section(&section, deployment);
+            notify::check(&section);
         }
     }
     allow::check(&file.text, problems);

@@ -62,7 +62,7 @@ fn shown(record: DeploymentRecord, log: Option<&str>) -> String {
     let (name, serving) = ("web".parse().unwrap(), Serving::Deployment("d-A1B2C3D4E".into()));
     let deployments = vec![(2, record, log.is_some())];
     let made = Made { at: "2026-11-28T01:00:00Z".into(), host: "web-1".into() };
-    let all = [Listed { name, deployments, serving, is_locked: false }];
+    let all = [Listed { name, deployments, serving, pinned: Vec::new(), is_locked: false }];
     page(&all, |_, _| log.map(|log| log.as_bytes().to_vec()), &made)
 }
 
@@ -120,5 +120,8 @@ fn a_record_of_an_older_version_makes_a_page_too_and_says_what_is_not_known() {
     }
     let page = shown(serde_json::from_value(value).unwrap(), None);
     assert!(page.contains("<td class=\"time\">10.1 MB</td><td class=\"time\">not known</td>"), "{page}");
-    assert!(page.contains("the CodeDeploy agent") && !page.contains("Changed options") && !page.contains("Health"), "{page}");
+    assert!(
+        page.contains("the CodeDeploy agent") && !page.contains("Changed options") && !page.contains("Health"),
+        "{page}"
+    );
 }
