@@ -82,15 +82,20 @@ fn end_that_fits(word: &str, width: usize) -> usize {
 
 /// Where the text begins behind one word in a column of its own: `  health     it answered 500`.
 fn column(line: &str) -> Option<usize> {
-    let letters: Vec<char> = line.chars().take(COLUMN + 1).collect();
+    let letters: Vec<char> = line.chars().take(COLUMN + 3).collect();
     let is_at = |at: usize| letters.get(at).is_some_and(|letter| *letter != ' ') && letters[at - 1] == ' ';
     let is_word = |letters: &[char]| {
         let word: Vec<&char> = letters.iter().skip_while(|letter| **letter != ' ').collect();
         word.iter().all(|letter| **letter == ' ')
     };
     let begins = letters.iter().take_while(|letter| **letter == ' ').count();
-    let is_one = |at: &usize| begins < *at && is_at(*at) && is_word(&letters[begins..*at]);
-    [COLUMN, COLUMN - 2].into_iter().find(|at| matches!(begins, 0 | 2) && is_one(at))
+    let at = match begins {
+        0 => COLUMN - 2,
+        2 => COLUMN,
+        4 => COLUMN + 2,
+        _ => return None,
+    };
+    (is_at(at) && is_word(&letters[begins..at])).then_some(at)
 }
 
 #[cfg(test)]
