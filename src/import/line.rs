@@ -186,8 +186,7 @@ impl Shell<'_> {
         let (name, how) = inside.split_at(end);
         let value = (self.lookup)(name);
         let given = value.clone().filter(|value| !value.is_empty());
-        let default =
-            |from: &str| from.contains('$').then(|| format!("{UNKNOWN}{{{inside}}}")).unwrap_or(from.to_owned());
+        let default = |from: &str| if from.contains('$') { format!("{UNKNOWN}{{{inside}}}") } else { from.to_owned() };
         let found = match how.get(..2).unwrap_or(how) {
             ":-" | ":=" => given.or_else(|| Some(default(&how[2..]))),
             ":?" => given,

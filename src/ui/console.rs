@@ -46,12 +46,6 @@ impl Console<'static> {
 }
 
 impl<'a> Console<'a> {
-    /// Plain, whatever is behind it.
-    #[cfg(test)]
-    pub(crate) fn new(out: &'a mut dyn Write) -> Self {
-        Self { out: Box::new(out), look: Look::default(), has_journal: false, kept: VecDeque::new() }
-    }
-
     pub(crate) fn line(&mut self, text: &str) {
         let text = shorten(&printable(text), LINE);
         self.put(&text, Meaning::of(&text), None);

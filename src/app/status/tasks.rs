@@ -43,9 +43,8 @@ pub(crate) fn tasks_of(service: &str, tasks: &Tasks) -> Vec<TaskStatus> {
     let mut shown = Vec::new();
     for task in of_it {
         let (is_wanted, at) = (task["DesiredState"] == "running" || task["DesiredState"] == "ready", place(task));
-        if is_wanted {
-            shown.push(status(task, tasks));
-        } else if is_failed(task) && open.remove(&at) {
+        let is_reason = !is_wanted && is_failed(task) && open.remove(&at);
+        if is_wanted || is_reason {
             shown.push(status(task, tasks));
         }
         if is_wanted && task["Status"]["State"] != "running" {
