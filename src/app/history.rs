@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::de::IgnoredAny;
 
 use crate::app::status::observe::{self, Running};
-use crate::app::{Context, layout, names, notify, say, say_as};
+use crate::app::{Context, names, notify, say, say_as};
 use crate::cli::Format;
 use crate::deploy::history::DeploymentRecord;
 use crate::deploy::origin::MANUAL;
@@ -43,7 +43,7 @@ pub(crate) async fn page(context: &Context, wanted: Wanted<'_>, file: &Path) -> 
     }
     match write(file, &page) {
         Ok(()) => {
-            Console::new(&mut io::stdout()).line(&format!("{} is written", file.display()));
+            Console::stdout().success(&format!("{} is written", file.display()));
             0
         }
         Err(error) => say(&Failure::new(Kind::Usage, format!("cannot write {}: {error}", file.display()))
@@ -63,12 +63,12 @@ pub(crate) async fn history(context: &Context, wanted: Wanted<'_>, format: Forma
         Ok(found) => found,
         Err(failure) => return say_as(format == Format::Json, &failure),
     };
-    let text = match (format, wanted.deployment) {
-        (Format::Json, _) => format!("{:#}\n", history::json(&found)),
-        (Format::Text, Some(_)) => found.iter().map(|name| history::timelines(name, width())).collect(),
-        (Format::Text, None) => history::tables(&found, width()),
-    };
-    Console::new(&mut io::stdout()).laid_out(layout(format), &text);
+    let mut console = Console::stdout();
+    match (format, wanted.deployment) {
+        (Format::Json, _) => console.whole(&format!("{:#}\n", history::json(&found))),
+        (Format::Text, Some(_)) => found.iter().for_each(|name| console.page(&history::timelines(name, width()))),
+        (Format::Text, None) => console.page(&history::tables(&found, width())),
+    }
     0
 }
 

@@ -1,6 +1,5 @@
 //! `import`: a revision of what a container has, or of what a `docker run` line says.
 
-use std::io;
 use std::path::Path;
 
 use crate::app::revision::{self, NewFile, SHIM_PATH};
@@ -53,7 +52,7 @@ fn words(context: &Context, words: &[String]) -> Result<Vec<String>, Failure> {
     let line = split(line, &|name| context.env.lookup(name).map(str::to_owned))
         .map_err(|why| Failure::new(Kind::Usage, format!("the line {why}")))?;
     if !line.rest.is_empty() {
-        Console::new(&mut io::stderr()).line(&format!("not read: what follows the command: {}", line.rest));
+        Console::stderr().line(&format!("not read: what follows the command: {}", line.rest));
     }
     Ok(line.words)
 }
@@ -88,12 +87,11 @@ async fn inspected(context: &Context, container: &str) -> Result<Imported, Failu
 
 fn write(text: &str, not_carried: &[NotCarried], output: &Path) -> Result<(), Failure> {
     if output == Path::new("-") {
-        Console::new(&mut io::stdout()).whole(text);
+        Console::stdout().whole(text);
         return Ok(());
     }
     revision::write(output, &[NewFile::new("appspec.yml", text), NewFile::shim()])?;
-    let mut stderr = io::stderr();
-    let mut console = Console::new(&mut stderr);
+    let mut console = Console::stderr();
     for item in not_carried {
         console.line(&format!("not carried: {}", item.line()));
     }

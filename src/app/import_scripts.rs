@@ -11,7 +11,6 @@ use crate::config::yaml::Node;
 use crate::error::{Failure, Kind};
 use crate::import::script::{Bundle, Script, Told, appspec, kept, read};
 use crate::inputs;
-use crate::ui::layout::Layout;
 use crate::ui::text::Console;
 use crate::values::types::LifecycleEvent;
 
@@ -60,7 +59,7 @@ pub(crate) fn import(
             .next("`balehook init` writes a revision to begin with"));
     };
     if is_printed {
-        Console::new(&mut io::stdout()).whole(&written);
+        Console::stdout().whole(&written);
         return Ok(());
     }
     write(&old, written, output)
@@ -77,8 +76,7 @@ fn write(old: &Old, written: String, output: Option<&Path>) -> Result<(), Failur
     revision::write(folder, &files)?;
     let path = folder.join(name);
     let path = path.display();
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     console.line(&format!("wrote {path} and {}", folder.join(revision::SHIM_PATH).display()));
     let then = if name == BESIDE {
         "then put it in the place of appspec.yml"
@@ -102,10 +100,9 @@ fn tell(told: &[Told], remarks: &[&str], is_aside: bool) {
     text.extend(remarks.iter().map(|remark| format!("note: {remark}\n")));
     text += &format!("{} commands: {}\n", told.len(), counts.join(", "));
     if is_aside {
-        return Console::new(&mut io::stderr()).whole(&text);
+        return Console::stderr().whole(&text);
     }
-    let layout = Layout::uncolored();
-    Console::new(&mut io::stdout()).laid_out(layout, &text);
+    Console::stdout().listing(&text);
 }
 
 /// A bundle with its appspec.yml names its scripts itself; a folder without one has the scripts; else they are named.

@@ -1,7 +1,6 @@
 //! `rollback`: a kept release serves again.
 
 use std::cell::RefCell;
-use std::io;
 use std::time::{Duration, Instant};
 
 use crate::app::by_hand::{Job, Planned, code, facts, perform};
@@ -51,8 +50,7 @@ pub(crate) async fn rollback(context: &Context, wanted: Option<&Name>, to: Optio
         let plan = rollback::plan(name, &facts, release, &missing)?;
         Ok(Planned { plan, subject, release: Some(release.clone()) })
     };
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     let job = Job { command: Command::Rollback, name, is_dry };
     let done = Box::pin(perform(context, job, planned, text::by_hand, &mut console)).await;
     let failure = done.as_ref().err().cloned();

@@ -19,7 +19,9 @@ use crate::ui::history::{self, Listed, Serving};
 use crate::ui::json::failure;
 use crate::ui::layout::Layout;
 use crate::ui::problems::{self, Checked};
-use crate::ui::status::{self, Deployed, Health, LastFailure, NameStatus, Ports, ServiceStatus, Status};
+use crate::ui::status::{
+    self, Deployed, Health, LastCheck, LastFailure, NameStatus, Ports, ServiceStatus, Status, TaskStatus,
+};
 use crate::values::options::{ChangeKind, OptionChange};
 use crate::values::types::LifecycleEvent;
 
@@ -76,7 +78,14 @@ fn switched(open: Option<bool>) -> Ports {
 
 fn healthy(name: NameStatus, bad: Option<&str>) -> NameStatus {
     let asked = "GET http://127.0.0.1:80/healthz answers 2xx or 3xx".to_owned();
-    NameStatus { health: Some(Health { asked, answers: Vec::new(), bad: bad.map(str::to_owned) }), ..name }
+    NameStatus {
+        health: Some(Health {
+            asked,
+            answers: vec!["GET http://127.0.0.1:80/healthz: 200 OK, in 3 ms".into()],
+            bad: bad.map(str::to_owned),
+        }),
+        ..name
+    }
 }
 
 fn service(name: &str, running: u64) -> ServiceStatus {
@@ -90,12 +99,36 @@ fn service(name: &str, running: u64) -> ServiceStatus {
         deployment: Some("d-A1B2C3D4E".into()),
         revision: None,
         ports: vec!["80->8080/tcp".into()],
-        tasks: Vec::new(),
+        tasks: tasks(),
     }
 }
 
 fn nothing() -> Deployed {
     Deployed { names: Vec::new(), containers: Vec::new(), services: Vec::new(), is_worker: false, stopped: Vec::new() }
+}
+
+fn drift() -> Drift {
+    let back = vec!["a deployment that changes anything creates the container anew, without this".to_owned()];
+    let mut drift = Drift { changes: details().changes, back };
+    drift.rules_are_gone(&["80->8080/tcp".to_owned()]);
+    drift
+}
+
+/// The tasks of a service, of which one does not start.
+fn tasks() -> Vec<TaskStatus> {
+    let task = |slot, node: Option<&str>, state: &str, error: Option<&str>| TaskStatus {
+        slot,
+        node: node.map(str::to_owned),
+        state: state.into(),
+        since: "2026-11-27T20:31:05Z".into(),
+        error: error.map(str::to_owned),
+    };
+    let why = "No such image: registry.example.com/shop/web:1.4.2, which no node of the swarm can pull from there";
+    vec![
+        task(Some(1), Some("manager-eu-west-1a"), "running", None),
+        task(Some(2), Some("worker-eu-west-1b"), "rejected", Some(why)),
+        task(None, None, "pending", None),
+    ]
 }
 
 /// A host with all three modes, and with all that can be wrong.
@@ -108,10 +141,13 @@ fn deployed() -> Deployed {
         event: "ApplicationStart".into(),
         cause: cause.into(),
     });
-    let under_way = NameStatus { release: None, deployment: None, revision: None, saved: None, ..name("new") };
+    let line = "HTTP/1.1 200 OK".to_owned();
+    let last_check = Some(LastCheck { exit_code: 0, at: "2026-11-27T20:40:00Z".into(), line });
+    let under_way =
+        NameStatus { drift: None, release: None, deployment: None, revision: None, saved: None, ..name("new") };
     Deployed {
         names: vec![
-            healthy(name("api"), None),
+            NameStatus { drift: Some(drift()), pinned: vec!["d-A1B2C3D4E".into()], ..healthy(name("api"), None) },
             NameStatus { last_failure, ..healthy(name("failed"), Some(bad)) },
             NameStatus { interrupted: Some("d-KILLED123".into()), ..name("killed") },
             NameStatus { under_way: true, ..under_way },
@@ -123,8 +159,11 @@ fn deployed() -> Deployed {
             container("api", "api", switched(Some(true))),
             container("failed", "failed", switched(None)),
             Status { health: None, state: "exited".into(), ..container("killed", "killed", switched(Some(false))) },
-            container("project", "project-db-1", Ports::Published { ports: Vec::new() }),
-            container("project", "project-web-1", published()),
+            Status {
+                service: Some("db".into()),
+                ..container("project", "project-db-1", Ports::Published { ports: Vec::new() })
+            },
+            Status { service: Some("web".into()), last_check, ..container("project", "project-web-1", published()) },
             container("unrecorded", "unrecorded", published()),
         ],
         services: vec![service("service", 1)],

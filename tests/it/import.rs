@@ -81,7 +81,9 @@ fn a_container_that_was_started_by_hand_is_taken_over_with_every_option_it_had()
     let (world, name) = (world(), world().name("imported"));
     let (port, network, volume) = (world.port(), format!("{name}-net"), format!("{name}-data"));
     let bundle = Bundle::container(&name, "image: {archive: image.tar}", "");
-    let (archive, _) = web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    // The check runs in a shell.
+    let image = web(&format!("{name}:1"), "one").file("bin/sh", std::fs::read("/bin/busybox").unwrap());
+    let (archive, _) = image.write_into(&bundle.path());
     world.docker(&["load", "--input", archive.to_str().unwrap()]);
     world.docker(&["network", "create", &network]);
     let (publish, mount) = (format!("127.0.0.1:{port}:80"), format!("{volume}:/data"));

@@ -27,6 +27,7 @@ mod images;
 mod import;
 mod init;
 mod interrupt;
+mod journal;
 mod kill_matrix;
 mod not_yet;
 mod operator;
@@ -41,6 +42,7 @@ mod rollback;
 mod room;
 #[path = "../schemas/mod.rs"]
 mod schemas;
+mod screen;
 mod sharing;
 mod side_by_side;
 mod status;

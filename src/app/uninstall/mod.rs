@@ -28,8 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Removes it, or prints what it would remove. Returns the exit code.
 pub(crate) async fn uninstall(context: &Context, wanted: &UninstallArgs) -> u8 {
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     match Box::pin(run(context, wanted, &mut console)).await {
         Ok(code) => code,
         Err(failure) => say(&failure),
