@@ -54,7 +54,7 @@ fmt: ## Format
 	@cargo fmt
 
 unit: ## The tests that need no engine, after make setup
-	@cargo test --lib --test plans --test layers --test shim --test cli --test docs
+	@cargo test --lib --test plans --test layers --test shim --test cli --test docs --test revisions
 
 package-test: setup ## What the packages do to a host
 	@cargo test --test packages
@@ -104,15 +104,16 @@ pictures: ## Record the book's terminals from the real program, and draw all its
 	@docs/pictures/demo
 	@docs/pictures/draw
 
-docs-look: docs ## Look at the book in a browser, at three widths, light and dark; screenshots in target/docs-look
+docs-look: docs ## Look at the book in a browser, and at the page of `history --html`, at three widths, light and dark; screenshots in target/docs-look
 	@packaging/dev/setup --look
 	@docs/look target/book target/docs-look
+	@docs/look tests/golden/deployment.html target/docs-look
 
 deny: ## Licences, bans and sources of all dependencies; advisories where their database can be fetched
 	@packaging/dev/deny
 
 golden: ## Write the golden files anew; read the difference before you commit it
-	@BALEHOOK_GOLDEN=1 cargo test --lib --test plans --test docs golden
+	@BALEHOOK_GOLDEN=1 cargo test --lib --test plans --test docs --test revisions golden
 
 bench: ## Start-up, memory, images, Compose, swarm and handing a port over: side by side with other tools
 	@packaging/dev/setup --tests --all

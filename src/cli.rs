@@ -39,6 +39,21 @@ pub(crate) struct Settings {
     /// The form of log lines, on stderr and in the log file
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORM")]
     pub(crate) log_format: LogFormat,
+
+    /// Colour by what a line means; NO_COLOR and CLICOLOR_FORCE are respected
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorChoice,
+}
+
+/// When there is colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal
+    Auto,
+    /// Everywhere
+    Always,
+    /// Nowhere
+    Never,
 }
 
 /// The form of log lines.
@@ -268,20 +283,23 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Keep a release for a rollback whatever its age: nothing prunes it, its images or its data
+    /// Keep a release for a rollback: nothing prunes it, its images or its data
     Pin(PinArgs),
     /// Let a pinned release go as others do
     Unpin(PinArgs),
-    /// Write appspec.yml from a container or a `docker run` line, and name each option that it cannot have
+    /// Write appspec.yml from a container, a `docker run` line or hook scripts, and name what it cannot have
     Import {
-        /// A new folder for the revision, or `-` to print appspec.yml; it stands before a line of several words
-        #[arg(short, long, default_value = "-", value_name = "DIR|-")]
-        output: PathBuf,
+        /// A folder for the revision, or `-` to print appspec.yml; none: `-`, of scripts beside the old appspec.yml
+        #[arg(short, long, value_name = "DIR|-")]
+        output: Option<PathBuf>,
         /// Write what looks like a secret, too
         #[arg(long)]
         show_values: bool,
-        /// The container, or the line: `docker run …`, `docker create …`, `podman run …`
-        #[arg(required = true, value_name = "CONTAINER|LINE", trailing_var_arg = true)]
+        /// The container; a line in quotes: `docker run …`, `podman run …`; or hook scripts: a bundle, a folder, a file
+        #[arg(value_name = "CONTAINER|LINE|PATH")]
+        what: String,
+        /// The other words of a line without quotes
+        #[arg(value_name = "WORDS", trailing_var_arg = true)]
         words: Vec<String>,
     },
     /// Finish or undo what interrupted deployments left; the boot unit runs this

@@ -20,6 +20,8 @@ pub mod ports; // host ports that the kernel switches from one container to the 
 
 pub mod images; // archives, the layers that are missing, load and pull
 
+pub(crate) mod notify; // tells a command, a webhook or an SNS topic how a deployment ended
+
 pub mod config; // appspec.yml and the hook environment → Deployment; every problem at once, with its place
 
 pub mod engine; // the Docker API

@@ -1,7 +1,6 @@
 //! `check`: whether the file is right, and what of it may surprise. Without `--fix` nothing is changed.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -18,7 +17,6 @@ use crate::config::{Deployment, Mode, validate};
 use crate::error::{Failure, Kind};
 use crate::files;
 use crate::modes::compose::demands::refused_as_it_stands;
-use crate::ui::layout::Layout;
 use crate::ui::problems::sarif::sarif;
 use crate::ui::problems::{self, Checked};
 use crate::ui::text::Console;
@@ -83,21 +81,20 @@ fn apply(fixes: impl IntoIterator<Item = Fix>) -> Result<(), Failure> {
             let message = format!("cannot fix {}: {error}", path.display());
             Failure::new(Kind::Appspec, message).next("run `check --fix` as the user who owns the bundle")
         })?;
-        Console::new(&mut io::stderr()).line(&format!("fixed: {}: {what}", path.display()));
+        Console::stderr().line(&format!("fixed: {}: {what}", path.display()));
     }
     Ok(())
 }
 
 fn print(all: &[Checked], format: ProblemFormat, is_unusable: bool) {
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     let is_empty = all.iter().all(|(_, problems)| problems.is_empty());
     match (format, all.first()) {
         (ProblemFormat::Text, _) if is_empty && is_unusable => {}
         (ProblemFormat::Text, Some((file, _))) if is_empty => {
-            console.line(&format!("{}: no problems", file.path.display()));
+            console.success(&format!("{}: no problems", file.path.display()));
         }
-        (ProblemFormat::Text, _) => console.laid_out(Layout::uncolored(), &problems::render_all(all)),
+        (ProblemFormat::Text, _) => console.listing(&problems::render_all(all)),
         (ProblemFormat::Json, _) => console.whole(&format!("{:#}\n", problems::json(all))),
         (ProblemFormat::Github, _) => console.whole(&problems::github(all)),
         (ProblemFormat::Sarif, _) => {

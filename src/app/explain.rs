@@ -1,19 +1,16 @@
 //! `explain`: what a rule of `check` or an exit code means, and what to do.
 
-use std::io;
-
 use crate::app::say;
 use crate::config::problem::nearest;
 use crate::config::rules::{all, find};
 use crate::error::{Failure, Kind, NO_FAILURES};
 use crate::ui::explain;
-use crate::ui::layout::Layout;
 use crate::ui::text::Console;
 
 pub(crate) fn explain(what: Option<&str>) -> u8 {
     match text(what) {
         Ok(text) => {
-            Console::new(&mut io::stdout()).laid_out(Layout::uncolored(), &text);
+            Console::stdout().listing(&text);
             0
         }
         Err(failure) => say(&failure),

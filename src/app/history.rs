@@ -4,11 +4,10 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use jiff::Timestamp;
-use nix::unistd::gethostname;
 use serde::de::IgnoredAny;
 
 use crate::app::status::observe::{self, Running};
-use crate::app::{Context, layout, names, say, say_as};
+use crate::app::{Context, names, notify, say, say_as};
 use crate::cli::Format;
 use crate::deploy::history::DeploymentRecord;
 use crate::deploy::origin::MANUAL;
@@ -36,8 +35,7 @@ pub(crate) async fn page(context: &Context, wanted: Wanted<'_>, file: &Path) -> 
         Err(failure) => return say(&failure),
     };
     let log = |name: &Name, number: u64| Store::new(&context.settings.state_dir, name).kept_log(number);
-    let host = gethostname().ok().and_then(|name| name.into_string().ok());
-    let made = Made { at: Timestamp::now().to_string(), host: host.unwrap_or_default() };
+    let made = Made { at: Timestamp::now().to_string(), host: notify::host().unwrap_or_default() };
     let page = page::page(&found, log, &made);
     if file == Path::new("-") {
         let _ = io::stdout().write_all(page.as_bytes());
@@ -45,7 +43,7 @@ pub(crate) async fn page(context: &Context, wanted: Wanted<'_>, file: &Path) -> 
     }
     match write(file, &page) {
         Ok(()) => {
-            Console::new(&mut io::stdout()).line(&format!("{} is written", file.display()));
+            Console::stdout().success(&format!("{} is written", file.display()));
             0
         }
         Err(error) => say(&Failure::new(Kind::Usage, format!("cannot write {}: {error}", file.display()))
@@ -65,12 +63,12 @@ pub(crate) async fn history(context: &Context, wanted: Wanted<'_>, format: Forma
         Ok(found) => found,
         Err(failure) => return say_as(format == Format::Json, &failure),
     };
-    let text = match (format, wanted.deployment) {
-        (Format::Json, _) => format!("{:#}\n", history::json(&found)),
-        (Format::Text, Some(_)) => found.iter().map(|name| history::timelines(name, width())).collect(),
-        (Format::Text, None) => history::tables(&found, width()),
-    };
-    Console::new(&mut io::stdout()).laid_out(layout(format), &text);
+    let mut console = Console::stdout();
+    match (format, wanted.deployment) {
+        (Format::Json, _) => console.whole(&format!("{:#}\n", history::json(&found))),
+        (Format::Text, Some(_)) => found.iter().for_each(|name| console.page(&history::timelines(name, width()))),
+        (Format::Text, None) => console.page(&history::tables(&found, width())),
+    }
     0
 }
 

@@ -1,6 +1,5 @@
 //! `import`: a revision of what a container has, or of what a `docker run` line says.
 
-use std::io;
 use std::path::Path;
 
 use crate::app::revision::{self, NewFile, SHIM_PATH};
@@ -29,7 +28,7 @@ pub(crate) async fn import(context: &Context, wanted: Wanted<'_>) -> u8 {
 
 async fn revision_of(context: &Context, wanted: &Wanted<'_>) -> Result<(), Failure> {
     let words = words(context, wanted.words)?;
-    let (imported, source, container) = if is_run_line(&words) {
+    let (mut imported, source, container) = if is_run_line(&words) {
         let folder = std::env::current_dir().ok();
         (run_line_in(&words, folder.as_deref()), "a run line".to_owned(), None)
     } else {
@@ -40,7 +39,8 @@ async fn revision_of(context: &Context, wanted: &Wanted<'_>) -> Result<(), Failu
         return Err(no_image(&imported));
     }
     let how = How { source: &source, show_values: wanted.show_values, container };
-    write(&appspec(&imported, how), &imported.not_carried, wanted.output)
+    let text = appspec(&mut imported, how);
+    write(&text, &imported.not_carried, wanted.output)
 }
 
 /// The words of a line that stands in one.
@@ -52,7 +52,7 @@ fn words(context: &Context, words: &[String]) -> Result<Vec<String>, Failure> {
     let line = split(line, &|name| context.env.lookup(name).map(str::to_owned))
         .map_err(|why| Failure::new(Kind::Usage, format!("the line {why}")))?;
     if !line.rest.is_empty() {
-        Console::new(&mut io::stderr()).line(&format!("not read: what follows the command: {}", line.rest));
+        Console::stderr().line(&format!("not read: what follows the command: {}", line.rest));
     }
     Ok(line.words)
 }
@@ -87,12 +87,11 @@ async fn inspected(context: &Context, container: &str) -> Result<Imported, Failu
 
 fn write(text: &str, not_carried: &[NotCarried], output: &Path) -> Result<(), Failure> {
     if output == Path::new("-") {
-        Console::new(&mut io::stdout()).whole(text);
+        Console::stdout().whole(text);
         return Ok(());
     }
     revision::write(output, &[NewFile::new("appspec.yml", text), NewFile::shim()])?;
-    let mut stderr = io::stderr();
-    let mut console = Console::new(&mut stderr);
+    let mut console = Console::stderr();
     for item in not_carried {
         console.line(&format!("not carried: {}", item.line()));
     }

@@ -7,8 +7,10 @@ pub(crate) mod doctor;
 mod explain;
 mod history;
 mod import;
+mod import_scripts;
 mod init;
 mod logs;
+mod notify;
 mod pin;
 pub(crate) mod plan;
 pub(crate) mod ports;
@@ -33,7 +35,7 @@ use clap::{CommandFactory as _, Parser as _};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::aws::s3::S3;
-use crate::cli::{Cli, Command, Format, Settings};
+use crate::cli::{Cli, Command, Settings};
 use crate::config::hook_env::HookEnv;
 use crate::config::schema;
 use crate::deploy::state::LockedStore;
@@ -47,11 +49,12 @@ use crate::modes::by_hand::ByHand;
 use crate::modes::host::Host;
 use crate::modes::resume::Only;
 use crate::modes::runs_now::Subject;
+use crate::ui::journal;
 use crate::ui::json;
-use crate::ui::layout::Layout;
 use crate::ui::progress;
 use crate::ui::report;
 use crate::ui::schemas;
+use crate::ui::screen::look;
 use crate::ui::text::Console;
 use crate::values::types::LifecycleEvent;
 use crate::values::types::Name;
@@ -111,6 +114,8 @@ pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
         Some(_) => Duration::ZERO,
     };
     let (env, waits) = (HookEnv::from_vars(vars), Waits::default());
+    journal::start(env.lookup("JOURNAL_STREAM"));
+    look::start(cli.settings.color, &|name| env.lookup(name).map(str::to_owned));
     let context = Context { settings: cli.settings, env, started, waits, patience };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
@@ -154,7 +159,7 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         Some(Command::Explain { what }) => explain::explain(what.as_deref()),
         Some(Command::Schema { of }) => {
             let text = schemas::of(of).map_or_else(|| format!("{:#}\n", schema::schema()), str::to_owned);
-            Console::new(&mut io::stdout()).whole(&text);
+            Console::stdout().whole(&text);
             0
         }
         Some(Command::Stop { name }) => by_hand::by_hand(context, ByHand::Stop, &name).await,
@@ -180,7 +185,13 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         Some(Command::Pin(release)) => pin::pin(context, true, &release).await,
         Some(Command::Uninstall(wanted)) => uninstall::uninstall(context, &wanted).await,
         Some(Command::Unpin(release)) => pin::pin(context, false, &release).await,
-        Some(Command::Import { output, show_values, words }) => {
+        Some(Command::Import { what, words, output, show_values }) => {
+            let words: Vec<String> = std::iter::once(what).chain(words).collect();
+            if let Some(paths) = import_scripts::paths(&words) {
+                let done = import_scripts::import(&paths, output.as_deref());
+                return done.map_or_else(|failure| say(&failure), |()| 0);
+            }
+            let output = output.unwrap_or_else(|| PathBuf::from("-"));
             let wanted = import::Wanted { words: &words, output: &output, show_values };
             Box::pin(import::import(context, wanted)).await
         }
@@ -242,16 +253,8 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// Prints a failure on stderr; returns its exit code.
 pub(crate) fn say(failure: &Failure) -> u8 {
-    Console::new(&mut io::stderr()).lines(&report::failure(failure));
+    Console::stderr().lines(&report::failure(failure));
     failure.kind.exit_code()
-}
-
-/// How a result is laid out: one for a person as wide as the terminal.
-pub(crate) fn layout(format: Format) -> Layout {
-    match format {
-        Format::Text => Layout::uncolored(),
-        Format::Json => Layout::default(),
-    }
 }
 
 /// Says a failure, on stdout as JSON where a program reads it.
@@ -259,7 +262,7 @@ pub(crate) fn say_as(is_json: bool, failure: &Failure) -> u8 {
     if !is_json {
         return say(failure);
     }
-    Console::new(&mut io::stdout()).whole(&format!("{:#}\n", json::failure(failure)));
+    Console::stdout().whole(&format!("{:#}\n", json::failure(failure)));
     failure.kind.exit_code()
 }
 

@@ -1,6 +1,4 @@
-//! `pin` and `unpin`: a release that is kept whatever its age.
-
-use std::io;
+//! `pin` and `unpin`: a release that is never pruned.
 
 use crate::app::by_hand::{Job, Planned, code, facts, perform};
 use crate::app::{Context, names, say};
@@ -27,8 +25,7 @@ pub(crate) async fn pin(context: &Context, is_pin: bool, PinArgs { name, release
         };
         Ok(Planned { plan, subject: Subject::Unknown, release: Some(found) })
     };
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     let command = if is_pin { Command::Pin } else { Command::Unpin };
     let job = Job { command, name, is_dry: *dry_run };
     code(Box::pin(perform(context, job, planned, |plan, _| text::pinned(plan), &mut console)).await)

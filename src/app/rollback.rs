@@ -1,9 +1,12 @@
 //! `rollback`: a kept release serves again.
 
-use std::io;
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
 
 use crate::app::by_hand::{Job, Planned, code, facts, perform};
+use crate::app::notify::News;
 use crate::app::{Context, one_name, say};
+use crate::config::notify::Occasion;
 use crate::deploy::command::Command;
 use crate::deploy::state::Store;
 use crate::engine::Engine;
@@ -28,6 +31,8 @@ impl Engine {
         Ok(missing)
     }
 }
+/// By hand there is no hook whose time is up.
+const LIMIT: Duration = Duration::from_secs(3600);
 
 /// Does it, or prints what it would do. Returns the exit code.
 pub(crate) async fn rollback(context: &Context, wanted: Option<&Name>, to: Option<&str>, is_dry: bool) -> u8 {
@@ -35,16 +40,24 @@ pub(crate) async fn rollback(context: &Context, wanted: Option<&Name>, to: Optio
         Ok(name) => name,
         Err(failure) => return say(&failure),
     };
+    let (began, news) = (Instant::now(), RefCell::new(None));
     let planned = async |engine: &Engine, store: &Store| {
         let facts = Box::pin(facts(context, engine, store, name)).await?;
         let release = rollback::target(name, &facts.releases, to)?;
+        *news.borrow_mut() = News::of_rollback(store, name.as_str(), release, began + LIMIT);
         let missing = engine.missing(release, name).await?;
         let subject = Subject::found(&facts, is_compose(&facts));
         let plan = rollback::plan(name, &facts, release, &missing)?;
         Ok(Planned { plan, subject, release: Some(release.clone()) })
     };
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     let job = Job { command: Command::Rollback, name, is_dry };
-    code(Box::pin(perform(context, job, planned, text::by_hand, &mut console)).await)
+    let done = Box::pin(perform(context, job, planned, text::by_hand, &mut console)).await;
+    let failure = done.as_ref().err().cloned();
+    let code = code(done);
+    if let Some(news) = news.into_inner().filter(|_| !is_dry) {
+        let occasion = if code == 0 { Occasion::Rollback } else { Occasion::Failure };
+        Box::pin(news.send(context, occasion, (rollback::COMMAND, code, failure.as_ref()), began, &mut console)).await;
+    }
+    code
 }

@@ -1,10 +1,10 @@
 //! Running events: as CodeDeploy's hook, or by hand.
 
-use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::app::notify::News;
 use crate::app::record::{ConsoleProgress, Recorder, who};
 use crate::app::stop::{Signals, unless_stopped};
 use crate::app::{Context, deployment, exit_code, say};
@@ -21,8 +21,10 @@ use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
 use crate::modes::operation::Plan;
 use crate::modes::runs_now::Subject;
+use crate::ui::journal::{self, About, Ended};
 use crate::ui::text::Console;
 use crate::ui::{log, report, text};
+use crate::values::operation::Role;
 use crate::values::pin::ImagePin;
 use crate::values::types::LifecycleEvent;
 
@@ -37,8 +39,7 @@ const OVERTIME: Duration = Duration::from_secs(3);
 
 /// Runs the event of `LIFECYCLE_EVENT`; the bundle is above `location`.
 pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     let event = match context.env.event() {
         Ok(event) => event,
         Err(why) => {
@@ -59,8 +60,7 @@ pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
 
 /// Runs events in the order given, up to the first that fails.
 pub(crate) async fn by_hand(context: &Context, events: &[LifecycleEvent], path: &Path) -> u8 {
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     let mut began = context.started;
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
@@ -87,10 +87,16 @@ async fn run(
     signals: &mut Signals,
     console: &mut Console<'_>,
 ) -> u8 {
+    let began = recorder.began;
     // On the heap: what an event may wait for is much.
     let result = Box::pin(deploy(context, event, path, signals, &mut recorder, console)).await;
     let code = end(event, &result, console);
-    recorder.end(result.err().map(|failure| (code, failure)), console.take_lines());
+    let (news, failure) = (recorder.news.take(), result.err());
+    recorder.end(failure.clone().map(|failure| (code, failure)), console.take_lines());
+    // The lock is free, and the history is written: nothing of the deployment waits for it.
+    if let Some(news) = news {
+        Box::pin(news.tell(context, event, (code, failure.as_ref()), began, console)).await;
+    }
     code
 }
 
@@ -99,7 +105,7 @@ fn end(event: LifecycleEvent, result: &Result<(), Failure>, console: &mut Consol
     let Err(failure) = result else { return 0 };
     let code = exit_code(event, failure);
     if !failure.reported {
-        console.lines(&report::refused(&event.to_string(), failure));
+        console.failure(&report::refused(&event.to_string(), failure));
     }
     if code == 0 {
         console.line(&format!("{event} does not fail the deployment for that: exit code 0"));
@@ -125,29 +131,39 @@ async fn deploy(
         observer.deployment.name,
         origin.deployment
     ));
+    journal::is_about(About {
+        name: observer.deployment.name.to_string(),
+        deployment: origin.deployment.clone(),
+        event: event.to_string(),
+        image: String::new(),
+    });
     if !modes::observe::touches_engine(event) {
         console.line(&format!("{event}: nothing to do"));
         return Ok(());
     }
+    let limit = observer.deployment.timeout(event);
+    recorder.news = Some(News::of(&observer.deployment, &observer.origin, began + limit.saturating_sub(MARGIN)));
     if let Some(refused) = observer.refused {
         return Err(refused);
     }
-    let limit = observer.deployment.timeout(event);
     let deadline = began + limit.saturating_sub(reserve(limit));
     let undo = undo_limit(began + limit.saturating_sub(MARGIN));
     let mut stop = std::pin::pin!(signals.or(deadline, limit));
+    let looking = console.looks("look at the engine, the images and what runs");
     let before = Box::pin(before(context, (&observer, event), deadline, recorder, console));
     let (named, waits) = (event.to_string(), &context.waits);
     let (store, mut plan) = unless_stopped(stop.as_mut(), before, &named, waits).await?;
+    drop(looking);
     let mut journal = store.journal(&observer.origin.deployment);
     let (engine, archives) = (observer.engine.clone()?, observer.archives.clone());
     let subject = (&observer.deployment.name, Subject::of(&observer.deployment.mode));
     let mut host = context.host(engine, archives, store, subject, observer.deployment.keep);
     let mut is_anew = false;
     let outcome = loop {
-        let mut progress = ConsoleProgress { console: &mut *console, recorder: Some(&mut *recorder) };
+        let mut progress = ConsoleProgress::new(&mut *console, Some(&mut *recorder), &plan);
         let running = execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop.as_mut());
         let outcome = Box::pin(running).await;
+        drop(progress);
         let overtaken = outcome.as_ref().err().map(|failed| &failed.failure).filter(|failure| failure.overtaken);
         let Some(why) = overtaken.filter(|_| !is_anew) else { break outcome };
         console.line(&format!("{why}: planned anew"));
@@ -158,6 +174,7 @@ async fn deploy(
             why = &mut stop => return Err(said(why.failure(&named, waits.given_up()), console)),
             ready = planned(&observer, event) => ready.map_err(|failure| said(failure, console))?,
         };
+        recorder.news.iter_mut().for_each(|news| news.plan(&plan));
     };
     recorder.ended(&outcome, &host.last_words, &host.health.answers());
     report(event, &plan, &host.store, outcome, console)
@@ -181,7 +198,13 @@ async fn before(
     recorder.begin(store.clone(), &observer.origin);
     let (facts, plan) = planned(observer, event).await?;
     recorder.images(&facts.images);
+    if let Some(image) = facts.images.first() {
+        journal::is_of_image(image.pin.describe());
+    }
     recorder.plan(&plan);
+    if let Some(failure) = news(recorder, event, &store, (&facts, &plan)) {
+        console.line(&format!("warning: {failure}"));
+    }
     let warnings = store.set_aside.iter().chain(&facts.warnings);
     warnings.for_each(|warning| console.line(&format!("warning: {warning}")));
     facts.not_yet.iter().chain(&plan.notes).for_each(|line| console.line(line));
@@ -190,6 +213,20 @@ async fn before(
         console.line(&format!("warning: {failure}"));
     }
     Ok((store, plan))
+}
+
+/// What those are told who want to hear of it; saved for a rollback once the release is started.
+fn news(
+    recorder: &mut Recorder,
+    event: LifecycleEvent,
+    store: &LockedStore,
+    (facts, plan): (&Facts, &Plan),
+) -> Option<Failure> {
+    let news = recorder.news.as_mut()?;
+    news.before(store.store());
+    news.images(&facts.images);
+    news.plan(plan);
+    if event == LifecycleEvent::ApplicationStart { news.save(store.store()).err() } else { None }
 }
 
 async fn planned(observer: &Observer<'_>, event: LifecycleEvent) -> Result<(Facts, Plan), Failure> {
@@ -232,11 +269,12 @@ fn report(
     match outcome {
         Ok(done) => {
             text::ended(console, &done);
-            console.line(&text::succeeded(event, plan, store.store().releases().first(), &done));
+            let saved = plan.actions.iter().any(|action| action.role == Role::Saves).then_some(Ended::Succeeded);
+            console.success_of(&text::succeeded(event, plan, store.store().releases().first(), &done), saved);
             Ok(())
         }
         Err(failed) => {
-            console.lines(&report::failed(&plan.event, &plan.name, &failed));
+            console.failure(&report::failed(&plan.event, &plan.name, &failed));
             Err(failed.failure.reported())
         }
     }

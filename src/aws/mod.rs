@@ -1,7 +1,9 @@
-//! AWS: the settings of its clients, S3 and ECR. Every call is bounded: connecting, the answer, each wait for a byte.
+//! AWS: the settings of its clients, S3, ECR and SNS. Every call is bounded: connecting, the answer, each wait for a byte.
 
 pub(crate) mod config;
 pub(crate) mod ecr;
+pub(crate) mod https;
 pub(crate) mod identity;
 pub(crate) mod plain_http;
 pub(crate) mod s3;
+pub(crate) mod sns;

@@ -10,6 +10,7 @@ pub mod hook_env;
 pub mod interpolate;
 pub(crate) mod keys;
 pub(crate) mod lint;
+pub(crate) mod notify;
 pub mod pending;
 pub(crate) mod places;
 pub(crate) mod policy;
@@ -50,6 +51,8 @@ pub struct Deployment {
     /// `x-balehook.keep`: releases whose images stay for a rollback, at least 1. Default 3.
     pub(crate) keep: usize,
     pub(crate) tasks: task::Tasks,
+    /// Who is told how it ended.
+    pub(crate) notify: Vec<notify::Notify>,
     /// The `timeout:` of our own hook of each event that has one.
     pub(crate) timeouts: BTreeMap<LifecycleEvent, Duration>,
     /// What Install and scripts of other hooks may still write.

@@ -5,6 +5,7 @@
 use clap::ValueEnum as _;
 use serde_json::{Map, Value, json};
 
+use crate::config::notify::OCCASIONS;
 use crate::config::validate::agent::BEHAVIORS;
 use crate::config::validate::section::{KEYS, MODES};
 use crate::config::{service, swarm};
@@ -66,6 +67,7 @@ pub(crate) fn section() -> Value {
         "compose" => compose(),
         "health" => nullable(health()),
         "keep" => json!({"type": ["integer", "string"], "description": "releases whose images stay for a rollback"}),
+        "notify" => nullable(list(notify())),
         _ => nullable(list(task())),
     };
     let mut section = object(KEYS.map(|key| (key, types(key))));
@@ -131,6 +133,18 @@ fn task() -> Value {
         ("timeout", text()),
         ("required", boolean()),
     ])
+}
+
+fn notify() -> Value {
+    let mut notify = object([
+        ("on", list(json!({"enum": OCCASIONS}))),
+        ("command", text_or_list()),
+        ("webhook", text()),
+        ("headers", json!({"type": "object"})),
+        ("sns", text()),
+    ]);
+    notify["required"] = json!(["on"]);
+    notify
 }
 
 fn image() -> Value {

@@ -37,7 +37,7 @@ pub struct Release<P> {
     pub part: P,
     /// What was seen once it ran.
     pub observed: Observed,
-    /// A person wants it kept, whatever its age.
+    /// A person wants it kept: it is never pruned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
     /// The number of its file; 0 before it is saved.

@@ -221,7 +221,7 @@ impl LockedStore {
         Ok(())
     }
 
-    /// Whether a release is kept whatever its age.
+    /// Whether a release is never pruned.
     pub(crate) fn set_pinned(&self, number: u64, pinned: bool) -> Result<(), Failure> {
         let path = self.store.release_path(number);
         let mut release: serde_json::Value = read(&path)

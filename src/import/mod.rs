@@ -9,6 +9,7 @@ mod mounts;
 mod networks;
 mod reading;
 mod run_line;
+pub mod script;
 mod secrets;
 mod values;
 mod write;

@@ -36,6 +36,10 @@ impl<'a> Reading<'a> {
             self.not_carried(&written, reason, instead);
         }
         self.leave_ports_out();
+        if self.imported.get("mem_limit").is_none() && self.imported.get("memswap_limit").is_some() {
+            self.imported.options.retain(|(key, _)| key != "memswap_limit");
+            self.not_carried("--memory-swap", "it means nothing without `--memory`: docker refuses it too", "");
+        }
         self.imported
     }
 
@@ -207,7 +211,7 @@ impl<'a> Reading<'a> {
 
     /// A path of the folder in which the line was run.
     fn look_at_path(&mut self, written: &str, carried: Option<&Value>) {
-        let is_relative = written.starts_with(['.', '~']) || !written.contains('/');
+        let is_relative = !written.starts_with('/');
         let path = carried.and_then(|value| value.as_str().or_else(|| value.get("path")?.as_str()));
         if let Some(path) = path.filter(|path| is_relative && path.starts_with('/')) {
             self.imported

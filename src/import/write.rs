@@ -51,16 +51,17 @@ pub(super) fn name(imported: &Imported) -> String {
     imported.name.as_deref().filter(is_good).or_else(of_image).unwrap_or("web").to_owned()
 }
 
-/// The whole file. Its values are those of `imported`, but for secrets, of which the names are written.
-pub fn appspec(imported: &Imported, how: How<'_>) -> String {
-    let (mut imported, name) = (imported.clone(), name(imported));
+/// The whole file. Its values are those of `imported`, but for secrets, of which the names are written; those that no
+/// file of variables can hold are added to what is not carried.
+pub fn appspec(imported: &mut Imported, how: How<'_>) -> String {
+    let name = name(imported);
     let path = format!("/etc/{name}.env");
-    let secrets = if how.show_values { Vec::new() } else { secrets::take_out(&mut imported, &path) };
-    let mut text = head(&imported, how);
+    let secrets = if how.show_values { Vec::new() } else { secrets::take_out(imported, &path) };
+    let mut text = head(imported, how);
     text.push_str(HOOKS);
     text.push_str(&yaml::entry("name", &name.as_str().into(), 2));
     text.push_str("  container:\n");
-    text.push_str(&image(&imported));
+    text.push_str(&image(imported));
     for (key, value) in imported.options.iter().filter(|(key, _)| key != "image") {
         if key == "env_file" && !secrets.is_empty() {
             text.push_str(&about_secrets(&secrets, &path, how.container));
@@ -145,7 +146,8 @@ fn about_secrets(names: &[String], path: &str, container: Option<&str>) -> Strin
     lines.push(match container {
         Some(container) => format!(
             "  (umask 077; docker inspect -f '{{{{range .Config.Env}}}}{{{{println .}}}}{{{{end}}}}' {container} | grep -E '^({})=' > {path})",
-            names.join("|")
+            // What is no letter stands for any one: the comment stays one line of shell.
+            names.join("|").replace(|letter: char| !letter.is_ascii_alphanumeric() && !"_|".contains(letter), ".")
         ),
         None => format!("  (umask 077; $EDITOR {path}) # {}=… in a line of its own", names.first().map_or("", String::as_str)),
     });

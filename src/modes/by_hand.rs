@@ -45,7 +45,7 @@ pub enum MarkOperation {
     SaveStopped,
     /// Nobody has, any more.
     DeleteStopped,
-    /// The release with this number is kept whatever its age.
+    /// The release with this number is never pruned.
     #[allow(missing_docs)] // `what` is the release, as a person reads it
     Pin { number: u64, what: String },
     /// It goes as others do.
@@ -88,7 +88,7 @@ impl fmt::Display for MarkOperation {
         match self {
             Self::SaveStopped => f.write_str("save that it was stopped by hand: resume leaves it so"),
             Self::DeleteStopped => f.write_str("save that it is to run: resume starts it"),
-            Self::Pin { what, .. } => write!(f, "pin {what}: it is kept whatever its age"),
+            Self::Pin { what, .. } => write!(f, "pin {what}: it is never pruned"),
             Self::Unpin { what, .. } => write!(f, "unpin {what}: it goes as others do"),
         }
     }

@@ -1,4 +1,4 @@
-//! `pin` and `unpin`: whether a release is kept whatever its age. Values in, a plan out.
+//! `pin` and `unpin`: whether a release is never pruned. Values in, a plan out.
 
 use crate::error::{Failure, Kind};
 use crate::images::operation::ImageOperation;

@@ -178,7 +178,7 @@ pub(crate) fn timelines(all: &Listed, width: usize) -> String {
             let _ = writeln!(out, "  image     {}", shorten(image, width.saturating_sub(12)));
         }
         if all.pinned.contains(number) {
-            let _ = writeln!(out, "  pinned    it is kept whatever its age");
+            let _ = writeln!(out, "  pinned    it is never pruned");
         }
         if *has_log {
             let _ = writeln!(out, "  output    balehook logs {} --deployment {label}", all.name);
@@ -403,7 +403,7 @@ web: rollback to 1.4.2, failed
         assert_eq!(timelines(&listed, 80), wanted);
         listed.pinned = vec![4];
         let shown = timelines(&listed, 80);
-        assert!(shown.contains("  pinned    it is kept whatever its age\n"), "{shown}");
+        assert!(shown.contains("  pinned    it is never pruned\n"), "{shown}");
         let json = json(&[listed]);
         assert_eq!(json["names"][0]["deployments"][0]["pinned"], true);
         let event = &json["names"][0]["deployments"][0]["events"][0];

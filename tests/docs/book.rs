@@ -109,7 +109,12 @@ impl Page {
             for (index, line) in block.text.lines().enumerate() {
                 let line = line.trim_start_matches("sudo ");
                 let Some(rest) = line.strip_prefix("balehook ") else { continue };
-                let words = rest.split(" > ").next().unwrap_or_default().split_whitespace();
+                let words = rest
+                    .split(" > ")
+                    .next()
+                    .and_then(|rest| rest.split(" #").next())
+                    .unwrap_or_default()
+                    .split_whitespace();
                 found.push((block.line + index + 1, words.map(str::to_owned).collect()));
             }
         }

@@ -1,7 +1,7 @@
 //! Every command in the README and the book that a host, an engine or AWS answers runs as it stands.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
 
@@ -37,6 +37,10 @@ fn commands() -> Vec<(String, String)> {
 struct Host {
     served: Served,
     policy: PathBuf,
+    /// Where a reader writes revisions.
+    folder: tempfile::TempDir,
+    /// A container that nobody deployed.
+    plain: String,
 }
 
 impl Host {
@@ -51,25 +55,41 @@ impl Host {
         served.bundle.deployment("d-TEST00003").hook("ApplicationStart").exits(0);
         let policy = served.bundle.state().join("policy.yml");
         std::fs::write(&policy, "privileged: false\n").unwrap();
-        Self { served, policy }
+        let folder = tempfile::tempdir_in(world().folder()).unwrap();
+        let compose = "services: {web: {image: 'registry.example.com/web:1', ports: ['8080:80']}}\n";
+        std::fs::write(folder.path().join("docker-compose.yml"), compose).unwrap();
+        let plain = world().name("plain");
+        world().docker(&["run", "--detach", "--name", &plain, &served.tag(3)]);
+        Self { served, policy, folder, plain }
     }
 
     /// What a reader puts in place of the page's words.
-    fn word(&self, word: &str) -> String {
-        let bundle = self.served.bundle.path();
-        match word {
-            "web" => self.served.name.clone(),
-            "deploy" | "." | "/path/to/revision" | "/tmp/base/deploy" => bundle.to_str().unwrap().to_owned(),
-            "policy.yml" => self.policy.to_str().unwrap().to_owned(),
-            word => word.to_owned(),
+    fn word(&self, before: &str, word: &str) -> String {
+        let path = |path: &Path| path.to_str().unwrap().to_owned();
+        match (before, word) {
+            ("import", "web") => self.plain.clone(),
+            ("--output", word) | (_, word @ ("web-revision" | "docker-compose.yml")) => {
+                path(&self.folder.path().join(word))
+            }
+            (_, "web") => self.served.name.clone(),
+            (_, "deploy" | "." | "/path/to/revision" | "/tmp/base/deploy") => path(&self.served.bundle.path()),
+            (_, "policy.yml") => path(&self.policy),
+            (_, "d-ABCDEF123") => "d-A1B2C3D4E".to_owned(),
+            (_, word) => word.to_owned(),
         }
     }
 
     fn balehook(&self, at: &str, line: &str) {
         let bundle = &self.served.bundle;
-        let mut words: Vec<String> = line.split_whitespace().skip(1).map(|text| self.word(text)).collect();
+        let read = shlex::split(line).unwrap();
+        let mut words: Vec<String> = read.windows(2).map(|pair| self.word(&pair[0], &pair[1])).collect();
+        if let Some(at) = words.iter().position(|word| word == "--output") {
+            // A reader gives each revision a folder of its own.
+            let _ = std::fs::remove_dir_all(&words[at + 1]);
+        }
         // A reader stands in the bundle's folder.
-        if ["check", "plan", "run"].contains(&words[0].as_str()) && !line.contains("--appspec") {
+        let is_of_a_bundle = ["check", "plan", "run"].contains(&words[0].as_str());
+        if is_of_a_bundle && !line.contains("--appspec") && !line.contains("web-revision") {
             words.extend(["--appspec".to_owned(), bundle.path().to_str().unwrap().to_owned()]);
         }
         let args: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -207,5 +227,6 @@ fn every_command_of_the_pages_does_what_it_says_on_a_host_with_a_deployment() {
             _ => panic!("{page}: nothing here runs `{line}`"),
         }
     }
+    world().docker(&["rm", "--force", &host.plain]);
     host.served.serves("new");
 }

@@ -107,6 +107,8 @@ fn a_container_that_was_started_by_hand_is_taken_over_with_every_option_it_had()
     bundle.hook("ApplicationStart").exits(0);
 
     assert_eq!(chosen(&world.docker(&["inspect", &name])), before);
+    let aliases = format!("{{{{index .NetworkSettings.Networks \"{network}\" | json}}}}");
+    assert!(world.inspect(&name, &aliases).contains("\"www\""), "{}", world.inspect(&name, &aliases));
     assert_eq!(world.inspect(&name, "{{index .Config.Labels \"balehook.name\"}}"), name);
     assert_eq!(world.get(port, "/").as_deref(), Some("one"));
 }
@@ -118,5 +120,21 @@ fn chosen(inspected: &str) -> Value {
     config["Image"] = Value::Null;
     config["Labels"].as_object_mut().unwrap().retain(|name, _| !name.starts_with("balehook."));
     config["Env"].as_array_mut().unwrap().sort_by_key(Value::to_string);
-    json!({ "Config": config, "HostConfig": host })
+    without_nothing(json!({ "Config": config, "HostConfig": host })).unwrap()
+}
+
+/// Docker's command writes out what stands for nothing.
+fn without_nothing(value: Value) -> Option<Value> {
+    match value {
+        Value::Null | Value::Bool(false) => None,
+        Value::Number(number) if [0.0, -1.0].contains(&number.as_f64().unwrap()) => None,
+        Value::String(text) if text.is_empty() => None,
+        Value::Array(items) if items.is_empty() => None,
+        Value::Object(entries) => {
+            let entries = entries.into_iter().filter_map(|(key, value)| Some((key, without_nothing(value)?)));
+            let entries: serde_json::Map<_, _> = entries.collect();
+            (!entries.is_empty()).then_some(Value::Object(entries))
+        }
+        other => Some(other),
+    }
 }

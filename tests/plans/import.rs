@@ -40,7 +40,7 @@ fn what_is_written_of_real_run_lines_reads_as_its_golden_file_and_names_what_it_
         let text = succeeds(&["import", &line]);
         let (head, _) = text.split_once("version: 0.0").unwrap();
         let (_, section) = text.split_once("x-balehook:\n").unwrap();
-        format!("$ {line}\n{head}{section}\n")
+        format!("$ {}\n{head}{section}\n", line.replace('\n', "\n> "))
     });
     let printed: String = written.collect();
     for secret in ["abc123", "a_password", "changed1", "a_secure_jwt_key", "PASSWORD: docker"] {
@@ -118,7 +118,7 @@ fn request_of(listener: &UnixListener) -> Option<Value> {
         let (head, body) = read(&mut stream);
         let answer = |status: &str, body: &str| {
             format!(
-                "HTTP/1.1 {status}\r\nApi-Version: 1.41\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                "HTTP/1.1 {status}\r\nApi-Version: 1.41\r\nOSType: linux\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             )
         };
@@ -175,6 +175,9 @@ fn chosen(mut body: Value) -> Value {
         variables.sort_by_key(Value::to_string);
     }
     let host = &mut body["HostConfig"];
+    if let Some(limits) = host["Ulimits"].as_array_mut() {
+        limits.sort_by_key(Value::to_string);
+    }
     host["AutoRemove"] = Value::Null;
     host["ConsoleSize"] = Value::Null;
     // Not carried, each by name: a published port where the network is the host's, links and other containers' volumes.
@@ -328,16 +331,20 @@ const OPTIONS: &[&str] = &[
 fn imported(option: &str) -> balehook::import::Imported {
     let needs_network =
         ["--ip=", "--ip6=", "--link-local-ip=", "--network-alias="].iter().any(|name| option.starts_with(name));
-    let network = if needs_network { "--network=front" } else { "--init=false" };
-    run_line(&["docker", "run", option, network, "web:1"].map(str::to_owned))
+    let more = match () {
+        () if needs_network => "--network=front",
+        () if option.starts_with("--memory-swap=") => "--memory=512m",
+        () => "--quiet=false",
+    };
+    run_line(&["docker", "run", option, more, "web:1"].map(str::to_owned))
 }
 
 #[test]
 fn every_option_of_docker_run_is_carried_or_named_with_its_reason() {
     let table = OPTIONS.iter().map(|option| {
         let imported = imported(option);
-        let carried = imported.options.iter().filter(|(key, _)| key != "init" || *option == "--init");
-        let carried = carried.map(|(key, value)| format!("{key}: {}", serde_json::to_string(value).unwrap()));
+        let carried =
+            imported.options.iter().map(|(key, value)| format!("{key}: {}", serde_json::to_string(value).unwrap()));
         let named = imported.name.iter().map(|name| format!("name: {name}"));
         let not = imported.not_carried.iter().map(|item| format!("not carried: {}", item.line()));
         let became: Vec<String> = carried.chain(named).chain(not).collect();
@@ -357,7 +364,8 @@ fn every_option_of_docker_run_is_carried_or_named_with_its_reason() {
 fn no_option_that_dockers_own_command_lists_is_missing_and_each_key_of_a_container_can_come_of_one() {
     let help = Command::new("/usr/bin/docker").args(["run", "--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    let listed = help.lines().filter_map(|line| line.trim_start().split("--").nth(1)?.split_whitespace().next());
+    let lines = help.lines().filter(|line| line.trim_start().starts_with('-'));
+    let listed = lines.filter_map(|line| line.trim_start().split("--").nth(1)?.split_whitespace().next());
     let is_known = |name: &&str| OPTIONS.iter().any(|option| option[2..].split('=').next() == Some(*name));
     let missing: Vec<&str> = listed.filter(|name| !is_known(name)).collect();
     assert!(help.contains("--volumes-from") && missing.is_empty(), "{missing:?}");

@@ -64,7 +64,7 @@ fn neither_a_full_disk_nor_keep_nor_prune_takes_the_image_of_a_pinned_release() 
 #[test]
 fn the_snapshot_of_a_pinned_project_stays() {
     let deleted = |facts: &_| {
-        let plan = scenes::planned(LifecycleEvent::BeforeInstall, facts);
+        let plan = scenes::planned(LifecycleEvent::ApplicationStart, facts);
         printed(&plan).iter().filter(|line| line.contains("delete snapshot")).count()
     };
     let mut facts = compose::serving();

@@ -5,7 +5,6 @@ pub(crate) mod observe;
 mod tasks;
 
 use std::convert::Infallible;
-use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,7 +22,6 @@ use crate::modes::health_now::health_now;
 use crate::modes::operation::Operation;
 use crate::modes::release::Release;
 use crate::poll;
-use crate::ui::layout::Layout;
 use crate::ui::status::metrics as ui_metrics;
 use crate::ui::status::{self, Deployed, Health, LastFailure, NameStatus, Ports};
 use crate::ui::text::Console;
@@ -72,19 +70,14 @@ async fn once(context: &Context, wanted: Wanted<'_>) -> u8 {
         Ok(found) => found,
         Err(failure) => return say_as(wanted.format == Format::Json, &failure),
     };
-    let text = match wanted.format {
-        Format::Text => status::text(&found),
-        Format::Json => format!("{:#}\n", status::json(&found)),
-    };
-    if wanted.watch && io::stdout().is_terminal() {
-        let _ = console::Term::stdout().clear_screen();
+    let mut console = Console::stdout();
+    if wanted.watch {
+        console.clears();
     }
-    // JSON has long lines, and nothing to fold.
-    let layout = match wanted.format {
-        Format::Text => Layout::of_stdout(),
-        Format::Json => Layout::default(),
-    };
-    Console::new(&mut io::stdout()).laid_out(layout, &text);
+    match wanted.format {
+        Format::Text => console.page(&status::text(&found)),
+        Format::Json => console.whole(&format!("{:#}\n", status::json(&found))),
+    }
     exit_code(&found, wanted.exit_code)
 }
 
@@ -99,7 +92,7 @@ fn measured(context: &Context, kind: Metrics<'_>, found: Result<Deployed, Failur
     let written = match kind {
         Metrics::Prometheus(Some(file)) => metrics::publish(file, &text),
         Metrics::Prometheus(None) | Metrics::Emf => {
-            Console::new(&mut io::stdout()).whole(&text);
+            Console::stdout().whole(&text);
             Ok(())
         }
     };

@@ -5,6 +5,7 @@ mod plan;
 mod removal;
 mod units;
 
+use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -27,8 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Removes it, or prints what it would remove. Returns the exit code.
 pub(crate) async fn uninstall(context: &Context, wanted: &UninstallArgs) -> u8 {
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     match Box::pin(run(context, wanted, &mut console)).await {
         Ok(code) => code,
         Err(failure) => say(&failure),
@@ -96,6 +96,8 @@ async fn remove(context: &Context, engine: &Engine, plan: &Uninstall, console: &
             }
         }
     }
+    // The folder of all names, where nothing else is in it.
+    let _ = fs::remove_dir(&context.settings.state_dir);
     console.line(if code == 0 { "uninstalled" } else { "not everything was removed: run it again" });
     code
 }

@@ -118,3 +118,132 @@ impl fmt::Display for Uninstall {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use super::*;
+    use crate::app::uninstall::found::State;
+    use crate::app::uninstall::units::Unit;
+    use crate::values::target::Target;
+
+    fn container(name: &str, is_switched: bool, project: Option<&str>) -> Container {
+        let (target, project) = (Target::created(name), project.map(str::to_owned));
+        Container { target, runs: true, is_switched, project, grace: Duration::from_secs(10) }
+    }
+
+    fn state(name: &str, has_project: bool) -> State {
+        let folder = std::path::PathBuf::from(format!("/var/lib/balehook/{name}"));
+        State { project: folder.join("project"), folder, has_project, has_more: true }
+    }
+
+    fn unit(name: &str, owner: Owner, is_enabled: bool) -> Unit {
+        let path = format!("/etc/systemd/system/{name}").into();
+        Unit { name: name.into(), path, owner, is_enabled }
+    }
+
+    fn host() -> Found {
+        Found {
+            names: vec!["shop".parse().unwrap(), "web".parse().unwrap()],
+            state: vec![state("shop", true), state("web", false)],
+            lock: Some("/var/lib/balehook/.ports.lock".into()),
+            containers: vec![container("shop-db-1", false, Some("shop")), container("web", true, None)],
+            swarm: vec![("service", "api".into()), ("secret", "api.key.01".into())],
+            has_rules: true,
+            network: Some(true),
+            project_networks: vec!["shop_default".into()],
+            tags: vec!["balehook/web:0123456789ab".into()],
+            images: vec!["web:1.4.2".into()],
+            units: vec![
+                unit("balehook-resume.service", Owner::Person, true),
+                unit("balehook-tokens.timer", Owner::Package, true),
+                unit("balehook-ports.socket", Owner::Package, true),
+            ],
+            program: Some("apt-get remove balehook removes them".into()),
+            policy: Some("/etc/balehook/policy.yml".into()),
+            ..Found::default()
+        }
+    }
+
+    fn wanted(purge: bool, force: bool) -> UninstallArgs {
+        UninstallArgs { purge, force, yes: true, dry_run: false }
+    }
+
+    #[test]
+    fn what_runs_goes_on_and_what_balehook_made_beside_it_goes() {
+        let text = "\
+uninstall
+  note: goes on running: api, shop-db-1, web; --purge removes it too
+  note: network balehook stays: containers are on it
+  note: the program and its units stay: apt-get remove balehook removes them
+  note: /var/lib/balehook/shop/project stays: containers write into it
+  note: /etc/balehook/policy.yml stays: it is the administrator's
++ 1. remove the rules of switched ports from the kernel's tables
++ 2. docker rmi balehook/web:0123456789ab
++ 3. systemctl disable --now balehook-resume.service
++ 4. rm /etc/systemd/system/balehook-resume.service
++ 5. systemctl disable --now balehook-tokens.timer
++ 6. rm -r /var/lib/balehook/shop/*, but /var/lib/balehook/shop/project: releases, history, log
++ 7. rm -r /var/lib/balehook/web: releases, history, log
++ 8. rm /var/lib/balehook/.ports.lock
+";
+        assert_eq!(plan(&host(), false).to_string(), text);
+    }
+
+    #[test]
+    fn with_purge_what_runs_goes_first_and_volumes_stay() {
+        let text = "\
+uninstall
+  note: volumes stay, with their data: docker volume ls
+  note: the program and its units stay: apt-get remove balehook removes them
+  note: /etc/balehook/policy.yml stays: it is the administrator's
++  1. docker service rm api
++  2. docker secret rm api.key.01
++  3. docker stop --time 10 shop-db-1; docker rm shop-db-1
++  4. docker stop --time 10 web; docker rm web
++  5. docker network rm shop_default
++  6. remove the rules of switched ports from the kernel's tables
++  7. docker network rm balehook
++  8. docker rmi web:1.4.2
++  9. docker rmi balehook/web:0123456789ab
++ 10. systemctl disable --now balehook-resume.service
++ 11. rm /etc/systemd/system/balehook-resume.service
++ 12. systemctl disable --now balehook-tokens.timer
++ 13. rm -r /var/lib/balehook/shop: releases, history, log
++ 14. rm -r /var/lib/balehook/web: releases, history, log
++ 15. rm /var/lib/balehook/.ports.lock
+";
+        assert_eq!(plan(&host(), true).to_string(), text);
+    }
+
+    #[test]
+    fn a_second_run_finds_nothing_also_where_containers_of_a_project_go_on() {
+        assert_eq!(plan(&Found::default(), false).to_string(), "uninstall: nothing to remove\n");
+        let left = State { has_more: false, ..state("shop", true) };
+        let containers = vec![container("shop-db-1", false, Some("shop"))];
+        let again = plan(&Found { state: vec![left], containers, ..Found::default() }, false);
+        assert_eq!((again.removals, again.notes.len()), (Vec::new(), 2));
+    }
+
+    #[test]
+    fn a_container_that_would_answer_nobody_is_named_and_refused_unless_it_is_meant() {
+        let refused = check(&host(), &wanted(false, false)).unwrap_err();
+        assert_eq!(refused.kind, Kind::Container);
+        assert!(refused.message.starts_with("web would go on running and answer nobody"), "{refused}");
+        assert_eq!(check(&host(), &wanted(true, false)), Ok(()));
+        assert_eq!(check(&host(), &wanted(false, true)), Ok(()));
+        let mut stopped = host();
+        stopped.containers[1].runs = false;
+        assert_eq!(check(&stopped, &wanted(false, false)), Ok(()));
+    }
+
+    #[test]
+    fn what_a_killed_deployment_left_is_put_in_order_first() {
+        let killed = Found { killed: vec!["web".parse().unwrap()], ..host() };
+        let refused = check(&killed, &wanted(false, true)).unwrap_err();
+        assert_eq!((refused.kind, refused.next.as_deref()), (Kind::State, Some("balehook resume web, then uninstall")));
+        assert_eq!(check(&killed, &wanted(true, false)), Ok(()));
+    }
+}

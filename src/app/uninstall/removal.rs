@@ -61,10 +61,13 @@ impl Removal {
             }
             Self::Rules => ports::remove_rules(engine, &context.settings.state_dir).await?,
             Self::Network(name) => engine.remove_network(name).await?,
-            Self::Reference(reference) if !engine.untag(reference).await? => {
-                return Ok(vec![format!("{reference} stays: a container is made of it")]);
+            Self::Reference(reference) => {
+                let is_gone = engine.untag(reference).await?;
+                return Ok((!is_gone)
+                    .then(|| format!("{reference} stays: a container is made of it"))
+                    .into_iter()
+                    .collect());
             }
-            Self::Reference(_) => {}
             Self::Disable(unit) => units::disable(unit, &context.credentials().path).await?,
             Self::File(path) => gone(path, fs::remove_file(path))?,
             Self::State { folder, kept } => remove_state(folder, kept.as_deref())?,
@@ -80,7 +83,7 @@ fn gone(path: &Path, removed: std::io::Result<()>) -> Result<(), Failure> {
     }
 }
 
-/// The lock goes last, so that a run that is cut off finds the name again. The state directory itself goes where it is empty.
+/// The lock goes last, so that a run that is cut off finds the name again.
 fn remove_state(folder: &Path, kept: Option<&Path>) -> Result<(), Failure> {
     let lock = folder.join("lock");
     let entries = fs::read_dir(folder).map_err(|error| unwritable(folder, &error))?.flatten();

@@ -13,8 +13,9 @@ const UNITS: [&str; 5] = [
     "balehook-tokens.service",
 ];
 
-/// The one that packages enable themselves.
+/// The one that packages enable themselves, and what is enabled with it.
 const PRESET: &str = "balehook-resume.service";
+const WITH_PRESET: &str = "balehook-ports.socket";
 
 /// Where an administrator puts units.
 const BY_HAND: &str = "/etc/systemd/system";
@@ -48,7 +49,7 @@ pub(super) struct Unit {
 impl Unit {
     /// Enabled without a person's doing.
     pub(super) fn is_preset(&self) -> bool {
-        self.name == PRESET
+        [PRESET, WITH_PRESET].contains(&self.name.as_str())
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod compose;
 mod hooks;
+mod notify;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub(crate) fn appspec(file: &AppSpecText, deployment: Option<&Deployment>, probl
         hooks::check(&root, deployment);
         if let Some(section) = root.get(SECTION) {
             self::section(&section, deployment);
+            notify::check(&section);
         }
     }
     allow::check(&file.text, problems);

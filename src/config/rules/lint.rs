@@ -41,6 +41,16 @@ super::rules! {
     "It stops the old release before the new one is there: nobody serves from then until ApplicationStart ends.",
     "Leave the event out: ApplicationStart replaces the container, and puts it back if the new one fails.",
     "hooks:\n  ApplicationStart: [{location: hooks/balehook, timeout: 300}]";
+    NOTIFY_PLAIN_HTTP, "notify-plain-http",
+    "A webhook of `notify` is called over plain HTTP.",
+    "What is sent names hosts, images and errors, and its headers may hold a secret: each one on the way can read them.",
+    "Write `https://`. A receiver on this host, `127.0.0.1`, is not meant.",
+    "notify:\n  - {on: [failure], webhook: \"https://hooks.example.com/deployments\"}";
+    SECRET_IN_NOTIFY, "secret-in-notify",
+    "The address or a header of a webhook looks like a secret, and is written into the file.",
+    "Bundles stay in S3 and in git, and each person who may read one can write to your channel.",
+    "Take it from a variable of the agent's environment.",
+    "notify:\n  - {on: [failure], webhook: \"${NOTIFY_URL}\"}";
     HOOK_TOO_SHORT, "hook-too-short",
     "A hook's `timeout` is shorter than what it waits for may take.",
     "At its end balehook undoes the deployment, and the agent kills the hook. Where the wait is certain it is an error.",

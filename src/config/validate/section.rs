@@ -13,7 +13,7 @@ use crate::config::service::{ParseContext, location};
 use crate::config::validate::{compose, definitions, health};
 use crate::config::variables::Variables;
 use crate::config::yaml::Value;
-use crate::config::{ArchiveLocation, Container, Deployment, ImageSource, Mode, Pull, service, swarm, task};
+use crate::config::{ArchiveLocation, Container, Deployment, ImageSource, Mode, Pull, notify, service, swarm, task};
 use crate::values::names::is_reserved;
 use crate::values::reference::ImageReference;
 use crate::values::types::{LifecycleEvent, Name, Refused};
@@ -21,8 +21,8 @@ use crate::values::types::{LifecycleEvent, Name, Refused};
 /// Releases that stay, where the section says nothing.
 const KEEP: usize = 3;
 
-pub(crate) const KEYS: [&str; 9] =
-    ["name", "variables", "container", "compose", "swarm", "health", "keep", "before", "after"];
+pub(crate) const KEYS: [&str; 10] =
+    ["name", "variables", "container", "compose", "swarm", "health", "keep", "before", "after", "notify"];
 
 pub(crate) fn read(
     section: &Field<'_>,
@@ -40,12 +40,25 @@ pub(crate) fn read(
     if let (Some(mode), Some(health)) = (&mode, &health) {
         health::can_be_asked(section, mode, health);
     }
-    let tasks = task::read(section, around, &timeouts);
+    let (tasks, notify) = (task::read(section, around, &timeouts), notify::read(section));
     let (bundle_root, pending) = (around.bundle_root.to_owned(), around.pending.clone());
     let mode = mode?;
     let demands = demands(section, &mode, &tasks, &bundle_root);
     let (name, health, keep, places, variables) = (name?, health?, keep?, Places::default(), Variables::new());
-    Some(Deployment { name, bundle_root, variables, mode, health, keep, tasks, timeouts, pending, places, demands })
+    Some(Deployment {
+        name,
+        bundle_root,
+        variables,
+        mode,
+        health,
+        keep,
+        tasks,
+        notify,
+        timeouts,
+        pending,
+        places,
+        demands,
+    })
 }
 
 /// A number from 1 to a thousand.

@@ -1,5 +1,6 @@
 //! A container as the engine describes it: the options that a person chose, without those of its image.
 
+mod keys;
 mod taking;
 mod values;
 

@@ -5,65 +5,13 @@ use serde_yaml::{Mapping, Value};
 
 use crate::engine::request::ContainerSpec;
 use crate::import::Imported;
+use crate::import::container::keys::{AS_THEY_ARE, LABELS_OF_OTHERS, NUMBERS};
 use crate::import::container::values::{
     self, cpus, device_request, endpoint, healthcheck, is_nothing, keys, publication, texts, yaml,
 };
 use crate::import::reading::Reading;
 use crate::import::values::mapping;
 use crate::values::types::EnvVar;
-
-/// The labels that Compose, Swarm and balehook give, by their beginnings.
-const LABELS_OF_OTHERS: [(&str, &str); 4] = [
-    ("com.docker.compose.", "Compose knows its containers by it"),
-    ("com.docker.swarm.", "a swarm knows its tasks by it"),
-    ("com.docker.stack.", "a swarm knows its stacks by it"),
-    ("balehook.", "balehook sets it itself"),
-];
-
-/// Members of the request, and the keys that they become as they are.
-const AS_THEY_ARE: [(&str, &str); 31] = [
-    ("/WorkingDir", "working_dir"),
-    ("/User", "user"),
-    ("/Domainname", "domainname"),
-    ("/StopSignal", "stop_signal"),
-    ("/Tty", "tty"),
-    ("/OpenStdin", "stdin_open"),
-    ("/HostConfig/ReadonlyRootfs", "read_only"),
-    ("/HostConfig/CapAdd", "cap_add"),
-    ("/HostConfig/CapDrop", "cap_drop"),
-    ("/HostConfig/GroupAdd", "group_add"),
-    ("/HostConfig/Sysctls", "sysctls"),
-    ("/HostConfig/MemoryReservation", "mem_reservation"),
-    ("/HostConfig/MemorySwap", "memswap_limit"),
-    ("/HostConfig/Memory", "mem_limit"),
-    ("/HostConfig/PidsLimit", "pids_limit"),
-    ("/HostConfig/ExtraHosts", "extra_hosts"),
-    ("/HostConfig/Dns", "dns"),
-    ("/HostConfig/DnsSearch", "dns_search"),
-    ("/HostConfig/DnsOptions", "dns_opt"),
-    ("/HostConfig/Annotations", "annotations"),
-    ("/HostConfig/Init", "init"),
-    ("/HostConfig/Privileged", "privileged"),
-    ("/HostConfig/SecurityOpt", "security_opt"),
-    ("/HostConfig/PidMode", "pid"),
-    ("/HostConfig/UTSMode", "uts"),
-    ("/HostConfig/UsernsMode", "userns_mode"),
-    ("/HostConfig/StorageOpt", "storage_opt"),
-    ("/HostConfig/OomKillDisable", "oom_kill_disable"),
-    ("/HostConfig/OomScoreAdj", "oom_score_adj"),
-    ("/HostConfig/CgroupParent", "cgroup_parent"),
-    ("/HostConfig/DeviceCgroupRules", "device_cgroup_rules"),
-];
-
-/// The same, of limits that are numbers.
-const NUMBERS: [(&str, &str); 6] = [
-    ("/HostConfig/CpuShares", "cpu_shares"),
-    ("/HostConfig/CpuPeriod", "cpu_period"),
-    ("/HostConfig/CpuQuota", "cpu_quota"),
-    ("/HostConfig/CpuRealtimePeriod", "cpu_rt_period"),
-    ("/HostConfig/CpuRealtimeRuntime", "cpu_rt_runtime"),
-    ("/HostConfig/CpusetCpus", "cpuset"),
-];
 
 pub(super) struct Taking {
     body: Json,
@@ -118,6 +66,7 @@ impl Taking {
         for (pointer, key) in AS_THEY_ARE {
             match key {
                 "stop_signal" if self.body["StopSignal"] == "SIGTERM" => self.reading.only_default(key),
+                "security_opt" => self.security(),
                 _ => self.carry(pointer, key, yaml),
             }
         }
@@ -132,6 +81,19 @@ impl Taking {
         self.labels();
         if self.body["HostConfig"]["MaskedPaths"] == Json::Array(Vec::new()) {
             self.reading.add("security_opt", "systempaths=unconfined".into(), "systempaths=unconfined");
+        }
+    }
+
+    fn security(&mut self) {
+        for option in texts(&self.body["HostConfig"]["SecurityOpt"]) {
+            match option.starts_with("seccomp={") {
+                true => self.reading.not_carried(
+                    "security_opt seccomp=(a profile)",
+                    "the engine knows the profile's content, not its file",
+                    "write `security_opt: [seccomp=FILE]`",
+                ),
+                false => self.reading.add("security_opt", option.as_str().into(), &format!("security_opt {option}")),
+            }
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) struct NameStatus {
     pub(crate) revision: Option<String>,
     /// When the release was healthy first, RFC 3339.
     pub(crate) saved: Option<String>,
-    /// Releases that are kept whatever their age, each as a person reads it.
+    /// Releases that are never pruned, each as a person reads it.
     pub(crate) pinned: Vec<String>,
     /// What was changed by hand since; none where that is not known.
     #[serde(serialize_with = "drift")]

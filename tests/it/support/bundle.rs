@@ -236,6 +236,13 @@ impl Bundle {
         Running::start(command).wait().valid(args)
     }
 
+    /// The binary by hand on a terminal of its own, not yet started.
+    pub fn on_terminal(&self, args: &[&str]) -> Command {
+        let mut command = self.command(world(), std::ffi::OsStr::new("setsid"));
+        command.args(["--ctty", "--wait", BINARY]).args(args).env("TERM", "xterm-256color");
+        command
+    }
+
     /// `balehook status`.
     pub fn status(&self, args: &[&str]) -> Outcome {
         let mut command = self.command(world(), std::ffi::OsStr::new(BINARY));

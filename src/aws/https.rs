@@ -1,0 +1,38 @@
+//! One POST over HTTPS or HTTP, by the SDK's own client: its roots, and the proxy that HTTPS_PROXY and its like name.
+
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::http::HttpConnector as _;
+use aws_smithy_types::body::SdkBody;
+use http_body_util::{BodyExt as _, Limited};
+
+use crate::error::chain;
+use crate::values::secret::masked;
+use crate::values::text::{printable, shorten};
+
+/// So much of an answer is read.
+const MOST: usize = 16 * 1024;
+
+/// Sends it; the caller bounds the time.
+/// Errors: Why it was not taken, in one line, without the address.
+pub(crate) async fn post(url: &str, headers: &[(String, String)], body: String) -> Result<(), String> {
+    let mut request = http::Request::post(url);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let request = request.body(SdkBody::from(body)).map_err(|error| error.to_string())?;
+    let request = request.try_into().map_err(|error| format!("it cannot be sent: {}", chain(&error)))?;
+    let connector = Connector::builder().proxy_config(ProxyConfig::from_env());
+    let connector = connector.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build();
+    let answer = connector.call(request).await.map_err(|error| shorten(&masked(&printable(&chain(&error))), 300))?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let text = Limited::new(answer.into_body(), MOST).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let text = shorten(&masked(&printable(&String::from_utf8_lossy(&text))), 200);
+    let said = if text.trim().is_empty() { String::new() } else { format!(": {}", text.trim()) };
+    Err(format!("it answered {}{said}", status.as_u16()))
+}
