@@ -37,7 +37,7 @@ server.serve_forever()
 
 /// A topic whose messages go to a queue; afterwards, what the queue has.
 const TOPIC: &str = "
-import boto3, sys
+import boto3, json, sys
 def client(name):
     return boto3.client(name, region_name='eu-west-1', endpoint_url=sys.argv[1], aws_access_key_id='a', aws_secret_access_key='b')
 sns, sqs = client('sns'), client('sqs')
@@ -49,7 +49,7 @@ if sys.argv[2] == 'make':
     print(topic)
 else:
     for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=9).get('Messages', []):
-        print(message['Body'])
+        print(json.dumps(json.loads(message['Body'])))
 ";
 
 struct Ended(Child);
