@@ -111,7 +111,8 @@ fn a_command_and_a_web_server_over_https_are_told_and_those_that_fail_refuse_or_
     let folder = tempfile::tempdir().unwrap();
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=balehook-tests"])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", "key.pem", "-out", "cert.pem"])
         .current_dir(folder.path())
         .output();
     assert!(made.unwrap().status.success());
