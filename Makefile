@@ -54,7 +54,7 @@ fmt: ## Format
 	@cargo fmt
 
 unit: ## The tests that need no engine, after make setup
-	@cargo test --lib --test plans --test layers --test shim --test cli --test docs
+	@cargo test --lib --test plans --test layers --test shim --test cli --test docs --test revisions
 
 package-test: setup ## What the packages do to a host
 	@cargo test --test packages
@@ -113,7 +113,7 @@ deny: ## Licences, bans and sources of all dependencies; advisories where their 
 	@packaging/dev/deny
 
 golden: ## Write the golden files anew; read the difference before you commit it
-	@BALEHOOK_GOLDEN=1 cargo test --lib --test plans --test docs golden
+	@BALEHOOK_GOLDEN=1 cargo test --lib --test plans --test docs --test revisions golden
 
 bench: ## Start-up, memory, images, Compose, swarm and handing a port over: side by side with other tools
 	@packaging/dev/setup --tests --all

@@ -39,6 +39,21 @@ pub(crate) struct Settings {
     /// The form of log lines, on stderr and in the log file
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORM")]
     pub(crate) log_format: LogFormat,
+
+    /// Colour by what a line means; NO_COLOR and CLICOLOR_FORCE are respected
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorChoice,
+}
+
+/// When there is colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal
+    Auto,
+    /// Everywhere
+    Always,
+    /// Nowhere
+    Never,
 }
 
 /// The form of log lines.
@@ -57,6 +72,17 @@ pub(crate) enum Format {
     Text,
     /// One JSON document
     Json,
+}
+
+/// What has a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    Appspec,
+    Plan,
+    Status,
+    History,
+    Doctor,
+    Check,
 }
 
 /// The form of a plan.
@@ -151,8 +177,12 @@ pub(crate) enum Command {
         #[arg(value_name = "RULE|EXIT-CODE")]
         what: Option<String>,
     },
-    /// Print the JSON schema of appspec.yml, for editors
-    Schema,
+    /// Print a JSON schema: of appspec.yml, for editors, or of what a command prints with --format json
+    Schema {
+        /// Of what
+        #[arg(value_enum, default_value_t = SchemaOf::Appspec, value_name = "DOCUMENT")]
+        of: SchemaOf,
+    },
     /// Show what is deployed on this host: releases, health, containers, ports, and what needs attention
     Status {
         /// One name alone
@@ -164,6 +194,13 @@ pub(crate) enum Command {
         /// Show it every 2 s, until it is interrupted
         #[arg(long)]
         watch: bool,
+        /// Metrics for Prometheus, to FILE, which is replaced as a whole, or to standard output
+        #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, conflicts_with_all = ["watch", "format"])]
+        #[allow(clippy::option_option)] // with and without a value
+        prometheus: Option<Option<PathBuf>>,
+        /// A line of CloudWatch's embedded metric format for each name
+        #[arg(long, conflicts_with_all = ["watch", "format", "prometheus"])]
+        emf: bool,
         /// The form of the result
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
@@ -246,6 +283,25 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Keep a release for a rollback: nothing prunes it, its images or its data
+    Pin(PinArgs),
+    /// Let a pinned release go as others do
+    Unpin(PinArgs),
+    /// Write appspec.yml from a container, a `docker run` line or hook scripts, and name what it cannot have
+    Import {
+        /// A folder for the revision, or `-` to print appspec.yml; none: `-`, of scripts beside the old appspec.yml
+        #[arg(short, long, value_name = "DIR|-")]
+        output: Option<PathBuf>,
+        /// Write what looks like a secret, too
+        #[arg(long)]
+        show_values: bool,
+        /// The container; a line in quotes: `docker run …`, `podman run …`; or hook scripts: a bundle, a folder, a file
+        #[arg(value_name = "CONTAINER|LINE|PATH")]
+        what: String,
+        /// The other words of a line without quotes
+        #[arg(value_name = "WORDS", trailing_var_arg = true)]
+        words: Vec<String>,
+    },
     /// Finish or undo what interrupted deployments left; the boot unit runs this
     Resume {
         /// One name alone
@@ -261,6 +317,8 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "tokens")]
         ports: bool,
     },
+    /// Remove what balehook made on this host: rules, network, tags, units, state, logs; containers go on running
+    Uninstall(UninstallArgs),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -305,6 +363,37 @@ pub(crate) struct NameArgs {
     /// The name
     #[arg(value_name = "NAME")]
     pub(crate) name: Name,
+    /// Only print what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Which release.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PinArgs {
+    /// The name
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Name,
+    /// The release: its deployment, or the tag or the digest of its image
+    #[arg(value_name = "RELEASE")]
+    pub(crate) release: String,
+    /// Only print what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// How much of it goes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UninstallArgs {
+    /// Containers, projects and services of balehook too, and their images
+    #[arg(long)]
+    pub(crate) purge: bool,
+    /// Also where containers whose ports are switched go on running, and answer nobody
+    #[arg(long, conflicts_with = "purge")]
+    pub(crate) force: bool,
+    /// Do not ask whether it is meant
+    #[arg(long)]
+    pub(crate) yes: bool,
     /// Only print what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -1,8 +1,9 @@
 //! Files that are whole or not there, also after a crash.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use nix::fcntl::OFlag;
@@ -12,21 +13,36 @@ use serde::Serialize;
 use crate::error::{Failure, Kind};
 use crate::folder::Folder;
 
+/// What nobody else may read.
+const OWN: u32 = 0o600;
+
+/// What all may read.
+const PUBLIC: u32 = 0o644;
+
 /// Replaces a file, or makes it, with mode 0600: a new one in the same folder, fsync, rename, fsync of the folder. Nobody
 /// else may write it meanwhile: the new one always has the same name, so that what a kill leaves does not stay.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    replace_with(path, content, true)
+    replace_with(path, content, OWN, true)
+}
+
+/// The same for all to read, and without a wait for the disk.
+pub(crate) fn publish(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with(path, content, PUBLIC, false)
 }
 
 /// `is_synced`: it survives a loss of power too.
-fn replace_with(path: &Path, content: &[u8], is_synced: bool) -> io::Result<()> {
-    let folder = Folder::open_last(path.parent().unwrap_or(Path::new("/")))?;
+fn replace_with(path: &Path, content: &[u8], mode: u32, is_synced: bool) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = Folder::open_last(folder)?;
     let name = path.file_name().unwrap_or_default();
     let new = OsString::from(format!(".{}.new", name.to_string_lossy()));
     // Also if it is a link.
     let _ = folder.remove(&new);
     let mut file = folder.file(&new, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL)?;
     file.write_all(content)?;
+    if mode != OWN {
+        file.set_permissions(Permissions::from_mode(mode))?;
+    }
     if is_synced {
         file.sync_all()?;
     }
@@ -43,7 +59,7 @@ pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure>
 /// The same of one that a loss of power may take: it costs no wait for the disk.
 pub(crate) fn write_unsynced<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
     let text = serde_json::to_vec(value).map_err(io::Error::from);
-    text.and_then(|text| replace_with(path, &text, false)).map_err(|error| unwritable(path, &error))
+    text.and_then(|text| replace_with(path, &text, OWN, false)).map_err(|error| unwritable(path, &error))
 }
 
 pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Failure {
@@ -82,8 +98,6 @@ fn give(folder: &Path) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]

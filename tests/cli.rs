@@ -1,6 +1,8 @@
 //! The command line on a machine without an engine.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod schemas;
+
 use std::process::{Command, Output};
 
 use balehook::error::Kind;
@@ -11,7 +13,12 @@ const HOOKS: &str = "version: 0.0\nos: linux\nhooks: {ApplicationStart: [{locati
 
 fn balehook(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_balehook"));
-    command.args(args).env_clear().env("DOCKER_HOST", "unix:///nowhere/docker.sock").current_dir("/").output().unwrap()
+    command.args(args).env_clear().env("DOCKER_HOST", "unix:///nowhere/docker.sock").current_dir("/");
+    let output = command.output().unwrap();
+    if output.status.code() != Some(i32::from(Kind::Usage.exit_code())) {
+        schemas::assert_valid(args, &output.stdout);
+    }
+    output
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -83,7 +90,7 @@ fn the_problems_of_a_file_are_data_on_request() {
     let output = balehook(&["check", "--format", "json", "--appspec", bundle.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(3));
     let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let first = all.as_array().unwrap().iter().find(|problem| problem["path"] == "x-balehook.nam").unwrap();
+    let first = all["problems"].as_array().unwrap().iter().find(|problem| problem["path"] == "x-balehook.nam").unwrap();
     assert_eq!(
         (first["line"].as_u64(), first["column"].as_u64(), first["severity"].as_str()),
         (Some(3), Some(14), Some("error"))
@@ -397,6 +404,7 @@ fn doctor_ends_on_a_host_where_everything_hangs_and_says_of_each_check_that_it_w
         .envs([("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_ENDPOINT_URL", &at)])
         .output()
         .unwrap();
+    schemas::assert_valid(&["doctor", "--format", "json"], &output.stdout);
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let rows = report["checks"].as_array().unwrap();
     let silent = |row: &&serde_json::Value| row["found"].as_str().unwrap().contains(" for 4 s");
@@ -488,4 +496,37 @@ fn a_file_that_is_wrong_is_a_comment_too() {
     assert_eq!(output.status.code(), Some(3), "{comment}");
     assert!(comment.starts_with("### balehook plan\n\n**Would fail:** `"), "{comment}");
     assert!(comment.contains("unknown key") && comment.contains("did you mean `name`?"), "{comment}");
+}
+
+#[test]
+fn a_command_that_fails_says_so_as_json_too_where_a_program_reads_it() {
+    let state = tempfile::tempdir().unwrap();
+    let state = state.path().to_str().unwrap();
+    for (args, code, kind) in [
+        (&["status", "--format", "json"][..], 5, "engine"),
+        (&["history", "web", "--format", "json"], 11, "state"),
+        (&["history", "--deployment", "d-1", "--format", "json"], 11, "state"),
+        (&["check", "/nowhere/appspec.yml", "--format", "json"], 3, "appspec"),
+        (&["plan", "--appspec", "/nowhere/appspec.yml", "--format", "json"], 3, "appspec"),
+    ] {
+        let output = balehook(&[args, &["--state-dir", state]].concat());
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((output.status.code(), &document["error"]["kind"]), (Some(code), &kind.into()), "{args:?}");
+        assert!(output.stderr.is_empty(), "{args:?}: {}", text(&output.stderr));
+    }
+    let none = balehook(&["history", "--format", "json", "--state-dir", state]);
+    let document: serde_json::Value = serde_json::from_slice(&none.stdout).unwrap();
+    assert_eq!((none.status.code(), document), (Some(0), serde_json::json!({"format": 2, "names": []})));
+}
+
+#[test]
+fn each_document_has_a_schema_that_the_program_prints() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/schemas");
+    for command in schemas::COMMANDS {
+        let printed = text(&balehook(&["schema", command]).stdout);
+        assert_eq!(printed, std::fs::read_to_string(folder.join(format!("{command}.schema.json"))).unwrap());
+        assert!(printed.contains(&format!("\"title\": \"balehook {command} --format json\"")), "{command}");
+    }
+    let editors = balehook(&["schema", "appspec"]).stdout;
+    assert_eq!((balehook(&["schema"]).stdout, editors.is_empty()), (editors.clone(), false));
 }

@@ -5,30 +5,48 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+#[allow(dead_code, reason = "tests/docs reads more of the pages")]
+#[path = "docs/book.rs"]
+mod book;
+
+use book::{pages, repository};
+
 /// The packages of one version; the program is this build's own.
 struct Packages {
     folder: PathBuf,
-}
-
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// The processor that the packages are for: this host's, or that of BALEHOOK_PROGRAM (`make dist-check`).
+fn machine() -> String {
+    std::env::var("BALEHOOK_MACHINE").unwrap_or_else(|_| std::env::consts::ARCH.to_owned())
+}
+
 impl Packages {
     fn pack(folder: &Path, version: &str) -> Self {
-        let program = folder.join("program");
-        let strip = Command::new("strip").arg("-o").arg(&program).arg(env!("CARGO_BIN_EXE_balehook")).status().unwrap();
-        assert!(strip.success());
+        let (program, own) = (folder.join("program"), env!("CARGO_BIN_EXE_balehook"));
+        match std::env::var_os("BALEHOOK_PROGRAM") {
+            Some(other) => drop(std::fs::copy(other, &program).unwrap()),
+            None => assert!(Command::new("strip").arg("-o").arg(&program).arg(own).status().unwrap().success()),
+        }
         let folder = folder.join(version);
         let mut pack = Command::new(repository().join("packaging/pack"));
-        pack.arg(&program).arg(std::env::consts::ARCH).arg(&folder);
+        // What the manual page says is the same on every processor.
+        pack.arg(&program).arg(machine()).arg(&folder).arg(own);
         let packed = pack.env("VERSION", version).env("SOURCE_DATE_EPOCH", "1700000000").output().unwrap();
         assert!(packed.status.success(), "{}", text(&packed.stderr));
         Self { folder }
+    }
+
+    fn deb(&self) -> String {
+        self.file(if machine() == "aarch64" { "_arm64.deb" } else { "_amd64.deb" })
+    }
+
+    fn rpm(&self) -> String {
+        self.file(&format!(".{}.rpm", machine()))
     }
 
     /// The only file with this ending.
@@ -63,6 +81,8 @@ fn run(script: &str) -> Output {
         mount -t proc proc /mnt/root/proc
         mount --bind /dev /mnt/root/dev
         rm -rf /mnt/root/var/lib/balehook /mnt/root/run/systemd
+        # The index of all manual pages costs more than everything else here.
+        rm -f /mnt/root/var/lib/man-db/auto-update
         exec chroot /mnt/root /bin/bash -euo pipefail -c \"$SCRIPT\"";
     let mut command = Command::new("unshare");
     command
@@ -86,12 +106,12 @@ const FILES: &str = "bin/balehook lib/systemd/system/balehook-resume.service lib
                      lib/systemd/system/balehook-tokens.timer lib/tmpfiles.d/balehook.conf share/man/man1/balehook.1.gz \
                      share/bash-completion/completions/balehook share/balehook/hooks/balehook \
                      share/balehook/ci/deploy.sh share/balehook/appspec/container/appspec.yml share/balehook/appspec/compose/app/compose.yml \
-                     share/balehook/appspec.schema.json";
+                     share/balehook/appspec.schema.json share/balehook/schemas/status.schema.json";
 
 #[test]
 fn a_deb_is_installed_upgraded_removed_and_purged_and_what_a_person_disabled_stays_so() {
     let (one, two) = versions();
-    let (one, two) = (one.file("_amd64.deb"), two.file("_amd64.deb"));
+    let (one, two) = (one.deb(), two.deb());
     let said = succeeds(&format!(
         "dpkg --install {one} >/dev/null
          for file in {FILES}; do test -f /usr/$file || echo missing $file; done
@@ -126,7 +146,7 @@ fn a_deb_is_installed_upgraded_removed_and_purged_and_what_a_person_disabled_sta
 #[test]
 fn an_rpm_is_installed_upgraded_and_removed_and_the_distributions_presets_say_what_is_enabled() {
     let (one, two) = versions();
-    let (one, two) = (one.file(".x86_64.rpm"), two.file(".x86_64.rpm"));
+    let (one, two) = (one.rpm(), two.rpm());
     let said = succeeds(&format!(
         "rpm --initdb
          rpm --install --nodeps {one}
@@ -146,9 +166,8 @@ fn an_rpm_is_installed_upgraded_and_removed_and_the_distributions_presets_say_wh
          ls -d /var/lib/balehook"
     ));
     let version = format!("balehook {}", env!("CARGO_PKG_VERSION"));
-    let wanted = [
-        &version, "enabled", "disabled", "711 root", "balehook-1.1.0-1.x86_64", "disabled", "gone", "/var/lib/balehook",
-    ];
+    let second = format!("balehook-1.1.0-1.{}", machine());
+    let wanted = [&version, "enabled", "disabled", "711 root", &second, "disabled", "gone", "/var/lib/balehook"];
     assert_eq!(said.lines().collect::<Vec<_>>(), wanted);
 }
 
@@ -191,6 +210,7 @@ fn without_a_package_the_script_installs_upgrades_and_removes_below_any_prefix_a
         "hooks",
         "installed",
         "mine",
+        "schemas",
         "install.sh: removed; /var/lib/balehook stays",
         "/opt/tools/share/balehook/mine",
     ];
@@ -306,7 +326,7 @@ const NOTICES: [&str; 6] = [
 #[test]
 fn every_package_has_the_licence_texts_of_all_that_the_program_is_made_of() {
     let (one, _) = versions();
-    let (deb, rpm, tar) = (one.file("_amd64.deb"), one.file(".x86_64.rpm"), one.file(".tar.gz"));
+    let (deb, rpm, tar) = (one.deb(), one.rpm(), one.file(".tar.gz"));
     let folder = tempfile::tempdir().unwrap();
     let extract = format!(
         "dpkg-deb --fsys-tarfile {deb} | tar -xO ./usr/share/doc/balehook/THIRD-PARTY.txt >deb
@@ -383,4 +403,100 @@ fn the_same_program_packed_twice_is_the_same_bytes() {
         let (one, again) = (std::fs::read(one.file(ending)).unwrap(), std::fs::read(again.file(ending)).unwrap());
         assert!(one == again, "{ending}: {} and {} bytes", one.len(), again.len());
     }
+}
+
+/// A person's root and repository: what is built lies where the pages name it, in this version's names. `make dist` packs for minutes;
+/// here it ends as packaging/dist does.
+const A_PERSON: &str = r#"
+    mkdir -p /root/there/target/dist /root/there/packaging /srv/bin
+    cd /root/there
+    for file in $PACKAGES/*; do cp $file target/dist/$(basename $file | sed "s/1\.0\.0/$VERSION/"); done
+    ln -s $REPOSITORY/packaging/install.sh packaging/install.sh
+    ln -s packaging/install.sh target/dist/*.deb target/dist/*.rpm target/dist/*.tar.gz target/dist/*.sha256 .
+    (cd target/dist && sha256sum -- *.deb *.rpm *.tar.gz *.cdx.json >SHA256SUMS)
+    id ubuntu >/dev/null 2>&1 || useradd ubuntu
+    getent group docker >/dev/null || groupadd docker
+    rpm --initdb
+    cat >/srv/bin/sudo <<'END'
+#!/bin/bash
+# This root is Debian's: its rpm knows of no package that rpm did not install.
+if [ $1 = rpm ]; then set -- "$@" --nodeps; fi
+exec env "$@"
+END
+    cat >/srv/bin/make <<'END'
+#!/bin/bash
+[ "$*" = dist ] && exec $REPOSITORY/packaging/sign target/dist
+END
+    cat >/srv/bin/minisign <<'END'
+#!/bin/bash
+# A person types the password of the key, twice where it is new.
+printf 'password\npassword\n' | /usr/bin/minisign "$@"
+END
+    chmod 755 /srv/bin/*
+    PATH=/srv/bin:$PATH"#;
+
+/// What shows that a command did what its page says, and what that prints.
+fn shown(line: &str) -> (&'static str, String) {
+    let version = env!("CARGO_PKG_VERSION");
+    let program = format!("balehook {version}\n");
+    match line {
+        "make dist" => ("ls target/dist/*.deb | wc -l", "1\n".into()),
+        line if line.contains("dpkg --install") => {
+            ("dpkg-query -W -f '${Status}\n' balehook; balehook --version", format!("install ok installed\n{program}"))
+        }
+        line if line.contains("rpm --install") => (
+            "rpm --query --queryformat '%{NAME}\n' balehook; /usr/bin/balehook --version",
+            format!("balehook\n{program}"),
+        ),
+        line if line.ends_with(".tar.gz") => ("/usr/local/bin/balehook --version", program),
+        line if line.ends_with("--uninstall") => {
+            ("ls /usr/local/bin/balehook 2>/dev/null || echo gone", "gone\n".into())
+        }
+        line if line.contains("systemctl enable") => {
+            ("systemctl is-enabled balehook-resume.service", "enabled\n".into())
+        }
+        line if line.starts_with("cp --recursive") => {
+            ("ls appspec.yml hooks/balehook", "appspec.yml\nhooks/balehook\n".into())
+        }
+        line if line.starts_with("minisign -G") => ("ls *.pub *.key", "balehook.key\nbalehook.pub\n".into()),
+        line if line.ends_with(" make dist") => ("ls target/dist | grep -c minisig$", "2\n".into()),
+        line if line.starts_with("minisign -V") => ("true", String::new()),
+        line if line.starts_with("sha256sum") => ("true", String::new()),
+        line if line.starts_with("install -d") => ("stat -c '%U %a' /var/lib/balehook/web", "ubuntu 700\n".into()),
+        line if line.starts_with("usermod") => ("id -nG ubuntu | grep -cw docker", "1\n".into()),
+        line => panic!("what `{line}` does is not looked at"),
+    }
+}
+
+#[test]
+fn every_command_of_the_pages_that_installs_does_what_it_says_from_page_to_page() {
+    let (one, _) = versions();
+    let blocks = |page: &book::Page| page.blocks().filter(|block| block.mark == "sh,root").collect::<Vec<_>>();
+    let mut count = 0;
+    for (page, blocks) in pages().iter().map(|page| (&page.name, blocks(page))).filter(|(_, blocks)| !blocks.is_empty())
+    {
+        // What one block made, the next one of the page may need. Only packages are installed once.
+        let (mut script, mut wanted) = (A_PERSON.to_owned(), String::new());
+        for block in blocks {
+            script += "\ndpkg --purge balehook >/dev/null 2>&1 || true; rpm --erase balehook >/dev/null 2>&1 || true\n";
+            // The engine's part of it: `docs_commands::`.
+            for line in block.lines().into_iter().filter(|line| !line.starts_with("sudo balehook ")) {
+                let (look, prints) = shown(&line);
+                let at = format!("{page}:{}: {line}\n", block.line);
+                script += &format!(
+                    "cat <<'END'\n{at}END\n{{ {line}\n}} >/tmp/said 2>&1 || {{ cat /tmp/said; exit 1; }}\n{look}\n"
+                );
+                wanted += &(at + &prints);
+                count += 1;
+            }
+        }
+        let script = format!(
+            "export PACKAGES={} REPOSITORY={} VERSION={}\n{script}",
+            one.folder.display(),
+            repository().display(),
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(succeeds(&script), wanted);
+    }
+    assert!(count > 15, "{count}");
 }

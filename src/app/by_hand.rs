@@ -1,6 +1,5 @@
 //! What a person does to one name between two deployments: `stop`, `start`, `restart`.
 
-use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,7 @@ use crate::modes::operation::Plan;
 use crate::modes::release::Release;
 use crate::modes::runs_now::Subject;
 use crate::modes::{observe, resume, swarm};
+use crate::ui::journal::{self, About, Ended};
 use crate::ui::text::{self, Console};
 use crate::ui::{log, report};
 use crate::values::operation::Role;
@@ -51,8 +51,7 @@ pub(super) struct Planned {
 
 /// Does it, or prints what it would do. Returns the exit code.
 pub(crate) async fn by_hand(context: &Context, what: ByHand, NameArgs { name, dry_run }: &NameArgs) -> u8 {
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     let command = match what {
         ByHand::Stop => Command::Stop,
         ByHand::Start => Command::Start,
@@ -92,13 +91,14 @@ pub(super) async fn perform(
     let store = Store::new(&context.settings.state_dir, name);
     if is_dry {
         let Planned { plan, .. } = Box::pin(planned(&context.engine()?, &store)).await?;
-        console.whole(&text::plan(&plan));
+        console.page(&text::plan(&plan));
         return Ok(());
     }
     let mut recorder = recorder(context, command, console);
     let mut signals = Signals::listen()?;
     let deadline = Instant::now() + LIMIT;
     let mut stop = std::pin::pin!(signals.or(deadline, LIMIT));
+    let looking = console.looks(&format!("look at {name}"));
     let before = async {
         let me = Holder { pid: std::process::id(), deployment: MANUAL.into(), event: command.as_str().into() };
         let waiting = |holder: &str| console.line(&format!("waiting: {holder} deploys {name}"));
@@ -110,21 +110,25 @@ pub(super) async fn perform(
     };
     let before = unless_stopped(stop.as_mut(), before, command.as_str(), &context.waits);
     let (engine, store, Planned { plan, subject, release }) = before.await?;
+    drop(looking);
     if plan.all().any(|action| action.role != Role::ChecksHealth) {
         begin(&mut recorder, command, &store, release.as_ref());
     }
     store.set_aside.iter().chain(&plan.notes).for_each(|line| console.line(line));
+    about(name, command.as_str(), release.as_ref());
     let mut journal = store.journal(MANUAL);
     let mut host = context.host(engine, Archives::new(context.s3(), None), store, (name, subject), usize::MAX);
     let undo = run::undo_limit(deadline + LIMIT);
-    let mut progress = ConsoleProgress { console: &mut *console, recorder: Some(&mut recorder) };
+    let mut progress = ConsoleProgress::new(&mut *console, Some(&mut recorder), &plan);
     let outcome = Box::pin(execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop)).await;
+    drop(progress);
     recorder.ended(&outcome, &host.last_words, &host.health.answers());
     let runs = match &outcome {
         Ok(_) => host.runs_now(&plan.old).await,
         Err(failed) => failed.runs.clone(),
     };
-    let result = report(&plan, outcome, || last(&plan, &runs), console);
+    let ended = matches!(command, Command::Rollback).then_some(Ended::RolledBack);
+    let result = report(&plan, outcome, (|| last(&plan, &runs), ended), console);
     recorded(recorder, result, console)
 }
 
@@ -159,20 +163,29 @@ pub(super) fn recorded(
 fn report(
     plan: &Plan,
     outcome: Result<Done, Box<Failed>>,
-    last: impl FnOnce() -> String,
+    (last, ended): (impl FnOnce() -> String, Option<Ended>),
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     match outcome {
         Ok(done) => {
             text::ended(console, &done);
-            console.line(&last());
+            console.success_of(&last(), ended);
             Ok(())
         }
         Err(failed) => {
-            console.lines(&report::failed(&plan.event, &plan.name, &failed));
+            console.failure(&report::failed(&plan.event, &plan.name, &failed));
             Err(failed.failure.reported())
         }
     }
+}
+
+/// What the journal of systemd says of each line: the release that it is about, and what is done to it.
+pub(super) fn about(name: &Name, event: &str, release: Option<&Release>) {
+    let (deployment, image) = match release {
+        Some(release) => (release.deployment.clone(), release.image.describe()),
+        None => (String::new(), String::new()),
+    };
+    journal::is_about(About { name: name.to_string(), deployment, event: event.into(), image });
 }
 
 /// What the engine, the swarm and the state directory have of a name.

@@ -1,11 +1,10 @@
 //! `check`: whether the file is right, and what of it may surprise. Without `--fix` nothing is changed.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::app::{Context, deployment, say};
+use crate::app::{Context, deployment, say, say_as};
 use crate::cli::ProblemFormat;
 use crate::config::appspec::AppSpecText;
 use crate::config::fix::{self, Fix};
@@ -35,7 +34,7 @@ pub(crate) fn check(context: &Context, path: &Path, format: ProblemFormat, how: 
     let fixed = if how.fix { fix(path) } else { Ok(()) };
     let text = match fixed.and_then(|()| deployment::text(path)) {
         Ok(text) => text,
-        Err(failure) => return say(&failure),
+        Err(failure) => return say_as(format == ProblemFormat::Json, &failure),
     };
     let (deployment, problems) = validate::check(&text, &context.env);
     lint::appspec(&text, deployment.as_ref(), &problems);
@@ -82,21 +81,20 @@ fn apply(fixes: impl IntoIterator<Item = Fix>) -> Result<(), Failure> {
             let message = format!("cannot fix {}: {error}", path.display());
             Failure::new(Kind::Appspec, message).next("run `check --fix` as the user who owns the bundle")
         })?;
-        Console::new(&mut io::stderr()).line(&format!("fixed: {}: {what}", path.display()));
+        Console::stderr().line(&format!("fixed: {}: {what}", path.display()));
     }
     Ok(())
 }
 
 fn print(all: &[Checked], format: ProblemFormat, is_unusable: bool) {
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     let is_empty = all.iter().all(|(_, problems)| problems.is_empty());
     match (format, all.first()) {
         (ProblemFormat::Text, _) if is_empty && is_unusable => {}
         (ProblemFormat::Text, Some((file, _))) if is_empty => {
-            console.line(&format!("{}: no problems", file.path.display()));
+            console.success(&format!("{}: no problems", file.path.display()));
         }
-        (ProblemFormat::Text, _) => console.whole(&problems::render_all(all)),
+        (ProblemFormat::Text, _) => console.listing(&problems::render_all(all)),
         (ProblemFormat::Json, _) => console.whole(&format!("{:#}\n", problems::json(all))),
         (ProblemFormat::Github, _) => console.whole(&problems::github(all)),
         (ProblemFormat::Sarif, _) => {
@@ -117,3 +115,6 @@ fn project(context: &Context, text: &AppSpecText, deployment: &Deployment, polic
         problems.broken(POLICY, place, &format!("{}.compose", validate::SECTION), message, help);
     }
 }
+
+#[cfg(test)]
+mod tests;

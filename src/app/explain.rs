@@ -1,7 +1,5 @@
 //! `explain`: what a rule of `check` or an exit code means, and what to do.
 
-use std::io;
-
 use crate::app::say;
 use crate::config::problem::nearest;
 use crate::config::rules::{all, find};
@@ -12,7 +10,7 @@ use crate::ui::text::Console;
 pub(crate) fn explain(what: Option<&str>) -> u8 {
     match text(what) {
         Ok(text) => {
-            Console::new(&mut io::stdout()).whole(&text);
+            Console::stdout().listing(&text);
             0
         }
         Err(failure) => say(&failure),

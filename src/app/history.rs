@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde::de::IgnoredAny;
 
 use crate::app::status::observe::{self, Running};
-use crate::app::{Context, names, notify, say};
+use crate::app::{Context, names, notify, say, say_as};
 use crate::cli::Format;
 use crate::deploy::history::DeploymentRecord;
+use crate::deploy::origin::MANUAL;
 use crate::deploy::release::Release;
 use crate::deploy::state::Store;
 use crate::error::{Failure, Kind};
@@ -42,7 +43,7 @@ pub(crate) async fn page(context: &Context, wanted: Wanted<'_>, file: &Path) -> 
     }
     match write(file, &page) {
         Ok(()) => {
-            Console::new(&mut io::stdout()).line(&format!("{} is written", file.display()));
+            Console::stdout().success(&format!("{} is written", file.display()));
             0
         }
         Err(error) => say(&Failure::new(Kind::Usage, format!("cannot write {}: {error}", file.display()))
@@ -60,14 +61,14 @@ fn write(file: &Path, page: &str) -> io::Result<()> {
 pub(crate) async fn history(context: &Context, wanted: Wanted<'_>, format: Format) -> u8 {
     let found = match listed(context, wanted).await {
         Ok(found) => found,
-        Err(failure) => return say(&failure),
+        Err(failure) => return say_as(format == Format::Json, &failure),
     };
-    let text = match (format, wanted.deployment) {
-        (Format::Json, _) => format!("{:#}\n", history::json(&found)),
-        (Format::Text, Some(_)) => found.iter().map(|name| history::timelines(name, width())).collect(),
-        (Format::Text, None) => history::tables(&found, width()),
-    };
-    Console::new(&mut io::stdout()).whole(&text);
+    let mut console = Console::stdout();
+    match (format, wanted.deployment) {
+        (Format::Json, _) => console.whole(&format!("{:#}\n", history::json(&found))),
+        (Format::Text, Some(_)) => found.iter().for_each(|name| console.page(&history::timelines(name, width()))),
+        (Format::Text, None) => console.page(&history::tables(&found, width())),
+    }
     0
 }
 
@@ -108,13 +109,29 @@ pub(super) fn not_there(wanted: &str) -> Failure {
 fn of(context: &Context, name: Name, running: Option<&[Running]>) -> Listed {
     let store = Store::new(&context.settings.state_dir, &name);
     let all = store.history().into_iter();
-    let deployments = all.map(|(number, record)| (number, record, store.has_log(number))).collect();
+    let deployments: Vec<_> = all.map(|(number, record)| (number, record, store.has_log(number))).collect();
     let serving = match running.map(|running| running.iter().find(|one| one.name == name.as_str())) {
         None => Serving::NotKnown,
         Some(None) => Serving::Nothing,
         Some(Some(one)) => deployment_of(one, &store).map_or(Serving::NotKnown, Serving::Deployment),
     };
-    Listed { is_locked: store.is_locked(), name, deployments, serving }
+    let releases = store.releases::<IgnoredAny>();
+    let pinned =
+        releases.iter().filter(|release| release.pinned).filter_map(|release| number_of(release, &deployments));
+    Listed { is_locked: store.is_locked(), pinned: pinned.collect(), name, deployments, serving }
+}
+
+/// The number of the deployment that saved a release. Of several by hand it is the one in whose time it was healthy first.
+fn number_of(release: &Release<IgnoredAny>, all: &[(u64, DeploymentRecord, bool)]) -> Option<u64> {
+    let in_its_time = |record: &DeploymentRecord| {
+        let began = record.events.first()?.at.parse::<Timestamp>().ok()?;
+        let saved = release.observed.at.parse::<Timestamp>().ok()?.duration_since(began).as_millis();
+        u64::try_from(saved).ok().filter(|after| *after <= record.took_ms())
+    };
+    let of_it = |record: &DeploymentRecord| record.deployment == release.deployment;
+    let is_it =
+        |record: &DeploymentRecord| of_it(record) && (release.deployment != MANUAL || in_its_time(record).is_some());
+    all.iter().find(|(_, record, _)| is_it(record)).map(|(number, _, _)| *number)
 }
 
 /// The deployment of what runs: the newest release that found or put it there, else what its own label says.

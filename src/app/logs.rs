@@ -1,15 +1,23 @@
 //! `logs`: the output of containers, and what was kept of those that are gone.
 
 use std::io::{self, Write as _};
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{SelectAll, Stream, StreamExt as _};
 
 use crate::app::history::{is, not_there};
+use crate::app::stop::Signals;
 use crate::app::{Context, one_name, say};
 use crate::deploy::state::Store;
 use crate::engine::logs::Output;
 use crate::error::{Failure, Kind};
+use crate::ui::screen::look::Look;
+use crate::ui::screen::row::Meaning;
+use crate::ui::text::Console;
 use crate::values::types::Name;
+
+/// As long as a person may look.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Which lines.
 #[derive(Clone, Copy)]
@@ -67,7 +75,11 @@ async fn running(
     let is_there = !outputs.is_empty();
     let width = outputs.iter().map(|output| output.container.len()).max().filter(|_| outputs.len() > 1);
     let mut all: SelectAll<_> = outputs.into_iter().map(|output| lines(output, width)).collect();
-    while let Some(printed) = all.next().await {
+    let mut signals = Signals::listen()?;
+    let mut stop = std::pin::pin!(signals.or(Instant::now() + FOR_EVER, FOR_EVER));
+    loop {
+        let printed = tokio::select! { _ = &mut stop => None, printed = all.next() => printed };
+        let Some(printed) = printed else { break };
         let (text, is_error) = printed?;
         let written = match is_error {
             true => io::stderr().write_all(&text),
@@ -78,12 +90,14 @@ async fn running(
             break;
         }
     }
+    Console::stdout().ends_colors();
     Ok(is_there)
 }
 
 /// What a container prints; where there are several, its name stands before each line, so wide.
 fn lines(output: Output, width: Option<usize>) -> impl Stream<Item = Result<(Vec<u8>, bool), Failure>> {
     let prefix = width.map(|width| format!("{:<width$} | ", output.container)).unwrap_or_default();
+    let prefix = if Look::of_stdout().has_color { Meaning::Detail.paint(&prefix) } else { prefix };
     let mut is_begin = true;
     output.parts.map(move |part| {
         let (part, is_error) = part?;

@@ -6,9 +6,12 @@ pub(crate) mod deployment;
 pub(crate) mod doctor;
 mod explain;
 mod history;
+mod import;
+mod import_scripts;
 mod init;
 mod logs;
 mod notify;
+mod pin;
 pub(crate) mod plan;
 pub(crate) mod ports;
 mod prune;
@@ -19,6 +22,7 @@ mod rollback;
 pub(crate) mod run;
 pub(crate) mod status;
 mod stop;
+mod uninstall;
 
 use std::ffi::OsString;
 use std::io;
@@ -45,8 +49,12 @@ use crate::modes::by_hand::ByHand;
 use crate::modes::host::Host;
 use crate::modes::resume::Only;
 use crate::modes::runs_now::Subject;
+use crate::ui::journal;
+use crate::ui::json;
 use crate::ui::progress;
 use crate::ui::report;
+use crate::ui::schemas;
+use crate::ui::screen::look;
 use crate::ui::text::Console;
 use crate::values::types::LifecycleEvent;
 use crate::values::types::Name;
@@ -106,6 +114,8 @@ pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
         Some(_) => Duration::ZERO,
     };
     let (env, waits) = (HookEnv::from_vars(vars), Waits::default());
+    journal::start(env.lookup("JOURNAL_STREAM"));
+    look::start(cli.settings.color, &|name| env.lookup(name).map(str::to_owned));
     let context = Context { settings: cli.settings, env, started, waits, patience };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
@@ -137,16 +147,19 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
             let wanted = plan::Wanted { event, path: &file.appspec, offline, against: against.as_deref() };
             plan::plan(context, wanted, form, detailed_exitcode).await
         }
-        Some(Command::Status { name, exit_code, watch, format }) => {
-            status::status(context, status::Wanted { name: name.as_ref(), format, exit_code, watch }).await
+        Some(Command::Status { name, exit_code, watch, prometheus, emf, format }) => {
+            let prometheus = prometheus.as_ref().map(|file| status::Metrics::Prometheus(file.as_deref()));
+            let metrics = prometheus.or(emf.then_some(status::Metrics::Emf));
+            status::status(context, status::Wanted { name: name.as_ref(), format, exit_code, watch, metrics }).await
         }
         Some(Command::Check { path, file, format, strict, fix }) => {
             check::check(context, &path.unwrap_or(file.appspec), format, check::How { strict, fix })
         }
         Some(Command::Init(args)) => init::init(&args),
         Some(Command::Explain { what }) => explain::explain(what.as_deref()),
-        Some(Command::Schema) => {
-            Console::new(&mut io::stdout()).whole(&format!("{:#}\n", schema::schema()));
+        Some(Command::Schema { of }) => {
+            let text = schemas::of(of).map_or_else(|| format!("{:#}\n", schema::schema()), str::to_owned);
+            Console::stdout().whole(&text);
             0
         }
         Some(Command::Stop { name }) => by_hand::by_hand(context, ByHand::Stop, &name).await,
@@ -168,6 +181,21 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         }
         Some(Command::Rollback { name, to, dry_run }) => {
             rollback::rollback(context, name.as_ref(), to.as_deref(), dry_run).await
+        }
+        Some(Command::Pin(release)) => pin::pin(context, true, &release).await,
+        Some(Command::Uninstall(wanted)) => uninstall::uninstall(context, &wanted).await,
+        Some(Command::Unpin(release)) => pin::pin(context, false, &release).await,
+        Some(Command::Import { what, words, output, show_values }) => {
+            let words: Vec<String> = std::iter::once(what).chain(words).collect();
+            if let Some(paths) = import_scripts::paths(&words) {
+                let done = import_scripts::import(&paths, output.as_deref(), &|name| {
+                    context.env.lookup(name).map(str::to_owned)
+                });
+                return done.map_or_else(|failure| say(&failure), |()| 0);
+            }
+            let output = output.unwrap_or_else(|| PathBuf::from("-"));
+            let wanted = import::Wanted { words: &words, output: &output, show_values };
+            Box::pin(import::import(context, wanted)).await
         }
         Some(Command::Resume { ports: true, .. }) => ports::ports(context).await,
         Some(Command::Resume { dry_run: true, name, .. }) => resume::dry_run(context, name.as_ref()).await,
@@ -227,7 +255,16 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// Prints a failure on stderr; returns its exit code.
 pub(crate) fn say(failure: &Failure) -> u8 {
-    Console::new(&mut io::stderr()).lines(&report::failure(failure));
+    Console::stderr().lines(&report::failure(failure));
+    failure.kind.exit_code()
+}
+
+/// Says a failure, on stdout as JSON where a program reads it.
+pub(crate) fn say_as(is_json: bool, failure: &Failure) -> u8 {
+    if !is_json {
+        return say(failure);
+    }
+    Console::stdout().whole(&format!("{:#}\n", json::failure(failure)));
     failure.kind.exit_code()
 }
 

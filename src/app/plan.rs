@@ -1,6 +1,5 @@
 //! `plan`: what would happen. Nothing is changed.
 
-use std::io;
 use std::path::Path;
 
 use crate::app::{Context, deployment, say};
@@ -9,7 +8,6 @@ use crate::error::{CHANGES, Failure, ObserveFailure};
 use crate::modes::against::compare;
 use crate::modes::observe::Observer;
 use crate::modes::operation::Plan;
-use crate::ui::layout::Layout;
 use crate::ui::text::Console;
 use crate::ui::{json, log, markdown, text};
 use crate::values::types::LifecycleEvent;
@@ -39,15 +37,11 @@ pub(crate) async fn plan(
     detailed_exitcode: bool,
 ) -> u8 {
     log::start(&context.settings, None);
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     match whole(context, wanted).await {
         Ok(Made { plan, mode, code }) => {
             match format {
-                PlanFormat::Text => {
-                    let layout = Layout::of_stdout(&|name| std::env::var(name).ok());
-                    console.laid_out(layout, &text::plan_with(&plan, show_values));
-                }
+                PlanFormat::Text => console.page(&text::plan_with(&plan, show_values)),
                 PlanFormat::Json => console.whole(&format!("{:#}\n", json::plan_with(&plan, show_values))),
                 PlanFormat::Markdown => console.whole(&markdown::plan_with(&plan, mode, show_values)),
             }
@@ -75,7 +69,7 @@ struct Made {
 /// The plan, and what of it is otherwise than in the revision that it is compared with.
 async fn whole(context: &Context, wanted: Wanted<'_>) -> Result<Made, Failure> {
     let (observer, warnings) = deployment::prepare(context, wanted.event, wanted.path)?;
-    Console::new(&mut io::stderr()).lines(&warnings);
+    Console::stderr().lines(&warnings);
     let mut made = make(observer, wanted).await?;
     let Some(path) = wanted.against else { return Ok(made) };
     let before = match deployment::prepare(context, wanted.event, path) {

@@ -1,7 +1,5 @@
 //! `prune`: images of ours that no kept release needs, for every name or for one.
 
-use std::io;
-
 use crate::app::by_hand::{Job, Planned, code, facts, perform};
 use crate::app::{Context, names, say};
 use crate::deploy::command::Command;
@@ -21,8 +19,7 @@ pub(crate) struct Which {
 
 /// Removes them, or prints what it would remove. Returns the worst exit code.
 pub(crate) async fn prune(context: &Context, wanted: Option<&Name>, Which { dry_run, unmanaged }: Which) -> u8 {
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     let names = match names(context, wanted) {
         Ok(names) => names,
         Err(failure) => return say(&failure),

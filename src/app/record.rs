@@ -178,36 +178,51 @@ fn written<T>(result: Result<T, Failure>) -> Option<T> {
     result.inspect_err(|failure| tracing::warn!(%failure, "the history lacks it")).ok()
 }
 
-/// What is shown and recorded while a plan runs.
+/// What is shown and recorded while a plan runs; it is over when this is dropped.
 pub(crate) struct ConsoleProgress<'a, 'b> {
-    pub(crate) console: &'a mut Console<'b>,
-    pub(crate) recorder: Option<&'a mut Recorder>,
+    console: &'a mut Console<'b>,
+    recorder: Option<&'a mut Recorder>,
 }
 
-impl ConsoleProgress<'_, '_> {
+impl<'a, 'b> ConsoleProgress<'a, 'b> {
+    pub(crate) fn new(console: &'a mut Console<'b>, recorder: Option<&'a mut Recorder>, plan: &Plan) -> Self {
+        console.plan_begins(plan.all().map(|action| action.operation.title()).collect());
+        Self { console, recorder }
+    }
+
     fn step(&mut self, operation: &Operation, is_undo: bool) {
         self.recorder.iter_mut().for_each(|recorder| recorder.step(operation.title(), is_undo));
+    }
+}
+
+impl Drop for ConsoleProgress<'_, '_> {
+    fn drop(&mut self) {
+        self.console.plan_ends();
     }
 }
 
 impl Progress<Operation> for ConsoleProgress<'_, '_> {
     fn begins(&mut self, number: usize, of: usize, operation: &Operation) {
         self.step(operation, false);
-        self.console.line(&format!("[{number}/{of}] {}", operation.title()));
+        self.console.step_begins(number, of, &operation.title());
+    }
+
+    fn warns(&mut self) {
+        self.console.step_warns();
     }
 
     fn fails(&mut self, number: usize, of: usize, failure: &Failure) {
         self.recorder.iter_mut().for_each(|recorder| recorder.step_failed());
-        self.console.line(&format!("[{number}/{of}] failed: {failure}"));
+        self.console.step_fails(number, of, failure);
     }
 
     fn undoes(&mut self, operation: &Operation) {
         self.step(operation, true);
-        self.console.line(&format!("[undo] {}", operation.title()));
+        self.console.undo_begins(&operation.title());
     }
 
     fn not_undone(&mut self, why: &str) {
         self.recorder.iter_mut().for_each(|recorder| recorder.step_failed());
-        self.console.line(&format!("[undo] failed: {why}"));
+        self.console.undo_fails(why);
     }
 }

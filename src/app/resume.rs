@@ -1,6 +1,5 @@
 //! `resume`: after a reboot or a crash, for every name of which there is state.
 
-use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -39,7 +38,7 @@ pub(crate) async fn dry_run(context: &Context, wanted: Option<&Name>) -> u8 {
         let plan = planned(context, &engine, &store, name, Only::Everything);
         let stop = signals.or(Instant::now() + LIMIT, LIMIT);
         let Planned { plan, .. } = unless_stopped(stop, plan, RESUME, &context.waits).await?;
-        console.whole(&text::plan(&plan));
+        console.page(&text::plan(&plan));
         Ok(())
     })
     .await
@@ -50,8 +49,7 @@ async fn each(
     wanted: Option<&Name>,
     mut work: impl AsyncFnMut(&Name, &mut Signals, &mut Console<'_>) -> Result<(), Failure>,
 ) -> u8 {
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     let names = match names(context, wanted) {
         Ok(names) => names,
         Err(failure) => return say(&failure),
@@ -111,9 +109,11 @@ async fn one(
     let deadline = Instant::now() + LIMIT;
     let mut stop = std::pin::pin!(signals.or(deadline, LIMIT));
     let mut recorder = by_hand::recorder(context, Command::Resume, console);
+    let looking = console.looks(&format!("look at {name}"));
     let before = before(context, name, only, deadline, console);
     let before = unless_stopped(stop.as_mut(), before, RESUME, &context.waits);
     let (engine, store, Planned { plan, subject, release }) = before.await?;
+    drop(looking);
     let store = Rc::new(store);
     if only == Only::Ports && plan.actions.is_empty() {
         // It is asked often, and then there is nothing to say.
@@ -123,21 +123,23 @@ async fn one(
         by_hand::begin(&mut recorder, Command::Resume, &store, release.as_ref());
     }
     store.set_aside.iter().chain(&plan.notes).for_each(|line| console.line(line));
+    by_hand::about(name, RESUME, release.as_ref());
     let mut journal = store.journal(RESUME);
     let mut host = context.host(engine, Archives::new(context.s3(), None), store, (name, subject), usize::MAX);
     let undo = run::undo_limit(deadline + LIMIT);
-    let mut progress = ConsoleProgress { console: &mut *console, recorder: Some(&mut recorder) };
+    let mut progress = ConsoleProgress::new(&mut *console, Some(&mut recorder), &plan);
     let outcome = execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop).await;
+    drop(progress);
     recorder.ended(&outcome, &host.last_words, &host.health.answers());
     let result = match outcome {
         Ok(done) => {
             text::ended(console, &done);
-            console.line(&text::resumed(&plan, only, &host.runs_now(&plan.old).await));
+            console.success(&text::resumed(&plan, only, &host.runs_now(&plan.old).await));
             Ok(())
         }
         Err(mut failed) => {
             failed.failure.kind = kind(only, failed.failure.kind);
-            console.lines(&report::failed(RESUME, name.as_str(), &failed));
+            console.failure(&report::failed(RESUME, name.as_str(), &failed));
             Err(failed.failure.reported())
         }
     };

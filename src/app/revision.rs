@@ -26,6 +26,11 @@ impl NewFile {
         Self { path: path.into(), content: content.into(), is_executable: false }
     }
 
+    /// Whether `folder` has this very file.
+    pub(crate) fn is_in(&self, folder: &Path) -> bool {
+        fs::read(folder.join(&self.path)).is_ok_and(|content| content == self.content)
+    }
+
     pub(crate) fn shim() -> Self {
         Self { is_executable: true, ..Self::new(SHIM_PATH, SHIM) }
     }

@@ -1,6 +1,5 @@
 //! Running events: as CodeDeploy's hook, or by hand.
 
-use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -22,8 +21,10 @@ use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
 use crate::modes::operation::Plan;
 use crate::modes::runs_now::Subject;
+use crate::ui::journal::{self, About, Ended};
 use crate::ui::text::Console;
 use crate::ui::{log, report, text};
+use crate::values::operation::Role;
 use crate::values::pin::ImagePin;
 use crate::values::types::LifecycleEvent;
 
@@ -38,8 +39,7 @@ const OVERTIME: Duration = Duration::from_secs(3);
 
 /// Runs the event of `LIFECYCLE_EVENT`; the bundle is above `location`.
 pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     let event = match context.env.event() {
         Ok(event) => event,
         Err(why) => {
@@ -60,8 +60,7 @@ pub(crate) async fn hook(context: &Context, location: &Path) -> u8 {
 
 /// Runs events in the order given, up to the first that fails.
 pub(crate) async fn by_hand(context: &Context, events: &[LifecycleEvent], path: &Path) -> u8 {
-    let mut stdout = io::stdout();
-    let mut console = Console::new(&mut stdout);
+    let mut console = Console::stdout();
     let mut began = context.started;
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
@@ -106,7 +105,7 @@ fn end(event: LifecycleEvent, result: &Result<(), Failure>, console: &mut Consol
     let Err(failure) = result else { return 0 };
     let code = exit_code(event, failure);
     if !failure.reported {
-        console.lines(&report::refused(&event.to_string(), failure));
+        console.failure(&report::refused(&event.to_string(), failure));
     }
     if code == 0 {
         console.line(&format!("{event} does not fail the deployment for that: exit code 0"));
@@ -132,6 +131,12 @@ async fn deploy(
         observer.deployment.name,
         origin.deployment
     ));
+    journal::is_about(About {
+        name: observer.deployment.name.to_string(),
+        deployment: origin.deployment.clone(),
+        event: event.to_string(),
+        image: String::new(),
+    });
     if !modes::observe::touches_engine(event) {
         console.line(&format!("{event}: nothing to do"));
         return Ok(());
@@ -144,18 +149,21 @@ async fn deploy(
     let deadline = began + limit.saturating_sub(reserve(limit));
     let undo = undo_limit(began + limit.saturating_sub(MARGIN));
     let mut stop = std::pin::pin!(signals.or(deadline, limit));
+    let looking = console.looks("look at the engine, the images and what runs");
     let before = Box::pin(before(context, (&observer, event), deadline, recorder, console));
     let (named, waits) = (event.to_string(), &context.waits);
     let (store, mut plan) = unless_stopped(stop.as_mut(), before, &named, waits).await?;
+    drop(looking);
     let mut journal = store.journal(&observer.origin.deployment);
     let (engine, archives) = (observer.engine.clone()?, observer.archives.clone());
     let subject = (&observer.deployment.name, Subject::of(&observer.deployment.mode));
     let mut host = context.host(engine, archives, store, subject, observer.deployment.keep);
     let mut is_anew = false;
     let outcome = loop {
-        let mut progress = ConsoleProgress { console: &mut *console, recorder: Some(&mut *recorder) };
+        let mut progress = ConsoleProgress::new(&mut *console, Some(&mut *recorder), &plan);
         let running = execute::run(&plan, &mut host, &mut progress, &mut journal, undo, stop.as_mut());
         let outcome = Box::pin(running).await;
+        drop(progress);
         let overtaken = outcome.as_ref().err().map(|failed| &failed.failure).filter(|failure| failure.overtaken);
         let Some(why) = overtaken.filter(|_| !is_anew) else { break outcome };
         console.line(&format!("{why}: planned anew"));
@@ -190,6 +198,9 @@ async fn before(
     recorder.begin(store.clone(), &observer.origin);
     let (facts, plan) = planned(observer, event).await?;
     recorder.images(&facts.images);
+    if let Some(image) = facts.images.first() {
+        journal::is_of_image(image.pin.describe());
+    }
     recorder.plan(&plan);
     if let Some(failure) = news(recorder, event, &store, (&facts, &plan)) {
         console.line(&format!("warning: {failure}"));
@@ -258,11 +269,12 @@ fn report(
     match outcome {
         Ok(done) => {
             text::ended(console, &done);
-            console.line(&text::succeeded(event, plan, store.store().releases().first(), &done));
+            let saved = plan.actions.iter().any(|action| action.role == Role::Saves).then_some(Ended::Succeeded);
+            console.success_of(&text::succeeded(event, plan, store.store().releases().first(), &done), saved);
             Ok(())
         }
         Err(failed) => {
-            console.lines(&report::failed(&plan.event, &plan.name, &failed));
+            console.failure(&report::failed(&plan.event, &plan.name, &failed));
             Err(failed.failure.reported())
         }
     }

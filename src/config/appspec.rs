@@ -26,6 +26,9 @@ pub enum ReadError {
     /// None of the names is there.
     #[error("no appspec.yml in {0}")]
     Missing(PathBuf),
+    /// Only a file for another platform is.
+    #[error("no appspec.yml in {0}, only an appspec.json: CodeDeploy takes JSON for AWS Lambda and Amazon ECS alone")]
+    Json(PathBuf),
     /// None in any folder above the hook.
     #[error("no appspec.yml in any folder above {0}")]
     NotAbove(PathBuf),
@@ -59,7 +62,7 @@ impl AppSpecText {
 /// See [`ReadError`].
 pub fn read(path: &Path) -> Result<AppSpecText, ReadError> {
     let path = match path.is_dir() {
-        true => in_folder(path).ok_or_else(|| ReadError::Missing(path.to_owned()))?,
+        true => in_folder(path).ok_or_else(|| missing(path))?,
         false => path.to_owned(),
     };
     let bytes = bounded(&path)?;
@@ -82,6 +85,13 @@ fn bounded(path: &Path) -> Result<Vec<u8>, ReadError> {
     match bytes.len() > MAX_BYTES {
         true => Err(ReadError::TooLarge(path.to_owned(), meta.len().max(limit + 1))),
         false => Ok(bytes),
+    }
+}
+
+fn missing(folder: &Path) -> ReadError {
+    match folder.join("appspec.json").is_file() {
+        true => ReadError::Json(folder.to_owned()),
+        false => ReadError::Missing(folder.to_owned()),
     }
 }
 

@@ -34,6 +34,8 @@ pub trait Host {
 pub trait Progress<O> {
     /// An action begins; `number` counts from 1.
     fn begins(&mut self, number: usize, of: usize, operation: &O);
+    /// The action under way failed where that ends nothing.
+    fn warns(&mut self) {}
     /// An action failed, or the plan must stop at it: said before anything is undone.
     fn fails(&mut self, number: usize, of: usize, failure: &Failure);
     /// An undo step begins.
@@ -185,6 +187,7 @@ impl<H: Host, P: Progress<H::Operation>> Run<'_, H, P> {
 
     fn warn(&mut self, operation: &H::Operation, failure: &Failure) {
         tracing::warn!(%operation, %failure, "went on");
+        self.progress.warns();
         let lines = &failure.evidence[failure.evidence.len().saturating_sub(LAST_LINES)..];
         let lines: String = lines.iter().map(|line| format!("\n  | {line}")).collect();
         self.done.warnings.push(format!("{}: {failure}{lines}", operation.title()));

@@ -37,6 +37,12 @@ pub struct Release<P> {
     pub part: P,
     /// What was seen once it ran.
     pub observed: Observed,
+    /// A person wants it kept: it is never pruned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
+    /// The number of its file; 0 before it is saved.
+    #[serde(skip)]
+    pub number: u64,
 }
 
 impl<P: DeserializeOwned> Release<P> {
@@ -66,12 +72,23 @@ impl<P> Release<P> {
             spec,
             part,
             observed: Observed::default(),
+            pinned: false,
+            number: 0,
         }
     }
 
     pub(crate) fn images(&self) -> impl Iterator<Item = &ImagePin> {
         std::iter::once(&self.image).chain(&self.more_images)
     }
+}
+
+/// Those that stay of releases, of which the newest comes first: so many of the newest, and those that are pinned.
+pub(crate) fn kept<P>(releases: &[Release<P>], newest: usize) -> impl Iterator<Item = &Release<P>> {
+    releases
+        .iter()
+        .enumerate()
+        .filter(move |(age, release)| *age < newest || release.pinned)
+        .map(|(_, release)| release)
 }
 
 impl<P> fmt::Display for Release<P> {
@@ -98,6 +115,10 @@ pub struct Observed {
     /// In Compose mode: containers that ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub running: Vec<String>,
+    /// In Compose mode: what the engine had of each service, as `[service, option, digest]` and the value where it may be
+    /// shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<Vec<String>>,
     /// In container mode: its anonymous volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<AnonymousVolume>,

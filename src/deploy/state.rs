@@ -88,7 +88,8 @@ impl Store {
     pub(crate) fn releases<P: DeserializeOwned>(&self) -> Vec<Release<P>> {
         let mut numbers = self.numbers();
         numbers.sort_unstable_by(|a, b| b.cmp(a));
-        numbers.iter().filter_map(|number| read_as(&self.release_path(*number), Release::from_value)).collect()
+        let saved = |number: &u64| read_as(&self.release_path(*number), Release::from_value);
+        numbers.iter().filter_map(|number| Some(Release { number: *number, ..saved(number)? })).collect()
     }
 
     pub(crate) fn left<O: Operation>(&self) -> Option<Left<O>> {
@@ -205,17 +206,28 @@ impl LockedStore {
         &self.store
     }
 
-    /// Writes a release as the newest, and forgets all but the `keep` newest.
+    /// Writes a release as the newest, and forgets all but the `keep` newest and those that are pinned.
     pub(crate) fn save_release<P: Serialize>(&self, release: &Release<P>, keep: usize) -> Result<(), Failure> {
         let mut numbers = self.store.numbers();
         numbers.sort_unstable();
         let number = numbers.last().map_or(1, |last| last + 1);
         write(&self.store.release_path(number), release)?;
         numbers.push(number);
-        for old in numbers.iter().rev().skip(keep.max(1)) {
+        let pinned = self.store.releases::<IgnoredAny>().into_iter().filter(|release| release.pinned);
+        let pinned: Vec<u64> = pinned.map(|release| release.number).collect();
+        for old in numbers.iter().rev().skip(keep.max(1)).filter(|number| !pinned.contains(number)) {
             let _ = fs::remove_file(self.store.release_path(*old));
         }
         Ok(())
+    }
+
+    /// Whether a release is never pruned.
+    pub(crate) fn set_pinned(&self, number: u64, pinned: bool) -> Result<(), Failure> {
+        let path = self.store.release_path(number);
+        let mut release: serde_json::Value = read(&path)
+            .ok_or_else(|| Failure::new(Kind::State, format!("{} is no release any more", path.display())))?;
+        release["pinned"] = pinned.into();
+        write(&path, &release)
     }
 
     /// The container of the newest release was created anew: it has another ID.
@@ -352,6 +364,25 @@ mod tests {
         }
         assert_eq!(deployments(locked.store()), ["d-5", "d-4", "d-3"]);
         assert_eq!(fs::read_dir(folder.path().join("web/releases")).unwrap().count(), 3, "no temporary file is left");
+    }
+
+    #[tokio::test]
+    async fn a_release_that_is_pinned_stays_whatever_its_age_until_it_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let locked = locked(folder.path()).await;
+        locked.save_release(&release("d-1"), 2).unwrap();
+        locked.set_pinned(1, true).unwrap();
+        for number in 2..=5 {
+            locked.save_release(&release(&format!("d-{number}")), 2).unwrap();
+        }
+        assert_eq!(deployments(locked.store()), ["d-5", "d-4", "d-1"]);
+        let pinned =
+            |store: &Store| store.releases::<Part>().iter().map(|one| (one.number, one.pinned)).collect::<Vec<_>>();
+        assert_eq!(pinned(locked.store()), [(5, false), (4, false), (1, true)]);
+        locked.set_pinned(1, false).unwrap();
+        locked.save_release(&release("d-6"), 2).unwrap();
+        assert_eq!(deployments(locked.store()), ["d-6", "d-5"]);
+        assert_eq!(locked.set_pinned(1, true).unwrap_err().kind, Kind::State);
     }
 
     #[tokio::test]

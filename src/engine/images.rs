@@ -17,7 +17,7 @@ use crate::error::{Failure, Kind};
 use crate::inputs;
 use crate::poll;
 use crate::values::labels::{LABEL_NAME, LABEL_TASK};
-use crate::values::pin::{ImagePin, retention_repository};
+use crate::values::pin::{ImagePin, RETENTION, retention_repository};
 use crate::values::types::{ContentDigest, Name, chain_ids};
 
 /// The first API whose graph drivers take layers compressed with zstd: Docker 23.
@@ -78,6 +78,15 @@ impl Engine {
         let tagged =
             images.into_iter().flat_map(|image| image.repo_tags.into_iter().map(move |tag| (tag, image.id.clone())));
         let mut tags: Vec<_> = tagged.filter(|(tag, _)| tag.starts_with(&prefix)).collect();
+        tags.sort_unstable();
+        Ok(tags)
+    }
+
+    /// Our tags, of whatever name.
+    pub(crate) async fn all_retention_tags(&self) -> Result<Vec<String>, Failure> {
+        let images = self.list_images(query::ListImagesOptions::default()).await?;
+        let tags = images.into_iter().flat_map(|image| image.repo_tags);
+        let mut tags: Vec<String> = tags.filter(|tag| tag.starts_with(RETENTION)).collect();
         tags.sort_unstable();
         Ok(tags)
     }

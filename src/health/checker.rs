@@ -55,6 +55,8 @@ pub(crate) struct HealthChecker {
     waiting: Vec<(Option<String>, String)>,
     /// Since when nothing is waited for.
     complete_since: Option<Instant>,
+    /// The last answers of a check that ended well.
+    pub(crate) said: Vec<String>,
     /// What earlier checks of this plan have come to, the first ones.
     past: Vec<String>,
 }
@@ -72,7 +74,8 @@ impl HealthChecker {
         let past = self.answers();
         *self = Self { subject: subject.to_owned(), wanted: Some(wanted.clone()), past, ..Self::default() };
         let outcome = self.rounds(engine, wanted, observe).await;
-        *self = Self { past: self.answers(), ..Self::default() };
+        let said = self.questions.values().filter(|_| outcome.is_ok()).filter_map(Question::said).collect();
+        *self = Self { past: self.answers(), said, ..Self::default() };
         outcome
     }
 
@@ -140,7 +143,7 @@ impl HealthChecker {
     async fn listen(
         &mut self,
         wanted: &HealthCheck,
-        answers: &mut (impl Stream<Item = (String, Ask, Result<(), String>)> + Unpin),
+        answers: &mut (impl Stream<Item = (String, Ask, Result<String, String>)> + Unpin),
     ) {
         let take = async {
             while !self.is_healthy(wanted) {
@@ -242,7 +245,7 @@ impl HealthChecker {
         due
     }
 
-    fn answered(&mut self, key: &str, ask: &Ask, answer: Result<(), String>) {
+    fn answered(&mut self, key: &str, ask: &Ask, answer: Result<String, String>) {
         // The container may have been replaced meanwhile.
         if let Some(question) = self.questions.get_mut(key).filter(|question| question.ask == *ask) {
             question.answered(answer);

@@ -1,4 +1,4 @@
-//! One question to a container: HTTP, TCP or a command inside it. The answer is good, or why not in one clause.
+//! One question to a container: HTTP, TCP or a command inside it. The answer in one clause, or why it is not good.
 
 use std::time::Duration;
 
@@ -9,18 +9,25 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::engine::Engine;
+use crate::values::secret::masked;
 use crate::values::text::printable;
 
 /// How long one HTTP or TCP question may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// How long the begin of a good answer's body is waited for: it decides nothing.
+const BODY: Duration = Duration::from_millis(50);
+
+/// So much of an answer is read, in bytes.
+const MOST: usize = 120;
+
 /// Whether `GET url` answers 2xx or 3xx. Redirects are not followed.
 /// Errors: Why not, in one clause.
-pub(crate) async fn http(url: &str) -> Result<(), String> {
+pub(crate) async fn http(url: &str) -> Result<String, String> {
     timeout(LIMIT, get(url)).await.unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}")))
 }
 
-async fn get(url: &str) -> Result<(), String> {
+async fn get(url: &str) -> Result<String, String> {
     let uri: http::Uri = url.parse().map_err(|error| format!("not a URL: {error}"))?;
     let authority = uri.authority().ok_or("the URL names no host")?.clone();
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
@@ -43,15 +50,27 @@ async fn get(url: &str) -> Result<(), String> {
     verdict
 }
 
-async fn judge(response: http::Response<hyper::body::Incoming>) -> Result<(), String> {
+async fn judge(response: http::Response<hyper::body::Incoming>) -> Result<String, String> {
     let status = response.status();
     if status.is_success() || status.is_redirection() {
-        return Ok(());
+        let start = timeout(BODY, start(response)).await.unwrap_or_default();
+        return Ok(with_line(&status.to_string(), &start));
     }
+    let line = printable(&start(response).await);
+    Err(format!("it answered {status} {line}").trim_end().to_owned())
+}
+
+async fn start(response: http::Response<hyper::body::Incoming>) -> String {
     let frame = response.into_body().frame().await;
     let start = frame.and_then(Result::ok).and_then(|frame| frame.into_data().ok()).unwrap_or_default();
-    let line = printable(&String::from_utf8_lossy(&start[..start.len().min(120)]));
-    Err(format!("it answered {status} {line}").trim_end().to_owned())
+    String::from_utf8_lossy(&start[..start.len().min(MOST)]).into_owned()
+}
+
+/// What was answered, and the first line of the text that came with it.
+fn with_line(what: &str, text: &str) -> String {
+    let line = text.trim().lines().next().unwrap_or_default();
+    let line = masked(&printable(&line.chars().take(MOST).collect::<String>()));
+    if line.is_empty() { what.to_owned() } else { format!("{what}: {line}") }
 }
 
 async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
@@ -60,24 +79,24 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
 
 /// Whether `host:port` accepts a connection.
 /// Errors: Why not, in one clause.
-pub(crate) async fn tcp(address: &str) -> Result<(), String> {
+pub(crate) async fn tcp(address: &str) -> Result<String, String> {
     let (host, port) = address.rsplit_once(':').ok_or("it names no port")?;
     let port = port.parse().map_err(|_| format!("`{port}` is no port"))?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let connected = timeout(LIMIT, connect(host, port)).await;
-    connected.unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}"))).map(drop)
+    connected.unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}"))).map(|_| "it is open".to_owned())
 }
 
 /// Whether a command inside the container exits with 0.
 /// Errors: Why not, with the first line that the command printed.
-pub(crate) async fn command(engine: &Engine, id: &str, command: &[String], limit: Duration) -> Result<(), String> {
+pub(crate) async fn command(engine: &Engine, id: &str, command: &[String], limit: Duration) -> Result<String, String> {
     let run = run_command(engine, id, command);
     timeout(limit, run).await.unwrap_or_else(|_| Err(format!("it did not end within {limit:?}")))
 }
 
-async fn run_command(engine: &Engine, id: &str, command: &[String]) -> Result<(), String> {
+async fn run_command(engine: &Engine, id: &str, command: &[String]) -> Result<String, String> {
     match engine.exec(id, command).await.map_err(|error| error.message)? {
-        (Some(0), _) => Ok(()),
+        (Some(0), printed) => Ok(with_line("exit code 0", &printed)),
         (code, printed) => {
             let printed = printable(printed.trim());
             Err(format!("exit code {} {printed}", code.unwrap_or(-1)).trim_end().to_owned())

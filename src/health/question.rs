@@ -36,8 +36,8 @@ impl Ask {
         }
     }
 
-    /// Asks once. The error is why the answer is not good, in one clause.
-    pub(crate) async fn put(&self, engine: &Engine) -> Result<(), String> {
+    /// Asks once: the answer in one clause. The error is why it is not good.
+    pub(crate) async fn put(&self, engine: &Engine) -> Result<String, String> {
         match self {
             Self::Http(url) => probe::http(url).await,
             Self::Tcp(address) => probe::tcp(address).await,
@@ -67,6 +67,8 @@ pub(crate) struct Question {
     asked: u32,
     first: Instant,
     last: Option<Last>,
+    /// The last good answer, and how long it took.
+    said: Option<(String, Duration)>,
 }
 
 /// The last answer, with those before it that were the same.
@@ -79,7 +81,7 @@ struct Last {
 
 impl Question {
     pub(crate) fn new(of: String, ask: Ask) -> Self {
-        Self { of, ask, asked_at: None, is_under_way: false, asked: 0, first: Instant::now(), last: None }
+        Self { of, ask, asked_at: None, is_under_way: false, asked: 0, first: Instant::now(), last: None, said: None }
     }
 
     /// Whether it was not asked for `pause`, and nobody waits for an answer.
@@ -96,13 +98,21 @@ impl Question {
         self.ask.clone()
     }
 
-    pub(crate) fn answered(&mut self, answer: Result<(), String>) {
+    pub(crate) fn answered(&mut self, answer: Result<String, String>) {
+        let took = self.asked_at.map(|at| at.elapsed()).unwrap_or_default();
+        let answer = answer.map(|said| self.said = Some((said, took)));
         let since = if answer.is_ok() { Instant::now() } else { self.asked_at.unwrap_or_else(Instant::now) };
         (self.asked, self.is_under_way) = (self.asked + 1, false);
         match &mut self.last {
             Some(last) if last.answer == answer => last.times += 1,
             last => *last = Some(Last { answer, times: 1, since }),
         }
+    }
+
+    /// What was asked, and the last good answer: `GET http://127.0.0.1:80/: 200 OK: ready, in 3 ms`.
+    pub(crate) fn said(&self) -> Option<String> {
+        let (said, took) = self.said.as_ref()?;
+        Some(format!("{}{}: {said}, in {} ms", self.of, self.ask, took.as_millis()))
     }
 
     pub(crate) fn is_good(&self, successes: u32) -> bool {

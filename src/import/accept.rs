@@ -14,7 +14,11 @@ pub(super) type Refusal = (String, String);
 
 /// One key with its value.
 pub(super) fn accept(key: &str, value: &Value) -> Result<(), Refusal> {
-    let options = Mapping::from_iter([(Value::from(key), value.clone())]);
+    let mut options = Mapping::from_iter([(Value::from(key), value.clone())]);
+    if key == "memswap_limit" {
+        // It is the sum of memory and swap, and means nothing without the other one.
+        options.insert("mem_limit".into(), "6m".into());
+    }
     service(&Value::Mapping(options)).map(drop)
 }
 

@@ -68,7 +68,7 @@ const fn special(names: &'static [&'static str], what: Special) -> Flag {
 }
 
 const WINDOWS: &str = "it is for Windows only";
-const BY_HAND: &str = "it is for whoever runs the line by hand";
+const BY_HAND: &str = "it is for the person who runs the line by hand";
 const PODMAN: &str = "it is an option of Podman alone";
 const NO_KEY: &str = "x-balehook has no key for it";
 const BY_VOLUME: &str = "create the volume on the host with `docker volume create --driver`, and name it in `volumes:`";

@@ -70,8 +70,11 @@ impl Shell<'_> {
         self.word.get_or_insert_default().push_str(text);
     }
 
-    /// A value outside quotes is split at its blanks.
+    /// A value outside quotes is split at its blanks; one that is not known is none.
     fn unquoted(&mut self, value: &str) {
+        if value.starts_with(UNKNOWN) {
+            return self.push(value);
+        }
         for (index, part) in value.split([' ', '\t', '\n']).enumerate() {
             if index > 0 {
                 self.words.extend(self.word.take());

@@ -2,16 +2,24 @@
 //! the file that is written of it.
 
 mod accept;
+mod container;
 mod flags;
 pub mod line;
 mod mounts;
 mod networks;
 mod reading;
 mod run_line;
+pub mod script;
+mod secrets;
+mod values;
+mod write;
+mod yaml;
 
 use serde_yaml::Value;
 
+pub use container::of_container;
 pub use run_line::{is_run_line, run_line, run_line_in};
+pub use write::{How, appspec};
 
 /// One container, as a line or the engine describes it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -40,6 +48,14 @@ pub struct NotCarried {
     pub reason: String,
     /// What to write or do instead; empty where nothing is needed.
     pub instead: String,
+}
+
+impl NotCarried {
+    /// In one line.
+    pub fn line(&self) -> String {
+        let instead = if self.instead.is_empty() { String::new() } else { format!("; {}", self.instead) };
+        format!("{}: {}{instead}", self.option, self.reason)
+    }
 }
 
 impl Imported {

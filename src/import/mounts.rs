@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_yaml::{Mapping, Value};
 
 use crate::import::accept::Refusal;
-use crate::import::reading::mapping;
+use crate::import::values::mapping;
 
 /// A path of the host. A relative one is of `folder`.
 pub(super) fn absolute(path: &str, folder: Option<&Path>) -> Result<String, Refusal> {

@@ -45,6 +45,10 @@ impl Networks {
         self.all.push((name, settings));
     }
 
+    pub(super) fn join(&mut self, network: &str, settings: Mapping) {
+        self.all.push((network.to_owned(), settings));
+    }
+
     /// A setting of the first network.
     pub(super) fn of_first(&mut self, key: &str, value: &str) {
         set(&mut self.of_first, key, value);

@@ -7,16 +7,12 @@ use serde_yaml::{Mapping, Value};
 
 use crate::import::accept::{Refusal, accept};
 use crate::import::flags::{Becomes, Flag, Special};
-use crate::import::line::{UNKNOWN, as_written};
+use crate::import::line::as_written;
 use crate::import::networks::Networks;
+use crate::import::values::{mapping, number_or_text, secret, shown, texts, unknown};
 use crate::import::{Imported, NotCarried, mounts};
-use crate::values::secret::{HIDDEN, is_secret_name, masked};
-
-/// Keys whose values are numbers.
-const NUMBERS: [&str; 9] = [
-    "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "cpus", "mem_swappiness",
-    "oom_score_adj", "pids_limit",
-];
+use crate::values::reference::ImageReference;
+use crate::values::types::Refused;
 
 pub(super) struct Reading<'a> {
     /// Where relative paths begin.
@@ -40,12 +36,33 @@ impl<'a> Reading<'a> {
             self.not_carried(&written, reason, instead);
         }
         self.leave_ports_out();
+        if self.imported.get("mem_limit").is_none() && self.imported.get("memswap_limit").is_some() {
+            self.imported.options.retain(|(key, _)| key != "memswap_limit");
+            self.not_carried("--memory-swap", "it means nothing without `--memory`: docker refuses it too", "");
+        }
         self.imported
+    }
+
+    pub(super) fn named(&mut self, name: &str) {
+        self.imported.name = Some(name.to_owned());
+    }
+
+    /// An option that the image gives.
+    pub(super) fn only_default(&mut self, name: &str) {
+        self.imported.only_defaults.push(name.to_owned());
+    }
+
+    /// A network, with its settings.
+    pub(super) fn join(&mut self, network: &str, settings: Mapping) {
+        self.networks.join(network, settings);
     }
 
     pub(super) fn image(&mut self, image: &str) {
         match unknown(image) {
-            None => self.imported.image = Some(image.to_owned()),
+            None => match image.parse::<ImageReference>() {
+                Ok(_) => self.imported.image = Some(image.to_owned()),
+                Err(Refused(why)) => self.not_carried(image, &format!("the image {why}"), "write `image:`"),
+            },
             Some((reason, instead)) => self.not_carried(image, &reason, &instead),
         }
     }
@@ -194,7 +211,7 @@ impl<'a> Reading<'a> {
 
     /// A path of the folder in which the line was run.
     fn look_at_path(&mut self, written: &str, carried: Option<&Value>) {
-        let is_relative = written.starts_with(['.', '~']) || !written.contains('/');
+        let is_relative = !written.starts_with('/');
         let path = carried.and_then(|value| value.as_str().or_else(|| value.get("path")?.as_str()));
         if let Some(path) = path.filter(|path| is_relative && path.starts_with('/')) {
             self.imported
@@ -215,14 +232,14 @@ impl<'a> Reading<'a> {
     }
 
     /// One more item of a list.
-    fn add(&mut self, key: &str, item: Value, whole: &str) {
+    pub(super) fn add(&mut self, key: &str, item: Value, whole: &str) {
         let mut items = self.existing(key).as_sequence().cloned().unwrap_or_default();
         items.push(item);
         self.attempt(key, Value::Sequence(items), whole);
     }
 
     /// One more entry, or another value of one.
-    fn entry(&mut self, key: &str, name: &str, value: Value, whole: &str) {
+    pub(super) fn entry(&mut self, key: &str, name: &str, value: Value, whole: &str) {
         let mut entries = self.existing(key).as_mapping().cloned().unwrap_or_default();
         entries.insert(name.into(), value);
         self.attempt(key, Value::Mapping(entries), whole);
@@ -252,44 +269,4 @@ impl<'a> Reading<'a> {
             self.not_carried(&format!("-p {port}"), &reason, "");
         }
     }
-}
-
-/// Why a value that only a shell knows is not carried.
-fn unknown(value: &str) -> Option<Refusal> {
-    let after = value.split_once(UNKNOWN)?.1;
-    let end =
-        |text: &str| text.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(text.len());
-    let bare = after.trim_start_matches('{');
-    let name = &bare[..end(bare)];
-    Some(match name.is_empty() || after.starts_with('(') {
-        true => ("only the shell knows this value".into(), "write the value in its place".into()),
-        false => (format!("the variable {name} is not known here"), format!("give it: `{name}=… balehook import …`")),
-    })
-}
-
-/// An option as it may be printed.
-fn shown(text: &str) -> String {
-    let secret_option = text.split_once(' ').filter(|(name, _)| name.starts_with("--") && is_secret_name(name));
-    secret_option.map_or_else(|| masked(text), |(name, _)| format!("{name} {HIDDEN}"))
-}
-
-fn secret<'t>(name: &str, text: &'t str) -> &'t str {
-    if is_secret_name(name) && !text.is_empty() { HIDDEN } else { text }
-}
-
-fn number_or_text(key: &str, text: &str) -> Value {
-    let is_number = NUMBERS.contains(&key);
-    match (text.parse::<i64>(), text.parse::<f64>()) {
-        (Ok(number), _) if is_number && number.to_string() == text => number.into(),
-        (_, Ok(number)) if is_number && number.to_string() == text => number.into(),
-        _ => text.into(),
-    }
-}
-
-fn texts(words: &[String]) -> Value {
-    words.iter().map(|word| Value::from(word.as_str())).collect::<Vec<_>>().into()
-}
-
-pub(super) fn mapping<const N: usize>(entries: [(&str, Value); N]) -> Value {
-    Value::Mapping(Mapping::from_iter(entries.map(|(key, value)| (key.into(), value))))
 }

@@ -53,11 +53,14 @@ impl AsItIs {
     /// What a request makes of it: not what its image or the engine has given it.
     pub(crate) fn changes(&self, wanted: &ContainerSpec) -> Vec<OptionChange> {
         let of_image = of_container(&self.of_image);
-        let is_of_image = |option: &SetOption| {
-            of_image.iter().any(|given| given.name == option.name && given.whole() == option.whole())
-        };
-        let is_given = |option: &SetOption| option.name != "image" && (is_of_image(option) || is_default(option));
-        changes_but(&of_container(&self.spec), &of_container(wanted), is_given)
+        changes_but(&of_container(&self.spec), &of_container(wanted), |option| is_given(option, &of_image))
+    }
+
+    /// The options that neither its image nor the engine has given it.
+    pub(crate) fn chosen(&self) -> Vec<SetOption> {
+        let (mut options, of_image) = (of_container(&self.spec), of_container(&self.of_image));
+        options.retain(|option| !is_given(option, &of_image));
+        options
     }
 }
 
@@ -78,7 +81,12 @@ const DEFAULTS: [(&str, &[&str]); 13] = [
     ("mem_swappiness", &["-1"]),
 ];
 
-fn is_default(option: &SetOption) -> bool {
+fn is_given(option: &SetOption, of_image: &[SetOption]) -> bool {
+    let is_of_image = || of_image.iter().any(|given| given.name == option.name && given.whole() == option.whole());
+    option.name != "image" && (is_of_image() || is_default(option))
+}
+
+pub(crate) fn is_default(option: &SetOption) -> bool {
     let (name, value) = (option.name.as_str(), option.whole());
     let is_filled_in = matches!(name, "masked_paths" | "readonly_paths" | "console_size" | "networks.bridge");
     let is_nothing = matches!(value, "" | "0" | "false" | "{}" | "[]" | "\"\"");

@@ -38,13 +38,19 @@ pub enum ByHand {
 }
 
 /// What is saved of it in the state directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MarkOperation {
     /// A person has stopped the name.
     SaveStopped,
     /// Nobody has, any more.
     DeleteStopped,
+    /// The release with this number is never pruned.
+    #[allow(missing_docs)] // `what` is the release, as a person reads it
+    Pin { number: u64, what: String },
+    /// It goes as others do.
+    #[allow(missing_docs)]
+    Unpin { number: u64, what: String },
 }
 
 impl ByHand {
@@ -59,16 +65,19 @@ impl ByHand {
 }
 
 impl MarkOperation {
-    pub(crate) const fn traits(self) -> Traits {
+    pub(crate) const fn traits(&self) -> Traits {
         match self {
             Self::SaveStopped | Self::DeleteStopped => Meaning::Passive.brief(),
+            Self::Pin { .. } | Self::Unpin { .. } => Meaning::Prepares.brief(),
         }
     }
 
-    pub(crate) fn perform(self, host: &Host) -> Result<Outcome, Failure> {
+    pub(crate) fn perform(&self, host: &Host) -> Result<Outcome, Failure> {
         match self {
             Self::SaveStopped => host.store.save_stopped()?,
             Self::DeleteStopped => host.store.delete_stopped()?,
+            Self::Pin { number, .. } => host.store.set_pinned(*number, true)?,
+            Self::Unpin { number, .. } => host.store.set_pinned(*number, false)?,
         }
         Ok(Outcome::changed())
     }
@@ -79,6 +88,8 @@ impl fmt::Display for MarkOperation {
         match self {
             Self::SaveStopped => f.write_str("save that it was stopped by hand: resume leaves it so"),
             Self::DeleteStopped => f.write_str("save that it is to run: resume starts it"),
+            Self::Pin { what, .. } => write!(f, "pin {what}: it is never pruned"),
+            Self::Unpin { what, .. } => write!(f, "unpin {what}: it goes as others do"),
         }
     }
 }

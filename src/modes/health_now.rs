@@ -16,25 +16,26 @@ use crate::values::types::Name;
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// Asks once, of a release of a container or a project; `None` of a swarm's service, whose tasks the swarm watches.
-/// Returns what was asked, and why the answer is bad.
+/// Returns what was asked, and the answers, or why they are bad.
 pub(crate) async fn health_now(
     engine: &Engine,
     name: &Name,
     release: &Release,
-) -> Option<(String, Result<(), Failure>)> {
+) -> Option<(String, Result<Vec<String>, Failure>)> {
     let (part, mut checker) = (&release.part, HealthChecker::default());
     if let Some(kept) = &part.container {
         let check = once(&kept.health_check);
         let container = (name.as_str(), release.observed.container.as_str());
         let answer = health::check_container(&mut checker, engine, container, &check).await;
-        return Some((asked(&check), answer));
+        return Some((asked(&check), answer.map(|()| checker.said)));
     }
     let project = part.compose.as_ref()?;
     let wanted = health_check(project);
     let wanted = ProjectHealth { check: once(&wanted.check), ..wanted };
     let services: Vec<&str> = wanted.services.iter().map(|(service, _)| service.as_str()).collect();
     let what = format!("{}: {}", services.join(", "), asked(&wanted.check));
-    Some((what, wait::wait(&mut checker, engine, &project.project.name, &wanted).await))
+    let answer = wait::wait(&mut checker, engine, &project.project.name, &wanted).await;
+    Some((what, answer.map(|()| checker.said)))
 }
 
 fn once(saved: &HealthCheck) -> HealthCheck {

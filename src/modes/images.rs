@@ -2,6 +2,7 @@
 
 use crate::config::{Deployment, ImageNeed, ImageSource, Pull};
 use crate::deploy::plan::Repair;
+use crate::deploy::release::kept;
 use crate::engine::facts::EngineFacts;
 use crate::error::{Failure, Kind};
 use crate::images::facts::{ImageFacts, Room};
@@ -154,9 +155,9 @@ pub(crate) fn prune_saved(plan: &mut Plan, name: &Name, facts: &Facts) {
     prune_to(plan, name, facts, &[], usize::MAX, of_containers);
 }
 
-/// The same, where the last `earlier` releases are kept, and the tags `more`.
+/// The same, where the last `earlier` releases are kept, those that are pinned, and the tags `more`.
 fn prune_to(plan: &mut Plan, name: &Name, facts: &Facts, wanted: &[&ImagePin], earlier: usize, more: Vec<String>) {
-    let kept = facts.releases.iter().take(earlier).flat_map(|release| release.images());
+    let kept = kept(&facts.releases, earlier).flat_map(|release| release.images());
     // A swarm goes on with the spec in force, also with one that no release is saved of.
     let in_force = facts.swarm.iter().filter(|_| !plan.saves()).filter_map(|seen| seen.retention_tag(name));
     let kept: Vec<String> =

@@ -58,7 +58,8 @@ pub fn target<'a>(name: &Name, releases: &'a [Release], to: Option<&str>) -> Res
     })
 }
 
-fn is(release: &Release, wanted: &str) -> bool {
+/// Whether `wanted` names this release.
+pub(super) fn is(release: &Release, wanted: &str) -> bool {
     let is_image = |pin: &ImagePin| {
         let described = pin.describe();
         let (reference, digest) = described.split_once(" (sha256:").unwrap_or((&described, ""));
@@ -112,7 +113,7 @@ fn serves(name: &Name, release: &Release) -> Failure {
 
 /// The same release once more, as it is saved when it serves again.
 fn again(release: &Release) -> Release {
-    Release { observed: Observed::default(), ..release.clone() }
+    Release { observed: Observed::default(), pinned: false, ..release.clone() }
 }
 
 fn container(

@@ -13,7 +13,7 @@ pub(crate) mod taken;
 
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
@@ -43,6 +43,50 @@ const LOCK_LIMIT: Duration = Duration::from_secs(20);
 /// Whether the kernel was ever given rules here.
 pub(crate) fn were_switched(state_dir: &Path) -> bool {
     state_dir.join(LOCK).exists()
+}
+
+/// The lock of the rules, in the state directory.
+pub(crate) fn lock_file(state_dir: &Path) -> PathBuf {
+    state_dir.join(LOCK)
+}
+
+/// Whether rules of ours are in the kernel's tables. `were_switched`: the tables must be readable, to know it.
+pub(crate) async fn has_rules(engine: &Engine, were_switched: bool) -> Result<bool, Failure> {
+    match removal(engine).await {
+        Ok((_, texts)) => Ok(!texts.is_empty()),
+        Err((why, next)) if were_switched => Err(Failure::new(Kind::Container, why).next(next)),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Removes every rule of ours: no port is switched any more.
+/// Errors: [`Kind::Container`] with what iptables said; the rules are as they were then.
+pub(crate) async fn remove_rules(engine: &Engine, state_dir: &Path) -> Result<(), Failure> {
+    let _lock = if were_switched(state_dir) { Some(lock(state_dir).await?) } else { None };
+    let found = removal(engine).await;
+    let (iptables, texts) = found.map_err(|(why, next)| Failure::new(Kind::Container, why).next(next))?;
+    for (family, text) in texts {
+        iptables.restore(family, &text).await?;
+    }
+    match has_rules(engine, true).await? {
+        false => Ok(()),
+        true => Err(Failure::new(Kind::Container, "the rules are still in the kernel's tables".to_owned())
+            .next("does another program write the tables? iptables-save shows them")),
+    }
+}
+
+/// What takes our rules out of the tables, for each family that has any.
+async fn removal(engine: &Engine) -> Result<(Iptables, Vec<(Family, String)>), (String, String)> {
+    let iptables = tables::find(&engine.waits).await?;
+    let network = observe::unknown();
+    let mut texts = Vec::new();
+    for family in [Family::V6, Family::V4] {
+        // A host without IPv6 has no tables of it.
+        let Ok(tables) = iptables.tables(family).await else { continue };
+        texts.push((family, tables.transaction(family, &network, &[])));
+    }
+    texts.retain(|(_, text)| !text.is_empty());
+    Ok((iptables, texts))
 }
 
 /// Leads the ports of `name` to a container, or closes them. The rules of every other name are written as the engine

@@ -217,7 +217,8 @@ fn other_backend(info: &SystemInfo) -> Option<(String, String)> {
     Some((format!("the engine writes its rules by {driver}, not by iptables"), next.into()))
 }
 
-fn unknown() -> NetworkFacts {
+/// Where there is none yet.
+pub(super) fn unknown() -> NetworkFacts {
     NetworkFacts { subnet: (Ipv4Addr::from(CANDIDATES[0]), 24), subnet6: None, bridge: BRIDGE.into() }
 }
 

@@ -26,7 +26,14 @@ pub(crate) fn lines(plan: &Plan) -> Vec<String> {
         return vec![format!("  compared with {with}: no option changes")];
     }
     let mut lines = vec![format!("  changes, compared with {with}:")];
-    for of_service in plan.changed_options.chunk_by(|one, other| one.service == other.service) {
+    lines.extend(rows(&plan.changed_options));
+    lines
+}
+
+/// A line for each, those of a service below its name.
+pub(crate) fn rows(changes: &[OptionChange]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for of_service in changes.chunk_by(|one, other| one.service == other.service) {
         let service = of_service.first().and_then(|change| change.service.as_ref());
         let indent = if service.is_some() { 4 } else { 2 };
         lines.extend(service.map(|service| format!("  {service}:")));

@@ -4,7 +4,7 @@ use crate::config::yaml::Place;
 use crate::values::secret::{is_secret_name, masked};
 
 /// Columns of the line that are shown.
-pub(crate) const WIDTH: usize = 96;
+pub(crate) const WIDTH: usize = 76;
 
 /// Lines above the shown one that are searched for the key it belongs to.
 const ABOVE: usize = 2000;

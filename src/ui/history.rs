@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::deploy::command::{Command, EventOrCommand};
 use crate::deploy::history::{DeploymentRecord, Ended, EventRecord, StepRecord};
+use crate::ui::json::change;
 use crate::ui::text::utc;
 use crate::values::text::{megabytes, seconds, shorten};
 use crate::values::types::Name;
@@ -14,6 +15,8 @@ pub(crate) struct Listed {
     pub(crate) name: Name,
     pub(crate) deployments: Vec<(u64, DeploymentRecord, bool)>,
     pub(crate) serving: Serving,
+    /// The numbers of those whose release is pinned.
+    pub(crate) pinned: Vec<u64>,
     /// Whether an event is under way.
     pub(crate) is_locked: bool,
 }
@@ -72,10 +75,13 @@ fn table(out: &mut String, all: &Listed, width: usize) {
         columns[0].to_owned() + &padded.collect::<String>()
     };
     let _ = writeln!(out, "{}IMAGE", line(HEAD));
-    for (row, (_, record, _)) in rows.iter().zip(&all.deployments) {
+    for (row, (number, record, _)) in rows.iter().zip(&all.deployments) {
         let line = line(row.each_ref().map(String::as_str));
         let room = width.saturating_sub(line.chars().count()).max(8);
         let _ = writeln!(out, "{}", (line + &image(record, room)).trim_end());
+        if all.pinned.contains(number) {
+            let _ = writeln!(out, "    pinned");
+        }
         if let Some((event, Ended::Failed { cause, .. })) = record.last().map(|last| (last.event, &last.ended)) {
             let _ = writeln!(out, "    {}", shorten(&format!("{event}: {cause}"), width.saturating_sub(4)));
         }
@@ -171,6 +177,9 @@ pub(crate) fn timelines(all: &Listed, width: usize) -> String {
         for image in &record.images {
             let _ = writeln!(out, "  image     {}", shorten(image, width.saturating_sub(12)));
         }
+        if all.pinned.contains(number) {
+            let _ = writeln!(out, "  pinned    it is never pruned");
+        }
         if *has_log {
             let _ = writeln!(out, "  output    balehook logs {} --deployment {label}", all.name);
         }
@@ -221,8 +230,16 @@ pub(crate) fn json(all: &[Listed]) -> serde_json::Value {
     let names = all.iter().map(|all| {
         let deployments = all.deployments.iter().map(|(number, record, has_log)| {
             let mut value = serde_json::json!(record);
+            // Of the state's own files.
+            let _ = value.as_object_mut().map(|value| value.remove("format"));
+            for (event, record) in value["events"].as_array_mut().into_iter().flatten().zip(&record.events) {
+                if let Some(changes) = event.pointer_mut("/details/changes") {
+                    *changes = record.details.changes.iter().map(change).collect();
+                }
+            }
             value["id"] = record.label(*number).into();
             value["log"] = (*has_log).into();
+            value["pinned"] = all.pinned.contains(number).into();
             value
         });
         let serving = match &all.serving {
@@ -295,6 +312,7 @@ mod tests {
             name: "web".parse().unwrap(),
             deployments: vec![(3, killed, false), (2, bad, true), (1, good, false)],
             serving: Serving::Deployment("d-A1B2C3D4E".into()),
+            pinned: Vec::new(),
             is_locked: false,
         }
     }
@@ -368,8 +386,10 @@ web
   Nov 27 11:30  rollback.3   failed     2 s                    rollback to sha2…
     rollback: web exited with code 3
 * Nov 27 09:00  d-A1B2C3D4E  succeeded  12 s  840 ms  10.1 MB  web:1.4.2
+    pinned
 ";
-        assert_eq!(tables(&[Listed { deployments: listed.deployments.clone(), ..all() }], 80), wanted);
+        let pinned = Listed { deployments: listed.deployments.clone(), pinned: vec![1], ..all() };
+        assert_eq!(tables(&[pinned], 80), wanted);
         listed.deployments = listed.deployments.into_iter().skip(1).take(1).collect();
         let wanted = "\
 web: rollback to 1.4.2, failed
@@ -381,7 +401,11 @@ web: rollback to 1.4.2, failed
   11:30:00  rollback: failed (exit code 8) after 2 s
 ";
         assert_eq!(timelines(&listed, 80), wanted);
+        listed.pinned = vec![4];
+        let shown = timelines(&listed, 80);
+        assert!(shown.contains("  pinned    it is never pruned\n"), "{shown}");
         let json = json(&[listed]);
+        assert_eq!(json["names"][0]["deployments"][0]["pinned"], true);
         let event = &json["names"][0]["deployments"][0]["events"][0];
         assert_eq!((&event["event"], &event["by"]), (&"rollback".into(), &"ana (uid 1000, by sudo)".into()));
     }

@@ -7,10 +7,10 @@ use crate::error::Failure;
 use crate::modes::operation::Plan;
 use crate::values::options::OptionChange;
 
-/// The version of the plan's JSON form.
+/// The version of every JSON document that the program prints.
 pub(crate) const FORMAT: u32 = 2;
 
-/// A plan, as `docs/src/operations.md` has its schema. `run` is the very text that the plan prints.
+/// A plan, as `packaging/schemas/plan.schema.json` has it. `run` is the very text that the plan prints.
 pub fn plan(plan: &Plan) -> Value {
     plan_with(plan, false)
 }
@@ -54,7 +54,8 @@ pub fn plan_with(plan: &Plan, show_values: bool) -> Value {
     })
 }
 
-fn change(change: &OptionChange) -> Value {
+/// As a plan has it.
+pub(crate) fn change(change: &OptionChange) -> Value {
     let (option, key) = change.option_and_key();
     json!({
         "op": change.kind,
@@ -67,9 +68,9 @@ fn change(change: &OptionChange) -> Value {
     })
 }
 
-/// A failure: `{error: {kind, exit_code, message, evidence, next}}`.
+/// A failure: `{format, error: {kind, exit_code, message, evidence, next}}`.
 pub(crate) fn failure(failure: &Failure) -> Value {
-    json!({ "error": {
+    json!({ "format": FORMAT, "error": {
         "kind": failure.kind,
         "exit_code": failure.kind.exit_code(),
         "message": failure.message,

@@ -1,12 +1,22 @@
 //! How wide a text is for who reads it, and whether in colour.
 
-use std::io::IsTerminal as _;
+use console::{Term, measure_text_width};
 
+use crate::ui::screen::look::Look;
+use crate::ui::screen::row::Meaning;
 use crate::ui::text::width;
 use crate::values::text::printable;
 
 /// Narrower than this nothing is folded.
 const NARROWEST: usize = 40;
+
+/// The columns of a terminal that does not say.
+const USUAL: usize = 80;
+
+/// Narrower than this a line is not made.
+const LEAST: usize = 8;
+/// Where the second column of `status` begins; that of `doctor` begins two before it, and that of a service two behind it.
+const COLUMN: usize = 13;
 
 /// The width and the colours of a text.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,13 +27,15 @@ pub struct Layout {
     pub has_color: bool,
 }
 
+/// The columns of the terminal now.
+pub(crate) fn columns() -> usize {
+    let size = Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+    size.filter(|columns| *columns > 0).unwrap_or(USUAL).max(LEAST)
+}
+
 impl Layout {
-    /// That of standard output; `NO_COLOR` and `TERM=dumb` are respected.
-    pub(crate) fn of_stdout(variable: &dyn Fn(&str) -> Option<String>) -> Self {
-        if !std::io::stdout().is_terminal() {
-            return Self::default();
-        }
-        Self { width: Some(width()), has_color: has_color(variable) }
+    pub(crate) fn of(look: Look) -> Self {
+        Self { width: look.is_terminal.then(width), has_color: look.has_color }
     }
 
     /// The text as it is written: without control sequences but those of its own colours.
@@ -32,51 +44,58 @@ impl Layout {
             Some(width) if width >= NARROWEST => fold(&line, width),
             _ => vec![line],
         });
-        lines.map(|line| if self.has_color { colored(&line) } else { line } + "\n").collect()
+        lines.map(|line| if self.has_color { Meaning::of(&line).paint(&line) } else { line } + "\n").collect()
     }
 }
 
-/// Source: <https://no-color.org>.
-fn has_color(variable: &dyn Fn(&str) -> Option<String>) -> bool {
-    variable("NO_COLOR").is_none_or(|text| text.is_empty()) && variable("TERM").is_none_or(|term| term != "dumb")
-}
-
 /// A line in several: what follows is indented deeper than where its text begins. A word that is wider is broken.
-fn fold(line: &str, width: usize) -> Vec<String> {
-    let indent = line.chars().take_while(|letter| " +~-.0123456789".contains(*letter)).count() + 2;
-    let indent = " ".repeat(indent.min(width / 4));
+pub(crate) fn fold(line: &str, width: usize) -> Vec<String> {
+    let marks = line.chars().take_while(|letter| " +~-.0123456789|".contains(*letter)).count() + 2;
+    let indent = " ".repeat(column(line).unwrap_or(marks).min(width / 4));
     let (mut lines, mut now, mut at) = (Vec::new(), String::new(), 0);
     for word in line.split_inclusive(' ') {
-        let mut word: Vec<char> = word.chars().collect();
-        let is_too_long = |at: usize, word: &[char]| at + word.iter().filter(|letter| **letter != ' ').count() > width;
-        if is_too_long(at, &word) && at > indent.len() {
+        let mut word = word;
+        let is_too_long = |at: usize, word: &str| at + measure_text_width(word.trim_end_matches(' ')) > width;
+        if is_too_long(at, word) && at > indent.len() {
             lines.push(std::mem::replace(&mut now, indent.clone()).trim_end().to_owned());
             at = indent.len();
         }
-        while is_too_long(at, &word) {
-            now.extend(word.drain(..width - at));
+        while is_too_long(at, word) {
+            let (fits, rest) = word.split_at(end_that_fits(word, width - at));
+            now.push_str(fits);
             lines.push(std::mem::replace(&mut now, indent.clone()));
-            at = indent.len();
+            (word, at) = (rest, indent.len());
         }
-        at += word.len();
-        now.extend(word);
+        at += measure_text_width(word);
+        now.push_str(word);
     }
     lines.push(now.trim_end().to_owned());
     lines
 }
 
-/// What is added green, what is changed yellow, what is removed and what would fail red; notes stand out.
-fn colored(line: &str) -> String {
-    let text = line.trim_start_matches(' ');
-    let code = match (line.len() - text.len(), text.get(..2)) {
-        (2 | 4, Some("+ ")) => "32",
-        (2 | 4, Some("~ ")) => "33",
-        (2 | 4, Some("- ")) => "31",
-        (2, _) if text.starts_with("would fail: ") => "31",
-        (2, _) if text.starts_with("note: ") || text.starts_with("assumed: ") => "36",
-        _ => return line.to_owned(),
+/// How much of a word takes at most so many columns; one letter at least.
+fn end_that_fits(word: &str, width: usize) -> usize {
+    let ends = word.char_indices().map(|(at, letter)| at + letter.len_utf8());
+    let fits = ends.clone().take_while(|end| measure_text_width(&word[..*end]) <= width).last();
+    fits.or_else(|| ends.clone().next()).unwrap_or(word.len())
+}
+
+/// Where the text begins behind one word in a column of its own: `  health     it answered 500`.
+fn column(line: &str) -> Option<usize> {
+    let letters: Vec<char> = line.chars().take(COLUMN + 3).collect();
+    let is_at = |at: usize| letters.get(at).is_some_and(|letter| *letter != ' ') && letters[at - 1] == ' ';
+    let is_word = |letters: &[char]| {
+        let word: Vec<&char> = letters.iter().skip_while(|letter| **letter != ' ').collect();
+        word.iter().all(|letter| **letter == ' ')
     };
-    format!("\u{1b}[{code}m{line}\u{1b}[0m")
+    let begins = letters.iter().take_while(|letter| **letter == ' ').count();
+    let at = match begins {
+        0 => COLUMN - 2,
+        2 => COLUMN,
+        4 => COLUMN + 2,
+        _ => return None,
+    };
+    (is_at(at) && is_word(&letters[begins..at])).then_some(at)
 }
 
 #[cfg(test)]
@@ -101,11 +120,5 @@ mod tests {
         let wanted =
             "\u{1b}[32m  + a\u{1b}[0m\n\u{1b}[33m  ~ b\u{1b}[0m\n\u{1b}[31m  - c\u{1b}[0m\n+ 1. docker pull x\n";
         assert_eq!(layout.lay_out(text), wanted);
-        let with =
-            |name: &'static str, value: &'static str| has_color(&move |asked| (asked == name).then(|| value.into()));
-        assert_eq!(
-            [with("NO_COLOR", "1"), with("NO_COLOR", ""), with("TERM", "dumb"), with("TERM", "xterm")],
-            [false, true, false, true]
-        );
     }
 }

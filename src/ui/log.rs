@@ -14,6 +14,8 @@ use tracing_subscriber::{Layer, fmt};
 
 use crate::cli::{LogFormat, Settings};
 use crate::folder::Folder;
+use crate::ui::journal::{self, JournalLayer};
+use crate::ui::screen::LogLines;
 
 /// The log file's name in the state folder of a deployment.
 pub(crate) const FILE: &str = "balehook.log";
@@ -27,11 +29,16 @@ pub(crate) fn start(settings: &Settings, folder: Option<&Path>) {
         let layer = fmt::layer().with_writer(Mutex::new(file)).with_ansi(false);
         in_form(layer, settings.log_format).with_filter(levels(settings.verbose.max(1)))
     });
-    let stderr = (settings.verbose > 0).then(|| {
-        let layer = fmt::layer().with_writer(io::stderr).with_ansi(false);
+    let stderr = (settings.verbose > 0 && !journal::has_stderr()).then(|| {
+        let layer = fmt::layer().with_writer(LogLines::default).with_ansi(false);
         in_form(layer, settings.log_format).with_filter(levels(settings.verbose))
     });
-    let _ = tracing_subscriber::registry().with(file).with(stderr).try_init();
+    // The journal has what the console shows: of the log only warnings, unless more is wanted.
+    let journal = journal::has_stderr().then(|| {
+        let levels = if settings.verbose > 0 { levels(settings.verbose) } else { warnings() };
+        JournalLayer.with_filter(levels)
+    });
+    let _ = tracing_subscriber::registry().with(file).with(stderr).with(journal).try_init();
 }
 
 fn in_form<S, W>(
@@ -46,6 +53,10 @@ where
         LogFormat::Text => Box::new(layer),
         LogFormat::Json => Box::new(layer.json()),
     }
+}
+
+fn warnings() -> Targets {
+    Targets::new().with_target("balehook", LevelFilter::WARN).with_default(LevelFilter::ERROR)
 }
 
 /// Ours in more detail than the libraries'.

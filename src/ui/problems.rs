@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::config::appspec::AppSpecText;
 use crate::config::problem::{Problem, Problems, Severity};
 use crate::ui::excerpt::{excerpt, lines};
+use crate::ui::json::FORMAT;
 use crate::values::text::printable;
 
 const MOST: usize = 100;
@@ -68,7 +69,7 @@ fn listed(name: &str, file: &AppSpecText, problems: &Problems, limit: usize) -> 
     text
 }
 
-/// `[{file, line, column, severity, rule, path, message, help}]`.
+/// `{format, problems: [{file, line, column, severity, rule, path, message, help}]}`.
 pub(crate) fn json(all: &[Checked]) -> Value {
     let each = each(all).map(|(file, problem)| {
         json!({
@@ -82,7 +83,7 @@ pub(crate) fn json(all: &[Checked]) -> Value {
             "help": problem.help,
         })
     });
-    each.collect()
+    json!({ "format": FORMAT, "problems": each.collect::<Vec<_>>() })
 }
 
 fn each(all: &[Checked]) -> impl Iterator<Item = (&AppSpecText, Problem)> {

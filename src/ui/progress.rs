@@ -1,13 +1,11 @@
-//! Progress of a transfer: a bar on a terminal, elsewhere one line every 10 % or 5 s.
+//! Progress of a transfer: a bar on the screen, elsewhere one line every 10 % or 5 s.
 
-use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
+use crate::ui::screen;
 use crate::values::progress::TransferProgress;
-use crate::values::text::megabytes;
+use crate::values::text::{megabytes, printable};
 
 /// Without a terminal a line is printed at least this often.
 const EVERY: Duration = Duration::from_secs(5);
@@ -24,7 +22,8 @@ pub(crate) struct Progress {
     label: String,
     total: Option<u64>,
     seen: u64,
-    bar: Option<ProgressBar>,
+    /// Its bar, where there is a screen.
+    bar: Option<usize>,
     said: (Instant, u64),
     began: Instant,
 }
@@ -35,8 +34,11 @@ pub(crate) fn follow(label: String, total: Option<u64>) -> Box<dyn TransferProgr
 
 impl Progress {
     fn new(label: String, total: Option<u64>) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| bar(&label, total));
-        let now = Instant::now();
+        let (mut bar, now) = (None, Instant::now());
+        screen::update(|steps, now| {
+            bar = Some(steps.transfers(printable(&label), total, now));
+            Vec::new()
+        });
         Self { label, total, seen: 0, bar, said: (now, 0), began: now }
     }
 
@@ -58,8 +60,8 @@ impl TransferProgress for Progress {
     fn at(&mut self, seen: u64) {
         MOVED.fetch_add(seen.saturating_sub(self.seen), Ordering::Relaxed);
         self.seen = seen;
-        match &self.bar {
-            Some(bar) => bar.set_position(seen),
+        match self.bar {
+            Some(bar) => screen::note(|steps| steps.transferred(bar, seen)),
             None => self.say(),
         }
     }
@@ -69,22 +71,19 @@ impl TransferProgress for Progress {
     }
 
     fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        if let Some(bar) = self.bar {
+            screen::note(|steps| steps.transfer_ends(bar, true, Instant::now()));
         }
         let seconds = self.began.elapsed().as_secs_f64();
         tracing::info!(label = self.label, bytes = self.seen, seconds, "transferred");
     }
 }
 
-fn bar(label: &str, total: Option<u64>) -> ProgressBar {
-    let template = match total {
-        Some(_) => "  {msg} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
-        None => "  {msg} {spinner} {decimal_bytes} {decimal_bytes_per_sec}",
-    };
-    let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+impl Drop for Progress {
+    /// A transfer that failed leaves no bar.
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar {
+            screen::note(|steps| steps.transfer_ends(bar, false, Instant::now()));
+        }
     }
-    bar.with_message(label.to_owned())
 }

@@ -7,7 +7,7 @@ use crate::deploy::plan::Old;
 use crate::engine::facts::short_id;
 use crate::engine::logs::NO_LOG;
 use crate::error::Failure;
-use crate::ui::text::LINE;
+use crate::ui::console::LINE;
 use crate::values::target::Target;
 use crate::values::text::{printable, shorten};
 

@@ -1,11 +1,7 @@
-//! Lines for a person or for CodeDeploy's console.
-//!
-//! The console keeps whole lines from the end while their sum is below 2048 bytes, and one bad byte or one long line
-//! empties it: every line is printable UTF-8 of at most [`LINE`] characters.
+//! Texts for a person: the plan, and the last lines of what ran.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::Write;
 
 use crate::deploy::outcome::{Done, RunsNow};
 use crate::deploy::plan::{Operation as _, undo_steps};
@@ -13,56 +9,11 @@ use crate::modes::operation::Plan;
 use crate::modes::release::Release;
 use crate::modes::resume::Only;
 use crate::ui::changes;
-use crate::ui::layout::Layout;
+pub(crate) use crate::ui::console::Console;
 use crate::values::operation::Role;
 use crate::values::options::table;
-use crate::values::text::{printable, short_digests, shorten};
+use crate::values::text::short_digests;
 use crate::values::types::LifecycleEvent;
-
-/// The longest line, in characters.
-pub(crate) const LINE: usize = 400;
-
-/// So many lines are kept for the history.
-const KEPT: usize = 60;
-
-/// Where lines go. A reader that went away is no error: 2 ms after its SIGTERM the agent closes the pipe.
-pub(crate) struct Console<'a> {
-    out: &'a mut dyn Write,
-    /// The last lines, at most [`KEPT`].
-    kept: VecDeque<String>,
-}
-
-impl<'a> Console<'a> {
-    pub(crate) fn new(out: &'a mut dyn Write) -> Self {
-        Self { out, kept: VecDeque::new() }
-    }
-
-    pub(crate) fn line(&mut self, text: &str) {
-        let text = shorten(&printable(text), LINE);
-        let _ = writeln!(self.out, "{text}").and_then(|()| self.out.flush());
-        self.kept.truncate(KEPT - 1);
-        self.kept.push_front(text);
-    }
-
-    /// The last lines since this was asked for, at most [`KEPT`].
-    pub(crate) fn take_lines(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.kept).into_iter().rev().collect()
-    }
-
-    /// A document of our own making: cleaned, but not cut.
-    pub(crate) fn whole(&mut self, text: &str) {
-        self.laid_out(Layout::default(), text);
-    }
-
-    /// The same, as wide as its reader has room for.
-    pub(crate) fn laid_out(&mut self, layout: Layout, text: &str) {
-        let _ = self.out.write_all(layout.lay_out(text).as_bytes()).and_then(|()| self.out.flush());
-    }
-
-    pub(crate) fn lines(&mut self, text: &str) {
-        text.lines().for_each(|line| self.line(line));
-    }
-}
 
 /// The width of the terminal, in columns; wide where there is none.
 pub(crate) fn width() -> usize {
@@ -168,6 +119,12 @@ pub(crate) fn by_hand(plan: &Plan, runs: &RunsNow) -> String {
     format!("{}: {what}{unchanged}", plan.name)
 }
 
+/// The last line of `pin` and `unpin`.
+pub(crate) fn pinned(plan: &Plan) -> String {
+    let what = if plan.has_changes() { format!("{}ned", plan.event) } else { "unchanged".into() };
+    format!("{}: {what}", plan.name)
+}
+
 /// The last line of `prune`.
 pub(crate) fn pruned(plan: &Plan) -> String {
     match plan.actions.len() {
@@ -195,16 +152,4 @@ pub(crate) fn succeeded(event: LifecycleEvent, plan: &Plan, release: Option<&Rel
     };
     let runs = if release.part.compose.is_some() { "run" } else { "runs" };
     format!("{event} of {}: {what} {runs}{unchanged}{ports}{down}", plan.name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn control_sequences_carriage_returns_and_bidi_marks_never_reach_the_console() {
-        assert_eq!(printable("\u{1b}[31mred\u{1b}[0m\r\n\tx\u{202e}y"), "red x y");
-        assert_eq!(printable("\u{1b}"), "");
-        assert_eq!(printable("\u{1b}["), "");
-    }
 }

@@ -95,6 +95,16 @@ impl OptionChange {
         Some(Self { kind, service: None, name: name.clone(), was, becomes, is_sensitive })
     }
 
+    /// The way back.
+    pub(crate) fn reversed(self) -> Self {
+        let kind = match self.kind {
+            ChangeKind::Add => ChangeKind::Remove,
+            ChangeKind::Change => ChangeKind::Change,
+            ChangeKind::Remove => ChangeKind::Add,
+        };
+        Self { kind, was: self.becomes, becomes: self.was, ..self }
+    }
+
     /// The option's name, and the key of the entry where it has entries: `environment` and `LOG_LEVEL`.
     pub(crate) fn option_and_key(&self) -> (&str, Option<&str>) {
         let key_of = |option: &&str| self.name.strip_prefix(*option).and_then(|rest| rest.strip_prefix('.'));

@@ -103,6 +103,9 @@ pub(crate) fn retention_tag(name: &Name, identity: &ContentDigest) -> String {
     format!("{}:{}", retention_repository(name), identity.short())
 }
 
+/// What our own tags begin with.
+pub(crate) const RETENTION: &str = "balehook/";
+
 /// The repository of our own tags for the images of one name. A repository must be lower case and may not repeat
 /// separators, so that other names are hashed.
 pub(crate) fn retention_repository(name: &Name) -> String {
@@ -111,8 +114,8 @@ pub(crate) fn retention_repository(name: &Name) -> String {
         !part.is_empty() && part.bytes().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())
     });
     match plain {
-        true => format!("balehook/{text}"),
-        false => format!("balehook/n{}", ContentDigest::of(text.as_bytes()).short()),
+        true => format!("{RETENTION}{text}"),
+        false => format!("{RETENTION}n{}", ContentDigest::of(text.as_bytes()).short()),
     }
 }
 

@@ -9,7 +9,7 @@ pub const HIDDEN: &str = "***";
 const PARTS: &[&str] = &[
     "PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "APIKEY", "PRIVATEKEY", "ACCESSKEY", "CREDENTIAL",
     "BASICAUTH", "DATABASEURL", "CONNECTIONSTRING", "CONNSTR", "COOKIE", "HTPASSWD", "WEBHOOK", "BEARER",
-    "AUTHORIZATION",
+    "AUTHORIZATION", "REQUIREPASS",
 ];
 
 /// Whole words of a name: they are too short to be looked for in others.

@@ -93,6 +93,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn control_sequences_carriage_returns_and_bidi_marks_never_reach_the_console() {
+        assert_eq!(printable("\u{1b}[31mred\u{1b}[0m\r\n\tx\u{202e}y"), "red x y");
+        assert_eq!(printable("\u{1b}"), "");
+        assert_eq!(printable("\u{1b}["), "");
+    }
+
+    #[test]
     fn times_are_as_a_person_says_them() {
         let said = |milliseconds| seconds(Duration::from_millis(milliseconds));
         let times = [0, 299, 2500, 8970, 30_600].map(said);

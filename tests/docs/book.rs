@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::repository;
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
 
 /// A page of Markdown.
 pub struct Page {
@@ -18,6 +20,17 @@ pub struct Block {
     /// The line of its fence.
     pub line: usize,
     pub text: String,
+}
+
+impl Block {
+    /// Its commands: a line that ends with a backslash goes on.
+    pub fn lines(&self) -> Vec<String> {
+        self.text
+            .replace("\\\n", "")
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect()
+    }
 }
 
 /// The README and the book.
@@ -89,13 +102,19 @@ impl Page {
     /// Calls of `balehook` in command blocks, without what is put in place by a person.
     pub fn commands(&self) -> Vec<(usize, Vec<String>)> {
         let mut found = Vec::new();
-        for block in
-            self.blocks().filter(|block| ["sh,commands", "sh,tutorial", "sh,fails"].contains(&block.mark.as_str()))
+        for block in self
+            .blocks()
+            .filter(|block| ["sh,commands", "sh,root", "sh,tutorial", "sh,fails"].contains(&block.mark.as_str()))
         {
             for (index, line) in block.text.lines().enumerate() {
                 let line = line.trim_start_matches("sudo ");
                 let Some(rest) = line.strip_prefix("balehook ") else { continue };
-                let words = rest.split(" > ").next().unwrap_or_default().split_whitespace();
+                let words = rest
+                    .split(" > ")
+                    .next()
+                    .and_then(|rest| rest.split(" #").next())
+                    .unwrap_or_default()
+                    .split_whitespace();
                 found.push((block.line + index + 1, words.map(str::to_owned).collect()));
             }
         }

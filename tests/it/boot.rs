@@ -17,6 +17,7 @@ fn after_a_loss_of_power_at_any_step_exactly_one_release_is_behind_the_port_as_s
 
     assert_eq!(machine.answer().as_deref(), Ok("old"), "{}", machine.journal("balehook-resume"));
     assert_eq!(machine.containers(), "web running");
+    the_journal_has_the_fields(&machine);
     for (step, version) in [("check health", "first"), ("docker rename", "second"), ("] switch ", "third")] {
         let before = machine.answer().unwrap();
         let mut running = machine.start_release(version);
@@ -33,6 +34,10 @@ fn after_a_loss_of_power_at_any_step_exactly_one_release_is_behind_the_port_as_s
     }
     machine.release("next");
     assert_eq!(machine.answer().as_deref(), Ok("next"));
+    for line in crate::docs_commands::ON_A_MACHINE {
+        let said = machine.run(line);
+        assert!(said.contains("balehook-resume.service") && said.contains("web"), "{line}: {said}");
+    }
 }
 
 #[test]
@@ -184,4 +189,17 @@ fn systemd_finds_no_fault_with_our_units() {
         let exposure = machine.said(&["systemd-analyze", "security", "--no-pager", "--threshold=25", &name]);
         assert!(exposure.contains("OK :-)"), "{exposure}");
     }
+}
+
+/// What the boot unit printed stands in the journal with what it is about.
+fn the_journal_has_the_fields(machine: &Machine) {
+    machine.run("journalctl --sync");
+    let printed = machine.said(&["journalctl", "-t", "balehook", "BALEHOOK_NAME=web", "--boot", "--output=json"]);
+    let entries = printed.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let entries: Vec<serde_json::Value> = entries.collect();
+    let last =
+        entries.iter().rfind(|entry| entry["MESSAGE"] == "web: brought back").unwrap_or_else(|| panic!("{printed}"));
+    let fields = ["BALEHOOK_EVENT", "BALEHOOK_DEPLOYMENT", "PRIORITY", "_TRANSPORT"];
+    assert_eq!(fields.map(|field| last[field].as_str().unwrap()), ["resume", "d-old", "5", "journal"], "{printed}");
+    assert!(last["BALEHOOK_IMAGE"].as_str().unwrap().starts_with("web:old (sha256:"), "{printed}");
 }

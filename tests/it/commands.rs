@@ -68,9 +68,11 @@ fn reads(deployed: &Deployed) {
     history.prints("d-1").prints("d-2");
     deployed.run("history", &["--deployment", "d-1"]).prints("ApplicationStart: succeeded");
     assert!(deployed.json("history", &["--deployment", "d-2"]).to_string().contains("ApplicationStart"));
+    let page = deployed.run("history", &["--deployment", "d-2", "--html", "-"]);
+    assert!(page.stdout.starts_with("<!DOCTYPE html>") && page.stdout.contains("d-2"), "{}", page.stdout);
     deployed.run("logs", &["--tail", "1"]);
     deployed.run("prune", &["--dry-run"]);
-    deployed.run("resume", &["--dry-run"]).says("nothing to recover");
+    deployed.run("resume", &["--dry-run"]).prints("nothing to change");
 }
 
 fn stops_and_starts(host: &Host, mode: &str, deployed: &Deployed) {
@@ -86,7 +88,11 @@ fn stops_and_starts(host: &Host, mode: &str, deployed: &Deployed) {
 }
 
 fn goes_back(deployed: &Deployed) {
+    deployed.run("pin", &["d-1"]);
+    deployed.run("status", &[]).prints("pinned");
     deployed.run("rollback", &["--dry-run"]).prints("d-1");
     deployed.run("rollback", &["--to", "d-1"]);
     deployed.run("status", &["--exit-code"]).prints(&format!("{}:one", deployed.image)).prints("d-1");
+    deployed.run("unpin", &["d-1"]);
+    deployed.run("history", &[]).prints("rollback");
 }

@@ -1,6 +1,10 @@
 //! The tests on real things: an engine, registries with TLS, an S3 server, the ECR API and its credential helper.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[allow(dead_code, reason = "tests/docs reads more of the pages")]
+#[path = "../docs/book.rs"]
+mod book;
+
 mod archives;
 mod aws;
 mod boot;
@@ -20,10 +24,13 @@ mod hangs;
 mod history;
 mod iam;
 mod images;
+mod import;
 mod init;
 mod interrupt;
+mod journal;
 mod kill_matrix;
 mod not_yet;
+mod operator;
 mod options;
 mod policy;
 mod pruned;
@@ -33,12 +40,17 @@ mod recipes;
 mod registry;
 mod rollback;
 mod room;
+#[path = "../schemas/mod.rs"]
+mod schemas;
+mod screen;
 mod sharing;
 mod side_by_side;
+mod status;
 mod support;
 mod swarm;
 mod tasks;
 mod tasks_compose;
 mod tasks_swarm;
 mod tutorial;
+mod uninstall;
 mod volumes;

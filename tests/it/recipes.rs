@@ -2,107 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output};
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
+use crate::support::codedeploy::{Aws, header, text};
 use crate::support::iam::{Need, Policy};
 use crate::support::world::{repository, tools};
 use crate::support::{Bundle, world};
 
 const REGISTRY: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
-
-/// AWS, as far as moto and its additions have it.
-struct Aws {
-    server: Option<Child>,
-    port: u16,
-    calls: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Aws {
-    fn drop(&mut self) {
-        if let Some(server) = &mut self.server {
-            let _ = server.kill();
-            let _ = server.wait();
-        }
-    }
-}
-
-impl Aws {
-    fn start(repository_: &Repository) -> Self {
-        let (world, folder) = (world(), tempfile::tempdir_in(world().folder()).unwrap());
-        let (port, calls) = (world.port(), folder.path().join("calls"));
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let mut command = world.command(tools().join("venv/bin/python"));
-        command
-            .arg(repository().join("tests/it/support/codedeploy.py"))
-            .arg(port.to_string())
-            .arg(&calls)
-            .arg(&repository_.name);
-        let server = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        world.wait_for("AWS", || calls.exists());
-        Self { server: Some(server), port, calls, _folder: folder }
-    }
-
-    /// Nobody answers.
-    fn nowhere() -> Self {
-        let folder = tempfile::tempdir_in(world().folder()).unwrap();
-        Self { server: None, port: world().port(), calls: folder.path().join("calls"), _folder: folder }
-    }
-
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    fn variables(&self) -> [(&'static str, String); 4] {
-        let text = str::to_owned;
-        [
-            ("AWS_ENDPOINT_URL", self.url()),
-            ("AWS_ACCESS_KEY_ID", text("AKIATESTS")),
-            ("AWS_SECRET_ACCESS_KEY", text("tests-secret")),
-            ("AWS_REGION", text("eu-west-1")),
-        ]
-    }
-
-    /// The AWS CLI; what it printed.
-    fn cli(&self, args: &[&str]) -> String {
-        let mut command = world().command(tools().join("venv/bin/aws"));
-        command.args(args).envs(self.variables()).env("AWS_DEFAULT_REGION", "eu-west-1");
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "aws {args:?}: {}", text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    /// Fetches an object of the bucket; its headers.
-    fn object(&self, key: &str, to: &std::path::Path) -> String {
-        let mut command = world().command("curl");
-        command.args(["--aws-sigv4", "aws:amz:eu-west-1:s3", "--user", "AKIATESTS:tests-secret"]);
-        command.args(["--silent", "--show-error", "--fail", "--dump-header", "-", "--output"]).arg(to);
-        let output = command.arg(format!("{}/releases/{key}", self.url())).output().unwrap();
-        assert!(output.status.success(), "{key}: {}", text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    /// The calls since they were asked for last.
-    fn calls(&self) -> Vec<String> {
-        let calls = std::fs::read_to_string(&self.calls).unwrap();
-        std::fs::write(&self.calls, "").unwrap();
-        calls.lines().map(str::to_owned).collect()
-    }
-}
-
-/// The value of a header, without quotes.
-fn header(head: &str, name: &str) -> String {
-    let lines = head.lines().filter_map(|line| line.split_once(": "));
-    let (_, value) = lines.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).unwrap();
-    value.trim().trim_matches('"').to_owned()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 /// A tar.gz with the program and the shim, as `make dist` lays it out, and its SHA-256.
 fn tarball() -> &'static (PathBuf, String) {
@@ -204,7 +114,7 @@ impl Repository {
     /// The bundle in S3: each file's mode, by its name.
     fn pushed(&self, aws: &Aws) -> (Bundle, Vec<String>) {
         let zip = self.folder.path().join("pushed.zip");
-        aws.object(&format!("shop/bundles/web-{}.zip", self.commit()), &zip);
+        aws.object(&format!("releases/shop/bundles/web-{}.zip", self.commit()), &zip);
         let bundle = Bundle::new("");
         let script = "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); z.extractall(sys.argv[2])
 for one in sorted(z.infolist(), key=lambda one: one.filename): print(oct(one.external_attr >> 16 & 0o777)[2:], one.filename)";
@@ -236,7 +146,7 @@ fn is_deployed(repository_: &Repository, aws: &Aws, said: &str) {
     assert!(said.contains(&format!("deploy.sh: deployment {id} has succeeded\n")), "{said}");
     let info: Value = serde_json::from_str(&aws.cli(&["deploy", "get-deployment", "--deployment-id", id])).unwrap();
     let (key, info) = (format!("shop/bundles/web-{}.zip", repository_.commit()), &info["deploymentInfo"]);
-    let etag = header(&aws.object(&key, std::path::Path::new("/dev/null")), "etag");
+    let etag = header(&aws.object(&format!("releases/{key}"), std::path::Path::new("/dev/null")), "etag");
     let wanted = serde_json::json!({ "bucket": "releases", "key": key, "bundleType": "zip", "eTag": etag });
     assert_eq!((&info["revision"]["s3Location"], &info["deploymentGroupName"]), (&wanted, &Value::from("prod")));
 }
@@ -276,7 +186,7 @@ fn an_image_is_built_pushed_to_ecr_and_deployed_by_its_digest_with_a_role_that_a
         return; // the store of images makes no difference to it, and CI has little time
     }
     let repository_ = Repository::new();
-    let aws = Aws::start(&repository_);
+    let aws = Aws::start(&repository_.name);
     let request = format!("{}/oidc?job=1", aws.url());
     let job = [
         ("AWS_ACCESS_KEY_ID", ""),
@@ -327,12 +237,12 @@ fn an_image_is_built_pushed_to_ecr_and_deployed_by_its_digest_with_a_role_that_a
 #[test]
 fn an_image_is_saved_to_s3_once_for_each_commit_and_deployed_by_its_id() {
     let repository_ = Repository::new();
-    let aws = Aws::start(&repository_);
+    let aws = Aws::start(&repository_.name);
     let said = repository_.succeeds(&aws, &["release", "--via", "s3"], &[("NAME", &repository_.name)]);
     calls_are(&aws, &["s3:GetObject", "s3:PutObject"]);
     let (name, commit) = (&repository_.name, repository_.commit());
     let key = format!("shop/images/{name}-{commit}.tar");
-    let id = header(&aws.object(&key, std::path::Path::new("/dev/null")), "x-amz-meta-id");
+    let id = header(&aws.object(&format!("releases/{key}"), std::path::Path::new("/dev/null")), "x-amz-meta-id");
     let image = format!("{{archive: \"s3://releases/{key}\", reference: \"{name}:{commit}\", id: \"{id}\"}}");
     assert!(said.contains(&format!("its image is {image}\n")), "{said}");
     world().docker(&["rmi", &format!("{name}:{commit}")]);
@@ -355,7 +265,7 @@ fn a_deployment_that_fails_ends_with_what_the_console_shows_of_the_first_three_i
         return; // the store of images makes no difference to it, and CI has little time
     }
     let repository_ = Repository::new();
-    let aws = Aws::start(&repository_);
+    let aws = Aws::start(&repository_.name);
     let detail = repository_.folder.path().join("imageDetail.json");
     let digest = format!("sha256:{}", "1".repeat(64));
     // As an ECR source action of CodePipeline writes it.
@@ -458,7 +368,7 @@ fn aws_deploy_push_puts_in_everything_follows_links_to_files_alone_and_keeps_mod
         return; // the store of images makes no difference to it, and CI has little time
     }
     let repository_ = Repository::new();
-    let aws = Aws::start(&repository_);
+    let aws = Aws::start(&repository_.name);
     let revision = repository_.folder.path().join("revision");
     let script = "mkdir .git bin empty && touch .git/HEAD .hidden && ln -s conf/prod.env linked.env
         touch bin/balehook && chmod 755 bin/balehook && chmod 600 conf/prod.env";

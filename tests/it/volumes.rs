@@ -94,5 +94,6 @@ fn a_container_started_with_rm_is_refused_while_it_serves_and_application_stop_r
 
     assert_eq!(world.inspect(&name, "{{.Id}} {{.State.Running}}"), format!("{id} true"));
     it.hook("ApplicationStop").exits(0);
-    assert!(world.docker_may_fail(&["inspect", &name]).is_err());
+    // The engine removes it in its own time.
+    world.wait_for("removal", || world.docker_may_fail(&["inspect", &name]).is_err());
 }

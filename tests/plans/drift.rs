@@ -113,6 +113,8 @@ fn received(operation: &Operation) -> String {
         Operation::Swarm(operation) => crate::swarm::received(operation),
         Operation::Task(operation) => task(operation),
         Operation::Mark(MarkOperation::SaveStopped) => "save that it was stopped by hand: resume leaves it so".into(),
+        Operation::Mark(MarkOperation::Pin { number: _, what }) => format!("pin {what}: it is never pruned"),
+        Operation::Mark(MarkOperation::Unpin { number: _, what }) => format!("unpin {what}: it goes as others do"),
         Operation::Mark(MarkOperation::DeleteStopped) => "save that it is to run: resume starts it".into(),
     }
 }

@@ -7,13 +7,17 @@ mod drift;
 mod failures;
 mod golden;
 mod images;
+mod import;
 mod mounted;
+mod pinned;
 mod ports;
 mod prune;
 mod request;
 mod resume;
 mod rollback;
 mod scenes;
+#[path = "../schemas/mod.rs"]
+mod schemas;
 mod specification;
 mod swarm;
 mod tasks;

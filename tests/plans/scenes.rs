@@ -184,6 +184,8 @@ pub fn release(version: &str, deployment: &str, id: &str) -> Release {
         spec: digest("old options").to_string(),
         part: Part::default(),
         observed: Observed { container: id.repeat(64 / id.len()), ..Observed::default() },
+        pinned: false,
+        number: 0,
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod init;
+mod scripts;
 
 use std::path::Path;
 use std::process::Command;

@@ -10,7 +10,6 @@ mod state;
 mod tools;
 mod units;
 
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,11 +24,10 @@ const LIMIT: Duration = Duration::from_secs(4);
 /// Prints what it found. Returns the exit code of the first problem.
 pub(crate) async fn doctor(context: &Context, format: Format) -> u8 {
     let rows = rows(context, Path::new("/")).await;
-    let text = match format {
-        Format::Text => doctor::text(&rows),
-        Format::Json => format!("{:#}\n", doctor::json(&rows)),
-    };
-    Console::new(&mut io::stdout()).whole(&text);
+    match format {
+        Format::Text => Console::stdout().page(&doctor::text(&rows)),
+        Format::Json => Console::stdout().whole(&format!("{:#}\n", doctor::json(&rows))),
+    }
     doctor::exit_code(&rows)
 }
 

@@ -2,14 +2,12 @@
 
 mod compose;
 
-use std::io;
 use std::path::Path;
 
 use crate::app::revision::{self, NewFile};
 use crate::app::say;
 use crate::cli::{InitArgs, InitMode};
 use crate::error::{Failure, Kind};
-use crate::ui::layout::Layout;
 use crate::ui::text::Console;
 
 /// What is deployed where no image is named: public, small, and with a shell, which the Compose file's task needs.
@@ -63,8 +61,7 @@ fn tell(folder: &Path, revision: &Revision) {
     let notes = revision.notes.iter().map(|note| format!("note: {note}\n"));
     let at = if folder == Path::new(".") { String::new() } else { format!(" {}", folder.display()) };
     let next = format!("next: `balehook check{at}`, and `balehook plan` in that folder\n");
-    let layout = Layout::of_stdout(&|name| std::env::var(name).ok());
-    Console::new(&mut io::stdout()).laid_out(layout, &wrote.chain(notes).chain([next]).collect::<String>());
+    Console::stdout().page(&wrote.chain(notes).chain([next]).collect::<String>());
 }
 
 fn ready_made(mode: InitMode, image: Option<&str>) -> Result<Revision, Failure> {

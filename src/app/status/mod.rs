@@ -1,23 +1,29 @@
 //! `status`: what was deployed on this host, as the engine and the kernel have it now.
 
+mod metrics;
 pub(crate) mod observe;
+mod tasks;
 
 use std::convert::Infallible;
-use std::io::{self, IsTerminal as _};
+use std::path::Path;
 use std::time::Duration;
 
-use crate::app::{Context, names, say};
+use jiff::Timestamp;
+
+use crate::app::{Context, names, say, say_as};
 use crate::cli::Format;
 use crate::deploy::history::Ended;
 use crate::deploy::journal::Left;
 use crate::deploy::state::Store;
 use crate::engine::Engine;
 use crate::error::{Failure, Kind};
+use crate::modes::drift::{Drift, drift};
 use crate::modes::health_now::health_now;
 use crate::modes::operation::Operation;
 use crate::modes::release::Release;
 use crate::poll;
-use crate::ui::status::{self, Deployed, Health, LastFailure, NameStatus};
+use crate::ui::status::metrics as ui_metrics;
+use crate::ui::status::{self, Deployed, Health, LastFailure, NameStatus, Ports};
 use crate::ui::text::Console;
 use crate::values::types::Name;
 
@@ -34,6 +40,16 @@ pub(crate) struct Wanted<'a> {
     pub(crate) format: Format,
     pub(crate) exit_code: bool,
     pub(crate) watch: bool,
+    pub(crate) metrics: Option<Metrics<'a>>,
+}
+
+/// For which monitoring.
+#[derive(Clone, Copy)]
+pub(crate) enum Metrics<'a> {
+    /// Into a file, or to standard output.
+    Prometheus(Option<&'a Path>),
+    /// CloudWatch's embedded metric format.
+    Emf,
 }
 
 pub(crate) async fn status(context: &Context, wanted: Wanted<'_>) -> u8 {
@@ -46,19 +62,52 @@ pub(crate) async fn status(context: &Context, wanted: Wanted<'_>) -> u8 {
 }
 
 async fn once(context: &Context, wanted: Wanted<'_>) -> u8 {
-    let found = match deployed(context, wanted.name).await {
-        Ok(found) => found,
-        Err(failure) => return say(&failure),
-    };
-    let text = match wanted.format {
-        Format::Text => status::text(&found),
-        Format::Json => format!("{:#}\n", status::json(&found)),
-    };
-    if wanted.watch && io::stdout().is_terminal() {
-        let _ = console::Term::stdout().clear_screen();
+    let found = Box::pin(deployed(context, wanted.name)).await;
+    if let Some(kind) = wanted.metrics {
+        return measured(context, kind, found, wanted.exit_code);
     }
-    Console::new(&mut io::stdout()).whole(&text);
-    match (wanted.exit_code, found.is_interrupted(), found.is_well()) {
+    let found = match found {
+        Ok(found) => found,
+        Err(failure) => return say_as(wanted.format == Format::Json, &failure),
+    };
+    let mut console = Console::stdout();
+    if wanted.watch {
+        console.clears();
+    }
+    match wanted.format {
+        Format::Text => console.page(&status::text(&found)),
+        Format::Json => console.whole(&format!("{:#}\n", status::json(&found))),
+    }
+    exit_code(&found, wanted.exit_code)
+}
+
+/// The metrics of what was found. Where the engine does not answer, Prometheus is told that, and no older file stays.
+fn measured(context: &Context, kind: Metrics<'_>, found: Result<Deployed, Failure>, is_wanted: bool) -> u8 {
+    let names = found.as_ref().map(|found| metrics::measure(context, found)).unwrap_or_default();
+    let is_up = found.as_ref().err().is_none_or(|failure| failure.kind != Kind::Engine);
+    let text = match kind {
+        Metrics::Prometheus(_) => ui_metrics::prometheus(is_up, &names),
+        Metrics::Emf => ui_metrics::emf(&names, &hostname(), Timestamp::now().as_millisecond()),
+    };
+    let written = match kind {
+        Metrics::Prometheus(Some(file)) => metrics::publish(file, &text),
+        Metrics::Prometheus(None) | Metrics::Emf => {
+            Console::stdout().whole(&text);
+            Ok(())
+        }
+    };
+    match (found, written) {
+        (Err(failure), _) | (Ok(_), Err(failure)) => say(&failure),
+        (Ok(found), Ok(())) => exit_code(&found, is_wanted),
+    }
+}
+
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
+fn exit_code(found: &Deployed, is_wanted: bool) -> u8 {
+    match (is_wanted, found.is_interrupted(), found.is_well()) {
         (false, _, _) | (true, false, true) => 0,
         (true, true, _) => Kind::Undo.exit_code(),
         (true, false, false) => Kind::Health.exit_code(),
@@ -93,14 +142,21 @@ async fn deployed(context: &Context, wanted: Option<&Name>) -> Result<Deployed, 
 
 async fn one(context: &Context, engine: &Engine, name: Name, containers: &[status::Status]) -> NameStatus {
     let store = Store::new(&context.settings.state_dir, &name);
-    let release: Option<Release> = store.releases().into_iter().next();
+    let releases: Vec<Release> = store.releases();
+    let pinned = releases.iter().filter(|release| release.pinned).map(ToString::to_string).collect();
     let under_way = store.is_locked();
     let runs = containers.iter().any(|container| container.name == name.as_str());
+    let drift = Box::pin(drift(engine, &name, &releases)).await;
+    let drift = with_rules(drift, containers, &name);
+    let release = releases.into_iter().next();
     let health = match release.as_ref().filter(|_| runs && !store.is_stopped()) {
         Some(release) => health_now(engine, &name, release).await,
         None => None,
     };
-    let health = health.map(|(asked, answer)| Health { asked, bad: answer.err().map(|failure| failure.message) });
+    let health = health.map(|(asked, answer)| match answer {
+        Ok(answers) => Health { asked, answers, bad: None },
+        Err(failure) => Health { asked, answers: Vec::new(), bad: Some(failure.message) },
+    });
     let left: Option<Left<Operation>> = store.left();
     let interrupted = left.filter(|_| !under_way).map(|left| match left {
         Left::Plan(interrupted) => interrupted.journal.deployment,
@@ -109,15 +165,31 @@ async fn one(context: &Context, engine: &Engine, name: Name, containers: &[statu
     NameStatus {
         release: release.as_ref().map(|release| release.image.describe()),
         more_images: release.as_ref().map_or(0, |release| release.more_images.len()),
+        digest: release.as_ref().map(|release| release.image.identity().to_string()),
         deployment: release.as_ref().map(|release| release.deployment.clone()),
         revision: release.as_ref().map(|release| release.revision.clone()),
+        pinned,
         saved: release.map(|release| release.observed.at),
+        drift,
         health,
         last_failure: last_failure(&store),
         interrupted,
         under_way,
         name: name.to_string(),
     }
+}
+
+/// Switched ports are of this host's kernel, not of the container.
+fn with_rules(drift: Option<Drift>, containers: &[status::Status], name: &Name) -> Option<Drift> {
+    let mut drift = drift?;
+    for container in containers.iter().filter(|container| container.name == name.as_str()) {
+        if let (Ports::SwitchedPorts { ports, open: Some(false), .. }, "running") =
+            (&container.ports, &*container.state)
+        {
+            drift.rules_are_gone(ports);
+        }
+    }
+    Some(drift)
 }
 
 /// Why the last deployment failed, where it did.

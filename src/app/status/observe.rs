@@ -1,9 +1,10 @@
 //! What runs of ours, as the engine and the kernel have it.
 
-use bollard::models::{ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum};
+use bollard::models::{ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum, HealthcheckResult};
 use http::Method;
 use serde_json::Value;
 
+use crate::app::status::tasks::{tasks, tasks_of};
 use crate::engine;
 use crate::engine::api::{Api, filter};
 use crate::engine::logs::published;
@@ -12,9 +13,14 @@ use crate::error::Failure;
 use crate::ports;
 use crate::ports::rules::{Family, Route};
 use crate::ports::tables;
-use crate::ui::status::{Ports, ServiceStatus, Status};
+use crate::ui::status::{LastCheck, Ports, ServiceStatus, Status};
 use crate::values::forward::SwitchedPorts;
-use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_TASK};
+use crate::values::labels::{COMPOSE_SERVICE, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_TASK};
+use crate::values::secret::masked;
+use crate::values::text::{printable, shorten};
+
+/// The longest line of an answer, in characters.
+const LINE: usize = 120;
 
 impl Engine {
     /// Every container that bears our label, by name.
@@ -83,6 +89,8 @@ pub(crate) async fn services(engine: &Engine) -> Result<Option<Vec<ServiceStatus
     match Api::of(engine).once(Method::GET, &path, None, None).await {
         Ok(found) => {
             let mut all: Vec<ServiceStatus> = found.as_array().into_iter().flatten().map(service).collect();
+            let tasks = tasks(engine, &all).await?;
+            all.iter_mut().for_each(|service| service.tasks = tasks_of(&service.id, &tasks));
             all.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(Some(all))
         }
@@ -110,11 +118,13 @@ fn service(found: &Value) -> ServiceStatus {
         deployment: text(&spec["Labels"][LABEL_DEPLOYMENT]),
         revision: text(&spec["Labels"][LABEL_REVISION]),
         ports: ports.map(port).collect(),
+        tasks: Vec::new(),
     }
 }
 
 fn status(summary: &ContainerSummary, seen: ContainerInspectResponse, name: String, ports: Ports) -> Status {
     let state = seen.state.unwrap_or_default();
+    let last_check = state.health.as_ref().and_then(|health| health.log.as_ref()?.last()).map(last_check);
     let health = state.health.and_then(|health| health.status).map(|status| status.to_string());
     Status {
         name,
@@ -124,9 +134,20 @@ fn status(summary: &ContainerSummary, seen: ContainerInspectResponse, name: Stri
         digest: label(summary, LABEL_DIGEST),
         state: state.status.map(|status| status.to_string()).unwrap_or_default(),
         health: health.filter(|health| !matches!(health.as_str(), "" | "none")),
+        last_check,
+        service: label(summary, COMPOSE_SERVICE),
         started: state.started_at.unwrap_or_default(),
         deployment: label(summary, LABEL_DEPLOYMENT),
         revision: label(summary, LABEL_REVISION),
         ports,
+    }
+}
+
+fn last_check(result: &HealthcheckResult) -> LastCheck {
+    let output = result.output.as_deref().unwrap_or_default().trim();
+    LastCheck {
+        exit_code: result.exit_code.unwrap_or_default(),
+        at: result.end.clone().unwrap_or_default(),
+        line: masked(&shorten(&printable(output.lines().next().unwrap_or_default()), LINE)),
     }
 }

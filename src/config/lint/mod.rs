@@ -12,6 +12,7 @@ use crate::config::appspec::AppSpecText;
 use crate::config::field::Field;
 pub(crate) use crate::config::lint::compose::files as compose_files;
 use crate::config::lint::service::Service;
+pub(crate) use crate::config::lint::service::is_written_out;
 use crate::config::problem::Problems;
 use crate::config::rules::{NO_APPLICATION_START, NO_HEALTH_CHECK, allow};
 use crate::config::validate::{SECTION, whole};

@@ -154,7 +154,7 @@ pub(super) fn secrets(part: &Field<'_>) {
 }
 
 /// A secret by its name and not by its value a setting; or a secret by its form.
-fn is_written_out(name: &str, value: &str) -> bool {
+pub(crate) fn is_written_out(name: &str, value: &str) -> bool {
     if value.is_empty() || value.contains('$') {
         return false;
     }

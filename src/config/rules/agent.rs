@@ -31,6 +31,11 @@ super::rules! {
     "The v2 agent reads the same file, so the fault shows up on some hosts alone.",
     "Write the value out, and put dates in quotes.",
     "environment:\n  RELEASED: \"2020-01-01\"";
+    OTHER_PLATFORM, "other-platform",
+    "The file is for another platform of CodeDeploy: AWS Lambda, Amazon ECS or hosts with Windows.",
+    "balehook runs on a Linux host from the hooks of a deployment of the platform EC2/On-premises.",
+    "Write an appspec.yml for hosts: `/usr/share/balehook/appspec` has one of each mode.",
+    "version: 0.0\nos: linux\nhooks:\n  ApplicationStart: [{location: hooks/balehook, timeout: 300}]";
     OCTAL_MODE, "octal-mode",
     "A mode with a leading zero is not quoted.",
     "The v1 agent reads it as an octal number and writes it in decimal: 0644 becomes 0420.",

@@ -9,6 +9,7 @@ mod edge_tests;
 mod health;
 pub(crate) mod official;
 mod pending;
+mod platform;
 pub(crate) mod section;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -57,8 +58,12 @@ pub(crate) fn check(file: &AppSpecText, env: &HookEnv) -> (Option<Deployment>, P
 
 /// The file's tree, with our section's variables filled in, and the deployment.
 fn read(file: &AppSpecText, env: &HookEnv, problems: &Problems) -> Option<(Node, Option<Deployment>)> {
+    let root = parse(file, problems, "begin with `version: 0.0`");
+    if root.as_ref().is_some_and(|root| platform::is_other(&whole(root, problems))) {
+        return None;
+    }
     portable_file(file, problems);
-    let mut root = parse(file, problems, "begin with `version: 0.0`")?;
+    let mut root = root?;
     let field = whole(&root, problems);
     duplicates(&field);
     let timeouts = official::check(file, &field);
@@ -161,6 +166,14 @@ fn unknown_top_level(root: &Field<'_>) {
         if ["container", "compose", "swarm", "health"].contains(&name) {
             let help = format!("it belongs under `{SECTION}:`");
             root.inner(key, name).warning(IGNORED_KEY, format!("`{name}` is ignored by everybody"), help);
+            continue;
+        }
+        if name.parse::<LifecycleEvent>().is_ok() {
+            root.inner(key, name).warning(
+                IGNORED_KEY,
+                format!("`{name}` is ignored by everybody: nothing of it runs"),
+                "it belongs under `hooks:`, two blanks deeper",
+            );
             continue;
         }
         let ours = name.to_lowercase().replace(['_', '-'], "").contains("balehook");

@@ -11,7 +11,7 @@ use crate::config::rules::{
     AGENT_REFUSES, EVENT_TIME, IGNORED_KEY, MISSING_KEY, NO_APPLICATION_START, NOT_IN_BUNDLE, OCTAL_MODE,
 };
 use crate::config::validate::agent::{entries, is_ours};
-use crate::config::validate::{as_agent, portable};
+use crate::config::validate::{SECTION, as_agent, portable};
 use crate::config::yaml::{Node, Value};
 use crate::values::types::{LifecycleEvent, Refused};
 
@@ -90,12 +90,12 @@ fn modes(root: &Field<'_>) {
 }
 
 fn hooks(root: &Field<'_>, bundle: &Path) -> BTreeMap<LifecycleEvent, Duration> {
+    // Without our section the file may start its application by any script, or start nothing.
+    let is_ours = root.get(SECTION).is_some();
     let Some(hooks) = root.given("hooks") else {
-        root.lacking("hooks").warning(
-            NO_APPLICATION_START,
-            "no hooks: nothing is ever run",
-            "copy appspec/container/appspec.yml",
-        );
+        if is_ours {
+            no_hooks(root);
+        }
         return BTreeMap::new();
     };
     let mut timeouts = BTreeMap::new();
@@ -109,14 +109,14 @@ fn hooks(root: &Field<'_>, bundle: &Path) -> BTreeMap<LifecycleEvent, Duration> 
             Ok(event) => timeouts.extend(event_hooks(&hooks.inner(list, name), bundle).map(|time| (event, time))),
             Err(Refused(why)) => {
                 hooks.inner(key, name).broken(
-                    AGENT_REFUSES,
+                    IGNORED_KEY,
                     format!("`{name}` {why}"),
                     "a hook under another name never runs",
                 );
             }
         }
     }
-    if !timeouts.contains_key(&LifecycleEvent::ApplicationStart) {
+    if is_ours && !timeouts.contains_key(&LifecycleEvent::ApplicationStart) {
         hooks.warning(
             NO_APPLICATION_START,
             "no hook for ApplicationStart: nothing is ever started",
@@ -124,6 +124,14 @@ fn hooks(root: &Field<'_>, bundle: &Path) -> BTreeMap<LifecycleEvent, Duration> 
         );
     }
     timeouts
+}
+
+fn no_hooks(root: &Field<'_>) {
+    root.lacking("hooks").warning(
+        NO_APPLICATION_START,
+        "no hooks: nothing is ever run",
+        "copy appspec/container/appspec.yml",
+    );
 }
 
 /// The entries of one event; the result is the time of our own entry, else the shortest.

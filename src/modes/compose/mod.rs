@@ -9,6 +9,7 @@ pub(crate) mod check_out;
 pub(crate) mod config;
 pub(crate) mod containers;
 pub(crate) mod demands;
+pub(crate) mod drift;
 pub(crate) mod files;
 pub(crate) mod listing;
 pub(crate) mod observe;

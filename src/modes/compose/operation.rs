@@ -6,6 +6,7 @@ use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
+use crate::deploy::release::Observed;
 use crate::error::{Failure, Kind};
 use crate::modes::compose::check_out::check_out;
 use crate::modes::compose::project::{Project, Tool};
@@ -14,7 +15,7 @@ use crate::modes::compose::snapshot::{self, Snapshot};
 use crate::modes::compose::task::{self, ComposeTask};
 use crate::modes::compose::tool::{self, Processes};
 use crate::modes::compose::wait::ProjectHealth;
-use crate::modes::compose::{containers, unsaved, wait};
+use crate::modes::compose::{containers, drift, unsaved, wait};
 use crate::modes::host::Host;
 use crate::modes::release::Release;
 use crate::ports::conflict;
@@ -233,6 +234,9 @@ impl ComposeOperation {
             }
             Self::SaveRelease(release) => {
                 let observed = containers::observe(&host.engine, host.name.as_str()).await?;
+                let last = host.store.store().releases();
+                let options = drift::observe(&host.engine, host.name.as_str(), last.first()).await?;
+                let observed = Observed { options, ..observed };
                 host.save(release, observed)?;
             }
             Self::Withdraw { name, but } => unsaved::withdraw(&host.engine, name, but).await?,

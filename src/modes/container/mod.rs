@@ -1,5 +1,6 @@
 //! Container mode: one container replaces the one before it, stop-first or start-first.
 
+pub(crate) mod drift;
 pub mod facts;
 mod observe;
 pub mod operation;

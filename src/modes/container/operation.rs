@@ -192,6 +192,7 @@ async fn save(host: &Host, container: &Target, release: &Release, down: Option<D
         image_id: seen.image.unwrap_or_default(),
         ports: switched.unwrap_or_else(|| logs::published(&published)),
         running: Vec::new(),
+        options: Vec::new(),
         down_ms: down.and_then(|down| u64::try_from(down.as_millis()).ok()),
     };
     host.save(release, observed)

@@ -1,6 +1,7 @@
 //! Swarm mode: a service of the swarm is created or updated, and the managers that deploy at once come to the same end.
 //! It knows nothing of the two other modes.
 
+pub(crate) mod drift;
 pub mod facts;
 pub(crate) mod follow;
 pub(crate) mod local_tasks;

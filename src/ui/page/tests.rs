@@ -62,7 +62,7 @@ fn shown(record: DeploymentRecord, log: Option<&str>) -> String {
     let (name, serving) = ("web".parse().unwrap(), Serving::Deployment("d-A1B2C3D4E".into()));
     let deployments = vec![(2, record, log.is_some())];
     let made = Made { at: "2026-11-28T01:00:00Z".into(), host: "web-1".into() };
-    let all = [Listed { name, deployments, serving, is_locked: false }];
+    let all = [Listed { name, deployments, serving, pinned: Vec::new(), is_locked: false }];
     page(&all, |_, _| log.map(|log| log.as_bytes().to_vec()), &made)
 }
 

@@ -96,7 +96,7 @@ fn a_program_gets_every_field_of_a_problem() {
         "file": file, "line": 9, "column": 3, "severity": "error", "rule": "unknown-key", "path": "x-balehook.helth",
         "message": "unknown key `helth`", "help": "did you mean `health`?",
     });
-    assert_eq!(json[0], wanted);
+    assert_eq!((&json["format"], &json["problems"][0]), (&2.into(), &wanted));
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! What was deployed, as it was found: values only.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::json;
+
+use crate::modes::drift::Drift;
+use crate::ui::json;
 
 /// Everything that was deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,10 +28,17 @@ pub(crate) struct NameStatus {
     /// The image of the release that was deployed last, as a person reads it; of several the first.
     pub(crate) release: Option<String>,
     pub(crate) more_images: usize,
+    /// The digest of that image, whole.
+    pub(crate) digest: Option<String>,
     pub(crate) deployment: Option<String>,
     pub(crate) revision: Option<String>,
     /// When the release was healthy first, RFC 3339.
     pub(crate) saved: Option<String>,
+    /// Releases that are never pruned, each as a person reads it.
+    pub(crate) pinned: Vec<String>,
+    /// What was changed by hand since; none where that is not known.
+    #[serde(serialize_with = "drift")]
+    pub(crate) drift: Option<Drift>,
     /// The answer to its health check, where it runs; none of a swarm's service.
     pub(crate) health: Option<Health>,
     /// Where the last deployment failed.
@@ -42,8 +53,18 @@ pub(crate) struct NameStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Health {
     pub(crate) asked: String,
+    /// Each question with its last good answer and the time that it took: `GET http://127.0.0.1/: 200 OK: ready, in 3 ms`.
+    pub(crate) answers: Vec<String>,
     /// Why it is not healthy.
     pub(crate) bad: Option<String>,
+}
+
+/// `{changes: […], back: […]}`, the changes as a plan has them.
+fn drift<S: Serializer>(drift: &Option<Drift>, to: S) -> Result<S::Ok, S::Error> {
+    let drift = drift.as_ref().map(
+        |drift| json!({ "changes": drift.changes.iter().map(json::change).collect::<Vec<_>>(), "back": drift.back }),
+    );
+    drift.serialize(to)
 }
 
 /// How the last deployment failed.
@@ -72,6 +93,33 @@ pub(crate) struct ServiceStatus {
     pub(crate) revision: Option<String>,
     /// As `80->8080/tcp`.
     pub(crate) ports: Vec<String>,
+    /// The newest of each slot or node that should run, and those that failed last.
+    pub(crate) tasks: Vec<TaskStatus>,
+}
+
+/// A task of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct TaskStatus {
+    /// None of a global service.
+    pub(crate) slot: Option<u64>,
+    /// The node's name, or its ID; none where no node took it.
+    pub(crate) node: Option<String>,
+    /// `running`, `preparing`, `rejected`, …
+    pub(crate) state: String,
+    /// Since when, RFC 3339.
+    pub(crate) since: String,
+    /// Why it failed, or waits.
+    pub(crate) error: Option<String>,
+}
+
+/// The last answer to the HEALTHCHECK of a container, as the engine asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct LastCheck {
+    pub(crate) exit_code: i64,
+    /// When it ended, RFC 3339.
+    pub(crate) at: String,
+    /// The first line that it printed.
+    pub(crate) line: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -86,8 +134,11 @@ pub(crate) struct Status {
     pub(crate) state: String,
     /// `healthy`, `unhealthy`, `starting`; none without a HEALTHCHECK.
     pub(crate) health: Option<String>,
+    pub(crate) last_check: Option<LastCheck>,
     /// When it was started, RFC 3339.
     pub(crate) started: String,
+    /// The service of a Compose project.
+    pub(crate) service: Option<String>,
     pub(crate) deployment: Option<String>,
     pub(crate) revision: Option<String>,
     pub(crate) ports: Ports,
@@ -117,17 +168,19 @@ impl Deployed {
         self.names.iter().any(|name| name.interrupted.is_some())
     }
 
-    /// Whether everything that was deployed runs, and is healthy.
+    /// Whether anything of it runs; of a service all of its tasks.
+    pub(crate) fn runs(&self, name: &str) -> bool {
+        let mut containers = self.containers.iter().filter(|container| container.name == name);
+        let service = self.services.iter().find(|service| service.name == name);
+        containers.any(|container| container.state == "running") || service.is_some_and(ServiceStatus::is_well)
+    }
+
+    /// Whether everything that was deployed runs, and is healthy. What was changed by hand does not count.
     pub(crate) fn is_well(&self) -> bool {
-        let runs = |name: &str| {
-            let mut containers = self.containers.iter().filter(|container| container.name == name);
-            let service = self.services.iter().find(|service| service.name == name);
-            containers.any(|container| container.state == "running") || service.is_some_and(ServiceStatus::is_well)
-        };
         let is_well = |name: &NameStatus| {
             let is_bad = name.health.as_ref().is_some_and(|health| health.bad.is_some());
             let may_be_down = name.release.is_none() || self.is_worker || self.stopped.contains(&name.name);
-            may_be_down || runs(&name.name) && !is_bad
+            may_be_down || self.runs(&name.name) && !is_bad
         };
         self.names.iter().all(is_well)
             && self.services.iter().all(ServiceStatus::is_well)

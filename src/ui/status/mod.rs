@@ -1,12 +1,17 @@
 //! What was deployed, for a person and for programs.
 
 mod deployed;
+pub(crate) mod metrics;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::engine::facts::short_id;
-pub(crate) use crate::ui::status::deployed::{Deployed, Health, LastFailure, NameStatus, Ports, ServiceStatus, Status};
+use crate::modes::drift::Drift;
+use crate::ui::changes;
+pub(crate) use crate::ui::status::deployed::{
+    Deployed, Health, LastCheck, LastFailure, NameStatus, Ports, ServiceStatus, Status, TaskStatus,
+};
 use crate::ui::text::utc;
 
 pub(crate) fn text(all: &Deployed) -> String {
@@ -33,11 +38,14 @@ fn one(all: &Deployed, name: &str) -> String {
     let mut rest = known.filter(|_| service.is_none()).map(release).unwrap_or_default();
     containers.iter().for_each(|container| rest.extend(container_lines(container, known)));
     service.iter().for_each(|service| rest.extend(service_lines(service)));
+    rest.extend(known.map(drift).unwrap_or_default());
     rest.extend(known.map(trouble).unwrap_or_default());
     let how = match all.stopped.iter().any(|stopped| stopped == name) {
         true => format!("stopped by hand: `balehook start {name}`"),
         false => how(known, &containers, service, all.is_worker),
     };
+    let is_changed = known.is_some_and(|known| known.drift.as_ref().is_some_and(|drift| !drift.changes.is_empty()));
+    let how = if is_changed { format!("{how}, changed by hand") } else { how };
     lines(&format!("{name}: {how}"), &rest)
 }
 
@@ -48,7 +56,9 @@ fn how(known: Option<&NameStatus>, containers: &[&Status], service: Option<&Serv
     if let Some(service) = service {
         return format!("{} of {} tasks run{under_way}", service.running, service.wanted);
     }
+    let is_unmanaged = known.is_some_and(|known| known.drift.as_ref().is_some_and(Drift::is_unmanaged));
     let what = match (containers, bad) {
+        ([], _) if is_unmanaged => "NOT the container that was deployed".to_owned(),
         ([], _) if is_worker => "no task on this node".to_owned(),
         ([], _) if known.is_none_or(|known| known.release.is_none()) => "not deployed".to_owned(),
         ([], _) => "does NOT run".to_owned(),
@@ -70,15 +80,28 @@ fn release(known: &NameStatus) -> Lines {
     let since = known.saved.as_deref().map(|at| format!(", healthy first at {}", minute(at))).unwrap_or_default();
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let health = known.health.as_ref().map(|health| match &health.bad {
-        None => format!("{}: yes", health.asked),
+        None if health.answers.is_empty() => format!("{}: yes", health.asked),
+        None => health.answers.join("; "),
         Some(why) => why.clone(),
     });
     vec![
         ("release", known.release.as_ref().map(|image| format!("{image}{more}")).unwrap_or_default()),
         ("deployment", known.deployment.as_ref().map(|id| format!("{id}{since}")).unwrap_or_default()),
         ("revision", text(&known.revision)),
+        ("pinned", known.pinned.join(", ")),
         ("health", health.unwrap_or_default()),
     ]
+}
+
+/// What was changed by hand, and how it is taken back.
+fn drift(known: &NameStatus) -> Lines {
+    let Some(drift) = known.drift.as_ref().filter(|drift| !drift.changes.is_empty()) else { return Vec::new() };
+    let since = known.deployment.as_deref().unwrap_or_default();
+    let mut lines = vec![("drift", format!("since {since}:"))];
+    let rows = changes::rows(&drift.changes);
+    lines.extend(rows.iter().map(|row| ("", row.strip_prefix("  ").unwrap_or(row).to_owned())));
+    lines.extend(drift.back.iter().map(|what| ("next", what.clone())));
+    lines
 }
 
 /// What a person must know, and do.
@@ -92,21 +115,29 @@ fn trouble(known: &NameStatus) -> Lines {
         .last_failure
         .as_ref()
         .map(|last| format!("`balehook history {name} --deployment {}` says more", last.deployment));
-    let killed = known.interrupted.as_ref().map(|deployment| {
-        format!("{deployment} was killed: `balehook resume {name}` finishes or undoes what it began")
-    });
-    vec![("last", failed.unwrap_or_default()), ("", next.unwrap_or_default()), ("left", killed.unwrap_or_default())]
+    let killed = known.interrupted.as_ref().map(|deployment| format!("{deployment} was killed"));
+    let resume = killed.as_ref().map(|_| format!("`balehook resume {name}` finishes or undoes what it began"));
+    vec![
+        ("last", failed.unwrap_or_default()),
+        ("next", next.unwrap_or_default()),
+        ("left", killed.unwrap_or_default()),
+        ("next", resume.unwrap_or_default()),
+    ]
 }
 
 /// `known`: what is said of the release already.
 fn container_lines(status: &Status, known: Option<&NameStatus>) -> Lines {
-    let health = status.health.as_ref().map(|health| format!(", {health}")).unwrap_or_default();
+    let health = status.health.as_ref().map(|health| format!(", {health}{}", last_check(status))).unwrap_or_default();
     let since = if status.state == "running" { format!(" since {}", minute(&status.started)) } else { String::new() };
     let is_said = known.is_some_and(|known| known.release.is_some());
     let unless_said = |value: Option<&String>| value.filter(|_| !is_said).cloned().unwrap_or_default();
     let container = format!("{} ({}) {}{health}{since}", status.container, short_id(&status.id), status.state);
+    let (what, container) = match &status.service {
+        Some(service) => ("service", format!("{service}: {container}")),
+        None => ("container", container),
+    };
     vec![
-        ("container", container),
+        (what, container),
         ("image", readable(&unless_said(Some(&status.image)))),
         ("digest", unless_said(status.digest.as_ref())),
         ("ports", ports(&status.ports)),
@@ -115,16 +146,35 @@ fn container_lines(status: &Status, known: Option<&NameStatus>) -> Lines {
     ]
 }
 
+/// ` (exit code 1: cannot connect)`: what the HEALTHCHECK said last.
+fn last_check(status: &Status) -> String {
+    let said = status.last_check.as_ref().map(|last| match last.line.as_str() {
+        "" => format!(" (exit code {})", last.exit_code),
+        line => format!(" (exit code {}: {line})", last.exit_code),
+    });
+    said.unwrap_or_default()
+}
+
+/// `1 on host-a: running since 2026-01-01 00:00 UTC`.
+fn task(task: &TaskStatus) -> String {
+    let slot = task.slot.map(|slot| format!("{slot} ")).unwrap_or_default();
+    let node = task.node.as_ref().map_or_else(|| "on no node".to_owned(), |node| format!("on {node}"));
+    let error = task.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    format!("{slot}{node}: {} since {}{error}", task.state, minute(&task.since))
+}
+
 fn service_lines(status: &ServiceStatus) -> Lines {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    vec![
+    let mut lines = vec![
         ("service", format!("{} ({})", status.name, short_id(&status.id))),
         ("image", readable(&status.image)),
         ("update", text(&status.update)),
         ("ports", status.ports.join(" ")),
         ("deployment", text(&status.deployment)),
         ("revision", text(&status.revision)),
-    ]
+    ];
+    lines.extend(status.tasks.iter().map(|it| ("task", task(it))));
+    lines
 }
 
 /// An image with twelve digits of its digest.
@@ -182,6 +232,8 @@ pub(crate) fn json(all: &Deployed) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ui::layout::Layout;
+    use crate::values::options::{ChangeKind, OptionChange};
 
     fn web(ports: Ports) -> Status {
         Status {
@@ -192,6 +244,8 @@ mod tests {
             digest: None,
             state: "running".into(),
             health: Some("healthy".into()),
+            last_check: None,
+            service: None,
             started: "2026-01-01T00:00:00Z".into(),
             deployment: Some("d-1".into()),
             revision: None,
@@ -205,18 +259,28 @@ mod tests {
 
     fn known(name: &str, bad: Option<&str>) -> NameStatus {
         let asked = "GET /healthz answers 2xx or 3xx".to_owned();
+        let answers = ["GET http://127.0.0.1:80/healthz: 200 OK: ready, in 3 ms".to_owned()];
         NameStatus {
             name: name.into(),
             release: Some("web:1.4.2 (sha256:0123456789ab)".into()),
             more_images: 0,
+            digest: Some(format!("sha256:{}", "0123456789ab".repeat(6).get(..64).unwrap_or_default())),
             deployment: Some("d-1".into()),
             revision: Some("s3://releases/web.zip".into()),
             saved: Some("2026-01-01T00:00:05Z".into()),
-            health: Some(Health { asked, bad: bad.map(str::to_owned) }),
+            pinned: Vec::new(),
+            drift: Some(Drift::default()),
+            health: Some(Health { asked, answers: answers.to_vec(), bad: bad.map(str::to_owned) }),
             last_failure: None,
             interrupted: None,
             under_way: false,
         }
+    }
+
+    fn task(slot: u64, node: Option<&str>, state: &str, error: Option<&str>) -> TaskStatus {
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        let since = "2026-01-01T00:00:00Z".to_owned();
+        TaskStatus { slot: Some(slot), node: text(node), state: state.to_owned(), since, error: text(error) }
     }
 
     fn published() -> Ports {
@@ -232,7 +296,7 @@ mod tests {
   release    web:1.4.2 (sha256:0123456789ab)
   deployment d-1, healthy first at 2026-01-01 00:00 UTC
   revision   s3://releases/web.zip
-  health     GET /healthz answers 2xx or 3xx: yes
+  health     GET http://127.0.0.1:80/healthz: 200 OK: ready, in 3 ms
   container  web (a1a1a1a1a1a1) running, healthy since 2026-01-01 00:00 UTC
   ports      0.0.0.0:80->8080/tcp
 "
@@ -251,16 +315,19 @@ mod tests {
         };
         let sick =
             NameStatus { last_failure: Some(failed), interrupted: Some("d-3".into()), ..known("web", Some(bad)) };
-        let gone = NameStatus { health: None, ..known("shop", None) };
+        let pinned = vec!["web:1.4.1 (sha256:ab) of d-0".to_owned()];
+        let gone = NameStatus { health: None, pinned, ..known("shop", None) };
         let all = Deployed { names: vec![sick, gone], ..deployed(vec![web(published())]) };
         let said = text(&all);
         assert!(said.starts_with("shop: does NOT run\n  release    web:1.4.2 "), "{said}");
+        assert!(said.contains("  pinned     web:1.4.1 (sha256:ab) of d-0\n"), "{said}");
         assert!(said.contains("\nweb: NOT healthy\n") && said.contains(&format!("  health     {bad}\n")), "{said}");
         assert!(
             said.ends_with(
                 "  last       d-2 failed at 2026-01-02 10:00 UTC: ApplicationStart: web exited with code 3
-             `balehook history web --deployment d-2` says more
-  left       d-3 was killed: `balehook resume web` finishes or undoes what it began
+  next       `balehook history web --deployment d-2` says more
+  left       d-3 was killed
+  next       `balehook resume web` finishes or undoes what it began
 "
             ),
             "{said}"
@@ -269,6 +336,52 @@ mod tests {
         let first_failed = NameStatus { release: None, health: None, ..known("web", None) };
         let all = Deployed { names: vec![first_failed], ..deployed(Vec::new()) };
         assert!(text(&all).starts_with("web: not deployed\n") && all.is_well(), "nothing was ever deployed");
+    }
+
+    fn change(kind: ChangeKind, name: &str, was: Option<&str>, becomes: Option<&str>) -> OptionChange {
+        let (was, becomes) = (was.map(str::to_owned), becomes.map(str::to_owned));
+        OptionChange { kind, service: None, name: name.into(), was, becomes, is_sensitive: false }
+    }
+
+    fn golden(name: &str) -> String {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_was_changed_by_hand_stands_in_a_plans_words_with_the_way_back_in_80_and_200_columns() {
+        let mut changed = Drift {
+            changes: vec![
+                change(ChangeKind::Change, "mem_limit", Some("256M"), Some("512M")),
+                change(ChangeKind::Add, "networks.front", None, Some("")),
+                change(ChangeKind::Remove, "restart", Some("unless-stopped"), None),
+            ],
+            back: vec!["a deployment that changes anything creates the container anew, without this".into()],
+        };
+        changed.rules_are_gone(&["80->8080/tcp".into()]);
+        let image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop/web:1.4.2 (sha256:0123456789ab)";
+        let one = NameStatus { drift: Some(changed), release: Some(image.into()), ..known("web", None) };
+        let by_service = |name: &str| OptionChange {
+            service: Some(name.into()),
+            ..change(ChangeKind::Change, "scale", Some("2"), Some("3"))
+        };
+        let of_project = Drift { changes: vec![by_service("api"), by_service("db")], back: Vec::new() };
+        let project = NameStatus { drift: Some(of_project), health: None, ..known("shop", None) };
+        let mut container = Status { service: Some("api".into()), name: "shop".into(), ..web(published()) };
+        let line = "wget: server returned error: HTTP/1.1 503 Service Unavailable".to_owned();
+        container.last_check = Some(LastCheck { exit_code: 1, at: "2026-01-01T00:00:00Z".into(), line });
+        container.health = Some("unhealthy".into());
+        let all = Deployed { names: vec![one, project], ..deployed(vec![web(published()), container]) };
+        let narrow = Layout { width: Some(80), has_color: false };
+        assert_eq!(narrow.lay_out(&text(&all)), golden("status.80.txt"));
+        let wide = Layout { width: Some(200), has_color: false };
+        assert_eq!(wide.lay_out(&text(&all)), golden("status.200.txt"));
+        assert!(all.names.iter().all(|name| name.drift.is_some()) && !all.is_well(), "shop has an unhealthy container");
+        assert_eq!(
+            json(&all)["names"][0]["drift"]["changes"][0],
+            serde_json::json!({"op": "change", "service": null, "option": "mem_limit", "key": null, "was": "256M",
+                "becomes": "512M", "sensitive": false})
+        );
     }
 
     #[test]
@@ -283,12 +396,20 @@ mod tests {
             deployment: Some("d-1".into()),
             revision: None,
             ports: vec!["80->8080/tcp".into()],
+            tasks: vec![
+                task(1, Some("host-a"), "running", None),
+                task(2, Some("host-b"), "failed", Some("task: non-zero exit (3)")),
+                task(3, None, "pending", Some("no suitable node (insufficient resources on 2 nodes)")),
+            ],
         };
         let one = Deployed { services: vec![service], ..deployed(Vec::new()) };
         assert_eq!(
             text(&one),
             "web: 1 of 2 tasks run\n  service    web (b2b2b2b2b2b2)\n  image      registry.test/web:1 \
-             (sha256:0123456789ab)\n  update     updating\n  ports      80->8080/tcp\n  deployment d-1\n"
+             (sha256:0123456789ab)\n  update     updating\n  ports      80->8080/tcp\n  deployment d-1
+  task       1 on host-a: running since 2026-01-01 00:00 UTC
+  task       2 on host-b: failed since 2026-01-01 00:00 UTC: task: non-zero exit (3)
+  task       3 on no node: pending since 2026-01-01 00:00 UTC: no suitable node (insufficient resources on 2 nodes)\n"
         );
         assert_eq!((&json(&one)["services"][0]["running"], &json(&one)["is_well"]), (&1.into(), &false.into()));
         let stopped = Deployed { stopped: vec!["web".into()], names: vec![known("web", None)], ..deployed(Vec::new()) };

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::schemas;
+
 use super::calls::Call;
 use super::world::{World, repository, world};
 
@@ -54,6 +56,13 @@ impl Outcome {
         }
         kept.reverse();
         kept.join("\n")
+    }
+
+    /// Asserts that what was asked for as JSON is as its schema says.
+    #[track_caller]
+    fn valid(self, args: &[&str]) -> Self {
+        schemas::assert_valid(args, self.stdout.as_bytes());
+        self
     }
 
     /// Asserts the exit code, showing everything otherwise.
@@ -224,14 +233,21 @@ impl Bundle {
     pub fn run(&self, args: &[&str]) -> Outcome {
         let mut command = self.command(world(), std::ffi::OsStr::new(BINARY));
         command.args(args).arg("--appspec").arg(self.path());
-        Running::start(command).wait()
+        Running::start(command).wait().valid(args)
+    }
+
+    /// The binary by hand on a terminal of its own, not yet started.
+    pub fn on_terminal(&self, args: &[&str]) -> Command {
+        let mut command = self.command(world(), std::ffi::OsStr::new("setsid"));
+        command.args(["--ctty", "--wait", BINARY]).args(args).env("TERM", "xterm-256color");
+        command
     }
 
     /// `balehook status`.
     pub fn status(&self, args: &[&str]) -> Outcome {
         let mut command = self.command(world(), std::ffi::OsStr::new(BINARY));
         command.arg("status").args(args);
-        Running::start(command).wait()
+        Running::start(command).wait().valid(&[&["status"], args].concat())
     }
 
     /// `balehook resume`.
@@ -241,7 +257,7 @@ impl Bundle {
 
     /// Runs the binary by hand with a command that takes no bundle.
     pub fn run_bare(&self, args: &[&str]) -> Outcome {
-        self.start_bare(args).wait()
+        self.start_bare(args).wait().valid(args)
     }
 
     /// Starts the binary by hand with a command that takes no bundle.

@@ -104,13 +104,12 @@ def application(environ, start_response):
     return [b'{"count": 1, "value": "a.job.token"}']
 
 
-
-
 def set_up():
     aws = {"endpoint_url": f"http://127.0.0.1:{PORT}", "region_name": "eu-west-1"}
     aws |= {"aws_access_key_id": "AKIATESTS", "aws_secret_access_key": "tests-secret"}
     where = {"LocationConstraint": "eu-west-1"}
-    boto3.client("s3", **aws).create_bucket(Bucket="releases", CreateBucketConfiguration=where)
+    for bucket in ["releases", "my-releases"]:
+        boto3.client("s3", **aws).create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
     boto3.client("ecr", **aws).create_repository(repositoryName=REPOSITORY)
     codedeploy, role = boto3.client("codedeploy", **aws), "arn:aws:iam::123456789012:role/codedeploy"
     codedeploy.create_application(applicationName="web")

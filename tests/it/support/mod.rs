@@ -5,6 +5,7 @@ pub mod answers;
 pub mod bundle;
 pub mod calls;
 pub mod cluster;
+pub mod codedeploy;
 pub mod engine_proxy;
 pub mod iam;
 pub mod images;

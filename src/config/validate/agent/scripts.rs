@@ -42,7 +42,7 @@ pub(crate) fn check(root: &Field<'_>, bundle: &Path) {
         if is_ours(location) {
             let user = runas(&entry, name);
             other_user(&entry, first_user.get_or_insert(user), user);
-        } else if let Some(script) = script {
+        } else if let Some(script) = script.filter(|_| root.get(SECTION).is_some()) {
             ours_now(&field, location, &script);
         }
     }

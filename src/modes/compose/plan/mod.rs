@@ -6,6 +6,7 @@ use crate::config::Deployment;
 use crate::config::compose::Compose;
 use crate::deploy::origin::Origin;
 use crate::deploy::plan::{Old, Undo};
+use crate::deploy::release::kept;
 use crate::engine::facts::ContainerFacts;
 use crate::error::{Failure, Kind};
 use crate::modes;
@@ -186,7 +187,7 @@ impl<'a> Planner<'a> {
     /// Those of releases that are retained no longer.
     fn delete_snapshots(&mut self, wanted: &Wanted<'_>) {
         let earlier = self.deployment.keep - usize::from(self.plan.saves());
-        let releases = self.facts.releases.iter().take(earlier);
+        let releases = kept(&self.facts.releases, earlier);
         let retained = releases.filter_map(|release| Some(&release.part.compose.as_ref()?.project.id));
         let retained: Vec<&String> = retained.chain([&wanted.project.id]).collect();
         for id in wanted.facts.snapshots.iter().filter(|id| !retained.contains(id)) {

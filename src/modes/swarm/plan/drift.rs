@@ -33,6 +33,11 @@ pub(crate) fn digest(image: &ImagePin, spec: &Value, environment: &[EnvVar], say
     ContentDigest::of(text.as_bytes()).to_string()
 }
 
+/// Whether the file sets the number of replicas, by the digest of the request.
+pub(crate) fn says_replicas(request: &ServiceRequest) -> bool {
+    digest(&request.image, &request.spec, &request.environment, true) == request.digest
+}
+
 /// Whether a service is exactly what the request wants: nothing is sent then.
 pub(crate) fn is_same(request: &ServiceRequest, seen: &SwarmFacts) -> bool {
     let Some(service) = &seen.service else { return false };
