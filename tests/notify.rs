@@ -37,7 +37,7 @@ server.serve_forever()
 
 /// A topic whose messages go to a queue; afterwards, what the queue has.
 const TOPIC: &str = "
-import boto3, sys
+import boto3, json, sys
 def client(name):
     return boto3.client(name, region_name='eu-west-1', endpoint_url=sys.argv[1], aws_access_key_id='a', aws_secret_access_key='b')
 sns, sqs = client('sns'), client('sqs')
@@ -49,7 +49,7 @@ if sys.argv[2] == 'make':
     print(topic)
 else:
     for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=9).get('Messages', []):
-        print(message['Body'])
+        print(json.dumps(json.loads(message['Body'])))
 ";
 
 struct Ended(Child);
@@ -111,7 +111,8 @@ fn a_command_and_a_web_server_over_https_are_told_and_those_that_fail_refuse_or_
     let folder = tempfile::tempdir().unwrap();
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=balehook-tests"])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", "key.pem", "-out", "cert.pem"])
         .current_dir(folder.path())
         .output();
     assert!(made.unwrap().status.success());

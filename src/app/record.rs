@@ -23,7 +23,7 @@ use crate::values::pin::ImagePin;
 use crate::values::secret::masked;
 use crate::values::text::{printable, shorten};
 
-/// So many changed options are remembered.
+/// So many changed options, and answers about health, are remembered.
 const CHANGES: usize = 200;
 
 /// An event under way. What cannot be written of it goes to the log: no deployment fails for its history.
@@ -118,7 +118,7 @@ impl Recorder {
     /// The plan has ended. `last_words`: what the containers of a release that failed have said last.
     pub(crate) fn ended(&mut self, outcome: &Result<Done, Box<Failed>>, last_words: &[u8], health: &[String]) {
         self.step_ends();
-        self.details.health = health.iter().map(|answer| masked(answer)).collect();
+        self.details.health = health.iter().take(CHANGES).map(|answer| masked(answer)).collect();
         self.down = outcome.as_ref().ok().and_then(|done| done.down);
         if let Some((store, history)) = self.history.as_ref().filter(|_| outcome.is_err() && !last_words.is_empty()) {
             let text = String::from_utf8_lossy(last_words);

@@ -20,9 +20,6 @@ const PASSED: Duration = Duration::from_secs(5);
 /// The same while everything has passed and must stay so.
 const STABLE: Duration = Duration::from_secs(1);
 
-/// So many answers are remembered of one plan.
-const ANSWERS: usize = 40;
-
 /// The key of the question from outside; those to a container have its ID.
 const OUTSIDE: &str = "";
 
@@ -82,16 +79,14 @@ impl HealthChecker {
         outcome
     }
 
-    /// What was asked in all checks so far, also in one that was cut off, and the answers.
+    /// What was asked in all checks so far, also in one that was cut off.
     pub(crate) fn answers(&self) -> Vec<String> {
         let mut all = self.past.clone();
-        let asked = self.questions.values().map(Question::summary);
         let waiting = self.waiting.iter().map(|(_, why)| why.clone());
-        all.extend(asked.chain(waiting).map(|answer| format!("{}: {answer}", self.subject)));
-        if self.questions.is_empty() && self.waiting.is_empty() && !self.containers.is_empty() {
-            all.push(format!("{}: it runs, and nothing is asked of it", self.subject));
-        }
-        all.truncate(ANSWERS);
+        let all_open = self.questions.values().map(Question::summary).chain(waiting);
+        all.extend(all_open.map(|answer| format!("{}: {answer}", self.subject)));
+        let is_settled = self.questions.is_empty() && self.waiting.is_empty() && !self.containers.is_empty();
+        all.extend(is_settled.then(|| format!("{}: it runs without a restart", self.subject)));
         all
     }
 
