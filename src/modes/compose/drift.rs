@@ -87,12 +87,7 @@ fn of_container(service: &str, saved: &[Record], now: &[Record]) -> Vec<OptionCh
     let spec = format!("labels.{LABEL_SPEC}");
     let is_ours = value(saved, &spec) == value(now, &spec);
     let shown = |all: &[Record]| -> Vec<Record> {
-        // An engine has no policy as an empty one.
-    if name == "restart" && whole.is_empty() {
-        record.push("no".to_owned());
-        return record;
-    }
-    let is_shown =
+        let is_shown =
             |name: &str| is_changeable(name) || !is_ours && name != ID && !name.starts_with("labels.balehook.");
         all.iter().filter(|record| record.get(1).is_some_and(|name| is_shown(name))).cloned().collect()
     };
