@@ -179,7 +179,7 @@ pub(crate) enum Command {
     },
     /// Print a JSON schema: of appspec.yml, for editors, or of what a command prints with --format json
     Schema {
-        /// Of what
+        /// The document
         #[arg(value_enum, default_value_t = SchemaOf::Appspec, value_name = "DOCUMENT")]
         of: SchemaOf,
     },

@@ -116,7 +116,8 @@ impl Engine {
         let mut found = self.list_labelled(format!("{LABEL_NAME}={name}")).await?;
         found.retain(|summary| deployment.is_none_or(|id| label(summary, LABEL_DEPLOYMENT).as_deref() == Some(id)));
         let is_task = |summary: &ContainerSummary| label(summary, SWARM_SERVICE).as_deref() == Some(name.as_str());
-        let of_tasks = found.iter().any(is_task);
+        // A revision may have put no label of ours on its tasks, and they may all be on other nodes.
+        let of_tasks = found.is_empty() || found.iter().any(is_task);
         if of_tasks && Api::of(self).get(&format!("/services/{name}")).await.is_ok() {
             let service = self.docker.service_logs(name.as_str(), Some(options));
             return Ok(vec![Output { container: name.to_string(), parts: self.parts(service) }]);

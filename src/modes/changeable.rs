@@ -27,6 +27,9 @@ pub(crate) fn is_changeable(name: &str) -> bool {
 pub(crate) fn changeable(spec: &ContainerSpec) -> Vec<SetOption> {
     let mut options = of_container(spec);
     options.retain(|option| is_changeable(&option.name) && !option.name.starts_with(NETWORKS));
+    // Compose asks for no policy by an empty name.
+    let unnamed = options.iter_mut().filter(|option| option.name == "restart" && option.value.is_empty());
+    unnamed.for_each(|option| "no".clone_into(&mut option.value));
     options.extend(networks(spec).into_iter().map(|network| SetOption {
         name: format!("{NETWORKS}{network}"),
         value: String::new(),

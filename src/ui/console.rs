@@ -116,7 +116,7 @@ impl<'a> Console<'a> {
     /// The same of a text with lines of others, which are indented: those have no colour.
     pub(crate) fn listing(&mut self, text: &str) {
         let layout = Layout::of(self.look);
-        for line in text.lines() {
+        for line in text.split_inclusive('\n') {
             let has_color = layout.has_color && !line.starts_with(' ');
             self.laid_out(Layout { has_color, ..layout }, line);
         }

@@ -94,6 +94,7 @@ fn service(name: &str, running: u64) -> ServiceStatus {
         id: "b2".repeat(13),
         image: format!("{ECR}@sha256:{}", "0123456789abcdef".repeat(4)),
         running,
+        is_stopped: false,
         wanted: 2,
         update: Some("rollback_completed".into()),
         deployment: Some("d-A1B2C3D4E".into()),

@@ -180,11 +180,12 @@ fn only_these_blocks_of_commands_are_run_by_no_test() {
         known("compose", "curl -fL"),
     ];
     assert_eq!(commands("sh,outside"), outside);
-    // Variables of a file, the hooks that a person has before, and what tests/revisions does with scripts of its own.
+    // Variables of a file, the hooks that a person has before, what tests/revisions does with scripts of its own, and lines for
+    // cron with a timer.
     let other = blocks("sh,other").into_iter().map(|(page, _)| page).collect::<std::collections::BTreeSet<_>>();
     assert_eq!(
         other.into_iter().collect::<Vec<_>>(),
-        ["docs/src/ami.md", "docs/src/from-bash.md", "docs/src/import.md"]
+        ["docs/src/ami.md", "docs/src/from-bash.md", "docs/src/import.md", "docs/src/operations.md"]
     );
     let make = blocks("sh,make");
     assert!(make.len() == 5 && make.iter().all(|(_, line)| line.starts_with("make ")), "{make:?}");

@@ -40,7 +40,7 @@ impl Deployed {
 
 #[test]
 fn every_command_knows_a_container_a_project_and_a_service_of_a_swarm() {
-    let host = Host::new();
+    let host = Host::new(2);
     for mode in MODES {
         let deployed = Deployed::on(&host, mode);
         reads(&deployed);
@@ -55,7 +55,7 @@ fn reads(deployed: &Deployed) {
     bundle.run(&["check"]).exits(0);
     bundle.run(&["plan", "--detailed-exitcode"]).exits(0);
     bundle.run(&["plan", "--format", "markdown"]).exits(0).prints(name);
-    bundle.run_bare(&["doctor"]).prints(name);
+    bundle.run_bare(&["doctor", "--format", "json"]);
     deployed.run("status", &["--exit-code"]).prints(&format!("{}:two", deployed.image)).prints("d-2");
     assert!(deployed.json("status", &[]).to_string().contains("d-2"));
     let history = deployed.run("history", &[]);

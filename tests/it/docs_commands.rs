@@ -12,7 +12,12 @@ use crate::support::world::repository;
 use crate::support::{Image, Served, world};
 
 /// What needs a machine that boots: `boot::` runs it.
-pub const ON_A_MACHINE: [&str; 1] = ["journalctl --unit balehook-resume"];
+pub const ON_A_MACHINE: [&str; 4] = [
+    "journalctl --unit balehook-resume",
+    "journalctl -t balehook BALEHOOK_NAME=web",
+    "journalctl -t balehook -p err --since today",
+    "journalctl MESSAGE_ID=b81e27d94c6a4c3f8f5570a9d2e36b18",
+];
 
 /// The pages' commands, each once, with its page. Our own are also in blocks that install first.
 fn commands() -> Vec<(String, String)> {
@@ -59,7 +64,8 @@ impl Host {
         let compose = "services: {web: {image: 'registry.example.com/web:1', ports: ['8080:80']}}\n";
         std::fs::write(folder.path().join("docker-compose.yml"), compose).unwrap();
         let plain = world().name("plain");
-        world().docker(&["run", "--detach", "--name", &plain, &served.tag(3)]);
+        let image = world().inspect(&served.name, "{{.Image}}");
+        world().docker(&["run", "--detach", "--name", &plain, &image]);
         Self { served, policy, folder, plain }
     }
 

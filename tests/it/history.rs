@@ -41,7 +41,11 @@ fn a_failed_and_a_killed_deployment_stay_in_the_history_with_their_steps_and_the
     assert!(!log.stdout.contains("hunter2secret"));
 
     let status = bundle.run_bare(&["status", &name, "--exit-code"]);
-    status.exits(13).prints("  release    ").prints("d-KILLED000 was killed: `balehook resume ");
+    status
+        .exits(13)
+        .prints("  release    ")
+        .prints("  left       d-KILLED000 was killed\n")
+        .prints("  next       `balehook resume ");
 
     // It goes on where it was killed, and what serves then is marked.
     served.bundle.deployment("d-TEST00004").hook("ApplicationStart").exits(0);
@@ -51,7 +55,7 @@ fn a_failed_and_a_killed_deployment_stay_in_the_history_with_their_steps_and_the
     assert!(matches!(marked[..], [line] if line.contains("d-TEST00004")), "{}", history.stdout);
     let status = served.bundle.run_bare(&["status", &name, "--exit-code"]);
     status.exits(0).prints(&format!("{name}: healthy\n")).prints(&format!("  release    {name}:3 (sha256:"));
-    status.prints("GET /healthz answers 2xx or 3xx: yes\n");
+    status.prints("/healthz: 200 OK: ok, in ");
     crate::support::world().docker(&["stop", &name]);
     let status = served.bundle.run_bare(&["status", &name, "--exit-code"]);
     status.exits(8).prints(&format!("{name}: NOT healthy\n"));

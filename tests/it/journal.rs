@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::support::bundle::{BINARY, appspec};
+use crate::support::world::repository;
 
 /// A journald with folders of its own, and the program as a service of systemd would be connected to it. What is behind
 /// it is printed as JSON.
@@ -25,6 +26,8 @@ fn lines_go_to_the_journal_with_what_they_are_about_and_what_ended_with_its_mess
     let bundle = tempfile::tempdir().unwrap();
     let text = appspec("web", "image: registry.test/web:1\nrestart: always", "");
     std::fs::write(bundle.path().join("appspec.yml"), text).unwrap();
+    std::fs::create_dir(bundle.path().join("hooks")).unwrap();
+    std::fs::copy(repository().join("hooks/balehook"), bundle.path().join("hooks/balehook")).unwrap();
     let mut unshare = Command::new("unshare");
     // What the policy of a host refuses needs no engine.
     let policy = bundle.path().join("policy.yml");

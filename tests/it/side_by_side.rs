@@ -14,18 +14,20 @@ pub struct Host {
     state: tempfile::TempDir,
     stem: String,
     ports: [u16; 2],
+    keep: usize,
 }
 
 /// The modes, as the host names its deployments.
 pub const MODES: [&str; 3] = ["container", "compose", "swarm"];
 
 impl Host {
-    pub fn new() -> Self {
+    /// Each deployment keeps so many releases.
+    pub fn new(keep: usize) -> Self {
         let cluster = Cluster::start(1);
         cluster.docker(1, &["swarm", "init", "--advertise-addr", "198.51.100.1"]);
         let ports = [world().port(), world().port()];
         let state = tempfile::tempdir_in(world().folder()).unwrap();
-        Self { cluster, state, stem: world().name("mode"), ports }
+        Self { cluster, state, stem: world().name("mode"), ports, keep }
     }
 
     pub fn name(&self, mode: &str) -> String {
@@ -40,7 +42,7 @@ impl Host {
     /// A revision in a mode: all of them have the same image.
     pub fn revision(&self, mode: &str, id: &str, page: &str) -> Bundle {
         let (name, [container, compose]) = (self.name(mode), self.ports);
-        let health = "health: {timeout: 30s}\nkeep: 1";
+        let health = &format!("health: {{timeout: 30s}}\nkeep: {}", self.keep);
         let quick = "stop_grace_period: 1s";
         let text = match mode {
             "container" => crate::support::bundle::appspec(
@@ -145,7 +147,7 @@ pub const EVENTS: [&str; 4] = ["BeforeInstall", "AfterInstall", "ApplicationStar
 
 #[test]
 fn deployments_in_all_three_modes_live_on_one_host_and_never_touch_each_other() {
-    let host = Host::new();
+    let host = Host::new(1);
     let first: BTreeMap<&str, Bundle> = MODES.iter().map(|mode| (*mode, host.revision(mode, "d-1", "one"))).collect();
     // At once, as agents of several deployment groups would.
     std::thread::scope(|scope| {

@@ -33,13 +33,13 @@ fn a_pinned_release_outlives_every_prune_the_history_has_each_command_and_a_purg
     (2..=4).for_each(|version| release(&mut bundle, &name, version));
     bundle.run_bare(&["status", &name]).exits(0).prints(&format!("  pinned     {name}:1 "));
     bundle.run_bare(&["prune"]).exits(0);
-    docker(&["image", "prune", "--all", "--force"]);
+    docker(&["image", "prune", "--force"]);
     let unkept = bundle.run_bare(&["pin", &name, "2"]);
     unkept.exits(11);
     assert!(unkept.stderr.contains("no release 2 ") && unkept.stderr.contains("of d-1"), "{}", unkept.stderr);
 
     bundle.run_bare(&["rollback", &name, "--to", "1"]).exits(0).says(&format!("{name}: runs"));
-    assert_eq!(host.get(1, 80).as_deref(), Ok("v1"));
+    assert_eq!(docker(&["exec", &name, "/bin/busybox", "cat", "/www/index.html"]), "v1");
     bundle.run_bare(&["unpin", &name, "1"]).exits(0).says(&format!("{name}: unpinned"));
     bundle.run_bare(&["stop", &name]).exits(0);
     bundle.run_bare(&["start", &name]).exits(0);
@@ -54,6 +54,10 @@ fn a_pinned_release_outlives_every_prune_the_history_has_each_command_and_a_purg
     let unanswered = bundle.run_bare(&["uninstall"]);
     unanswered.exits(64);
     assert!(unanswered.stderr.contains("--yes"), "{}", unanswered.stderr);
+    bundle.run_bare(&["pin", &name, "1"]).exits(0);
+    docker(&["rm", "--force", &name]);
+    docker(&["image", "prune", "--all", "--force"]);
+    bundle.run_bare(&["status", &name]).prints(", whose image was removed\n");
     bundle.run_bare(&["uninstall", "--purge", "--yes"]).exits(0).says("uninstalled");
     let left = [
         docker(&["ps", "--all", "--quiet"]),

@@ -25,6 +25,7 @@ use crate::poll;
 use crate::ui::status::metrics as ui_metrics;
 use crate::ui::status::{self, Deployed, Health, LastFailure, NameStatus, Ports};
 use crate::ui::text::Console;
+use crate::values::pin::ImagePin;
 use crate::values::types::Name;
 
 /// How often `--watch` looks.
@@ -132,7 +133,8 @@ async fn deployed(context: &Context, wanted: Option<&Name>) -> Result<Deployed, 
         Err(failure) => return Err(failure),
     };
     let is_stopped = |name: &&Name| Store::new(&context.settings.state_dir, name).is_stopped();
-    let stopped: Vec<String> = known.iter().filter(is_stopped).map(ToString::to_string).collect();
+    let of_services = services.iter().filter(|service| service.is_stopped).map(|service| service.name.clone());
+    let stopped = known.iter().filter(is_stopped).map(ToString::to_string).chain(of_services).collect();
     let mut all = Vec::new();
     for name in known {
         all.push(one(context, &engine, name, &containers).await);
@@ -140,10 +142,21 @@ async fn deployed(context: &Context, wanted: Option<&Name>) -> Result<Deployed, 
     Ok(Deployed { names: all, containers, services, is_worker, stopped })
 }
 
+/// Those that nothing prunes; of one whose image another tool removed that is said.
+async fn pinned(engine: &Engine, name: &Name, releases: &[Release]) -> Vec<String> {
+    let mut all = Vec::new();
+    for release in releases.iter().filter(|release| release.pinned) {
+        let missing = engine.missing(release, name).await.unwrap_or_default();
+        let is_lost = missing.iter().any(|image| !matches!(image, ImagePin::Registry { .. }));
+        all.push(if is_lost { format!("{release}, whose image was removed") } else { release.to_string() });
+    }
+    all
+}
+
 async fn one(context: &Context, engine: &Engine, name: Name, containers: &[status::Status]) -> NameStatus {
     let store = Store::new(&context.settings.state_dir, &name);
     let releases: Vec<Release> = store.releases();
-    let pinned = releases.iter().filter(|release| release.pinned).map(ToString::to_string).collect();
+    let pinned = pinned(engine, &name, &releases).await;
     let under_way = store.is_locked();
     let runs = containers.iter().any(|container| container.name == name.as_str());
     let drift = Box::pin(drift(engine, &name, &releases)).await;

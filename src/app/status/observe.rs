@@ -15,7 +15,9 @@ use crate::ports::rules::{Family, Route};
 use crate::ports::tables;
 use crate::ui::status::{LastCheck, Ports, ServiceStatus, Status};
 use crate::values::forward::SwitchedPorts;
-use crate::values::labels::{COMPOSE_SERVICE, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_TASK};
+use crate::values::labels::{
+    COMPOSE_SERVICE, LABEL_DEPLOYMENT, LABEL_DIGEST, LABEL_NAME, LABEL_REVISION, LABEL_STOPPED, LABEL_TASK,
+};
 use crate::values::secret::masked;
 use crate::values::text::{printable, shorten};
 
@@ -119,6 +121,7 @@ fn service(found: &Value) -> ServiceStatus {
         revision: text(&spec["Labels"][LABEL_REVISION]),
         ports: ports.map(port).collect(),
         tasks: Vec::new(),
+        is_stopped: spec["Labels"][LABEL_STOPPED].is_string(),
     }
 }
 

@@ -35,5 +35,7 @@ pub(crate) fn of(request: &ServiceRequest, seen: &SwarmFacts, releases: &[Releas
     if let (true, Some(live)) = (is_free, live.and_then(Value::as_u64)) {
         request.spec["Mode"]["Replicated"]["Replicas"] = live.into();
     }
-    changed_options(&request, seen, releases).into_iter().map(OptionChange::reversed).collect()
+    let changes = changed_options(&request, seen, releases).into_iter().map(OptionChange::reversed);
+    // Without a task there is nothing to show of their number.
+    changes.filter(|change| !is_stopped || !["deploy", "deploy.replicas"].contains(&change.name.as_str())).collect()
 }

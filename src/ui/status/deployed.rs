@@ -95,6 +95,9 @@ pub(crate) struct ServiceStatus {
     pub(crate) ports: Vec<String>,
     /// The newest of each slot or node that should run, and those that failed last.
     pub(crate) tasks: Vec<TaskStatus>,
+    /// A person has stopped it: `Deployed::stopped` names it.
+    #[serde(skip)]
+    pub(crate) is_stopped: bool,
 }
 
 /// A task of a service.

@@ -37,7 +37,7 @@ fn one(all: &Deployed, name: &str) -> String {
     // What a service's own labels say is the truth of the whole swarm.
     let mut rest = known.filter(|_| service.is_none()).map(release).unwrap_or_default();
     containers.iter().for_each(|container| rest.extend(container_lines(container, known)));
-    service.iter().for_each(|service| rest.extend(service_lines(service)));
+    service.iter().for_each(|service| rest.extend(service_lines(service, known)));
     rest.extend(known.map(drift).unwrap_or_default());
     rest.extend(known.map(trouble).unwrap_or_default());
     let how = match all.stopped.iter().any(|stopped| stopped == name) {
@@ -163,11 +163,17 @@ fn task(task: &TaskStatus) -> String {
     format!("{slot}{node}: {} since {}{error}", task.state, minute(&task.since))
 }
 
-fn service_lines(status: &ServiceStatus) -> Lines {
+/// `known`: the release that this host saved, which may be older than what other managers deployed.
+fn service_lines(status: &ServiceStatus, known: Option<&NameStatus>) -> Lines {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let release = known.filter(|known| known.deployment.is_some() && known.deployment == status.deployment);
+    let release = release.and_then(|known| known.release.clone());
+    let image = if release.is_some() { String::new() } else { readable(&status.image) };
     let mut lines = vec![
+        ("release", release.unwrap_or_default()),
         ("service", format!("{} ({})", status.name, short_id(&status.id))),
-        ("image", readable(&status.image)),
+        ("image", image),
+        ("pinned", known.map(|known| known.pinned.join(", ")).unwrap_or_default()),
         ("update", text(&status.update)),
         ("ports", status.ports.join(" ")),
         ("deployment", text(&status.deployment)),
@@ -179,8 +185,10 @@ fn service_lines(status: &ServiceStatus) -> Lines {
 
 /// An image with twelve digits of its digest.
 fn readable(image: &str) -> String {
-    match image.split_once("@sha256:") {
-        Some((name, digest)) => format!("{name} (sha256:{})", digest.get(..12).unwrap_or(digest)),
+    let short = |digest: &str| format!("sha256:{}", digest.get(..12).unwrap_or(digest));
+    match image.split_once("sha256:") {
+        Some(("", digest)) => short(digest),
+        Some((name, digest)) => format!("{} ({})", name.trim_end_matches('@'), short(digest)),
         None => image.to_owned(),
     }
 }
@@ -387,6 +395,7 @@ mod tests {
     #[test]
     fn a_service_is_shown_with_its_tasks_and_a_worker_says_where_to_ask() {
         let service = ServiceStatus {
+            is_stopped: false,
             name: "web".into(),
             id: "b2".repeat(13),
             image: "registry.test/web:1@sha256:0123456789abcdef".into(),
