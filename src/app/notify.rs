@@ -103,6 +103,11 @@ impl News {
         self.is_silent = self.is_swarm && !plan.actions.iter().any(|action| action.operation.has_changed_options());
     }
 
+    /// One that planned an update and found it made leaves the telling to the other.
+    pub(super) const fn follows(&mut self, another: bool) {
+        self.is_silent |= another;
+    }
+
     /// A rollback comes without its revision.
     pub(super) fn save(&self, store: &Store) -> Result<(), Failure> {
         let path = store.folder().join(FILE);

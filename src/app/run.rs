@@ -176,6 +176,7 @@ async fn deploy(
         };
         recorder.news.iter_mut().for_each(|news| news.plan(&plan));
     };
+    recorder.news.iter_mut().for_each(|news| news.follows(host.follows.get()));
     recorder.ended(&outcome, &host.last_words, &host.health.answers());
     report(event, &plan, &host.store, outcome, console)
 }

@@ -1,5 +1,6 @@
 //! The host that operations are performed on: the engine, and what the operations of one plan must know of each other.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -36,6 +37,8 @@ pub(crate) struct Host {
     began: i64,
     /// What the containers of a release that failed have said last.
     pub(crate) last_words: Vec<u8>,
+    /// Another manager of the swarm has created or updated the service: it tells who wants to hear of it.
+    pub(crate) follows: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -70,6 +73,7 @@ impl Host {
             keep,
             began: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed()),
             last_words: Vec::new(),
+            follows: Cell::new(false),
         }
     }
 

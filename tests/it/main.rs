@@ -30,6 +30,7 @@ mod interrupt;
 mod journal;
 mod kill_matrix;
 mod not_yet;
+mod notify;
 mod operator;
 mod options;
 mod policy;

@@ -31,10 +31,11 @@ pub(crate) async fn create(api: &Api, host: &Host, request: &ServiceRequest) -> 
     let what = format!("create service {}", request.name);
     retry_on_conflict(&what, async || {
         if let Some(found) = find(api, &request.name).await? {
-            return match found.label(LABEL_SPEC) == request.digest {
-                true => Ok(Some(vec![format!("another manager created {}", request.name)])),
-                false => Err(overtaken(&request.name)),
-            };
+            if found.label(LABEL_SPEC) != request.digest {
+                return Err(overtaken(&request.name));
+            }
+            host.follows.set(true);
+            return Ok(Some(vec![format!("another manager created {}", request.name)]));
         }
         match api.call(Method::POST, "/services/create", Some(&body), auth.as_ref()).await {
             Ok(_) => Ok(Some(Vec::new())),
@@ -56,12 +57,14 @@ pub(crate) async fn update(api: &Api, host: &Host, request: &ServiceRequest) -> 
         let found = find(api, &request.name).await?.ok_or_else(|| gone(&request.name))?;
         let label = found.label(LABEL_SPEC);
         if label == request.digest && (is_late || request.before.as_deref() != Some(&request.digest)) {
+            host.follows.set(true);
             return Ok(Some(vec![format!("another manager updated {}", request.name)]));
         }
         if label != request.before.as_deref().unwrap_or_default() {
             return Err(overtaken(&request.name));
         }
         if found.update_state().starts_with("rollback") && found.update_began() != request.began {
+            host.follows.set(true);
             let (name, why) = (&request.name, found.update_message());
             let message = format!("another manager's update of {name} was rolled back: {why}");
             let failure = Failure::new(Kind::Health, message);

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
+use crate::notify::{notify, told};
 use crate::support::cluster::{Cluster, appspec};
 use crate::support::images::web;
 use crate::support::{Bundle, Image, Outcome, world};
@@ -100,8 +101,17 @@ fn three_managers_at_once_make_one_update_and_report_the_same_end() {
     assert_eq!(exit_codes(&outcomes), [Some(0); 3], "{outcomes:#?}");
     assert_eq!(writers(&outcomes), 1, "{outcomes:#?}");
 
+    let folder = tempfile::tempdir().unwrap();
+    let (tells, file) = (notify(&folder.path().join("told")), folder.path().join("told"));
+    let tells: String = tells.lines().map(|line| format!("  {line}\n")).collect();
     let second = revisions(&cluster, &name, DEPLOY, &web(&format!("{name}:2"), "two"));
+    for bundle in &second {
+        let text = std::fs::read_to_string(bundle.path().join("appspec.yml")).unwrap();
+        bundle.appspec(&text.replace("  health:", &format!("{tells}  health:")));
+    }
     let outcomes = deploy(&second);
+    let of_one = told(&file);
+    assert_eq!((of_one.len(), of_one[0].0.as_str()), (1, "success"), "one manager tells: {of_one:?}");
     assert_eq!(exit_codes(&outcomes), [Some(0); 3], "{outcomes:#?}");
     assert_eq!(writers(&outcomes), 1, "{outcomes:#?}");
     let image = cluster.service(1, &name, "{{.Spec.TaskTemplate.ContainerSpec.Image}}");
