@@ -136,10 +136,13 @@ fn container_lines(status: &Status, known: Option<&NameStatus>) -> Lines {
         Some(service) => ("service", format!("{service}: {container}")),
         None => ("container", container),
     };
+    let image = readable(&unless_said(Some(&status.image)));
+    let digest = readable(&unless_said(status.digest.as_ref()));
+    let digest = if image.contains(&digest) { String::new() } else { digest };
     vec![
         (what, container),
-        ("image", readable(&unless_said(Some(&status.image)))),
-        ("digest", unless_said(status.digest.as_ref())),
+        ("image", image),
+        ("digest", digest),
         ("ports", ports(&status.ports)),
         ("deployment", unless_said(status.deployment.as_ref())),
         ("revision", unless_said(status.revision.as_ref())),
