@@ -145,7 +145,7 @@ fn an_unchanged_release_writes_nothing_and_what_was_set_by_hand_is_said_and_over
     bundle.hook("ApplicationStart").exits(0);
     let before = version(&name);
 
-    let shown = format!("{name}: 1 of 1 tasks run\n  service    {name} (");
+    let shown = format!("{name}: 1 of 1 tasks run\n  release    {name}:1 (sha256:");
     bundle.status(&[]).exits(0).prints(&shown).prints("  deployment d-TEST00001\n");
     bundle.deployment("d-TEST00002").hook("ApplicationStart").exits(0).says("unchanged");
     bundle.run(&["plan", "--detailed-exitcode"]).exits(0).says("nothing to change");

@@ -276,7 +276,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Every file of the state, by its path.
+    /// Every file of the state but the history, by its path: `resume` has a record of its own there.
     pub fn state_files(&self) -> Vec<String> {
         fn walk(folder: &Path, root: &Path, found: &mut Vec<String>) {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -288,6 +288,7 @@ impl<'a> Subject<'a> {
         }
         let mut found = Vec::new();
         walk(&self.state(), &self.state(), &mut found);
+        found.retain(|path| !path.starts_with("deployments/"));
         found
     }
 }
