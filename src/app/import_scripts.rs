@@ -9,7 +9,7 @@ use crate::app::revision::{self, NewFile};
 use crate::config::appspec::find_above;
 use crate::config::yaml::Node;
 use crate::error::{Failure, Kind};
-use crate::import::script::{Bundle, Script, Told, appspec, kept, read};
+use crate::import::script::{Bundle, LineReport, Script, appspec, kept, read};
 use crate::inputs;
 use crate::ui::text::Console;
 use crate::values::types::LifecycleEvent;
@@ -47,13 +47,13 @@ pub(crate) fn import(
         inputs::read(&old.root.join(path), None, MOST).ok().and_then(|bytes| String::from_utf8(bytes).ok())
     };
     let bundle = Bundle { installed: old.appspec.as_deref().map(installed).unwrap_or_default(), read: &text, given };
-    let (told, found) = read(&scripts, &bundle);
+    let (reports, found) = read(&scripts, &bundle);
     let kept = old.appspec.as_deref().map(kept).unwrap_or_default();
-    let written = appspec(&found, &kept, &told);
+    let written = appspec(&found, &kept, &reports);
     let is_printed = output == Some(Path::new("-"));
     let of_options = found.container.iter().chain(&found.service).flat_map(|found| &found.remarks);
     let remarks: Vec<&str> = found.remarks.iter().chain(of_options).map(String::as_str).collect();
-    tell(&told, &remarks, is_printed);
+    tell(&reports, &remarks, is_printed);
     let Some(written) = written else {
         return Err(Failure::new(Kind::Usage, "no line deploys anything that could be carried".to_owned())
             .next("`balehook init` writes a revision to begin with"));
@@ -88,17 +88,17 @@ fn write(old: &Old, written: String, output: Option<&Path>) -> Result<(), Failur
 }
 
 /// Each command with its place, and what became of it.
-fn tell(told: &[Told], remarks: &[&str], is_aside: bool) {
+fn tell(reports: &[LineReport], remarks: &[&str], is_aside: bool) {
     let mut text = String::new();
-    for line in told {
-        let (word, why) = (line.fate.word(), line.fate.text());
+    for line in reports {
+        let (word, why) = (line.handling.word(), line.handling.text());
         text += &format!("{}:{}: {}\n    {word}: {why}\n", line.path, line.line, line.text);
     }
     let words = ["carried", "not needed", "to do", "not understood"];
-    let count = |word: &&str| told.iter().filter(|line| line.fate.word() == *word).count();
+    let count = |word: &&str| reports.iter().filter(|line| line.handling.word() == *word).count();
     let counts: Vec<String> = words.iter().map(|word| format!("{} {word}", count(word))).collect();
     text.extend(remarks.iter().map(|remark| format!("note: {remark}\n")));
-    text += &format!("{} commands: {}\n", told.len(), counts.join(", "));
+    text += &format!("{} commands: {}\n", reports.len(), counts.join(", "));
     if is_aside {
         return Console::stderr().whole(&text);
     }

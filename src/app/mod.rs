@@ -35,7 +35,7 @@ use clap::{CommandFactory as _, Parser as _};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::aws::s3::S3;
-use crate::cli::{Cli, Command, Settings};
+use crate::cli::{Cli, Command, SchemaOf, Settings};
 use crate::config::hook_env::HookEnv;
 use crate::config::schema;
 use crate::deploy::state::LockedStore;
@@ -157,11 +157,7 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         }
         Some(Command::Init(args)) => init::init(&args),
         Some(Command::Explain { what }) => explain::explain(what.as_deref()),
-        Some(Command::Schema { of }) => {
-            let text = schemas::of(of).map_or_else(|| format!("{:#}\n", schema::schema()), str::to_owned);
-            Console::stdout().whole(&text);
-            0
-        }
+        Some(Command::Schema { of }) => print_schema(of),
         Some(Command::Stop { name }) => by_hand::by_hand(context, ByHand::Stop, &name).await,
         Some(Command::Start { name }) => by_hand::by_hand(context, ByHand::Start, &name).await,
         Some(Command::Restart { name }) => by_hand::by_hand(context, ByHand::Restart, &name).await,
@@ -187,15 +183,7 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
         Some(Command::Unpin(release)) => pin::pin(context, false, &release).await,
         Some(Command::Import { what, words, output, show_values }) => {
             let words: Vec<String> = std::iter::once(what).chain(words).collect();
-            if let Some(paths) = import_scripts::paths(&words) {
-                let done = import_scripts::import(&paths, output.as_deref(), &|name| {
-                    context.env.lookup(name).map(str::to_owned)
-                });
-                return done.map_or_else(|failure| say(&failure), |()| 0);
-            }
-            let output = output.unwrap_or_else(|| PathBuf::from("-"));
-            let wanted = import::Wanted { words: &words, output: &output, show_values };
-            Box::pin(import::import(context, wanted)).await
+            import_what(context, &words, output, show_values).await
         }
         Some(Command::Resume { ports: true, .. }) => ports::ports(context).await,
         Some(Command::Resume { dry_run: true, name, .. }) => resume::dry_run(context, name.as_ref()).await,
@@ -205,11 +193,33 @@ async fn dispatch(context: &Context, command: Option<Command>, argv0: &Path) -> 
             clap_complete::generate(shell, &mut Cli::command(), "balehook", &mut io::stdout());
             0
         }
-        Some(Command::Man) => match clap_mangen::Man::new(Cli::command()).render(&mut io::stdout()) {
-            Ok(()) => 0,
-            Err(error) => say(&Failure::new(Kind::Unexpected, format!("cannot write the manual page: {error}"))),
-        },
+        Some(Command::Man) => print_manual(),
     }
+}
+
+fn print_schema(of: SchemaOf) -> u8 {
+    let text = schemas::of(of).map_or_else(|| format!("{:#}\n", schema::schema()), str::to_owned);
+    Console::stdout().whole(&text);
+    0
+}
+
+fn print_manual() -> u8 {
+    match clap_mangen::Man::new(Cli::command()).render(&mut io::stdout()) {
+        Ok(()) => 0,
+        Err(error) => say(&Failure::new(Kind::Unexpected, format!("cannot write the manual page: {error}"))),
+    }
+}
+
+/// Paths that exist are scripts; anything else is a run line or a container.
+async fn import_what(context: &Context, words: &[String], output: Option<PathBuf>, show_values: bool) -> u8 {
+    if let Some(paths) = import_scripts::paths(words) {
+        let lookup = |name: &str| context.env.lookup(name).map(str::to_owned);
+        let done = import_scripts::import(&paths, output.as_deref(), &lookup);
+        return done.map_or_else(|failure| say(&failure), |()| 0);
+    }
+    let output = output.unwrap_or_else(|| PathBuf::from("-"));
+    let wanted = import::Wanted { words, output: &output, show_values };
+    Box::pin(import::import(context, wanted)).await
 }
 
 /// The names of which there is state, or the one that is wanted.

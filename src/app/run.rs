@@ -113,6 +113,13 @@ fn end(event: LifecycleEvent, result: &Result<(), Failure>, console: &mut Consol
     code
 }
 
+/// The first line, and what the journal's lines from here on are about.
+fn begins(observer: &Observer<'_>, event: LifecycleEvent, console: &mut Console<'_>) {
+    let (name, deployment) = (observer.deployment.name.to_string(), observer.origin.deployment.clone());
+    console.line(&format!("balehook {} {event} {name} (deployment {deployment})", env!("CARGO_PKG_VERSION")));
+    journal::is_about(About { name, deployment, event: event.to_string(), image: String::new() });
+}
+
 async fn deploy(
     context: &Context,
     event: LifecycleEvent,
@@ -124,19 +131,7 @@ async fn deploy(
     let began = recorder.began;
     let (observer, warnings) = deployment::prepare(context, event, path)?;
     console.lines(&warnings);
-    let origin = &observer.origin;
-    console.line(&format!(
-        "balehook {} {event} {} (deployment {})",
-        env!("CARGO_PKG_VERSION"),
-        observer.deployment.name,
-        origin.deployment
-    ));
-    journal::is_about(About {
-        name: observer.deployment.name.to_string(),
-        deployment: origin.deployment.clone(),
-        event: event.to_string(),
-        image: String::new(),
-    });
+    begins(&observer, event, console);
     if !modes::observe::touches_engine(event) {
         console.line(&format!("{event}: nothing to do"));
         return Ok(());

@@ -1,4 +1,4 @@
-//! appspec.yml of what was imported, with comments for whoever reads it next.
+//! appspec.yml of what was imported, with comments for the person who reads it next.
 
 use serde_yaml::Value;
 

@@ -5,11 +5,11 @@ use serde_yaml::Value;
 use crate::import::line::{UNKNOWN, as_written};
 use crate::import::script::docker::in_its_place;
 use crate::import::script::reading::State;
-use crate::import::script::{Fate, Found, Told, Verdict, service};
+use crate::import::script::{Found, Handling, LineReport, Verdict, service};
 
 impl State<'_> {
     /// What follows from the whole.
-    pub(super) fn finish(mut self, all: Vec<(Told, Verdict)>) -> (Vec<Told>, Found) {
+    pub(super) fn finish(mut self, all: Vec<(LineReport, Verdict)>) -> (Vec<LineReport>, Found) {
         let copies: Vec<(String, String)> = all
             .iter()
             .filter_map(|(_, verdict)| match verdict {
@@ -20,24 +20,24 @@ impl State<'_> {
         self.env_files(&copies);
         // What is loaded says what is copied for it, which stands before.
         let is_load = |verdict: &Verdict| matches!(verdict, Verdict::Load(_));
-        let mut told: Vec<(Told, Verdict)> = all;
-        for (line, verdict) in told.iter_mut().filter(|(_, verdict)| is_load(verdict)) {
-            line.fate = self.fate(verdict.clone(), &copies);
+        let mut reports: Vec<(LineReport, Verdict)> = all;
+        for (line, verdict) in reports.iter_mut().filter(|(_, verdict)| is_load(verdict)) {
+            line.handling = self.handling(verdict.clone(), &copies);
         }
-        for (line, verdict) in told.iter_mut().filter(|(_, verdict)| !is_load(verdict)) {
-            line.fate = self.fate(verdict.clone(), &copies);
+        for (line, verdict) in reports.iter_mut().filter(|(_, verdict)| !is_load(verdict)) {
+            line.handling = self.handling(verdict.clone(), &copies);
         }
         if self.found.service.as_ref().is_some_and(|service| !service.options.is_empty()) {
-            let updates = told.iter_mut().filter(|(line, _)| line.fate == Fate::ToDo(service::WHOLE.into()));
-            updates.for_each(|(line, _)| line.fate = Fate::Carried("name, image".into()));
+            let updates = reports.iter_mut().filter(|(line, _)| line.handling == Handling::ToDo(service::WHOLE.into()));
+            updates.for_each(|(line, _)| line.handling = Handling::Carried("name, image".into()));
         }
-        let told = told.into_iter().map(|(line, _)| line).collect();
+        let reports = reports.into_iter().map(|(line, _)| line).collect();
         if let (Some(archive), Some(container)) = (&self.found.archive, &mut self.found.container) {
             let mut source = serde_yaml::Mapping::from_iter([("archive".into(), archive.as_str().into())]);
             source.extend(container.image.iter().map(|image| (Value::from("reference"), Value::from(image.as_str()))));
             container.options.push(("image".to_owned(), Value::Mapping(source)));
         }
-        (told, self.found)
+        (reports, self.found)
     }
 
     /// An `env_file` that was fetched from S3 is named there.
@@ -53,9 +53,9 @@ impl State<'_> {
         }
     }
 
-    fn fate(&mut self, verdict: Verdict, copies: &[(String, String)]) -> Fate {
+    fn handling(&mut self, verdict: Verdict, copies: &[(String, String)]) -> Handling {
         match verdict {
-            Verdict::Now(fate) => fate,
+            Verdict::Now(handling) => handling,
             Verdict::Pull(image) => self.pulled(&image),
             Verdict::Load(file) => self.loaded(&file, copies),
             Verdict::Stop(names) => self.stopped(&names),
@@ -64,20 +64,20 @@ impl State<'_> {
         }
     }
 
-    fn pulled(&self, image: &str) -> Fate {
+    fn pulled(&self, image: &str) -> Handling {
         let wanted = self.found.container.iter().chain(&self.found.service).filter_map(|found| found.image.as_deref());
         let plain = |image: &str| image.trim_end_matches(":latest").to_owned();
         let pulled = if image.contains(UNKNOWN) { in_its_place(&as_written(image)) } else { image.to_owned() };
         match wanted.map(plain).any(|wanted| wanted == plain(&pulled)) {
-            true => Fate::Carried("image: AfterInstall pulls it".into()),
+            true => Handling::Carried("image: AfterInstall pulls it".into()),
             false if self.found.project.is_some() => {
-                Fate::NotNeeded("AfterInstall pulls the images of the Compose file".into())
+                Handling::NotNeeded("AfterInstall pulls the images of the Compose file".into())
             }
-            false => Fate::ToDo("no line runs this image".into()),
+            false => Handling::ToDo("no line runs this image".into()),
         }
     }
 
-    fn loaded(&mut self, file: &str, copies: &[(String, String)]) -> Fate {
+    fn loaded(&mut self, file: &str, copies: &[(String, String)]) -> Handling {
         let of_s3 = copies.iter().find(|(_, to)| is_same(to, file)).map(|(from, _)| from.clone());
         let inside = self.bundle.find(file, None);
         let s3 = file.starts_with("s3://").then(|| file.to_owned());
@@ -85,58 +85,60 @@ impl State<'_> {
             (!file.starts_with('/') && !file.contains(UNKNOWN)).then(|| file.trim_start_matches("./").to_owned());
         let archive = s3.or(of_s3).or(inside).or(relative).filter(|archive| !archive.contains(UNKNOWN));
         match archive {
-            None => Fate::ToDo(format!("{} is not in the bundle: name the archive there, or in S3", as_written(file))),
+            None => {
+                Handling::ToDo(format!("{} is not in the bundle: name the archive there, or in S3", as_written(file)))
+            }
             Some(archive) if self.found.archive.as_ref().is_some_and(|first| *first != archive) => {
-                Fate::ToDo("a second archive: a revision deploys one image".into())
+                Handling::ToDo("a second archive: a revision deploys one image".into())
             }
             Some(archive) if self.found.project.is_some() || self.found.service.is_some() => {
-                Fate::ToDo(format!("name it as the image of what it is for: `{{archive: {archive}}}`"))
+                Handling::ToDo(format!("name it as the image of what it is for: `{{archive: {archive}}}`"))
             }
             Some(archive) => {
                 self.found.archive = Some(archive);
-                Fate::Carried("image.archive".into())
+                Handling::Carried("image.archive".into())
             }
         }
     }
 
-    fn stopped(&self, names: &[String]) -> Fate {
+    fn stopped(&self, names: &[String]) -> Handling {
         let ours = self.found.container.as_ref().and_then(|container| container.name.as_deref());
         let other = names.iter().find(|name| !name.contains(UNKNOWN) && ours.is_some_and(|ours| ours != name.as_str()));
         match other {
-            Some(other) => {
-                Fate::ToDo(format!("{other} is another container, which balehook leaves alone: stop it once by hand"))
-            }
+            Some(other) => Handling::ToDo(format!(
+                "{other} is another container, which balehook leaves alone: stop it once by hand"
+            )),
             None if names.iter().any(|name| name.contains(UNKNOWN)) => {
-                Fate::NotNeeded("ApplicationStart replaces its own container, and leaves all others alone".into())
+                Handling::NotNeeded("ApplicationStart replaces its own container, and leaves all others alone".into())
             }
-            None => Fate::NotNeeded(
+            None => Handling::NotNeeded(
                 "ApplicationStart replaces the container, and the old one comes back if the new one fails".into(),
             ),
         }
     }
 
-    fn copied(&self, from: &str, to: &str) -> Fate {
+    fn copied(&self, from: &str, to: &str) -> Handling {
         let is_archive = self.found.archive.as_deref() == Some(from);
         let container = self.found.container.as_ref();
         let files = container.and_then(|container| container.get("env_file")?.as_sequence());
         let is_env =
             files.is_some_and(|files| files.iter().any(|file| file.get("path").and_then(Value::as_str) == Some(from)));
         match (is_archive || to == "-", is_env) {
-            (true, _) => Fate::Carried("image.archive: only the layers that are missing are fetched".into()),
-            (_, true) => Fate::Carried("env_file".into()),
+            (true, _) => Handling::Carried("image.archive: only the layers that are missing are fetched".into()),
+            (_, true) => Handling::Carried("env_file".into()),
             (false, false) => {
-                Fate::NotUnderstood("keep it in a script of its own, as another entry of the hook".into())
+                Handling::NotUnderstood("keep it in a script of its own, as another entry of the hook".into())
             }
         }
     }
 }
 
 /// What was only put there to be loaded.
-fn removed(files: &[String], copies: &[(String, String)]) -> Fate {
+fn removed(files: &[String], copies: &[(String, String)]) -> Handling {
     let is_copy = |file: &String| copies.iter().any(|(_, to)| is_same(to, file));
     match !files.is_empty() && files.iter().all(is_copy) {
-        true => Fate::NotNeeded("nothing is put there".into()),
-        false => Fate::NotUnderstood("keep it in a script of its own, as another entry of the hook".into()),
+        true => Handling::NotNeeded("nothing is put there".into()),
+        false => Handling::NotUnderstood("keep it in a script of its own, as another entry of the hook".into()),
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Script {
 
 /// What became of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum Handling {
     /// It is in the written file, as these keys.
     Carried(String),
     /// balehook does without it: why.
@@ -39,7 +39,7 @@ pub enum Fate {
 
 /// A command of a script with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct LineReport {
     /// The script.
     pub path: String,
     /// Its line.
@@ -47,7 +47,7 @@ pub struct Told {
     /// As it was written, in one line, with `***` for what looks like a secret.
     pub text: String,
     /// What became of it.
-    pub fate: Fate,
+    pub handling: Handling,
 }
 
 /// A Compose project that scripts bring up.
@@ -113,7 +113,7 @@ impl Bundle<'_> {
     }
 }
 
-impl Fate {
+impl Handling {
     /// Its word in the list.
     pub fn word(&self) -> &'static str {
         match self {
@@ -140,7 +140,7 @@ impl Fate {
 /// A fate that follows from the whole: one line says what another one is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
-    Now(Fate),
+    Now(Handling),
     /// An image that is pulled.
     Pull(String),
     /// An archive that is loaded.
@@ -154,17 +154,17 @@ enum Verdict {
 }
 
 fn carried(text: impl Into<String>) -> Verdict {
-    Verdict::Now(Fate::Carried(text.into()))
+    Verdict::Now(Handling::Carried(text.into()))
 }
 
 fn not_needed(text: impl Into<String>) -> Verdict {
-    Verdict::Now(Fate::NotNeeded(text.into()))
+    Verdict::Now(Handling::NotNeeded(text.into()))
 }
 
 fn to_do(text: impl Into<String>) -> Verdict {
-    Verdict::Now(Fate::ToDo(text.into()))
+    Verdict::Now(Handling::ToDo(text.into()))
 }
 
 fn not_understood(text: impl Into<String>) -> Verdict {
-    Verdict::Now(Fate::NotUnderstood(text.into()))
+    Verdict::Now(Handling::NotUnderstood(text.into()))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::import::line::{UNKNOWN, as_written};
 use crate::import::script::commands::{Pipeline, lines, pipelines};
 use crate::import::script::{
-    Bundle, Fate, Found, Script, Told, Verdict, carried, docker, host, not_needed, not_understood,
+    Bundle, Found, Handling, LineReport, Script, Verdict, carried, docker, host, not_needed, not_understood,
 };
 use crate::values::secret::masked;
 use crate::values::text::shorten;
@@ -36,9 +36,9 @@ pub(super) struct State<'a> {
 }
 
 /// What became of each line, and what all of them deploy.
-pub fn read(scripts: &[Script], bundle: &Bundle<'_>) -> (Vec<Told>, Found) {
+pub fn read(scripts: &[Script], bundle: &Bundle<'_>) -> (Vec<LineReport>, Found) {
     let mut state = State::new(bundle);
-    let mut all: Vec<(Told, Verdict)> = Vec::new();
+    let mut all: Vec<(LineReport, Verdict)> = Vec::new();
     for script in scripts {
         (state.folder, state.depth) = (None, 0);
         state.variables.clear();
@@ -54,21 +54,21 @@ impl<'a> State<'a> {
         Self { bundle, found: Found::default(), folder: None, variables, functions, depth: 0 }
     }
 
-    fn script(&mut self, script: &Script) -> Vec<(Told, Verdict)> {
+    fn script(&mut self, script: &Script) -> Vec<(LineReport, Verdict)> {
         let mut all = Vec::new();
         for line in lines(&script.text) {
-            let told = |text: &str| Told {
+            let reports = |text: &str| LineReport {
                 path: script.path.clone(),
                 line: line.number,
                 text: shown(text),
-                fate: Fate::NotNeeded(String::new()),
+                handling: Handling::NotNeeded(String::new()),
             };
             let unreadable = || vec![(line.text.clone(), not_understood("it cannot be read"))];
             let verdicts = match line.has_document {
                 true => vec![(line.text.clone(), not_understood("it writes a text of several lines"))],
                 false => self.line(&line.text).unwrap_or_else(unreadable),
             };
-            all.extend(verdicts.into_iter().map(|(text, verdict)| (told(&text), verdict)));
+            all.extend(verdicts.into_iter().map(|(text, verdict)| (reports(&text), verdict)));
         }
         all
     }
@@ -86,7 +86,8 @@ impl<'a> State<'a> {
             self.depth = (self.depth + pipeline.opens).max(0);
             all.push((if is_alone { text.to_owned() } else { pipeline.text.clone() }, verdict));
         }
-        let steers = |verdict: &Verdict| matches!(verdict, Verdict::Now(Fate::NotNeeded(why)) if why == host::STEERS);
+        let steers =
+            |verdict: &Verdict| matches!(verdict, Verdict::Now(Handling::NotNeeded(why)) if why == host::STEERS);
         if all.iter().any(|(_, verdict)| !steers(verdict)) {
             all.retain(|(_, verdict)| !steers(verdict));
         } else {
@@ -137,7 +138,7 @@ impl<'a> State<'a> {
 
     fn under_a_condition(&self, verdict: Verdict) -> Verdict {
         match verdict {
-            Verdict::Now(Fate::Carried(keys)) if self.depth > 0 && !keys.starts_with("health") => {
+            Verdict::Now(Handling::Carried(keys)) if self.depth > 0 && !keys.starts_with("health") => {
                 carried(format!("{keys}; it stood under a condition, which is not carried"))
             }
             other => other,
@@ -221,8 +222,8 @@ impl<'a> State<'a> {
             return not_needed(format!("{file} is read now, and its text put where ${name} is used"));
         }
         match inner.first().map(|first| self.command(first)) {
-            Some(Verdict::Now(Fate::NotNeeded(why))) if why != host::STEERS => not_needed(why),
-            Some(Verdict::Now(Fate::Carried(keys))) => carried(keys),
+            Some(Verdict::Now(Handling::NotNeeded(why))) if why != host::STEERS => not_needed(why),
+            Some(Verdict::Now(Handling::Carried(keys))) => carried(keys),
             _ => not_understood("its value is known on the host alone"),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::config::compose::project_name;
 use crate::import::script::reading::OF_THE_HOOK;
-use crate::import::script::{Found, Project, Told};
+use crate::import::script::{Found, LineReport, Project};
 use crate::import::write::{How, appspec as of_container, name as name_of};
 use crate::import::{Imported, secrets, yaml};
 
@@ -30,7 +30,7 @@ pub fn kept(old: &str) -> String {
 }
 
 /// The whole file; `None` where nothing is known that could be deployed.
-pub fn appspec(found: &Found, kept: &str, told: &[Told]) -> Option<String> {
+pub fn appspec(found: &Found, kept: &str, reports: &[LineReport]) -> Option<String> {
     let text = match (&found.project, &found.service, &found.container) {
         (Some(project), _, _) => whole(COMPOSE, &of_project(project)),
         (None, Some(service), _) => whole(SWARM, &of_service(service)),
@@ -49,14 +49,16 @@ pub fn appspec(found: &Found, kept: &str, told: &[Told]) -> Option<String> {
         text + &health(found)
     };
     let text = text.replacen("os: linux\n", &format!("os: linux\n{kept}"), 1);
-    let text = text.replacen("\nversion:", &format!("\n{}version:", notes(found, told)), 1);
+    let text = text.replacen("\nversion:", &format!("\n{}version:", notes(found, reports)), 1);
     Some(OF_THE_HOOK.iter().fold(text, |text, (name, token)| text.replace(token, &format!("${{{name}:-none}}"))))
 }
 
 /// What a person has to look at, as comments.
-fn notes(found: &Found, told: &[Told]) -> String {
-    let open = told.iter().filter(|told| told.fate.is_open());
-    let open = open.map(|told| format!("# - {}:{}: {}: {}\n", told.path, told.line, told.text, told.fate.text()));
+fn notes(found: &Found, reports: &[LineReport]) -> String {
+    let open = reports.iter().filter(|reports| reports.handling.is_open());
+    let open = open.map(|reports| {
+        format!("# - {}:{}: {}: {}\n", reports.path, reports.line, reports.text, reports.handling.text())
+    });
     let of_service = found.service.iter().flat_map(|service| &service.remarks);
     let remarks = found.remarks.iter().chain(of_service).map(|remark| format!("# - {remark}\n"));
     let lines: String = open.chain(remarks).collect();

@@ -1,6 +1,6 @@
 //! The screen of a person who watches a plan run: finished steps stay as lines, and below them what is under way is drawn
 //! anew ten times a second. Everything else that is printed meanwhile goes above it. The cursor is never hidden, and
-//! stands below it: whoever kills us finds the terminal as it was.
+//! stands below it: a person who kills us finds the terminal as it was.
 
 pub(crate) mod look;
 pub(crate) mod row;
