@@ -101,6 +101,7 @@ impl Reference {
             subject.release("one", LONG);
             subject.hook("ApplicationStart").exits(0);
             subject.serves(Some("one")).unwrap();
+            host.wait_until_ended_tasks_are_gone();
         }
         let one = Snapshot::take(host, &subject);
         subject.release("two", LONG);
@@ -220,6 +221,7 @@ fn run(host: &Host, cell: &Cell, reference: &Reference) -> Result<Ended, Wrong> 
         if outcome.code != Some(0) {
             return Ok(Ended::Missed(format!("the first release: {}", last_words(&outcome.stdout))));
         }
+        host.wait_until_ended_tasks_are_gone();
     }
     subject.release("two", timeout(cell));
     let blow = blow(host, cell);

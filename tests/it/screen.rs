@@ -56,12 +56,16 @@ impl Terminal {
         self.parser.screen_mut().set_size(ROWS, columns);
     }
 
-    /// Reads on until the screen shows this.
-    fn shows(&mut self, what: impl Fn(&str) -> bool) -> String {
+    /// Reads on until the screen shows this, and shows the same for a second: what is read may end in the middle of a frame.
+    fn shows(&mut self, what: impl Fn(&str) -> bool, steady: impl Fn(&str) -> String) -> String {
         let began = Instant::now();
+        let mut last = (String::new(), began);
         loop {
             let screen = self.parser.screen().contents();
-            if what(&screen) {
+            let now = steady(&screen);
+            if now != last.0 {
+                last = (now, Instant::now());
+            } else if what(&screen) && last.1.elapsed() > Duration::from_secs(1) {
                 return screen;
             }
             assert!(began.elapsed() < Duration::from_secs(60), "it never came:\n{screen}");
@@ -137,7 +141,7 @@ fn steps_tick_off_on_a_terminal_of_any_width_and_ctrl_c_undoes_them_and_leaves_i
         let right = usize::from(columns.min(101) - 1);
         let is_wide = |line: &str| line.starts_with("⠿ check health") && line.chars().count() == right;
         let spun = |screen: &str| screen.replace(|letter| SPINS.contains(letter), "⠿");
-        let screen = terminal.shows(|screen| spun(screen).lines().any(is_wide));
+        let screen = terminal.shows(|screen| spun(screen).lines().any(is_wide), |screen| steady(screen, port));
         assert_eq!(terminal.wrapped(), Vec::<String>::new(), "at {columns}:\n{screen}");
         let _ = writeln!(screens, "--- {columns} columns\n{}", steady(&screen, port));
     }

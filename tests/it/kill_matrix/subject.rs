@@ -107,6 +107,14 @@ impl Host {
         self.cluster.wait_for("the engine", || self.cluster.docker_may_fail(1, &["version"]).is_ok());
     }
 
+    /// A swarm removes the containers of tasks that have ended some seconds later; their image is free from then on.
+    pub fn wait_until_ended_tasks_are_gone(&self) {
+        if self.mode == Mode::Swarm {
+            let are_gone = || self.lines(&["ps", "--all", "--quiet", "--filter", "status=exited"]).is_empty();
+            wait_until(Duration::from_secs(60), are_gone, || "containers of ended tasks stay".into());
+        }
+    }
+
     /// Whatever a release left goes: the next one finds an empty engine.
     pub fn clean(&self) {
         self.wait_for_engine();
