@@ -87,14 +87,21 @@ mod tests {
             ("{command: [vault, read, x]}", "command vault"),
         ] {
             let (source, said) = read(text);
-            assert_eq!((source.map(|source| source.to_string()).as_deref(), said.as_str()), (Some(shown), ""), "{text}");
+            assert_eq!(
+                (source.map(|source| source.to_string()).as_deref(), said.as_str()),
+                (Some(shown), ""),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn what_is_wrong_is_named_with_its_place_and_what_to_write() {
         for (text, wanted) in [
-            ("{}", "1:4: error: it does not say where the value lies; write one of ssm, secretsmanager, s3, kms, command"),
+            (
+                "{}",
+                "1:4: error: it does not say where the value lies; write one of ssm, secretsmanager, s3, kms, command",
+            ),
             ("{ssm: /a, kms: AQID}", "1:4: error: `ssm` and `kms` exclude each other; keep one of them"),
             ("{ssm: /a, key: b}", "1:14: error: `key` belongs to `secretsmanager`; leave it out"),
             ("{ssm: /a, context: {a: b}}", "`context` belongs to `kms`"),
