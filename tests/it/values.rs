@@ -18,7 +18,7 @@ struct Fetching {
 }
 
 fn fetching(stem: &str) -> Fetching {
-    let (world, name, aws) = (world(), world().name(stem), Aws::start("web"));
+    let (world, name, aws, port) = (world(), world().name(stem), Aws::start("web"), world().port());
     let large = "0123456789abcdef".repeat(4096);
     aws.cli(&["ssm", "put-parameter", "--type", "SecureString", "--name", "/prod/db/password", "--value", ODD]);
     for (name, value) in [("LEVEL", "info"), ("odd.name", ODD)] {
@@ -47,9 +47,9 @@ fn fetching(stem: &str) -> Fetching {
     std::fs::write(&file, ODD).unwrap();
     let object = world.put("secrets", &format!("{name}/value"), &file);
     let service = format!(
-        "image: {{archive: image.tar}}\nstop_grace_period: 1s\nenv_file: ['ssm:///prod/web/', 'secretsmanager://prod/db']\n\
+        "image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s\nenv_file: ['ssm:///prod/web/', 'secretsmanager://prod/db']\n\
          environment:\n  PLAIN: text\n  PARAMETER: {{ssm: /prod/db/password}}\n  \
-         KEY: {{secretsmanager: prod/db, key: password}}\n  LARGE: {{secretsmanager: prod/large}}\n  \
+         KEY: {{secretsmanager: prod/db, key: password}}\n  LARGE: {{secretsmanager: prod/large}}\n  TEXT: {{secretsmanager: prod/plain}}\n  \
          OBJECT: {{s3: '{object}'}}\n  CIPHER: {{kms: '{}', context: {{app: web}}}}\n  \
          PRINTED: {{command: [/bin/sh, -c, 'echo \"$SAID\"']}}",
         cipher.trim()
@@ -118,6 +118,7 @@ fn values_of_every_source_reach_the_container_whole_and_stand_in_no_record_and_o
         ("PARAMETER", ODD),
         ("KEY", ODD),
         ("LARGE", web.large.as_str()),
+        ("TEXT", "no JSON"),
         ("OBJECT", ODD),
         ("CIPHER", "hunter2"),
         ("PRINTED", "printed by a program"),
@@ -128,7 +129,7 @@ fn values_of_every_source_reach_the_container_whole_and_stand_in_no_record_and_o
     ] {
         assert_eq!(web.variable(name).as_deref(), Some(value), "{name}");
     }
-    let secret = ["it's", "hunter2", "printed by a program", &web.large[..64], "5432"];
+    let secret = ["it's", "hunter2", "printed by a program", &web.large[..64]];
     let mut found = Vec::new();
     holding(web.bundle.state(), &secret, &mut found);
     assert_eq!(found, [""; 0], "no record has a value");
