@@ -16,7 +16,11 @@ const UNSEEN: [(&str, &str, &str); 10] = [
     ("ReadParameters", "ssm:GetParameters", "moto is asked in values.rs, where the calls are compared"),
     ("ReadParameters", "ssm:GetParametersByPath", "moto is asked in values.rs, where the calls are compared"),
     ("ReadSecrets", "secretsmanager:GetSecretValue", "moto is asked in values.rs, where the calls are compared"),
-    ("ReadSecretsTogether", "secretsmanager:BatchGetSecretValue", "moto is asked in values.rs, where the calls are compared"),
+    (
+        "ReadSecretsTogether",
+        "secretsmanager:BatchGetSecretValue",
+        "moto is asked in values.rs, where the calls are compared",
+    ),
     ("DecryptValues", "kms:Decrypt", "moto is asked in values.rs, where the calls are compared"),
     ("DecryptObjects", "kms:Decrypt", "S3 asks KMS for an object that is encrypted; this S3 server has no KMS"),
     (

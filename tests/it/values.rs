@@ -40,7 +40,7 @@ fn fetching(stem: &str) -> Fetching {
     aws.cli(&["secretsmanager", "create-secret", "--name", "prod/binary", "--secret-binary", "AP8="]);
     let key = aws.cli(&["kms", "create-key", "--query", "KeyMetadata.KeyId", "--output", "text"]);
     let encrypt =
-        ["kms", "encrypt", "--key-id", key.trim(), "--encryption-context", "app=web", "--plaintext", "aHVudGVyMg=="];
+        ["kms", "encrypt", "--key-id", key.trim(), "--encryption-context", "app=web", "--plaintext", "hunter2"];
     let cipher = aws.cli(&[&encrypt[..], &["--query", "CiphertextBlob", "--output", "text"]].concat());
     let scratch = tempfile::tempdir_in(world.folder()).unwrap();
     let (file, archive) = (scratch.path().join("value"), scratch.path().join("image.tar"));
@@ -51,7 +51,7 @@ fn fetching(stem: &str) -> Fetching {
          environment:\n  PLAIN: text\n  PARAMETER: {{ssm: /prod/db/password}}\n  \
          KEY: {{secretsmanager: prod/db, key: password}}\n  LARGE: {{secretsmanager: prod/large}}\n  TEXT: {{secretsmanager: prod/plain}}\n  \
          OBJECT: {{s3: '{object}'}}\n  CIPHER: {{kms: '{}', context: {{app: web}}}}\n  \
-         PRINTED: {{command: [/bin/sh, -c, 'echo \"$SAID\"']}}",
+         PRINTED: {{command: [/bin/sh, -c, 'echo \"$$SAID\"']}}",
         cipher.trim()
     );
     let mut bundle = Bundle::container(&name, &service, "health: {http: /healthz, timeout: 20s}");
