@@ -8,7 +8,8 @@ use crate::config::ArchiveLocation;
 use crate::config::field::Field;
 use crate::config::keys::Keys;
 use crate::config::service::resources::{memory, nano_cpus};
-use crate::config::service::{EnvFile, Needs, ParseContext, Service, network, resources, volumes};
+use crate::config::service::{EnvFile, EnvLocation, Needs, ParseContext, Service, network, resources, volumes};
+use crate::config::source::source;
 use crate::config::start_first::{DRAIN, StartFirst};
 use crate::config::yaml::Value;
 use crate::values::labels::LABELS;
@@ -98,13 +99,18 @@ pub(crate) fn command(field: &Field<'_>) -> Option<Vec<String>> {
 
 /// `environment`: a name alone takes the hook environment's value.
 pub(crate) fn environment(field: &Field<'_>, around: &ParseContext<'_>) -> Vec<EnvVar> {
-    let pairs = field.pairs().into_iter();
-    pairs
-        .map(|(name, value)| {
-            let value = value.or_else(|| (around.lookup)(&name)).map(Secret::new);
-            EnvVar { hidden: false, name, value }
-        })
-        .collect()
+    let plain = |name: String, value: Option<String>| {
+        let value = value.or_else(|| (around.lookup)(&name)).map(Secret::new);
+        EnvVar { hidden: false, name, value }
+    };
+    if field.node.as_mapping().is_none() {
+        return field.pairs().into_iter().map(|(name, value)| plain(name, value)).collect();
+    }
+    field.entries(|name, field| match (&field.node.value, field.node.is_null()) {
+        (Value::Mapping(_), _) => source(field).map(|source| EnvVar::of(name, source)),
+        (_, true) => Some(plain(name.to_owned(), None)),
+        (_, false) => field.text().map(|value| plain(name.to_owned(), Some(value))),
+    })
 }
 
 fn env_files(field: &Field<'_>, root: &Path) -> Vec<EnvFile> {
@@ -118,13 +124,13 @@ fn env_files(field: &Field<'_>, root: &Path) -> Vec<EnvFile> {
 }
 
 fn env_file(field: &Field<'_>, root: &Path) -> Option<EnvFile> {
-    let location = field.parsed(|text| location(text, root))?;
+    let location = field.parsed(|text| env_location(text, root))?;
     Some(EnvFile { location, required: true, raw: false })
 }
 
 fn long_env_file(field: &Field<'_>, root: &Path) -> Option<EnvFile> {
     let (found, required, raw) = field.mapping(|keys| {
-        let found = keys.parsed("path", |text| location(text, root));
+        let found = keys.parsed("path", |text| env_location(text, root));
         let required = keys.get("required", Field::boolean).unwrap_or(true);
         (found, required, keys.one_of("format", &["raw"]).is_some())
     });
@@ -132,6 +138,14 @@ fn long_env_file(field: &Field<'_>, root: &Path) -> Option<EnvFile> {
         Some(location) => Some(EnvFile { location, required, raw }),
         None if field.get("path").is_some() => None,
         None => field.lacks("`path` is missing", "write `path: env/web.env`"),
+    }
+}
+
+/// Where values with their names lie.
+fn env_location(text: &str, root: &Path) -> Result<EnvLocation, Refused> {
+    match ["ssm:", "secretsmanager:"].iter().any(|scheme| text.starts_with(scheme)) {
+        true => text.parse().map(EnvLocation::Many),
+        false => location(text, root).map(EnvLocation::File),
     }
 }
 
