@@ -64,7 +64,7 @@ fn need(service: &str) -> ImageNeed {
             reference: None,
             id: None,
         },
-        _ => ImageSource::Registry("registry.test:5443/team/web:1.4.2".parse().unwrap(), Pull::Always),
+        _ => ImageSource::Registry("registry.test:5443/team/web:1.4.2".parse().unwrap(), Pull::Always, None),
     };
     ImageNeed { source, platform: None }
 }

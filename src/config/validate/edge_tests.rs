@@ -186,7 +186,7 @@ proptest! {
         prop_assert_eq!(deployment.health.timeout, Duration::from_secs(timeout));
         prop_assert_eq!(deployment.health.interval, Duration::from_millis(interval));
         let Mode::Container(container) = deployment.mode else { panic!("it is container mode") };
-        prop_assert_eq!(container.image, ImageSource::Registry(format!("host.test/web:{tag}").parse().unwrap(), Pull::Always));
+        prop_assert_eq!(container.image, ImageSource::Registry(format!("host.test/web:{tag}").parse().unwrap(), Pull::Always, None));
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub(crate) mod images;
 mod offline;
 mod registry;
 pub(crate) mod resume;
+mod trusted;
 
 use std::io;
 use std::path::{Path, PathBuf};
