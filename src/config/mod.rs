@@ -161,13 +161,6 @@ impl ImageNeed {
 }
 
 impl ImageSource {
-    /// What must hold of the image.
-    pub(crate) fn verify(&self) -> Option<&verify::Verify> {
-        match self {
-            Self::Registry(_, _, verify) | Self::Archive { verify, .. } => verify.as_deref(),
-        }
-    }
-
     /// As written in `appspec.yml`, in one line: the same on whichever host and in whichever folder the bundle lies.
     pub(crate) fn written(&self, bundle_root: &Path) -> String {
         match self {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::config::ImageSource;
 use crate::values::types::ContentDigest;
 
 /// All of it must hold.
@@ -95,6 +96,15 @@ impl Verify {
         let platform = self.platform.iter().map(|platform| format!("platform {platform}"));
         let all = checksum.into_iter().chain(signature).chain(cosign).chain(labels).chain(platform);
         all.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl ImageSource {
+    /// What must hold of the image.
+    pub(crate) fn verify(&self) -> Option<&Verify> {
+        match self {
+            Self::Registry(_, _, verify) | Self::Archive { verify, .. } => verify.as_deref(),
+        }
     }
 }
 

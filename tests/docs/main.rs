@@ -35,6 +35,7 @@ const FILES: [(&str, &str); 12] = [
     ("hooks/balehook", ""),
     ("build.env", "TAG=1.4.2\n"),
     ("build.json", "{}"),
+    ("web.tar.sig", "AAAA"),
     ("imagedefinitions.json", r#"[{"name": "web", "imageUri": "registry.example.com/web:1.4.2"}]"#),
 ];
 

@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::{Value, json};
+
+use crate::registry::push;
 use crate::support::bundle::appspec;
-use crate::support::images::web;
+use crate::support::images::{sha256, web};
 use crate::support::served::{Served, service};
+use crate::support::world::{OTHER, OTHER_PASSWORD, base64};
 use crate::support::{Outcome, world};
 
 /// A key of a pipeline's: openssl made it.
@@ -40,6 +44,114 @@ impl Keys {
         openssl(&["dgst", "-sha256", "-sign", &text(&key), "-out", &text(&raw), &text(file)]);
         openssl(&["base64", "-A", "-in", &text(&raw), "-out", &text(signature)]);
     }
+
+    /// The signature of a message, in base64.
+    fn signature(&self, name: &str, message: &[u8]) -> String {
+        let (file, signature) = (self.folder.path().join("message"), self.folder.path().join("message.sig"));
+        std::fs::write(&file, message).unwrap();
+        self.sign(name, &file, &signature);
+        std::fs::read_to_string(signature).unwrap()
+    }
+
+    /// `cosign sign --key` of an image of the second registry, by hand: what cosign's SIGNATURE_SPEC says. `at`: the image
+    /// whose signature it claims to be.
+    fn cosign(&self, key: &str, repository: &str, signed: &str, at: &str) {
+        let payload = json!({
+            "critical": {
+                "identity": {"docker-reference": format!("{OTHER}/{repository}")},
+                "image": {"docker-manifest-digest": signed},
+                "type": "cosign container image signature",
+            },
+            "optional": null,
+        });
+        let payload = payload.to_string();
+        let annotation = json!({"dev.cosignproject.cosign/signature": self.signature(key, payload.as_bytes())});
+        let media_type = "application/vnd.dev.cosign.simplesigning.v1+json";
+        let manifest = manifest(repository, &payload, media_type, &annotation);
+        put_manifest(repository, &format!("sha256-{}.sig", &at[7..]), &manifest);
+    }
+
+    /// The same as cosign 3 does it: a Sigstore bundle that refers to the image. `states`: the type of what it says.
+    fn bundle(&self, key: &str, repository: &str, digest: &str, states: &str) {
+        let statement = json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{"name": repository, "digest": {"sha256": &digest[7..]}}],
+            "predicateType": states,
+            "predicate": {},
+        });
+        let (statement, kind) = (statement.to_string(), "application/vnd.in-toto+json");
+        let signed = format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len());
+        let media_type = "application/vnd.dev.sigstore.bundle.v0.3+json";
+        let bundle = json!({
+            "mediaType": media_type,
+            "verificationMaterial": {"publicKey": {"hint": "x"}},
+            "dsseEnvelope": {
+                "payload": base64(&statement),
+                "payloadType": kind,
+                "signatures": [{"sig": self.signature(key, signed.as_bytes())}],
+            },
+        });
+        let manifest = manifest(repository, &bundle.to_string(), media_type, &json!({}));
+        let referrer = put_manifest(repository, &digest_of(&manifest.to_string()), &manifest);
+        let size = manifest.to_string().len();
+        let manifest_type = "application/vnd.oci.image.manifest.v1+json";
+        let referrers = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": [{"mediaType": manifest_type, "digest": referrer, "size": size, "artifactType": media_type}],
+        });
+        // This registry has no list of referrers of its own: the tag stands in for it.
+        put_manifest(repository, &format!("sha256-{}", &digest[7..]), &referrers);
+    }
+}
+
+/// A manifest of one layer, whose blobs are in the registry.
+fn manifest(repository: &str, layer: &str, media_type: &str, annotations: &Value) -> Value {
+    let blob = |content: &str| {
+        let digest = digest_of(content);
+        let begun = registry(&["--dump-header", "-", "--request", "POST"], &format!("{repository}/blobs/uploads/"), "");
+        let location = begun.lines().find_map(|line| line.strip_prefix("Location: ")).unwrap().trim().to_owned();
+        let path = location.split_once("/v2/").unwrap().1.to_owned();
+        registry(&["--request", "PUT"], &format!("{path}&digest={digest}"), content);
+        json!({"digest": digest, "size": content.len()})
+    };
+    let (mut config, mut layer) = (blob("{}"), blob(layer));
+    config["mediaType"] = "application/vnd.oci.image.config.v1+json".into();
+    layer["mediaType"] = media_type.into();
+    layer["annotations"] = annotations.clone();
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": [layer]})
+}
+
+/// Returns its digest.
+fn put_manifest(repository: &str, reference: &str, manifest: &Value) -> String {
+    let header = format!("Content-Type: {}", manifest["mediaType"].as_str().unwrap());
+    let text = manifest.to_string();
+    registry(&["--request", "PUT", "--header", &header], &format!("{repository}/manifests/{reference}"), &text);
+    digest_of(&text)
+}
+
+/// Asks the second registry, with what is sent; what it answers.
+fn registry(options: &[&str], path: &str, body: &str) -> String {
+    let file = world().folder().join("registry-body");
+    std::fs::write(&file, body).unwrap();
+    let mut command = world().command("curl");
+    command.args(["--silent", "--show-error", "--fail", "--insecure", "--http1.1", "--user", &format!("team:{OTHER_PASSWORD}")]);
+    command.args(["--resolve", &format!("{OTHER}:192.0.2.1")]);
+    command.arg("--data-binary").arg(format!("@{}", file.display())).args(options);
+    let output = command.arg(format!("https://{OTHER}/v2/{path}")).output().unwrap();
+    assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn digest_of(text: &str) -> String {
+    format!("sha256:{}", sha256(text.as_bytes()))
+}
+
+/// Docker's `config.json` with the credentials of the second registry.
+fn credentials() -> String {
+    let auth = base64(&format!("team:{OTHER_PASSWORD}"));
+    format!("{{\"auths\": {{\"{OTHER}\": {{\"auth\": \"{auth}\"}}}}}}")
 }
 
 fn openssl(arguments: &[&str]) {
@@ -146,4 +258,52 @@ fn an_archive_in_s3_that_is_replaced_between_its_check_and_its_load_reaches_no_e
         served.bundle.deployment("d-TEST00004").hook("ApplicationStart").exits(0);
         served.serves("new");
     }
+}
+
+#[test]
+fn an_image_of_a_registry_that_cosigns_key_has_not_signed_is_never_pulled_and_a_moved_tag_changes_nothing() {
+    let (keys, mut served) = (Keys::new(), Served::over("cosign", "", ""));
+    // With the names and the certificates of the world's host.
+    served.bundle.inside(world().pid()).docker_config(&credentials());
+    let name = served.name.clone();
+    let (first, second) = (push(&name, OTHER, "1", "new"), push(&name, OTHER, "2", "evil"));
+    let key = keys.public("ours").display().to_string();
+    let verify = |tag: &str, more: &str| {
+        format!("{{reference: \"{OTHER}/{name}:{tag}\", verify: {{cosign: {{key: {key}}}{more}}}}}")
+    };
+
+    is_refused(&mut served, "d-TEST00002", &verify("1", ""), &["is refused: it is not signed"]);
+    keys.cosign("theirs", &name, &first, &first);
+    is_refused(&mut served, "d-TEST00003", &verify("1", ""), &["its signature is not by ", "ours.pub"]);
+    keys.cosign("ours", &name, &second, &first);
+    is_refused(&mut served, "d-TEST00004", &verify("1", ""), &["is of another image, ", &second[..30]]);
+    keys.bundle("ours", &name, &first, "https://slsa.dev/provenance/v1");
+    is_refused(&mut served, "d-TEST00005", &verify("1", ""), &["is of another image, "]);
+    keys.cosign("ours", &name, &first, &first);
+    let other = verify("1", ", labels: {test: other}");
+    is_refused(&mut served, "d-TEST00006", &other, &["its label test is `push-", "`verify` says `other`"]);
+    let platform = verify("1", ", platform: linux/arm64");
+    is_refused(&mut served, "d-TEST00007", &platform, &["it is built for linux/amd64"]);
+
+    // The tag moves to another image between the check and the pull: what was verified is what runs.
+    served.bundle.appspec(&appspec(&name, &service(&verify("1", ""), served.port), ""));
+    served.bundle.deployment("d-TEST00008").hook("BeforeInstall").exits(0);
+    assert_eq!(push(&name, OTHER, "1", "evil-too").len(), first.len());
+    served.bundle.hook("AfterInstall").exits(0).says(") is verified: cosign signature by ");
+    served.bundle.hook("ApplicationStart").exits(0);
+    served.serves("new");
+    let image = world().inspect(&name, "{{.Config.Image}}");
+    assert_eq!(image, format!("{OTHER}/{name}@{first}"));
+    // The next deployment asks for what the tag is now, which nobody has signed.
+    served.id = world().inspect(&name, "{{.Id}}");
+    let before = engine_holds();
+    served.bundle.deployment("d-TEST00009").hook("ApplicationStart").exits(6).says("it is not signed");
+    assert_eq!(engine_holds(), before);
+    served.serves("new");
+
+    // A bundle of cosign 3, and no tag of cosign 2.
+    keys.bundle("ours", &name, &second, "https://sigstore.dev/cosign/sign/v1");
+    served.bundle.appspec(&appspec(&name, &service(&verify("2", ""), served.port), ""));
+    served.bundle.deployment("d-TEST00010").hook("ApplicationStart").exits(0);
+    served.serves("evil");
 }
