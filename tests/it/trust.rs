@@ -112,7 +112,8 @@ fn manifest(repository: &str, layer: &str, media_type: &str, annotations: &Value
         let begun = registry(&["--dump-header", "-", "--request", "POST"], &format!("{repository}/blobs/uploads/"), "");
         let location = begun.lines().find_map(|line| line.strip_prefix("Location: ")).unwrap().trim().to_owned();
         let path = location.split_once("/v2/").unwrap().1.to_owned();
-        registry(&["--request", "PUT"], &format!("{path}&digest={digest}"), content);
+        let binary = ["--request", "PUT", "--header", "Content-Type: application/octet-stream"];
+        registry(&binary, &format!("{path}&digest={digest}"), content);
         json!({"digest": digest, "size": content.len()})
     };
     let (mut config, mut layer) = (blob("{}"), blob(layer));
@@ -136,7 +137,15 @@ fn registry(options: &[&str], path: &str, body: &str) -> String {
     let file = world().folder().join("registry-body");
     std::fs::write(&file, body).unwrap();
     let mut command = world().command("curl");
-    command.args(["--silent", "--show-error", "--fail", "--insecure", "--http1.1", "--user", &format!("team:{OTHER_PASSWORD}")]);
+    command.args([
+        "--silent",
+        "--show-error",
+        "--fail",
+        "--insecure",
+        "--http1.1",
+        "--user",
+        &format!("team:{OTHER_PASSWORD}"),
+    ]);
     command.args(["--resolve", &format!("{OTHER}:192.0.2.1")]);
     command.arg("--data-binary").arg(format!("@{}", file.display())).args(options);
     let output = command.arg(format!("https://{OTHER}/v2/{path}")).output().unwrap();

@@ -497,9 +497,19 @@ fn an_image_that_is_not_verified_as_the_host_wants_it_is_refused_in_every_mode_a
     let archive = |verify: &str| format!("image: {{archive: /opt/web.tar{verify}}}");
     let cosign = "image: {reference: 'web:1', verify: {cosign: {key: /etc/balehook/keys/a.pub}}}";
     for (appspec, refusing, wanted, allowing) in [
-        (container("image: web:1"), "image_verification: [cosign]", "10:12: error: this host does not allow `web:1` without `verify`", ""),
+        (
+            container("image: web:1"),
+            "image_verification: [cosign]",
+            "10:12: error: this host does not allow `web:1` without `verify`",
+            "",
+        ),
         (swarm("image: web:1"), "image_verification: [sha256]", "does not allow `web:1` without `verify`", ""),
-        (task("image: db:2, command: [a]").replace("image: host.test/web:1", cosign), "image_verification: [cosign]", "`db:2` without", ""),
+        (
+            task("image: db:2, command: [a]").replace("image: host.test/web:1", cosign),
+            "image_verification: [cosign]",
+            "`db:2` without",
+            "",
+        ),
         (container(&archive("")), "image_verification: [signature]", "`/opt/web.tar` without `verify`", ""),
         (
             container(&archive(&format!(", verify: {{sha256: {hex}}}"))),
@@ -519,7 +529,12 @@ fn an_image_that_is_not_verified_as_the_host_wants_it_is_refused_in_every_mode_a
             "does not allow `/etc/balehook/keys/a.pub`",
             "verify_keys: [/etc/balehook/keys]",
         ),
-        (container(cosign), "image_verification: [signature]", "`web:1` verified by cosign alone", "image_verification: [cosign]"),
+        (
+            container(cosign),
+            "image_verification: [signature]",
+            "`web:1` verified by cosign alone",
+            "image_verification: [cosign]",
+        ),
     ] {
         let allowing = if allowing.is_empty() { "{}" } else { allowing };
         judged(&appspec, refusing, wanted, &[allowing]);

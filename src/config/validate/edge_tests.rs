@@ -1,6 +1,8 @@
 //! What is rare and must still be right: files without measure, secrets beside mistakes, slips that an agent ignores.
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -214,7 +216,10 @@ fn what_verify_cannot_ask_for_is_refused_with_its_place_and_what_to_write() {
         ("{cosign: {key: /opt/a.pub}}", "`cosign` is for an image of a registry"),
         ("{platform: arm64}", "`arm64` is no platform: write `linux/amd64` or `linux/arm64`"),
         ("{signature: appspec.yml, key: /opt/a.pub}", "is no signature: base64, DER or minisign is needed"),
-        ("{signature: /opt/web.sig, key: appspec.yml}", "is no public key: neither PEM (`BEGIN PUBLIC KEY`) nor minisign"),
+        (
+            "{signature: /opt/web.sig, key: appspec.yml}",
+            "is no public key: neither PEM (`BEGIN PUBLIC KEY`) nor minisign",
+        ),
         ("{label: {a: b}}", "did you mean `labels`?"),
     ] {
         refuses(image, &of(verify), wanted);
@@ -223,7 +228,8 @@ fn what_verify_cannot_ask_for_is_refused_with_its_place_and_what_to_write() {
     refuses(image, &of("{sha256: appspec.yml}"), "`sha256` is for an archive");
     refuses(image, &of("{cosign: /opt/a.pub}"), "write `cosign: {key: /etc/balehook/cosign.pub}`");
     refuses(image, &of("{cosign: {key: 'awskms:///alias/a'}}"), "is a key of KMS, which is not asked");
-    let checked = check(&GOOD.replace(image, &of("{cosign: {key: /opt/a.pub}, labels: {a: b}, platform: linux/arm64}")));
+    let checked =
+        check(&GOOD.replace(image, &of("{cosign: {key: /opt/a.pub}, labels: {a: b}, platform: linux/arm64}")));
     let deployment = checked.deployment.unwrap_or_else(|| panic!("{}", said(&checked.problems)));
     let Mode::Container(container) = deployment.mode else { panic!() };
     let asked = container.image.verify().unwrap().said(Path::new("/"));
