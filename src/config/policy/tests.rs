@@ -271,7 +271,8 @@ fn what_takes_rights_away_or_stays_in_the_engine_needs_no_permission() {
     let none: String = Subject::ALL
         .map(|subject| format!("{}: {}\n", subject.key(), if is_switch(subject) { "false" } else { "[]" }))
         .concat();
-    let none = none.replace("registries: []", "registries: [host.test]");
+    // An image that nobody verifies does ask for something.
+    let none = none.replace("registries: []", "registries: [host.test]").replace("image_verification: []\n", "");
     for option in [
         "volumes: ['data:/data', '/anonymous']",
         "security_opt: ['no-new-privileges:true', no-new-privileges]",
