@@ -47,9 +47,9 @@ impl PublicKey {
     /// Reads the content of a file.
     /// Errors: It is no public key, or one of a kind that is not known.
     pub(crate) fn parse(content: &[u8]) -> Result<Self, Refused> {
-        let text = std::str::from_utf8(content).map_err(|_| refused("is no public key: it is not text"))?;
+        let text = std::str::from_utf8(content).map_err(|_| refused("is no text"))?;
         if text.contains("PRIVATE KEY") || text.contains("minisign encrypted secret key") {
-            return Err(refused("is a private key: name the public one, and keep this one away from hosts"));
+            return Err(refused("is a private key; name the public one, and keep this one away from hosts"));
         }
         if let Some(der) = pem(text) {
             let parsed = |(name, kind): &(&'static str, &'static dyn VerificationAlgorithm)| {
@@ -64,7 +64,7 @@ impl PublicKey {
             minisign_verify::PublicKey::decode(text).or_else(|_| minisign_verify::PublicKey::from_base64(text.trim()));
         minisign
             .map(Self::Minisign)
-            .map_err(|_| refused("is no public key: neither PEM (`BEGIN PUBLIC KEY`) nor minisign"))
+            .map_err(|_| refused("is no public key, neither PEM (`BEGIN PUBLIC KEY`) nor minisign"))
     }
 
     /// Its kind, as a person reads it.
@@ -129,7 +129,7 @@ impl Detached {
         let line: String = encoded.split_ascii_whitespace().collect();
         match STANDARD.decode(line) {
             Ok(bytes) if !bytes.is_empty() => Ok(Self::OfDigest(bytes)),
-            _ => Err(refused("is no signature: base64, DER or minisign is needed")),
+            _ => Err(refused("is no signature (base64, DER or minisign is needed)")),
         }
     }
 }
@@ -209,7 +209,7 @@ mod tests {
     fn what_is_no_key_or_no_signature_is_refused_with_what_it_is() {
         let of_key = |text: &[u8]| PublicKey::parse(text).unwrap_err().0;
         assert!(of_key(b"-----BEGIN EC PRIVATE KEY-----\n").starts_with("is a private key"));
-        assert!(of_key(b"hello").starts_with("is no public key: neither PEM"));
+        assert!(of_key(b"hello").starts_with("is no public key, neither PEM"));
         assert!(
             of_key(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----")
                 .starts_with("is no key of a known kind")

@@ -5,12 +5,13 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::compose::Project;
 use crate::registry::push;
 use crate::support::bundle::appspec;
 use crate::support::images::{sha256, web};
 use crate::support::served::{Served, service};
 use crate::support::world::{OTHER, OTHER_PASSWORD, base64};
-use crate::support::{Outcome, world};
+use crate::support::{Image, Outcome, world};
 
 /// A key of a pipeline's: openssl made it.
 struct Keys {
@@ -168,16 +169,24 @@ fn openssl(arguments: &[&str]) {
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
 }
 
-/// What the engine has of images.
-fn engine_holds() -> String {
-    world().docker(&["images", "--all", "--quiet", "--no-trunc"])
+/// What the engine has of a name's images: by their names, and without one by the label that the next image has. Other
+/// tests load images meanwhile.
+fn engine_holds(name: &str) -> String {
+    let list = |filters: &[String]| {
+        let filters = filters.iter().flat_map(|filter| ["--filter", filter]);
+        let ids = ["images", "--all", "--quiet", "--no-trunc"].into_iter().chain(filters);
+        world().docker(&ids.collect::<Vec<_>>()) + "\n"
+    };
+    let labels = [format!("{name}:2"), format!("{name}:9"), format!("push-{name}:1-new")];
+    let named = list(&[format!("reference={name}"), format!("reference=*/{name}")]);
+    named + &labels.map(|label| list(&[format!("label=test={label}")])).concat()
 }
 
 /// The next deployment fails with exit code 6 and these words, the engine got nothing, and the old container serves.
 #[track_caller]
 fn is_refused(served: &mut Served, deployment: &str, source: &str, words: &[&str]) -> Outcome {
-    let before = engine_holds();
     let (name, port) = (served.name.clone(), served.port);
+    let before = engine_holds(&name);
     served.bundle.appspec(&appspec(&name, &service(source, port), ""));
     served.bundle.deployment(deployment);
     let outcome = served.bundle.hook("ApplicationStart");
@@ -186,7 +195,7 @@ fn is_refused(served: &mut Served, deployment: &str, source: &str, words: &[&str
         outcome.says(word);
     }
     served.serves_old();
-    assert_eq!(engine_holds(), before, "nothing came into the engine");
+    assert_eq!(engine_holds(&name), before, "nothing came into the engine");
     outcome
 }
 
@@ -253,14 +262,14 @@ fn an_archive_in_s3_that_is_replaced_between_its_check_and_its_load_reaches_no_e
         let key = keys.public("ours").display().to_string();
         let source = format!("{{archive: \"{uri}\", verify: {{signature: web.sig, key: {key}}}}}");
         served.bundle.appspec(&appspec(&served.name, &service(&source, served.port), ""));
-        let before = engine_holds();
+        let before = engine_holds(&served.name);
         served.bundle.deployment("d-TEST00002").hook("BeforeInstall").exits(0);
 
         world().put("releases", &object, &evil);
         served.bundle.hook("AfterInstall").exits(6).says(words);
 
         served.serves_old();
-        assert_eq!(engine_holds(), before, "nothing came into the engine");
+        assert_eq!(engine_holds(&served.name), before, "nothing came into the engine");
         let outcome = served.bundle.deployment("d-TEST00003").hook("ApplicationStart");
         outcome.exits(6).says("or it was changed after it was signed");
         world().put("releases", &object, &good);
@@ -305,9 +314,9 @@ fn an_image_of_a_registry_that_cosigns_key_has_not_signed_is_never_pulled_and_a_
     assert_eq!(image, format!("{OTHER}/{name}@{first}"));
     // The next deployment asks for what the tag is now, which nobody has signed.
     served.id = world().inspect(&name, "{{.Id}}");
-    let before = engine_holds();
+    let before = engine_holds(&name);
     served.bundle.deployment("d-TEST00009").hook("ApplicationStart").exits(6).says("it is not signed");
-    assert_eq!(engine_holds(), before);
+    assert_eq!(engine_holds(&name), before);
     served.serves("new");
 
     // A bundle of cosign 3, and no tag of cosign 2.
@@ -315,4 +324,41 @@ fn an_image_of_a_registry_that_cosigns_key_has_not_signed_is_never_pulled_and_a_
     served.bundle.appspec(&appspec(&name, &service(&verify("2", ""), served.port), ""));
     served.bundle.deployment("d-TEST00010").hook("ApplicationStart").exits(0);
     served.serves("evil");
+}
+
+#[test]
+fn images_of_a_compose_service_and_of_a_task_are_verified_alike() {
+    let keys = Keys::new();
+    let key = keys.public("ours").display().to_string();
+    let source = |archive: &str| format!("{{archive: {archive}, verify: {{signature: web.sig, key: {key}}}}}");
+    let file = "services: {web: {ports: [\"127.0.0.1:PORT:80\"], stop_grace_period: 1s}}\n";
+    let mut project = Project::new("trusted", file, &format!("images: {{web: {}}}", source("image.tar")));
+    let (folder, name) = (project.bundle.path(), project.name.clone());
+    project.image("image.tar", &web(&format!("{name}:2"), "one"));
+    keys.sign("theirs", &folder.join("image.tar"), &folder.join("web.sig"));
+
+    project.bundle.hook("ApplicationStart").exits(6).says("image.tar is refused: its signature is not by ");
+    assert_eq!(engine_holds(&name).trim(), "", "nothing came into the engine");
+    assert_eq!(project.page(), None);
+    keys.sign("ours", &folder.join("image.tar"), &folder.join("web.sig"));
+    project.bundle.deployment("d-TEST00002").hook("ApplicationStart").exits(0).says(") is verified: signature web.sig");
+    assert_eq!(project.page().as_deref(), Some("one"));
+
+    let mut served = Served::over("trusted-task", "", "");
+    let (folder, name) = (served.bundle.path(), served.name.clone());
+    Image::new(&served.tag(2)).write(&folder.join("tool.tar"));
+    keys.sign("theirs", &folder.join("tool.tar"), &folder.join("web.sig"));
+    let task = format!("before: [{{name: migrate, image: {}, command: [/bin/busybox, \"true\"]}}]", source("tool.tar"));
+    served.bundle.appspec(&appspec(&name, &service("{archive: image.tar}", served.port), &task));
+    let before = engine_holds(&name);
+    served
+        .bundle
+        .deployment("d-TEST00002")
+        .hook("ApplicationStart")
+        .exits(6)
+        .says("tool.tar is refused: its signature");
+    assert_eq!(engine_holds(&name), before, "nothing came into the engine");
+    served.serves_old();
+    keys.sign("ours", &folder.join("tool.tar"), &folder.join("web.sig"));
+    served.bundle.deployment("d-TEST00003").hook("ApplicationStart").exits(0);
 }

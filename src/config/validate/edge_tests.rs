@@ -215,10 +215,10 @@ fn what_verify_cannot_ask_for_is_refused_with_its_place_and_what_to_write() {
         ("{signature: 's3://bucket/b', key: /opt/a.pub}", "is in S3: it must be a file of the bundle or of the host"),
         ("{cosign: {key: /opt/a.pub}}", "`cosign` is for an image of a registry"),
         ("{platform: arm64}", "`arm64` is no platform: write `linux/amd64` or `linux/arm64`"),
-        ("{signature: appspec.yml, key: /opt/a.pub}", "is no signature: base64, DER or minisign is needed"),
+        ("{signature: appspec.yml, key: /opt/a.pub}", "is no signature (base64, DER or minisign is needed)"),
         (
             "{signature: /opt/web.sig, key: appspec.yml}",
-            "is no public key: neither PEM (`BEGIN PUBLIC KEY`) nor minisign",
+            "is no public key, neither PEM (`BEGIN PUBLIC KEY`) nor minisign",
         ),
         ("{label: {a: b}}", "did you mean `labels`?"),
     ] {
