@@ -13,6 +13,7 @@ use aws_config::SdkConfig;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use crate::aws::https::Answer;
 use crate::aws::sign::{Post, address, credentials};
 use crate::aws::{config, https, identity};
 use crate::poll;
@@ -163,9 +164,9 @@ impl Json {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let sent = https::send(post.url, &headers, post.body.to_owned(), MOST);
         let late = |_| Err(format!("no answer for {}", seconds(ATTEMPT)));
-        let (status, body) =
+        let Answer { status, body, .. } =
             Box::pin(tokio::time::timeout(ATTEMPT, sent)).await.unwrap_or_else(late).map_err(CallError::Unreachable)?;
-        read(status, &body)
+        read(status.as_u16(), &body)
     }
 }
 

@@ -155,6 +155,7 @@ fn image() -> Value {
         ("pull", json!({"type": "string"})),
         ("definitions", text()),
         ("name", text()),
+        ("verify", verify()),
     ])]})
 }
 
@@ -171,6 +172,20 @@ fn environment() -> Value {
         ("command", list(scalar())),
     ]);
     json!({"type": ["object", "array", "null"], "additionalProperties": {"anyOf": [scalar(), source]}, "items": {"type": "string"}})
+}
+
+fn verify() -> Value {
+    object([
+        (
+            "sha256",
+            json!({"type": "string", "description": "the archive's digest, or a file as `sha256sum` writes it"}),
+        ),
+        ("signature", json!({"type": "string", "description": "of the archive: of cosign, openssl or minisign"})),
+        ("key", json!({"type": "string", "description": "the public key that signed the archive"})),
+        ("cosign", object([("key", text())])),
+        ("labels", json!({"type": ["object", "array"]})),
+        ("platform", text()),
+    ])
 }
 
 /// What the value of an option looks like.

@@ -11,6 +11,7 @@ pub mod operation;
 pub(crate) mod options;
 pub mod pin;
 pub(crate) mod progress;
+pub(crate) mod public_key;
 pub(crate) mod reference;
 pub(crate) mod s3_uri;
 pub mod secret;

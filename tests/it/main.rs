@@ -52,6 +52,7 @@ mod swarm;
 mod tasks;
 mod tasks_compose;
 mod tasks_swarm;
+mod trust;
 mod tutorial;
 mod uninstall;
 mod values;

@@ -63,8 +63,9 @@ fn need(service: &str) -> ImageNeed {
             location: ArchiveLocation::S3("s3://releases/db.tar".parse().unwrap()),
             reference: None,
             id: None,
+            verify: None,
         },
-        _ => ImageSource::Registry("registry.test:5443/team/web:1.4.2".parse().unwrap(), Pull::Always),
+        _ => ImageSource::Registry("registry.test:5443/team/web:1.4.2".parse().unwrap(), Pull::Always, None),
     };
     ImageNeed { source, platform: None }
 }
@@ -97,6 +98,7 @@ fn image(service: &str) -> ImageFacts {
         unknown: None,
         architecture: Some("amd64".into()),
         from_host: false,
+        verify: None,
     }
 }
 

@@ -83,6 +83,7 @@ impl Found {
 
     fn image(&mut self, field: &Field<'_>, key: &str, source: &ImageSource) {
         self.push(field, key, Some(Demand::of_image(source)));
+        Demand::of_verification(source).into_iter().for_each(|demand| self.push(field, key, Some(demand)));
     }
 
     /// What is fetched: an object, or what a program of the host prints.

@@ -14,7 +14,7 @@ fn read(yaml: &str) -> (Swarm, Vec<String>) {
     let node = Node::parse(yaml).unwrap();
     let problems = Problems::new();
     let around = ParseContext { bundle_root: Path::new("/bundle"), lookup: &|_| None, pending: &Pending::default() };
-    let image = ImageSource::Registry("web:1".parse::<ImageReference>().unwrap(), Pull::Always);
+    let image = ImageSource::Registry("web:1".parse::<ImageReference>().unwrap(), Pull::Always, None);
     let field = Field { node: &node, path: "swarm".into(), problems: &problems };
     let swarm = parse(&field, Some(image), &around).unwrap();
     let lines = problems.sorted().into_iter().map(|problem| {

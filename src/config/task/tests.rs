@@ -177,7 +177,7 @@ fn an_image_of_its_own_is_a_reference_or_an_archive_and_checked_as_the_services(
     );
     assert_eq!(found, Vec::<String>::new());
     let needs: Vec<_> = tasks.all().map(|task| task.need().unwrap().source).collect();
-    assert!(matches!(&needs[0], ImageSource::Registry(reference, _) if reference.to_string().contains("db/tool:1")));
+    assert!(matches!(&needs[0], ImageSource::Registry(reference, ..) if reference.to_string().contains("db/tool:1")));
     assert!(
         matches!(&needs[1], ImageSource::Archive { location: ArchiveLocation::File(path), .. } if path.ends_with("tool.tar"))
     );

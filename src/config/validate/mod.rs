@@ -13,6 +13,7 @@ mod platform;
 pub(crate) mod section;
 #[cfg(test)]
 pub(crate) mod tests;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -6,6 +6,7 @@ pub(crate) mod images;
 mod offline;
 mod registry;
 pub(crate) mod resume;
+mod trusted;
 
 use std::path::PathBuf;
 
