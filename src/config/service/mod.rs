@@ -3,6 +3,7 @@
 //! What comes out is what the engine is given: the very structure of its create request. So there is one translation,
 //! and the plan prints the structure that the client sends.
 
+pub(crate) mod environment;
 pub(crate) mod network;
 pub(crate) mod options;
 pub(crate) mod ports;
@@ -21,7 +22,8 @@ use crate::config::field::Field;
 use crate::config::keys::Keys;
 use crate::config::pending::Pending;
 use crate::config::problem::Problems;
-pub(crate) use crate::config::service::options::{command, environment, labels, location};
+pub(crate) use crate::config::service::environment::environment;
+pub(crate) use crate::config::service::options::{command, labels, location};
 pub(crate) use crate::config::service::words::words;
 use crate::config::start_first::StartFirst;
 use crate::config::yaml::{Node, Place, Value};
