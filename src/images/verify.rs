@@ -239,6 +239,11 @@ pub(crate) fn config(verify: &Verify, name: &str, config: &[u8]) -> Result<(), F
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::aws::s3::S3;
+    use crate::config::ArchiveLocation;
+    use crate::config::verify::Signature;
+    use crate::images::source::Archives;
+    use crate::waits::Waits;
 
     #[test]
     fn the_digest_of_an_archive_is_found_in_what_sha256sum_prints() {
@@ -250,6 +255,37 @@ mod tests {
         assert_eq!(listed(&format!("{one}  other.tar\n"), "web.tar"), None, "of another file");
         assert_eq!(listed(&format!("{one}  web.tar\n{two}  b/web.tar\n"), "web.tar"), None, "two that differ");
         assert_eq!(listed("<html>", "web.tar"), None);
+    }
+
+    /// What is said of a file with this content, by a signature and a key of `tests/signatures`.
+    async fn signed(content: &str, signature: &str, key: &str) -> Result<ContentDigest, String> {
+        let (folder, files) =
+            (tempfile::tempdir().unwrap(), Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/signatures"));
+        let path = folder.path().join("web.tar");
+        std::fs::write(&path, content).unwrap();
+        let key = Key { written: key.to_owned(), path: files.join(key) };
+        let signature = Some(Signature { file: files.join(signature), key });
+        let archives = Archives::new(S3::from_env(&|_| None, &Waits::default()), None);
+        let opened = archives.open(&ArchiveLocation::File(path), None).await.unwrap();
+        let verify = Verify { signature, ..Verify::default() };
+        opened.verified(&verify, folder.path()).await.map_err(|failure| failure.message)
+    }
+
+    #[tokio::test]
+    async fn an_archive_is_verified_by_what_minisign_and_openssl_have_signed_and_no_other_one() {
+        for (signature, key) in [("m.minisig", "m.pub"), ("p256.b64", "p256.pub"), ("rsa.b64", "rsa.pub")] {
+            assert_eq!(signed("an archive\n", signature, key).await, Ok(ContentDigest::of(b"an archive\n")));
+            let changed = signed("another archive\n", signature, key).await.unwrap_err();
+            assert!(changed.contains(&format!("its signature is not by {key}, or it was changed")), "{changed}");
+        }
+        let other = signed("an archive\n", "p256.b64", "m.pub").await.unwrap_err();
+        assert!(other.contains("its signature is not by m.pub"), "{other}");
+        let other = signed("an archive\n", "m.minisig", "p256.pub").await.unwrap_err();
+        assert!(other.contains("its signature is not by p256.pub"), "{other}");
+        let old = signed("an archive\n", "ml.minisig", "m.pub").await.unwrap_err();
+        assert!(old.contains("of minisign's old form"), "{old}");
+        let none = signed("an archive\n", "none", "m.pub").await.unwrap_err();
+        assert!(none.contains("the image cannot be verified: ") && none.contains("cannot be read"), "{none}");
     }
 
     #[test]
