@@ -1,5 +1,7 @@
 //! Tasks around a deployment: their steps in the file's order, and what each of them does.
 
+use std::path::Path;
+
 use crate::config::task::{InContainer, OnHost, Task, Tasks, Work};
 use crate::config::{Deployment, ImageNeed};
 use crate::error::Failure;
@@ -8,6 +10,7 @@ use crate::modes;
 use crate::modes::facts::Facts;
 use crate::modes::host::Host;
 use crate::modes::operation::{Action, Operation, Plan};
+use crate::modes::secrets;
 use crate::tasks::operation::{HostCommand, TaskOperation};
 use crate::tasks::{Output, command};
 use crate::values::operation::Outcome;
@@ -103,11 +106,18 @@ pub(crate) fn environment(service: &[EnvVar], task: &[EnvVar]) -> Vec<EnvVar> {
 /// Runs a task to its end, or ends one that was left under way.
 /// Errors: `Kind::Task` with its last lines; `Kind::Image` where its image is lost; `Kind::Engine`.
 pub(crate) async fn perform(operation: &TaskOperation, host: &mut Host) -> Result<Outcome, Failure> {
+    if let TaskOperation::Container { spec, .. } = operation
+        && let Some(set) = &spec.secrets
+    {
+        secrets::files::write(host, set).await?;
+    }
     let (engine, tasks) = (&host.engine, &mut host.tasks);
     match operation {
         TaskOperation::Container { name, spec, timeout } => {
             let image = host.images.argument(engine, &spec.image).await?;
-            crate::tasks::container(engine, name, spec, image, *timeout, &mut tasks.creation).await?;
+            let ended = crate::tasks::container(engine, name, spec, image, *timeout, &mut tasks.creation).await;
+            spec.secrets.iter().try_for_each(|set| secrets::files::removed(Path::new(&set.folder)))?;
+            ended?;
         }
         TaskOperation::Command { name, command, timeout } => {
             command::command(&mut tasks.under_way, name, command, &tasks.env, *timeout).await?;

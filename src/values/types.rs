@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 pub use crate::values::s3_uri::S3Uri;
 use crate::values::secret::{HIDDEN, masked_value};
@@ -146,14 +147,14 @@ pub(super) use through_text;
 
 through_text!(Name, ContentDigest);
 
-/// A value that is never printed: `Debug` shows `***`.
+/// A value that is never printed: `Debug` shows `***`. Its memory is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// Wraps a value.
     pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
+        Self(Zeroizing::new(value.into()))
     }
 
     /// The value itself, for the one place that sends it.

@@ -28,6 +28,7 @@ use crate::inputs;
 use crate::modes::compose;
 use crate::modes::facts::Facts;
 use crate::modes::observe::offline::OFFLINE;
+use crate::modes::secrets::{self, SecretValues};
 use crate::modes::sharing::sharing;
 use crate::values::known::Known;
 use crate::values::types::{EnvVar, LifecycleEvent};
@@ -54,6 +55,8 @@ pub(crate) struct Observer<'a> {
     pub(crate) env: &'a HookEnv,
     /// `/proc`, or a stand-in.
     pub(crate) proc: PathBuf,
+    /// The values of secrets, as they are read.
+    pub(crate) secrets: SecretValues,
     /// Only the bundle is looked at.
     pub(crate) offline: bool,
 }
@@ -69,6 +72,7 @@ impl Observer<'_> {
         facts.failures.extend(refused.map(|failure| ObserveFailure { failure, definite: true }));
         self.hello(&mut facts).await;
         if event == LifecycleEvent::ApplicationStop {
+            secrets::observe::folders(&mut facts);
             let all = self.containers(&mut facts).await;
             self.switched_ports(&all, &mut facts).await;
             if let Mode::Compose(_) = &self.deployment.mode {
