@@ -12,6 +12,7 @@ use crate::error::{Failure, Kind};
 
 use crate::images::source::Archives;
 use crate::modes::observe::{Observer, starts};
+use crate::modes::secrets::SecretValues;
 use crate::ui::problems;
 use crate::values::types::LifecycleEvent;
 
@@ -49,6 +50,7 @@ pub(crate) fn prepare<'a>(
         deployment,
         env: &context.env,
         proc: PathBuf::from("/proc"),
+        secrets: SecretValues::default(),
         offline: false,
     };
     Ok((observer, rendered))

@@ -17,6 +17,7 @@ pub(crate) mod policy;
 pub mod problem;
 pub(crate) mod rules;
 pub(crate) mod schema;
+pub mod secrets;
 pub mod service;
 pub(crate) mod source;
 pub(crate) mod start_first;

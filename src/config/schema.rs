@@ -6,6 +6,7 @@ use clap::ValueEnum as _;
 use serde_json::{Map, Value, json};
 
 use crate::config::notify::OCCASIONS;
+use crate::config::secrets::KEYS as DEFINITION;
 use crate::config::validate::agent::BEHAVIORS;
 use crate::config::validate::section::{KEYS, MODES};
 use crate::config::{service, swarm};
@@ -62,6 +63,7 @@ pub(crate) fn section() -> Value {
     let types = |key: &str| match key {
         "name" => json!({"type": "string", "description": "the container's, project's or service's name"}),
         "variables" => text_or_list(),
+        "secrets" => nullable(secrets()),
         "container" => container(),
         "swarm" => swarm_service(),
         "compose" => compose(),
@@ -74,6 +76,12 @@ pub(crate) fn section() -> Value {
     section["required"] = json!(["name"]);
     section["oneOf"] = MODES.iter().map(|mode| json!({"required": [mode]})).collect();
     section
+}
+
+fn secrets() -> Value {
+    let types = |key: &str| if key == "external" { boolean() } else { text() };
+    let each = object(DEFINITION.map(|key| (key, types(key))));
+    json!({"type": "object", "additionalProperties": each, "description": "where secrets come from, by name"})
 }
 
 fn container() -> Value {

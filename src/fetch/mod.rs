@@ -14,6 +14,8 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use zeroize::Zeroizing;
+
 use crate::aws::json::Json;
 use crate::aws::s3::S3;
 use crate::values::secret_value::Secret;
@@ -33,7 +35,7 @@ pub(crate) struct Fetcher {
     s3: S3,
     /// For programs: the hook's.
     variables: Arc<HashMap<String, String>>,
-    fetched: Arc<Mutex<HashMap<Source, String>>>,
+    fetched: Arc<Mutex<HashMap<Source, Zeroizing<String>>>>,
     /// Of the digests that a release keeps, where no earlier one has a salt.
     salt: Arc<str>,
 }
@@ -101,7 +103,7 @@ impl Fetcher {
     /// A value that was fetched; one that is missing otherwise.
     pub(crate) fn secret(&self, source: &Source, salt: &str) -> Secret {
         match self.known(source) {
-            Some(value) => Secret::fetched(source.clone(), value, salt),
+            Some(value) => Secret::fetched(source.clone(), value.as_str(), salt),
             None => Secret::of(source.clone()),
         }
     }
@@ -123,7 +125,7 @@ impl Fetcher {
         all
     }
 
-    fn known(&self, source: &Source) -> Option<String> {
+    fn known(&self, source: &Source) -> Option<Zeroizing<String>> {
         self.fetched.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
     }
 
@@ -131,7 +133,7 @@ impl Fetcher {
     fn keep(&self, source: Source, value: Fetched) -> Option<FetchError> {
         match value.and_then(usable) {
             Ok(value) => {
-                self.fetched.lock().unwrap_or_else(PoisonError::into_inner).insert(source, value);
+                self.fetched.lock().unwrap_or_else(PoisonError::into_inner).insert(source, Zeroizing::new(value));
                 None
             }
             Err(error) => Some(error),

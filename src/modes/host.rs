@@ -19,6 +19,7 @@ use crate::modes::container::operation::Containers;
 use crate::modes::fill;
 use crate::modes::release::Release;
 use crate::modes::runs_now::Subject;
+use crate::modes::secrets::SecretValues;
 use crate::tasks::command::Group;
 use crate::values::pin::ImagePin;
 use crate::values::types::Name;
@@ -31,6 +32,8 @@ pub(crate) struct Host {
     pub(crate) images: Importer,
     pub(crate) containers: Containers,
     pub(crate) tasks: Tasks,
+    /// The values of secrets that were read for the plan.
+    pub(crate) secrets: SecretValues,
     /// The health check under way, or the one that was cut off.
     pub(crate) health: HealthChecker,
     pub(crate) store: Rc<LockedStore>,
@@ -71,6 +74,7 @@ impl Host {
             images,
             containers: Containers::default(),
             tasks,
+            secrets: SecretValues::default(),
             health: HealthChecker::default(),
             store,
             fetcher,

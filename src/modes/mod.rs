@@ -26,6 +26,7 @@ pub mod release;
 pub mod resume;
 pub mod rollback;
 pub(crate) mod runs_now;
+pub mod secrets;
 pub mod sharing;
 pub mod swarm;
 pub(crate) mod tasks;

@@ -15,6 +15,7 @@ pub(crate) mod public_key;
 pub(crate) mod reference;
 pub(crate) mod s3_uri;
 pub mod secret;
+pub mod secret_file;
 pub mod secret_value;
 pub mod source;
 pub mod target;

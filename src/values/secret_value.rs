@@ -3,14 +3,15 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::values::source::Source;
 use crate::values::types::ContentDigest;
 
-/// A value that is never printed: `Debug` shows `***`.
+/// A value that is never printed: `Debug` shows `***`. Its memory is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
-    value: String,
+    value: Zeroizing<String>,
     reference: Option<Box<Reference>>,
 }
 
@@ -27,7 +28,7 @@ struct Reference {
 impl Secret {
     /// Wraps a value.
     pub fn new(value: impl Into<String>) -> Self {
-        Self { value: value.into(), reference: None }
+        Self { value: Zeroizing::new(value.into()), reference: None }
     }
 
     /// A value that is still to be fetched.
@@ -36,14 +37,16 @@ impl Secret {
     }
 
     fn referring(source: Source, digest: String) -> Self {
-        Self { value: String::new(), reference: Some(Box::new(Reference { source, digest, is_fetched: false })) }
+        Self { value: Zeroizing::default(), reference: Some(Box::new(Reference { source, digest, is_fetched: false })) }
     }
 
     /// The same with the value that was fetched. A file keeps its digest with `salt`.
     #[must_use]
-    pub(crate) fn fetched(source: Source, value: String, salt: &str) -> Self {
+    pub(crate) fn fetched(source: Source, value: impl Into<String>, salt: &str) -> Self {
+        let value = Zeroizing::new(value.into());
         let digest = salted(salt, &value);
-        Self { value, reference: Some(Box::new(Reference { source, digest, is_fetched: true })) }
+        let reference = Reference { source, digest, is_fetched: true };
+        Self { value, reference: Some(Box::new(reference)) }
     }
 
     /// The value itself, for the one place that sends it.
@@ -108,7 +111,7 @@ enum Stored {
 impl From<&Secret> for Stored {
     fn from(secret: &Secret) -> Self {
         match &secret.reference {
-            None => Self::Value(secret.value.clone()),
+            None => Self::Value(secret.value.to_string()),
             Some(reference) => Self::Reference { from: reference.source.clone(), digest: reference.digest.clone() },
         }
     }
@@ -168,8 +171,7 @@ mod tests {
     }
 
     fn saved(value: &str) -> Secret {
-        let var =
-            EnvVar { name: "DB".into(), value: Some(Secret::fetched(source(), value.into(), "5a17")), hidden: true };
+        let var = EnvVar { name: "DB".into(), value: Some(Secret::fetched(source(), value, "5a17")), hidden: true };
         let text = serde_json::to_string(&var).unwrap();
         assert!(!text.contains(value), "{text}");
         serde_json::from_str::<EnvVar>(&text).unwrap().value.unwrap()
@@ -191,7 +193,7 @@ mod tests {
 
     #[test]
     fn whether_a_value_is_another_one_is_known_by_the_digest() {
-        let fetched = |value: &str, salt: &str| Secret::fetched(source(), value.into(), salt);
+        let fetched = |value: &str, salt: &str| Secret::fetched(source(), value, salt);
         let saved = saved("hunter2");
         for (other, same) in [
             (fetched("hunter2", "other"), true),

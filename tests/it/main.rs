@@ -44,6 +44,7 @@ mod room;
 #[path = "../schemas/mod.rs"]
 mod schemas;
 mod screen;
+mod secrets;
 mod sharing;
 mod side_by_side;
 mod status;

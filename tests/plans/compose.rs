@@ -238,7 +238,8 @@ pub fn unmanaged() -> Facts {
             let container = Target { name: name.clone(), id: Some(id.repeat(32)) };
             let image = scenes::pin("1.4.1");
             let (options, environment) = (ContainerOptions::default(), Vec::new());
-            let spec = Box::new(ContainerSpec { name, image, options, environment, if_declared: Vec::new() });
+            let spec =
+                Box::new(ContainerSpec { name, image, options, environment, if_declared: Vec::new(), secrets: None });
             UnsavedContainer { container, service: service.into(), is_running, spec }
         })
         .into();

@@ -6,6 +6,7 @@ use bollard::models::{HostConfig, MountType};
 
 use crate::config::field::Field;
 use crate::config::policy::demand::{Demand, Subject};
+use crate::config::secrets::Defined;
 use crate::config::service::{EnvLocation, Service};
 use crate::config::swarm::FileSource;
 use crate::config::task::{Tasks, Work};
@@ -21,12 +22,12 @@ pub(crate) fn demands(section: &Field<'_>, mode: &Mode, tasks: &Tasks, bundle: &
         Mode::Container(container) => {
             let Some(field) = section.get("container") else { return Vec::new() };
             found.image(&field, "image", &container.image);
-            found.service(&field, &container.service);
+            found.service(&field, &container.service, bundle);
         }
         Mode::Swarm(swarm) => {
             let Some(field) = section.get("swarm") else { return Vec::new() };
             found.image(&field, "image", &swarm.image);
-            found.service(&field, &swarm.service);
+            found.service(&field, &swarm.service, bundle);
             for network in &swarm.networks {
                 found.push(&field, "networks", Demand::of_namespace("networks", "network", &network.name));
             }
@@ -101,13 +102,20 @@ impl Found {
         }
     }
 
-    fn service(&mut self, field: &Field<'_>, service: &Service) {
+    fn service(&mut self, field: &Field<'_>, service: &Service, bundle: &Path) {
         for file in &service.env_file {
             if let EnvLocation::File(ArchiveLocation::S3(uri)) = &file.location {
                 self.push(field, "env_file", Some(Demand::of_object(uri)));
             }
         }
         self.environment(field, &service.environment);
+        let of_host = service.secrets.iter().filter_map(|secret| match &secret.defined {
+            Defined::File(path) if !path.starts_with(bundle) => Some(path.to_string_lossy()),
+            _ => None,
+        });
+        for path in of_host {
+            self.push(field, "secrets", Some(Demand::of_path(Subject::Mount, &path)));
+        }
         for (network, _) in &service.networks {
             self.push(field, "networks", Demand::of_namespace("networks", "network", network));
         }

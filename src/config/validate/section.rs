@@ -22,8 +22,8 @@ use crate::values::types::{LifecycleEvent, Name, Refused};
 /// Releases that stay, where the section says nothing.
 const KEEP: usize = 3;
 
-pub(crate) const KEYS: [&str; 10] =
-    ["name", "variables", "container", "compose", "swarm", "health", "keep", "before", "after", "notify"];
+pub(crate) const KEYS: [&str; 11] =
+    ["name", "variables", "secrets", "container", "compose", "swarm", "health", "keep", "before", "after", "notify"];
 
 pub(crate) fn read(
     section: &Field<'_>,
@@ -107,7 +107,13 @@ fn mode(section: &Field<'_>, wait: Duration, around: &ParseContext<'_>) -> Optio
         );
     };
     match *mode {
-        "compose" => compose::read(section, field, wait, around).map(|compose| Mode::Compose(Box::new(compose))),
+        "compose" => {
+            if let Some(secrets) = section.key("secrets") {
+                secrets
+                    .error("`secrets` is not for a project", "write them in the Compose file, which has the same key");
+            }
+            compose::read(section, field, wait, around).map(|compose| Mode::Compose(Box::new(compose)))
+        }
         "swarm" => {
             let image = image(field, around);
             if let (Some(ImageSource::Registry(_, Pull::Missing | Pull::Never, _)), Some(field)) =

@@ -1,6 +1,7 @@
 //! What can be done with one container: each operation, its one rendering, and its effect.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -19,10 +20,12 @@ use crate::modes::fill;
 use crate::modes::host::Host;
 use crate::modes::options::of_container;
 use crate::modes::release::Release;
+use crate::modes::secrets;
 use crate::ports::{self, conflict};
 use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::values::operation::{Moment, Outcome, Role, Traits};
 use crate::values::options::SetOption;
+use crate::values::secret_file::SecretSet;
 use crate::values::target::Target;
 
 /// One operation.
@@ -46,6 +49,10 @@ pub enum ContainerOperation {
     CheckHealth { container: Target, health_check: HealthCheck },
     /// Save the release, with what was observed by then: from here on the new container is the one that stays.
     SaveRelease { container: Target, release: Box<Release> },
+    /// Write secrets into the host's memory. Nothing to do where they are there.
+    WriteSecrets(Box<SecretSet>),
+    /// Remove them there. Nothing to do where they are gone.
+    RemoveSecrets { folder: String },
     /// Remove it, running or not, with its anonymous volumes or without. Nothing to do when it is gone.
     Remove { container: Target, volumes: bool },
 }
@@ -61,6 +68,8 @@ impl ContainerOperation {
             | Self::Start { .. }
             | Self::CheckHealth { .. }
             | Self::SaveRelease { .. }
+            | Self::WriteSecrets(_)
+            | Self::RemoveSecrets { .. }
             | Self::Remove { .. } => Vec::new(),
         }
     }
@@ -77,8 +86,8 @@ impl ContainerOperation {
         match self {
             Self::Create(_) | Self::Rename { .. } | Self::Start { .. } => Role::Prepares.brief().restoring(),
             Self::Kill { .. } => Role::Prepares.brief().hastening(),
-            Self::Remove { .. } => Role::Prepares.brief(),
-            Self::Recreate { .. } => Role::Prepares.long().restoring(),
+            Self::Remove { .. } | Self::RemoveSecrets { .. } => Role::Prepares.brief(),
+            Self::Recreate { .. } | Self::WriteSecrets(_) => Role::Prepares.long().restoring(),
             Self::Stop { .. } => Role::Interrupts.long(),
             Self::CheckHealth { .. } => Role::ChecksHealth.long().restoring(),
             Self::SaveRelease { .. } => Role::Saves.brief(),
@@ -109,7 +118,12 @@ impl ContainerOperation {
                 let container = (container.name.as_str(), host.containers.id(container));
                 health::check_container(&mut host.health, &host.engine, container, health_check).await?;
             }
-            Self::SaveRelease { container, release } => save(host, container, release, down).await?,
+            Self::SaveRelease { container, release } => {
+                save(host, container, release, down).await?;
+                secrets::files::forget(host);
+            }
+            Self::WriteSecrets(set) => return secrets::files::write(host, set).await,
+            Self::RemoveSecrets { folder } => secrets::files::removed(Path::new(folder))?,
             Self::Remove { container, volumes } => {
                 host.engine.remove_with(&host.containers.target(container), *volumes).await?;
             }
@@ -147,6 +161,8 @@ impl fmt::Display for ContainerOperation {
             Self::Start { container } => write!(f, "docker start {container}"),
             Self::CheckHealth { container, health_check } => write!(f, "check health of {container}: {health_check}"),
             Self::SaveRelease { container, release } => write!(f, "save release {container}: {release}"),
+            Self::WriteSecrets(set) => write!(f, "write to memory, below {}: {}", set.folder, set.names()),
+            Self::RemoveSecrets { folder } => write!(f, "remove secrets: {folder}"),
             Self::Remove { container, volumes: true } => write!(f, "docker rm --force --volumes {container}"),
             Self::Remove { container, volumes: false } => write!(f, "docker rm --force {container}"),
         }

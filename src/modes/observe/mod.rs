@@ -26,6 +26,7 @@ use crate::images::credentials::CredentialSettings;
 use crate::images::source::Archives;
 use crate::modes::compose;
 use crate::modes::facts::Facts;
+use crate::modes::secrets::{self, SecretValues};
 use crate::modes::sharing::sharing;
 use crate::values::known::Known;
 use crate::values::types::LifecycleEvent;
@@ -51,6 +52,8 @@ pub(crate) struct Observer<'a> {
     pub(crate) env: &'a HookEnv,
     /// `/proc`, or a stand-in.
     pub(crate) proc: PathBuf,
+    /// The values of secrets, as they are read.
+    pub(crate) secrets: SecretValues,
     /// Only the bundle is looked at.
     pub(crate) offline: bool,
 }
@@ -66,6 +69,7 @@ impl Observer<'_> {
         facts.failures.extend(refused.map(|failure| ObserveFailure { failure, definite: true }));
         self.hello(&mut facts).await;
         if event == LifecycleEvent::ApplicationStop {
+            secrets::observe::folders(&mut facts);
             let all = self.containers(&mut facts).await;
             self.switched_ports(&all, &mut facts).await;
             if let Mode::Compose(_) = &self.deployment.mode {
