@@ -524,14 +524,8 @@ fn state_with_a_deployment() -> tempfile::TempDir {
     let state = tempfile::tempdir().unwrap();
     let folder = state.path().join("web/deployments");
     std::fs::create_dir_all(&folder).unwrap();
-    let event = serde_json::json!({
-        "event": "ApplicationStart", "at": "2026-11-27T10:00:00Z", "took_ms": 2000, "moved": 0, "steps": [], "console": [],
-        "ended": {"result": "failed", "exit_code": 8, "cause": "web exited with code 3"},
-    });
-    let record = serde_json::json!({
-        "format": 2, "deployment": "d-1", "revision": "s3://releases/web.zip", "images": ["web:1"], "events": [event],
-    });
-    std::fs::write(folder.join("1.json"), record.to_string()).unwrap();
+    std::fs::write(folder.join("000001.json"), include_str!("golden/deployment-2.json")).unwrap();
+    std::fs::write(state.path().join("web/lock"), "").unwrap();
     state
 }
 
