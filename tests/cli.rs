@@ -519,6 +519,61 @@ fn a_command_that_fails_says_so_as_json_too_where_a_program_reads_it() {
     assert_eq!((none.status.code(), document), (Some(0), serde_json::json!({"format": 2, "names": []})));
 }
 
+/// A state directory with one deployment of `web` in its history.
+fn state_with_a_deployment() -> tempfile::TempDir {
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().join("web/deployments");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("000001.json"), include_str!("golden/deployment-2.json")).unwrap();
+    std::fs::write(state.path().join("web/lock"), "").unwrap();
+    state
+}
+
+#[test]
+fn the_page_of_a_deployment_is_written_whole_for_its_owner_alone_or_the_file_that_was_there_stays() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    let (state, folder) = (state_with_a_deployment(), tempfile::tempdir().unwrap());
+    let write = |file: &std::path::Path, deployment: &str| {
+        let state = state.path().to_str().unwrap();
+        let args =
+            ["history", "web", "--deployment", deployment, "--html", file.to_str().unwrap(), "--state-dir", state];
+        let output = balehook(&args);
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let file = folder.path().join("report.html");
+    // What others may read, and a second name of it: a file that is replaced is another one.
+    std::fs::write(&file, "old").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::hard_link(&file, folder.path().join("old.html")).unwrap();
+    let names = || {
+        let all =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        all.collect::<std::collections::BTreeSet<_>>()
+    };
+
+    let (code, _, stderr) = write(&file, "d-2");
+    assert_eq!((code, std::fs::read_to_string(&file).unwrap().as_str()), (Some(11), "old"), "{stderr}");
+    assert!(stderr.contains("this host has no record of deployment d-2"), "{stderr}");
+
+    let (code, stdout, stderr) = write(&file, "d-1");
+    assert_eq!((code, stdout, stderr), (Some(0), format!("{} is written\n", file.display()), String::new()));
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.trim_end().ends_with("</html>"), "{page}");
+    assert!(page.contains("d-1") && page.contains("web exited with code 3"), "{page}");
+    let written = std::fs::metadata(&file).unwrap();
+    assert_eq!((written.mode() & 0o777, written.nlink()), (0o600, 1));
+    assert_eq!(std::fs::read_to_string(folder.path().join("old.html")).unwrap(), "old");
+    assert_eq!(names().into_iter().collect::<Vec<_>>(), ["old.html", "report.html"]);
+
+    let (code, stdout, stderr) = write(&folder.path().join("nowhere/report.html"), "d-1");
+    assert_eq!((code, stdout.as_str()), (Some(64), ""), "{stderr}");
+    assert!(
+        stderr.contains("cannot write ") && stderr.contains("next: name a file in a folder that is there"),
+        "{stderr}"
+    );
+}
+
 #[test]
 fn each_document_has_a_schema_that_the_program_prints() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/schemas");

@@ -20,7 +20,7 @@ pub(crate) async fn pin(context: &Context, is_pin: bool, PinArgs { name, release
         facts.retention_tags = engine.retention_tags(name).await?.into_iter().map(|(tag, _)| tag).collect();
         let found = rollback::target(name, &facts.releases, Some(release))?.clone();
         let plan = match is_pin {
-            true => pinned::pin(name, &facts, release, &engine.missing(&found, name).await?)?,
+            true => pinned::pin(name, &facts, release, &found.missing(engine, name).await?)?,
             false => pinned::unpin(name, &facts, release)?,
         };
         Ok(Planned { plan, subject: Subject::Unknown, release: Some(found) })

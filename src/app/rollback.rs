@@ -10,27 +10,12 @@ use crate::config::notify::Occasion;
 use crate::deploy::command::Command;
 use crate::deploy::state::Store;
 use crate::engine::Engine;
-use crate::error::Failure;
-use crate::modes::release::Release;
 use crate::modes::resume::is_compose;
 use crate::modes::rollback;
 use crate::modes::runs_now::Subject;
 use crate::ui::text::{self, Console};
-use crate::values::pin::ImagePin;
 use crate::values::types::Name;
 
-impl Engine {
-    /// The images of a release that are not here.
-    pub(crate) async fn missing<'a>(&self, release: &'a Release, name: &Name) -> Result<Vec<&'a ImagePin>, Failure> {
-        let mut missing = Vec::new();
-        for pin in release.images() {
-            if self.find(pin, name).await?.is_none() {
-                missing.push(pin);
-            }
-        }
-        Ok(missing)
-    }
-}
 /// By hand there is no hook whose time is up.
 const LIMIT: Duration = Duration::from_secs(3600);
 
@@ -45,7 +30,7 @@ pub(crate) async fn rollback(context: &Context, wanted: Option<&Name>, to: Optio
         let facts = Box::pin(facts(context, engine, store, name)).await?;
         let release = rollback::target(name, &facts.releases, to)?;
         *news.borrow_mut() = News::of_rollback(store, name.as_str(), release, began + LIMIT);
-        let missing = engine.missing(release, name).await?;
+        let missing = release.missing(engine, name).await?;
         let subject = Subject::found(&facts, is_compose(&facts));
         let plan = rollback::plan(name, &facts, release, &missing)?;
         Ok(Planned { plan, subject, release: Some(release.clone()) })

@@ -306,6 +306,7 @@ mod tests {
 
     use super::*;
     use crate::deploy::command::Command;
+    use crate::deploy::records_for_tests;
     use crate::deploy::state::Holder;
     use crate::values::types::LifecycleEvent;
 
@@ -319,20 +320,7 @@ mod tests {
     }
 
     fn event(event: impl Into<EventOrCommand>, ended: Ended) -> EventRecord {
-        let at = "2026-11-27T10:00:00Z".to_owned();
-        let (event, steps, console) = (event.into(), Vec::new(), Vec::new());
-        EventRecord {
-            event,
-            by: None,
-            at,
-            took_ms: 5,
-            ended,
-            moved: 0,
-            down_ms: None,
-            steps,
-            console,
-            details: Details::default(),
-        }
+        records_for_tests::event(event, "10:00:00", ended)
     }
 
     /// Runs these events; each is a deployment, an event and whether it succeeds.

@@ -9,6 +9,8 @@ pub mod journal;
 pub mod origin;
 pub mod outcome;
 pub mod plan;
+#[cfg(test)]
+pub(crate) mod records_for_tests;
 pub mod release;
 pub mod state;
 mod stopped;

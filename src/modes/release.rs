@@ -4,14 +4,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::start_first::StartFirst;
 use crate::deploy;
+use crate::engine::Engine;
 use crate::engine::request::ContainerSpec;
+use crate::error::Failure;
 use crate::health::check::HealthCheck;
 use crate::modes::compose::release::ComposeRelease;
 use crate::modes::swarm::operation::ServiceRequest;
-use crate::values::types::EnvVar;
+use crate::values::pin::ImagePin;
+use crate::values::types::{EnvVar, Name};
 
 /// A saved release.
 pub type Release = deploy::release::Release<Part>;
+
+impl Release {
+    /// Its images that the engine does not have.
+    pub(crate) async fn missing(&self, engine: &Engine, name: &Name) -> Result<Vec<&ImagePin>, Failure> {
+        let mut missing = Vec::new();
+        for pin in self.images() {
+            if engine.find(pin, name).await?.is_none() {
+                missing.push(pin);
+            }
+        }
+        Ok(missing)
+    }
+}
 
 /// The part of a release that only its mode understands; of the three at most one is there. Format 1 has `options`, and
 /// `compose` alone.

@@ -118,8 +118,11 @@ impl Listed {
 
 /// `web:1.4.2 @01234567`, without the registry's host: the image, and what tells it from any other, where there is room.
 fn image(record: &DeploymentRecord, room: usize) -> String {
-    if let Some(text) = rollback(record) {
-        return shorten(&text, room);
+    if let Some(release) = rolled_back_to(record) {
+        // The column DEPLOYMENT says that it is a rollback.
+        let fits = [format!("rollback to {release}"), format!("to {release}")];
+        let fits = fits.into_iter().find(|text| text.chars().count() <= room);
+        return fits.unwrap_or_else(|| shorten(&format!("to {release}"), room));
     }
     let Some(first) = record.images.first() else { return String::new() };
     let more = match record.images.len() {
@@ -133,13 +136,14 @@ fn image(record: &DeploymentRecord, room: usize) -> String {
     if whole.chars().count() <= room { whole } else { shorten(&format!("{short}{more}"), room) }
 }
 
-/// `rollback to 1.4.1`, by the image's tag, or by its digest where it has none.
-fn rollback(record: &DeploymentRecord) -> Option<String> {
+/// `1.4.1`, the image's tag, or `@01234567` where it has none.
+fn rolled_back_to(record: &DeploymentRecord) -> Option<String> {
     let is_rollback = |event: &EventRecord| event.event == EventOrCommand::Command(Command::Rollback);
     let image = record.events.first().filter(|first| is_rollback(first)).and(record.images.first())?;
     let (reference, digest) = image.split_once(" (").unwrap_or((image, ""));
     let tag = reference.rsplit('/').next()?.split_once(':').map(|(_, tag)| tag);
-    Some(format!("rollback to {}", tag.unwrap_or(digest.trim_end_matches(')'))))
+    let digest = || Some(format!("@{}", digest.strip_prefix("sha256:")?.get(..8)?));
+    tag.map(str::to_owned).or_else(digest)
 }
 
 /// `Nov 27 20:31` of an RFC 3339 time.
@@ -162,8 +166,8 @@ pub(crate) fn timelines(all: &Listed, width: usize) -> String {
     for (number, record, has_log) in &all.deployments {
         let label = record.label(*number);
         let is_locked = all.is_locked && *number == all.newest();
-        let title = match (rollback(record), record.is_command()) {
-            (Some(rollback), _) => rollback,
+        let title = match (rolled_back_to(record), record.is_command()) {
+            (Some(release), _) => format!("rollback to {release}"),
             (None, true) => record.deployment.clone(),
             (None, false) => format!("deployment {label}"),
         };
@@ -261,33 +265,8 @@ pub(crate) fn json(all: &[Listed]) -> serde_json::Value {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::deploy::history::Details;
+    use crate::deploy::records_for_tests::{event, record, step};
     use crate::values::types::LifecycleEvent;
-
-    fn step(step: &str, after_ms: u64, took_ms: u64) -> StepRecord {
-        StepRecord { step: step.into(), after_ms, took_ms, is_undo: false, failed: false }
-    }
-
-    fn event(event: impl Into<EventOrCommand>, at: &str, ended: Ended) -> EventRecord {
-        let (at, event, by, details) = (format!("2026-11-27T{at}Z"), event.into(), None, Details::default());
-        EventRecord {
-            event,
-            by,
-            at,
-            took_ms: 2000,
-            ended,
-            moved: 0,
-            down_ms: None,
-            steps: Vec::new(),
-            console: Vec::new(),
-            details,
-        }
-    }
-
-    fn record(id: &str, images: &[&str], events: Vec<EventRecord>) -> DeploymentRecord {
-        let images = images.iter().map(|image| (*image).to_owned()).collect();
-        DeploymentRecord { format: 2, deployment: id.into(), revision: "s3://releases/web.zip".into(), images, events }
-    }
 
     fn failed() -> EventRecord {
         let cause = "web exited with code 3".to_owned();
@@ -383,7 +362,7 @@ web
   Nov 27 12:00  stop.5       succeeded  2 s                    web:1.4.2
   Nov 27 11:30  rollback.4   failed     2 s                    rollback to 1.4.2
     rollback: web exited with code 3
-  Nov 27 11:30  rollback.3   failed     2 s                    rollback to sha2…
+  Nov 27 11:30  rollback.3   failed     2 s                    to @01234567
     rollback: web exited with code 3
 * Nov 27 09:00  d-A1B2C3D4E  succeeded  12 s  840 ms  10.1 MB  web:1.4.2
     pinned

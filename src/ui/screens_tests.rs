@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use crate::config::appspec::AppSpecText;
 use crate::config::hook_env::HookEnv;
 use crate::config::{lint, rules, validate};
-use crate::deploy::command::{Command, EventOrCommand};
-use crate::deploy::history::{DeploymentRecord, Details, Ended, EventRecord, StepRecord};
+use crate::deploy::command::Command;
+use crate::deploy::history::{Details, Ended, EventRecord, StepRecord};
+use crate::deploy::records_for_tests::{event, record, step};
 use crate::error::{Failure, Kind};
 use crate::modes::drift::Drift;
 use crate::ui::doctor::{self, Row};
@@ -180,32 +181,6 @@ fn only(wanted: &str) -> Deployed {
     all.services.clear();
     all.stopped.clear();
     all
-}
-
-fn step(step: &str, after_ms: u64, took_ms: u64) -> StepRecord {
-    StepRecord { step: step.into(), after_ms, took_ms, is_undo: false, failed: false }
-}
-
-fn event(event: impl Into<EventOrCommand>, at: &str, ended: Ended) -> EventRecord {
-    let (at, event, by, details) = (format!("2026-11-27T{at}Z"), event.into(), None, Details::default());
-    EventRecord {
-        event,
-        by,
-        at,
-        took_ms: 4200,
-        ended,
-        moved: 0,
-        down_ms: None,
-        steps: Vec::new(),
-        console: Vec::new(),
-        details,
-    }
-}
-
-fn record(deployment: &str, images: &[&str], events: Vec<EventRecord>) -> DeploymentRecord {
-    let (deployment, revision) = (deployment.to_owned(), "s3://releases/web-1.4.2.zip".to_owned());
-    let images = images.iter().map(|image| (*image).to_owned()).collect();
-    DeploymentRecord { format: 2, deployment, revision, images, events }
 }
 
 fn details() -> Details {

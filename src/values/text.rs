@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-/// As `12.3 MB` (10^6 bytes), as Docker prints sizes.
+/// As `12.3 MB` (10^6 bytes) or `1.31 GB`, as Docker prints sizes.
 pub(crate) fn megabytes(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
     }
 }
 
@@ -97,6 +98,12 @@ mod tests {
         assert_eq!(printable("\u{1b}[31mred\u{1b}[0m\r\n\tx\u{202e}y"), "red x y");
         assert_eq!(printable("\u{1b}"), "");
         assert_eq!(printable("\u{1b}["), "");
+    }
+
+    #[test]
+    fn sizes_are_as_docker_prints_them() {
+        let sizes = [999, 1_000, 12_345_678, 999_949_999, 1_000_000_000, 1_310_100_000].map(megabytes);
+        assert_eq!(sizes, ["999 B", "1.0 kB", "12.3 MB", "999.9 MB", "1.00 GB", "1.31 GB"]);
     }
 
     #[test]

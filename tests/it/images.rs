@@ -236,7 +236,7 @@ fn an_archive_that_the_disk_has_no_room_for_is_refused_with_both_numbers() {
     // Sparse: its layer claims more than any disk here has.
     web(&format!("{name}:1"), "one").write_sparse(&bundle.path().join("image.tar"), 1 << 42);
 
-    refused(&bundle, &name).says("loading needs 8796093.0 MB in ").says(" are free").says("docker system df");
+    refused(&bundle, &name).says("loading needs 8796.09 GB in ").says(" are free").says("docker system df");
 }
 
 /// AfterInstall is killed as soon as the engine has `given`, before it can say so; then `NAME:3` is deployed.

@@ -146,7 +146,7 @@ async fn deployed(context: &Context, wanted: Option<&Name>) -> Result<Deployed, 
 async fn pinned(engine: &Engine, name: &Name, releases: &[Release]) -> Vec<String> {
     let mut all = Vec::new();
     for release in releases.iter().filter(|release| release.pinned) {
-        let missing = engine.missing(release, name).await.unwrap_or_default();
+        let missing = release.missing(engine, name).await.unwrap_or_default();
         let is_lost = missing.iter().any(|image| !matches!(image, ImagePin::Registry { .. }));
         all.push(if is_lost { format!("{release}, whose image was removed") } else { release.to_string() });
     }

@@ -1,15 +1,17 @@
 //! Rules of `hooks`: what ApplicationStop costs, and hooks that end before what they wait for.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::config::field::Field;
-use crate::config::rules::{APPLICATION_STOP, HOOK_TOO_SHORT};
-use crate::config::validate::agent::{hooks, is_ours};
+use crate::config::rules::{APPLICATION_STOP, HOOK_TOO_SHORT, NO_HOOK_OF_OURS};
+use crate::config::validate::agent::{beginning, hooks, is_ours};
 use crate::config::{Deployment, Mode};
 use crate::values::types::LifecycleEvent;
 
 pub(super) fn check(root: &Field<'_>, deployment: &Deployment) {
     let Some(hooks) = root.get("hooks") else { return };
+    others_only(root, &deployment.bundle_root);
     if is_stopped_first(root, deployment)
         && let Some(key) = hooks.key("ApplicationStop")
     {
@@ -24,6 +26,29 @@ pub(super) fn check(root: &Field<'_>, deployment: &Deployment) {
     {
         key.warning(HOOK_TOO_SHORT, message, "raise the hook's `timeout:`, or shorten the wait");
     }
+}
+
+/// Where every hook is another script: said at the one that starts. Without any, `no-application-start` says it.
+fn others_only(root: &Field<'_>, bundle: &Path) {
+    let all: Vec<_> = hooks(root).filter(|(_, entry)| entry.text_of("location").is_some()).collect();
+    if all.iter().filter_map(|(_, entry)| entry.text_of("location")).any(|location| runs_us(location, bundle)) {
+        return;
+    }
+    let start = all.iter().find(|(event, _)| event == "ApplicationStart");
+    let field = start.and_then(|(_, entry)| entry.get("location"));
+    if let Some((field, location)) = field.as_ref().and_then(|field| Some((field, field.node.as_text()?.trim()))) {
+        field.warning(
+            NO_HOOK_OF_OURS,
+            format!("`{location}` does not run balehook, and no other hook does: x-balehook is never read"),
+            "write `location: hooks/balehook`, and copy hooks/balehook into the bundle",
+        );
+    }
+}
+
+/// By its name, or because the script names it.
+fn runs_us(location: &str, bundle: &Path) -> bool {
+    let names_us = |script: Vec<u8>| String::from_utf8_lossy(&script).contains("balehook");
+    is_ours(location) || beginning(&bundle.join(location.trim().trim_start_matches('/'))).is_some_and(names_us)
 }
 
 /// In a swarm ApplicationStop does nothing.

@@ -143,6 +143,63 @@ fn without_application_start_it_is_an_error_and_application_stop_costs_the_time_
 }
 
 #[test]
+fn where_no_hook_runs_balehook_the_one_that_starts_is_named() {
+    let section = format!("x-balehook: {{name: web, container: {{image: 'a.test/web:1', {QUIET}}}}}\n");
+    let of = |hooks: &str| {
+        let bundle = tempfile::tempdir().unwrap();
+        let text = format!("version: 0.0\nos: linux\nhooks:\n{hooks}{section}");
+        std::fs::create_dir(bundle.path().join("bin")).unwrap();
+        for (name, text) in
+            [("bin/a", "#!/bin/sh\n"), ("bin/b", "#!/bin/sh\nexec balehook run\n"), ("appspec.yml", &text)]
+        {
+            std::fs::write(bundle.path().join(name), text).unwrap();
+        }
+        let file = crate::config::appspec::read(bundle.path()).unwrap();
+        let (deployment, problems) = validate::check(&file, &HookEnv::default());
+        super::appspec(&file, deployment.as_ref(), &problems);
+        let said = |one: crate::config::problem::Problem| {
+            format!("{} {} {} {}", one.rule.name, one.place, one.message, one.help.unwrap_or_default())
+        };
+        problems.sorted().into_iter().map(said).collect::<Vec<_>>()
+    };
+    let install = "  AfterInstall: [{location: bin/a, timeout: 60}]\n";
+    let start = |script: &str| format!("  ApplicationStart: [{{location: {script}, timeout: 300}}]\n");
+    let help = "write `location: hooks/balehook`, and copy hooks/balehook into the bundle";
+    let wanted = |place: &str| {
+        format!(
+            "no-balehook-hook {place} `bin/a` does not run balehook, and no other hook does: x-balehook is never read {help}"
+        )
+    };
+    assert_eq!(of(&(install.to_owned() + &start("bin/a"))), [wanted("5:33")]);
+    let said = of(install);
+    assert!(said.len() == 1 && said[0].starts_with("no-application-start 4:3 "), "one cause, one finding: {said:?}");
+    assert_eq!(of(&start("bin/b")), [""; 0], "the script names it");
+}
+
+#[test]
+fn a_webhook_over_plain_http_or_with_a_secret_written_out_is_found_and_one_on_this_host_or_of_a_variable_is_not() {
+    let token = "ghp_aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789";
+    let slack = "https://hooks.test/services/T0/hunter2";
+    for (url, headers, wanted) in [
+        ("https://hooks.test/deployments", "", &[][..]),
+        ("http://hooks.test/deployments", "", &["notify-plain-http 9:32"]),
+        ("http://127.0.0.1:9000/x", "", &[]),
+        ("http://localhost/x", "", &[]),
+        ("http://[::1]:9000/x", "", &[]),
+        ("https://hooks.test/x?token=hunter2", "", &["secret-in-notify 9:32"]),
+        ("https://hooks.test/x", ", headers: {Authorization: Bearer hunter2}", &["secret-in-notify 9:81"]),
+        ("https://hooks.test/x", ", headers: {X-Api-Key: hunter2}", &["secret-in-notify 9:77"]),
+        ("https://hooks.test/x", ", headers: {X-Team: shop}", &[]),
+        (&format!("https://hooks.test/x?token={token}"), "", &["secret-in-notify 9:32"]),
+        (slack, "", &[]),
+    ] {
+        let section = format!("x-balehook:\n  name: web\n  container: {{image: 'a.test/web:1', {QUIET}}}\n");
+        let notify = format!("  notify:\n    - {{on: [failure], webhook: '{url}'{headers}}}\n");
+        assert_eq!(found(&format!("{HEAD}{section}{notify}"), "").0, wanted, "{url} {headers}");
+    }
+}
+
+#[test]
 fn a_hook_that_ends_before_its_waits_is_found() {
     let with = |timeout: u32, keys: &str, rest: &str| {
         let hooks = HEAD.replace("300", &timeout.to_string());

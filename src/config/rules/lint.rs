@@ -41,6 +41,11 @@ super::rules! {
     "It stops the old release before the new one is there: nobody serves from then until ApplicationStart ends.",
     "Leave the event out: ApplicationStart replaces the container, and puts it back if the new one fails.",
     "hooks:\n  ApplicationStart: [{location: hooks/balehook, timeout: 300}]";
+    NO_HOOK_OF_OURS, "no-balehook-hook",
+    "The file has `x-balehook`, and no hook that runs balehook.",
+    "The section is never read: the agent runs other scripts, and the deployment counts as successful.",
+    "Name balehook's hook under ApplicationStart. It is known by its name, or by the word balehook in the script.",
+    "hooks:\n  ApplicationStart: [{location: hooks/balehook, timeout: 300}]";
     NOTIFY_PLAIN_HTTP, "notify-plain-http",
     "A webhook of `notify` is called over plain HTTP.",
     "What is sent names hosts, images and errors, and its headers may hold a secret: each one on the way can read them.",

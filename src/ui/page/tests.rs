@@ -2,14 +2,11 @@
 use std::path::Path;
 
 use crate::deploy::history::{DeploymentRecord, Details, Ended, EventRecord, StepRecord};
+use crate::deploy::records_for_tests::{self, step};
 use crate::ui::history::{Listed, Serving};
 use crate::ui::page::{Made, page};
 use crate::values::options::{ChangeKind, OptionChange};
 use crate::values::types::LifecycleEvent;
-
-fn step(step: &str, after_ms: u64, took_ms: u64) -> StepRecord {
-    StepRecord { step: step.into(), after_ms, took_ms, is_undo: false, failed: false }
-}
 
 fn change(kind: ChangeKind, name: &str, was: Option<&str>, becomes: Option<&str>) -> OptionChange {
     let (was, becomes) = (was.map(str::to_owned), becomes.map(str::to_owned));
@@ -19,9 +16,7 @@ fn change(kind: ChangeKind, name: &str, was: Option<&str>, becomes: Option<&str>
 
 fn event(event: LifecycleEvent, at: &str, ended: Ended) -> EventRecord {
     let details = Details { group: Some("production".into()), ..Details::default() };
-    let at = format!("2026-11-27T{at}Z");
-    let (event, by, steps, console) = (event.into(), None, vec![], vec![]);
-    EventRecord { event, by, at, took_ms: 0, ended, moved: 0, down_ms: None, steps, console, details }
+    EventRecord { details, ..records_for_tests::event(event, at, ended) }
 }
 
 /// A deployment of two events, the second of which failed.

@@ -16,7 +16,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::config::appspec::AppSpecText;
 use crate::config::field::Field;
 use crate::config::rules::AGENT_REFUSES;
-pub(crate) use crate::config::validate::agent::scripts::is_ours;
+pub(crate) use crate::config::validate::agent::scripts::{beginning, is_ours};
 
 /// What the agents take for `file_exists_behavior`.
 pub(crate) const BEHAVIORS: [&str; 3] = ["DISALLOW", "OVERWRITE", "RETAIN"];

@@ -48,7 +48,7 @@ pub(crate) fn check(root: &Field<'_>, bundle: &Path) {
     }
 }
 
-fn beginning(path: &Path) -> Option<Vec<u8>> {
+pub(crate) fn beginning(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let is_file = path.metadata().ok()?.is_file();
     let file = is_file.then(|| File::open(path).ok())??;
