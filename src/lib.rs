@@ -28,7 +28,8 @@ pub mod engine; // the Docker API
 
 pub(crate) mod aws; // S3 and ECR
 
-mod process; // the one child runner
+mod process;
+mod tls; // TLS as a client // the one child runner
 
 mod inputs; // files that others wrote, opened safely
 
