@@ -173,7 +173,7 @@ impl Person {
         command.args(["-c", &format!("echo y | {line}")]).current_dir(&self.folder);
         let said = succeeds(command.env("DOCKER_HOST", self.engine.docker_host(1)));
         match line {
-            "docker image prune" => assert_eq!((before, untagged()), (1, 0), "{said}"),
+            "docker image prune" => assert!(before > 0 && untagged() == 0, "{before}: {said}"),
             "docker builder prune" => assert!(said.contains("Total"), "{said}"),
             "docker version" => assert!(said.contains("\nServer:"), "{said}"),
             line if line.starts_with("docker save --output ") => {

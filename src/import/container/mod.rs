@@ -19,26 +19,52 @@ use crate::values::pin::ImagePin;
 
 /// Reads a container. `None` where the engine's answer lacks what every container has.
 pub fn of_container(inspected: ContainerInspectResponse, image: ImageInspect) -> Option<Imported> {
-    let is_local = image.repo_digests.as_ref().is_none_or(Vec::is_empty);
+    let origin = Origin::of(&image);
     let reference = inspected.config.as_ref()?.image.clone()?;
     let as_it_is = AsItIs::of(inspected, image)?;
     let spec = &as_it_is.spec;
     let mut imported = Taking::of(spec, &as_it_is.of_image)?.finish();
-    name_image(&mut imported, &reference, is_local);
+    name_image(&mut imported, &reference, &origin);
     name_the_rest(&mut imported, &as_it_is);
     Some(imported)
 }
 
-/// An image that no registry knows is used as the engine has it.
-fn name_image(imported: &mut Imported, reference: &str, is_local: bool) {
-    imported.image = Some(reference.to_owned());
-    if is_local {
-        let image = mapping([("reference", reference.into()), ("pull", "missing".into())]);
-        imported.options.insert(0, ("image".into(), image));
-        imported.remarks.push(format!(
-            "the engine knows no registry of {reference}: it is used as this host has it; other hosts need `image: {{archive: …}}`"
-        ));
+/// Where an image came from, as far as the engine tells.
+enum Origin {
+    Registry,
+    Host,
+    /// The containerd store gives every image its own digest as that of a registry.
+    Unknown,
+}
+
+impl Origin {
+    fn of(image: &ImageInspect) -> Self {
+        let digests = image.repo_digests.as_deref().unwrap_or_default();
+        let id = image.id.as_deref().unwrap_or_default();
+        let is_own = |digest: &String| digest.rsplit_once('@').is_none_or(|(_, digest)| digest == id);
+        match digests {
+            [] => Self::Host,
+            all if all.iter().all(is_own) => Self::Unknown,
+            _ => Self::Registry,
+        }
     }
+}
+
+/// An image that may be of no registry is used as the engine has it.
+fn name_image(imported: &mut Imported, reference: &str, origin: &Origin) {
+    imported.image = Some(reference.to_owned());
+    let remark = match origin {
+        Origin::Registry => return,
+        Origin::Host => format!(
+            "the engine knows no registry of {reference}: it is used as this host has it; other hosts need `image: {{archive: …}}`"
+        ),
+        Origin::Unknown => format!(
+            "the engine does not tell whether {reference} is of a registry: it is used as this host has it; where it is, write `image: {reference}`"
+        ),
+    };
+    let image = mapping([("reference", reference.into()), ("pull", "missing".into())]);
+    imported.options.insert(0, ("image".into(), image));
+    imported.remarks.push(remark);
 }
 
 /// Whatever the written file would change, and is not named yet.
@@ -73,4 +99,25 @@ fn wanted(imported: &Imported, name: &str) -> Option<ContainerSpec> {
         environment: service.environment,
         if_declared: Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_of_a_registry_only_where_the_engine_can_tell() {
+        let origin = |id: &str, digests: &[&str]| {
+            let digests = digests.iter().map(|digest| (*digest).to_owned()).collect();
+            let image = ImageInspect { id: Some(id.into()), repo_digests: Some(digests), ..ImageInspect::default() };
+            let mut imported = Imported::default();
+            name_image(&mut imported, "web:1", &Origin::of(&image));
+            (imported.options.len(), imported.remarks)
+        };
+        assert_eq!(origin("sha256:aa", &["host/web@sha256:bb"]), (0, Vec::new()));
+        let (written, remarks) = origin("sha256:aa", &[]);
+        assert!(written == 1 && remarks[0].starts_with("the engine knows no registry of web:1"), "{remarks:?}");
+        let (written, remarks) = origin("sha256:aa", &["web@sha256:aa"]);
+        assert!(written == 1 && remarks[0].starts_with("the engine does not tell whether web:1"), "{remarks:?}");
+    }
 }
