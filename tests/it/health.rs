@@ -72,7 +72,7 @@ fn a_container_is_healthy_by_https_with_its_authority_or_insecure_and_by_no_othe
     // It is asked as its own release says, by a file that the new bundle need not have.
     std::fs::remove_file(bundle.path().join("ca.pem")).unwrap();
     let status = bundle.run(&["status"]);
-    assert!(status.exits(0).stdout.contains("200 ok: all is well"), "{}", status.stdout);
+    assert!(status.exits(0).stdout.contains("200 OK: all is well"), "{}", status.stdout);
 
     bundle.appspec(&appspec(&name, &service, &health("insecure: true")));
     bundle.deployment("d-TEST00003").hook("ApplicationStart").exits(0).says("with any certificate (insecure)");
