@@ -37,7 +37,7 @@ demo: ## Deploy a real bundle into a real engine and show the result; MODE=compo
 		packaging/dev/demo target/debug/balehook $(MODE); fi
 
 # Tests that another engine makes no other: what they look at is around it. `make test-engines` runs them all the same.
-ONCE := recipes:: iam:: doctor:: docs_commands:: history:: policy:: hangs:: tutorial:: journal:: screen:: commands:: faults:: at_every_step
+ONCE := recipes:: iam:: doctor:: docs_commands:: history:: policy:: hangs:: tutorial:: journal:: screen:: commands:: faults:: at_every_step values::
 
 test: ## Format, clippy, every test, docs, licences
 	@packaging/dev/test $(ONCE)

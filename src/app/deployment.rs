@@ -12,6 +12,7 @@ use crate::error::{Failure, Kind};
 
 use crate::images::source::Archives;
 use crate::modes::observe::{Observer, starts};
+use crate::modes::secrets::SecretValues;
 use crate::ui::problems;
 use crate::values::types::LifecycleEvent;
 
@@ -41,6 +42,7 @@ pub(crate) fn prepare<'a>(
         archives: Archives::new(s3.clone(), Some(deployment.bundle_root.clone())),
         s3,
         credentials: context.credentials(),
+        fetcher: context.fetcher.clone(),
         store: Store::new(&context.settings.state_dir, &deployment.name),
         origin: origin(context, &deployment),
         policy: policy.ok().flatten(),
@@ -48,6 +50,7 @@ pub(crate) fn prepare<'a>(
         deployment,
         env: &context.env,
         proc: PathBuf::from("/proc"),
+        secrets: SecretValues::default(),
         offline: false,
     };
     Ok((observer, rendered))

@@ -153,6 +153,7 @@ async fn deploy(
     let (engine, archives) = (observer.engine.clone()?, observer.archives.clone());
     let subject = (&observer.deployment.name, Subject::of(&observer.deployment.mode));
     let mut host = context.host(engine, archives, store, subject, observer.deployment.keep);
+    host.secrets = observer.secrets.clone();
     let mut is_anew = false;
     let outcome = loop {
         let mut progress = ConsoleProgress::new(&mut *console, Some(&mut *recorder), &plan);

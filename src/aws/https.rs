@@ -1,38 +1,97 @@
-//! One POST over HTTPS or HTTP, by the SDK's own client: its roots, and the proxy that HTTPS_PROXY and its like name.
+//! One request over HTTPS or HTTP, by the SDK's own client: its roots, and the proxy that HTTPS_PROXY and its like name.
 
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_types::body::SdkBody;
+use base64::Engine as _;
+use bytes::Bytes;
+use http::{Method, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
+use rustls::RootCertStore;
 
 use crate::error::chain;
 use crate::values::secret::masked;
 use crate::values::text::{printable, shorten};
 
-/// So much of an answer is read.
+/// So much of an answer is read where only its beginning is shown.
 const MOST: usize = 16 * 1024;
 
-/// Sends it; the caller bounds the time.
+/// So much of what is fetched; manifests have at most 4 MiB.
+const MOST_FETCHED: usize = 4 * 1024 * 1024;
+
+/// What was answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    /// The `WWW-Authenticate` headers.
+    pub(crate) challenges: Vec<String>,
+    /// Where the answer is instead.
+    pub(crate) location: Option<String>,
+    pub(crate) body: Bytes,
+}
+
+/// Fetches something small; the caller bounds the time. `certificates`: in DER, trusted beside the system's.
+/// Errors: Why there is no answer, in one line, without the address.
+pub(crate) async fn get(url: &str, headers: &[(String, String)], certificates: &[Vec<u8>]) -> Result<Answer, String> {
+    let request = request(Method::GET, url, headers, SdkBody::empty())?;
+    ask(&connector(certificates)?, request, MOST_FETCHED).await
+}
+
+/// Sends it; the caller bounds the time. The answer's body may have `most` bytes.
+/// Errors: Why there is no answer, in one line, without the address.
+pub(crate) async fn send(url: &str, headers: &[(String, String)], body: String, most: usize) -> Result<Answer, String> {
+    ask(&connector(&[])?, request(Method::POST, url, headers, SdkBody::from(body))?, most).await
+}
+
+/// The same where only a success counts.
 /// Errors: Why it was not taken, in one line, without the address.
 pub(crate) async fn post(url: &str, headers: &[(String, String)], body: String) -> Result<(), String> {
-    let mut request = http::Request::post(url);
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    let request = request.body(SdkBody::from(body)).map_err(|error| error.to_string())?;
-    let request = request.try_into().map_err(|error| format!("it cannot be sent: {}", chain(&error)))?;
-    let connector = Connector::builder().proxy_config(ProxyConfig::from_env());
-    let connector = connector.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build();
-    let answer = connector.call(request).await.map_err(|error| shorten(&masked(&printable(&chain(&error))), 300))?;
-    let status = answer.status();
+    let Answer { status, body, .. } = send(url, headers, body, MOST).await?;
     if status.is_success() {
         return Ok(());
     }
-    let text = Limited::new(answer.into_body(), MOST).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let text = shorten(&masked(&printable(&String::from_utf8_lossy(&text))), 200);
+    let text = shorten(&masked(&printable(&String::from_utf8_lossy(&body))), 200);
     let said = if text.trim().is_empty() { String::new() } else { format!(": {}", text.trim()) };
     Err(format!("it answered {}{said}", status.as_u16()))
+}
+
+type Request = aws_smithy_runtime_api::http::Request<SdkBody>;
+
+fn request(method: Method, url: &str, headers: &[(String, String)], body: SdkBody) -> Result<Request, String> {
+    let mut request = http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let request = request.body(body).map_err(|error| error.to_string())?;
+    request.try_into().map_err(|error| format!("it cannot be sent: {}", chain(&error)))
+}
+
+async fn ask(connector: &Connector, request: Request, most: usize) -> Result<Answer, String> {
+    let answer = connector.call(request).await.map_err(|error| said(&chain(&error)))?;
+    let challenges = answer.headers().get_all("www-authenticate").map(str::to_owned).collect();
+    let location = answer.headers().get("location").map(str::to_owned);
+    let status = StatusCode::from_u16(answer.status().as_u16()).map_err(|error| error.to_string())?;
+    let body = Limited::new(answer.into_body(), most).collect().await.map_err(|error| said(&error.to_string()))?;
+    Ok(Answer { status, challenges, location, body: body.to_bytes() })
+}
+
+fn said(why: &str) -> String {
+    shorten(&masked(&printable(why)), 300)
+}
+
+fn connector(certificates: &[Vec<u8>]) -> Result<Connector, String> {
+    let mut roots = TrustStore::default();
+    // The client ends the program at one that it cannot read.
+    let good = |der: &&Vec<u8>| RootCertStore::empty().add(der.as_slice().into()).is_ok();
+    for der in certificates.iter().filter(good) {
+        let body = base64::engine::general_purpose::STANDARD.encode(der);
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+        roots.add_pem_certificate(pem.into_bytes());
+    }
+    let context = TlsContext::builder().with_trust_store(roots).build().map_err(|error| error.to_string())?;
+    let connector = Connector::builder().proxy_config(ProxyConfig::from_env());
+    Ok(connector.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context).build())
 }

@@ -18,12 +18,15 @@ pub(crate) mod probe;
 pub mod problem;
 pub(crate) mod rules;
 pub(crate) mod schema;
+pub mod secrets;
 pub mod service;
+pub(crate) mod source;
 pub(crate) mod start_first;
 pub mod swarm;
 pub(crate) mod task;
 pub mod validate;
 pub(crate) mod variables;
+pub mod verify;
 pub mod yaml;
 
 use std::collections::BTreeMap;
@@ -152,10 +155,11 @@ pub struct ImageNeed {
 }
 
 impl ImageNeed {
-    /// As written, with the platform: what identifies a need.
+    /// As written, with the platform and what must hold of it: what identifies a need.
     pub fn key(&self, bundle_root: &Path) -> String {
         let platform = self.platform.as_ref().map(|platform| format!(" for {platform}")).unwrap_or_default();
-        format!("{}{platform}", self.source.written(bundle_root))
+        let verify = self.source.verify().map(|verify| format!(", {}", verify.said(bundle_root))).unwrap_or_default();
+        format!("{}{platform}{verify}", self.source.written(bundle_root))
     }
 }
 
@@ -163,8 +167,8 @@ impl ImageSource {
     /// As written in `appspec.yml`, in one line: the same on whichever host and in whichever folder the bundle lies.
     pub(crate) fn written(&self, bundle_root: &Path) -> String {
         match self {
-            Self::Registry(reference, pull) => format!("{reference}{}", pull.said()),
-            Self::Archive { location, reference, id } => {
+            Self::Registry(reference, pull, _) => format!("{reference}{}", pull.said()),
+            Self::Archive { location, reference, id, .. } => {
                 let archive = match location {
                     ArchiveLocation::File(path) => path.strip_prefix(bundle_root).unwrap_or(path).display().to_string(),
                     ArchiveLocation::S3(uri) => uri.to_string(),
@@ -212,7 +216,7 @@ impl Pull {
 #[derive(Debug, Clone, PartialEq)]
 pub enum ImageSource {
     /// Of a registry; a tag is resolved to its digest once.
-    Registry(ImageReference, Pull),
+    Registry(ImageReference, Pull, Option<Box<verify::Verify>>),
     /// A `docker save` or OCI archive.
     Archive {
         /// Where the archive is.
@@ -221,6 +225,8 @@ pub enum ImageSource {
         reference: Option<ImageReference>,
         /// Refuse any other image (its config digest).
         id: Option<ContentDigest>,
+        /// What must hold of it.
+        verify: Option<Box<verify::Verify>>,
     },
 }
 

@@ -6,6 +6,7 @@ use clap::ValueEnum as _;
 use serde_json::{Map, Value, json};
 
 use crate::config::notify::OCCASIONS;
+use crate::config::secrets::KEYS as DEFINITION;
 use crate::config::validate::agent::BEHAVIORS;
 use crate::config::validate::section::{KEYS, MODES};
 use crate::config::{service, swarm};
@@ -62,6 +63,7 @@ pub(crate) fn section() -> Value {
     let types = |key: &str| match key {
         "name" => json!({"type": "string", "description": "the container's, project's or service's name"}),
         "variables" => text_or_list(),
+        "secrets" => nullable(secrets()),
         "container" => container(),
         "swarm" => swarm_service(),
         "compose" => compose(),
@@ -74,6 +76,12 @@ pub(crate) fn section() -> Value {
     section["required"] = json!(["name"]);
     section["oneOf"] = MODES.iter().map(|mode| json!({"required": [mode]})).collect();
     section
+}
+
+fn secrets() -> Value {
+    let types = |key: &str| if key == "external" { boolean() } else { text() };
+    let each = object(DEFINITION.map(|key| (key, types(key))));
+    json!({"type": "object", "additionalProperties": each, "description": "where secrets come from, by name"})
 }
 
 fn container() -> Value {
@@ -159,7 +167,7 @@ fn task() -> Value {
         ("command", text_or_list()),
         ("entrypoint", text_or_list()),
         ("user", text()),
-        ("environment", pairs()),
+        ("environment", environment()),
         ("timeout", text()),
         ("required", boolean()),
     ])
@@ -185,7 +193,37 @@ fn image() -> Value {
         ("pull", json!({"type": "string"})),
         ("definitions", text()),
         ("name", text()),
+        ("verify", verify()),
     ])]})
+}
+
+/// Texts, and values that are fetched.
+fn environment() -> Value {
+    let source = object([
+        ("ssm", text()),
+        ("secretsmanager", text()),
+        ("key", text()),
+        ("version", text()),
+        ("s3", text()),
+        ("kms", text()),
+        ("context", any_object()),
+        ("command", list(scalar())),
+    ]);
+    json!({"type": ["object", "array", "null"], "additionalProperties": {"anyOf": [scalar(), source]}, "items": {"type": "string"}})
+}
+
+fn verify() -> Value {
+    object([
+        (
+            "sha256",
+            json!({"type": "string", "description": "the archive's digest, or a file as `sha256sum` writes it"}),
+        ),
+        ("signature", json!({"type": "string", "description": "of the archive: of cosign, openssl or minisign"})),
+        ("key", json!({"type": "string", "description": "the public key that signed the archive"})),
+        ("cosign", object([("key", text())])),
+        ("labels", json!({"type": ["object", "array"]})),
+        ("platform", text()),
+    ])
 }
 
 /// What the value of an option looks like.
@@ -193,7 +231,8 @@ fn option(key: &str) -> Value {
     match key {
         "image" => image(),
         "command" | "entrypoint" => text_or_list(),
-        "environment" | "labels" | "annotations" | "sysctls" | "extra_hosts" | "storage_opt" => pairs(),
+        "environment" => environment(),
+        "labels" | "annotations" | "sysctls" | "extra_hosts" | "storage_opt" => pairs(),
         "healthcheck" => healthcheck(),
         "logging" => object([("driver", text()), ("options", any_object())]),
         "update_config" => object([("order", words(&["stop-first", "start-first"])), ("drain", text())]),

@@ -90,7 +90,7 @@ impl Engine {
     /// # Errors
     /// [`Kind::Container`] with the engine's words; [`Kind::Image`] where the image is there without its layers.
     pub async fn create(&self, spec: &ContainerSpec, image: String) -> Result<String, Failure> {
-        let mut body = spec.options.body.clone();
+        let mut body = spec.with_secrets();
         body.image = Some(image);
         body.env = Some(spec.environment.iter().map(env_text).collect());
         let mut created = self.create_once(spec, &body).await;

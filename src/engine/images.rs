@@ -1,6 +1,7 @@
 //! The images that an engine has.
 
 use std::collections::{HashMap, HashSet};
+use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,6 +32,11 @@ const INSPECTIONS: usize = 8;
 
 /// How often a list of images is asked for that another process's removal breaks, and how long after.
 const LISTS: u32 = 20;
+
+/// The largest file of an image that is read, in bytes, and how long a piece of it may take.
+const SMALL: usize = 1024 * 1024;
+
+const PIECE: Duration = Duration::from_secs(30);
 
 const LIST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -179,6 +185,11 @@ impl Engine {
     /// layers. The container is removed again; one that is left by a kill is found by its labels, as a task's is.
     /// Errors: The engine's words.
     pub(crate) async fn try_image(&self, image: &str, name: &Name) -> Result<(), CallError> {
+        let id = self.never_run(image, name).await?;
+        self.remove_call(&id, true).await
+    }
+
+    async fn never_run(&self, image: &str, name: &Name) -> Result<String, CallError> {
         let body = bollard::models::ContainerCreateBody {
             image: Some(image.to_owned()),
             entrypoint: Some(vec!["/balehook-never-runs".into()]),
@@ -191,9 +202,41 @@ impl Engine {
         };
         // Without a name: none can be taken, and what a crash left is in no way.
         let asked = self.docker.create_container(None::<query::CreateContainerOptions>, body);
-        let created = self.answer(Limit::Change, &format!("docker create {image}"), asked).await?;
-        self.remove_call(&created.id, true).await
+        let created = self.answer(Limit::Change, &format!("docker create {image}"), asked).await;
+        created.map(|created| created.id)
     }
+
+    /// A small file of an image, of a container that never runs; `None` where it has none, or that is a link.
+    pub(crate) async fn file_of_image(&self, image: &str, name: &Name, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let failed = |error: CallError| error.failure_of(Kind::Engine, &format!("read {path} of {image}"));
+        let id = self.never_run(image, name).await.map_err(failed)?;
+        let options = query::DownloadFromContainerOptionsBuilder::default().path(path).build();
+        let stream = self.docker.download_from_container(&id, Some(options));
+        let call = format!("docker cp {image}:{path} -");
+        let mut pieces = std::pin::pin!(self.items(PIECE, call, stream));
+        let (mut archive, mut result) = (Vec::new(), Ok(()));
+        while let Some(piece) = pieces.next().await {
+            match piece {
+                Ok(piece) if archive.len() + piece.len() <= SMALL => archive.extend_from_slice(&piece),
+                Ok(_) => break,
+                Err(error) if error.status == Some(404) => break,
+                Err(error) => {
+                    result = Err(failed(error));
+                    break;
+                }
+            }
+        }
+        self.remove_call(&id, true).await.map_err(failed)?;
+        result.map(|()| first_file(&archive))
+    }
+}
+
+/// The content of the first entry of a tar archive, where that is a file.
+fn first_file(archive: &[u8]) -> Option<Vec<u8>> {
+    let mut archive = tar::Archive::new(archive);
+    let mut entry = archive.entries().ok()?.next()?.ok().filter(|entry| entry.header().entry_type().is_file())?;
+    let mut content = Vec::new();
+    entry.read_to_end(&mut content).ok().map(|_| content)
 }
 
 /// Whether a containerd is one that the engine did not start itself. Source: dockerd starts its own below its `exec-root`,

@@ -1,9 +1,10 @@
 //! What the engine is given to create a container, and how a plan names one.
 
-use bollard::models::{ContainerCreateBody, EndpointSettings};
+use bollard::models::{ContainerCreateBody, EndpointSettings, Mount, MountType};
 use serde::{Deserialize, Serialize};
 
 use crate::values::pin::ImagePin;
+use crate::values::secret_file::SecretSet;
 use crate::values::types::EnvVar;
 use crate::values::volume::AnonymousVolume;
 
@@ -32,4 +33,26 @@ pub struct ContainerSpec {
     /// Volumes of the container before that this one gets too where its image has a `VOLUME` there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub if_declared: Vec<AnonymousVolume>,
+    /// Secrets as files: mounted when it is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<SecretSet>,
+}
+
+impl ContainerSpec {
+    /// What the engine is sent: with its secrets, each mounted by itself. A mount, unlike a bind, is never made up by an
+    /// engine that finds nothing there.
+    pub(crate) fn with_secrets(&self) -> ContainerCreateBody {
+        let mut body = self.options.body.clone();
+        let Some(set) = &self.secrets else { return body };
+        let each = set.files.iter().enumerate().map(|(number, file)| Mount {
+            typ: Some(MountType::BIND),
+            source: Some(set.path(number)),
+            target: Some(file.target.clone()),
+            read_only: Some(true),
+            ..Mount::default()
+        });
+        let host = body.host_config.get_or_insert_default();
+        host.mounts.get_or_insert_default().extend(each);
+        body
+    }
 }

@@ -27,6 +27,10 @@ pub struct ImageFacts {
     /// It is taken as the engine has it, and no registry was asked.
     #[serde(default)]
     pub from_host: bool,
+    /// What `verify` asks of it; it holds, as this or an earlier event of the deployment has found, unless the image is
+    /// unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<String>,
 }
 
 impl ImageFacts {
@@ -41,6 +45,7 @@ impl ImageFacts {
             unknown: None,
             architecture: None,
             from_host: false,
+            verify: None,
         }
     }
 

@@ -97,7 +97,7 @@ impl FromArchive<'_> {
             return Err(LoadError::Room(refusal));
         }
         let (engine, archive, follow) = (self.engine, &opened.archive, self.follow);
-        let load = Load { engine, store: store.store, archive, label: &label, follow, room };
+        let load = Load { engine, store: store.store, archive, label: &label, follow, room, sha256: None };
         let prefix = self.prefix();
         let tag = |number: usize| format!("{prefix}{number}");
         let batches = match load.delta(delta, Sizes::Claimed, tag).await {
@@ -163,7 +163,12 @@ impl FromArchive<'_> {
     ) -> Result<String, Failure> {
         let label = opened.location.to_string();
         let (engine, archive, follow) = (self.engine, &opened.archive, self.follow);
-        let load = Load { engine, store: store.store, archive, label: &label, follow, room: self.room(store, 0) };
+        let sha256 = match self.pin {
+            ImagePin::Unread { sha256, .. } => sha256.as_ref(),
+            ImagePin::Content { .. } | ImagePin::Registry { .. } | ImagePin::Unknown { .. } => None,
+        };
+        let room = self.room(store, 0);
+        let load = Load { engine, store: store.store, archive, label: &label, follow, room, sha256 };
         let mut known = layers.diff_ids;
         loop {
             let may_leave_out = !known.is_empty();

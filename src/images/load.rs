@@ -5,8 +5,8 @@
 //! together, `manifest.json`, is held back until the batch below is in.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -43,6 +43,8 @@ pub(crate) struct Load<'a> {
     pub(crate) follow: FollowTransfer,
     /// The room that there was before.
     pub(crate) room: Option<Room>,
+    /// The digest that the whole archive must have, where that was verified.
+    pub(crate) sha256: Option<&'a ContentDigest>,
 }
 
 impl Load<'_> {
@@ -95,6 +97,17 @@ impl Load<'_> {
         Ok(Some(batches))
     }
 
+    /// Whether what was sent is what was verified: the engine has not taken it in before that.
+    fn is_verified(&self, sent: Option<&Mutex<sha2::Sha256>>) -> Result<(), LoadError> {
+        let sent = sent.and_then(|hasher| hasher.lock().ok().map(|hasher| ContentDigest::finish(hasher.clone())));
+        match self.sha256 {
+            Some(wanted) if sent.as_ref() != Some(wanted) => Err(LoadError::Source(format!(
+                "it was changed after it was verified: its digest is not {wanted} any more"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Sends the whole archive, but for the blobs in `known`; a compressed one is decompressed on the way. Its images get
     /// tags that are `prefix` and a number. Returns those that the engine says it loaded, and whether anything was left out.
     /// Errors: See [`LoadError`]. HTTP 200 proves nothing: the caller must verify the image.
@@ -107,9 +120,13 @@ impl Load<'_> {
         let mut progress = (self.follow)(format!("load {}", self.label), Some(self.archive.len()));
         let read = Arc::new(AtomicU64::new(0));
         let counter = read.clone();
+        let hasher = self.sha256.map(|_| Arc::new(Mutex::new(sha2::Sha256::new())));
+        let hashed = hasher.clone();
         let raw: ByteStream = Box::pin(self.archive.stream(0..self.archive.len()).inspect(move |chunk| {
-            if let Ok(chunk) = chunk {
-                counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            let Ok(chunk) = chunk else { return };
+            counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            if let Some(Ok(mut hasher)) = hashed.as_ref().map(|hasher| hasher.lock()) {
+                hasher.update(chunk);
             }
         }));
         let mut stream = decompress::stream(raw, compression);
@@ -129,7 +146,7 @@ impl Load<'_> {
                 }
                 progress.at(read.load(Ordering::Relaxed));
             }
-            Ok(())
+            self.is_verified(hasher.as_deref())
         };
         feed(&mut loading, all).await?;
         let loaded = loading.end().await?;

@@ -2,6 +2,7 @@
 //! pulled. It knows no plan and no mode.
 
 pub mod archive;
+pub(crate) mod cosign;
 pub(crate) mod credentials;
 pub(crate) mod decompress;
 pub mod delta;
@@ -13,7 +14,9 @@ mod load_error;
 pub mod operation;
 pub(crate) mod pull;
 pub mod record;
+pub(crate) mod registry;
 pub(crate) mod rename;
 pub(crate) mod source;
 pub(crate) mod transfer;
 pub(crate) mod unpacked;
+pub(crate) mod verify;

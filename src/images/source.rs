@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -14,10 +14,11 @@ use sha2::Digest as _;
 
 use crate::aws::s3::{S3, S3Object};
 use crate::config::ArchiveLocation;
+use crate::config::verify::Verify;
 use crate::error::{Failure, Kind, ObserveFailure};
-use crate::images::archive;
 use crate::images::archive::{ArchiveError, ArchiveIndex, ReadAt, ReadError};
 use crate::images::transfer::Transfer;
+use crate::images::{archive, verify};
 use crate::inputs;
 use crate::values::types::ContentDigest;
 
@@ -29,6 +30,8 @@ pub(crate) enum Archive {
         path: PathBuf,
         /// Its length.
         size: u64,
+        /// When it was last changed in any way, in seconds and nanoseconds.
+        changed: (i64, i64),
     },
     S3 {
         s3: S3,
@@ -67,6 +70,25 @@ impl Archive {
         }
     }
 
+    /// As a person reads it.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::File { path, .. } => path.display().to_string(),
+            Self::S3 { object, .. } => object.uri.to_string(),
+        }
+    }
+
+    /// Whether a file was written to since it was opened; an object in S3 is read by its entity tag alone.
+    pub(crate) fn was_written(&self) -> io::Result<bool> {
+        match self {
+            Self::File { file, changed, .. } => {
+                let now = file.metadata()?;
+                Ok((now.ctime(), now.ctime_nsec()) != *changed)
+            }
+            Self::S3 { .. } => Ok(false),
+        }
+    }
+
     /// Some of it or all, in order, with bounded memory.
     pub(crate) fn stream(&self, range: Range<u64>) -> ByteStream {
         let transfer = Transfer::new(self.clone(), [range]);
@@ -92,6 +114,21 @@ pub(crate) struct Opened {
     pub(crate) archive: Archive,
     /// What it holds for that processor, or why that is not known.
     pub(crate) index: Result<ArchiveIndex, ArchiveError>,
+    verified: tokio::sync::Mutex<Option<(Verify, ContentDigest)>>,
+}
+
+impl Opened {
+    /// Verifies its bytes, once for each way.
+    /// Errors: As [`verify::archive`].
+    pub(crate) async fn verified(&self, wanted: &Verify, bundle: &Path) -> Result<ContentDigest, Failure> {
+        let mut last = self.verified.lock().await;
+        if let Some((_, digest)) = last.as_ref().filter(|(verify, _)| verify == wanted) {
+            return Ok(digest.clone());
+        }
+        let digest = verify::archive(wanted, &self.archive, bundle).await?;
+        *last = Some((wanted.clone(), digest.clone()));
+        Ok(digest)
+    }
 }
 
 impl Archives {
@@ -116,7 +153,8 @@ impl Archives {
         let archive = Archive::open(location, &self.s3, self.bundle.as_deref()).await?;
         let index = archive::index(&archive, architecture).await;
         let (location, architecture) = (location.clone(), architecture.map(str::to_owned));
-        let opened = Arc::new(Opened { location, architecture, archive, index });
+        let opened =
+            Arc::new(Opened { location, architecture, archive, index, verified: tokio::sync::Mutex::default() });
         if let Ok(mut all) = self.opened.lock() {
             all.push(opened.clone());
         }
@@ -147,8 +185,9 @@ impl ReadAt for Archive {
 
 fn open_file(path: &Path, bundle: Option<&Path>) -> io::Result<Archive> {
     let file = inputs::open(path, bundle)?;
-    let size = file.metadata()?.len();
-    Ok(Archive::File { file: Arc::new(file), path: path.to_owned(), size })
+    let found = file.metadata()?;
+    let (size, changed) = (found.len(), (found.ctime(), found.ctime_nsec()));
+    Ok(Archive::File { file: Arc::new(file), path: path.to_owned(), size, changed })
 }
 
 /// Of the whole content.

@@ -6,6 +6,7 @@ use serde_yaml::{Mapping, Value};
 
 use crate::config::pending::Pending;
 use crate::config::problem::{Problems, Severity};
+use crate::config::secrets::Definitions;
 use crate::config::service::{ParseContext, Service, parse};
 use crate::config::yaml::Node;
 
@@ -28,7 +29,12 @@ pub(super) fn service(options: &Value) -> Result<Service, Refusal> {
     let text = serde_yaml::to_string(options).map_err(|error| unreadable(error.to_string()))?;
     let node = Node::parse(&text).map_err(|error| unreadable(error.to_string()))?;
     let (problems, pending) = (Problems::new(), Pending::default());
-    let around = ParseContext { bundle_root: Path::new("/"), lookup: &|_| None, pending: &pending };
+    let around = ParseContext {
+        bundle_root: Path::new("/"),
+        lookup: &|_| None,
+        pending: &pending,
+        secrets: &Definitions::new(),
+    };
     let service = parse(&node, "container", &around, &problems);
     let first = problems.sorted().into_iter().find(|problem| problem.severity == Severity::Error);
     match first {

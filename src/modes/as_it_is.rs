@@ -121,7 +121,7 @@ fn spec_of(mut body: ContainerCreateBody, name: String, image: ImagePin) -> Cont
     body.image = None;
     let environment = body.env.take().unwrap_or_default().iter().map(|text| variable(text)).collect();
     let options = ContainerOptions { body, ..ContainerOptions::default() };
-    ContainerSpec { name, image, options, environment, if_declared: Vec::new() }
+    ContainerSpec { name, image, options, environment, if_declared: Vec::new(), secrets: None }
 }
 
 /// Values are secret: where they came from is not known.

@@ -147,6 +147,7 @@ fn mark(what: ByHand, facts: &Facts, plan: &mut Plan) {
 
 fn one_container(what: ByHand, found: &ContainerFacts, facts: &Facts, plan: &mut Plan) {
     mark(what, facts, plan);
+    plan.actions.extend(container::secrets::restore(facts).filter(|_| what != ByHand::Stop));
     let start = || ContainerOperation::Start { container: found.target() };
     let stop = ContainerOperation::Stop { container: found.target(), grace: found.stop_grace };
     let check = ContainerOperation::check_back(facts, found);

@@ -12,11 +12,14 @@ use crate::engine::Engine;
 use crate::engine::creation::Creation;
 use crate::engine::logs;
 use crate::error::Failure;
+use crate::fetch::Fetcher;
 use crate::health::checker::HealthChecker;
 use crate::images::operation::Importer;
 use crate::modes::container::operation::Containers;
+use crate::modes::fill;
 use crate::modes::release::Release;
 use crate::modes::runs_now::Subject;
+use crate::modes::secrets::SecretValues;
 use crate::tasks::command::Group;
 use crate::values::pin::ImagePin;
 use crate::values::types::Name;
@@ -29,9 +32,12 @@ pub(crate) struct Host {
     pub(crate) images: Importer,
     pub(crate) containers: Containers,
     pub(crate) tasks: Tasks,
+    /// The values of secrets that were read for the plan.
+    pub(crate) secrets: SecretValues,
     /// The health check under way, or the one that was cut off.
     pub(crate) health: HealthChecker,
     pub(crate) store: Rc<LockedStore>,
+    pub(crate) fetcher: Fetcher,
     pub(crate) keep: usize,
     /// When the plan began, in seconds since 1970: what it creates is newer.
     began: i64,
@@ -56,7 +62,7 @@ impl Host {
         engine: Engine,
         images: Importer,
         env: HookEnv,
-        store: Rc<LockedStore>,
+        (store, fetcher): (Rc<LockedStore>, Fetcher),
         (name, subject): (Name, Subject),
         keep: usize,
     ) -> Self {
@@ -68,8 +74,10 @@ impl Host {
             images,
             containers: Containers::default(),
             tasks,
+            secrets: SecretValues::default(),
             health: HealthChecker::default(),
             store,
+            fetcher,
             keep,
             began: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed()),
             last_words: Vec::new(),
@@ -96,6 +104,8 @@ impl Host {
     }
 
     pub(crate) fn save(&self, release: &Release, observed: Observed) -> Result<(), Failure> {
-        self.store.save_release(&Release { observed, ..release.clone() }, self.keep)
+        let mut release = Release { observed, ..release.clone() };
+        fill::known(&self.fetcher, release.variables_mut());
+        self.store.save_release(&release, self.keep)
     }
 }

@@ -53,6 +53,7 @@ impl Imports {
         if is_put_off || self.0.iter().any(|(known, _)| *known.image() == image.pin) {
             return;
         }
+        plan.notes.extend(verification(image));
         if let Some(import) = import(need, image) {
             if !image.present {
                 plan.require(ImageOperation::Import(import.clone()));
@@ -98,6 +99,13 @@ pub(crate) fn restoring(mut action: Action, facts: &Facts) -> Action {
     action
 }
 
+/// What was verified of an image, or what will be.
+fn verification(image: &ImageFacts) -> Option<String> {
+    let (pin, verify) = (image.pin.describe(), image.verify.as_ref()?);
+    let is = if image.unknown.is_none() { "is verified" } else { "is to be verified" };
+    Some(format!("{pin} {is}: {verify}"))
+}
+
 /// Where an archive lay is not saved with a release.
 pub(crate) fn if_lost(release: &Release) -> Vec<Operation> {
     let platform = release.part.container.as_ref().and_then(|kept| kept.request.options.platform.clone());
@@ -113,9 +121,9 @@ pub(crate) fn if_lost(release: &Release) -> Vec<Operation> {
 /// How it is imported; `None` where only this host has it, or nothing may be pulled.
 fn import(need: &ImageNeed, image: &ImageFacts) -> Option<Import> {
     Some(match &need.source {
-        ImageSource::Registry(_, Pull::Never) => return None,
+        ImageSource::Registry(_, Pull::Never, _) => return None,
         ImageSource::Registry(..) if matches!(image.pin, ImagePin::Content { .. }) => return None,
-        ImageSource::Registry(reference, Pull::Always | Pull::Missing) => Import::Pull {
+        ImageSource::Registry(reference, Pull::Always | Pull::Missing, _) => Import::Pull {
             image: image.pin.clone(),
             registry: reference.registry().to_owned(),
             platform: need.platform.clone(),

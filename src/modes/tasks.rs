@@ -1,13 +1,18 @@
 //! Tasks around a deployment: their steps in the file's order, and what each of them does.
 
+use std::path::Path;
+
 use crate::config::task::{InContainer, OnHost, Task, Tasks, Work};
 use crate::config::{Deployment, ImageNeed};
+use crate::engine::request::ContainerSpec;
 use crate::error::Failure;
 use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::facts::Facts;
+use crate::modes::fill;
 use crate::modes::host::Host;
 use crate::modes::operation::{Action, Operation, Plan};
+use crate::modes::secrets;
 use crate::tasks::operation::{HostCommand, TaskOperation};
 use crate::tasks::{Output, command};
 use crate::values::operation::Outcome;
@@ -103,13 +108,24 @@ pub(crate) fn environment(service: &[EnvVar], task: &[EnvVar]) -> Vec<EnvVar> {
 /// Runs a task to its end, or ends one that was left under way.
 /// Errors: `Kind::Task` with its last lines; `Kind::Image` where its image is lost; `Kind::Engine`.
 pub(crate) async fn perform(operation: &TaskOperation, host: &mut Host) -> Result<Outcome, Failure> {
+    if let TaskOperation::Container { spec, .. } = operation
+        && let Some(set) = &spec.secrets
+    {
+        secrets::files::write(host, set).await?;
+    }
     let (engine, tasks) = (&host.engine, &mut host.tasks);
     match operation {
         TaskOperation::Container { name, spec, timeout } => {
+            let (environment, _) = fill::filled(&host.fetcher, &spec.environment).await?;
+            let spec = &ContainerSpec { environment, ..(**spec).clone() };
             let image = host.images.argument(engine, &spec.image).await?;
-            crate::tasks::container(engine, name, spec, image, *timeout, &mut tasks.creation).await?;
+            let ended = crate::tasks::container(engine, name, spec, image, *timeout, &mut tasks.creation).await;
+            spec.secrets.iter().try_for_each(|set| secrets::files::removed(Path::new(&set.folder)))?;
+            ended?;
         }
         TaskOperation::Command { name, command, timeout } => {
+            let (environment, _) = fill::filled(&host.fetcher, &command.environment).await?;
+            let command = &HostCommand { environment, ..command.clone() };
             command::command(&mut tasks.under_way, name, command, &tasks.env, *timeout).await?;
         }
         TaskOperation::Remove { container } => {

@@ -26,6 +26,9 @@ pub enum ImagePin {
         reference: Option<String>,
         /// The only config digest that is accepted.
         id: Option<ContentDigest>,
+        /// The digest of the archive that was verified: no other bytes are loaded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sha256: Option<ContentDigest>,
     },
     /// Not looked up: a dry run that could not reach the registry or the archive. As written.
     Unknown { wanted: String },
@@ -37,8 +40,8 @@ impl ImagePin {
         match self {
             Self::Registry { digest, .. } => digest.clone(),
             Self::Content { config, .. } => config.clone(),
-            Self::Unread { archive, reference, id } => {
-                let id = id.as_ref().map(|id| format!("\n{id}")).unwrap_or_default();
+            Self::Unread { archive, reference, id, sha256 } => {
+                let id = id.iter().chain(sha256).map(|digest| format!("\n{digest}")).collect::<String>();
                 ContentDigest::of(format!("{archive}\n{}{id}", reference.as_deref().unwrap_or_default()).as_bytes())
             }
             Self::Unknown { wanted } => ContentDigest::of(wanted.as_bytes()),
@@ -126,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_was_loaded_of_a_compressed_archive_without_a_pinned_id_is_not_the_image_of_one_with_it() {
-        let unread = |id| ImagePin::Unread { archive: "web.tar.gz".into(), reference: None, id };
+        let unread = |id| ImagePin::Unread { archive: "web.tar.gz".into(), reference: None, id, sha256: None };
         let id = ContentDigest::of(b"config");
         assert_ne!(unread(None).identity(), unread(Some(id.clone())).identity());
         assert_eq!(unread(Some(id.clone())).identity(), unread(Some(id)).identity());

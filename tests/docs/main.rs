@@ -23,7 +23,7 @@ const MARKS: [&str; 17] = [
 ];
 
 /// Files that revisions of the pages name.
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 14] = [
     ("ca.pem", include_str!("ca.pem")),
     ("image.tar", ""),
     ("prod.env", ""),
@@ -36,6 +36,7 @@ const FILES: [(&str, &str); 13] = [
     ("hooks/balehook", ""),
     ("build.env", "TAG=1.4.2\n"),
     ("build.json", "{}"),
+    ("web.tar.sig", "AAAA"),
     ("imagedefinitions.json", r#"[{"name": "web", "imageUri": "registry.example.com/web:1.4.2"}]"#),
 ];
 
@@ -182,11 +183,14 @@ fn only_these_blocks_of_commands_are_run_by_no_test() {
     ];
     assert_eq!(commands("sh,outside"), outside);
     // Variables of a file, the hooks that a person has before, what tests/revisions does with scripts of its own, and lines for
-    // cron with a timer.
+    // cron with a timer; what a pipeline signs with.
     let other = blocks("sh,other").into_iter().map(|(page, _)| page).collect::<std::collections::BTreeSet<_>>();
     assert_eq!(
         other.into_iter().collect::<Vec<_>>(),
-        ["docs/src/ami.md", "docs/src/from-bash.md", "docs/src/import.md", "docs/src/operations.md"]
+        [
+            "docs/src/ami.md", "docs/src/from-bash.md", "docs/src/import.md", "docs/src/operations.md",
+            "docs/src/trust.md"
+        ]
     );
     let make = blocks("sh,make");
     assert!(make.len() == 5 && make.iter().all(|(_, line)| line.starts_with("make ")), "{make:?}");

@@ -42,6 +42,12 @@ fn every_example_is_accepted_and_a_swarm_takes_those_that_the_table_says() {
             _ => "",
         };
         let keys = format!("{besides}{key}: {example}");
+        let section = |keys: &str| match key.as_str() {
+            "secrets" => {
+                format!("{}\nsecrets: {{db: {{file: /etc/db}}, key: {{file: /etc/key}}}}", section(keys).trim_end())
+            }
+            _ => section(keys),
+        };
         if let Some(why) = refused(&revision(&section(&keys))) {
             wrong.push(format!("container {key}: {why}"));
         }

@@ -45,6 +45,7 @@ mod room;
 #[path = "../schemas/mod.rs"]
 mod schemas;
 mod screen;
+mod secrets;
 mod sharing;
 mod side_by_side;
 mod status;
@@ -53,6 +54,8 @@ mod swarm;
 mod tasks;
 mod tasks_compose;
 mod tasks_swarm;
+mod trust;
 mod tutorial;
 mod uninstall;
+mod values;
 mod volumes;

@@ -50,6 +50,7 @@ fn created(stem: &str, lines: &str) -> Deployed {
         options: create::container_options(&container.service, Some((1, 41))),
         environment: Vec::new(),
         if_declared: Vec::new(),
+        secrets: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let engine = balehook::engine::Engine::connect(Some(&world.docker_host())).unwrap();
@@ -365,6 +366,7 @@ fn a_container_that_the_engine_finished_after_its_deployment_was_killed_makes_ro
         options: create::container_options(&container.service, Some((1, 41))),
         environment: Vec::new(),
         if_declared: Vec::new(),
+        secrets: None,
     };
     spec.options.body.labels = Some([(balehook::values::labels::LABEL_NAME.to_owned(), name.clone())].into());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -63,8 +63,9 @@ fn need(service: &str) -> ImageNeed {
             location: ArchiveLocation::S3("s3://releases/db.tar".parse().unwrap()),
             reference: None,
             id: None,
+            verify: None,
         },
-        _ => ImageSource::Registry("registry.test:5443/team/web:1.4.2".parse().unwrap(), Pull::Always),
+        _ => ImageSource::Registry("registry.test:5443/team/web:1.4.2".parse().unwrap(), Pull::Always, None),
     };
     ImageNeed { source, platform: None }
 }
@@ -97,6 +98,7 @@ fn image(service: &str) -> ImageFacts {
         unknown: None,
         architecture: Some("amd64".into()),
         from_host: false,
+        verify: None,
     }
 }
 
@@ -236,7 +238,8 @@ pub fn unmanaged() -> Facts {
             let container = Target { name: name.clone(), id: Some(id.repeat(32)) };
             let image = scenes::pin("1.4.1");
             let (options, environment) = (ContainerOptions::default(), Vec::new());
-            let spec = Box::new(ContainerSpec { name, image, options, environment, if_declared: Vec::new() });
+            let spec =
+                Box::new(ContainerSpec { name, image, options, environment, if_declared: Vec::new(), secrets: None });
             UnsavedContainer { container, service: service.into(), is_running, spec }
         })
         .into();

@@ -178,6 +178,11 @@ fn container(operation: &ContainerOperation) -> String {
         ContainerOperation::SaveRelease { container, release } => {
             format!("save release {}: {}", container.name, saved(release))
         }
+        ContainerOperation::WriteSecrets(set) => {
+            let names: Vec<&str> = set.files.iter().map(|file| file.name.as_str()).collect();
+            format!("write to memory, below {}: {}", set.folder, names.join(", "))
+        }
+        ContainerOperation::RemoveSecrets { folder } => format!("remove secrets: {folder}"),
         ContainerOperation::Remove { container, volumes } => {
             format!("docker rm --force {}{}", if *volumes { "--volumes " } else { "" }, container.name)
         }

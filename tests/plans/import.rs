@@ -369,7 +369,7 @@ fn no_option_that_dockers_own_command_lists_is_missing_and_each_key_of_a_contain
     let is_known = |name: &&str| OPTIONS.iter().any(|option| option[2..].split('=').next() == Some(*name));
     let missing: Vec<&str> = listed.filter(|name| !is_known(name)).collect();
     assert!(help.contains("--volumes-from") && missing.is_empty(), "{missing:?}");
-    let of_none = ["image", "deploy", "update_config", "network_mode", "command"];
+    let of_none = ["image", "deploy", "update_config", "network_mode", "command", "secrets"];
     let keys = service::keys().into_iter().filter(|key| !of_none.contains(key));
     let never: Vec<_> = keys.filter(|key| OPTIONS.iter().all(|option| imported(option).get(key).is_none())).collect();
     assert_eq!(never, Vec::<&str>::new());

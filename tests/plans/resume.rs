@@ -63,6 +63,10 @@ fn apply(operation: &ContainerOperation, facts: &mut Facts) {
             let observed = scenes::release("1.4.2", "d-NEW", "c3").observed;
             facts.releases.insert(0, balehook::modes::release::Release { observed, ..(**release).clone() });
         }
+        ContainerOperation::WriteSecrets(set) => facts.container.secrets.folders.push(set.folder.clone()),
+        ContainerOperation::RemoveSecrets { folder } => {
+            facts.container.secrets.folders.retain(|known| known != folder);
+        }
         ContainerOperation::CheckHealth { .. } => {}
     }
 }

@@ -203,6 +203,7 @@ fn kept(release: Release) -> Release {
         options,
         environment,
         if_declared: Vec::new(),
+        secrets: None,
     };
     let seconds = Duration::from_secs;
     let health_check = HealthCheck {

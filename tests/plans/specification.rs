@@ -191,7 +191,9 @@ fn compose(folder: &Path, services: &[String]) -> Result<BTreeMap<String, Value>
 fn ours(lines: &str) -> Result<Value, String> {
     let (mut node, problems) = (Node::parse(lines).unwrap(), Problems::new());
     interpolate(&mut node, "c", &hosted, &problems);
-    let around = ParseContext { bundle_root: Path::new("/bundle"), lookup: &hosted, pending: &Pending::default() };
+    let (pending, secrets) = (Pending::default(), Default::default());
+    let bundle_root = Path::new("/bundle");
+    let around = ParseContext { bundle_root, lookup: &hosted, pending: &pending, secrets: &secrets };
     let service = parse(&node, "c", &around, &problems);
     if problems.has_errors() {
         return Err(format!("{problems:?}"));

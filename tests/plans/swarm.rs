@@ -183,6 +183,9 @@ pub fn received(step: &SwarmOperation) -> String {
         SwarmOperation::File { kind, name, path, .. } => {
             format!("docker {} create {name} {}", kind.as_str(), path.display())
         }
+        SwarmOperation::Secret { name, variable, .. } => {
+            format!("docker secret create {name} - (the value of {variable})")
+        }
         SwarmOperation::RenewToken { service, registry } => {
             format!("docker service update --with-registry-auth {service}: a new token of {registry}, no restart")
         }

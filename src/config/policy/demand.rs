@@ -2,6 +2,7 @@
 
 use crate::config::policy::paths::resolved;
 use crate::config::policy::rule::capability;
+use crate::config::verify::Verify;
 use crate::config::yaml::Place;
 use crate::config::{ArchiveLocation, ImageSource};
 use crate::values::reference::ImageReference;
@@ -38,11 +39,15 @@ pub(crate) enum Subject {
     OtherContainer,
     /// A program that runs on the host.
     HostTask,
+    /// The way in which an image is verified; the empty text where it is not.
+    Verification,
+    /// The file of a key that an image is verified with.
+    VerifyKey,
 }
 
 impl Subject {
     /// Every subject, in the order in which the policy's keys are documented.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Registry,
         Self::Bucket,
         Self::ArchiveFile,
@@ -57,6 +62,8 @@ impl Subject {
         Self::VolumeDriver,
         Self::OtherContainer,
         Self::HostTask,
+        Self::Verification,
+        Self::VerifyKey,
     ];
 
     /// The policy's key.
@@ -76,6 +83,8 @@ impl Subject {
             Self::VolumeDriver => "volume_drivers",
             Self::OtherContainer => "other_containers",
             Self::HostTask => "host_tasks",
+            Self::Verification => "image_verification",
+            Self::VerifyKey => "verify_keys",
         }
     }
 }
@@ -152,12 +161,24 @@ impl Demand {
 
     pub(crate) fn of_image(source: &ImageSource) -> Self {
         match source {
-            ImageSource::Registry(reference, _) => Self::of_reference(reference),
+            ImageSource::Registry(reference, ..) => Self::of_reference(reference),
             ImageSource::Archive { location: ArchiveLocation::S3(uri), .. } => Self::of_object(uri),
             ImageSource::Archive { location: ArchiveLocation::File(path), .. } => {
                 Self::of(Subject::ArchiveFile, &path.display().to_string())
             }
         }
+    }
+
+    /// How an image is verified, and with which keys.
+    pub(crate) fn of_verification(source: &ImageSource) -> Vec<Self> {
+        let way = source.verify().and_then(Verify::way).unwrap_or_default();
+        let image = match source {
+            ImageSource::Registry(reference, ..) => reference.to_string(),
+            ImageSource::Archive { location, .. } => location.to_string(),
+        };
+        let keys = source.verify().into_iter().flat_map(Verify::keys);
+        let keys = keys.map(|key| Self::new(Subject::VerifyKey, resolved(&key.path.to_string_lossy()), &key.written));
+        [Self::new(Subject::Verification, way, image)].into_iter().chain(keys).collect()
     }
 
     /// A volume's driver and its options, where they lead out of the engine's own folder: `local` mounts any path that they

@@ -30,6 +30,8 @@ impl Policy {
             Subject::Mount | Subject::Device if demand.value != demand.written => {
                 format!(" (that is `{}`)", demand.value)
             }
+            Subject::Verification if demand.value.is_empty() => " without `verify`".to_owned(),
+            Subject::Verification => format!(" verified by {} alone", demand.value),
             _ => String::new(),
         };
         Some(Refusal {
@@ -54,7 +56,8 @@ impl Policy {
 
     /// Whether an image may not be fetched from where it comes.
     pub(crate) fn refuses_image(&self, source: &ImageSource) -> bool {
-        self.refusal(&Demand::of_image(source)).is_some()
+        let asked = Demand::of_verification(source);
+        asked.iter().chain([&Demand::of_image(source)]).any(|demand| self.refusal(demand).is_some())
     }
 
     /// The same as problems of the file that asks, each with its place there.

@@ -11,6 +11,9 @@ use crate::values::types::{Refused, S3Uri};
 /// The namespaces that a host has.
 const NAMESPACES: [&str; 6] = ["network", "pid", "ipc", "uts", "cgroup", "userns"];
 
+/// How an image may be verified.
+const WAYS: [&str; 3] = ["cosign", "signature", "sha256"];
+
 /// What is allowed of one kind; nothing where the list is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rule {
@@ -55,7 +58,11 @@ pub(super) fn read(keys: &mut Keys<'_, '_>, root: &Field<'_>, subject: Subject) 
     let allowed = match subject {
         Subject::Registry => items(&field, registry),
         Subject::Bucket => items(&field, bucket),
-        Subject::Mount => items(&field, path),
+        Subject::Mount | Subject::VerifyKey => items(&field, path),
+        Subject::Verification => field.items(|item| {
+            let way = item.one_of(&WAYS)?;
+            Some(Allowed { written: way.to_owned(), pattern: Pattern::Exact(way.to_owned()) })
+        }),
         Subject::Device => items(&field, device),
         Subject::CapAdd => items(&field, |text| Ok(word(&capability(text)))),
         Subject::SecurityOpt | Subject::CgroupParent | Subject::Runtime | Subject::VolumeDriver => {

@@ -6,11 +6,14 @@ use bollard::models::{HostConfig, MountType};
 
 use crate::config::field::Field;
 use crate::config::policy::demand::{Demand, Subject};
-use crate::config::service::Service;
+use crate::config::secrets::Defined;
+use crate::config::service::{EnvLocation, Service};
 use crate::config::swarm::FileSource;
 use crate::config::task::{Tasks, Work};
 use crate::config::yaml::{Node, Value};
 use crate::config::{ArchiveLocation, ImageSource, Mode};
+use crate::values::source::Source;
+use crate::values::types::EnvVar;
 
 /// What is asked for, each with its place; `section` as its variables made it.
 pub(crate) fn demands(section: &Field<'_>, mode: &Mode, tasks: &Tasks, bundle: &Path) -> Vec<Demand> {
@@ -19,12 +22,12 @@ pub(crate) fn demands(section: &Field<'_>, mode: &Mode, tasks: &Tasks, bundle: &
         Mode::Container(container) => {
             let Some(field) = section.get("container") else { return Vec::new() };
             found.image(&field, "image", &container.image);
-            found.service(&field, &container.service);
+            found.service(&field, &container.service, bundle);
         }
         Mode::Swarm(swarm) => {
             let Some(field) = section.get("swarm") else { return Vec::new() };
             found.image(&field, "image", &swarm.image);
-            found.service(&field, &swarm.service);
+            found.service(&field, &swarm.service, bundle);
             for network in &swarm.networks {
                 found.push(&field, "networks", Demand::of_namespace("networks", "network", &network.name));
             }
@@ -47,6 +50,7 @@ pub(crate) fn demands(section: &Field<'_>, mode: &Mode, tasks: &Tasks, bundle: &
     let items = ["before", "after"].into_iter().filter_map(|key| section.get(key));
     let items: Vec<Field<'_>> = items.flat_map(|list| list.each().collect::<Vec<_>>()).collect();
     for (task, field) in tasks.all().zip(&items) {
+        found.environment(field, &task.environment);
         match &task.work {
             Work::Container(inside) => inside.image.iter().for_each(|image| found.image(field, "image", image)),
             Work::Command(command) => {
@@ -80,13 +84,37 @@ impl Found {
 
     fn image(&mut self, field: &Field<'_>, key: &str, source: &ImageSource) {
         self.push(field, key, Some(Demand::of_image(source)));
+        Demand::of_verification(source).into_iter().for_each(|demand| self.push(field, key, Some(demand)));
     }
 
-    fn service(&mut self, field: &Field<'_>, service: &Service) {
+    /// What is fetched: an object, or what a program of the host prints.
+    fn environment(&mut self, field: &Field<'_>, variables: &[EnvVar]) {
+        let Some(all) = field.get("environment") else { return };
+        for var in variables {
+            match var.source() {
+                Some(Source::S3 { s3 }) => self.push(&all, &var.name, Some(Demand::of_object(s3))),
+                Some(source @ Source::Command { command }) => {
+                    let program = command.first().map_or("", String::as_str);
+                    self.push(&all, &var.name, Some(Demand::new(Subject::HostTask, program, source.to_string())));
+                }
+                Some(Source::Ssm { .. } | Source::SecretsManager { .. } | Source::Kms { .. }) | None => {}
+            }
+        }
+    }
+
+    fn service(&mut self, field: &Field<'_>, service: &Service, bundle: &Path) {
         for file in &service.env_file {
-            if let ArchiveLocation::S3(uri) = &file.location {
+            if let EnvLocation::File(ArchiveLocation::S3(uri)) = &file.location {
                 self.push(field, "env_file", Some(Demand::of_object(uri)));
             }
+        }
+        self.environment(field, &service.environment);
+        let of_host = service.secrets.iter().filter_map(|secret| match &secret.defined {
+            Defined::File(path) if !path.starts_with(bundle) => Some(path.to_string_lossy()),
+            _ => None,
+        });
+        for path in of_host {
+            self.push(field, "secrets", Some(Demand::of_path(Subject::Mount, &path)));
         }
         for (network, _) in &service.networks {
             self.push(field, "networks", Demand::of_namespace("networks", "network", network));

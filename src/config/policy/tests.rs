@@ -271,7 +271,8 @@ fn what_takes_rights_away_or_stays_in_the_engine_needs_no_permission() {
     let none: String = Subject::ALL
         .map(|subject| format!("{}: {}\n", subject.key(), if is_switch(subject) { "false" } else { "[]" }))
         .concat();
-    let none = none.replace("registries: []", "registries: [host.test]");
+    // An image that nobody verifies does ask for something.
+    let none = none.replace("registries: []", "registries: [host.test]").replace("image_verification: []\n", "");
     for option in [
         "volumes: ['data:/data', '/anonymous']",
         "security_opt: ['no-new-privileges:true', no-new-privileges]",
@@ -489,4 +490,56 @@ proptest! {
         let seen = [format!("{host}/{path}"), host.clone(), format!("{host}/{path}/*"), format!("x{host}")].map(allows);
         prop_assert_eq!(seen, [true, true, false, false]);
     }
+}
+
+#[test]
+fn an_image_that_is_not_verified_as_the_host_wants_it_is_refused_in_every_mode_and_in_tasks() {
+    let hex = "1".repeat(64);
+    let archive = |verify: &str| format!("image: {{archive: /opt/web.tar{verify}}}");
+    let cosign = "image: {reference: 'web:1', verify: {cosign: {key: /etc/balehook/keys/a.pub}}}";
+    for (appspec, refusing, wanted, allowing) in [
+        (
+            container("image: web:1"),
+            "image_verification: [cosign]",
+            "10:12: error: this host does not allow `web:1` without `verify`",
+            "",
+        ),
+        (swarm("image: web:1"), "image_verification: [sha256]", "does not allow `web:1` without `verify`", ""),
+        (
+            task("image: db:2, command: [a]").replace("image: host.test/web:1", cosign),
+            "image_verification: [cosign]",
+            "`db:2` without",
+            "",
+        ),
+        (container(&archive("")), "image_verification: [signature]", "`/opt/web.tar` without `verify`", ""),
+        (
+            container(&archive(&format!(", verify: {{sha256: {hex}}}"))),
+            "image_verification: [signature, cosign]",
+            "does not allow `/opt/web.tar` verified by sha256 alone",
+            "image_verification: [sha256]",
+        ),
+        (
+            container(&archive(", verify: {labels: {a: b}}")),
+            "image_verification: [sha256]",
+            "`/opt/web.tar` without `verify`",
+            "",
+        ),
+        (
+            container(cosign),
+            "verify_keys: [/etc/balehook/other]",
+            "does not allow `/etc/balehook/keys/a.pub`",
+            "verify_keys: [/etc/balehook/keys]",
+        ),
+        (
+            container(cosign),
+            "image_verification: [signature]",
+            "`web:1` verified by cosign alone",
+            "image_verification: [cosign]",
+        ),
+    ] {
+        let allowing = if allowing.is_empty() { "{}" } else { allowing };
+        judged(&appspec, refusing, wanted, &[allowing]);
+    }
+    let unknown = of_text(&file("image_verification: [cosing]")).unwrap_err();
+    assert!(said(&unknown).contains("did you mean `cosign`?"), "{}", said(&unknown));
 }

@@ -3,6 +3,7 @@
 //! What comes out is what the engine is given: the very structure of its create request. So there is one translation,
 //! and the plan prints the structure that the client sends.
 
+pub(crate) mod environment;
 pub(crate) mod network;
 pub(crate) mod options;
 pub(crate) mod ports;
@@ -12,6 +13,7 @@ mod tests;
 pub(crate) mod volumes;
 mod words;
 
+use std::fmt;
 use std::path::Path;
 
 use bollard::models::{ContainerCreateBody, EndpointSettings, HostConfig};
@@ -20,11 +22,14 @@ use crate::config::field::Field;
 use crate::config::keys::Keys;
 use crate::config::pending::Pending;
 use crate::config::problem::Problems;
-pub(crate) use crate::config::service::options::{command, environment, labels, location};
+use crate::config::secrets::{Definitions, SecretMount};
+pub(crate) use crate::config::service::environment::environment;
+pub(crate) use crate::config::service::options::{command, labels, location};
 pub(crate) use crate::config::service::words::words;
 use crate::config::start_first::StartFirst;
 use crate::config::yaml::{Node, Place, Value};
-use crate::config::{ArchiveLocation, start_first};
+use crate::config::{ArchiveLocation, secrets, start_first};
+use crate::values::source::Many;
 use crate::values::types::EnvVar;
 
 /// A validated service.
@@ -44,6 +49,8 @@ pub struct Service {
     pub needs: Vec<(&'static str, (u32, u32))>,
     /// `update_config.order: start-first`; `None` is stop-first.
     pub(crate) start_first: Option<StartFirst>,
+    /// `secrets` of a container, in the file's order.
+    pub(crate) secrets: Vec<SecretMount>,
 }
 
 /// Options that need a newer engine, with the lowest API version.
@@ -51,12 +58,30 @@ pub(crate) type Needs = Vec<(&'static str, (u32, u32))>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EnvFile {
-    /// A file, or an object in S3 (whose values are hidden).
-    pub(crate) location: ArchiveLocation,
+    /// Where they lie; all of them are hidden.
+    pub(crate) location: EnvLocation,
     /// It may be missing.
     pub(crate) required: bool,
     /// `format: raw`: no quotes, no variables.
     pub(crate) raw: bool,
+}
+
+/// Where many values with their names lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum EnvLocation {
+    /// One variable a line.
+    File(ArchiveLocation),
+    /// A path of parameters, or a secret that is a JSON object.
+    Many(Many),
+}
+
+impl fmt::Display for EnvLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(location) => write!(f, "{location}"),
+            Self::Many(many) => write!(f, "{many}"),
+        }
+    }
 }
 
 /// What reading a service needs beside its node.
@@ -67,6 +92,8 @@ pub struct ParseContext<'a> {
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
     /// What may still come before ApplicationStart.
     pub pending: &'a Pending,
+    /// What `x-balehook.secrets` defines.
+    pub secrets: &'a Definitions,
 }
 
 /// Keys of Compose that mean nothing for one container of a deployment, and what to do instead.
@@ -81,7 +108,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("profiles", "one container is deployed; use deployment groups and `${DEPLOYMENT_GROUP_NAME}`"),
     ("scale", "one container is deployed on each host; add hosts to the deployment group"),
     ("extends", "write the options here; `${VAR}` varies them"),
-    ("secrets", "mount a file with `volumes:`, or use an `env_file:` in S3"),
     ("configs", "install the file with `files:` and mount it with `volumes:`"),
     ("develop", "it is for a developer's machine; leave it out"),
     ("isolation", "it is for Windows only; leave it out"),
@@ -109,7 +135,12 @@ pub fn keys() -> Vec<&'static str> {
     let empty = Node { value: Value::Mapping(Vec::new()), place: Place::default() };
     let problems = Problems::new();
     let field = Field { node: &empty, path: String::new(), problems: &problems };
-    let around = ParseContext { bundle_root: Path::new("/"), lookup: &|_| None, pending: &Pending::default() };
+    let around = ParseContext {
+        bundle_root: Path::new("/"),
+        lookup: &|_| None,
+        pending: &Pending::default(),
+        secrets: &Definitions::new(),
+    };
     field.mapping(|keys| {
         of_container(keys, &around);
         keys.sorted().to_vec()
@@ -124,6 +155,7 @@ fn of_container(keys: &mut Keys<'_, '_>, around: &ParseContext<'_>) -> Service {
     options::of_container(keys, &mut service, &mut host, around);
     resources::of_container(keys, &mut host);
     network::of_container(keys, &mut service, &mut host);
+    service.secrets = keys.given("secrets", |field| secrets::of_container(field, around));
     keys.sorted();
     service.body.host_config = Some(host);
     service

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::config::pending::Pending;
+use crate::config::secrets::Definitions;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -13,7 +14,12 @@ fn parse_lines(lines: &str) -> (Service, Problems) {
     let node = Node::parse(lines).unwrap();
     let problems = Problems::new();
     let lookup = |name: &str| (name == "HOSTED").then(|| "yes".to_owned());
-    let around = ParseContext { bundle_root: Path::new("/bundle"), lookup: &lookup, pending: &Pending::default() };
+    let around = ParseContext {
+        bundle_root: Path::new("/bundle"),
+        lookup: &lookup,
+        pending: &Pending::default(),
+        secrets: &Definitions::new(),
+    };
     let service = parse(&node, "c", &around, &problems);
     (service, problems)
 }
@@ -279,7 +285,7 @@ proptest! {
     fn no_value_of_any_key_makes_it_panic(key in proptest::sample::select(keys()), value in "[\\[\\]{}:,'\"a-z0-9/. $-]{0,40}") {
         if let Ok(node) = Node::parse(&format!("{key}: {value}")) {
             let problems = Problems::new();
-            let around = ParseContext { bundle_root: Path::new("/b"), lookup: &|_| None, pending: &Pending::default() };
+            let around = ParseContext { bundle_root: Path::new("/b"), lookup: &|_| None, pending: &Pending::default(), secrets: &Definitions::new() };
             parse(&node, "c", &around, &problems);
         }
     }

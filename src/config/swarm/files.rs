@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::config::ArchiveLocation;
 use crate::config::field::Field;
-use crate::config::service::{ParseContext, location};
+use crate::config::secrets::{Defined, path};
+use crate::config::service::ParseContext;
 use crate::config::yaml::Value;
-use crate::values::types::Refused;
+use crate::values::types::{Refused, Secret};
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -39,6 +39,15 @@ pub struct MountedFile {
 pub enum FileSource {
     /// It exists in the swarm under that name.
     Existing(String),
+    /// It is made from a variable, and named by this and the value.
+    Variable {
+        /// The name's beginning.
+        stem: String,
+        /// The variable.
+        name: String,
+        /// Its value, where it is set.
+        value: Option<Secret>,
+    },
     /// It is made from a file, and named by this and the file's content.
     File {
         /// The name's beginning.
@@ -61,7 +70,7 @@ impl FileKind {
 pub(crate) fn read(field: &Field<'_>, kind: FileKind, around: &ParseContext<'_>) -> Vec<MountedFile> {
     let files = field.items(|field| match field.node.value {
         Value::Mapping(_) => long(field, kind, around),
-        _ => field.parsed(name).map(|name| mounted(kind, FileSource::Existing(name.clone()), &name)),
+        _ => field.parsed(name).map(|name| mounted(kind, defined(kind, &name, around), &name)),
     });
     let twice =
         files.iter().enumerate().find(|(at, file)| files[..*at].iter().any(|known| known.target == file.target));
@@ -77,6 +86,19 @@ fn mounted(kind: FileKind, source: FileSource, stem: &str) -> MountedFile {
     MountedFile { kind, source, target, uid: "0".into(), gid: "0".into(), mode: 0o444 }
 }
 
+/// What `x-balehook.secrets` says of a name; else it exists in the swarm.
+fn defined(kind: FileKind, name: &str, around: &ParseContext<'_>) -> FileSource {
+    let stem = name.to_owned();
+    match around.secrets.get(name).filter(|_| kind == FileKind::Secret) {
+        None => FileSource::Existing(stem),
+        Some(Defined::External(name)) => FileSource::Existing(name.clone()),
+        Some(Defined::File(path)) => FileSource::File { stem, path: path.clone() },
+        Some(Defined::Environment(name, value)) => {
+            FileSource::Variable { stem, name: name.clone(), value: value.clone() }
+        }
+    }
+}
+
 fn long(field: &Field<'_>, kind: FileKind, around: &ParseContext<'_>) -> Option<MountedFile> {
     let (source, file, [target, uid, gid], mode) = field.mapping(|keys| {
         let source = keys.parsed("source", name);
@@ -90,7 +112,7 @@ fn long(field: &Field<'_>, kind: FileKind, around: &ParseContext<'_>) -> Option<
     };
     let source = match file {
         Some(path) => FileSource::File { stem: stem.clone(), path },
-        None => FileSource::Existing(stem.clone()),
+        None => defined(kind, &stem, around),
     };
     let plain = mounted(kind, source, &stem);
     Some(MountedFile {
@@ -103,7 +125,7 @@ fn long(field: &Field<'_>, kind: FileKind, around: &ParseContext<'_>) -> Option<
 }
 
 /// Source: swarmkit's names of secrets and configs: 64 characters; 13 of them are kept for the content's digest.
-fn name(text: &str) -> Result<String, Refused> {
+pub(crate) fn name(text: &str) -> Result<String, Refused> {
     let good = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | '-');
     let starts = text.starts_with(|letter: char| letter.is_ascii_alphanumeric());
     match starts && text.chars().all(good) && text.len() <= 51 {
@@ -112,18 +134,11 @@ fn name(text: &str) -> Result<String, Refused> {
     }
 }
 
-fn path(text: &str, around: &ParseContext<'_>) -> Result<PathBuf, Refused> {
-    match location(text, around.bundle_root)? {
-        ArchiveLocation::File(path) => Ok(path),
-        ArchiveLocation::S3(_) => Err(Refused("must be a file of the bundle or of this host".into())),
-    }
-}
-
-fn number(text: &str) -> Result<String, Refused> {
+pub(crate) fn number(text: &str) -> Result<String, Refused> {
     text.parse::<u32>().map(|_| text.to_owned()).map_err(|_| Refused("must be a number: write `\"1000\"`".into()))
 }
 
-fn octal(text: &str) -> Result<u32, Refused> {
+pub(crate) fn octal(text: &str) -> Result<u32, Refused> {
     let digits = text.trim_start_matches("0o");
     let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777);
     mode.ok_or_else(|| Refused("is no octal mode: write `\"0440\"`".into()))

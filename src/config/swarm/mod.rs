@@ -14,6 +14,7 @@ use crate::config::field::Field;
 use crate::config::keys::Keys;
 use crate::config::pending::Pending;
 use crate::config::problem::Problems;
+use crate::config::secrets::Definitions;
 use crate::config::service::ports::{Port, published_ports};
 use crate::config::service::resources::{self, LIMITS, RESERVED};
 use crate::config::service::{ParseContext, Service};
@@ -111,7 +112,12 @@ pub(crate) fn keys() -> Vec<&'static str> {
     let empty = Node { value: Value::Mapping(Vec::new()), place: Place::default() };
     let problems = Problems::new();
     let field = Field { node: &empty, path: String::new(), problems: &problems };
-    let around = ParseContext { bundle_root: Path::new("/"), lookup: &|_| None, pending: &Pending::default() };
+    let around = ParseContext {
+        bundle_root: Path::new("/"),
+        lookup: &|_| None,
+        pending: &Pending::default(),
+        secrets: &Definitions::new(),
+    };
     field.mapping(|keys| {
         read(keys, &field, None, &around);
         keys.sorted().to_vec()

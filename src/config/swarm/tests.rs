@@ -2,6 +2,7 @@
 
 use crate::config::Pull;
 use crate::config::pending::Pending;
+use crate::config::secrets::Definitions;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,8 +14,13 @@ use crate::values::reference::ImageReference;
 fn read(yaml: &str) -> (Swarm, Vec<String>) {
     let node = Node::parse(yaml).unwrap();
     let problems = Problems::new();
-    let around = ParseContext { bundle_root: Path::new("/bundle"), lookup: &|_| None, pending: &Pending::default() };
-    let image = ImageSource::Registry("web:1".parse::<ImageReference>().unwrap(), Pull::Always);
+    let around = ParseContext {
+        bundle_root: Path::new("/bundle"),
+        lookup: &|_| None,
+        pending: &Pending::default(),
+        secrets: &Definitions::new(),
+    };
+    let image = ImageSource::Registry("web:1".parse::<ImageReference>().unwrap(), Pull::Always, None);
     let field = Field { node: &node, path: "swarm".into(), problems: &problems };
     let swarm = parse(&field, Some(image), &around).unwrap();
     let lines = problems.sorted().into_iter().map(|problem| {
@@ -153,7 +159,12 @@ fn restart_beside_deploy_is_read_as_docker_stack_reads_it() {
 #[test]
 fn what_excludes_each_other_is_said_also_where_the_image_is_missing() {
     let (node, problems) = (Node::parse("ports: [80]\ndeploy: {endpoint_mode: dnsrr}").unwrap(), Problems::new());
-    let around = ParseContext { bundle_root: Path::new("/bundle"), lookup: &|_| None, pending: &Pending::default() };
+    let around = ParseContext {
+        bundle_root: Path::new("/bundle"),
+        lookup: &|_| None,
+        pending: &Pending::default(),
+        secrets: &Definitions::new(),
+    };
     let field = Field { node: &node, path: "swarm".into(), problems: &problems };
     assert_eq!(parse(&field, None, &around), None);
     assert!(problems.sorted()[0].message.contains("has no address to publish"), "{problems:?}");

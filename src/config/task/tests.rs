@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::config::pending::Pending;
+use crate::config::secrets::Definitions;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -20,7 +21,8 @@ fn read_section(text: &str, hook: u64) -> (Tasks, Vec<String>) {
 fn read_in(root: &Path, text: &str, hook: u64) -> (Tasks, Vec<String>) {
     let section = Node::parse(text).unwrap();
     let lookup = |name: &str| (name == "HOSTED").then(|| "yes".to_owned());
-    let around = ParseContext { bundle_root: root, lookup: &lookup, pending: &Pending::default() };
+    let around =
+        ParseContext { bundle_root: root, lookup: &lookup, pending: &Pending::default(), secrets: &Definitions::new() };
     let timeouts = BTreeMap::from([(LifecycleEvent::ApplicationStart, Duration::from_secs(hook))]);
     let problems = Problems::new();
     let tasks = read(&field(&section, &problems), &around, &timeouts);
@@ -177,7 +179,7 @@ fn an_image_of_its_own_is_a_reference_or_an_archive_and_checked_as_the_services(
     );
     assert_eq!(found, Vec::<String>::new());
     let needs: Vec<_> = tasks.all().map(|task| task.need().unwrap().source).collect();
-    assert!(matches!(&needs[0], ImageSource::Registry(reference, _) if reference.to_string().contains("db/tool:1")));
+    assert!(matches!(&needs[0], ImageSource::Registry(reference, ..) if reference.to_string().contains("db/tool:1")));
     assert!(
         matches!(&needs[1], ImageSource::Archive { location: ArchiveLocation::File(path), .. } if path.ends_with("tool.tar"))
     );
@@ -238,7 +240,7 @@ proptest! {
     fn no_text_makes_it_panic_and_what_is_refused_has_a_problem(value in "[-a-z/.'\" |&\\\\\\[\\]{}:,]{0,24}", key in "(run|command|name|timeout|required|user)") {
         let yaml = format!("before: [{{name: a, command: ls, {key}: {value}}}]");
         let Ok(section) = Node::parse(&yaml) else { return Ok(()) };
-        let around = ParseContext { bundle_root: Path::new("/nowhere"), lookup: &|_| None, pending: &Pending::default() };
+        let around = ParseContext { bundle_root: Path::new("/nowhere"), lookup: &|_| None, pending: &Pending::default(), secrets: &Definitions::new() };
         let problems = Problems::new();
         let tasks = read(&field(&section, &problems), &around, &BTreeMap::new());
         let items = section.get("before").and_then(|(_, list)| list.as_sequence()).map_or(0, <[Node]>::len);

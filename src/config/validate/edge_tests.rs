@@ -1,6 +1,8 @@
 //! What is rare and must still be right: files without measure, secrets beside mistakes, slips that an agent ignores.
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -186,7 +188,7 @@ proptest! {
         prop_assert_eq!(deployment.health.timeout, Duration::from_secs(timeout));
         prop_assert_eq!(deployment.health.interval, Duration::from_millis(interval));
         let Mode::Container(container) = deployment.mode else { panic!("it is container mode") };
-        prop_assert_eq!(container.image, ImageSource::Registry(format!("host.test/web:{tag}").parse().unwrap(), Pull::Always));
+        prop_assert_eq!(container.image, ImageSource::Registry(format!("host.test/web:{tag}").parse().unwrap(), Pull::Always, None));
     }
 
     #[test]
@@ -198,4 +200,38 @@ proptest! {
             prop_assert_eq!(deployment.is_none(), problems.has_errors());
         }
     }
+}
+
+#[test]
+fn what_verify_cannot_ask_for_is_refused_with_its_place_and_what_to_write() {
+    let image = "image: host.test/web:1";
+    let of = |verify: &str| format!("image: {{archive: /opt/web.tar, verify: {verify}}}");
+    for (verify, wanted) in [
+        ("{}", "`verify` asks for nothing"),
+        ("{sha256: 'sha256:1'}", "has not 64 digits of 0-9 and a-f"),
+        ("{sha256: SUMS}", "`SUMS` is not a file of the bundle"),
+        ("{signature: /opt/web.sig}", "`key` is missing"),
+        ("{key: /opt/a.pub}", "`signature` is missing"),
+        ("{signature: 's3://bucket/b', key: /opt/a.pub}", "is in S3: it must be a file of the bundle or of the host"),
+        ("{cosign: {key: /opt/a.pub}}", "`cosign` is for an image of a registry"),
+        ("{platform: arm64}", "`arm64` is no platform: write `linux/amd64` or `linux/arm64`"),
+        ("{signature: appspec.yml, key: /opt/a.pub}", "is no signature (base64, DER or minisign is needed)"),
+        (
+            "{signature: /opt/web.sig, key: appspec.yml}",
+            "is no public key, neither PEM (`BEGIN PUBLIC KEY`) nor minisign",
+        ),
+        ("{label: {a: b}}", "did you mean `labels`?"),
+    ] {
+        refuses(image, &of(verify), wanted);
+    }
+    let of = |verify: &str| format!("image: {{reference: 'host.test/web:1', verify: {verify}}}");
+    refuses(image, &of("{sha256: appspec.yml}"), "`sha256` is for an archive");
+    refuses(image, &of("{cosign: /opt/a.pub}"), "write `cosign: {key: /etc/balehook/cosign.pub}`");
+    refuses(image, &of("{cosign: {key: 'awskms:///alias/a'}}"), "is a key of KMS, which is not asked");
+    let checked =
+        check(&GOOD.replace(image, &of("{cosign: {key: /opt/a.pub}, labels: {a: b}, platform: linux/arm64}")));
+    let deployment = checked.deployment.unwrap_or_else(|| panic!("{}", said(&checked.problems)));
+    let Mode::Container(container) = deployment.mode else { panic!() };
+    let asked = container.image.verify().unwrap().said(Path::new("/"));
+    assert_eq!(asked, "cosign signature by /opt/a.pub, label a=b, platform linux/arm64");
 }

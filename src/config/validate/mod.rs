@@ -16,6 +16,7 @@ mod probe_tests;
 pub(crate) mod section;
 #[cfg(test)]
 pub(crate) mod tests;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,6 +32,7 @@ use crate::config::problem::{Problems, nearest};
 use crate::config::rules::{
     BYTE_ORDER_MARK, DUPLICATE_KEY, FILE_NAME, IGNORED_KEY, MISSING_KEY, NOT_PORTABLE, YAML_SYNTAX, allow,
 };
+use crate::config::secrets::{self, Definitions};
 use crate::config::service::ParseContext;
 use crate::config::variables::{self, Variables};
 use crate::config::yaml::{MAX_DEPTH, Node, Place, Value};
@@ -211,8 +213,11 @@ fn ours(
     let variables = variables(section, file.bundle_root(), &hook, problems);
     let lookup = |name: &str| hook(name).or_else(|| variables::value(&variables, name));
     interpolate(section, SECTION, &lookup, problems);
-    let around = ParseContext { bundle_root: file.bundle_root(), lookup: &lookup, pending: &pending };
-    let deployment = section::read(&Field { node: section, path: SECTION.to_owned(), problems }, &around, timeouts)?;
+    let none = Definitions::new();
+    let around = ParseContext { bundle_root: file.bundle_root(), lookup: &lookup, pending: &pending, secrets: &none };
+    let field = Field { node: section, path: SECTION.to_owned(), problems };
+    let secrets = secrets::definitions(&field, &around);
+    let deployment = section::read(&field, &ParseContext { secrets: &secrets, ..around }, timeouts)?;
     Some(Deployment { places: Places::of(&file.file_name(), section), variables, ..deployment })
 }
 

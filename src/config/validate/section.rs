@@ -10,8 +10,9 @@ use crate::config::places::Places;
 use crate::config::policy::section::demands;
 use crate::config::rules::MOVING_TAG;
 use crate::config::service::{ParseContext, location};
-use crate::config::validate::{compose, definitions, health};
+use crate::config::validate::{compose, definitions, health, verify};
 use crate::config::variables::Variables;
+use crate::config::verify::Verify;
 use crate::config::yaml::Value;
 use crate::config::{ArchiveLocation, Container, Deployment, ImageSource, Mode, Pull, notify, service, swarm, task};
 use crate::values::names::is_reserved;
@@ -21,8 +22,8 @@ use crate::values::types::{LifecycleEvent, Name, Refused};
 /// Releases that stay, where the section says nothing.
 const KEEP: usize = 3;
 
-pub(crate) const KEYS: [&str; 10] =
-    ["name", "variables", "container", "compose", "swarm", "health", "keep", "before", "after", "notify"];
+pub(crate) const KEYS: [&str; 11] =
+    ["name", "variables", "secrets", "container", "compose", "swarm", "health", "keep", "before", "after", "notify"];
 
 pub(crate) fn read(
     section: &Field<'_>,
@@ -106,10 +107,16 @@ fn mode(section: &Field<'_>, wait: Duration, around: &ParseContext<'_>) -> Optio
         );
     };
     match *mode {
-        "compose" => compose::read(section, field, wait, around).map(|compose| Mode::Compose(Box::new(compose))),
+        "compose" => {
+            if let Some(secrets) = section.key("secrets") {
+                secrets
+                    .error("`secrets` is not for a project", "write them in the Compose file, which has the same key");
+            }
+            compose::read(section, field, wait, around).map(|compose| Mode::Compose(Box::new(compose)))
+        }
         "swarm" => {
             let image = image(field, around);
-            if let (Some(ImageSource::Registry(_, Pull::Missing | Pull::Never)), Some(field)) =
+            if let (Some(ImageSource::Registry(_, Pull::Missing | Pull::Never, _)), Some(field)) =
                 (&image, field.get("image"))
             {
                 field.error(
@@ -140,21 +147,23 @@ fn image(service: &Field<'_>, around: &ParseContext<'_>) -> Option<ImageSource> 
 pub(crate) fn image_source(field: &Field<'_>, around: &ParseContext<'_>) -> Option<ImageSource> {
     match field.node.value {
         Value::Mapping(_) => field.mapping(|keys| long(field, keys, around)),
-        _ => of_registry(field, Pull::Always),
+        _ => of_registry(field, Pull::Always, None),
     }
 }
 
-/// `{archive, reference, id}`, `{reference, pull}` or `{definitions, name}`.
+/// `{archive, reference, id}`, `{reference, pull}` or `{definitions, name}`; `verify` with each.
 fn long<'a>(field: &Field<'a>, keys: &mut Keys<'_, 'a>, around: &ParseContext<'_>) -> Option<ImageSource> {
     let location = keys.know("archive").map(|field| field.parsed(|text| place_of_archive(text, around.bundle_root)));
     let (reference, id, pull) = (keys.know("reference"), keys.know("id"), keys.know("pull"));
     let (definitions, name) = (keys.know("definitions"), keys.know("name"));
+    let verify = keys.know("verify").map(|field| verify::read(&field, location.is_some(), around).map(Box::new));
+    let verify = verify.map_or(Some(None), |read| read.map(Some));
     if let Some(file) = definitions {
         for other in ["archive", "reference", "id"].iter().filter_map(|other| field.key(other)) {
             other.error("`definitions` names the image already", "keep one of them");
         }
         let reference = definitions::image(&file, name.as_ref(), around.bundle_root);
-        return named(&file, reference?, policy(pull)?);
+        return named(&file, reference?, policy(pull)?, verify?);
     }
     match (location, reference) {
         (Some(location), reference) => {
@@ -166,13 +175,13 @@ fn long<'a>(field: &Field<'a>, keys: &mut Keys<'_, 'a>, around: &ParseContext<'_
             }
             let reference = reference.and_then(|field| field.parsed(str::parse));
             let id = id.and_then(|field| field.parsed(str::parse));
-            Some(ImageSource::Archive { location: location?, reference, id })
+            Some(ImageSource::Archive { location: location?, reference, id, verify: verify? })
         }
         (None, Some(reference)) => {
             if let Some(id) = id {
                 id.error("`id` is for an image of an archive", "name the digest: `reference: web@sha256:…`");
             }
-            of_registry(&reference, policy(pull)?)
+            of_registry(&reference, policy(pull)?, verify?)
         }
         (None, None) => field.lacks(
             "`archive`, `reference` or `definitions` is missing",
@@ -187,11 +196,11 @@ fn policy(pull: Option<Field<'_>>) -> Option<Pull> {
     named.map(|named| Pull::of(Some(named)))
 }
 
-fn of_registry(field: &Field<'_>, pull: Pull) -> Option<ImageSource> {
-    named(field, field.parsed(registry)?, pull)
+fn of_registry(field: &Field<'_>, pull: Pull, verify: Option<Box<Verify>>) -> Option<ImageSource> {
+    named(field, field.parsed(registry)?, pull, verify)
 }
 
-fn named(field: &Field<'_>, reference: ImageReference, pull: Pull) -> Option<ImageSource> {
+fn named(field: &Field<'_>, reference: ImageReference, pull: Pull, verify: Option<Box<Verify>>) -> Option<ImageSource> {
     if reference.is_floating() && pull == Pull::Always {
         field.warning(
             MOVING_TAG,
@@ -199,7 +208,7 @@ fn named(field: &Field<'_>, reference: ImageReference, pull: Pull) -> Option<Ima
             "name a version: the digest of today's is what runs until the next deployment",
         );
     }
-    Some(ImageSource::Registry(reference, pull))
+    Some(ImageSource::Registry(reference, pull, verify))
 }
 
 /// A reference; one that looks like an archive is refused.

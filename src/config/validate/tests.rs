@@ -184,7 +184,9 @@ fn a_good_file_is_read_with_every_value() {
     assert_eq!(deployment.timeout(LifecycleEvent::ApplicationStart).as_secs(), 300);
     assert_eq!(deployment.timeout(LifecycleEvent::AfterInstall).as_secs(), 3600);
     let Mode::Container(container) = deployment.mode else { panic!("it is container mode") };
-    let ImageSource::Archive { location: ArchiveLocation::File(path), reference, id: None } = container.image else {
+    let ImageSource::Archive { location: ArchiveLocation::File(path), reference, id: None, verify: None } =
+        container.image
+    else {
         panic!("{:?}", container.image)
     };
     assert_eq!(path, checked.file.bundle_root().join("image/web.tar"));

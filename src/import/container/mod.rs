@@ -98,6 +98,7 @@ fn wanted(imported: &Imported, name: &str) -> Option<ContainerSpec> {
         options: container_options(&service, None),
         environment: service.environment,
         if_declared: Vec::new(),
+        secrets: None,
     })
 }
 

@@ -15,6 +15,7 @@ use crate::modes::compose::config::Resolved;
 use crate::modes::compose::files::{as_it_stands, text};
 use crate::modes::compose::listing::Listing;
 use crate::modes::compose::project::DIRECTORY;
+use crate::values::reference::ImageReference;
 
 /// The engine's socket, which `use_api_socket` mounts.
 const SOCKET: &str = "/var/run/docker.sock";
@@ -115,6 +116,7 @@ impl Seeker<'_> {
     fn service(&mut self, name: &str, service: &Value) {
         let image = service["image"].as_str().filter(|_| !self.resolved.compose.images.contains_key(name));
         self.push(["services", name, "image"], image.and_then(of_image));
+        self.push(["services", name, "image"], image.and_then(unverified));
         for hook in ["post_start", "pre_stop"] {
             let is_privileged = items(&service[hook]).any(|hook| is_true(&hook["privileged"]));
             self.push(["services", name, hook], is_privileged.then(privileged));
@@ -182,7 +184,10 @@ impl Seeker<'_> {
         for mount in items(&service["volumes"]) {
             let source = mount["source"].as_str().or_else(|| mount.as_str()?.split(':').next()).unwrap_or_default();
             match mount["type"].as_str() {
-                Some("image") => self.push(["services", name, "volumes"], of_image(source)),
+                Some("image") => {
+                    self.push(["services", name, "volumes"], of_image(source));
+                    self.push(["services", name, "volumes"], unverified(source));
+                }
                 _ if source.starts_with('/') => {
                     self.push(["services", name, "volumes"], self.resolved.mount(source));
                 }
@@ -231,6 +236,12 @@ const NAMESPACES: [(&str, &str); 6] = [
 
 fn privileged() -> Demand {
     Demand::new(Subject::Privileged, "", "privileged: true")
+}
+
+/// An image that a Compose file names alone: only `images` of the section says how one is verified.
+fn unverified(reference: &str) -> Option<Demand> {
+    let reference = reference.parse::<ImageReference>().ok()?;
+    Some(Demand::new(Subject::Verification, "", reference.to_string()))
 }
 
 fn of_image(reference: &str) -> Option<Demand> {
@@ -463,7 +474,7 @@ mod tests {
         let mut bundle = Bundle::new();
         let model = "services: {web: {image: a.test/a, depends_on: {db: {}}}, db: {image: b.test/b, privileged: true}, job: {image: c.test/c, privileged: true}}";
         bundle.compose.services = vec!["web".into()];
-        let source = ImageSource::Registry("d.test/d:1".parse().unwrap(), Pull::Always);
+        let source = ImageSource::Registry("d.test/d:1".parse().unwrap(), Pull::Always, None);
         bundle.compose.images.insert("web".into(), source);
         let all = bundle.refused("privileged: false\nregistries: []", model);
         assert!(all.contains("services.db.privileged") && all.contains("`b.test/b`"), "{all}");

@@ -1,6 +1,7 @@
 //! What was observed of the host for a container, beside what every mode needs.
 
 use crate::modes::as_it_is::AsItIs;
+use crate::modes::secrets::SecretFacts;
 use crate::ports::facts::PortsFacts;
 use crate::values::mounted::MountedFile;
 use crate::values::volume::AnonymousVolume;
@@ -20,4 +21,6 @@ pub struct ContainerModeFacts {
     pub volumes_left: Vec<AnonymousVolume>,
     /// The container that bears the name, where no release is saved of it.
     pub unsaved: Option<AsItIs>,
+    /// For secrets as files.
+    pub secrets: SecretFacts,
 }

@@ -8,6 +8,7 @@ pub(crate) mod plan;
 pub mod recover;
 pub(crate) mod replace;
 mod replay;
+pub(crate) mod secrets;
 mod spec;
 pub(crate) mod start_first;
 mod task;

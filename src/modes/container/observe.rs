@@ -26,6 +26,7 @@ impl Observer<'_> {
         self.switched_ports(all, facts).await;
         self.image(&container.need(), facts).await;
         self.environment(&container.service, facts).await;
+        self.secrets(&container.service, facts).await;
         self.seccomp(&container.service, facts);
         self.mounted_files(&container.service, facts);
         self.volumes_left(facts).await;

@@ -1,6 +1,7 @@
 //! What can be done with one container: each operation, its one rendering, and its effect.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,15 +16,17 @@ use crate::health::check::HealthCheck;
 use crate::modes;
 use crate::modes::container::volumes;
 use crate::modes::facts::Facts;
+use crate::modes::fill;
 use crate::modes::host::Host;
 use crate::modes::options::of_container;
 use crate::modes::release::Release;
+use crate::modes::secrets;
 use crate::ports::{self, conflict};
 use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::values::operation::{Moment, Outcome, Role, Traits};
 use crate::values::options::SetOption;
+use crate::values::secret_file::SecretSet;
 use crate::values::target::Target;
-use crate::values::volume::AnonymousVolume;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +49,10 @@ pub enum ContainerOperation {
     CheckHealth { container: Target, health_check: HealthCheck },
     /// Save the release, with what was observed by then: from here on the new container is the one that stays.
     SaveRelease { container: Target, release: Box<Release> },
+    /// Write secrets into the host's memory. Nothing to do where they are there.
+    WriteSecrets(Box<SecretSet>),
+    /// Remove them there. Nothing to do where they are gone.
+    RemoveSecrets { folder: String },
     /// Remove it, running or not, with its anonymous volumes or without. Nothing to do when it is gone.
     Remove { container: Target, volumes: bool },
 }
@@ -61,6 +68,8 @@ impl ContainerOperation {
             | Self::Start { .. }
             | Self::CheckHealth { .. }
             | Self::SaveRelease { .. }
+            | Self::WriteSecrets(_)
+            | Self::RemoveSecrets { .. }
             | Self::Remove { .. } => Vec::new(),
         }
     }
@@ -77,8 +86,8 @@ impl ContainerOperation {
         match self {
             Self::Create(_) | Self::Rename { .. } | Self::Start { .. } => Role::Prepares.brief().restoring(),
             Self::Kill { .. } => Role::Prepares.brief().hastening(),
-            Self::Remove { .. } => Role::Prepares.brief(),
-            Self::Recreate { .. } => Role::Prepares.long().restoring(),
+            Self::Remove { .. } | Self::RemoveSecrets { .. } => Role::Prepares.brief(),
+            Self::Recreate { .. } | Self::WriteSecrets(_) => Role::Prepares.long().restoring(),
             Self::Stop { .. } => Role::Interrupts.long(),
             Self::CheckHealth { .. } => Role::ChecksHealth.long().restoring(),
             Self::SaveRelease { .. } => Role::Saves.brief(),
@@ -91,9 +100,9 @@ impl ContainerOperation {
     pub(crate) async fn perform(&self, host: &mut Host, down: Option<Duration>) -> Result<Outcome, Failure> {
         match self {
             Self::Create(spec) => {
-                let (id, stay) = create(host, spec).await?;
+                let (id, said) = create(host, spec).await?;
                 host.containers.created = Some(id);
-                return Ok(Outcome::with(stay.iter().map(volumes::stays).collect()));
+                return Ok(Outcome::with(said));
             }
             Self::Recreate { container, spec } => return recreate(host, container, spec).await,
             Self::Stop { container, grace } => host.engine.stop(&host.containers.target(container), *grace).await?,
@@ -109,7 +118,12 @@ impl ContainerOperation {
                 let container = (container.name.as_str(), host.containers.id(container));
                 health::check_container(&mut host.health, &host.engine, container, health_check).await?;
             }
-            Self::SaveRelease { container, release } => save(host, container, release, down).await?,
+            Self::SaveRelease { container, release } => {
+                save(host, container, release, down).await?;
+                secrets::files::forget(host);
+            }
+            Self::WriteSecrets(set) => return secrets::files::write(host, set).await,
+            Self::RemoveSecrets { folder } => secrets::files::removed(Path::new(folder))?,
             Self::Remove { container, volumes } => {
                 host.engine.remove_with(&host.containers.target(container), *volumes).await?;
             }
@@ -147,6 +161,8 @@ impl fmt::Display for ContainerOperation {
             Self::Start { container } => write!(f, "docker start {container}"),
             Self::CheckHealth { container, health_check } => write!(f, "check health of {container}: {health_check}"),
             Self::SaveRelease { container, release } => write!(f, "save release {container}: {release}"),
+            Self::WriteSecrets(set) => write!(f, "write to memory, below {}: {}", set.folder, set.names()),
+            Self::RemoveSecrets { folder } => write!(f, "remove secrets: {folder}"),
             Self::Remove { container, volumes: true } => write!(f, "docker rm --force --volumes {container}"),
             Self::Remove { container, volumes: false } => write!(f, "docker rm --force {container}"),
         }
@@ -154,8 +170,10 @@ impl fmt::Display for ContainerOperation {
 }
 
 /// Creates the container; where it gets an address of its own, alone with the other names that take one.
-/// Returns its ID, and the volumes for which its image has no place.
-async fn create(host: &Host, spec: &ContainerSpec) -> Result<(String, Vec<AnonymousVolume>), Failure> {
+/// Returns its ID, and what is to be said: volumes for which its image has no place, values that are others.
+async fn create(host: &Host, spec: &ContainerSpec) -> Result<(String, Vec<String>), Failure> {
+    let (environment, mut said) = fill::filled(&host.fetcher, &spec.environment).await?;
+    let spec = &ContainerSpec { environment, ..spec.clone() };
     let image = host.images.argument(&host.engine, &spec.image).await?;
     let seen = if spec.if_declared.is_empty() { None } else { host.engine.image(&image).await? };
     let (spec, stay) = modes::volumes::declared(spec, &seen.unwrap_or_default());
@@ -164,7 +182,8 @@ async fn create(host: &Host, spec: &ContainerSpec) -> Result<(String, Vec<Anonym
         Some(at) => ports::create_alone(&host.engine, host.state_dir(), at, &host.name, create).await,
         None => create.await,
     };
-    Ok((created?, stay))
+    said.extend(stay.iter().map(volumes::stays));
+    Ok((created?, said))
 }
 
 async fn recreate(host: &mut Host, container: &Target, spec: &ContainerSpec) -> Result<Outcome, Failure> {
@@ -172,11 +191,12 @@ async fn recreate(host: &mut Host, container: &Target, spec: &ContainerSpec) -> 
     if host.engine.inspect(target.address()).await?.is_some() {
         return Ok(Outcome::unchanged());
     }
-    let (id, _) = create(host, spec).await?;
+    let (id, others) = create(host, spec).await?;
     let gone = container.id.clone().unwrap_or_default();
     host.store.rename_container(&gone, &id)?;
     host.containers.anew.push((gone, id));
-    Ok(Outcome::with(vec![format!("container {container} was gone: it was created anew")]))
+    let said = std::iter::once(format!("container {container} was gone: it was created anew"));
+    Ok(Outcome::with(said.chain(others).collect()))
 }
 
 async fn save(host: &Host, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure> {

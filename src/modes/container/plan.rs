@@ -13,6 +13,7 @@ use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::recover::{Recovery, recover, remove};
 use crate::modes::container::replace::{Incoming, Replacing, unmanaged};
+use crate::modes::container::secrets::sweep;
 use crate::modes::container::spec::spec_digest;
 use crate::modes::container::{start_first, volumes};
 use crate::modes::facts::Facts;
@@ -72,6 +73,7 @@ impl<'a> Planner<'a> {
             let kept = container.volumes.iter().filter(|_| !container.auto_remove);
             self.plan.notes.extend(kept.map(volumes::kept));
         }
+        sweep(&mut self.plan, self.facts, None);
         let is_open = self.facts.container.ports.as_ref().is_some_and(|seen| seen.is_open);
         let close = self.switch_to(None).filter(|_| is_open);
         self.plan.actions.extend(close.map(Action::best_effort));
@@ -140,7 +142,10 @@ impl<'a> Planner<'a> {
         let part = Part { container: Some(Box::new(kept)), ..Part::default() };
         let release = Release::new(self.origin, image.pin.clone(), digest.to_string(), part);
         match same {
-            Some(same) => self.keep_serving(same, at_port, release),
+            Some(same) => {
+                self.keep_serving(same, at_port, release);
+                sweep(&mut self.plan, self.facts, request.secrets.as_ref());
+            }
             None => {
                 let imports = self.import_images(&images)?;
                 let around = self.tasks(image, &imports)?;

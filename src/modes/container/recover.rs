@@ -8,6 +8,7 @@ use crate::engine::facts::{ContainerFacts, short_id};
 use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::replay::journalled;
+use crate::modes::container::secrets;
 use crate::modes::container::start_first;
 use crate::modes::facts::Facts;
 use crate::modes::operation::{Action, Operation};
@@ -35,7 +36,17 @@ pub(crate) fn recover(name: &Name, facts: &Facts) -> Recovery {
     switch_to_serving(name, facts, &mut recovery);
     remove_leftovers(name, facts, &mut recovery);
     check_back(facts, &mut recovery);
+    restore_secrets(name, facts, &mut recovery);
     recovery
+}
+
+/// Before any container is started that has them mounted.
+fn restore_secrets(name: &Name, facts: &Facts, recovery: &mut Recovery) {
+    let Some(write) = secrets::restore(facts) else { return };
+    recovery.actions.insert(0, write);
+    recovery
+        .note
+        .get_or_insert_with(|| format!("the secrets of {name} are not in memory any more: they are written again"));
 }
 
 /// Without a journal, or with one of format 1, which says what served: `old` is its ID, and whether it ran.

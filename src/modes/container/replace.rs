@@ -10,6 +10,7 @@ use crate::health::check::HealthCheck;
 use crate::modes;
 use crate::modes::container::operation::ContainerOperation;
 use crate::modes::container::recover::remove;
+use crate::modes::container::secrets;
 use crate::modes::container::start_first::{self, Beside};
 use crate::modes::facts::Facts;
 use crate::modes::operation::{Action, Operation, Plan};
@@ -50,16 +51,16 @@ impl Replacing<'_> {
             self.note_unmanaged(old);
         }
         self.compare(old, &new.spec);
+        let secrets = new.spec.secrets.clone();
         match &new.beside {
             Some(beside) => {
                 let beside = beside.clone();
-                self.start_first(&beside, old, new)
+                self.start_first(&beside, old, new)?;
             }
-            None => {
-                self.stop_first(old, new);
-                Ok(())
-            }
+            None => self.stop_first(old, new),
         }
+        secrets::sweep(self.plan, self.facts, secrets.as_ref());
+        Ok(())
     }
 
     /// Everything that can fail without touching the old container comes first.
@@ -91,6 +92,9 @@ impl Replacing<'_> {
     }
 
     pub(super) fn create(&mut self, spec: ContainerSpec, if_lost: Vec<Operation>) {
+        let set = spec.secrets.as_ref();
+        let secrets = set.map(|set| secrets::write(self.facts, set).repaired_by(&[Kind::Image], if_lost.clone()));
+        self.plan.actions.extend(secrets);
         let remove = ContainerOperation::Remove { container: Target::created(&spec.name), volumes: true };
         let create = Action::undone_by(ContainerOperation::Create(Box::new(spec)), [remove]);
         self.plan.actions.push(create.repaired_by(&[Kind::Image], if_lost));

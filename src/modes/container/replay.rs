@@ -84,7 +84,10 @@ fn apply(name: &Name, operation: &Operation, containers: &mut Vec<ContainerFacts
             containers[found].state = "exited".into();
         }
         ContainerOperation::CheckHealth { container, .. } => return place(containers, container).is_some(),
-        ContainerOperation::Create(_) | ContainerOperation::SaveRelease { .. } => {}
+        ContainerOperation::Create(_)
+        | ContainerOperation::SaveRelease { .. }
+        | ContainerOperation::WriteSecrets(_)
+        | ContainerOperation::RemoveSecrets { .. } => {}
     }
     true
 }

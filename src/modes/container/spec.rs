@@ -30,6 +30,7 @@ impl Planner<'_> {
                 self.deployment.placed(&["networks"], |text| text == network, failure)
             }),
             start_first::check(service, facts).err(),
+            self.no_secrets(),
             self.auto_removed(),
             facts.ports_taken.first().map(|taken| {
                 let failure =
@@ -58,6 +59,7 @@ impl Planner<'_> {
             options: create::options(&self.container.service, self.facts),
             environment: self.facts.environment.yes().cloned().unwrap_or_default(),
             if_declared: Vec::new(),
+            secrets: self.secret_set(&image.pin, self.container.service.body.user.as_ref(), ""),
         }
     }
 
@@ -125,11 +127,12 @@ impl Replacing<'_> {
 
 /// Everything that makes one container different from another: not the labels that name the deployment.
 pub(super) fn spec_digest(spec: &ContainerSpec, container: &Container) -> Result<ContentDigest, Failure> {
-    let value = |var: &EnvVar| var.value.as_ref().map(|value| value.reveal().to_owned());
+    let value = |var: &EnvVar| var.value.as_ref().map(|value| value.compared().to_owned());
     let environment: Vec<_> = spec.environment.iter().map(|var| (var.name.as_str(), value(var))).collect();
     let options = serde_json::to_value(&spec.options)
         .map_err(|error| Failure::new(Kind::Unexpected, format!("the options cannot be written down: {error}")))?;
     let order = if container.service.start_first.is_some() { "\nstart-first" } else { "" };
-    let text = format!("{}\n{options}\n{environment:?}{order}", spec.image.identity());
+    let secrets = spec.secrets.as_ref().map(|set| format!("\nsecrets {}", set.folder)).unwrap_or_default();
+    let text = format!("{}\n{options}\n{environment:?}{order}{secrets}", spec.image.identity());
     Ok(ContentDigest::of(text.as_bytes()))
 }

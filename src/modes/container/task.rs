@@ -32,12 +32,14 @@ impl Planner<'_> {
             run(&mut options, inside, of_service);
             options.body.labels = Some(self.task_labels(image, task));
             let of_the_service = self.facts.environment.yes().map(Vec::as_slice).unwrap_or_default();
+            let user = options.body.user.clone();
             let spec = ContainerSpec {
                 name: container_name(&self.deployment.name, &task.name),
                 image: image.pin.clone(),
                 options,
                 environment: environment(of_the_service, &task.environment),
                 if_declared: Vec::new(),
+                secrets: self.secret_set(&image.pin, user.as_ref(), "task-"),
             };
             Ok(in_container(task, spec).repaired_by(&[Kind::Image], imports.if_lost_of(&image.pin)))
         })

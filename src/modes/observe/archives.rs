@@ -1,11 +1,13 @@
 //! What an archive says of the wanted image, or what is known of it without asking it.
 
 use crate::config::ArchiveLocation;
+use crate::config::verify::Verify;
 use crate::deploy::origin::Origin;
 use crate::error::ObserveFailure;
 use crate::images::archive::{self, ArchiveError, ReadAt as _};
 use crate::images::facts::ImageFacts;
-use crate::images::import;
+use crate::images::source::Opened;
+use crate::images::{import, verify};
 use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
 use crate::modes::observe::images::{architecture, engine_architecture};
@@ -18,6 +20,7 @@ pub(super) struct Wanted<'a> {
     pub(super) location: &'a ArchiveLocation,
     pub(super) reference: Option<&'a ImageReference>,
     pub(super) id: Option<&'a ContentDigest>,
+    pub(super) verify: Option<&'a Verify>,
 }
 
 impl Observer<'_> {
@@ -29,10 +32,12 @@ impl Observer<'_> {
         platform: Option<&str>,
         facts: &mut Facts,
     ) -> ImageFacts {
-        if let Some(image) = self.by_id(wanted, facts).await {
+        if wanted.verify.is_none()
+            && let Some(image) = self.by_id(wanted, facts).await
+        {
             return image;
         }
-        if let Some(image) = self.not_yet(key, wanted.location, facts).await {
+        if let Some(image) = self.not_yet(key, wanted, facts).await {
             return image;
         }
         let architecture = architecture(platform, engine_architecture(facts));
@@ -50,7 +55,11 @@ impl Observer<'_> {
     }
 
     /// The archive that Install or a script has still to put there. What lies there now may be an earlier revision's.
-    async fn not_yet(&self, key: &str, location: &ArchiveLocation, facts: &mut Facts) -> Option<ImageFacts> {
+    async fn not_yet(&self, key: &str, wanted: &Wanted<'_>, facts: &mut Facts) -> Option<ImageFacts> {
+        let location = wanted.location;
+        if let Some(line) = wanted.verify.and_then(|verify| self.key_is_to_come(verify, facts)) {
+            return Some(ImageFacts::unknown(location.to_string(), &line));
+        }
         let ArchiveLocation::File(path) = location else { return None };
         if let Some(image) = self.restarted(key, location, facts).await {
             return Some(image);
@@ -77,21 +86,31 @@ impl Observer<'_> {
     }
 
     async fn read_index(&self, wanted: &Wanted<'_>, architecture: Option<&str>) -> Result<ImageFacts, ObserveFailure> {
-        let Wanted { location, reference, id } = *wanted;
+        let Wanted { location, reference, id, verify } = *wanted;
         let opened = self.archives.open(location, architecture).await?;
         let wrong = |why: String| ObserveFailure { failure: import::bad(location, &why), definite: true };
+        let sha256 = self.verified_bytes(verify, &opened).await?;
         let index = match &opened.index {
             Ok(index) => index,
+            Err(ArchiveError::Compressed(_)) if verify.is_some_and(Verify::is_of_config) => {
+                return Err(wrong(
+                    "is compressed: its labels and platform cannot be verified before it is loaded".into(),
+                ));
+            }
             Err(ArchiveError::Compressed(_)) => {
                 let version = opened.archive.version(&self.deployment.bundle_root).await;
                 let version = version.map_err(|error| wrong(format!("cannot be read: {error}")))?;
                 let reference = reference.map(ToString::to_string);
-                let pin = ImagePin::Unread { archive: version, reference, id: id.cloned() };
+                let pin = ImagePin::Unread { archive: version, reference, id: id.cloned(), sha256 };
                 return Ok(ImageFacts { bytes: Some(opened.archive.len()), ..ImageFacts::of(pin) });
             }
             Err(error) => return Err(wrong(error.to_string())),
         };
         let image = archive::select(index, reference, id).map_err(|error| wrong(error.to_string()))?;
+        if let Some(verify) = verify {
+            let verified = verify::config(verify, &location.to_string(), &image.config);
+            verified.map_err(|failure| ObserveFailure { failure, definite: true })?;
+        }
         let reference = reference.map(ToString::to_string).or_else(|| image.references.first().cloned());
         Ok(ImageFacts {
             architecture: Some(image.architecture.clone()),
@@ -101,6 +120,23 @@ impl Observer<'_> {
                 diff_ids: image.diff_ids.clone(),
             })
         })
+    }
+
+    /// The bytes of an archive, where `verify` asks for them; an archive that several need is read once.
+    async fn verified_bytes(
+        &self,
+        verify: Option<&Verify>,
+        opened: &Opened,
+    ) -> Result<Option<ContentDigest>, ObserveFailure> {
+        let Some(verify) = verify.filter(|verify| verify.is_of_bytes()) else { return Ok(None) };
+        let digest = opened.verified(verify, &self.deployment.bundle_root).await;
+        digest.map(Some).map_err(|failure| ObserveFailure { failure, definite: true })
+    }
+
+    /// A key, a signature or a checksum that Install or a script has still to put there.
+    pub(super) fn key_is_to_come(&self, verify: &Verify, facts: &mut Facts) -> Option<String> {
+        let lines: Vec<String> = verify.files().filter_map(|path| facts.put_off_replaced(path)).collect();
+        lines.into_iter().next()
     }
 
     /// The agent's restart mode runs the events again on a copy of the last bundle, whose image file a hook may have

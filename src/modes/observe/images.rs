@@ -1,5 +1,6 @@
 //! What is wanted of an image, and whether the engine has it.
 
+use crate::config::verify::Verify;
 use crate::config::{ArchiveLocation, ImageNeed, ImageSource};
 use crate::engine::StoreFacts;
 use crate::error::{Failure, ObserveFailure};
@@ -34,13 +35,22 @@ impl Observer<'_> {
                 ImageFacts::unknown(location.to_string(), OFFLINE)
             }
             (Some((_, pin)), _) => ImageFacts::of(pin),
-            (None, ImageSource::Registry(reference, pull)) => self.of_registry(reference, *pull, facts).await,
-            (None, ImageSource::Archive { location, reference, id }) => {
-                let wanted = Wanted { location, reference: reference.as_ref(), id: id.as_ref() };
+            (None, ImageSource::Registry(reference, pull, verify)) => {
+                let image = self.of_registry(reference, *pull, verify.is_none(), facts).await;
+                match verify {
+                    Some(verify) => self.trusted(reference, verify, need.platform.as_deref(), image, facts).await,
+                    None => image,
+                }
+            }
+            (None, ImageSource::Archive { location, reference, id, verify }) => {
+                let verify = verify.as_deref();
+                let wanted = Wanted { location, reference: reference.as_ref(), id: id.as_ref(), verify };
                 self.index(&key, &wanted, need.platform.as_deref(), facts).await
             }
         };
         image.key = key;
+        let said = |verify: &Verify| verify.said(&self.deployment.bundle_root);
+        image.verify = need.source.verify().map(said);
         for failed in &mut facts.failures[known..] {
             failed.failure = self.placed(&need.source, failed.failure.clone());
         }
@@ -56,7 +66,7 @@ impl Observer<'_> {
     /// The failure to have an image, with the place of its source.
     fn placed(&self, source: &ImageSource, failure: Failure) -> Failure {
         let is_meant = |text: &str| match source {
-            ImageSource::Registry(reference, _) => text.parse().as_ref() == Ok(reference),
+            ImageSource::Registry(reference, ..) => text.parse().as_ref() == Ok(reference),
             ImageSource::Archive { location, .. } => self.deployment.is_location(text, location),
         };
         self.deployment.placed(&["image", "images"], is_meant, failure)

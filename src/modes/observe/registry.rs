@@ -10,7 +10,14 @@ use crate::values::pin::ImagePin;
 use crate::values::reference::ImageReference;
 
 impl Observer<'_> {
-    pub(super) async fn of_registry(&self, reference: &ImageReference, pull: Pull, facts: &mut Facts) -> ImageFacts {
+    /// `or_kept`: whether the image of a kept release may be taken where the registry does not answer.
+    pub(super) async fn of_registry(
+        &self,
+        reference: &ImageReference,
+        pull: Pull,
+        or_kept: bool,
+        facts: &mut Facts,
+    ) -> ImageFacts {
         let own = match pull {
             Pull::Always => None,
             Pull::Missing | Pull::Never => self.own(reference, facts).await,
@@ -18,7 +25,7 @@ impl Observer<'_> {
         match (own, pull) {
             (Some(pin), _) => ImageFacts { from_host: true, ..ImageFacts::of(pin) },
             (None, Pull::Never) => self.lacking(reference, facts),
-            (None, Pull::Always | Pull::Missing) => self.resolve(reference, facts).await,
+            (None, Pull::Always | Pull::Missing) => self.resolve(reference, or_kept, facts).await,
         }
     }
 
@@ -60,7 +67,7 @@ impl Observer<'_> {
         ImageFacts::unknown(reference.to_string(), why)
     }
 
-    async fn resolve(&self, reference: &ImageReference, facts: &mut Facts) -> ImageFacts {
+    async fn resolve(&self, reference: &ImageReference, or_kept: bool, facts: &mut Facts) -> ImageFacts {
         let repository = reference.repository();
         let tag = reference.tag().map(str::to_owned);
         if let Some(digest) = reference.digest() {
@@ -72,7 +79,7 @@ impl Observer<'_> {
         match pull::resolve(engine, reference, &self.credentials).await {
             Ok(digest) => ImageFacts::of(ImagePin::Registry { repository, tag, digest }),
             Err(failed) => {
-                if let Some(pin) = self.kept(reference, facts).await {
+                if or_kept && let Some(pin) = self.kept(reference, facts).await {
                     let kept = pin.describe();
                     let line = format!("{}: the image of a kept release is taken, {kept}", failed.failure.message);
                     facts.warnings.push(line);

@@ -8,6 +8,7 @@ use crate::engine::{self, Engine, stopped};
 use crate::error::Failure;
 use crate::modes::container::facts::ContainerModeFacts;
 use crate::modes::facts::Facts;
+use crate::modes::secrets;
 use crate::modes::swarm;
 use crate::ports;
 use crate::ports::observe::Observer;
@@ -42,7 +43,9 @@ pub(crate) async fn facts(engine: &Engine, store: &Store, name: &Name) -> Result
     let task_containers = engine::task_containers(&all, name);
     let container = ContainerModeFacts { ports, ..ContainerModeFacts::default() };
     let seen = Facts::unseen(store);
-    Ok(Facts { containers: ours, task_containers, engine: Known::Yes(hello), container, ..seen })
+    let mut facts = Facts { containers: ours, task_containers, engine: Known::Yes(hello), container, ..seen };
+    secrets::observe::folders(&mut facts);
+    Ok(facts)
 }
 
 /// The registry whose token this name's service needs. It ends with its time, ECR's after 12 hours: a node that needs the

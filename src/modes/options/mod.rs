@@ -17,6 +17,7 @@ use crate::modes::options::names::{Form, form};
 use crate::values::labels::LABEL_FILES;
 use crate::values::mounted::from_label;
 use crate::values::options::{Hidden, SetOption};
+use crate::values::secret_file::{SecretFile, SecretSet};
 use crate::values::types::{EnvVar, Secret};
 use crate::values::volume::AnonymousVolume;
 
@@ -36,6 +37,7 @@ pub(crate) fn of_container(spec: &ContainerSpec) -> Vec<SetOption> {
     options.extend(files.iter().map(|file| option(&format!("content of {}", file.path), file.digest.short())));
     options.extend(spec.options.platform.iter().map(|platform| option("platform", platform)));
     options.extend(collected("container", &body));
+    options.extend(spec.secrets.iter().flat_map(|set| set.files.iter().map(|file| secret(set, file))));
     let carried = spec.if_declared.iter().map(AnonymousVolume::bind);
     options.extend(carried.map(|bind| option("volumes", &format!("{bind} (if the image has a VOLUME there)"))));
     sorted(options, &spec.environment)
@@ -65,6 +67,14 @@ fn collected(path: &str, request: &Value) -> Vec<SetOption> {
 
 fn hidden(name: String, value: String, whole: Secret, from_file: bool) -> SetOption {
     SetOption { name, value, hidden: Some(Hidden { value: whole, from_file }) }
+}
+
+/// A secret that is a file: of its value only whether it is another one.
+fn secret(set: &SecretSet, file: &SecretFile) -> SetOption {
+    let owner = |id: Option<u32>| id.map_or_else(|| set.user.clone().unwrap_or_default(), |id| id.to_string());
+    let value = format!("{} of {} (mode {:04o})", file.target, file.source, file.mode);
+    let whole = format!("{value} {} {}:{}", file.digest, owner(file.uid), owner(file.gid));
+    hidden(format!("secrets.{}", file.name), value, Secret::new(whole), true)
 }
 
 fn option(name: &str, value: &str) -> SetOption {

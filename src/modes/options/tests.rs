@@ -8,11 +8,14 @@ use serde_json::json;
 use super::*;
 use crate::config::pending::Pending;
 use crate::config::problem::Problems;
+use crate::config::secrets::Definitions;
 use crate::config::service::{ParseContext, Service, keys, parse};
 use crate::config::yaml::Node;
 use crate::engine::request::ContainerOptions;
 use crate::modes::create::container_options;
+use crate::values::options::changes;
 use crate::values::pin::ImagePin;
+use crate::values::secret_file::SecretSource;
 use crate::values::types::Secret;
 
 fn container(body: Value) -> ContainerSpec {
@@ -23,6 +26,7 @@ fn container(body: Value) -> ContainerSpec {
         options: Default::default(),
         environment: Vec::new(),
         if_declared: Vec::new(),
+        secrets: None,
     };
     spec.options.body = serde_json::from_value(body).unwrap();
     spec
@@ -199,7 +203,12 @@ fn a_hidden_value_of_a_label_that_is_another_one_is_a_change() {
 #[track_caller]
 fn service(lines: &str) -> Service {
     let (node, problems) = (Node::parse(lines).unwrap(), Problems::new());
-    let around = ParseContext { bundle_root: Path::new("/bundle"), lookup: &|_| None, pending: &Pending::default() };
+    let around = ParseContext {
+        bundle_root: Path::new("/bundle"),
+        lookup: &|_| None,
+        pending: &Pending::default(),
+        secrets: &Definitions::new(),
+    };
     let service = parse(&node, "c", &around, &problems);
     assert!(problems.is_empty(), "{lines}: {problems:?}");
     service
@@ -223,6 +232,7 @@ fn the_engine_is_given_a_seccomp_profiles_content_and_the_plan_shows_its_digest(
         options,
         environment: Vec::new(),
         if_declared: Vec::new(),
+        secrets: None,
     });
     let shown: Vec<_> = shown.iter().filter(|it| it.name == "security_opt").map(|it| it.value.as_str()).collect();
     assert_eq!(shown, ["label=disable", "seccomp=(profile 015abd7f5cc5)", "seccomp=unconfined"]);
@@ -321,13 +331,33 @@ const EVERY_OPTION: &[&str] = &[
 ];
 
 #[test]
+fn of_a_secret_the_plan_shows_where_it_comes_from_and_that_its_value_is_another_one() {
+    let of = |digest: &str| {
+        let mut spec = container(json!({}));
+        let source = SecretSource::Bundle("conf/key".into());
+        let (name, target) = ("key".into(), "/run/secrets/key".into());
+        let file = SecretFile { name, target, uid: None, gid: None, mode: 0o400, source, digest: digest.into() };
+        let (folder, image) = (format!("/run/balehook/secrets/web/{digest}"), spec.image.clone());
+        spec.secrets = Some(SecretSet { folder, image, user: None, files: vec![file] });
+        of_container(&spec)
+    };
+    assert_eq!(given(&of("d1")), ["secrets.key=/run/secrets/key of conf/key (mode 0400)"]);
+    assert_eq!(changes(&of("d1"), &of("d1")), []);
+    let changed = changes(&of("d1"), &of("d2"));
+    let seen: Vec<_> = changed.iter().map(|change| (change.name.as_str(), change.is_sensitive)).collect();
+    assert_eq!(seen, [("secrets.key", true)]);
+    assert!(!format!("{changed:?}").contains("d1"), "not even a digest is printed: {changed:?}");
+}
+
+#[test]
 fn no_option_is_forgotten_by_the_printed_plan() {
     let mut seen: Vec<(String, &str)> = Vec::new();
     for lines in EVERY_OPTION {
         let service = service(lines);
         let options = container_options(&service, None);
         let (image, environment) = (ImagePin::Unknown { wanted: "i".into() }, service.environment);
-        let spec = ContainerSpec { name: "c".into(), image, options, environment, if_declared: Vec::new() };
+        let spec =
+            ContainerSpec { name: "c".into(), image, options, environment, if_declared: Vec::new(), secrets: None };
         let line = format!("{:?}", of_container(&spec));
         if let Some((_, other)) = seen.iter().find(|(known, _)| *known == line) {
             panic!("`{lines}` prints as `{other}` does: {line}");
@@ -336,7 +366,7 @@ fn no_option_is_forgotten_by_the_printed_plan() {
     }
     let covered =
         |key: &&str| EVERY_OPTION.iter().any(|lines| lines.lines().any(|line| line.starts_with(&format!("{key}:"))));
-    let elsewhere = ["image", "env_file", "update_config", "deploy"];
+    let elsewhere = ["image", "env_file", "update_config", "deploy", "secrets"];
     let missing: Vec<_> = keys().into_iter().filter(|key| !elsewhere.contains(key) && !covered(key)).collect();
     assert!(missing.is_empty(), "not in the table: {missing:?}");
 }

@@ -126,7 +126,7 @@ impl SwarmFacts {
         }
         let mut existing = swarm.files.iter().filter_map(|file| match &file.source {
             FileSource::Existing(name) => Some((file.kind, name)),
-            FileSource::File { .. } => None,
+            FileSource::File { .. } | FileSource::Variable { .. } => None,
         });
         let (kind, name) = existing.find(|(kind, name)| !self.files.contains(&(*kind, (*name).clone())))?;
         let word = kind.as_str();

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::config::swarm::{FileKind, FileSource, Swarm};
+use crate::config::swarm::{FileKind, FileSource, MountedFile, Swarm};
 use crate::engine::api::{Api, ApiError, filter};
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::inputs;
 use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
+use crate::modes::secrets;
 use crate::modes::swarm::facts::{LiveSpec, Role, ServiceFacts, SwarmFacts, TaskLockFacts};
+use crate::modes::swarm::plan::service_spec::file_name;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_TASK};
-use crate::values::types::{ContentDigest, Name};
+use crate::values::types::{ContentDigest, Name, Secret};
 
 /// Largest secret or config, in bytes. Source: swarmkit, `MaxSecretSize`; a config may have twice as much.
 const LARGEST: u64 = 500 * 1024;
@@ -46,6 +48,9 @@ impl Observer<'_> {
     fn contents(&self, swarm: &Swarm, facts: &mut Facts) -> BTreeMap<PathBuf, ContentDigest> {
         let mut contents = BTreeMap::new();
         for file in &swarm.files {
+            if let FileSource::Variable { stem, name, value } = &file.source {
+                self.variable_secret(file, (stem, name), value.as_ref(), facts);
+            }
             let FileSource::File { path, .. } = &file.source else { continue };
             if facts.put_off(path).is_some() {
                 continue;
@@ -56,6 +61,26 @@ impl Observer<'_> {
             }
         }
         contents
+    }
+
+    /// The plan knows a value by the name of its secret.
+    fn variable_secret(
+        &self,
+        file: &MountedFile,
+        (stem, name): (&str, &str),
+        value: Option<&Secret>,
+        facts: &mut Facts,
+    ) {
+        match secrets::observe::of_variable(stem, name, value) {
+            Ok(value) => {
+                let digest = ContentDigest::of(value.reveal());
+                self.secrets.add_as(&file_name(file, Some(digest.short())), value);
+            }
+            Err(failure) => {
+                let failure = self.deployment.placed(&["secrets"], |text| text == name, failure);
+                facts.failures.push(ObserveFailure { failure, definite: true });
+            }
+        }
     }
 }
 

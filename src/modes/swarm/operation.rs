@@ -26,6 +26,8 @@ pub enum SwarmOperation {
     Init,
     /// Create an overlay network that containers may join.
     Network { name: String },
+    /// Create a secret from the value of a variable. Its name has the value's digest.
+    Secret { name: String, variable: String, owner: String },
     /// Create a secret or a config from a file that must have this digest. Its name is the one in the section with the
     /// digest's first digits; `owner` is the deployment's name, for its label.
     File { kind: FileKind, name: String, path: PathBuf, digest: ContentDigest, owner: String },
@@ -124,6 +126,7 @@ impl SwarmOperation {
             Self::Init
             | Self::Network { .. }
             | Self::File { .. }
+            | Self::Secret { .. }
             | Self::Create(_)
             | Self::Remove { .. }
             | Self::RemoveFile { .. } => Role::Prepares.brief(),
@@ -145,6 +148,7 @@ impl SwarmOperation {
             Self::Init
             | Self::Network { .. }
             | Self::File { .. }
+            | Self::Secret { .. }
             | Self::RenewToken { .. }
             | Self::RolloutCheck(_)
             | Self::Probe { .. }
@@ -168,6 +172,9 @@ impl fmt::Display for SwarmOperation {
             Self::Network { name } => write!(f, "docker network create --driver overlay --attachable {name}"),
             Self::File { kind, name, path, .. } => {
                 write!(f, "docker {} create {name} {}", kind.as_str(), path.display())
+            }
+            Self::Secret { name, variable, .. } => {
+                write!(f, "docker secret create {name} - (the value of {variable})")
             }
             Self::CheckNodes(check) => {
                 let (image, patience) = (check.image.describe(), check.patience);

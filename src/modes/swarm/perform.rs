@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use http::Method;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use crate::config::swarm::FileKind;
 use crate::deploy::release::Observed;
@@ -28,6 +29,10 @@ impl SwarmOperation {
             Self::Init => init(&api).await?,
             Self::Network { name } => network(&api, name).await?,
             Self::File { kind, name, path, digest, owner } => file(&api, *kind, name, path, digest, owner).await?,
+            Self::Secret { name, variable, owner } => {
+                let value = host.secrets.get(name).ok_or_else(|| unset(name, variable))?;
+                create(&api, FileKind::Secret, name, value.reveal(), owner).await?;
+            }
             Self::CheckNodes(wanted) => node_check::check(&api, wanted, &host.image(&wanted.image).await?).await?,
             Self::Create(request) => return service::create(&api, host, request).await.map(Outcome::with),
             Self::Update(request) => return service::update(&api, host, request).await.map(Outcome::with),
@@ -102,13 +107,22 @@ async fn file(
     digest: &ContentDigest,
     owner: &str,
 ) -> Result<(), Failure> {
-    let bytes = swarm::observe::read(path, None)?;
+    let bytes = Zeroizing::new(swarm::observe::read(path, None)?);
     if ContentDigest::of(&bytes) != *digest {
         return Err(Failure::new(Kind::Container, format!("{} changed while we deployed", path.display()))
             .next("deploy again when nothing writes to it"));
     }
-    let data = base64::engine::general_purpose::STANDARD.encode(&bytes);
-    let body = json!({ "Name": name, "Labels": { LABEL_NAME: owner }, "Data": data });
+    create(api, kind, name, &bytes, owner).await
+}
+
+fn unset(name: &str, variable: &str) -> Failure {
+    Failure::new(Kind::Container, format!("the value of {variable}, for the secret {name}, is lost"))
+        .next("deploy again")
+}
+
+async fn create(api: &Api, kind: FileKind, name: &str, bytes: &[u8], owner: &str) -> Result<(), Failure> {
+    let data = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(bytes));
+    let body = json!({ "Name": name, "Labels": { LABEL_NAME: owner }, "Data": *data });
     match api.call(Method::POST, &format!("/{}/create", collection(kind)), Some(&body), None).await {
         // Another manager created it, with the same content: the name has its digest.
         Err(error) if error.status != Some(409) => Err(error.failure(&format!("create {} {name}", kind.as_str()))),

@@ -97,7 +97,7 @@ impl Planner<'_> {
 
     fn request(&self, task: &Task, inside: &InContainer, task_lock: &TaskLock) -> Result<ServiceRequest, Failure> {
         let (image, registry) = match (task.need(), &inside.image) {
-            (Some(need), Some(ImageSource::Registry(reference, _))) => {
+            (Some(need), Some(ImageSource::Registry(reference, ..))) => {
                 let registry = self.of.swarm.with_registry_auth.then(|| reference.registry().to_owned());
                 (self.of.facts.image(&need.key(&self.of.deployment.bundle_root))?, registry)
             }

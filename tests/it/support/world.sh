@@ -9,14 +9,16 @@ other=registry.test
 mkdir -p "$world"/{data,exec,s3,log,ca,registry-ecr,registry-other}
 ip link set lo up
 
-# One certificate for both registries, trusted by this engine alone.
-openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=balehook-tests \
-    -addext "subjectAltName=DNS:$ecr,DNS:$other,IP:127.0.0.1" \
+# One certificate for both registries, of an authority that is trusted for them alone.
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=balehook-tests-ca \
+    -keyout "$world/ca/ca-key.pem" -out "$world/ca/ca.pem" 2>/dev/null
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=balehook-tests -CA "$world/ca/ca.pem" -CAkey "$world/ca/ca-key.pem" \
+    -addext "subjectAltName=DNS:$ecr,DNS:$other,IP:127.0.0.1" -addext basicConstraints=critical,CA:FALSE \
     -keyout "$world/ca/key.pem" -out "$world/ca/cert.pem" 2>/dev/null
 mount -t tmpfs tmpfs /etc/docker 2>/dev/null || { mkdir -p /etc/docker; mount -t tmpfs tmpfs /etc/docker; }
 for host in "$ecr" "$other:5443"; do
     mkdir -p "/etc/docker/certs.d/$host"
-    cp "$world/ca/cert.pem" "/etc/docker/certs.d/$host/ca.crt"
+    cp "$world/ca/ca.pem" "/etc/docker/certs.d/$host/ca.crt"
 done
 # Not a loopback address: an engine takes registries there for insecure ones and speaks plain HTTP in the end.
 ip address add 192.0.2.1/32 dev lo

@@ -31,6 +31,9 @@ pub(crate) fn check(file: &AppSpecText, root: &Field<'_>) {
         let text = field.node.as_text().filter(|text| !text.contains('$') && !text.starts_with('/'));
         let Some(text) = text else { continue };
         let bundle = file.bundle_root();
+        if text.contains("://") {
+            continue;
+        }
         let Ok(ArchiveLocation::File(found)) = location(text, bundle) else { continue };
         if found.exists() || (help == OF_COMPOSE && !is_written) {
             continue;
@@ -59,6 +62,9 @@ fn named<'a>(section: &Field<'a>, all: &mut Vec<Named<'a>>) {
     for mode in ["container", "swarm"].into_iter().filter_map(|key| section.get(key)) {
         service(&mode, all);
     }
+    let secrets = section.given("secrets").filter(|secrets| secrets.node.as_mapping().is_some());
+    let files = secrets.map(|secrets| secrets.entries(|_, secret| Some((secret.get("file")?, FILE))));
+    all.extend(files.into_iter().flatten());
     if let Some(compose) = section.get("compose") {
         for field in ["files", "env_file"].into_iter().filter_map(|key| compose.get(key)) {
             paths(field, OF_COMPOSE, all);

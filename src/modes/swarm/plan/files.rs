@@ -6,14 +6,22 @@ use crate::config::swarm::{FileKind, FileSource, MountedFile};
 use crate::modes::operation::Operation;
 use crate::modes::swarm::operation::{ServiceRequest, SwarmOperation};
 use crate::modes::swarm::plan::{Planner, service_spec};
+use crate::values::types::ContentDigest;
 
 impl Planner<'_> {
     pub(crate) fn make_files(&mut self) {
         for file in &self.swarm.files {
-            let FileSource::File { path, .. } = &file.source else { continue };
-            let (Some(digest), name) = (self.seen.contents.get(path).cloned(), self.file_name(file)) else { continue };
+            let (Some(digest), name) = (self.content(file), self.file_name(file)) else { continue };
             let (kind, owner) = (file.kind, self.name());
-            let step = SwarmOperation::File { kind, name: name.clone(), path: path.clone(), digest, owner };
+            let step = match &file.source {
+                FileSource::Existing(_) => continue,
+                FileSource::File { path, .. } => {
+                    SwarmOperation::File { kind, name: name.clone(), path: path.clone(), digest, owner }
+                }
+                FileSource::Variable { name: variable, .. } => {
+                    SwarmOperation::Secret { name: name.clone(), variable: variable.clone(), owner }
+                }
+            };
             let is_planned = self.plan.actions.iter().any(|action| action.operation == Operation::Swarm(step.clone()));
             if !is_planned && !self.seen.files.contains(&(kind, name)) {
                 self.push(step);
@@ -22,11 +30,17 @@ impl Planner<'_> {
     }
 
     pub(crate) fn file_name(&self, file: &MountedFile) -> String {
-        let digest = match &file.source {
-            FileSource::File { path, .. } => self.seen.contents.get(path),
+        let digest = self.content(file);
+        service_spec::file_name(file, digest.as_ref().map(|digest| digest.short()))
+    }
+
+    /// The digest of what one is made from, where that is there.
+    fn content(&self, file: &MountedFile) -> Option<ContentDigest> {
+        match &file.source {
             FileSource::Existing(_) => None,
-        };
-        service_spec::file_name(file, digest.map(|digest| digest.short()))
+            FileSource::File { path, .. } => self.seen.contents.get(path).cloned(),
+            FileSource::Variable { value, .. } => Some(ContentDigest::of(value.as_ref()?.reveal().as_bytes())),
+        }
     }
 
     /// Secrets and configs that were made for this name and that neither this spec nor the one before needs.

@@ -75,7 +75,7 @@ impl Planner<'_> {
         let environment = self.facts.environment.yes().cloned().unwrap_or_default();
         let digest = drift::digest(&image.pin, &spec, &environment, self.swarm.deploy.replicas.is_some());
         let registry = match &self.swarm.image {
-            ImageSource::Registry(reference, _) if self.swarm.with_registry_auth => {
+            ImageSource::Registry(reference, ..) if self.swarm.with_registry_auth => {
                 Some(reference.registry().to_owned())
             }
             ImageSource::Registry(..) | ImageSource::Archive { .. } => None,

@@ -260,6 +260,8 @@ fn mounted(file: &MountedFile, around: &SpecContext<'_>) -> Value {
 pub(crate) fn file_name(file: &MountedFile, digest: Option<&str>) -> String {
     match &file.source {
         FileSource::Existing(name) => name.clone(),
-        FileSource::File { stem, .. } => format!("{stem}-{}", digest.unwrap_or("unread")),
+        FileSource::File { stem, .. } | FileSource::Variable { stem, .. } => {
+            format!("{stem}-{}", digest.unwrap_or("unread"))
+        }
     }
 }
