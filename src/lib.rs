@@ -32,6 +32,8 @@ pub(crate) mod aws; // S3, ECR, and what else is asked of AWS
 
 mod process; // the one child runner
 
+mod tls; // TLS as a client
+
 mod inputs; // files that others wrote, opened safely
 
 mod files; // files that are whole or not there

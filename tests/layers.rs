@@ -12,7 +12,7 @@ const ORDER: [&str; 15] = [
 ];
 
 /// Plain definitions and values: all may use them, they use nothing but each other.
-const PLAIN: [&str; 8] = ["cli", "files", "folder", "inputs", "poll", "waits", "values", "error"];
+const PLAIN: [&str; 9] = ["cli", "files", "folder", "inputs", "poll", "tls", "waits", "values", "error"];
 
 const MODES: [&str; 3] = ["container", "compose", "swarm"];
 

@@ -60,6 +60,11 @@ const WORDS: &[(&str, &str)] = &[
     ("url", "http"),
     ("path", "http"),
     ("port", "tcp"),
+    ("expect_body", "body"),
+    ("cacert", "ca"),
+    ("sni", "host"),
+    ("server_name", "host"),
+    ("codes", "status"),
 ];
 
 /// Words of `docker run` that need no key here.

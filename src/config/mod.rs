@@ -14,6 +14,7 @@ pub(crate) mod notify;
 pub mod pending;
 pub(crate) mod places;
 pub(crate) mod policy;
+pub(crate) mod probe;
 pub mod problem;
 pub(crate) mod rules;
 pub(crate) mod schema;
@@ -35,9 +36,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::config::probe::{GrpcProbe, HttpProbe, Probe};
 use crate::error::Failure;
 use crate::values::reference::ImageReference;
-use crate::values::secret::masked;
 use crate::values::types::{ContentDigest, LifecycleEvent, Name, S3Uri};
 
 /// What one `appspec.yml` asks for.
@@ -254,39 +255,17 @@ pub(crate) struct Health {
     pub(crate) successes: Option<u32>,
 }
 
-/// What is asked from outside. The HEALTHCHECK of the service or the image must pass too, where there is one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Probe {
-    /// Nothing. A container without a HEALTHCHECK must run for 3 s without a restart.
-    #[default]
-    Auto,
-    /// GET answers 2xx or 3xx. The address is an absolute `http://` URL, or a path (`/healthz`) that is asked of the
-    /// first published TCP port.
-    Http(String),
-    /// A TCP connection can be opened: `host:port`, or `:port` of this host's loopback.
-    Tcp(String),
-}
-
 /// What to write in place of a path without an address.
-pub(crate) fn whole_address(path: &str) -> String {
-    format!(
-        "write `http: \"http://127.0.0.1:8080{path}\"` with the port that answers on this host, or publish one with `ports:`"
-    )
+pub(crate) fn whole_address(asked: &HttpProbe) -> String {
+    let write = match &asked.options {
+        None => format!("write `http: \"http://127.0.0.1:8080{}\"`", asked.address),
+        Some(_) => "write `port: 8080` beside `path`,".to_owned(),
+    };
+    format!("{write} with the port that answers on this host, or publish one with `ports:`")
 }
 
 /// How long a container without any check must run without a restart.
 pub(crate) const SETTLE: Duration = Duration::from_secs(3);
-
-impl fmt::Display for Probe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => write!(f, "its HEALTHCHECK, or {SETTLE:?} without a restart where it has none"),
-            Self::Http(address) => write!(f, "GET {} answers 2xx or 3xx", masked(address)),
-            Self::Tcp(address) => write!(f, "{address} accepts a connection"),
-        }
-    }
-}
 
 impl fmt::Display for ArchiveLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -124,7 +124,7 @@ fn webhook(field: &Field<'_>, headers: Option<&Field<'_>>) -> Option<Receiver> {
     Some(Receiver::Webhook { url: Secret::new(text), headers })
 }
 
-fn headers(field: &Field<'_>) -> Vec<Header> {
+pub(crate) fn headers(field: &Field<'_>) -> Vec<Header> {
     field.entries(|name, value| {
         let text = value.text()?;
         if http::HeaderName::from_bytes(name.as_bytes()).is_err() || http::HeaderValue::from_str(&text).is_err() {

@@ -119,13 +119,43 @@ fn compose() -> Value {
 
 fn health() -> Value {
     object([
-        ("http", json!({"type": "string", "description": "a path of the first published port, or a whole address"})),
+        ("http", request()),
+        ("grpc", grpc()),
         ("tcp", json!({"type": "string", "description": "`:PORT` or `ADDRESS:PORT` that must accept"})),
         ("timeout", json!({"type": "string", "description": "how long it may take; 60s by default"})),
         ("interval", text()),
         ("stable_for", json!({"type": "string", "description": "how long it must stay healthy"})),
         ("successes", number()),
     ])
+}
+
+fn request() -> Value {
+    let meaning = "a path of the first published port, or a whole address";
+    json!({"description": meaning, "oneOf": [{"type": "string"}, object([
+        ("path", text()),
+        ("url", text()),
+        ("scheme", words(&["http", "https"])),
+        ("port", number()),
+        ("host", json!({"type": "string", "description": "the Host header, and the name of the certificate"})),
+        ("headers", any_object()),
+        ("method", words(&["GET", "HEAD"])),
+        ("status", json!({"type": ["integer", "string", "array"], "items": {"type": ["integer", "string"]}})),
+        ("body", json!({"type": "string", "description": "what the answer must have in it"})),
+        ("ca", json!({"type": "string", "description": "a file of the bundle: the authority's certificate in PEM"})),
+        ("insecure", boolean()),
+    ])]})
+}
+
+fn grpc() -> Value {
+    let meaning = "the port of a server with grpc.health.v1.Health";
+    json!({"description": meaning, "oneOf": [{"type": ["integer", "string"]}, object([
+        ("port", number()),
+        ("service", text()),
+        ("host", text()),
+        ("tls", boolean()),
+        ("ca", text()),
+        ("insecure", boolean()),
+    ])]})
 }
 
 fn task() -> Value {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bollard::models::ContainerCreateBody;
 
-use crate::config::Probe;
+use crate::config::{GrpcProbe, Probe};
 use crate::values::forward::{Forward, Protocol};
 use crate::values::types::Refused;
 
@@ -68,17 +68,23 @@ pub(crate) fn probe_at(probe: &Probe, forwards: &[Forward], address: Option<IpAd
     };
     match probe {
         Probe::Auto => Ok(Probe::Auto),
-        Probe::Http(path) if path.starts_with('/') => {
+        Probe::Http(request) if request.path().is_some() => {
             let first = forwards.iter().find(|forward| forward.protocol == Protocol::Tcp);
             let first = first.ok_or_else(|| Refused("names a path, but no TCP port is published".into()))?;
-            Ok(Probe::Http(format!("http://{}{path}", at(first))))
+            Ok(Probe::Http(request.at(&at(first), &first.on_host())))
         }
-        Probe::Http(url) => {
-            let rest = url.strip_prefix("http://").unwrap_or(url);
-            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            Ok(Probe::Http(format!("http://{}{path}", published(authority, 80)?)))
+        Probe::Http(request) => {
+            let rest = request.address.split_once("://").map_or(request.address.as_str(), |(_, rest)| rest);
+            let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
+            let port = if request.is_https() { 443 } else { 80 };
+            Ok(Probe::Http(request.at(&published(authority, port)?, authority)))
         }
         Probe::Tcp(address) => published(address, 0).map(Probe::Tcp),
+        Probe::Grpc(asked) => {
+            let host = asked.host.clone().unwrap_or_else(|| asked.address.clone());
+            let address = published(&asked.address, 0)?;
+            Ok(Probe::Grpc(GrpcProbe { address, host: Some(host), ..asked.clone() }))
+        }
     }
 }
 
@@ -93,6 +99,8 @@ fn is_this_host(host: &str, bound: Option<IpAddr>) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::config::HttpProbe;
+    use crate::config::probe::HttpOptions;
     use crate::values::forward::{join, split};
     use proptest::prelude::*;
 
@@ -144,6 +152,32 @@ mod tests {
             probe_at(&Probe::Http("/".into()), &forwards, None),
             Ok(Probe::Http("http://127.0.0.1:8443/".into()))
         );
+        let grpc = |address: &str, host: Option<&str>| {
+            let (address, host) = (address.to_owned(), host.map(str::to_owned));
+            Probe::Grpc(GrpcProbe { address, service: String::new(), host, tls: None })
+        };
+        assert_eq!(
+            at(grpc("127.0.0.1:80", None)),
+            Ok(grpc("192.0.2.7:8080", Some("127.0.0.1:80"))),
+            "the name of the server stays"
+        );
+    }
+
+    #[test]
+    fn a_request_of_https_at_the_containers_address_keeps_the_name_that_its_certificate_is_for() {
+        let forwards = split("8443->443/tcp 80->8080/tcp");
+        let at = |probe: Probe| match probe_at(&probe, &forwards, "192.0.2.7".parse().ok()).map_err(|why| why.0) {
+            Ok(Probe::Http(asked)) => (asked.address, asked.options.and_then(|options| options.host)),
+            other => panic!("{other:?}"),
+        };
+        let path = |host: Option<&str>| {
+            let options = HttpOptions { https: true, host: host.map(str::to_owned), ..HttpOptions::default() };
+            Probe::Http(HttpProbe { address: "/up".into(), options: Some(Box::new(options)) })
+        };
+        let (address, name) = ("https://192.0.2.7:443/up".to_owned(), |name: &str| Some(name.to_owned()));
+        assert_eq!(at(Probe::Http("https://localhost:8443/up".into())), (address.clone(), name("localhost:8443")));
+        assert_eq!(at(path(None)), (address.clone(), name("127.0.0.1:8443")));
+        assert_eq!(at(path(Some("web.test"))), (address, name("web.test")));
     }
 
     #[test]

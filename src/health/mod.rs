@@ -1,10 +1,14 @@
-//! The health checks of all modes: HTTP, TCP, a container's own HEALTHCHECK, and "it keeps running".
+//! The health checks of all modes: HTTP, gRPC, TCP, a container's own HEALTHCHECK, and "it keeps running".
 //!
 //! A mode says which containers and which address; nothing here knows a mode, a plan or a release.
 
 pub mod check;
 pub(crate) mod checker;
 pub(crate) mod container;
+mod grpc;
+mod http;
+#[cfg(test)]
+mod http_tests;
 mod probe;
 mod question;
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::config::Probe;
+use crate::config::probe::of_service;
+use crate::config::{GrpcProbe, HttpProbe, Probe};
 use crate::engine::Engine;
 use crate::health::check::HealthCheck;
-use crate::health::probe;
+use crate::health::{grpc, http, probe};
 use crate::values::text::seconds;
 
 /// From then on an answer that has not come makes those before it doubtful.
@@ -14,8 +15,9 @@ const OVERDUE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ask {
-    Http(String),
+    Http(HttpProbe),
     Tcp(String),
+    Grpc(GrpcProbe),
     /// The HEALTHCHECK of a container, by exec.
     Command {
         container: String,
@@ -29,8 +31,12 @@ impl Ask {
     pub(crate) fn of(probe: &Probe, published: impl FnOnce() -> Option<String>) -> Option<Self> {
         match probe {
             Probe::Auto => None,
-            Probe::Http(path) if path.starts_with('/') => Some(Self::Http(format!("http://{}{path}", published()?))),
-            Probe::Http(url) => Some(Self::Http(url.clone())),
+            Probe::Http(request) if request.path().is_some() => {
+                let published = published()?;
+                Some(Self::Http(request.at(&published, &published)))
+            }
+            Probe::Http(request) => Some(Self::Http(request.clone())),
+            Probe::Grpc(asked) => Some(Self::Grpc(asked.clone())),
             Probe::Tcp(port) if port.starts_with(':') => Some(Self::Tcp(format!("127.0.0.1{port}"))),
             Probe::Tcp(address) => Some(Self::Tcp(address.clone())),
         }
@@ -39,7 +45,8 @@ impl Ask {
     /// Asks once: the answer in one clause. The error is why it is not good.
     pub(crate) async fn put(&self, engine: &Engine) -> Result<String, String> {
         match self {
-            Self::Http(url) => probe::http(url).await,
+            Self::Http(request) => http::ask(request).await,
+            Self::Grpc(asked) => grpc::ask(asked).await,
             Self::Tcp(address) => probe::tcp(address).await,
             Self::Command { container, command, limit } => probe::command(engine, container, command, *limit).await,
         }
@@ -49,7 +56,8 @@ impl Ask {
 impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http(url) => write!(f, "GET {url}"),
+            Self::Http(request) => write!(f, "{} {}", request.method(), request.address),
+            Self::Grpc(asked) => write!(f, "gRPC health{} at {}", of_service(&asked.service), asked.address),
             Self::Tcp(address) => write!(f, "TCP {address}"),
             Self::Command { command, .. } => write!(f, "HEALTHCHECK `{}`", command.join(" ")),
         }

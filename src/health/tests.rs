@@ -64,7 +64,7 @@ impl Server {
     }
 
     fn http(&self) -> HealthCheck {
-        wanted(Probe::Http(format!("http://{}/healthz", self.address)))
+        wanted(Probe::Http(format!("http://{}/healthz", self.address).into()))
     }
 
     fn asked(&self) -> usize {
@@ -168,7 +168,7 @@ fn times(message: &str) -> usize {
 async fn an_address_that_refuses_is_reported_with_how_often_and_since_when_it_did() {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for (probe, question) in [
-        (Probe::Http(format!("http://{address}/")), format!("GET http://{address}/")),
+        (Probe::Http(format!("http://{address}/").into()), format!("GET http://{address}/")),
         (Probe::Tcp(address.to_string()), format!("TCP {address}")),
         (Probe::Tcp(format!(":{}", address.port())), format!("TCP {address}")),
     ] {

@@ -23,7 +23,8 @@ const MARKS: [&str; 17] = [
 ];
 
 /// Files that revisions of the pages name.
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 14] = [
+    ("ca.pem", include_str!("ca.pem")),
     ("image.tar", ""),
     ("prod.env", ""),
     ("env/common.env", ""),

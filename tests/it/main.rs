@@ -21,6 +21,7 @@ mod failing_undo;
 mod faults;
 mod handover;
 mod hangs;
+mod health;
 mod history;
 mod iam;
 mod images;

@@ -27,6 +27,8 @@ use balehook::ui::text;
 use balehook::values::operation::{Moment, Outcome};
 use balehook::values::pin::ImagePin;
 
+use serde_json::Value;
+
 use crate::{request, scenes};
 
 /// Writes down what it is asked; fails or never ends where it is told to.
@@ -204,8 +206,47 @@ pub fn health(check: &HealthCheck) -> String {
 fn probed(probe: &Probe) -> String {
     match probe {
         Probe::Auto => String::new(),
-        Probe::Http(address) => format!("GET {address} answers 2xx or 3xx"),
+        Probe::Http(request) => match serde_json::to_value(request).unwrap() {
+            Value::String(address) => format!("GET {address} answers 2xx or 3xx"),
+            saved => long_request(&saved),
+        },
+        Probe::Grpc(asked) => long_grpc(&serde_json::to_value(asked).unwrap()),
         Probe::Tcp(address) => format!("{address} accepts a connection"),
+    }
+}
+
+/// From what a record has of it.
+fn long_request(saved: &Value) -> String {
+    let (address, options) = (saved["address"].as_str().unwrap(), &saved["options"]);
+    let list = |key: &str| options[key].as_array().unwrap().clone();
+    let method = if options["head"] == true { "HEAD" } else { "GET" };
+    let https = if options["https"] == true { " (https)" } else { "" };
+    let status: Vec<String> = list("status").iter().map(|range| format!("{}", range[0])).collect();
+    let status = if status.is_empty() { "2xx or 3xx".to_owned() } else { status.join(" or ") };
+    let body = options["body"].as_str().map_or(String::new(), |text| format!(" with `{text}` in it"));
+    let names: Vec<_> = list("headers").iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect();
+    let headers = if names.is_empty() { String::new() } else { format!(", with {}", names.join(", ")) };
+    let host = named(&options["host"]);
+    format!("{method} {address}{https} answers {status}{body}{host}{headers}{}", trusted(&options["trust"]))
+}
+
+fn long_grpc(saved: &Value) -> String {
+    let text = |key: &str| saved[key].as_str().unwrap();
+    let service = if text("service").is_empty() { String::new() } else { format!(" of {}", text("service")) };
+    let tls = if saved["tls"].is_null() { "" } else { " (TLS)" };
+    let (address, trust) = (text("address"), trusted(&saved["tls"]));
+    format!("gRPC health{service} at {address}{tls} is SERVING{}{trust}", named(&saved["host"]))
+}
+
+fn named(host: &Value) -> String {
+    host.as_str().map_or(String::new(), |host| format!(", as {host}"))
+}
+
+fn trusted(trust: &Value) -> String {
+    match trust["ca"]["file"].as_str() {
+        Some(file) => format!(", certificate by {file}"),
+        None if trust == "any" => ", with any certificate (insecure)".to_owned(),
+        None => String::new(),
     }
 }
 
@@ -464,6 +505,16 @@ fn no_two_health_checks_are_printed_alike() {
         check(|check| (check.probe, check.settle) = (Probe::Auto, Duration::from_secs(1))),
         check(|check| check.probe = Probe::Http("/up/more".into())),
         check(|check| check.probe = Probe::Tcp(":80".into())),
+        check(|check| check.probe = long(r#"{"grpc": {"address": "127.0.0.1:1", "service": ""}}"#)),
+        check(|check| {
+            check.probe = long(r#"{"grpc": {"address": "[::1]:2", "service": "a.B", "host": "h", "tls": "any"}}"#);
+        }),
+        check(|check| {
+            check.probe = long(
+                r#"{"http": {"address": "/up", "options": {"https": true, "host": "web.test", "body": "ok", "head": true,
+                "headers": [{"name": "A", "value": "b"}], "status": [[204, 204]], "trust": {"ca": {"file": "f", "pem": ""}}}}}"#,
+            );
+        }),
         check(|check| check.healthcheck = false),
         check(|check| check.timeout = Duration::from_secs(4)),
         check(|check| check.interval = Duration::from_millis(250)),
@@ -478,6 +529,11 @@ fn no_two_health_checks_are_printed_alike() {
             assert_eq!(line == received_line, printed == received, "{line}\n{received:?}");
         }
     }
+}
+
+/// A probe as a record has it.
+fn long(saved: &str) -> Probe {
+    serde_json::from_str(saved).unwrap()
 }
 
 const ANEW: &str =

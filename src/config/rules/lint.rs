@@ -14,7 +14,7 @@ super::rules! {
     NO_HEALTH_CHECK, "no-health-check",
     "The file has no health check. Whether the image has a HEALTHCHECK cannot be known here.",
     "Without any, a release counts as healthy once it ran for 3 s without a restart, even if it answers nobody.",
-    "Ask it over HTTP or TCP under `health`, write a `healthcheck`, or allow this rule where the image has one.",
+    "Ask it over HTTP, gRPC or TCP under `health`, write a `healthcheck`, or allow this rule where the image has one.",
     "health:\n  http: /healthz";
     SECRET_IN_ENVIRONMENT, "secret-in-environment",
     "A value that looks like a secret is written into the file.",

@@ -1,11 +1,13 @@
 //! `x-balehook.health`: what makes a release healthy, and whether it can be asked for.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::config::field::Field;
 use crate::config::keys::Keys;
 use crate::config::rules::HOOK_TOO_SHORT;
+use crate::config::validate::probe;
 use crate::config::validate::section::from_one;
 use crate::config::yaml::{Node, Value};
 use crate::config::{Container, Health, Mode, Probe, service, start_first, whole_address};
@@ -20,12 +22,16 @@ const STABLE_FOR: [u64; 3] = [0, 3_600_000, 0];
 /// What is kept back of every hook's time for an undo, at least.
 const LEAST_RESERVE: Duration = Duration::from_secs(2);
 
-pub(crate) fn read(section: &Field<'_>, timeouts: &BTreeMap<LifecycleEvent, Duration>) -> Option<Health> {
+pub(crate) fn read(
+    section: &Field<'_>,
+    timeouts: &BTreeMap<LifecycleEvent, Duration>,
+    bundle_root: &Path,
+) -> Option<Health> {
     // What stands where the section has no `health`: an empty mapping.
     let empty = Node { value: Value::Mapping(Vec::new()), place: section.node.place };
     let field = section.given("health").unwrap_or(Field { node: &empty, ..section.clone() });
     let health = field.mapping(|keys| {
-        let probe = probe(&field, keys);
+        let probe = probe::read(&field, keys, bundle_root);
         let timeout = time(keys, "timeout", TIMEOUT);
         let interval = time(keys, "interval", INTERVAL);
         let stable_for = time(keys, "stable_for", STABLE_FOR);
@@ -72,8 +78,8 @@ fn path_has_a_port(field: &Field<'_>, mode: &Mode, health: &Health) {
         }
         Mode::Container(_) => None,
     };
-    if let Some((http, why)) = field.get("http").zip(why).filter(|_| asked.starts_with('/')) {
-        http.error(format!("`{asked}` is a path, and {why}"), whole_address(asked));
+    if let (Some(http), Some(why), Some(path)) = (field.get("http"), why, asked.path()) {
+        http.error(format!("`{path}` is a path, and {why}"), whole_address(asked));
     }
 }
 
@@ -118,41 +124,4 @@ fn enough_time(field: &Field<'_>, health: &Health, timeouts: &BTreeMap<Lifecycle
         ),
         Some(_) | None => {}
     }
-}
-
-fn probe(field: &Field<'_>, keys: &mut Keys<'_, '_>) -> Option<Probe> {
-    match (keys.know("http"), keys.know("tcp")) {
-        (Some(_), Some(_)) => {
-            let key = Field { path: field.path.clone(), ..field.key("http")? };
-            key.refuse("`http` and `tcp` exclude each other", "keep `http`: it checks more")
-        }
-        (Some(value), None) => value.parsed(http).map(Probe::Http),
-        (None, Some(value)) => value.parsed(tcp).map(Probe::Tcp),
-        (None, None) => Some(Probe::Auto),
-    }
-}
-
-fn http(text: &str) -> Result<String, Refused> {
-    if text.starts_with("https://") {
-        return Err(Refused("is https, which is not probed: use `tcp:`, or a HEALTHCHECK inside the image".into()));
-    }
-    let is_url = text.starts_with("http://")
-        && text.parse::<http::Uri>().is_ok_and(|url| url.authority().is_some_and(|name| !name.host().is_empty()));
-    let is_path = text.starts_with('/') && text.parse::<http::Uri>().is_ok();
-    match is_url || is_path {
-        true => Ok(text.to_owned()),
-        false => Err(Refused(
-            "is no address: write `http://127.0.0.1:80/healthz`, or `/healthz` for the first published port".into(),
-        )),
-    }
-}
-
-fn tcp(text: &str) -> Result<String, Refused> {
-    let bad = || Refused("is no address: write `127.0.0.1:5432`, `[::1]:5432` or `:5432`".into());
-    let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
-    let is_name = host.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_'));
-    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let is_address = inner.is_some_and(|host| host.parse::<std::net::Ipv6Addr>().is_ok());
-    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
-    if is_port && (is_name || is_address) { Ok(text.to_owned()) } else { Err(bad()) }
 }

@@ -10,6 +10,9 @@ mod health;
 pub(crate) mod official;
 mod pending;
 mod platform;
+mod probe;
+#[cfg(test)]
+mod probe_tests;
 pub(crate) mod section;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -35,7 +35,7 @@ pub(crate) fn read(
     let name = name(section);
     let keep =
         section.get("keep").map_or(Some(KEEP), |field| from_one(&field, "write `keep: 3`: releases whose images stay"));
-    let health = health::read(section, &timeouts);
+    let health = health::read(section, &timeouts, around.bundle_root);
     let wait = health.as_ref().map_or(Duration::from_secs(60), |health| health.timeout);
     let mode = mode(section, wait, around);
     if let (Some(mode), Some(health)) = (&mode, &health) {

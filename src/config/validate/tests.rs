@@ -138,7 +138,6 @@ fn our_section_refuses_what_it_does_not_know() {
         ("image: host.test/web:1", "image: {reference: web:1, pull: daily}", "always"),
         ("image: host.test/web:1", "image: {reference: web:1, id: x}", "name the digest: `reference: web@sha256:…`"),
         ("name: web", "name: web\n  keep: 0", "expected a whole number from 1, not `0`"),
-        ("name: web", "name: web\n  health: {http: 'https://x/'}", "is https, which is not probed"),
         ("name: web", "name: web\n  health: {http: 'x'}", "is no address"),
         ("name: web", "name: web\n  health: {tcp: 'x'}", "is no address"),
         ("name: web", "name: web\n  health: {http: /, tcp: ':80'}", "exclude each other"),

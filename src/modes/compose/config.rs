@@ -53,13 +53,14 @@ impl<'a> Resolved<'a> {
     /// Whether any port is published that a path can be asked of.
     /// Errors: [`Kind::Appspec`]: no active service publishes a TCP port.
     pub(crate) fn answers(&self, probe: &Probe) -> Result<(), Failure> {
-        let Probe::Http(path) = probe else { return Ok(()) };
+        let Probe::Http(asked) = probe else { return Ok(()) };
+        let Some(path) = asked.path() else { return Ok(()) };
         let is_tcp = |port: &Value| port["protocol"].as_str().is_none_or(|protocol| protocol == "tcp");
         let publishes = |service: &Value| service["ports"].as_array().is_some_and(|ports| ports.iter().any(is_tcp));
         let services = self.config["services"].as_object();
-        match path.starts_with('/') && !services.into_iter().flatten().any(|(_, service)| publishes(service)) {
+        match !services.into_iter().flatten().any(|(_, service)| publishes(service)) {
             true => Err(wrong(format!("health.http `{path}` is a path, and no active service publishes a TCP port"))
-                .next(whole_address(path))),
+                .next(whole_address(asked))),
             false => Ok(()),
         }
     }

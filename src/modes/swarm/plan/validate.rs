@@ -25,9 +25,11 @@ impl Planner<'_> {
         let health = &self.deployment.health;
         let probe = match &health.probe {
             Probe::Auto => return Ok(()),
-            Probe::Http(address) if address.starts_with('/') => Probe::Http(format!("{}{address}", self.published()?)),
-            Probe::Http(address) => Probe::Http(address.clone()),
-            Probe::Tcp(address) => Probe::Tcp(address.clone()),
+            Probe::Http(asked) if asked.path().is_some() => {
+                let published = self.published()?;
+                Probe::Http(asked.at(&published, &published))
+            }
+            asked @ (Probe::Http(_) | Probe::Tcp(_) | Probe::Grpc(_)) => asked.clone(),
         };
         // The swarm runs the HEALTHCHECK itself, on whichever node a task is.
         let health_check = HealthCheck::of(health, probe, false);
@@ -39,7 +41,7 @@ impl Planner<'_> {
     fn published(&self) -> Result<String, Failure> {
         let tcp = self.swarm.ports.iter().filter(|port| port.protocol == "tcp" && port.published > 0);
         match tcp.min_by_key(|port| port.target) {
-            Some(port) => Ok(format!("http://127.0.0.1:{}", port.published)),
+            Some(port) => Ok(format!("127.0.0.1:{}", port.published)),
             None => Err(Failure::new(
                 Kind::Appspec,
                 "health.http names a path, but no TCP port is published under a number",
