@@ -71,7 +71,7 @@ fn a_container_is_healthy_by_https_with_its_authority_or_insecure_and_by_no_othe
     assert_eq!(world.running(&name), first, "the old one is back, and nothing else runs");
     // It is asked as its own release says, by a file that the new bundle need not have.
     std::fs::remove_file(bundle.path().join("ca.pem")).unwrap();
-    let status = bundle.run(&["status"]);
+    let status = bundle.run_bare(&["status", &name]);
     assert!(status.exits(0).stdout.contains("200 OK: all is well"), "{}", status.stdout);
 
     bundle.appspec(&appspec(&name, &service, &health("insecure: true")));
