@@ -3,11 +3,13 @@
 
 mod schemas;
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use balehook::error::Kind;
 
 const APPSPEC: &str = include_str!("../appspec/container/appspec.yml");
+
+const HOOKS_OF_START: &str = "hooks: {ApplicationStart: [{location: hooks/balehook, timeout: 120}]}\n";
 
 const HOOKS: &str = "version: 0.0\nos: linux\nhooks: {ApplicationStart: [{location: hooks/balehook}]}\n";
 
@@ -572,6 +574,70 @@ fn the_page_of_a_deployment_is_written_whole_for_its_owner_alone_or_the_file_tha
         stderr.contains("cannot write ") && stderr.contains("next: name a file in a folder that is there"),
         "{stderr}"
     );
+}
+
+/// A server that is a proxy too: the first line of each question is kept, and everything is forbidden.
+fn forbids() -> (String, std::sync::mpsc::Receiver<String>) {
+    use std::io::{BufRead as _, BufReader, Write as _};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (send, asked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let (mut head, mut reader) = (Vec::new(), BufReader::new(&client));
+            let line =
+                |reader: &mut BufReader<_>, head: &mut Vec<u8>| reader.read_until(b'\n', head).unwrap_or_default();
+            while line(&mut reader, &mut head) > 2 {}
+            let first = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+            let _ = send.send(first);
+            let _ = (&client).write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    (address, asked)
+}
+
+#[test]
+fn s3_ecr_and_a_webhook_go_through_the_proxy_of_the_environment_but_not_where_no_proxy_names_the_host() {
+    let bundle = tempfile::tempdir().unwrap();
+    let path = |name: &str| bundle.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir(path("hooks")).unwrap();
+    std::fs::write(path("hooks/balehook"), include_str!("../hooks/balehook")).unwrap();
+    std::fs::write(path("policy.yml"), "buckets: [other]\n").unwrap();
+    let (appspec, state, policy) = (path("appspec.yml"), path("state"), path("policy.yml"));
+    // What each command asks first, and where.
+    let first = |args: &[&str], scheme: &str, no_proxy: &str| {
+        let (server, asked) = forbids();
+        let notify = format!("  notify: [{{on: [failure], webhook: '{scheme}://{server}/hook'}}]\n");
+        let section = "x-balehook:\n  name: web\n  container: {image: {archive: 's3://releases/web.tar'}}\n";
+        std::fs::write(&appspec, format!("version: 0.0\nos: linux\n{HOOKS_OF_START}{section}{notify}")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_balehook"));
+        command.args(args).args(["--state-dir", &state]).env_clear().current_dir(bundle.path());
+        command.env("PATH", std::env::var_os("PATH").unwrap()).env("DOCKER_HOST", "unix:///nowhere/docker.sock");
+        for name in ["S3", "ECR"] {
+            command.env(format!("AWS_ENDPOINT_URL_{name}"), format!("{scheme}://{server}"));
+        }
+        command.envs([("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"), ("AWS_REGION", "eu-west-1")]);
+        command.env("AWS_EC2_METADATA_DISABLED", "true");
+        command.env(format!("{}_PROXY", scheme.to_uppercase()), format!("http://{server}")).env("NO_PROXY", no_proxy);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let first = asked.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+        // It would ask again and again.
+        let _ = (child.kill(), child.wait());
+        (first, server)
+    };
+    for (args, method, target) in [
+        (&["plan", "--appspec", &appspec][..], "HEAD", "/releases/web.tar"),
+        (&["doctor"], "POST", "/"),
+        (&["--policy", &policy, "run", "ApplicationStart"], "POST", "/hook"),
+    ] {
+        let (plain, server) = first(args, "http", "");
+        assert_eq!(plain, format!("{method} http://{server}{target} HTTP/1.1"), "{args:?}");
+        let (secure, server) = first(args, "https", "");
+        assert_eq!(secure, format!("CONNECT {server} HTTP/1.1"), "{args:?}");
+        let (direct, _) = first(args, "http", "10.0.0.0/8,127.0.0.1");
+        assert_eq!(direct, format!("{method} {target} HTTP/1.1"), "{args:?}");
+    }
 }
 
 #[test]
