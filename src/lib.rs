@@ -32,7 +32,7 @@ pub(crate) mod aws; // S3, ECR, and what else is asked of AWS
 
 mod process; // the one child runner
 
-mod tls; // TLS as a client
+mod tls; // TLS as a client of health checks
 
 mod inputs; // files that others wrote, opened safely
 

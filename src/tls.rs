@@ -1,4 +1,4 @@
-//! TLS as a client: of a health check, and of an engine. The cryptography is the AWS SDK's.
+//! TLS as a client of health checks. The cryptography is the AWS SDK's.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -7,15 +7,13 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-
-use crate::values::types::Secret;
 
 /// Whose certificate is good.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,13 +26,6 @@ pub(crate) enum Trust {
     Ca { file: String, pem: String },
     /// Any certificate: no name, time or authority is checked.
     Any,
-}
-
-/// What a client shows of itself: its certificates and their key, in PEM.
-#[derive(Debug, Clone)]
-pub(crate) struct Identity {
-    pub(crate) certificates: String,
-    pub(crate) key: Secret,
 }
 
 /// The certificates of a text in PEM.
@@ -53,11 +44,7 @@ pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, St
 
 /// What speaks TLS to servers that `trust` accepts; `protocols` in the words of ALPN.
 /// Errors: Why there is none, in one clause.
-pub(crate) fn client(
-    trust: &Trust,
-    identity: Option<&Identity>,
-    protocols: &[&[u8]],
-) -> Result<Arc<ClientConfig>, String> {
+pub(crate) fn client(trust: &Trust, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone());
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
@@ -67,16 +54,7 @@ pub(crate) fn client(
         Trust::Any => Arc::new(AnyCertificate(provider)),
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-    let mut config = match identity {
-        None => builder.with_no_client_auth(),
-        Some(identity) => {
-            let key = PrivateKeyDer::from_pem_slice(identity.key.reveal().as_bytes());
-            let key = key.map_err(|error| format!("the client's key cannot be read: {error}"))?;
-            let certificates =
-                certificates(&identity.certificates).map_err(|why| format!("the client's file {why}"))?;
-            builder.with_client_auth_cert(certificates, key).map_err(|error| format!("the client's key: {error}"))?
-        }
-    };
+    let mut config = builder.with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
 }

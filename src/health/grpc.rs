@@ -41,7 +41,7 @@ async fn dial(asked: &GrpcProbe) -> Result<String, String> {
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     let stream = connect(host, authority.port_u16().ok_or("it names no port")?).await?;
     let Some(trust) = &asked.tls else { return exchange(stream, asked, "http").await };
-    let config = tls::client(trust, None, &[b"h2"])?;
+    let config = tls::client(trust, &[b"h2"])?;
     let stream = tls::connect(stream, &name(asked.host.as_deref(), host), config).await?;
     exchange(stream, asked, "https").await
 }

@@ -39,7 +39,7 @@ async fn dial(request: &HttpProbe) -> Result<String, String> {
     }
     let none = HttpOptions::default();
     let options = request.options.as_deref().unwrap_or(&none);
-    let config = tls::client(&options.trust, None, &[b"http/1.1"])?;
+    let config = tls::client(&options.trust, &[b"http/1.1"])?;
     let stream = tls::connect(stream, &name(options.host.as_deref(), host), config).await?;
     exchange(stream, request, &uri).await
 }
