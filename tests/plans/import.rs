@@ -175,8 +175,11 @@ fn chosen(mut body: Value) -> Value {
         variables.sort_by_key(Value::to_string);
     }
     let host = &mut body["HostConfig"];
-    if let Some(limits) = host["Ulimits"].as_array_mut() {
-        limits.sort_by_key(Value::to_string);
+    // docker keeps these in a map, and sends them in another order each time.
+    for member in ["Binds", "Ulimits"] {
+        if let Some(items) = host[member].as_array_mut() {
+            items.sort_by_key(Value::to_string);
+        }
     }
     host["AutoRemove"] = Value::Null;
     host["ConsoleSize"] = Value::Null;
