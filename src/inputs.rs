@@ -94,6 +94,13 @@ fn check_inside(resolved: &Path, bundle: &Path) -> io::Result<()> {
     }
 }
 
+/// Random bytes of the kernel, good enough for a salt.
+pub(crate) fn random<const COUNT: usize>() -> io::Result<[u8; COUNT]> {
+    let mut bytes = [0; COUNT];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -1,10 +1,10 @@
 //! Publishing to an SNS topic: one signed form. The whole SDK of SNS is not needed for it.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::aws::sign::{Post, address, credentials};
 use crate::aws::{https, identity};
+use crate::values::text::percent_encoded;
 
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
@@ -35,18 +35,8 @@ pub(crate) async fn publish(
 }
 
 fn form(fields: &[(&str, &str)]) -> String {
-    let fields = fields.iter().map(|(name, value)| format!("{name}={}", encoded(value)));
+    let fields = fields.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value, b"")));
     fields.collect::<Vec<_>>().join("&")
-}
-
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            byte => drop(write!(out, "%{byte:02X}")),
-        }
-        out
-    })
 }
 
 #[cfg(test)]

@@ -116,7 +116,7 @@ impl HttpProbe {
         self.address.starts_with("https://") || self.options.as_ref().is_some_and(|options| options.https)
     }
 
-    /// The same request to `authority`. Whoever was to be asked stays the name that the certificate must be for.
+    /// The same request to `authority`. The certificate must still be for the name of the original address.
     pub(crate) fn at(&self, authority: &str, asked: &str) -> Self {
         let rest = self.address.split_once("://").map_or(self.address.as_str(), |(_, rest)| rest);
         let path = &rest[rest.find('/').unwrap_or(rest.len())..];

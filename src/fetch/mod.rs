@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::aws::json::Json;
 use crate::aws::s3::S3;
+use crate::inputs;
 use crate::values::secret_value::Secret;
 use crate::values::source::{Many, Source};
 use crate::values::types::EnvVar;
@@ -157,11 +158,8 @@ fn text(bytes: Vec<u8>) -> Fetched {
 /// 128 bits, by chance.
 fn new_salt() -> String {
     use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-    let mut bytes = [0; 16];
-    let read =
-        std::fs::File::open("/dev/urandom").and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
-    match read {
-        Ok(()) => format!("{:032x}", u128::from_ne_bytes(bytes)),
+    match inputs::random() {
+        Ok(bytes) => format!("{:032x}", u128::from_ne_bytes(bytes)),
         Err(_) => format!("{:016x}", RandomState::new().build_hasher().finish()),
     }
 }

@@ -1,5 +1,6 @@
 //! Text for a console and a log: printable, short, sizes and times as people read them.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// As `12.3 MB` (10^6 bytes) or `1.31 GB`, as Docker prints sizes.
@@ -73,6 +74,18 @@ pub(crate) fn shorten(text: &str, limit: usize) -> String {
     let mut short: String = text.chars().take(limit.saturating_sub(1)).collect();
     short.push('…');
     short
+}
+
+/// Percent-encoded for a form or a query: all but RFC 3986's unreserved letters and those of `plain`.
+pub(crate) fn percent_encoded(text: &str, plain: &[u8]) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            byte if plain.contains(&byte) => out.push(char::from(byte)),
+            byte => drop(write!(out, "%{byte:02X}")),
+        }
+        out
+    })
 }
 
 /// The first twelve digits of each digest, as `docker` shows IDs.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::aws::https::Answer;
 use crate::images::credentials::Credential;
+use crate::values::text::percent_encoded;
 
 /// What a 401 asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,8 +48,16 @@ impl Bearer {
             return Err(format!("the registry wants a token of {}, which has no TLS", self.realm));
         }
         let join = if self.realm.contains('?') { '&' } else { '?' };
-        let service = self.service.iter().map(|service| format!("service={}&", escaped(service))).collect::<String>();
-        Ok(format!("{}{join}{service}scope={}", self.realm, escaped(&format!("repository:{repository}:pull"))))
+        let service = self
+            .service
+            .iter()
+            .map(|service| format!("service={}&", percent_encoded(service, b"/:")))
+            .collect::<String>();
+        Ok(format!(
+            "{}{join}{service}scope={}",
+            self.realm,
+            percent_encoded(&format!("repository:{repository}:pull"), b"/:")
+        ))
     }
 }
 
@@ -60,16 +69,6 @@ fn parameter(header: &str, name: &str) -> Option<String> {
         is_whole.then(|| &header[at + found.len()..])
     })?;
     rest.split_once('"').map(|(value, _)| value.to_owned())
-}
-
-fn escaped(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut all, byte| {
-        match byte {
-            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'_' | b'/' | b':' => all.push(char::from(byte)),
-            other => all.push_str(&format!("%{other:02X}")),
-        }
-        all
-    })
 }
 
 /// The header of a user and a password.

@@ -1,4 +1,4 @@
-//! Whether an image of a registry is what `verify` asks for, before the engine is told to pull it.
+//! Whether an image of a registry is what `verify` asks for, before the engine pulls it.
 
 use crate::config::verify::Verify;
 use crate::error::{Failure, Kind, ObserveFailure};

@@ -72,10 +72,6 @@ impl SecretValues {
 fn salt(state: &Path) -> std::io::Result<Vec<u8>> {
     match inputs::read_state(&state.join(KEPT).join(SALT)) {
         Ok(salt) if !salt.is_empty() => Ok(salt),
-        _ => {
-            let mut salt = vec![0; 32];
-            std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut salt)?;
-            Ok(salt)
-        }
+        _ => inputs::random::<32>().map(Vec::from),
     }
 }
