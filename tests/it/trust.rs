@@ -175,7 +175,11 @@ fn engine_holds(name: &str) -> String {
     let list = |filters: &[String]| {
         let filters = filters.iter().flat_map(|filter| ["--filter", filter]);
         let ids = ["images", "--all", "--quiet", "--no-trunc"].into_iter().chain(filters);
-        world().docker(&ids.collect::<Vec<_>>()) + "\n"
+        let listed = world().docker(&ids.collect::<Vec<_>>());
+        // The engine orders them by their time, and those of one second by chance.
+        let mut listed: Vec<&str> = listed.lines().collect();
+        listed.sort_unstable();
+        listed.join("\n") + "\n"
     };
     let labels = [format!("{name}:2"), format!("{name}:9"), format!("push-{name}:1-new")];
     let named = list(&[format!("reference={name}"), format!("reference=*/{name}")]);
