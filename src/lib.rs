@@ -26,7 +26,9 @@ pub mod config; // appspec.yml and the hook environment → Deployment; every pr
 
 pub mod engine; // the Docker API
 
-pub(crate) mod aws; // S3 and ECR
+mod fetch; // values from SSM, Secrets Manager, S3, KMS and programs, once for a run
+
+pub(crate) mod aws; // S3, ECR, and what else is asked of AWS
 
 mod process; // the one child runner
 

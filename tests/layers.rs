@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top down. A module may name itself and what comes after it.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "app", "ui", "import", "modes", "deploy", "tasks", "health", "ports", "images", "notify", "config", "engine",
-    "aws", "process",
+    "fetch", "aws", "process",
 ];
 
 /// Plain definitions and values: all may use them, they use nothing but each other.

@@ -41,6 +41,7 @@ pub(crate) fn prepare<'a>(
         archives: Archives::new(s3.clone(), Some(deployment.bundle_root.clone())),
         s3,
         credentials: context.credentials(),
+        fetcher: context.fetcher.clone(),
         store: Store::new(&context.settings.state_dir, &deployment.name),
         origin: origin(context, &deployment),
         policy: policy.ok().flatten(),

@@ -42,6 +42,7 @@ use crate::deploy::state::LockedStore;
 use crate::engine::Engine;
 use crate::engine::absence::PATIENCE;
 use crate::error::{Failure, Kind};
+use crate::fetch::Fetcher;
 use crate::images::credentials::CredentialSettings;
 use crate::images::operation::Importer;
 use crate::images::source::Archives;
@@ -67,6 +68,8 @@ pub(crate) struct Context {
     pub(crate) started: Instant,
     /// What is waited for outside.
     pub(crate) waits: Waits,
+    /// Of values that are fetched.
+    pub(crate) fetcher: Fetcher,
     /// How long an engine that is away is waited for.
     patience: Duration,
 }
@@ -95,7 +98,7 @@ impl Context {
     ) -> Host {
         let record = store.import_record();
         let images = Importer::new(name.clone(), archives, self.credentials(), record, progress::follow);
-        Host::new(engine, images, self.env.clone(), store, (name.clone(), subject), keep)
+        Host::new(engine, images, self.env.clone(), (store, self.fetcher.clone()), (name.clone(), subject), keep)
     }
 }
 
@@ -116,7 +119,8 @@ pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
     let (env, waits) = (HookEnv::from_vars(vars), Waits::default());
     journal::start(env.lookup("JOURNAL_STREAM"));
     look::start(cli.settings.color, &|name| env.lookup(name).map(str::to_owned));
-    let context = Context { settings: cli.settings, env, started, waits, patience };
+    let fetcher = Fetcher::new(env.vars().map(|(name, value)| (name.to_owned(), value.to_owned())), &waits);
+    let context = Context { settings: cli.settings, env, started, waits, fetcher, patience };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
         Ok(runtime) => {

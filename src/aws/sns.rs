@@ -2,14 +2,9 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::SystemTime;
 
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::ProvideCredentials as _;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4::SigningParams;
-
-use crate::aws::{config, https, identity};
+use crate::aws::sign::{Post, address, credentials};
+use crate::aws::{https, identity};
 
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
@@ -23,10 +18,9 @@ pub(crate) async fn publish(
     home: Option<&Path>,
 ) -> Result<(), String> {
     let settings = Box::pin(identity::settings(home)).await;
-    let provider = settings.credentials_provider().ok_or("the AWS SDK has no provider of credentials")?;
-    let credentials = provider.provide_credentials().await.map_err(|error| config::causes(&error))?;
+    let credentials = credentials(&settings).await?;
     let region = topic.split(':').nth(3).unwrap_or_default();
-    let url = endpoint.map_or_else(|| address(topic, region), |url| format!("{}/", url.trim_end_matches('/')));
+    let url = endpoint.map_or_else(|| address("sns", region), |url| format!("{}/", url.trim_end_matches('/')));
     let body = form(&[
         ("Action", "Publish"),
         ("Version", "2010-03-31"),
@@ -34,30 +28,10 @@ pub(crate) async fn publish(
         ("Subject", subject),
         ("Message", message),
     ]);
-    let headers = signed(&url, region, credentials, &body)?;
-    https::post(&url, &headers, body).await
-}
-
-/// Source: AWS service endpoints, by partition.
-fn address(topic: &str, region: &str) -> String {
-    let domain = match topic.split(':').nth(1) {
-        Some("aws-cn") => "amazonaws.com.cn",
-        Some("aws-eusc") => "amazonaws.eu",
-        _ => "amazonaws.com",
-    };
-    format!("https://sns.{region}.{domain}/")
-}
-
-fn signed(url: &str, region: &str, credentials: Credentials, body: &str) -> Result<Vec<(String, String)>, String> {
-    let identity = credentials.into();
-    let params = SigningParams::builder().identity(&identity).region(region).name("sns").time(SystemTime::now());
-    let params = params.settings(SigningSettings::default()).build().map_err(|error| error.to_string())?;
     let head = [("content-type", FORM)];
-    let request = SignableRequest::new("POST", url, head.into_iter(), SignableBody::Bytes(body.as_bytes()));
-    let request = request.map_err(|error| error.to_string())?;
-    let (signature, _) = sign(request, &params.into()).map_err(|error| error.to_string())?.into_parts();
-    let added = signature.headers().map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Ok(head.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).chain(added).collect())
+    let post = Post { url: &url, service: "sns", region, head: &head, body: &body };
+    let headers = post.signed(credentials)?;
+    https::post(&url, &headers, body).await
 }
 
 fn form(fields: &[(&str, &str)]) -> String {
@@ -80,15 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_is_asked_where_its_partition_and_region_are_and_a_text_is_encoded_whole() {
-        for (partition, url) in [
-            ("aws", "https://sns.eu-west-1.amazonaws.com/"),
-            ("aws-us-gov", "https://sns.eu-west-1.amazonaws.com/"),
-            ("aws-cn", "https://sns.eu-west-1.amazonaws.com.cn/"),
-            ("aws-eusc", "https://sns.eu-west-1.amazonaws.eu/"),
-        ] {
-            assert_eq!(address(&format!("arn:{partition}:sns:eu-west-1:123456789012:t"), "eu-west-1"), url);
-        }
+    fn a_text_is_encoded_whole() {
         assert_eq!(form(&[("Message", "a b&c=é\n"), ("X", "~-_.")]), "Message=a%20b%26c%3D%C3%A9%0A&X=~-_.");
     }
 }

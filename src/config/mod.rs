@@ -18,6 +18,7 @@ pub mod problem;
 pub(crate) mod rules;
 pub(crate) mod schema;
 pub mod service;
+pub(crate) mod source;
 pub(crate) mod start_first;
 pub mod swarm;
 pub(crate) mod task;

@@ -8,6 +8,9 @@ const KEYS: [&str; 11] = [
     "security_opt",
 ];
 
+/// Keys of a value that is fetched: of `environment` nothing else is looked for.
+const SOURCES: [&str; 5] = ["ssm", "secretsmanager", "s3", "kms", "command"];
+
 /// Every value and name below such a key.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places {
@@ -41,7 +44,9 @@ impl Places {
     }
 
     fn add(&mut self, path: &[String], text: &str, place: Place) {
-        if path.iter().any(|key| KEYS.contains(&key.as_str())) {
+        let of_source = || path.last().is_some_and(|last| SOURCES.contains(&last.as_str()) && path.len() > 2);
+        let is_fetched = path.iter().any(|key| key == "environment") && of_source();
+        if is_fetched || path.iter().any(|key| KEYS.contains(&key.as_str())) {
             self.found.push((path.to_vec(), text.to_owned(), place));
         }
     }

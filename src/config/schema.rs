@@ -129,7 +129,7 @@ fn task() -> Value {
         ("command", text_or_list()),
         ("entrypoint", text_or_list()),
         ("user", text()),
-        ("environment", pairs()),
+        ("environment", environment()),
         ("timeout", text()),
         ("required", boolean()),
     ])
@@ -158,12 +158,28 @@ fn image() -> Value {
     ])]})
 }
 
+/// Texts, and values that are fetched.
+fn environment() -> Value {
+    let source = object([
+        ("ssm", text()),
+        ("secretsmanager", text()),
+        ("key", text()),
+        ("version", text()),
+        ("s3", text()),
+        ("kms", text()),
+        ("context", any_object()),
+        ("command", list(scalar())),
+    ]);
+    json!({"type": ["object", "array", "null"], "additionalProperties": {"anyOf": [scalar(), source]}, "items": {"type": "string"}})
+}
+
 /// What the value of an option looks like.
 fn option(key: &str) -> Value {
     match key {
         "image" => image(),
         "command" | "entrypoint" => text_or_list(),
-        "environment" | "labels" | "annotations" | "sysctls" | "extra_hosts" | "storage_opt" => pairs(),
+        "environment" => environment(),
+        "labels" | "annotations" | "sysctls" | "extra_hosts" | "storage_opt" => pairs(),
         "healthcheck" => healthcheck(),
         "logging" => object([("driver", text()), ("options", any_object())]),
         "update_config" => object([("order", words(&["stop-first", "start-first"])), ("drain", text())]),

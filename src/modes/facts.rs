@@ -35,6 +35,8 @@ pub struct Facts {
     pub images: Vec<ImageFacts>,
     /// The environment from `environment` and `env_file` together, in order.
     pub environment: Known<Vec<EnvVar>>,
+    /// The event fetches values; in any other they stay references.
+    pub fetches: bool,
     /// Warnings of the files that were read, by place.
     pub warnings: Vec<String>,
     /// Wanted host ports that are taken.

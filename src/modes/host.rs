@@ -12,9 +12,11 @@ use crate::engine::Engine;
 use crate::engine::creation::Creation;
 use crate::engine::logs;
 use crate::error::Failure;
+use crate::fetch::Fetcher;
 use crate::health::checker::HealthChecker;
 use crate::images::operation::Importer;
 use crate::modes::container::operation::Containers;
+use crate::modes::fill;
 use crate::modes::release::Release;
 use crate::modes::runs_now::Subject;
 use crate::tasks::command::Group;
@@ -32,6 +34,7 @@ pub(crate) struct Host {
     /// The health check under way, or the one that was cut off.
     pub(crate) health: HealthChecker,
     pub(crate) store: Rc<LockedStore>,
+    pub(crate) fetcher: Fetcher,
     pub(crate) keep: usize,
     /// When the plan began, in seconds since 1970: what it creates is newer.
     began: i64,
@@ -56,7 +59,7 @@ impl Host {
         engine: Engine,
         images: Importer,
         env: HookEnv,
-        store: Rc<LockedStore>,
+        (store, fetcher): (Rc<LockedStore>, Fetcher),
         (name, subject): (Name, Subject),
         keep: usize,
     ) -> Self {
@@ -70,6 +73,7 @@ impl Host {
             tasks,
             health: HealthChecker::default(),
             store,
+            fetcher,
             keep,
             began: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed()),
             last_words: Vec::new(),
@@ -96,6 +100,8 @@ impl Host {
     }
 
     pub(crate) fn save(&self, release: &Release, observed: Observed) -> Result<(), Failure> {
-        self.store.save_release(&Release { observed, ..release.clone() }, self.keep)
+        let mut release = Release { observed, ..release.clone() };
+        fill::known(&self.fetcher, release.variables_mut());
+        self.store.save_release(&release, self.keep)
     }
 }

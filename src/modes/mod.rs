@@ -12,6 +12,7 @@ pub mod container;
 pub mod create;
 pub(crate) mod drift;
 pub mod facts;
+pub(crate) mod fill;
 pub(crate) mod health_now;
 pub(crate) mod host;
 pub(crate) mod images;

@@ -11,7 +11,7 @@ use crate::health::check::HealthCheck;
 use crate::modes::compose::release::ComposeRelease;
 use crate::modes::swarm::operation::ServiceRequest;
 use crate::values::pin::ImagePin;
-use crate::values::types::Name;
+use crate::values::types::{EnvVar, Name};
 
 /// A saved release.
 pub type Release = deploy::release::Release<Part>;
@@ -47,10 +47,42 @@ pub struct Part {
     pub swarm: Option<Box<ServiceRequest>>,
 }
 
+impl Release {
+    /// The variables with the reference of each value that is fetched.
+    pub(crate) fn variables(&self) -> &[EnvVar] {
+        let part = &self.part;
+        let container = part.container.as_ref().map(|kept| &kept.request.environment);
+        container.or(part.swarm.as_ref().map(|request| &request.environment)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The same as they are kept, for a value that was fetched meanwhile.
+    pub(crate) fn variables_mut(&mut self) -> &mut [EnvVar] {
+        let part = &mut self.part;
+        match (&mut part.container, &mut part.swarm) {
+            (Some(kept), _) => &mut kept.request.environment,
+            (None, Some(request)) => &mut request.environment,
+            (None, None) => &mut [],
+        }
+    }
+
+    /// The salt of its digests, where it has any.
+    pub(crate) fn salt(&self) -> Option<&str> {
+        self.variables().iter().find_map(|var| var.value.as_ref()?.salt())
+    }
+
+    /// What a rollback to it says of values that are fetched.
+    pub(crate) fn fetched_anew(&self) -> Option<String> {
+        let names = self.variables().iter().filter(|var| var.source().is_some()).map(|var| var.name.as_str());
+        let names: Vec<&str> = names.collect();
+        let words = "fetched anew: a release keeps where a value lies, not the value";
+        (!names.is_empty()).then(|| format!("{}: {words}", names.join(", ")))
+    }
+}
+
 /// A container as it was created.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContainerRelease {
-    /// Everything that the engine was given, the variables' values too.
+    /// Everything that the engine was given. Of a value that is fetched it keeps where it lies, and a salted digest.
     pub request: ContainerSpec,
     /// How it is checked at the host's ports.
     pub health_check: HealthCheck,

@@ -90,6 +90,7 @@ pub fn plan(name: &Name, facts: &Facts, release: &Release, missing: &[&ImagePin]
         return Err(Failure::new(Kind::Image, why).next("deploy its revision with CodeDeploy"));
     }
     plan.notes.push(format!("back to {release}; tasks before and after it are not run"));
+    plan.notes.extend(release.fetched_anew());
     if facts.stopped {
         plan.require(MarkOperation::DeleteStopped);
     }

@@ -2,10 +2,12 @@
 
 use crate::config::task::{InContainer, OnHost, Task, Tasks, Work};
 use crate::config::{Deployment, ImageNeed};
+use crate::engine::request::ContainerSpec;
 use crate::error::Failure;
 use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::facts::Facts;
+use crate::modes::fill;
 use crate::modes::host::Host;
 use crate::modes::operation::{Action, Operation, Plan};
 use crate::tasks::operation::{HostCommand, TaskOperation};
@@ -106,10 +108,14 @@ pub(crate) async fn perform(operation: &TaskOperation, host: &mut Host) -> Resul
     let (engine, tasks) = (&host.engine, &mut host.tasks);
     match operation {
         TaskOperation::Container { name, spec, timeout } => {
+            let (environment, _) = fill::filled(&host.fetcher, &spec.environment).await?;
+            let spec = &ContainerSpec { environment, ..(**spec).clone() };
             let image = host.images.argument(engine, &spec.image).await?;
             crate::tasks::container(engine, name, spec, image, *timeout, &mut tasks.creation).await?;
         }
         TaskOperation::Command { name, command, timeout } => {
+            let (environment, _) = fill::filled(&host.fetcher, &command.environment).await?;
+            let command = &HostCommand { environment, ..command.clone() };
             command::command(&mut tasks.under_way, name, command, &tasks.env, *timeout).await?;
         }
         TaskOperation::Remove { container } => {

@@ -14,6 +14,8 @@ pub(crate) mod progress;
 pub(crate) mod reference;
 pub(crate) mod s3_uri;
 pub mod secret;
+pub mod secret_value;
+pub mod source;
 pub mod target;
 pub(crate) mod text;
 pub mod types;

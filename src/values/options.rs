@@ -34,6 +34,15 @@ impl SetOption {
         self.hidden.as_ref().map_or(&self.value, |hidden| hidden.value.reveal())
     }
 
+    /// Whether the engine is given the same value. Of one that was fetched its salted digest is known.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let secret = |option: &Self| match &option.hidden {
+            Some(hidden) => hidden.value.clone(),
+            None => Secret::new(&*option.value),
+        };
+        secret(self).is_same(&secret(other))
+    }
+
     /// What is printed: of what stands in appspec.yml the value itself, where that is asked for.
     pub fn printed(&self, show_values: bool) -> &str {
         match &self.hidden {
@@ -148,7 +157,7 @@ pub(crate) fn is_own(name: &str) -> bool {
 /// Of several values only those that differ; one old and one new value belong together.
 fn differences_of<'a>(name: &str, old: &'a [SetOption], new: &'a [SetOption]) -> Vec<Difference<'a>> {
     let is_in = |all: &[SetOption], option: &SetOption| {
-        all.iter().any(|other| other.name == option.name && other.whole() == option.whole())
+        all.iter().any(|other| other.name == option.name && other.is_same(option))
     };
     let gone: Vec<_> = old.iter().filter(|option| option.name == name && !is_in(new, option)).collect();
     let come: Vec<_> = new.iter().filter(|option| option.name == name && !is_in(old, option)).collect();

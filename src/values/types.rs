@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::values::s3_uri::S3Uri;
 use crate::values::secret::{HIDDEN, masked_value};
+pub use crate::values::secret_value::Secret;
+pub(crate) use crate::values::secret_value::revealed;
+use crate::values::secret_value::stored;
+use crate::values::source::Source;
 
 /// The name of a container, compose project or swarm service: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 63 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -146,59 +150,6 @@ pub(super) use through_text;
 
 through_text!(Name, ContentDigest);
 
-/// A value that is never printed: `Debug` shows `***`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a value.
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// The value itself, for the one place that sends it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// The form in the state directory, whose files are for their owner alone: the value itself. Nothing that is printed goes
-/// through serde.
-mod stored {
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
-
-    use super::Secret;
-
-    pub(super) fn serialize<S: Serializer>(value: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
-        value.as_ref().map(Secret::reveal).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
-        Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
-    }
-}
-
-/// The same of a value that is always there.
-pub(crate) mod revealed {
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
-
-    use super::Secret;
-
-    pub(crate) fn serialize<S: Serializer>(value: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-        value.reveal().serialize(serializer)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
-        String::deserialize(deserializer).map(Secret::new)
-    }
-}
-
 /// One variable of a container's environment. The value is a [`Secret`] whatever it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvVar {
@@ -221,6 +172,16 @@ impl EnvVar {
     /// Whether a part of the value is not printed.
     pub fn is_hidden(&self) -> bool {
         self.value.as_ref().is_some_and(|value| self.shown().as_deref() != Some(value.reveal()))
+    }
+
+    /// A variable whose value is fetched when it is deployed.
+    pub(crate) fn of(name: &str, source: Source) -> Self {
+        Self { name: name.to_owned(), value: Some(Secret::of(source)), hidden: true }
+    }
+
+    /// Where the value comes from, where it is fetched.
+    pub(crate) fn source(&self) -> Option<&Source> {
+        self.value.as_ref()?.source()
     }
 }
 

@@ -11,8 +11,19 @@ use crate::support::world::ECR;
 use crate::support::{Bundle, world};
 
 /// Actions that no test sees, and why an instance has them.
-const UNSEEN: [(&str, &str, &str); 5] = [
+const UNSEEN: [(&str, &str, &str); 12] = [
+    ("GetPublicRegistryToken", "ecr-public:GetAuthorizationToken", "a scripted server is asked in the unit tests"),
+    ("GetPublicRegistryToken", "sts:GetServiceBearerToken", "the public gallery asks for it with that token"),
     ("TellOfDeployments", "sns:Publish", "moto's SNS is asked in tests/notify.rs, where nothing is recorded"),
+    ("ReadParameters", "ssm:GetParameters", "moto is asked in values.rs, where the calls are compared"),
+    ("ReadParameters", "ssm:GetParametersByPath", "moto is asked in values.rs, where the calls are compared"),
+    ("ReadSecrets", "secretsmanager:GetSecretValue", "moto is asked in values.rs, where the calls are compared"),
+    (
+        "ReadSecretsTogether",
+        "secretsmanager:BatchGetSecretValue",
+        "moto is asked in values.rs, where the calls are compared",
+    ),
+    ("DecryptValues", "kms:Decrypt", "moto is asked in values.rs, where the calls are compared"),
     ("DecryptObjects", "kms:Decrypt", "S3 asks KMS for an object that is encrypted; this S3 server has no KMS"),
     (
         "PullImages",

@@ -54,4 +54,5 @@ mod tasks_compose;
 mod tasks_swarm;
 mod tutorial;
 mod uninstall;
+mod values;
 mod volumes;

@@ -6,11 +6,13 @@ use bollard::models::{HostConfig, MountType};
 
 use crate::config::field::Field;
 use crate::config::policy::demand::{Demand, Subject};
-use crate::config::service::Service;
+use crate::config::service::{EnvLocation, Service};
 use crate::config::swarm::FileSource;
 use crate::config::task::{Tasks, Work};
 use crate::config::yaml::{Node, Value};
 use crate::config::{ArchiveLocation, ImageSource, Mode};
+use crate::values::source::Source;
+use crate::values::types::EnvVar;
 
 /// What is asked for, each with its place; `section` as its variables made it.
 pub(crate) fn demands(section: &Field<'_>, mode: &Mode, tasks: &Tasks, bundle: &Path) -> Vec<Demand> {
@@ -47,6 +49,7 @@ pub(crate) fn demands(section: &Field<'_>, mode: &Mode, tasks: &Tasks, bundle: &
     let items = ["before", "after"].into_iter().filter_map(|key| section.get(key));
     let items: Vec<Field<'_>> = items.flat_map(|list| list.each().collect::<Vec<_>>()).collect();
     for (task, field) in tasks.all().zip(&items) {
+        found.environment(field, &task.environment);
         match &task.work {
             Work::Container(inside) => inside.image.iter().for_each(|image| found.image(field, "image", image)),
             Work::Command(command) => {
@@ -82,12 +85,28 @@ impl Found {
         self.push(field, key, Some(Demand::of_image(source)));
     }
 
+    /// What is fetched: an object, or what a program of the host prints.
+    fn environment(&mut self, field: &Field<'_>, variables: &[EnvVar]) {
+        let Some(all) = field.get("environment") else { return };
+        for var in variables {
+            match var.source() {
+                Some(Source::S3 { s3 }) => self.push(&all, &var.name, Some(Demand::of_object(s3))),
+                Some(source @ Source::Command { command }) => {
+                    let program = command.first().map_or("", String::as_str);
+                    self.push(&all, &var.name, Some(Demand::new(Subject::HostTask, program, source.to_string())));
+                }
+                Some(Source::Ssm { .. } | Source::SecretsManager { .. } | Source::Kms { .. }) | None => {}
+            }
+        }
+    }
+
     fn service(&mut self, field: &Field<'_>, service: &Service) {
         for file in &service.env_file {
-            if let ArchiveLocation::S3(uri) = &file.location {
+            if let EnvLocation::File(ArchiveLocation::S3(uri)) = &file.location {
                 self.push(field, "env_file", Some(Demand::of_object(uri)));
             }
         }
+        self.environment(field, &service.environment);
         for (network, _) in &service.networks {
             self.push(field, "networks", Demand::of_namespace("networks", "network", network));
         }

@@ -3,6 +3,7 @@
 //! What comes out is what the engine is given: the very structure of its create request. So there is one translation,
 //! and the plan prints the structure that the client sends.
 
+pub(crate) mod environment;
 pub(crate) mod network;
 pub(crate) mod options;
 pub(crate) mod ports;
@@ -12,6 +13,7 @@ mod tests;
 pub(crate) mod volumes;
 mod words;
 
+use std::fmt;
 use std::path::Path;
 
 use bollard::models::{ContainerCreateBody, EndpointSettings, HostConfig};
@@ -20,11 +22,13 @@ use crate::config::field::Field;
 use crate::config::keys::Keys;
 use crate::config::pending::Pending;
 use crate::config::problem::Problems;
-pub(crate) use crate::config::service::options::{command, environment, labels, location};
+pub(crate) use crate::config::service::environment::environment;
+pub(crate) use crate::config::service::options::{command, labels, location};
 pub(crate) use crate::config::service::words::words;
 use crate::config::start_first::StartFirst;
 use crate::config::yaml::{Node, Place, Value};
 use crate::config::{ArchiveLocation, start_first};
+use crate::values::source::Many;
 use crate::values::types::EnvVar;
 
 /// A validated service.
@@ -51,12 +55,30 @@ pub(crate) type Needs = Vec<(&'static str, (u32, u32))>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EnvFile {
-    /// A file, or an object in S3 (whose values are hidden).
-    pub(crate) location: ArchiveLocation,
+    /// Where they lie; all of them are hidden.
+    pub(crate) location: EnvLocation,
     /// It may be missing.
     pub(crate) required: bool,
     /// `format: raw`: no quotes, no variables.
     pub(crate) raw: bool,
+}
+
+/// Where many values with their names lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum EnvLocation {
+    /// One variable a line.
+    File(ArchiveLocation),
+    /// A path of parameters, or a secret that is a JSON object.
+    Many(Many),
+}
+
+impl fmt::Display for EnvLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(location) => write!(f, "{location}"),
+            Self::Many(many) => write!(f, "{many}"),
+        }
+    }
 }
 
 /// What reading a service needs beside its node.

@@ -8,11 +8,11 @@ use crate::config::ArchiveLocation;
 use crate::config::field::Field;
 use crate::config::keys::Keys;
 use crate::config::service::resources::{memory, nano_cpus};
-use crate::config::service::{EnvFile, Needs, ParseContext, Service, network, resources, volumes};
+use crate::config::service::{Needs, ParseContext, Service, environment, network, resources, volumes};
 use crate::config::start_first::{DRAIN, StartFirst};
 use crate::config::yaml::Value;
 use crate::values::labels::LABELS;
-use crate::values::types::{EnvVar, Refused, Secret};
+use crate::values::types::Refused;
 
 /// What a seccomp profile's path, or the profile itself, stands behind.
 pub(crate) const SECCOMP: &str = "seccomp=";
@@ -39,8 +39,9 @@ pub(crate) fn shared(keys: &mut Keys<'_, '_>, service: &mut Service, host: &mut 
     body.tty = keys.get("tty", Field::boolean);
     body.healthcheck = keys.all("healthcheck", |field| healthcheck(field, &mut service.needs));
     body.exposed_ports = keys.all("expose", network::expose);
-    service.environment = keys.all("environment", |field| environment(field, around)).unwrap_or_default();
-    service.env_file = keys.all("env_file", |field| env_files(field, around.bundle_root)).unwrap_or_default();
+    service.environment = keys.all("environment", |field| environment::environment(field, around)).unwrap_or_default();
+    service.env_file =
+        keys.all("env_file", |field| environment::env_files(field, around.bundle_root)).unwrap_or_default();
     service.platform = keys.parsed("platform", platform);
     host.log_config = keys.all("logging", logging);
     host.readonly_rootfs = keys.get("read_only", Field::boolean);
@@ -94,45 +95,6 @@ fn whole_seconds(field: &Field<'_>) -> Option<i64> {
 /// Null means "not given", as in Compose.
 pub(crate) fn command(field: &Field<'_>) -> Option<Vec<String>> {
     if field.node.is_null() { None } else { Some(field.command()) }
-}
-
-/// `environment`: a name alone takes the hook environment's value.
-pub(crate) fn environment(field: &Field<'_>, around: &ParseContext<'_>) -> Vec<EnvVar> {
-    let pairs = field.pairs().into_iter();
-    pairs
-        .map(|(name, value)| {
-            let value = value.or_else(|| (around.lookup)(&name)).map(Secret::new);
-            EnvVar { hidden: false, name, value }
-        })
-        .collect()
-}
-
-fn env_files(field: &Field<'_>, root: &Path) -> Vec<EnvFile> {
-    match field.node.value {
-        Value::Sequence(_) => field.items(|field| match field.node.value {
-            Value::Mapping(_) => long_env_file(field, root),
-            _ => env_file(field, root),
-        }),
-        _ => env_file(field, root).into_iter().collect(),
-    }
-}
-
-fn env_file(field: &Field<'_>, root: &Path) -> Option<EnvFile> {
-    let location = field.parsed(|text| location(text, root))?;
-    Some(EnvFile { location, required: true, raw: false })
-}
-
-fn long_env_file(field: &Field<'_>, root: &Path) -> Option<EnvFile> {
-    let (found, required, raw) = field.mapping(|keys| {
-        let found = keys.parsed("path", |text| location(text, root));
-        let required = keys.get("required", Field::boolean).unwrap_or(true);
-        (found, required, keys.one_of("format", &["raw"]).is_some())
-    });
-    match found {
-        Some(location) => Some(EnvFile { location, required, raw }),
-        None if field.get("path").is_some() => None,
-        None => field.lacks("`path` is missing", "write `path: env/web.env`"),
-    }
 }
 
 /// An object in S3, or a file of the bundle or of the host.

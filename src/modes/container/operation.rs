@@ -15,6 +15,7 @@ use crate::health::check::HealthCheck;
 use crate::modes;
 use crate::modes::container::volumes;
 use crate::modes::facts::Facts;
+use crate::modes::fill;
 use crate::modes::host::Host;
 use crate::modes::options::of_container;
 use crate::modes::release::Release;
@@ -23,7 +24,6 @@ use crate::values::labels::{LABEL_ADDRESS, LABEL_PORTS};
 use crate::values::operation::{Moment, Outcome, Role, Traits};
 use crate::values::options::SetOption;
 use crate::values::target::Target;
-use crate::values::volume::AnonymousVolume;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,9 +91,9 @@ impl ContainerOperation {
     pub(crate) async fn perform(&self, host: &mut Host, down: Option<Duration>) -> Result<Outcome, Failure> {
         match self {
             Self::Create(spec) => {
-                let (id, stay) = create(host, spec).await?;
+                let (id, said) = create(host, spec).await?;
                 host.containers.created = Some(id);
-                return Ok(Outcome::with(stay.iter().map(volumes::stays).collect()));
+                return Ok(Outcome::with(said));
             }
             Self::Recreate { container, spec } => return recreate(host, container, spec).await,
             Self::Stop { container, grace } => host.engine.stop(&host.containers.target(container), *grace).await?,
@@ -154,8 +154,10 @@ impl fmt::Display for ContainerOperation {
 }
 
 /// Creates the container; where it gets an address of its own, alone with the other names that take one.
-/// Returns its ID, and the volumes for which its image has no place.
-async fn create(host: &Host, spec: &ContainerSpec) -> Result<(String, Vec<AnonymousVolume>), Failure> {
+/// Returns its ID, and what is to be said: volumes for which its image has no place, values that are others.
+async fn create(host: &Host, spec: &ContainerSpec) -> Result<(String, Vec<String>), Failure> {
+    let (environment, mut said) = fill::filled(&host.fetcher, &spec.environment).await?;
+    let spec = &ContainerSpec { environment, ..spec.clone() };
     let image = host.images.argument(&host.engine, &spec.image).await?;
     let seen = if spec.if_declared.is_empty() { None } else { host.engine.image(&image).await? };
     let (spec, stay) = modes::volumes::declared(spec, &seen.unwrap_or_default());
@@ -164,7 +166,8 @@ async fn create(host: &Host, spec: &ContainerSpec) -> Result<(String, Vec<Anonym
         Some(at) => ports::create_alone(&host.engine, host.state_dir(), at, &host.name, create).await,
         None => create.await,
     };
-    Ok((created?, stay))
+    said.extend(stay.iter().map(volumes::stays));
+    Ok((created?, said))
 }
 
 async fn recreate(host: &mut Host, container: &Target, spec: &ContainerSpec) -> Result<Outcome, Failure> {
@@ -172,11 +175,12 @@ async fn recreate(host: &mut Host, container: &Target, spec: &ContainerSpec) -> 
     if host.engine.inspect(target.address()).await?.is_some() {
         return Ok(Outcome::unchanged());
     }
-    let (id, _) = create(host, spec).await?;
+    let (id, others) = create(host, spec).await?;
     let gone = container.id.clone().unwrap_or_default();
     host.store.rename_container(&gone, &id)?;
     host.containers.anew.push((gone, id));
-    Ok(Outcome::with(vec![format!("container {container} was gone: it was created anew")]))
+    let said = std::iter::once(format!("container {container} was gone: it was created anew"));
+    Ok(Outcome::with(said.chain(others).collect()))
 }
 
 async fn save(host: &Host, container: &Target, release: &Release, down: Option<Duration>) -> Result<(), Failure> {

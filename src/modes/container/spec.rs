@@ -125,7 +125,7 @@ impl Replacing<'_> {
 
 /// Everything that makes one container different from another: not the labels that name the deployment.
 pub(super) fn spec_digest(spec: &ContainerSpec, container: &Container) -> Result<ContentDigest, Failure> {
-    let value = |var: &EnvVar| var.value.as_ref().map(|value| value.reveal().to_owned());
+    let value = |var: &EnvVar| var.value.as_ref().map(|value| value.compared().to_owned());
     let environment: Vec<_> = spec.environment.iter().map(|var| (var.name.as_str(), value(var))).collect();
     let options = serde_json::to_value(&spec.options)
         .map_err(|error| Failure::new(Kind::Unexpected, format!("the options cannot be written down: {error}")))?;

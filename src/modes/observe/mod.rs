@@ -1,42 +1,36 @@
 //! Observing the host: reading only. What cannot be seen is said, and never stops the rest.
 
 mod archives;
+mod environment;
 pub(crate) mod images;
 mod offline;
 mod registry;
 pub(crate) mod resume;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 
-use crate::aws::s3::{S3, S3Error};
+use crate::aws::s3::S3;
 use crate::config::hook_env::HookEnv;
 use crate::config::policy::Policy;
-use crate::config::policy::demand::Demand;
-use crate::config::service::{EnvFile, Service};
-use crate::config::{ArchiveLocation, Deployment, Mode, env_file};
+use crate::config::{Deployment, Mode};
 use crate::deploy::origin::Origin;
 use crate::deploy::state::Store;
 use crate::engine;
 use crate::engine::Engine;
-use crate::error::{Failure, Kind, ObserveFailure};
+use crate::error::{Failure, ObserveFailure};
+use crate::fetch::Fetcher;
 use crate::images::credentials::CredentialSettings;
 use crate::images::source::Archives;
-use crate::inputs;
 use crate::modes::compose;
 use crate::modes::facts::Facts;
-use crate::modes::observe::offline::OFFLINE;
 use crate::modes::sharing::sharing;
 use crate::values::known::Known;
-use crate::values::types::{EnvVar, LifecycleEvent};
+use crate::values::types::LifecycleEvent;
 
 /// The label that the engine gives a container of a swarm's task.
 const SWARM_TASK: &str = "com.docker.swarm.task.id";
-
-/// Largest env file that is read, in bytes.
-const ENV_FILE_LIMIT: u64 = 1024 * 1024;
 
 pub(crate) struct Observer<'a> {
     /// The engine, or why there is none.
@@ -44,6 +38,8 @@ pub(crate) struct Observer<'a> {
     pub(crate) s3: S3,
     pub(crate) archives: Archives,
     pub(crate) credentials: CredentialSettings,
+    /// Of values that are fetched.
+    pub(crate) fetcher: Fetcher,
     pub(crate) store: Store,
     /// The host's policy, where it has one.
     pub(crate) policy: Option<Policy>,
@@ -61,7 +57,7 @@ pub(crate) struct Observer<'a> {
 impl Observer<'_> {
     pub(crate) async fn facts(&self, event: LifecycleEvent) -> Facts {
         let records = if self.offline { Facts::blank() } else { Facts::unseen(&self.store) };
-        let mut facts = Facts { pending: self.deployment.pending.at(event), ..records };
+        let mut facts = Facts { pending: self.deployment.pending.at(event), fetches: fetches(event), ..records };
         if !touches_engine(event) {
             return facts;
         }
@@ -173,69 +169,6 @@ impl Observer<'_> {
             _ => Ok(Vec::new()),
         }
     }
-
-    pub(crate) async fn environment(&self, service: &Service, facts: &mut Facts) {
-        let mut all: Vec<EnvVar> = Vec::new();
-        let mut not_yet: Option<String> = None;
-        for file in &service.env_file {
-            if self.is_elsewhere(&file.location) {
-                facts
-                    .warnings
-                    .push(format!("{} was not read ({OFFLINE}): its variables are missing below", file.location));
-                continue;
-            }
-            if let (ArchiveLocation::S3(uri), Some(policy)) = (&file.location, &self.policy)
-                && !policy.judge(&[Demand::of_object(uri)]).is_empty()
-            {
-                facts.environment = Known::No(format!("the host's policy does not allow {uri}"));
-                return;
-            }
-            if let ArchiveLocation::File(path) = &file.location
-                && let Some(line) = facts.put_off(path)
-            {
-                not_yet = Some(line);
-                continue;
-            }
-            match self.env_file(file, facts).await {
-                Ok(vars) => vars.into_iter().for_each(|var| set(&mut all, var)),
-                Err(ObserveFailure { failure, definite }) => {
-                    facts.environment = Known::No(failure.message.clone());
-                    let is_meant = |text: &str| self.deployment.is_location(text, &file.location);
-                    let failure = self.deployment.placed(&["env_file"], is_meant, failure);
-                    facts.failures.push(ObserveFailure { failure, definite });
-                    return;
-                }
-            }
-        }
-        service.environment.iter().for_each(|var| set(&mut all, var.clone()));
-        facts.environment = not_yet.map_or(Known::Yes(all), Known::No);
-    }
-
-    async fn env_file(&self, file: &EnvFile, facts: &mut Facts) -> Result<Vec<EnvVar>, ObserveFailure> {
-        let definite = |failure| ObserveFailure { failure, definite: true };
-        let text = match &file.location {
-            ArchiveLocation::File(path) => {
-                let read = inputs::read(path, Some(&self.deployment.bundle_root), ENV_FILE_LIMIT);
-                match read.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound && !file.required => return Ok(Vec::new()),
-                    text => text.map_err(|error| definite(bad_env(path, &error.to_string())))?,
-                }
-            }
-            ArchiveLocation::S3(uri) => {
-                let limit = usize::try_from(ENV_FILE_LIMIT).unwrap_or(usize::MAX);
-                match self.s3.get_small(uri, limit).await {
-                    Err(S3Error::NoSuchKey(_)) if !file.required => return Ok(Vec::new()),
-                    bytes => {
-                        String::from_utf8_lossy(&bytes.map_err(|error| ObserveFailure::from(&error))?).into_owned()
-                    }
-                }
-            }
-        };
-        let read = env_file::read(&file.location.to_string(), &text, file.raw, &|name| self.variable(name))
-            .map_err(definite)?;
-        facts.warnings.extend(read.warnings);
-        Ok(read.variables)
-    }
 }
 
 /// The IDs of images of which a swarm's ended tasks on this node have containers.
@@ -243,6 +176,11 @@ pub(crate) fn images_of_ended_tasks(all: &[ContainerSummary]) -> Vec<String> {
     let is_task = |container: &&ContainerSummary| engine::label(container, SWARM_TASK).is_some();
     let is_ended = |container: &&ContainerSummary| container.state != Some(ContainerSummaryStateEnum::RUNNING);
     all.iter().filter(is_task).filter(is_ended).filter_map(|container| container.image_id.clone()).collect()
+}
+
+/// Whether an event fetches values: for a clear error ahead of time, and for what it starts.
+const fn fetches(event: LifecycleEvent) -> bool {
+    matches!(event, LifecycleEvent::BeforeInstall | LifecycleEvent::ApplicationStart)
 }
 
 /// Whether an event prepares, starts or checks a release: what a policy of the host may refuse.
@@ -262,18 +200,5 @@ pub(crate) const fn touches_engine(event: LifecycleEvent) -> bool {
         | LifecycleEvent::AfterBlockTraffic
         | LifecycleEvent::BeforeAllowTraffic
         | LifecycleEvent::AfterAllowTraffic => false,
-    }
-}
-
-fn bad_env(path: &Path, why: &str) -> Failure {
-    Failure::new(Kind::Appspec, format!("cannot read env_file {}: {why}", path.display()))
-        .next("put it into the bundle, or mark it `required: false`")
-}
-
-/// Sets or replaces a variable, as the engine would take the last one.
-fn set(all: &mut Vec<EnvVar>, var: EnvVar) {
-    match all.iter_mut().find(|known| known.name == var.name) {
-        Some(known) => *known = var,
-        None => all.push(var),
     }
 }

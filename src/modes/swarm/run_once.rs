@@ -48,7 +48,7 @@ async fn request(host: &Host, api: &Api, me: &str, task: &SwarmTask) -> Result<(
     match &task.work {
         SwarmWork::Command(_) => Ok((task_lock::without_container(&task.task_lock, me), None)),
         SwarmWork::Service(request) => {
-            let (mut body, auth) = service::to_send(api, host, request).await?;
+            let (mut body, auth, _) = service::to_send(api, host, request).await?;
             // The plan does not know the node where this very deployment made the swarm.
             body["Labels"][LABEL_NODE] = me.into();
             Ok((body, auth))

@@ -9,6 +9,7 @@ use crate::engine::api::{Api, ApiError};
 use crate::error::{Failure, Kind};
 use crate::images::credentials::CredentialSettings;
 use crate::images::pull;
+use crate::modes::fill;
 use crate::modes::host::Host;
 use crate::modes::swarm::observe::{items, text};
 use crate::modes::swarm::operation::ServiceRequest;
@@ -27,7 +28,7 @@ const STAYS: Duration = Duration::from_secs(1);
 /// Creates the service, unless another manager did with the same spec.
 /// Errors: [`Kind::Container`] with the engine's words; another deployment created it.
 pub(crate) async fn create(api: &Api, host: &Host, request: &ServiceRequest) -> Result<Vec<String>, Failure> {
-    let (body, auth) = to_send(api, host, request).await?;
+    let (body, auth, said) = to_send(api, host, request).await?;
     let what = format!("create service {}", request.name);
     retry_on_conflict(&what, async || {
         if let Some(found) = find(api, &request.name).await? {
@@ -38,7 +39,7 @@ pub(crate) async fn create(api: &Api, host: &Host, request: &ServiceRequest) -> 
             return Ok(Some(vec![format!("another manager created {}", request.name)]));
         }
         match api.call(Method::POST, "/services/create", Some(&body), auth.as_ref()).await {
-            Ok(_) => Ok(Some(Vec::new())),
+            Ok(_) => Ok(Some(said.clone())),
             Err(error) if error.status == Some(409) => Ok(None),
             Err(error) => Err(refused(&error, &what)),
         }
@@ -50,7 +51,7 @@ pub(crate) async fn create(api: &Api, host: &Host, request: &ServiceRequest) -> 
 /// Errors: [`Kind::Container`] with the engine's words; another deployment changed it; the swarm rolled the same spec
 /// back already.
 pub(crate) async fn update(api: &Api, host: &Host, request: &ServiceRequest) -> Result<Vec<String>, Failure> {
-    let (body, auth) = to_send(api, host, request).await?;
+    let (body, auth, said) = to_send(api, host, request).await?;
     let what = format!("update service {}", request.name);
     let mut is_late = false;
     retry_on_conflict(&what, async || {
@@ -72,7 +73,7 @@ pub(crate) async fn update(api: &Api, host: &Host, request: &ServiceRequest) -> 
         }
         let written = unless_stale(write(api, &found, &body, "", auth.as_ref()).await);
         is_late = written == Ok(None);
-        Ok(written.map_err(|error| refused(&error, &what))?.map(|()| Vec::new()))
+        Ok(written.map_err(|error| refused(&error, &what))?.map(|()| said.clone()))
     })
     .await
 }
@@ -205,12 +206,13 @@ async fn write(
 }
 
 /// The request as it is sent, with what only this host knows: the image's name, the environment's values, the IDs of files;
-/// and the registry's credentials beside it.
+/// the registry's credentials beside it; and which values are others than those of the saved release.
 pub(crate) async fn to_send(
     api: &Api,
     host: &Host,
     request: &ServiceRequest,
-) -> Result<(Value, Option<HeaderValue>), Failure> {
+) -> Result<(Value, Option<HeaderValue>, Vec<String>), Failure> {
+    let (environment, said) = fill::filled(&host.fetcher, &request.environment).await?;
     let auth = match &request.registry {
         Some(registry) => pull::auth_header(registry, &host.images.credentials).await?,
         None => None,
@@ -218,8 +220,8 @@ pub(crate) async fn to_send(
     let mut spec = request.spec.clone();
     let container = &mut spec["TaskTemplate"]["ContainerSpec"];
     container["Image"] = host.image(&request.image).await?.into();
-    if !request.environment.is_empty() {
-        container["Env"] = request.environment.iter().map(variable).collect();
+    if !environment.is_empty() {
+        container["Env"] = environment.iter().map(variable).collect();
     }
     for (list, collection, name, id) in
         [("Secrets", "/secrets", "SecretName", "SecretID"), ("Configs", "/configs", "ConfigName", "ConfigID")]
@@ -237,7 +239,7 @@ pub(crate) async fn to_send(
     if let Some(container) = container.as_object_mut() {
         container.retain(|_, value| !value.is_null());
     }
-    Ok((spec, auth))
+    Ok((spec, auth, said))
 }
 
 fn refused(error: &ApiError, what: &str) -> Failure {

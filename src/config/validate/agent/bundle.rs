@@ -31,6 +31,9 @@ pub(crate) fn check(file: &AppSpecText, root: &Field<'_>) {
         let text = field.node.as_text().filter(|text| !text.contains('$') && !text.starts_with('/'));
         let Some(text) = text else { continue };
         let bundle = file.bundle_root();
+        if text.contains("://") {
+            continue;
+        }
         let Ok(ArchiveLocation::File(found)) = location(text, bundle) else { continue };
         if found.exists() || (help == OF_COMPOSE && !is_written) {
             continue;

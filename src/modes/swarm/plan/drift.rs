@@ -29,7 +29,7 @@ pub(crate) fn digest(image: &ImagePin, spec: &Value, environment: &[EnvVar], say
     if !says_replicas {
         leaves.remove("Mode.Replicated.Replicas");
     }
-    let text = format!("{}\n{leaves:?}\n{:?}", image.identity(), texts(environment));
+    let text = format!("{}\n{leaves:?}\n{:?}", image.identity(), compared(environment));
     ContentDigest::of(text.as_bytes()).to_string()
 }
 
@@ -139,6 +139,15 @@ fn names(seen: &SwarmFacts) -> BTreeMap<String, String> {
 
 fn texts(environment: &[EnvVar]) -> Vec<String> {
     environment.iter().map(variable).collect()
+}
+
+/// The same; of a value that is fetched its digest.
+fn compared(environment: &[EnvVar]) -> Vec<String> {
+    let text = |var: &EnvVar| match (&var.value, var.source()) {
+        (Some(value), Some(_)) => format!("{}={}", var.name, value.compared()),
+        _ => variable(var),
+    };
+    environment.iter().map(text).collect()
 }
 
 /// A variable as the engine is given it.

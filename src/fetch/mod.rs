@@ -1,0 +1,165 @@
+//! Values that are fetched when a release is deployed: from SSM, Secrets Manager, S3, KMS, or a program of the host.
+//!
+//! One [`Fetcher`] serves a run: what was fetched once is not asked for again, and what is asked for together goes in as
+//! few calls as the service takes. Values leave it as [`Secret`]s alone.
+
+mod command;
+mod error;
+mod kms;
+mod secrets;
+mod ssm;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::aws::json::Json;
+use crate::aws::s3::S3;
+use crate::values::secret_value::Secret;
+use crate::values::source::{Many, Source};
+use crate::values::types::EnvVar;
+use crate::waits::Waits;
+
+pub(crate) use crate::fetch::error::FetchError;
+
+/// The largest value, in bytes: what Secrets Manager takes, and no more than the kernel takes for one variable.
+pub(crate) const LARGEST: usize = 64 * 1024;
+
+/// Fetches values; all clones know what any of them has fetched.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetcher {
+    aws: Json,
+    s3: S3,
+    /// For programs: the hook's.
+    variables: Arc<HashMap<String, String>>,
+    fetched: Arc<Mutex<HashMap<Source, String>>>,
+    /// Of the digests that a release keeps, where no earlier one has a salt.
+    salt: Arc<str>,
+}
+
+type Fetched = Result<String, FetchError>;
+
+impl Fetcher {
+    pub(crate) fn new(variables: impl IntoIterator<Item = (String, String)>, waits: &Waits) -> Self {
+        let variables: HashMap<String, String> = variables.into_iter().collect();
+        let variable = |name: &str| variables.get(name).cloned();
+        Self {
+            aws: Json::from_env(&variable, waits),
+            s3: S3::from_env(&variable, waits),
+            variables: Arc::new(variables),
+            fetched: Arc::default(),
+            salt: new_salt().into(),
+        }
+    }
+
+    /// For a release of which no earlier one has a salt.
+    pub(crate) fn salt(&self) -> &str {
+        &self.salt
+    }
+
+    /// Fetches all; those that failed are returned, each with why.
+    pub(crate) async fn all<'s>(&self, sources: impl IntoIterator<Item = &'s Source>) -> Vec<(Source, FetchError)> {
+        let mut wanted: Vec<&Source> = Vec::new();
+        for source in sources {
+            if self.known(source).is_none() && !wanted.contains(&source) {
+                wanted.push(source);
+            }
+        }
+        let of = |kind: fn(&Source) -> bool| wanted.iter().copied().filter(|source| kind(source)).collect::<Vec<_>>();
+        let parameters = of(|source| matches!(source, Source::Ssm { .. }));
+        let secrets = of(|source| matches!(source, Source::SecretsManager { .. }));
+        let others = of(|source| matches!(source, Source::S3 { .. } | Source::Kms { .. } | Source::Command { .. }));
+        let (parameters, secrets, others) = tokio::join!(
+            Box::pin(ssm::parameters(&self.aws, &parameters)),
+            Box::pin(secrets::values(&self.aws, &secrets)),
+            Box::pin(self.one_by_one(&others)),
+        );
+        let all = parameters.into_iter().chain(secrets).chain(others);
+        let failed = all.filter_map(|(source, value)| Some((source.clone(), self.keep(source, value)?))).collect();
+        if !wanted.is_empty() {
+            tracing::info!(values = wanted.len(), calls = self.aws.calls(), "values fetched");
+        }
+        failed
+    }
+
+    /// All values of a path or of a secret, each as the variable that it becomes.
+    pub(crate) async fn many(&self, many: &Many, salt: &str) -> Result<Vec<EnvVar>, FetchError> {
+        let found = match many {
+            Many::Ssm(path) => Box::pin(ssm::under(&self.aws, path)).await?,
+            Many::SecretsManager(secret) => Box::pin(secrets::keys(&self.aws, secret)).await?,
+        };
+        let each = found.into_iter().map(|(name, source, value)| match self.keep(source.clone(), Ok(value)) {
+            Some(error) => Err(error),
+            None => Ok(EnvVar { name, value: Some(self.secret(&source, salt)), hidden: true }),
+        });
+        let all = each.collect::<Result<Vec<_>, _>>()?;
+        tracing::info!(values = all.len(), calls = self.aws.calls(), "values fetched");
+        Ok(all)
+    }
+
+    /// A value that was fetched; one that is missing otherwise.
+    pub(crate) fn secret(&self, source: &Source, salt: &str) -> Secret {
+        match self.known(source) {
+            Some(value) => Secret::fetched(source.clone(), value, salt),
+            None => Secret::of(source.clone()),
+        }
+    }
+
+    async fn one_by_one(&self, sources: &[&Source]) -> Vec<(Source, Fetched)> {
+        let mut all = Vec::new();
+        for source in sources {
+            let value = match source {
+                Source::S3 { s3 } => match self.s3.get_small(s3, LARGEST).await {
+                    Ok(bytes) => text(bytes.to_vec()),
+                    Err(error) => Err(FetchError::S3(error)),
+                },
+                Source::Kms { kms, context } => kms::decrypt(&self.aws, kms, context).await,
+                Source::Command { command } => command::output(command, &self.variables).await,
+                Source::Ssm { .. } | Source::SecretsManager { .. } => continue,
+            };
+            all.push(((*source).clone(), value));
+        }
+        all
+    }
+
+    fn known(&self, source: &Source) -> Option<String> {
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
+    }
+
+    /// Keeps a value; why it cannot be used otherwise.
+    fn keep(&self, source: Source, value: Fetched) -> Option<FetchError> {
+        match value.and_then(usable) {
+            Ok(value) => {
+                self.fetched.lock().unwrap_or_else(PoisonError::into_inner).insert(source, value);
+                None
+            }
+            Err(error) => Some(error),
+        }
+    }
+}
+
+/// What an environment can hold.
+fn usable(value: String) -> Fetched {
+    match (value.contains('\0'), value.len()) {
+        (true, _) => Err(FetchError::Binary),
+        (false, length) if length > LARGEST => Err(FetchError::TooLarge(length)),
+        (false, _) => Ok(value),
+    }
+}
+
+fn text(bytes: Vec<u8>) -> Fetched {
+    String::from_utf8(bytes).map_err(|_| FetchError::Binary)
+}
+
+/// 128 bits, by chance.
+fn new_salt() -> String {
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+    let mut bytes = [0; 16];
+    let read =
+        std::fs::File::open("/dev/urandom").and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
+    match read {
+        Ok(()) => format!("{:032x}", u128::from_ne_bytes(bytes)),
+        Err(_) => format!("{:016x}", RandomState::new().build_hasher().finish()),
+    }
+}

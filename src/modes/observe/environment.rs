@@ -1,0 +1,186 @@
+//! The environment from `env_file` and `environment` together, with the values that are fetched.
+
+use std::io;
+use std::path::Path;
+
+use crate::aws::s3::S3Error;
+use crate::config::policy::demand::Demand;
+use crate::config::service::{EnvFile, EnvLocation, Service};
+use crate::config::{ArchiveLocation, Mode, env_file};
+use crate::error::{Failure, Kind, ObserveFailure};
+use crate::inputs;
+use crate::modes::facts::Facts;
+use crate::modes::fill::{NotFetched, fill};
+use crate::modes::observe::Observer;
+use crate::modes::observe::offline::OFFLINE;
+use crate::values::known::Known;
+use crate::values::source::Many;
+use crate::values::types::{ContentDigest, EnvVar};
+
+/// Largest env file that is read, in bytes.
+const ENV_FILE_LIMIT: u64 = 1024 * 1024;
+
+impl Observer<'_> {
+    pub(crate) async fn environment(&self, service: &Service, facts: &mut Facts) {
+        let mut all: Vec<EnvVar> = Vec::new();
+        let mut not_yet: Option<String> = None;
+        for file in &service.env_file {
+            let location = match &file.location {
+                EnvLocation::File(location) => location,
+                EnvLocation::Many(_) if !facts.fetches => continue,
+                EnvLocation::Many(many) => {
+                    match self.many(many, file.required, facts).await {
+                        Some(vars) => vars.into_iter().for_each(|var| set(&mut all, var)),
+                        None => return,
+                    }
+                    continue;
+                }
+            };
+            if self.is_elsewhere(location) {
+                facts
+                    .warnings
+                    .push(format!("{} was not read ({OFFLINE}): its variables are missing below", file.location));
+                continue;
+            }
+            if let (ArchiveLocation::S3(uri), Some(policy)) = (location, &self.policy)
+                && !policy.judge(&[Demand::of_object(uri)]).is_empty()
+            {
+                facts.environment = Known::No(format!("the host's policy does not allow {uri}"));
+                return;
+            }
+            if let ArchiveLocation::File(path) = location
+                && let Some(line) = facts.put_off(path)
+            {
+                not_yet = Some(line);
+                continue;
+            }
+            match self.env_file((location, file), facts).await {
+                Ok(vars) => vars.into_iter().for_each(|var| set(&mut all, var)),
+                Err(ObserveFailure { failure, definite }) => {
+                    facts.environment = Known::No(failure.message.clone());
+                    let is_meant = |text: &str| self.deployment.is_location(text, location);
+                    let failure = self.deployment.placed(&["env_file"], is_meant, failure);
+                    facts.failures.push(ObserveFailure { failure, definite });
+                    return;
+                }
+            }
+        }
+        service.environment.iter().for_each(|var| set(&mut all, var.clone()));
+        facts.environment = not_yet.map_or(Known::Yes(all), Known::No);
+        self.fetch(facts).await;
+    }
+
+    /// The values of a path of parameters or of a secret; `None` where they could not be fetched, which is said.
+    async fn many(&self, many: &Many, required: bool, facts: &mut Facts) -> Option<Vec<EnvVar>> {
+        if self.offline {
+            facts.warnings.push(format!("{many} was not read ({OFFLINE}): its variables are missing below"));
+            return Some(Vec::new());
+        }
+        match self.fetcher.many(many, &self.salt(facts)).await {
+            Ok(vars) => Some(vars),
+            Err(error) if error.is_missing() && !required => Some(Vec::new()),
+            Err(error) => {
+                let ObserveFailure { failure, definite } = error.failure(&many.to_string());
+                facts.environment = Known::No(failure.message.clone());
+                let is_meant = |text: &str| text.parse().is_ok_and(|found: Many| found == *many);
+                let failure = self.deployment.placed(&["env_file"], is_meant, failure);
+                facts.failures.push(ObserveFailure { failure, definite });
+                None
+            }
+        }
+    }
+
+    /// Fetches the values of the environment, and looks at those of tasks, in as few calls as possible.
+    async fn fetch(&self, facts: &mut Facts) {
+        let Known::Yes(mut all) = facts.environment.clone() else { return };
+        let mut of_tasks: Vec<EnvVar> = self
+            .deployment
+            .tasks
+            .all()
+            .flat_map(|task| &task.environment)
+            .filter(|var| var.source().is_some())
+            .cloned()
+            .collect();
+        let named =
+            all.iter().chain(&of_tasks).filter(|var| var.value.as_ref().is_some_and(|value| value.is_missing()));
+        if !facts.fetches || named.clone().next().is_none() {
+            return;
+        }
+        if self.offline {
+            let names: Vec<&str> = named.map(|var| var.name.as_str()).collect();
+            facts.warnings.push(format!("not fetched ({OFFLINE}): {}", names.join(", ")));
+            return;
+        }
+        let salt = self.salt(facts);
+        let split = all.len();
+        all.append(&mut of_tasks);
+        let failed = fill(&self.fetcher, &mut all, &salt).await;
+        all.truncate(split);
+        facts.environment = Known::Yes(all);
+        for failed in &failed {
+            self.not_fetched(failed, facts);
+        }
+    }
+
+    fn not_fetched(&self, failed: &NotFetched, facts: &mut Facts) {
+        let ObserveFailure { failure, definite } = failed.error.failure(&failed.what());
+        facts.environment = Known::No(failure.message.clone());
+        let failure = self.deployment.placed(&["environment"], |text| failed.source.is_named(text), failure);
+        facts.failures.push(ObserveFailure { failure, definite });
+    }
+
+    /// Of digests: that of the last release, so that equal values are seen. In a swarm all managers must find the same.
+    fn salt(&self, facts: &Facts) -> String {
+        let last = || facts.releases.iter().find_map(|release| release.salt());
+        match &self.deployment.mode {
+            Mode::Swarm(_) => {
+                let text = format!("{} {}", self.deployment.name, self.deployment.source());
+                ContentDigest::of(text.as_bytes()).hex()[..32].to_owned()
+            }
+            Mode::Container(_) | Mode::Compose(_) => last().unwrap_or(self.fetcher.salt()).to_owned(),
+        }
+    }
+
+    async fn env_file(
+        &self,
+        (location, file): (&ArchiveLocation, &EnvFile),
+        facts: &mut Facts,
+    ) -> Result<Vec<EnvVar>, ObserveFailure> {
+        let definite = |failure| ObserveFailure { failure, definite: true };
+        let text = match location {
+            ArchiveLocation::File(path) => {
+                let read = inputs::read(path, Some(&self.deployment.bundle_root), ENV_FILE_LIMIT);
+                match read.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && !file.required => return Ok(Vec::new()),
+                    text => text.map_err(|error| definite(bad_env(path, &error.to_string())))?,
+                }
+            }
+            ArchiveLocation::S3(uri) => {
+                let limit = usize::try_from(ENV_FILE_LIMIT).unwrap_or(usize::MAX);
+                match self.s3.get_small(uri, limit).await {
+                    Err(S3Error::NoSuchKey(_)) if !file.required => return Ok(Vec::new()),
+                    bytes => {
+                        String::from_utf8_lossy(&bytes.map_err(|error| ObserveFailure::from(&error))?).into_owned()
+                    }
+                }
+            }
+        };
+        let read =
+            env_file::read(&location.to_string(), &text, file.raw, &|name| self.variable(name)).map_err(definite)?;
+        facts.warnings.extend(read.warnings);
+        Ok(read.variables)
+    }
+}
+
+fn bad_env(path: &Path, why: &str) -> Failure {
+    Failure::new(Kind::Appspec, format!("cannot read env_file {}: {why}", path.display()))
+        .next("put it into the bundle, or mark it `required: false`")
+}
+
+/// Sets or replaces a variable, as the engine would take the last one.
+fn set(all: &mut Vec<EnvVar>, var: EnvVar) {
+    match all.iter_mut().find(|known| known.name == var.name) {
+        Some(known) => *known = var,
+        None => all.push(var),
+    }
+}
