@@ -8,8 +8,13 @@ use aws_sdk_ecr::error::SdkError;
 use base64::Engine as _;
 
 use crate::aws::config;
+use crate::aws::json::{Json, Service};
 use crate::values::text::seconds;
 use crate::values::types::Secret;
+
+/// The registry of ECR's public gallery, and the one region where its API is.
+pub(crate) const PUBLIC: &str = "public.ecr.aws";
+const PUBLIC_REGION: &str = "us-east-1";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EcrHost {
@@ -30,8 +35,7 @@ const DOMAINS: [&str; 7] = [
 const DUAL_STACK_DOMAINS: [&str; 3] = ["on.aws", "on.amazonwebservices.com.cn", "on.amazonwebservices.eu"];
 
 impl EcrHost {
-    /// Reads a registry's host name; `None` for any other registry, `public.ecr.aws` too: that one is pulled from
-    /// anonymously, or with configured credentials.
+    /// Reads a registry's host name; `None` for any other registry, [`PUBLIC`] too: its token is another one.
     ///
     /// Source: Amazon ECR private registry and IPv6 (dual-stack) endpoints, AWS General Reference.
     pub(crate) fn parse(host: &str) -> Option<Self> {
@@ -73,6 +77,24 @@ async fn settings(host: &EcrHost, home: Option<&Path>) -> SdkConfig {
     Box::pin(loader.load()).await
 }
 
+/// Asks the public gallery for the same: it is in one region alone.
+/// Errors: Why there is none, in one line.
+pub(crate) async fn public_token(json: &Json) -> Result<(String, Secret), String> {
+    let nothing = serde_json::json!({});
+    let asked = json.call(Service::EcrPublic, "GetAuthorizationToken", Some(PUBLIC_REGION), &nothing);
+    let answer = Box::pin(asked).await.map_err(|error| error.of(Service::EcrPublic))?;
+    pair(answer["authorizationData"]["authorizationToken"].as_str())
+}
+
+/// `user:password` of a token.
+fn pair(token: Option<&str>) -> Result<(String, Secret), String> {
+    let token = token.ok_or("the answer holds no token")?;
+    let pair = base64::engine::general_purpose::STANDARD.decode(token).map_err(|_| "the token is not base64")?;
+    let pair = String::from_utf8(pair).map_err(|_| "the token is not text")?;
+    let (username, password) = pair.split_once(':').ok_or("the token is not `user:password`")?;
+    Ok((username.to_owned(), Secret::new(password)))
+}
+
 /// Asks ECR for a user (`AWS`) and a password, which is valid for 12 hours.
 /// Errors: The chain of causes, in one line.
 pub(crate) async fn authorization_token(host: &EcrHost, home: Option<&Path>) -> Result<(String, Secret), String> {
@@ -82,12 +104,7 @@ pub(crate) async fn authorization_token(host: &EcrHost, home: Option<&Path>) -> 
         SdkError::TimeoutError(_) => silent(config::ANSWER),
         error => config::causes(&error),
     })?;
-    let token = answer.authorization_data().first().and_then(|data| data.authorization_token());
-    let token = token.ok_or("the answer holds no token")?;
-    let pair = base64::engine::general_purpose::STANDARD.decode(token).map_err(|_| "the token is not base64")?;
-    let pair = String::from_utf8(pair).map_err(|_| "the token is not text")?;
-    let (username, password) = pair.split_once(':').ok_or("the token is not `user:password`")?;
-    Ok((username.to_owned(), Secret::new(password)))
+    pair(answer.authorization_data().first().and_then(|data| data.authorization_token()))
 }
 
 #[cfg(test)]

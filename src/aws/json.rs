@@ -1,4 +1,4 @@
-//! AWS JSON 1.1, which SSM, Secrets Manager and KMS speak: one signed POST a call. Their SDKs are not needed for it.
+//! AWS JSON 1.1, which SSM, Secrets Manager, KMS and the public gallery of ECR speak: one signed POST a call. Their SDKs are not needed for it.
 //!
 //! Source: Smithy, "AWS JSON 1.1 protocol".
 
@@ -39,11 +39,14 @@ pub(crate) enum Service {
     Ssm,
     SecretsManager,
     Kms,
+    EcrPublic,
 }
 
 /// What stands for a service in addresses and in signatures, before an action, in a variable, and in words.
 struct Names {
     id: &'static str,
+    /// Before the region in its address.
+    host: &'static str,
     target: &'static str,
     endpoint: &'static str,
     words: &'static str,
@@ -75,18 +78,30 @@ pub(crate) enum CallError {
 }
 
 impl Service {
-    pub(crate) const ALL: [Self; 3] = [Self::Ssm, Self::SecretsManager, Self::Kms];
+    pub(crate) const ALL: [Self; 4] = [Self::Ssm, Self::SecretsManager, Self::Kms, Self::EcrPublic];
 
     const fn names(self) -> Names {
         match self {
-            Self::Ssm => Names { id: "ssm", target: "AmazonSSM", endpoint: "AWS_ENDPOINT_URL_SSM", words: "SSM" },
+            Self::Ssm => {
+                Names { id: "ssm", host: "ssm", target: "AmazonSSM", endpoint: "AWS_ENDPOINT_URL_SSM", words: "SSM" }
+            }
             Self::SecretsManager => Names {
                 id: "secretsmanager",
+                host: "secretsmanager",
                 target: "secretsmanager",
                 endpoint: "AWS_ENDPOINT_URL_SECRETS_MANAGER",
                 words: "Secrets Manager",
             },
-            Self::Kms => Names { id: "kms", target: "TrentService", endpoint: "AWS_ENDPOINT_URL_KMS", words: "KMS" },
+            Self::Kms => {
+                Names { id: "kms", host: "kms", target: "TrentService", endpoint: "AWS_ENDPOINT_URL_KMS", words: "KMS" }
+            }
+            Self::EcrPublic => Names {
+                id: "ecr-public",
+                host: "api.ecr-public",
+                target: "SpencerFrontendService",
+                endpoint: "AWS_ENDPOINT_URL_ECR_PUBLIC",
+                words: "the public gallery of ECR",
+            },
         }
     }
 
@@ -138,7 +153,7 @@ impl Json {
         let region = region.or_else(own).ok_or(CallError::NoRegion)?;
         let names = service.names();
         let url = self.endpoints.get(names.id).map(String::as_str).or_else(|| settings.endpoint_url());
-        let url = url.map_or_else(|| address(names.id, region), |url| format!("{}/", url.trim_end_matches('/')));
+        let url = url.map_or_else(|| address(names.host, region), |url| format!("{}/", url.trim_end_matches('/')));
         let (target, body) = (format!("{}.{action}", names.target), input.to_string());
         let head = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target.as_str())];
         let post = Post { url: &url, service: names.id, region, head: &head, body: &body };
@@ -206,6 +221,18 @@ impl CallError {
         matches!(self, Self::Refused { code, .. } if codes.contains(&code.as_str()))
     }
 
+    /// The whole of it, in one clause.
+    pub(crate) fn of(&self, service: Service) -> String {
+        let words = service.words();
+        match self {
+            Self::NoCredentials(why) => format!("no AWS credentials for {words}: {why}"),
+            Self::NoRegion => format!("no region is known in which {words} could be asked"),
+            Self::Unreachable(why) => format!("{words} cannot be reached: {why}"),
+            Self::Throttled(why) => format!("{words} throttles: {why}"),
+            Self::Refused { code, message } => format!("{words} answered {code}: {message}"),
+        }
+    }
+
     pub(crate) fn is_denied(&self) -> bool {
         self.is(&["AccessDeniedException", "AccessDenied", "UnauthorizedOperation"])
     }
@@ -219,4 +246,4 @@ fn by_chance(most: Duration) -> Duration {
 
 #[cfg(test)]
 #[path = "json_tests.rs"]
-mod tests;
+pub(crate) mod tests;

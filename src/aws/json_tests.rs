@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use super::*;
 
 /// Answers each request with the next of `answers`, the last one again and again; tells what was sent.
-async fn server(answers: Vec<(u16, String)>) -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
+pub(crate) async fn server(answers: Vec<(u16, String)>) -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let told: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
@@ -83,6 +83,34 @@ async fn what_a_service_refuses_is_asked_once_and_its_code_is_read() {
     let answer = client(&url).call(Service::SecretsManager, "GetSecretValue", None, &json!({})).await;
     assert!(answer.as_ref().is_err_and(CallError::is_denied), "{answer:?}");
     assert_eq!(told.lock().unwrap().len(), 1);
+}
+
+/// Source: the AWS SDKs' model of ECR Public (api.ecr-public, signed as ecr-public).
+#[tokio::test]
+async fn the_token_of_the_public_gallery_is_asked_for_in_us_east_1_whatever_the_hosts_region() {
+    let answer = json!({"authorizationData": {"authorizationToken": "QVdTOnNlY3JldDp4", "expiresAt": 1.7e9}});
+    let (url, told) = server(vec![(200, answer.to_string())]).await;
+    let (user, password) = crate::aws::ecr::public_token(&client(&url)).await.unwrap();
+    assert_eq!((user.as_str(), password.reveal()), ("AWS", "secret:x"));
+    let told = told.lock().unwrap();
+    assert!(told[0].contains("x-amz-target: SpencerFrontendService.GetAuthorizationToken\r\n"), "{told:?}");
+    assert!(told[0].contains("/us-east-1/ecr-public/aws4_request, SignedHeaders="), "{told:?}");
+    assert_eq!(
+        address(Service::EcrPublic.names().host, "us-east-1"),
+        "https://api.ecr-public.us-east-1.amazonaws.com/"
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_is_denied_or_none_is_said() {
+    for (answer, why) in [
+        (error(400, "AccessDeniedException"), "AccessDeniedException: words"),
+        ((200, "{}".into()), "the answer holds no token"),
+    ] {
+        let (url, _) = server(vec![answer]).await;
+        let said = crate::aws::ecr::public_token(&client(&url)).await.unwrap_err();
+        assert!(said.contains(why), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ impl FetchError {
             Self::NotDecrypted(why) => format!("{what} was not decrypted: {why}"),
             Self::S3(error) => format!("{what} was not fetched: {error}"),
             Self::Command(why) => format!("{what} {why}"),
-            Self::Call { service, error } => format!("{what} was not fetched: {}", call(*service, error)),
+            Self::Call { service, error } => format!("{what} was not fetched: {}", error.of(*service)),
         }
     }
 
@@ -126,16 +126,5 @@ impl FetchError {
             }
             Self::Call { .. } => "look at the network, or a VPC endpoint's policy, and deploy again",
         }
-    }
-}
-
-fn call(service: Service, error: &CallError) -> String {
-    let words = service.words();
-    match error {
-        CallError::NoCredentials(why) => format!("no AWS credentials for {words}: {why}"),
-        CallError::NoRegion => format!("no region is known in which {words} could be asked"),
-        CallError::Unreachable(why) => format!("{words} cannot be reached: {why}"),
-        CallError::Throttled(why) => format!("{words} throttles: {why}"),
-        CallError::Refused { code, message } => format!("{words} answered {code}: {message}"),
     }
 }

@@ -33,7 +33,7 @@ fn each_statement_allows_named_actions_on_named_resources_and_has_its_reason() {
             assert!(rows.contains(sid), "{sid} of {file} has no reason in docs/src/iam.md");
             assert!(actions(&statement).iter().all(|action| !action.contains('*')), "{sid}");
             let is_any = statement["Resource"] == "*";
-            let is_for_any = ["GetRegistryToken", "ReadSecretsTogether"].contains(&sid);
+            let is_for_any = ["GetRegistryToken", "GetPublicRegistryToken", "ReadSecretsTogether"].contains(&sid);
             assert_eq!(is_any, is_for_any, "{sid}: {}", statement["Resource"]);
         }
     }

@@ -11,7 +11,9 @@ use crate::support::world::ECR;
 use crate::support::{Bundle, world};
 
 /// Actions that no test sees, and why an instance has them.
-const UNSEEN: [(&str, &str, &str); 10] = [
+const UNSEEN: [(&str, &str, &str); 12] = [
+    ("GetPublicRegistryToken", "ecr-public:GetAuthorizationToken", "a scripted server is asked in the unit tests"),
+    ("GetPublicRegistryToken", "sts:GetServiceBearerToken", "the public gallery asks for it with that token"),
     ("TellOfDeployments", "sns:Publish", "moto's SNS is asked in tests/notify.rs, where nothing is recorded"),
     ("ReadParameters", "ssm:GetParameters", "moto is asked in values.rs, where the calls are compared"),
     ("ReadParameters", "ssm:GetParametersByPath", "moto is asked in values.rs, where the calls are compared"),

@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
+use crate::registry::push;
 use crate::support::images::web;
+use crate::support::world::ECR;
 use crate::support::{Bundle, world};
 
 /// Options as people write them; those of a port, a network, a volume and a name are the test's.
@@ -113,6 +115,47 @@ fn a_container_that_was_started_by_hand_is_taken_over_with_every_option_it_had()
     assert!(world.inspect(&name, &aliases).contains("\"www\""), "{}", world.inspect(&name, &aliases));
     assert_eq!(world.inspect(&name, "{{index .Config.Labels \"balehook.name\"}}"), name);
     assert_eq!(world.get(port, "/").as_deref(), Some("one"));
+}
+
+#[test]
+fn what_is_written_of_hook_scripts_is_deployed_in_their_place() {
+    let (world, name) = (world(), world().name("scripts"));
+    let port = world.port();
+    push(&name, ECR, "1", "one");
+    world.wait_for_port(5000);
+    let bundle = Bundle::new(
+        "version: 0.0\nos: linux\nhooks:\n  ApplicationStop: [{location: scripts/stop.sh, timeout: 60}]\n  \
+         ApplicationStart: [{location: scripts/start.sh, timeout: 300}]\n",
+    );
+    let script = |file: &str, lines: &str| {
+        std::fs::create_dir_all(bundle.path().join("scripts")).unwrap();
+        std::fs::write(bundle.path().join("scripts").join(file), format!("#!/bin/bash\n{lines}")).unwrap();
+    };
+    script("stop.sh", &format!("docker stop {name} || true\ndocker rm {name} || true\n"));
+    script(
+        "start.sh",
+        &format!(
+            "set -e\nIMAGE={ECR}/{name}:1\naws ecr get-login-password | docker login -u AWS --password-stdin {ECR}\n\
+             docker pull \"$IMAGE\"\ndocker run -d --name {name} --restart unless-stopped -p 127.0.0.1:{port}:80 \
+             -e LEVEL=info \"$IMAGE\"\ndocker image prune --force\n"
+        ),
+    );
+
+    let imported = bundle.run_bare(&["import", bundle.path().to_str().unwrap()]);
+    imported.exits(0).prints("carried: name, image, restart, ports, environment").prints("0 to do, 0 not understood");
+    // As its last line says.
+    std::fs::rename(bundle.path().join("appspec.balehook.yml"), bundle.path().join("appspec.yml")).unwrap();
+    bundle.run(&["check"]).exits(0);
+    for event in ["BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"] {
+        bundle.hook(event).exits(0);
+    }
+
+    assert_eq!(world.get(port, "/").as_deref(), Some("one"));
+    let options = world
+        .inspect(&name, "{{.HostConfig.RestartPolicy.Name}} {{json .HostConfig.PortBindings}} {{json .Config.Env}}");
+    let wanted = format!("unless-stopped {{\"80/tcp\":[{{\"HostIp\":\"127.0.0.1\",\"HostPort\":\"{port}\"}}]}} ");
+    assert!(options.starts_with(&wanted) && options.contains("\"LEVEL=info\""), "{options}");
+    assert_eq!(world.inspect(&name, "{{index .Config.Labels \"balehook.name\"}}"), name);
 }
 
 /// Everything that was asked for, without the image's reference and balehook's labels.

@@ -1,7 +1,7 @@
 //! Registry credentials, found as the docker CLI finds them.
 //!
 //! `config.json` of `DOCKER_CONFIG`, or of the home folder's `.docker`: `credHelpers` for the host, then `credsStore`,
-//! then `auths`. For a host of ECR that none of these knows: `GetAuthorizationToken`.
+//! then `auths`. For a host of ECR, or its public gallery, that none of these knows: `GetAuthorizationToken`.
 
 mod docker_config;
 mod helper;
@@ -10,15 +10,20 @@ mod tests;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use base64::Engine as _;
 
 use crate::aws::ecr::EcrHost;
+use crate::aws::json::Json;
 use crate::aws::{config, ecr};
 use crate::error::{Failure, Kind};
 use crate::images::credentials::docker_config::{DockerConfig, keys};
 use crate::values::types::Secret;
 use crate::waits::Waits;
+
+/// So long a token of the public gallery is waited for, which answers without one.
+const PUBLIC_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone)]
 pub(crate) struct CredentialSettings {
@@ -29,6 +34,8 @@ pub(crate) struct CredentialSettings {
     /// The home folder for the AWS SDK, where HOME is unset.
     pub(crate) aws_home: Option<PathBuf>,
     pub(crate) path: OsString,
+    /// Asks the public gallery of ECR for a token.
+    pub(crate) json: Json,
     /// What is waited for, for who gives it up.
     pub(crate) waits: Waits,
 }
@@ -86,6 +93,7 @@ impl CredentialSettings {
             path: set("PATH")
                 .unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into())
                 .into(),
+            json: Json::from_env(variable, waits),
             waits: waits.clone(),
         }
     }
@@ -113,6 +121,15 @@ pub(crate) fn helpers(settings: &CredentialSettings) -> Result<Vec<(String, Opti
     Ok(config.helpers().into_iter().map(named).collect())
 }
 
+/// The public gallery answers anybody, more often to who has a token: without one it is asked anonymously.
+async fn of_public_gallery(settings: &CredentialSettings) -> Option<Credential> {
+    let token = tokio::time::timeout(PUBLIC_PATIENCE, ecr::public_token(&settings.json)).await;
+    let token = token.unwrap_or_else(|_| Err(ecr::silent(PUBLIC_PATIENCE)));
+    let told = |why: &String| tracing::warn!(why, "no token of {}: it is asked anonymously", ecr::PUBLIC);
+    let (username, secret) = token.inspect_err(told).ok()?;
+    Some(Credential { username, secret, server: ecr::PUBLIC.to_owned() })
+}
+
 /// The credential for a registry; `None` where there is none: then it is asked anonymously.
 pub(crate) async fn for_registry(
     host: &str,
@@ -127,6 +144,9 @@ pub(crate) async fn for_registry(
     }
     if let Some(found) = config.auth(&keys, host) {
         return Ok(Some(found));
+    }
+    if host == ecr::PUBLIC {
+        return Ok(of_public_gallery(settings).await);
     }
     let Some(ecr_host) = EcrHost::parse(host) else { return Ok(None) };
     let failed = |why| CredentialError::Ecr { server: host.to_owned(), why };

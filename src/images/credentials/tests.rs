@@ -3,12 +3,14 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+use crate::aws::json::tests::{client, server};
 
-struct Home(tempfile::TempDir);
+/// A folder with a `config.json`, and who asks the public gallery.
+struct Home(tempfile::TempDir, Option<Json>);
 
 impl Home {
     fn with(config: &str) -> Self {
-        let home = Self(tempfile::tempdir().unwrap());
+        let home = Self(tempfile::tempdir().unwrap(), None);
         std::fs::write(home.0.path().join("config.json"), config).unwrap();
         home
     }
@@ -27,6 +29,7 @@ impl Home {
             home: self.0.path().into(),
             aws_home: None,
             path,
+            json: self.1.clone().unwrap_or_else(|| Json::from_env(&|_| None, &Waits::default())),
             waits: Waits::default(),
         };
         for_registry(host, &settings).await
@@ -100,8 +103,28 @@ async fn a_store_that_is_the_helper_of_another_host_falls_through_too() {
 
 #[tokio::test]
 async fn without_a_config_a_registry_is_asked_anonymously() {
-    let home = Home(tempfile::tempdir().unwrap());
+    let home = Home(tempfile::tempdir().unwrap(), None);
     assert_eq!(home.ask("r.test").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_public_gallery_gets_a_token_unless_the_config_has_another_and_is_asked_anonymously_without_any() {
+    let answer = r#"{"authorizationData":{"authorizationToken":"QVdTOnNlY3JldA=="}}"#;
+    let (url, told) = server(vec![(200, answer.to_owned())]).await;
+    let home = Home(tempfile::tempdir().unwrap(), Some(client(&url)));
+    let found = home.ask("public.ecr.aws").await.unwrap().unwrap();
+    assert_eq!(
+        (found.username.as_str(), found.secret.reveal(), found.server.as_str()),
+        ("AWS", "secret", "public.ecr.aws")
+    );
+    assert_eq!(home.ask("public.ecr.aws.evil.test").await.unwrap(), None);
+    std::fs::write(home.0.path().join("config.json"), r#"{"auths":{"public.ecr.aws":{"auth":"dTpw"}}}"#).unwrap();
+    assert_eq!(home.ask("public.ecr.aws").await.unwrap().unwrap().username, "u");
+    assert_eq!(told.lock().unwrap().len(), 1);
+
+    let (url, _) = server(vec![(400, r#"{"__type":"AccessDeniedException"}"#.to_owned())]).await;
+    let denied = Home(tempfile::tempdir().unwrap(), Some(client(&url)));
+    assert_eq!(denied.ask("public.ecr.aws").await.unwrap(), None);
 }
 
 #[test]
