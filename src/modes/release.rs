@@ -11,6 +11,7 @@ use crate::health::check::HealthCheck;
 use crate::modes::compose::release::ComposeRelease;
 use crate::modes::swarm::operation::ServiceRequest;
 use crate::values::pin::ImagePin;
+use crate::values::secret_file::SecretSource;
 use crate::values::types::{EnvVar, Name};
 
 /// A saved release.
@@ -73,7 +74,10 @@ impl Release {
     /// What a rollback to it says of values that are fetched.
     pub(crate) fn fetched_anew(&self) -> Option<String> {
         let names = self.variables().iter().filter(|var| var.source().is_some()).map(|var| var.name.as_str());
-        let names: Vec<&str> = names.collect();
+        let set = self.part.container.as_ref().and_then(|kept| kept.request.secrets.as_ref());
+        let files = set.into_iter().flat_map(|set| &set.files);
+        let files = files.filter(|file| matches!(file.source, SecretSource::Fetched(_))).map(|file| file.name.as_str());
+        let names: Vec<&str> = names.chain(files).collect();
         let words = "fetched anew: a release keeps where a value lies, not the value";
         (!names.is_empty()).then(|| format!("{}: {words}", names.join(", ")))
     }

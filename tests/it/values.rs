@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::support::cluster::{alone, appspec};
 use crate::support::codedeploy::Aws;
 use crate::support::images::web;
 use crate::support::{Bundle, world};
@@ -13,6 +14,8 @@ const ODD: &str = "a=b\nit's \"c\" $HOME é";
 struct Fetching {
     aws: Aws,
     bundle: Bundle,
+    /// Of this test: not that of this machine.
+    memory: tempfile::TempDir,
     name: String,
     large: String,
 }
@@ -38,6 +41,7 @@ fn fetching(stem: &str) -> Fetching {
         aws.cli(&["secretsmanager", "create-secret", "--name", secret, "--secret-string", value]);
     }
     aws.cli(&["secretsmanager", "create-secret", "--name", "prod/binary", "--secret-binary", "AP8="]);
+    aws.cli(&["secretsmanager", "put-secret-value", "--secret-id", "prod/plain", "--secret-string", "newer"]);
     let key = aws.cli(&["kms", "create-key", "--query", "KeyMetadata.KeyId", "--output", "text"]);
     let encrypt =
         ["kms", "encrypt", "--key-id", key.trim(), "--encryption-context", "app=web", "--plaintext", "hunter2"];
@@ -49,19 +53,23 @@ fn fetching(stem: &str) -> Fetching {
     let service = format!(
         "image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s\nenv_file: ['ssm:///prod/web/', 'secretsmanager://prod/db']\n\
          environment:\n  PLAIN: text\n  PARAMETER: {{ssm: /prod/db/password}}\n  \
-         KEY: {{secretsmanager: prod/db, key: password}}\n  LARGE: {{secretsmanager: prod/large}}\n  TEXT: {{secretsmanager: prod/plain}}\n  \
+         KEY: {{secretsmanager: prod/db, key: password}}\n  LARGE: {{secretsmanager: prod/large}}\n  TEXT: {{secretsmanager: prod/plain, version: AWSPREVIOUS}}\n  \
          OBJECT: {{s3: '{object}'}}\n  CIPHER: {{kms: '{}', context: {{app: web}}}}\n  \
-         PRINTED: {{command: [/bin/sh, -c, 'echo \"$$SAID\"']}}",
+         PRINTED: {{command: [/bin/sh, -c, 'echo \"$$SAID\"']}}\nsecrets: [password, key]",
         cipher.trim()
     );
-    let mut bundle = Bundle::container(&name, &service, "health: {http: /healthz, timeout: 20s}");
+    let rest = "health: {http: /healthz, timeout: 20s}\n\
+                secrets: {password: { ssm: /prod/db/password }, key: { secretsmanager: prod/binary }}";
+    let mut bundle = Bundle::container(&name, &service, rest);
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    bundle.env("BALEHOOK_RUN_DIR", memory.path().to_str().unwrap());
     web(&format!("{name}:1"), "one").write(&archive);
     std::fs::copy(&archive, bundle.path().join("image.tar")).unwrap();
     for service in ["SSM", "SECRETS_MANAGER", "KMS"] {
         bundle.env(&format!("AWS_ENDPOINT_URL_{service}"), &aws.url());
     }
     bundle.env("SAID", "printed by a program");
-    Fetching { aws, bundle, name, large }
+    Fetching { aws, bundle, memory, name, large }
 }
 
 impl Fetching {
@@ -69,6 +77,13 @@ impl Fetching {
     fn variable(&self, name: &str) -> Option<String> {
         let all: Vec<String> = serde_json::from_str(&world().inspect(&self.name, "{{json .Config.Env}}")).unwrap();
         all.iter().find_map(|var| Some(var.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+    }
+
+    /// What a file of the container that serves has, with the bytes that are no text as `od` writes them.
+    fn file(&self, name: &str) -> String {
+        let script = format!("/bin/busybox od -An -c /run/secrets/{name}");
+        let printed = world().docker(&["exec", &self.name, "/bin/busybox", "sh", "-c", &script]);
+        printed.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     fn rewrite(&self, from: &str, to: &str) {
@@ -109,6 +124,8 @@ fn values_of_every_source_reach_the_container_whole_and_stand_in_no_record_and_o
         "kms Decrypt",
         "secretsmanager BatchGetSecretValue",
         "secretsmanager GetSecretValue",
+        "secretsmanager GetSecretValue",
+        "secretsmanager GetSecretValue",
         "ssm GetParameters",
         "ssm GetParametersByPath",
     ];
@@ -129,6 +146,9 @@ fn values_of_every_source_reach_the_container_whole_and_stand_in_no_record_and_o
     ] {
         assert_eq!(web.variable(name).as_deref(), Some(value), "{name}");
     }
+    assert_eq!(web.file("key"), r"\0 377", "a file may be binary");
+    let parameter = web.file("password");
+    assert!(parameter.starts_with("a = b \\n i t ' s"), "{parameter}");
     let secret = ["it's", "hunter2", "printed by a program", &web.large[..64]];
     let mut found = Vec::new();
     holding(web.bundle.state(), &secret, &mut found);
@@ -140,20 +160,79 @@ fn values_of_every_source_reach_the_container_whole_and_stand_in_no_record_and_o
 
     web.aws.cli(&["ssm", "put-parameter", "--overwrite", "--name", "/prod/db/password", "--value", "rotated"]);
     let plan = web.bundle.run(&["plan", "ApplicationStart"]);
-    plan.exits(0).prints("environment PARAMETER").prints("sensitive");
+    plan.exits(0).prints("environment PARAMETER").prints("secrets.password").prints("sensitive");
     assert!(!plan.stdout.contains("rotated") && !plan.stdout.contains("it's"), "{}", plan.stdout);
     web.bundle.deployment("d-TEST00003").hook("ApplicationStart").exits(0);
     assert_eq!(web.variable("PARAMETER").as_deref(), Some("rotated"));
+    assert_eq!(web.file("password"), "r o t a t e d");
 
     let dry = web.bundle.run_bare(&["rollback", &web.name, "--to", "d-TEST00001", "--dry-run"]);
-    dry.exits(0).prints("fetched anew");
+    dry.exits(0).prints("PRINTED, ").prints("password, key: fetched anew");
     let back = web.bundle.run_bare(&["rollback", &web.name, "--to", "d-TEST00001"]);
-    back.exits(0).says("PARAMETER has another value than the release had");
+    back.exits(0)
+        .says("PARAMETER has another value than the release had")
+        .says("secret password has another value than the release had");
+    assert_eq!(web.file("password"), "r o t a t e d");
     assert_eq!(web.variable("PARAMETER").as_deref(), Some("rotated"));
     assert_eq!(web.variable("KEY").as_deref(), Some(ODD));
     let mut found = Vec::new();
     holding(web.bundle.state(), &secret, &mut found);
     assert_eq!(found, [""; 0]);
+
+    // A host that was restarted has no copy of it.
+    world().docker(&["kill", &web.name]);
+    std::fs::remove_dir_all(web.memory.path().join("secrets")).unwrap();
+    web.aws.calls();
+    web.bundle.run_bare(&["start", &web.name]).exits(0).says("write to memory");
+    let mut calls = web.aws.calls();
+    calls.sort();
+    assert_eq!(calls, ["secretsmanager GetSecretValue", "ssm GetParameters"], "the variables are the container's");
+    assert_eq!(web.file("password"), "r o t a t e d");
+    assert_eq!(web.file("key"), r"\0 377");
+}
+
+#[test]
+fn in_a_swarm_a_value_that_changes_is_one_redeployment_of_its_variable_and_its_secret() {
+    let (cluster, name) = (alone(), world().name("sfetching"));
+    let folder = tempfile::tempdir_in(world().folder()).unwrap();
+    let file = folder.path().join("value");
+    let source = format!("{{command: [/bin/cat, {}]}}", file.display());
+    let swarm = format!(
+        "image: {{archive: image.tar}}\nstop_grace_period: 1s\nenvironment: {{TOKEN: {source}}}\nsecrets: [token]\n\
+         deploy: {{update_config: {{monitor: 1s}}, rollback_config: {{monitor: 1s}}}}"
+    );
+    let script = "test $TOKEN = $OWN && test $TOKEN = `/bin/busybox cat /run/secrets/token`";
+    let rest = format!(
+        "health: {{timeout: 30s}}\nsecrets: {{token: {source}}}\n\
+         before: [{{name: migrate, command: [/bin/busybox, sh, -c, '{}'], environment: {{OWN: {source}}}}}]",
+        script.replace('$', "$$")
+    );
+    let mut bundle = cluster.bundle(1, &appspec(&name, &swarm, &rest));
+    web(&format!("{name}:1"), "one").write_into(&bundle.path());
+    let secrets = || {
+        let all = cluster.docker(1, &["secret", "ls", "--format", "{{.Name}}", "--filter", "name=token-"]);
+        all.lines().count()
+    };
+    let inside = || {
+        let label = format!("label=com.docker.swarm.service.name={name}");
+        let container = cluster.docker(1, &["ps", "--quiet", "--filter", &label]);
+        let script = "echo $TOKEN; /bin/busybox cat /run/secrets/token";
+        cluster.docker(1, &["exec", &container, "/bin/busybox", "sh", "-c", script])
+    };
+    for (deployment, value, made) in [("d-TEST00001", "planted-one", 1), ("d-TEST00002", "planted-two", 2)] {
+        std::fs::write(&file, value).unwrap();
+        bundle.deployment(deployment).hook("ApplicationStart").exits(0).says("docker secret create token-");
+        assert_eq!(inside(), format!("{value}\n{value}"));
+        assert_eq!(secrets(), made);
+        bundle.hook("ApplicationStart").exits(0).says("unchanged");
+    }
+    std::fs::write(&file, "planted-three").unwrap();
+    bundle.deployment("d-TEST00003").hook("ApplicationStart").exits(0);
+    assert_eq!(secrets(), 2, "that of the release before the last is gone");
+    let mut found = Vec::new();
+    holding(bundle.state(), &["planted"], &mut found);
+    assert_eq!(found, [""; 0], "no record has a value");
+    cluster.docker(1, &["service", "rm", &name]);
 }
 
 #[test]
@@ -208,21 +287,38 @@ fn a_value_that_cannot_be_fetched_ends_the_deployment_ahead_of_time_with_its_var
         }
     }
 
-    // From now on moto looks at who asks: nobody is allowed anything.
-    web.aws.cli(&["iam", "create-user", "--user-name", "nobody"]);
-    let ask =
-        ["iam", "create-access-key", "--user-name", "nobody", "--query", "AccessKey.[AccessKeyId,SecretAccessKey]"];
-    let keys = web.aws.cli(&[&ask[..], &["--output", "text"]].concat());
-    let (id, key) = keys.trim().split_once('\t').unwrap();
+    // From now on moto looks at who asks: nobody is allowed anything, and one user secrets one by one.
+    let of = |user: &str| {
+        web.aws.cli(&["iam", "create-user", "--user-name", user]);
+        let ask =
+            ["iam", "create-access-key", "--user-name", user, "--query", "AccessKey.[AccessKeyId,SecretAccessKey]"];
+        let keys = web.aws.cli(&[&ask[..], &["--output", "text"]].concat());
+        keys.trim().split_once('\t').map(|(id, key)| (id.to_owned(), key.to_owned())).unwrap()
+    };
+    let ((id, key), (single, single_key)) = (of("nobody"), of("single"));
+    let statement = r#"{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": "*"}"#;
+    let policy = format!(r#"{{"Version": "2012-10-17", "Statement": [{statement}]}}"#);
+    let put = ["iam", "put-user-policy", "--user-name", "single", "--policy-name", "p", "--policy-document", &policy];
+    web.aws.cli(&put);
     let url = format!("{}/moto-api/reset-auth", web.aws.url());
     let reset =
         world().command("curl").args(["-fsS", "-H", "Content-Type: text/plain", "-d", "0", &url]).output().unwrap();
     assert!(reset.status.success(), "{reset:?}");
     web.rewrite("env_file: ['ssm:///prod/web/', 'secretsmanager://prod/db']", "env_file: []");
     web.rewrite("      OBJECT: ", "      # ");
-    web.bundle.env("AWS_ACCESS_KEY_ID", id).env("AWS_SECRET_ACCESS_KEY", key);
+    web.bundle.env("AWS_ACCESS_KEY_ID", &id).env("AWS_SECRET_ACCESS_KEY", &key);
     refused(&web, "SSM parameter /prod/db/password is denied to ssm:GetParameters");
 
+    web.bundle.env("AWS_ACCESS_KEY_ID", &single).env("AWS_SECRET_ACCESS_KEY", &single_key);
+    web.rewrite("PARAMETER: {ssm: /prod/db/password}", "PARAMETER: {secretsmanager: prod/db, key: port}");
+    web.rewrite("password: { ssm: /prod/db/password }", "password: {secretsmanager: prod/db, key: password}");
+    web.rewrite("      CIPHER: ", "      # ");
+    web.aws.calls();
+    web.bundle.hook("BeforeInstall").exits(0);
+    let calls = web.aws.calls();
+    let of = |action: &str| calls.iter().filter(|call| call.ends_with(action)).count();
+    assert_eq!((of(" BatchGetSecretValue"), of(" GetSecretValue")), (1, 4), "what is denied together is asked one by one: {calls:?}");
+
     web.bundle.env("AWS_ACCESS_KEY_ID", "").env("AWS_SECRET_ACCESS_KEY", "");
-    web.bundle.run(&["plan", "ApplicationStart"]).exits(0).prints("no AWS credentials for SSM");
+    web.bundle.run(&["plan", "ApplicationStart"]).exits(0).prints("no AWS credentials for Secrets Manager");
 }

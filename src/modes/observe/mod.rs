@@ -3,7 +3,7 @@
 mod archives;
 mod environment;
 pub(crate) mod images;
-mod offline;
+pub(crate) mod offline;
 mod registry;
 pub(crate) mod resume;
 mod trusted;
