@@ -110,6 +110,7 @@ fn compose() -> Value {
         ("files", texts()),
         ("profiles", texts()),
         ("services", texts()),
+        ("environment", environment()),
         ("env_file", texts()),
         ("images", nullable(json!({"type": "object", "additionalProperties": image()}))),
         ("directory", text()),

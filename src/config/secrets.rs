@@ -89,7 +89,8 @@ fn defined(text: &str, field: &Field<'_>, keys: &mut Keys<'_, '_>, around: &Pars
     if known.is_some() && !is_external {
         return field.refuse("`name` is for `external: true`", "leave it out: the name is the key");
     }
-    let help = format!("write one of file, environment, {}, or `external: true` for one of the swarm", KINDS.join(", "));
+    let help =
+        format!("write one of file, environment, {}, or `external: true` for one of the swarm", KINDS.join(", "));
     given.pop().unwrap_or_else(|| field.lacks(format!("the secret {text} has no source"), help))
 }
 

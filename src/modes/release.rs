@@ -52,17 +52,22 @@ impl Release {
     /// The variables with the reference of each value that is fetched.
     pub(crate) fn variables(&self) -> &[EnvVar] {
         let part = &self.part;
-        let container = part.container.as_ref().map(|kept| &kept.request.environment);
-        container.or(part.swarm.as_ref().map(|request| &request.environment)).map(Vec::as_slice).unwrap_or_default()
+        match (&part.container, &part.swarm, &part.compose) {
+            (Some(kept), _, _) => &kept.request.environment,
+            (None, Some(request), _) => &request.environment,
+            (None, None, Some(project)) => &project.variables,
+            (None, None, None) => &[],
+        }
     }
 
     /// The same as they are kept, for a value that was fetched meanwhile.
     pub(crate) fn variables_mut(&mut self) -> &mut [EnvVar] {
         let part = &mut self.part;
-        match (&mut part.container, &mut part.swarm) {
-            (Some(kept), _) => &mut kept.request.environment,
-            (None, Some(request)) => &mut request.environment,
-            (None, None) => &mut [],
+        match (&mut part.container, &mut part.swarm, &mut part.compose) {
+            (Some(kept), _, _) => &mut kept.request.environment,
+            (None, Some(request), _) => &mut request.environment,
+            (None, None, Some(project)) => &mut project.variables,
+            (None, None, None) => &mut [],
         }
     }
 

@@ -127,7 +127,8 @@ fn after_a_loss_of_power_the_unit_writes_the_secrets_before_it_starts_the_contai
     let bundle = machine.file("/srv/secret");
     std::fs::create_dir_all(&bundle).unwrap();
     // The engine tries by itself, too.
-    let service = "image: {archive: image.tar}\nnetwork_mode: none\nrestart: always\nuser: \"1000\"\nsecrets: [key, made]";
+    let service =
+        "image: {archive: image.tar}\nnetwork_mode: none\nrestart: always\nuser: \"1000\"\nsecrets: [key, made]";
     let definitions = "secrets: {key: {file: key}, made: {command: [cat, /srv/made]}}";
     let text = bundle::appspec("secret", service, &format!("health: {{timeout: 20s}}\n{definitions}"));
     std::fs::write(bundle.join("appspec.yml"), text).unwrap();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::compose::Project;
 use crate::support::cluster::{alone, appspec};
 use crate::support::codedeploy::Aws;
 use crate::support::images::web;
@@ -235,6 +236,80 @@ fn in_a_swarm_a_value_that_changes_is_one_redeployment_of_its_variable_and_its_s
     cluster.docker(1, &["service", "rm", &name]);
 }
 
+/// `web` has two variables that are fetched and a secret that is made of one, `db` none.
+const SHOP: &str = "services:
+  web:
+    ports: [\"127.0.0.1:PORT:80\"]
+    environment: [PASSWORD, \"GREETING=${LEVEL:?} ${PLAIN}\"]
+    secrets: [password]
+    stop_grace_period: 1s
+  db:
+    ports: [\"127.0.0.1::80\"]
+    stop_grace_period: 1s
+secrets: {password: {environment: PASSWORD}}
+";
+
+#[test]
+fn compose_gets_values_that_no_file_has_and_one_that_changes_is_one_redeployment_of_the_service_that_has_it() {
+    let aws = Aws::start("shop");
+    let put = |name: &str, value: &str| {
+        let put = ["ssm", "put-parameter", "--overwrite", "--type", "SecureString", "--name", name, "--value", value];
+        aws.cli(&put);
+    };
+    put("/prod/db/password", ODD);
+    put("/prod/shop/LEVEL", "planted-level");
+    let section = "images: {web: {archive: image.tar}, db: {archive: image.tar}}\n\
+                   environment: {PASSWORD: {ssm: /prod/db/password}, PLAIN: text}\nenv_file: ['ssm:///prod/shop/']";
+    let mut it = Project::new("fshop", SHOP, section);
+    it.image("image.tar", &web(&format!("{}:1", it.name), "one"));
+    it.bundle.env("AWS_ENDPOINT_URL_SSM", &aws.url());
+    it.bundle.timeout(120);
+    let container = |service: &str| format!("{}-{service}-1", it.name);
+    let (web, db) = (container("web"), container("db"));
+    let variable = |name: &str| {
+        let all: Vec<String> = serde_json::from_str(&world().inspect(&web, "{{json .Config.Env}}")).unwrap();
+        all.iter().find_map(|var| Some(var.strip_prefix(name)?.strip_prefix('=')?.to_owned())).unwrap()
+    };
+    let secret = || world().docker(&["exec", &web, "/bin/busybox", "cat", "/run/secrets/password"]);
+    let id = |name: &str| world().inspect(name, "{{.Id}}");
+    let keeps_nothing = |it: &Project| {
+        let mut found = Vec::new();
+        holding(it.bundle.state(), &["it's", "planted", "rotated"], &mut found);
+        assert_eq!(found, [""; 0], "no file has a value");
+    };
+    for event in ["BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"] {
+        it.bundle.hook(event).exits(0);
+    }
+    assert_eq!((variable("PASSWORD").as_str(), variable("GREETING").as_str()), (ODD, "planted-level text"));
+    assert_eq!(secret(), ODD);
+    keeps_nothing(&it);
+    let before = (id(&web), id(&db));
+    it.bundle.deployment("d-TEST00002").hook("ApplicationStart").exits(0);
+    assert_eq!((id(&web), id(&db)), before, "the same values are no change");
+
+    put("/prod/db/password", "rotated");
+    let plan = it.bundle.run(&["plan", "ApplicationStart"]);
+    plan.exits(0).prints("web environment.PASSWORD").prints("sensitive");
+    assert!(!plan.stdout.contains("rotated") && !plan.stdout.contains("balehook-fetched"), "{}", plan.stdout);
+    for event in ["ApplicationStart", "ValidateService"] {
+        it.bundle.deployment("d-TEST00003").hook(event).exits(0);
+    }
+    assert_eq!((variable("PASSWORD").as_str(), secret().as_str()), ("rotated", "rotated"));
+    assert_eq!(id(&db), before.1, "the other service is not touched");
+    keeps_nothing(&it);
+
+    let back = it.bundle.run_bare(&["rollback", &it.name, "--to", "d-TEST00001"]);
+    back.exits(0).says("PASSWORD, LEVEL: fetched anew").says("PASSWORD has another value than the release had");
+    assert_eq!(variable("PASSWORD"), "rotated");
+    keeps_nothing(&it);
+
+    // What starts nothing needs no AWS; what cannot be fetched ends the deployment ahead of time.
+    drop(aws);
+    it.bundle.deployment("d-TEST00004").hook("BeforeInstall").exits(7).says("PASSWORD: SSM parameter");
+    it.bundle.hook("ApplicationStop").exits(0);
+    assert!(world().docker_may_fail(&["inspect", &web]).is_err());
+}
+
 #[test]
 fn a_value_that_cannot_be_fetched_ends_the_deployment_ahead_of_time_with_its_variable_its_place_and_why() {
     let mut web = fetching("unfetched");
@@ -317,7 +392,11 @@ fn a_value_that_cannot_be_fetched_ends_the_deployment_ahead_of_time_with_its_var
     web.bundle.hook("BeforeInstall").exits(0);
     let calls = web.aws.calls();
     let of = |action: &str| calls.iter().filter(|call| call.ends_with(action)).count();
-    assert_eq!((of(" BatchGetSecretValue"), of(" GetSecretValue")), (1, 4), "what is denied together is asked one by one: {calls:?}");
+    assert_eq!(
+        (of(" BatchGetSecretValue"), of(" GetSecretValue")),
+        (1, 4),
+        "what is denied together is asked one by one: {calls:?}"
+    );
 
     web.bundle.env("AWS_ACCESS_KEY_ID", "").env("AWS_SECRET_ACCESS_KEY", "");
     web.bundle.run(&["plan", "ApplicationStart"]).exits(0).prints("no AWS credentials for Secrets Manager");

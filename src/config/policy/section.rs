@@ -45,6 +45,7 @@ pub(crate) fn demands(section: &Field<'_>, mode: &Mode, tasks: &Tasks, bundle: &
             for (service, image) in &compose.images {
                 images.iter().for_each(|field| found.image(field, service, image));
             }
+            section.get("compose").iter().for_each(|field| found.environment(field, &compose.environment));
         }
     }
     if let Some(definitions) = section.get("secrets") {

@@ -77,11 +77,13 @@ impl Observer<'_> {
             }
             return facts;
         }
+        let saved = facts.saved_project().map(|saved| saved.variables.clone()).unwrap_or_default();
+        let before = compose::fetched::Before { fetches: facts.fetches, salt: self.salt(&facts), saved };
         let ahead = async {
             match &self.deployment.mode {
                 Mode::Container(container) => Box::pin(self.open_ahead(&container.need())).await,
                 Mode::Swarm(swarm) => Box::pin(self.open_ahead(&swarm.need())).await,
-                Mode::Compose(compose) => return Some(Box::pin(self.read_project(compose)).await),
+                Mode::Compose(compose) => return Some(Box::pin(self.read_project(compose, before)).await),
             }
             None
         };
@@ -119,7 +121,10 @@ impl Observer<'_> {
                 self.environment(&swarm.service, facts).await;
                 self.swarm(swarm, facts).await;
             }
-            Mode::Compose(compose) => self.compose(compose, read, all, facts).await,
+            Mode::Compose(compose) => {
+                self.compose(compose, read, all, facts).await;
+                self.fetch(facts).await;
+            }
         }
         if event != LifecycleEvent::ValidateService {
             for need in self.deployment.task_images() {
