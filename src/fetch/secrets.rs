@@ -72,7 +72,7 @@ async fn batch<'a>(aws: &Json, region: Option<&str>, ids: &[&'a SecretId]) -> Ve
         aws.call(Service::SecretsManager, "BatchGetSecretValue", region, &json!({"SecretIdList": names})).await;
     let answer = answer.unwrap_or_default();
     let all = answer["SecretValues"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let found = |id: &SecretId| all.iter().find(|secret| is(secret, id)).map(value);
+    let found = |id: &SecretId| all.iter().find(|secret| is(secret, id) && has_value(secret)).map(value);
     ids.iter().filter_map(|id| Some((*id, found(id)?))).collect()
 }
 
@@ -109,11 +109,16 @@ async fn is_there(aws: &Json, id: &SecretId) -> bool {
     aws.call(Service::SecretsManager, "GetSecretValue", id.region(), &input).await.is_ok()
 }
 
+fn has_value(secret: &Value) -> bool {
+    secret["SecretString"].is_string() || secret["SecretBinary"].is_string()
+}
+
 /// A text, or bytes.
 fn value(secret: &Value) -> Fetched {
     match (secret["SecretString"].as_str(), secret["SecretBinary"].as_str()) {
         (Some(text), _) => Ok(text.as_bytes().to_vec()),
-        (None, bytes) => BASE64_STANDARD.decode(bytes.unwrap_or_default()).map_err(|_| FetchError::Binary),
+        (None, Some(bytes)) => BASE64_STANDARD.decode(bytes).map_err(|_| FetchError::Binary),
+        (None, None) => Err(FetchError::Binary),
     }
 }
 

@@ -55,6 +55,7 @@ fn fetching(stem: &str) -> Fetching {
         "image: {{archive: image.tar}}\nports: [\"127.0.0.1:{port}:80\"]\nstop_grace_period: 1s\nenv_file: ['ssm:///prod/web/', 'secretsmanager://prod/db']\n\
          environment:\n  PLAIN: text\n  PARAMETER: {{ssm: /prod/db/password}}\n  \
          KEY: {{secretsmanager: prod/db, key: password}}\n  LARGE: {{secretsmanager: prod/large}}\n  TEXT: {{secretsmanager: prod/plain, version: AWSPREVIOUS}}\n  \
+         NEWER: {{secretsmanager: prod/plain}}\n  \
          OBJECT: {{s3: '{object}'}}\n  CIPHER: {{kms: '{}', context: {{app: web}}}}\n  \
          PRINTED: {{command: [/bin/sh, -c, 'echo \"$$SAID\"']}}\nsecrets: [password, key]",
         cipher.trim()
@@ -137,6 +138,7 @@ fn values_of_every_source_reach_the_container_whole_and_stand_in_no_record_and_o
         ("KEY", ODD),
         ("LARGE", web.large.as_str()),
         ("TEXT", "no JSON"),
+        ("NEWER", "newer"),
         ("OBJECT", ODD),
         ("CIPHER", "hunter2"),
         ("PRINTED", "printed by a program"),
@@ -216,7 +218,9 @@ fn in_a_swarm_a_value_that_changes_is_one_redeployment_of_its_variable_and_its_s
     };
     let inside = || {
         let label = format!("label=com.docker.swarm.service.name={name}");
-        let container = cluster.docker(1, &["ps", "--quiet", "--filter", &label]);
+        let running = || cluster.docker(1, &["ps", "--quiet", "--filter", &label]);
+        cluster.wait_for("the old task's end", || running().lines().count() == 1);
+        let container = running();
         let script = "echo $TOKEN; /bin/busybox cat /run/secrets/token";
         cluster.docker(1, &["exec", &container, "/bin/busybox", "sh", "-c", script])
     };
@@ -394,7 +398,7 @@ fn a_value_that_cannot_be_fetched_ends_the_deployment_ahead_of_time_with_its_var
     let of = |action: &str| calls.iter().filter(|call| call.ends_with(action)).count();
     assert_eq!(
         (of(" BatchGetSecretValue"), of(" GetSecretValue")),
-        (1, 4),
+        (1, 5),
         "what is denied together is asked one by one: {calls:?}"
     );
 

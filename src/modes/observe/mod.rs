@@ -78,7 +78,11 @@ impl Observer<'_> {
             return facts;
         }
         let saved = facts.saved_project().map(|saved| saved.variables.clone()).unwrap_or_default();
-        let before = compose::fetched::Before { fetches: facts.fetches, salt: self.salt(&facts), saved };
+        // Compose reads the files, and may need the names that only AWS knows.
+        let names_needed = event == LifecycleEvent::AfterInstall
+            && matches!(&self.deployment.mode, Mode::Compose(compose) if !compose.fetched.is_empty());
+        let fetches = facts.fetches || names_needed;
+        let before = compose::fetched::Before { fetches, salt: self.salt(&facts), saved };
         let ahead = async {
             match &self.deployment.mode {
                 Mode::Container(container) => Box::pin(self.open_ahead(&container.need())).await,
