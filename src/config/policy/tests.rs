@@ -257,10 +257,10 @@ fn what_secrets_and_a_project_fetch_is_judged_where_it_is_written() {
         judged(
             &container(&section),
             refusing,
-            &format!("12:18: error: this host does not allow {wanted}"),
+            &format!("12:17: error: this host does not allow {wanted}"),
             &[allowing],
         );
-        judged(&swarm(&section), refusing, &format!("12:18: error: this host does not allow {wanted}"), &[allowing]);
+        judged(&swarm(&section), refusing, &format!("12:17: error: this host does not allow {wanted}"), &[allowing]);
         let text = GOOD.replace("  container:\n    image: host.test/web:1\n", "");
         let text = format!("{text}  compose:\n    files: [hooks/balehook]\n    environment: {{DB: {source}}}\n");
         judged(&text, refusing, wanted, &[allowing]);
