@@ -41,13 +41,16 @@ fn fetching(stem: &str) -> Fetching {
     for (secret, value) in [("prod/db", json.as_str()), ("prod/large", &large), ("prod/plain", "no JSON")] {
         aws.cli(&["secretsmanager", "create-secret", "--name", secret, "--secret-string", value]);
     }
-    aws.cli(&["secretsmanager", "create-secret", "--name", "prod/binary", "--secret-binary", "AP8="]);
+    let scratch = tempfile::tempdir_in(world.folder()).unwrap();
+    let binary = scratch.path().join("binary");
+    std::fs::write(&binary, b"\x00\xff").unwrap();
+    let binary = format!("fileb://{}", binary.display());
+    aws.cli(&["secretsmanager", "create-secret", "--name", "prod/binary", "--secret-binary", &binary]);
     aws.cli(&["secretsmanager", "put-secret-value", "--secret-id", "prod/plain", "--secret-string", "newer"]);
     let key = aws.cli(&["kms", "create-key", "--query", "KeyMetadata.KeyId", "--output", "text"]);
     let encrypt =
         ["kms", "encrypt", "--key-id", key.trim(), "--encryption-context", "app=web", "--plaintext", "hunter2"];
     let cipher = aws.cli(&[&encrypt[..], &["--query", "CiphertextBlob", "--output", "text"]].concat());
-    let scratch = tempfile::tempdir_in(world.folder()).unwrap();
     let (file, archive) = (scratch.path().join("value"), scratch.path().join("image.tar"));
     std::fs::write(&file, ODD).unwrap();
     let object = world.put("secrets", &format!("{name}/value"), &file);
@@ -293,7 +296,7 @@ fn compose_gets_values_that_no_file_has_and_one_that_changes_is_one_redeployment
 
     put("/prod/db/password", "rotated");
     let plan = it.bundle.run(&["plan", "ApplicationStart"]);
-    plan.exits(0).prints("web environment.PASSWORD").prints("sensitive");
+    plan.exits(0).prints("environment PASSWORD").prints("(sensitive, changed)");
     assert!(!plan.stdout.contains("rotated") && !plan.stdout.contains("balehook-fetched"), "{}", plan.stdout);
     for event in ["ApplicationStart", "ValidateService"] {
         it.bundle.deployment("d-TEST00003").hook(event).exits(0);
