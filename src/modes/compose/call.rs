@@ -38,7 +38,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let read = || snapshot::variables(project).map(|all| stand_ins(&all));
     let variables = variables.map_or_else(read, Ok).map_err(|error| unwritable(project, &error))?;
-    let processes = Processes { settings: &host.images.credentials, docker_host: &host.engine.address };
+    let processes = Processes { settings: &host.images.credentials, engine: &host.engine.endpoint.variables };
     let ended = processes.run(command, &operation.argv().unwrap_or_default(), &[], &variables, LIMIT).await?;
     match ended.status.success() {
         true => Ok(()),

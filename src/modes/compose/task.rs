@@ -128,7 +128,7 @@ pub(crate) async fn run(host: &mut Host, task: &ComposeTask) -> Result<(), Failu
     let variables = snapshot::variables(&task.project).map_err(|error| unwritable(&task.project, &error))?;
     let (variables, _) = with_values(host, &variables).await?;
     let (environment, _) = fill::filled(&host.fetcher, &task.environment).await?;
-    let processes = Processes { settings: &host.images.credentials, docker_host: &host.engine.address };
+    let processes = Processes { settings: &host.images.credentials, engine: &host.engine.endpoint.variables };
     let program = processes.program(&task.argv(), &variables).variables(&environment);
     let ended = command::run(&mut host.tasks.under_way, &task.name, program, task.timeout).await;
     let ended = ended.map_err(|error| tool::cannot_run(&error))?;
