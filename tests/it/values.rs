@@ -306,7 +306,7 @@ fn compose_gets_values_that_no_file_has_and_one_that_changes_is_one_redeployment
     keeps_nothing(&it);
 
     let back = it.bundle.run_bare(&["rollback", &it.name, "--to", "d-TEST00001"]);
-    back.exits(0).says("PASSWORD, LEVEL: fetched anew").says("PASSWORD has another value than the release had");
+    back.exits(0).says("LEVEL, PASSWORD: fetched anew").says("PASSWORD has another value than the release had");
     assert_eq!(variable("PASSWORD"), "rotated");
     keeps_nothing(&it);
 
