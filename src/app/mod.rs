@@ -50,6 +50,7 @@ use crate::modes::by_hand::ByHand;
 use crate::modes::host::Host;
 use crate::modes::resume::Only;
 use crate::modes::runs_now::Subject;
+use crate::ui::console;
 use crate::ui::journal;
 use crate::ui::json;
 use crate::ui::progress;
@@ -112,11 +113,13 @@ pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let patience = match &cli.command {
-        None | Some(Command::Hook { .. } | Command::Run { .. } | Command::Resume { dry_run: false, .. }) => PATIENCE,
-        Some(_) => Duration::ZERO,
+    let (patience, tell): (_, fn(&str)) = match &cli.command {
+        None | Some(Command::Hook { .. } | Command::Run { .. } | Command::Resume { dry_run: false, .. }) => {
+            (PATIENCE, |line| Console::stdout().line(line))
+        }
+        Some(_) => (Duration::ZERO, console::aside),
     };
-    let (env, waits) = (HookEnv::from_vars(vars), Waits::default());
+    let (env, waits) = (HookEnv::from_vars(vars), Waits::printed(tell));
     journal::start(env.lookup("JOURNAL_STREAM"));
     look::start(cli.settings.color, &|name| env.lookup(name).map(str::to_owned));
     let fetcher = Fetcher::new(env.vars().map(|(name, value)| (name.to_owned(), value.to_owned())), &waits);

@@ -103,7 +103,8 @@ pub(crate) fn restoring(mut action: Action, facts: &Facts) -> Action {
 fn verification(image: &ImageFacts) -> Option<String> {
     let (pin, verify) = (image.pin.describe(), image.verify.as_ref()?);
     let is = if image.unknown.is_none() { "is verified" } else { "is to be verified" };
-    Some(format!("{pin} {is}: {verify}"))
+    let findings = image.findings.as_ref().map(|found| format!("; the scan has found {found}")).unwrap_or_default();
+    Some(format!("{pin} {is}: {verify}{findings}"))
 }
 
 /// Where an archive lay is not saved with a release.
@@ -121,9 +122,9 @@ pub(crate) fn if_lost(release: &Release) -> Vec<Operation> {
 /// How it is imported; `None` where only this host has it, or nothing may be pulled.
 fn import(need: &ImageNeed, image: &ImageFacts) -> Option<Import> {
     Some(match &need.source {
-        ImageSource::Registry(_, Pull::Never, _) => return None,
+        ImageSource::Registry(_, Pull::Never, ..) => return None,
         ImageSource::Registry(..) if matches!(image.pin, ImagePin::Content { .. }) => return None,
-        ImageSource::Registry(reference, Pull::Always | Pull::Missing, _) => Import::Pull {
+        ImageSource::Registry(reference, Pull::Always | Pull::Missing, ..) => Import::Pull {
             image: image.pin.clone(),
             registry: reference.registry().to_owned(),
             platform: need.platform.clone(),

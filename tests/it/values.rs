@@ -209,18 +209,10 @@ fn a_value_that_cannot_be_fetched_ends_the_deployment_ahead_of_time_with_its_var
     }
 
     // From now on moto looks at who asks: nobody is allowed anything.
-    web.aws.cli(&["iam", "create-user", "--user-name", "nobody"]);
-    let ask =
-        ["iam", "create-access-key", "--user-name", "nobody", "--query", "AccessKey.[AccessKeyId,SecretAccessKey]"];
-    let keys = web.aws.cli(&[&ask[..], &["--output", "text"]].concat());
-    let (id, key) = keys.trim().split_once('\t').unwrap();
-    let url = format!("{}/moto-api/reset-auth", web.aws.url());
-    let reset =
-        world().command("curl").args(["-fsS", "-H", "Content-Type: text/plain", "-d", "0", &url]).output().unwrap();
-    assert!(reset.status.success(), "{reset:?}");
+    let (id, key) = web.aws.nobody();
     web.rewrite("env_file: ['ssm:///prod/web/', 'secretsmanager://prod/db']", "env_file: []");
     web.rewrite("      OBJECT: ", "      # ");
-    web.bundle.env("AWS_ACCESS_KEY_ID", id).env("AWS_SECRET_ACCESS_KEY", key);
+    web.bundle.env("AWS_ACCESS_KEY_ID", &id).env("AWS_SECRET_ACCESS_KEY", &key);
     refused(&web, "SSM parameter /prod/db/password is denied to ssm:GetParameters");
 
     web.bundle.env("AWS_ACCESS_KEY_ID", "").env("AWS_SECRET_ACCESS_KEY", "");

@@ -82,6 +82,24 @@ impl Aws {
         text(&output.stdout)
     }
 
+    /// From now on it looks at who asks; the keys of one who is allowed nothing.
+    pub fn nobody(&self) -> (String, String) {
+        self.cli(&["iam", "create-user", "--user-name", "nobody"]);
+        let ask = ["iam", "create-access-key", "--user-name", "nobody", "--output", "text"];
+        let keys = self.cli(&[&ask[..], &["--query", "AccessKey.[AccessKeyId,SecretAccessKey]"]].concat());
+        self.post("/moto-api/reset-auth", "text/plain", "0");
+        let (id, key) = keys.trim().split_once('\t').unwrap();
+        (id.to_owned(), key.to_owned())
+    }
+
+    /// Moto's own API.
+    pub fn post(&self, path: &str, media_type: &str, body: &str) {
+        let mut command = world().command("curl");
+        command.args(["-fsS", "-H", &format!("Content-Type: {media_type}"), "-d", body]);
+        let output = command.arg(format!("{}{path}", self.url())).output().unwrap();
+        assert!(output.status.success(), "{path}: {output:?}");
+    }
+
     /// The calls since they were asked for last.
     pub fn calls(&self) -> Vec<String> {
         let calls = std::fs::read_to_string(&self.calls).unwrap();
