@@ -49,8 +49,7 @@ pub(crate) struct Imports(Vec<(Import, bool)>);
 impl Imports {
     /// Imports an image where the engine lacks it, and gives it the tag of ours that retains it.
     pub(crate) fn add(&mut self, plan: &mut Plan, name: &Name, need: &ImageNeed, facts: &Facts, image: &ImageFacts) {
-        let is_put_off = image.unknown.as_ref().is_some_and(|why| facts.not_yet.contains(why));
-        if is_put_off || self.0.iter().any(|(known, _)| *known.image() == image.pin) {
+        if is_put_off(image, facts) || self.0.iter().any(|(known, _)| *known.image() == image.pin) {
             return;
         }
         plan.notes.extend(verification(image));
@@ -97,6 +96,16 @@ pub(crate) fn restoring(mut action: Action, facts: &Facts) -> Action {
     }
     action.undo.iter_mut().filter(|step| step.operation.creates_again()).for_each(|step| step.repair = repair());
     action
+}
+
+/// It is not there yet, and need not be.
+fn is_put_off(image: &ImageFacts, facts: &Facts) -> bool {
+    image.unknown.as_ref().is_some_and(|why| facts.not_yet.contains(why))
+}
+
+/// What was verified of each image, where none is imported yet.
+pub(crate) fn verified(facts: &Facts) -> impl Iterator<Item = String> {
+    facts.images.iter().filter(|image| !is_put_off(image, facts)).filter_map(verification)
 }
 
 /// What was verified of an image, or what will be.

@@ -390,7 +390,7 @@ fn an_image_that_a_key_of_kms_has_signed_runs_and_one_of_another_key_or_of_one_t
     let symmetric = aws.cli(&["kms", "create-key", "--query", "KeyMetadata.KeyId", "--output", "text"]);
     let digest = push(&name, OTHER, "1", "new");
     let sign = |key: &str, algorithm: &str, payload: &str| {
-        let call = ["kms", "sign", "--key-id", key, "--message", &base64(payload), "--signing-algorithm", algorithm];
+        let call = ["kms", "sign", "--key-id", key, "--message", payload, "--signing-algorithm", algorithm];
         let output = ["--message-type", "RAW", "--query", "Signature", "--output", "text"];
         aws.cli(&[&call[..], &output[..]].concat()).trim().to_owned()
     };

@@ -37,7 +37,7 @@ impl Observer<'_> {
             }
             (Some((_, pin)), _) => ImageFacts::of(pin),
             (None, ImageSource::Registry(reference, pull, verify, wait)) => {
-                let how = Asked { pull: *pull, wait: *wait, or_kept: verify.is_none() };
+                let how = Asked { pull: *pull, wait: *wait, or_kept: verify.is_none() && reference.digest().is_none() };
                 let image = self.of_registry(reference, &how, facts).await;
                 match verify {
                     Some(verify) => self.trusted(reference, verify, need.platform.as_deref(), image, facts).await,

@@ -16,7 +16,7 @@ pub(super) struct Asked {
     pub(super) pull: Pull,
     /// How long it may take until it has the image.
     pub(super) wait: Duration,
-    /// The image of a kept release may be taken where it does not answer.
+    /// The image of a kept release may be taken where it does not answer; in place of a digest none may.
     pub(super) or_kept: bool,
 }
 
