@@ -30,11 +30,10 @@ dist-check: ## Run what `make dist` built, another processor's program under qem
 
 MODE ?= container
 
-demo: ## Deploy a real bundle into a real engine and show the result; MODE=compose or MODE=swarm
+demo: ## Deploy a real bundle into a real engine and show the result; MODE=compose or MODE=swarm; PROGRAM=FILE is built already
 	@packaging/dev/setup --demo $(MODE)
-	@cargo build --quiet
-	@if [ "$(MODE)" = swarm ]; then packaging/dev/demo-swarm target/debug/balehook; else \
-		packaging/dev/demo target/debug/balehook $(MODE); fi
+	@program=$$(packaging/dev/demo-program "$(PROGRAM)") && if [ "$(MODE)" = swarm ]; then \
+		packaging/dev/demo-swarm "$$program"; else packaging/dev/demo "$$program" $(MODE); fi
 
 # Tests that another engine makes no other: what they look at is around it. `make test-engines` runs them all the same.
 ONCE := recipes:: iam:: doctor:: docs_commands:: history:: policy:: hangs:: tutorial:: journal:: screen:: commands:: faults:: at_every_step values::

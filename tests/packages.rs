@@ -298,6 +298,48 @@ fn a_signed_archive_is_installed_and_one_that_was_changed_or_signed_by_another_k
     assert_eq!(good.lines().collect::<Vec<_>>(), [&version, "install.sh: removed; /var/lib/balehook stays", "gone"]);
 }
 
+/// `demo-program` in a tree with these files, where neither Rust nor balehook is installed: exit code, standard output and error.
+fn demo_program(tree: &Path, argument: &str) -> (Option<i32>, String, String) {
+    let (script, tools) = (tree.join("packaging/dev/demo-program"), tree.join("tools"));
+    let lay = format!(
+        "mkdir -p packaging/dev src tools && cp {} packaging/dev && touch -d 2026-01-02 Cargo.toml Cargo.lock src/lib.rs src
+         for tool in bash dirname find gzip head ls mkdir tar uname; do ln -sf $(command -v $tool) tools/$tool; done",
+        repository().join("packaging/dev/demo-program").display()
+    );
+    let laid = Command::new("bash").args(["-euo", "pipefail", "-c", &lay]).current_dir(tree).output().unwrap();
+    assert!(laid.status.success(), "{}", text(&laid.stderr));
+    let output = Command::new(script).arg(argument).env("PATH", tools).output().unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn the_demo_takes_the_program_it_is_given_or_that_of_make_dist_unless_a_source_is_newer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (given, none) = ("/bin/true", "demo: there is no Rust to build the program with: install Rust");
+    assert_eq!(demo_program(folder.path(), given), (Some(0), format!("{given}\n"), String::new()));
+    let missing = demo_program(folder.path(), "/nowhere/balehook");
+    assert_eq!(missing, (Some(1), String::new(), "demo: /nowhere/balehook is no program\n".to_owned()));
+    let (code, said, error) = demo_program(folder.path(), "");
+    assert!(code == Some(1) && said.is_empty() && error.starts_with(none), "{code:?} {said} {error}");
+
+    let archive = format!("target/dist/balehook-0.1.0-{}-linux.tar.gz", std::env::consts::ARCH);
+    let pack = format!(
+        "mkdir -p name/bin target/dist && echo prebuilt >name/bin/balehook && tar -czf {archive} name && touch -d 2026-01-03 {archive}"
+    );
+    let packed =
+        Command::new("bash").args(["-euo", "pipefail", "-c", &pack]).current_dir(folder.path()).output().unwrap();
+    assert!(packed.status.success(), "{}", text(&packed.stderr));
+    let taken = demo_program(folder.path(), "");
+    let said = format!("demo: taking the program of {archive}\n");
+    assert_eq!(taken, (Some(0), "target/demo/bin/balehook\n".to_owned(), said));
+    assert_eq!(std::fs::read_to_string(folder.path().join("target/demo/bin/balehook")).unwrap(), "prebuilt\n");
+
+    let touched = Command::new("touch").args(["-d", "2026-01-01"]).arg(folder.path().join(&archive)).status().unwrap();
+    assert!(touched.success());
+    let (code, said, error) = demo_program(folder.path(), "");
+    assert!(code == Some(1) && said.is_empty() && error.starts_with(none), "{code:?} {said} {error}");
+}
+
 /// Name and version of every package that is compiled for the packaged program, as cargo itself says.
 fn dependencies() -> Vec<(String, String)> {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
@@ -412,7 +454,7 @@ const A_PERSON: &str = r#"
     cd /root/there
     for file in $PACKAGES/*; do cp $file target/dist/$(basename $file | sed "s/1\.0\.0/$VERSION/"); done
     ln -s $REPOSITORY/packaging/install.sh packaging/install.sh
-    ln -s packaging/install.sh target/dist/*.deb target/dist/*.rpm target/dist/*.tar.gz target/dist/*.sha256 .
+    ln -s target/dist/*.deb .
     (cd target/dist && sha256sum -- *.deb *.rpm *.tar.gz *.cdx.json >SHA256SUMS)
     id ubuntu >/dev/null 2>&1 || useradd ubuntu
     getent group docker >/dev/null || groupadd docker

@@ -198,12 +198,18 @@ fn words<'a>(all: impl Iterator<Item = &'a str>) -> String {
 }
 
 fn refused(error: &SdkError<Refusal>) -> NoFindings {
+    let code = error.code().unwrap_or_default();
+    // A proxy or a VPC endpoint denies in words of its own.
+    let is_denied = error.raw_response().is_some_and(|answer| answer.status().as_u16() == 403) && code.is_empty();
+    if is_denied {
+        return NoFindings::Denied("the answer was 403".into());
+    }
     let Some(refusal) = error.as_service_error() else { return NoFindings::Call(config::causes(error)) };
     let message = shorten(&printable(refusal.message().unwrap_or_default()), 300);
     match refusal {
         Refusal::ScanNotFoundException(_) => NoFindings::Missing,
         Refusal::ImageNotFoundException(_) | Refusal::RepositoryNotFoundException(_) => NoFindings::NoImage(message),
-        other if other.code().is_some_and(|code| code.starts_with("AccessDenied")) => NoFindings::Denied(message),
+        _ if code.starts_with("AccessDenied") => NoFindings::Denied(message),
         _ => NoFindings::Call(config::causes(error)),
     }
 }

@@ -108,6 +108,8 @@ async fn where_there_are_no_findings_it_is_told_why() {
     ] {
         assert_eq!(found(refused(kind), Severity::High).await.0, Err(wanted), "{kind}");
     }
+    let (judged, _) = found(vec![(403, json!("<html>a proxy</html>"))], Severity::High).await;
+    assert_eq!(judged, Err(NoFindings::Denied("the answer was 403".into())));
     let (judged, _) = found(refused("ValidationException"), Severity::High).await;
     assert!(matches!(&judged, Err(NoFindings::Call(why)) if why.contains("in its words")), "{judged:?}");
 }

@@ -18,6 +18,7 @@ mod deploy;
 mod docs_commands;
 mod doctor;
 mod ecr;
+mod endpoint;
 mod failing_undo;
 mod faults;
 mod handover;

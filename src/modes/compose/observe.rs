@@ -134,8 +134,8 @@ impl Observer<'_> {
     }
 
     fn processes(&self) -> Processes<'_> {
-        let docker_host = self.engine.as_ref().map_or(crate::engine::DEFAULT_HOST, |engine| engine.address.as_str());
-        Processes { settings: &self.credentials, docker_host }
+        let engine = self.engine.as_ref().map_or(&[][..], |engine| engine.endpoint.variables.as_slice());
+        Processes { settings: &self.credentials, engine }
     }
 
     fn project(&self, compose: &Compose, read: Read, all: &[ContainerSummary]) -> Result<Found, Failure> {

@@ -278,7 +278,7 @@ async fn up(host: &Host, project: &Project, operation: &ComposeOperation) -> Res
 /// Runs Compose with the very words that the operation prints.
 async fn run(host: &Host, project: &Project, operation: &ComposeOperation, command: &str) -> Result<(), Failure> {
     let variables = snapshot::variables(project).map_err(|error| unwritable(project, &error))?;
-    let processes = Processes { settings: &host.images.credentials, docker_host: &host.engine.address };
+    let processes = Processes { settings: &host.images.credentials, engine: &host.engine.endpoint.variables };
     let ended = processes.run(command, &operation.argv().unwrap_or_default(), &[], &variables, LIMIT).await?;
     match ended.status.success() {
         true => Ok(()),

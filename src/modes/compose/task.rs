@@ -124,7 +124,7 @@ fn compose_run(
 /// Errors: [`Kind::Task`] with its last lines; [`Kind::State`], [`Kind::Container`] where Compose cannot be run.
 pub(crate) async fn run(host: &mut Host, task: &ComposeTask) -> Result<(), Failure> {
     let variables = snapshot::variables(&task.project).map_err(|error| unwritable(&task.project, &error))?;
-    let processes = Processes { settings: &host.images.credentials, docker_host: &host.engine.address };
+    let processes = Processes { settings: &host.images.credentials, engine: &host.engine.endpoint.variables };
     let program = processes.program(&task.argv(), &variables).variables(&task.environment);
     let ended = command::run(&mut host.tasks.under_way, &task.name, program, task.timeout).await;
     let ended = ended.map_err(|error| tool::cannot_run(&error))?;

@@ -60,7 +60,10 @@ pub(crate) struct Observer<'a> {
 
 impl Observer<'_> {
     pub(crate) async fn facts(&self, event: LifecycleEvent) -> Facts {
-        let records = if self.offline { Facts::blank() } else { Facts::unseen(&self.store) };
+        // What this host has saved says nothing of another one.
+        let is_elsewhere = self.engine.as_ref().is_ok_and(|engine| engine.endpoint.is_remote());
+        let is_unknown = self.offline || is_elsewhere;
+        let records = if is_unknown { Facts::blank() } else { Facts::unseen(&self.store) };
         let mut facts = Facts { pending: self.deployment.pending.at(event), fetches: fetches(event), ..records };
         if !touches_engine(event) {
             return facts;

@@ -13,6 +13,7 @@ use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
 use crate::modes::secrets;
 use crate::modes::swarm::facts::{LiveSpec, Role, ServiceFacts, SwarmFacts, TaskLockFacts};
+use crate::modes::swarm::placement::NodeProperties;
 use crate::modes::swarm::plan::service_spec::file_name;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_TASK};
 use crate::values::types::{ContentDigest, Name, Secret};
@@ -103,6 +104,7 @@ pub(crate) async fn observe(api: &Api, name: &Name) -> Result<SwarmFacts, ApiErr
     let all = api.get("/nodes").await?;
     seen.is_drained = items(&all).any(|node| node["ID"] == *seen.node && node["Spec"]["Availability"] != "active");
     seen.nodes = nodes(&all);
+    seen.properties = items(&all).map(NodeProperties::of).collect();
     seen.service = api.find(&format!("/services/{name}")).await?.map(service);
     let networks = api.get("/networks").await?;
     let swarm_wide = items(&networks).filter(|network| network["Scope"] == "swarm");
