@@ -10,6 +10,7 @@ use crate::config::secrets::KEYS as DEFINITION;
 use crate::config::validate::agent::BEHAVIORS;
 use crate::config::validate::section::{KEYS, MODES};
 use crate::config::{service, swarm};
+use crate::values::severity::LIMITS;
 use crate::values::types::LifecycleEvent;
 
 /// The page with a line for each option: what an editor shows beside it.
@@ -194,6 +195,7 @@ fn image() -> Value {
         ("pull", json!({"type": "string"})),
         ("definitions", text()),
         ("name", text()),
+        ("wait", json!({"type": "string", "description": "how long an image is waited for that the registry does not have yet"})),
         ("verify", verify()),
     ])]})
 }
@@ -226,6 +228,16 @@ fn verify() -> Value {
         ("signature", json!({"type": "string", "description": "of the archive: of cosign, openssl or minisign"})),
         ("key", json!({"type": "string", "description": "the public key that signed the archive"})),
         ("cosign", object([("key", text())])),
+        (
+            "ecr",
+            json!({
+                "description": "what the scan of ECR may have found",
+                "type": "object",
+                "properties": {"max_severity": words(&LIMITS), "wait": text()},
+                "required": ["max_severity"],
+                "additionalProperties": false,
+            }),
+        ),
         ("labels", json!({"type": ["object", "array"]})),
         ("platform", text()),
     ])

@@ -370,22 +370,12 @@ fn a_value_that_cannot_be_fetched_ends_the_deployment_ahead_of_time_with_its_var
     }
 
     // From now on moto looks at who asks: nobody is allowed anything, and one user secrets one by one.
-    let of = |user: &str| {
-        web.aws.cli(&["iam", "create-user", "--user-name", user]);
-        let ask =
-            ["iam", "create-access-key", "--user-name", user, "--query", "AccessKey.[AccessKeyId,SecretAccessKey]"];
-        let keys = web.aws.cli(&[&ask[..], &["--output", "text"]].concat());
-        keys.trim().split_once('\t').map(|(id, key)| (id.to_owned(), key.to_owned())).unwrap()
-    };
-    let ((id, key), (single, single_key)) = (of("nobody"), of("single"));
+    let ((id, key), (single, single_key)) = (web.aws.user("nobody"), web.aws.user("single"));
     let statement = r#"{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": "*"}"#;
     let policy = format!(r#"{{"Version": "2012-10-17", "Statement": [{statement}]}}"#);
     let put = ["iam", "put-user-policy", "--user-name", "single", "--policy-name", "p", "--policy-document", &policy];
     web.aws.cli(&put);
-    let url = format!("{}/moto-api/reset-auth", web.aws.url());
-    let reset =
-        world().command("curl").args(["-fsS", "-H", "Content-Type: text/plain", "-d", "0", &url]).output().unwrap();
-    assert!(reset.status.success(), "{reset:?}");
+    web.aws.asks_who();
     web.rewrite("env_file: ['ssm:///prod/web/', 'secretsmanager://prod/db']", "env_file: []");
     web.rewrite("      OBJECT: ", "      # ");
     web.bundle.env("AWS_ACCESS_KEY_ID", &id).env("AWS_SECRET_ACCESS_KEY", &key);

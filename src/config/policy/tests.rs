@@ -293,6 +293,7 @@ fn what_takes_rights_away_or_stays_in_the_engine_needs_no_permission() {
         .concat();
     // An image that nobody verifies does ask for something.
     let none = none.replace("registries: []", "registries: [host.test]").replace("image_verification: []\n", "");
+    let none = none.replace("image_scan: []\n", "");
     for option in [
         "volumes: ['data:/data', '/anonymous']",
         "security_opt: ['no-new-privileges:true', no-new-privileges]",
@@ -562,4 +563,21 @@ fn an_image_that_is_not_verified_as_the_host_wants_it_is_refused_in_every_mode_a
     }
     let unknown = of_text(&file("image_verification: [cosing]")).unwrap_err();
     assert!(said(&unknown).contains("did you mean `cosign`?"), "{}", said(&unknown));
+}
+
+#[test]
+fn an_image_whose_scan_may_find_more_than_the_host_allows_is_refused() {
+    let ecr = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/web:1";
+    let scanned =
+        |most: &str| container(&format!("image: {{reference: '{ecr}', verify: {{ecr: {{max_severity: {most}}}}}}}"));
+    for (appspec, refusing, wanted, allowing) in [
+        (container("image: web:1"), "image_scan: high", "does not allow `web:1` without `verify.ecr`", "{}"),
+        (swarm("image: web:1"), "image_scan: critical", "`web:1` without `verify.ecr`", "{}"),
+        (scanned("high"), "image_scan: medium", "web:1` with `max_severity: high`", "image_scan: high"),
+        (scanned("low"), "image_scan: none", "policy.yml:1:1 says `image_scan: none`", "image_scan: critical"),
+    ] {
+        judged(&appspec, refusing, wanted, &[allowing]);
+    }
+    let unknown = of_text(&file("image_scan: hihg")).unwrap_err();
+    assert!(said(&unknown).contains("did you mean `high`?"), "{}", said(&unknown));
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -137,7 +138,7 @@ impl<'a> Resolved<'a> {
         let reference = image.parse();
         let pull = Pull::of(service["pull_policy"].as_str());
         reference
-            .map(|reference| ImageSource::Registry(reference, pull, None))
+            .map(|reference| ImageSource::Registry(reference, pull, None, Duration::ZERO))
             .map_err(|why| wrong(format!("service {name}: image `{image}` {why}")))
     }
 
@@ -437,8 +438,10 @@ mod tests {
         assert!(above.contains("lies outside the project's folder"), "{above}");
         let none = refused("services: {}", &compose());
         assert!(none.contains("no active service"), "{none}");
-        let images =
-            BTreeMap::from([("wbe".to_owned(), ImageSource::Registry("a:1".parse().unwrap(), Pull::Always, None))]);
+        let images = BTreeMap::from([(
+            "wbe".to_owned(),
+            ImageSource::Registry("a:1".parse().unwrap(), Pull::Always, None, Duration::ZERO),
+        )]);
         let unknown = refused("services: {web: {image: 'a:1'}}", &Compose { images, ..compose() });
         assert!(unknown.contains("names `wbe`, which is no active service | services: web"), "{unknown}");
         let bad = refused("services: {web: {image: 'A:1'}}", &compose());
