@@ -1,4 +1,4 @@
-//! TLS as a client of health checks. The cryptography is the AWS SDK's.
+//! TLS as a client: of health checks, and of an engine. The cryptography is the AWS SDK's.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -7,9 +7,11 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -28,6 +30,23 @@ pub(crate) enum Trust {
     Any,
 }
 
+/// What a client shows of itself.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    certificates: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// Errors: Which of the two texts in PEM is wrong, and how.
+    pub(crate) fn read((file, pem): (&str, &str), (key_file, key): (&str, &str)) -> Result<Self, String> {
+        let certificates = certificates(pem).map_err(|why| format!("{file} {why}"))?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+            .map_err(|_| format!("{key_file} has no private key in PEM that is not encrypted"))?;
+        Ok(Self { certificates, key })
+    }
+}
+
 /// The certificates of a text in PEM.
 /// Errors: It has none, or a broken one.
 pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -42,9 +61,13 @@ pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, St
     Ok(found)
 }
 
-/// What speaks TLS to servers that `trust` accepts; `protocols` in the words of ALPN.
+/// What speaks TLS to servers that `trust` accepts, as `identity` or as nobody; `protocols` in the words of ALPN.
 /// Errors: Why there is none, in one clause.
-pub(crate) fn client(trust: &Trust, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, String> {
+pub(crate) fn client(
+    trust: &Trust,
+    identity: Option<Identity>,
+    protocols: &[&[u8]],
+) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone());
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
@@ -54,7 +77,13 @@ pub(crate) fn client(trust: &Trust, protocols: &[&[u8]]) -> Result<Arc<ClientCon
         Trust::Any => Arc::new(AnyCertificate(provider)),
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-    let mut config = builder.with_no_client_auth();
+    let mut config = match identity {
+        Some(Identity { certificates, key }) => builder.with_client_auth_cert(certificates, key).map_err(|error| {
+            let is_other = matches!(error, Error::InconsistentKeys(_));
+            if is_other { "the private key is not that of the certificate".to_owned() } else { error.to_string() }
+        })?,
+        None => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
 }
@@ -85,23 +114,64 @@ fn verifier(roots: RootCertStore, provider: Arc<CryptoProvider>) -> Result<Arc<W
 }
 
 /// A handshake with a server that should be `name`.
-/// Errors: Why there is none, in one clause: what is wrong with the certificate that came.
-pub(crate) async fn connect<S>(stream: S, name: &str, config: Arc<ClientConfig>) -> Result<TlsStream<S>, String>
+/// Errors: Why there is none, in one clause: what is wrong with the certificate that came. `unknown`: what helps against an
+/// authority that is not known.
+pub(crate) async fn connect<S>(
+    stream: S,
+    name: &str,
+    config: Arc<ClientConfig>,
+    unknown: &str,
+) -> Result<TlsStream<S>, String>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let inner = name.trim_start_matches('[').trim_end_matches(']').to_owned();
     let name = ServerName::try_from(inner).map_err(|_| format!("TLS: `{name}` is no name of a host"))?;
     let connected = TlsConnector::from(config).connect(name, stream).await;
-    connected.map_err(|error| format!("TLS: {}", why(&error)))
+    connected.map_err(|error| format!("TLS: {}", why(&error, unknown)))
 }
 
-fn why(error: &io::Error) -> String {
+/// Why the other end has ended a connection after the handshake, where TLS itself says so: it reads a client's certificate
+/// last.
+pub(crate) fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // What an I/O error holds is not its source.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let held = held.and_then(|held| held.downcast_ref::<Error>());
+        if let Some(Error::AlertReceived(alert)) = held.or_else(|| error.downcast_ref::<Error>()) {
+            return Some(format!("TLS: {}", of_alert(*alert)));
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn of_alert(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateExpired => "the server says that the client's certificate has expired".to_owned(),
+        // Of a client without one some servers say that it is bad.
+        AlertDescription::CertificateRequired
+        | AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnknownCA => {
+            format!("the server demands a certificate of the client that it accepts ({alert:?})")
+        }
+        other => format!("the server refused the connection: {other:?}"),
+    }
+}
+
+fn why(error: &io::Error, unknown: &str) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            format!("the certificate is of an unknown issuer: {unknown}")
+        }
         Some(Error::InvalidCertificate(wrong)) => of_certificate(wrong),
         Some(Error::InvalidMessage(_)) => "what it answers is no TLS: does it speak plain HTTP there?".to_owned(),
         Some(Error::NoApplicationProtocol) => "it does not speak the protocol that is asked for (ALPN)".to_owned(),
-        Some(Error::AlertReceived(alert)) => format!("the server refused the connection: {alert:?}"),
+        Some(Error::AlertReceived(alert)) => of_alert(*alert),
         Some(other) => other.to_string(),
         None if error.kind() == io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
         None => error.to_string(),
@@ -120,9 +190,6 @@ fn of_certificate(wrong: &CertificateError) -> String {
         }
         CertificateError::NotValidYetContext { not_before, .. } => {
             format!("the certificate is not valid yet: it begins at {}", day(not_before))
-        }
-        CertificateError::UnknownIssuer => {
-            "the certificate is of an unknown issuer: name its authority by `ca`".to_owned()
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
             format!(

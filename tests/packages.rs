@@ -326,7 +326,8 @@ fn the_demo_takes_the_program_it_is_given_or_that_of_make_dist_unless_a_source_i
     let pack = format!(
         "mkdir -p name/bin target/dist && echo prebuilt >name/bin/balehook && tar -czf {archive} name && touch -d 2026-01-03 {archive}"
     );
-    let packed = Command::new("bash").args(["-euo", "pipefail", "-c", &pack]).current_dir(folder.path()).output().unwrap();
+    let packed =
+        Command::new("bash").args(["-euo", "pipefail", "-c", &pack]).current_dir(folder.path()).output().unwrap();
     assert!(packed.status.success(), "{}", text(&packed.stderr));
     let taken = demo_program(folder.path(), "");
     let said = format!("demo: taking the program of {archive}\n");

@@ -193,7 +193,7 @@ pub(super) async fn facts(context: &Context, engine: &Engine, store: &Store, nam
     let mut facts = observe::resume::facts(engine, store, name).await?;
     if resume::is_compose(&facts) {
         let settings = &context.credentials();
-        facts.compose_tool = Processes { settings, docker_host: &engine.address }.known().await;
+        facts.compose_tool = Processes { settings, engine: &engine.endpoint.variables }.known().await;
     } else {
         let seen = swarm::observe::observe(&Api::of(engine), name).await;
         facts.swarm = Some(seen.map_err(|error| error.failure("observe the swarm"))?);

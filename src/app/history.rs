@@ -77,8 +77,8 @@ async fn listed(context: &Context, wanted: Wanted<'_>) -> Result<Vec<Listed>, Fa
     let names = names(context, name)?;
     // The history is there without the engine too.
     let running = match context.engine() {
-        Ok(engine) => observe::running(&engine).await.ok(),
-        Err(_) => None,
+        Ok(engine) if !engine.endpoint.is_remote() => observe::running(&engine).await.ok(),
+        Ok(_) | Err(_) => None,
     };
     let mut found: Vec<Listed> = names.into_iter().map(|name| of(context, name, running.as_deref())).collect();
     if let Some(wanted) = deployment {

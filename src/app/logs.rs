@@ -34,10 +34,16 @@ pub(crate) async fn logs(context: &Context, name: Option<&Name>, deployment: Opt
 }
 
 async fn print(context: &Context, name: Option<&Name>, deployment: Option<&str>, lines: Lines) -> Result<(), Failure> {
-    let name = one_name(context, name, "logs")?;
+    let is_remote = context.engine().is_ok_and(|engine| engine.endpoint.is_remote());
+    let name = match name {
+        // What this host has saved says nothing of another one.
+        Some(name) if is_remote => name.clone(),
+        _ => one_name(context, name, "logs")?,
+    };
     let Some(wanted) = deployment else {
         return match running(context, &name, None, lines).await? {
             true => Ok(()),
+            false if is_remote => Err(Failure::new(Kind::State, format!("{name} has no container there"))),
             false => Err(Failure::new(Kind::State, format!("{name} has no container on this host"))
                 .next(format!("`balehook history {name}` lists its deployments"))),
         };

@@ -15,6 +15,7 @@ mod pin;
 pub(crate) mod plan;
 pub(crate) mod ports;
 mod prune;
+pub(crate) mod reach;
 mod record;
 pub(crate) mod resume;
 mod revision;
@@ -34,13 +35,13 @@ use std::time::{Duration, Instant};
 use clap::{CommandFactory as _, Parser as _};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::app::reach::Reach;
 use crate::aws::s3::S3;
 use crate::cli::{Cli, Command, SchemaOf, Settings};
 use crate::config::hook_env::HookEnv;
 use crate::config::schema;
 use crate::deploy::state::LockedStore;
 use crate::engine::Engine;
-use crate::engine::absence::PATIENCE;
 use crate::error::{Failure, Kind};
 use crate::fetch::Fetcher;
 use crate::images::credentials::CredentialSettings;
@@ -72,14 +73,11 @@ pub(crate) struct Context {
     pub(crate) fetcher: Fetcher,
     /// How long an engine that is away is waited for.
     patience: Duration,
+    /// Which engine is asked.
+    reach: Reach,
 }
 
 impl Context {
-    /// The engine of the hook environment.
-    pub(crate) fn engine(&self) -> Result<Engine, Failure> {
-        Ok(Engine::connect(self.env.lookup("DOCKER_HOST"))?.with_waits(&self.waits).patient(self.patience))
-    }
-
     pub(crate) fn credentials(&self) -> CredentialSettings {
         CredentialSettings::from_env(&|key| self.env.lookup(key).map(str::to_owned), &self.waits)
     }
@@ -112,15 +110,12 @@ pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let patience = match &cli.command {
-        None | Some(Command::Hook { .. } | Command::Run { .. } | Command::Resume { dry_run: false, .. }) => PATIENCE,
-        Some(_) => Duration::ZERO,
-    };
+    let (patience, reach) = (reach::patience(cli.command.as_ref()), Reach::of(cli.command.as_ref()));
     let (env, waits) = (HookEnv::from_vars(vars), Waits::default());
     journal::start(env.lookup("JOURNAL_STREAM"));
     look::start(cli.settings.color, &|name| env.lookup(name).map(str::to_owned));
     let fetcher = Fetcher::new(env.vars().map(|(name, value)| (name.to_owned(), value.to_owned())), &waits);
-    let context = Context { settings: cli.settings, env, started, waits, fetcher, patience };
+    let context = Context { settings: cli.settings, env, started, waits, fetcher, patience, reach };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
         Ok(runtime) => {

@@ -1,4 +1,4 @@
-//! What is known of an event or a command by its end, for those who want to be told.
+//! What the receivers of `notify` are sent when an event or a command has ended.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,31 +22,31 @@ use crate::values::pin::ImagePin;
 use crate::values::types::LifecycleEvent;
 use crate::{files, inputs};
 
-/// So long it may take to tell all.
+/// Longest time for all receivers together.
 const LIMIT: Duration = Duration::from_secs(5);
-/// After a signal: the agent kills soon.
+/// The same after a signal: the agent kills soon.
 const AFTER_SIGNAL: Duration = Duration::from_secs(1);
-/// In less time nothing is begun.
+/// With less time than this nothing is sent.
 const LEAST: Duration = Duration::from_millis(200);
-/// The file of the state directory: a rollback has no revision that names them.
+/// The receivers, in the state folder: a rollback has no revision that names them.
 const FILE: &str = "notify.json";
 /// Where cloud-init writes the instance's ID.
 const INSTANCE: &str = "/var/lib/cloud/data/instance-id";
-/// So many lines of evidence are sent.
+/// Lines of evidence that are sent.
 const EVIDENCE: usize = 3;
 
-/// Who is told, and of what.
+/// The receivers, and what they are sent.
 #[derive(Debug)]
-pub(super) struct News {
+pub(super) struct Notification {
     receivers: Saved,
     name: String,
     deployment: String,
     is_swarm: bool,
     images: Vec<String>,
     previous: Option<String>,
-    /// In a swarm others tell.
+    /// Another manager of the swarm sends it.
     is_silent: bool,
-    /// It must be over by then.
+    /// Sending ends by then.
     end: Instant,
 }
 
@@ -57,7 +57,7 @@ struct Saved {
     notify: Vec<Notify>,
 }
 
-impl News {
+impl Notification {
     /// `end`: the hook's own.
     pub(super) fn of(deployment: &Deployment, origin: &Origin, end: Instant) -> Self {
         let receivers = Saved { folder: deployment.bundle_root.clone(), notify: deployment.notify.clone() };
@@ -73,10 +73,10 @@ impl News {
         }
     }
 
-    /// Those of a rollback; `None` where nobody wants to hear of it.
+    /// That of a rollback; `None` where there are no receivers.
     pub(super) fn of_rollback(store: &Store, name: &str, to: &Release, end: Instant) -> Option<Self> {
         let text = inputs::read_state(&store.folder().join(FILE)).ok()?;
-        let mut news = Self {
+        let mut notification = Self {
             receivers: serde_json::from_slice(&text).ok()?,
             name: name.to_owned(),
             deployment: to.deployment.clone(),
@@ -86,11 +86,11 @@ impl News {
             is_silent: false,
             end,
         };
-        news.before(store);
-        Some(news)
+        notification.replaces_release_of(store);
+        Some(notification)
     }
 
-    pub(super) fn before(&mut self, store: &Store) {
+    pub(super) fn replaces_release_of(&mut self, store: &Store) {
         self.previous = store.releases::<serde::de::IgnoredAny>().first().map(|release| release.image.describe());
     }
 
@@ -98,17 +98,17 @@ impl News {
         self.images = images.iter().map(|image| image.pin.describe()).collect();
     }
 
-    /// Of all managers of a swarm the one tells that creates or updates the service.
+    /// Of all managers of a swarm, the one that creates or updates the service sends it.
     pub(super) fn plan(&mut self, plan: &Plan) {
         self.is_silent = self.is_swarm && !plan.actions.iter().any(|action| action.operation.has_changed_options());
     }
 
-    /// One that planned an update and found it made leaves the telling to the other.
+    /// A manager that planned an update and found it made leaves it to the other one.
     pub(super) const fn follows(&mut self, another: bool) {
         self.is_silent |= another;
     }
 
-    /// A rollback comes without its revision.
+    /// For a rollback, which has no revision.
     pub(super) fn save(&self, store: &Store) -> Result<(), Failure> {
         let path = store.folder().join(FILE);
         if self.receivers.notify.is_empty() && !path.exists() {
@@ -117,8 +117,8 @@ impl News {
         files::write_unsynced(&path, &self.receivers)
     }
 
-    /// Tells of an event that ended so.
-    pub(super) async fn tell(
+    /// Sends how an event ended.
+    pub(super) async fn send_event(
         &self,
         context: &Context,
         event: LifecycleEvent,
@@ -149,7 +149,7 @@ impl News {
         let most = if is_interrupted { AFTER_SIGNAL } else { LIMIT };
         let limit = self.end.saturating_duration_since(Instant::now()).min(most);
         if limit < LEAST {
-            console.line("warning: nobody was told of it: the hook's time is up");
+            console.line("warning: no notification was sent: the hook's time is up");
             return;
         }
         let report = Report {

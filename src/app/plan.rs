@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::app::{Context, deployment, say};
+use crate::app::{Context, deployment, reach, say};
 use crate::cli::PlanFormat;
 use crate::error::{CHANGES, Failure, ObserveFailure};
 use crate::modes::against::compare;
@@ -96,6 +96,7 @@ async fn make(observer: Observer<'_>, Wanted { event, offline, .. }: Wanted<'_>)
         // What could not be looked up is the reason.
         Err(failure) => return Err(failures.into_iter().next().map_or(failure, |failed| failed.failure)),
     };
+    plan.notes.extend(observer.engine.as_ref().ok().and_then(reach::said));
     plan.notes.extend(facts.not_yet.into_iter().chain(facts.warnings));
     let definite = failures.iter().find(|failed| failed.definite).map(|failed| &failed.failure);
     let code = definite.or(plan.would_fail.first()).map(|failure| failure.kind.exit_code());

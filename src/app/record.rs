@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::app::notify::News;
+use crate::app::notify::Notification;
 use crate::config::hook_env::HookEnv;
 use crate::deploy::command::EventOrCommand;
 use crate::deploy::execute::Progress;
@@ -40,8 +40,8 @@ pub(crate) struct Recorder {
     step_began: Option<Instant>,
     down: Option<Duration>,
     details: Details,
-    /// Who is told of its end.
-    pub(super) news: Option<News>,
+    /// What is sent at its end.
+    pub(super) notification: Option<Notification>,
     /// Bytes of the images that were indexed, and of those the ones that were missing.
     indexed: (u64, u64),
 }
@@ -60,7 +60,7 @@ impl Recorder {
             step_began: None,
             down: None,
             details: Details { group: env.group(), ..Details::default() },
-            news: None,
+            notification: None,
             indexed: (0, 0),
         }
     }

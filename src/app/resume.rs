@@ -91,7 +91,7 @@ async fn planned(
     let is_compose = resume::is_compose(&facts);
     if only == Only::Everything && is_compose {
         let settings = &context.credentials();
-        facts.compose_tool = Processes { settings, docker_host: &engine.address }.known().await;
+        facts.compose_tool = Processes { settings, engine: &engine.endpoint.variables }.known().await;
     }
     let subject = Subject::found(&facts, is_compose);
     let plan = resume::plan(name, &facts, registry.as_deref(), only);

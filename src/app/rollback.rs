@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use crate::app::by_hand::{Job, Planned, code, facts, perform};
-use crate::app::notify::News;
+use crate::app::notify::Notification;
 use crate::app::{Context, one_name, say};
 use crate::config::notify::Occasion;
 use crate::deploy::command::Command;
@@ -25,11 +25,11 @@ pub(crate) async fn rollback(context: &Context, wanted: Option<&Name>, to: Optio
         Ok(name) => name,
         Err(failure) => return say(&failure),
     };
-    let (began, news) = (Instant::now(), RefCell::new(None));
+    let (began, notification) = (Instant::now(), RefCell::new(None));
     let planned = async |engine: &Engine, store: &Store| {
         let facts = Box::pin(facts(context, engine, store, name)).await?;
         let release = rollback::target(name, &facts.releases, to)?;
-        *news.borrow_mut() = News::of_rollback(store, name.as_str(), release, began + LIMIT);
+        *notification.borrow_mut() = Notification::of_rollback(store, name.as_str(), release, began + LIMIT);
         let missing = release.missing(engine, name).await?;
         let subject = Subject::found(&facts, is_compose(&facts));
         let plan = rollback::plan(name, &facts, release, &missing)?;
@@ -40,9 +40,16 @@ pub(crate) async fn rollback(context: &Context, wanted: Option<&Name>, to: Optio
     let done = Box::pin(perform(context, job, planned, text::by_hand, &mut console)).await;
     let failure = done.as_ref().err().cloned();
     let code = code(done);
-    if let Some(news) = news.into_inner().filter(|_| !is_dry) {
+    if let Some(notification) = notification.into_inner().filter(|_| !is_dry) {
         let occasion = if code == 0 { Occasion::Rollback } else { Occasion::Failure };
-        Box::pin(news.send(context, occasion, (rollback::COMMAND, code, failure.as_ref()), began, &mut console)).await;
+        Box::pin(notification.send(
+            context,
+            occasion,
+            (rollback::COMMAND, code, failure.as_ref()),
+            began,
+            &mut console,
+        ))
+        .await;
     }
     code
 }

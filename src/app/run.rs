@@ -4,7 +4,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::app::notify::News;
+use crate::app::notify::Notification;
 use crate::app::record::{ConsoleProgress, Recorder, who};
 use crate::app::stop::{Signals, unless_stopped};
 use crate::app::{Context, deployment, exit_code, say};
@@ -91,11 +91,11 @@ async fn run(
     // On the heap: what an event may wait for is much.
     let result = Box::pin(deploy(context, event, path, signals, &mut recorder, console)).await;
     let code = end(event, &result, console);
-    let (news, failure) = (recorder.news.take(), result.err());
+    let (notification, failure) = (recorder.notification.take(), result.err());
     recorder.end(failure.clone().map(|failure| (code, failure)), console.take_lines());
     // The lock is free, and the history is written: nothing of the deployment waits for it.
-    if let Some(news) = news {
-        Box::pin(news.tell(context, event, (code, failure.as_ref()), began, console)).await;
+    if let Some(notification) = notification {
+        Box::pin(notification.send_event(context, event, (code, failure.as_ref()), began, console)).await;
     }
     code
 }
@@ -137,7 +137,8 @@ async fn deploy(
         return Ok(());
     }
     let limit = observer.deployment.timeout(event);
-    recorder.news = Some(News::of(&observer.deployment, &observer.origin, began + limit.saturating_sub(MARGIN)));
+    recorder.notification =
+        Some(Notification::of(&observer.deployment, &observer.origin, began + limit.saturating_sub(MARGIN)));
     if let Some(refused) = observer.refused {
         return Err(refused);
     }
@@ -170,9 +171,9 @@ async fn deploy(
             why = &mut stop => return Err(said(why.failure(&named, waits.given_up()), console)),
             ready = planned(&observer, event) => ready.map_err(|failure| said(failure, console))?,
         };
-        recorder.news.iter_mut().for_each(|news| news.plan(&plan));
+        recorder.notification.iter_mut().for_each(|notification| notification.plan(&plan));
     };
-    recorder.news.iter_mut().for_each(|news| news.follows(host.follows.get()));
+    recorder.notification.iter_mut().for_each(|notification| notification.follows(host.follows.get()));
     recorder.ended(&outcome, &host.last_words, &host.health.answers());
     report(event, &plan, &host.store, outcome, console)
 }
@@ -199,7 +200,7 @@ async fn before(
         journal::is_of_image(image.pin.describe());
     }
     recorder.plan(&plan);
-    if let Some(failure) = news(recorder, event, &store, (&facts, &plan)) {
+    if let Some(failure) = fill_notification(recorder, event, &store, (&facts, &plan)) {
         console.line(&format!("warning: {failure}"));
     }
     let warnings = store.set_aside.iter().chain(&facts.warnings);
@@ -212,18 +213,18 @@ async fn before(
     Ok((store, plan))
 }
 
-/// What those are told who want to hear of it; saved for a rollback once the release is started.
-fn news(
+/// Fills the notification; its receivers are saved for a rollback once the release is started.
+fn fill_notification(
     recorder: &mut Recorder,
     event: LifecycleEvent,
     store: &LockedStore,
     (facts, plan): (&Facts, &Plan),
 ) -> Option<Failure> {
-    let news = recorder.news.as_mut()?;
-    news.before(store.store());
-    news.images(&facts.images);
-    news.plan(plan);
-    if event == LifecycleEvent::ApplicationStart { news.save(store.store()).err() } else { None }
+    let notification = recorder.notification.as_mut()?;
+    notification.replaces_release_of(store.store());
+    notification.images(&facts.images);
+    notification.plan(plan);
+    if event == LifecycleEvent::ApplicationStart { notification.save(store.store()).err() } else { None }
 }
 
 async fn planned(observer: &Observer<'_>, event: LifecycleEvent) -> Result<(Facts, Plan), Failure> {

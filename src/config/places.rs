@@ -3,9 +3,9 @@
 use crate::config::yaml::{Node, Place, Value};
 
 /// Keys whose values are looked for on the host or elsewhere.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "image", "images", "env_file", "networks", "ports", "secrets", "configs", "files", "directory", "compose",
-    "security_opt",
+    "security_opt", "placement",
 ];
 
 /// Keys of a value that is fetched: of `environment` nothing else is looked for.

@@ -6,8 +6,9 @@ use bollard::errors::Error;
 use futures_util::{Stream, StreamExt as _};
 
 use crate::engine::Engine;
-use crate::engine::dial::is_of_dialling;
+use crate::engine::dial::{SAME_FILES, is_of_dialling, why_unusable};
 use crate::error::{Failure, Kind, chain};
+use crate::tls;
 use crate::values::text::seconds;
 
 /// How long the engine may take to answer a call, by what is asked of it.
@@ -33,6 +34,13 @@ pub(crate) const IDLE: Duration = Duration::from_secs(60);
 
 /// What to do about an engine that is not there.
 const RUNNING: &str = "is it running (systemctl status docker), and may this user open the socket?";
+
+/// The same on another host.
+const LISTENING: &str =
+    "is it running there, does it listen at that address (dockerd --host), and does a firewall let this host in?";
+
+/// What an engine with TLS answers to a client without. Source: Go, net/http.
+const SPEAKS_TLS: &str = "HTTP request to an HTTPS server";
 
 impl Limit {
     const fn time(self) -> Duration {
@@ -60,27 +68,36 @@ enum Reason {
     Refused,
     /// Its answer is not what the API promises.
     Unreadable,
-    Unreachable,
-    /// The connection broke: what it did is not known.
-    Broken,
+    /// With what to do.
+    Unreachable(&'static str),
+    /// The connection broke: what it did is not known. With what to do.
+    Broken(&'static str),
     Silent(Duration),
 }
 
 impl CallError {
     pub(super) fn of(address: &str, error: &Error) -> Self {
         let new = |status, message: String, reason| Self { status, message, reason };
+        let unreachable = |why: String, next| {
+            new(None, format!("the engine at {address} cannot be reached: {why}"), Reason::Unreachable(next))
+        };
+        let running = if address.starts_with("unix://") { RUNNING } else { LISTENING };
         match error {
+            Error::DockerResponseServerError { message, .. } if message.contains(SPEAKS_TLS) => unreachable(
+                "it speaks TLS".to_owned(),
+                "set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder of ca.pem, cert.pem and key.pem",
+            ),
             Error::DockerResponseServerError { status_code, message } => Self::refused(Some(*status_code), message),
             Error::DockerStreamError { error } | Error::DockerContainerWaitError { error, .. } => {
                 Self::refused(None, error)
             }
             Error::JsonDataError { .. } | Error::JsonSerdeError { .. } => new(None, chain(error), Reason::Unreadable),
-            error if is_of_dialling(error) => {
-                new(None, format!("the engine at {address} cannot be reached: {}", chain(error)), Reason::Unreachable)
-            }
+            error if let Some(why) = why_unusable(error) => unreachable(why.to_string(), why.next),
+            error if is_of_dialling(error) => unreachable(chain(error), running),
+            other if let Some(why) = tls::refusal(other) => unreachable(why, SAME_FILES),
             other => {
                 let message = format!("the connection to the engine at {address} broke: {}", chain(other));
-                new(None, message, Reason::Broken)
+                new(None, message, Reason::Broken(running))
             }
         }
     }
@@ -112,7 +129,7 @@ impl CallError {
     pub(crate) const fn waited(&self) -> Duration {
         match self.reason {
             Reason::Silent(limit) => limit,
-            Reason::Refused | Reason::Unreadable | Reason::Unreachable | Reason::Broken => Duration::ZERO,
+            Reason::Refused | Reason::Unreadable | Reason::Unreachable(_) | Reason::Broken(_) => Duration::ZERO,
         }
     }
 
@@ -128,8 +145,8 @@ impl CallError {
             Reason::Unreadable => {
                 Failure::new(Kind::Engine, format!("cannot {what}: its answer is not understood: {message}"))
             }
-            Reason::Broken => Failure::new(Kind::Engine, format!("cannot {what}: {message}")).next(RUNNING),
-            Reason::Unreachable => Failure::new(Kind::Engine, message).next(RUNNING),
+            Reason::Broken(next) => Failure::new(Kind::Engine, format!("cannot {what}: {message}")).next(next),
+            Reason::Unreachable(next) => Failure::new(Kind::Engine, message).next(next),
             Reason::Silent(_) => Failure::new(Kind::Engine, message)
                 .next("does it answer `docker ps`? its own log: journalctl --unit docker; systemctl restart docker"),
         }

@@ -5,10 +5,12 @@
 
 pub(crate) mod absence;
 pub(crate) mod api;
+mod bounded;
 pub(crate) mod call;
 mod containers;
 pub(crate) mod creation;
 mod dial;
+pub mod endpoint;
 mod exec;
 pub mod facts;
 pub(crate) mod images;
@@ -17,6 +19,7 @@ pub(crate) mod logs;
 mod networks;
 mod registry;
 pub mod request;
+mod ssh;
 mod starting;
 pub(crate) mod stopped;
 pub(crate) mod summary;
@@ -31,14 +34,12 @@ use tokio::time::Instant;
 
 use crate::engine::call::{CallError, Limit};
 use crate::engine::dial::Dial;
+use crate::engine::endpoint::Endpoint;
 use crate::engine::facts::EngineFacts;
 pub(crate) use crate::engine::images::{Layers, StoreFacts, layers_are};
 pub(crate) use crate::engine::summary::{describe, is_labelled, is_of_a_task, label, name_of, task_containers};
 use crate::error::{Failure, Kind};
 use crate::waits::Waits;
-
-/// The engine's socket where `DOCKER_HOST` names none.
-pub(crate) const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// How soon an engine that is well answers a ping.
 const ALIVE: Duration = Duration::from_millis(500);
@@ -51,6 +52,7 @@ const NO_LIMIT_SECONDS: u64 = u32::MAX as u64;
 pub struct Engine {
     /// As `unix:///var/run/docker.sock`.
     pub(crate) address: String,
+    pub(crate) endpoint: Endpoint,
     docker: Docker,
     dial: Dial,
     /// What is waited for, for who gives it up.
@@ -63,12 +65,15 @@ impl Engine {
     /// # Errors
     /// [`Kind::Engine`]: it is another address.
     pub fn connect(host: Option<&str>) -> Result<Self, Failure> {
-        let address = host.filter(|host| !host.is_empty()).unwrap_or(DEFAULT_HOST).to_owned();
-        let unsupported = || {
-            Failure::new(Kind::Engine, format!("DOCKER_HOST `{address}` is not supported"))
-                .next("use unix:///path/to/docker.sock or tcp://host:port")
-        };
-        let dial = Dial::parse(&address).ok_or_else(unsupported)?;
+        Self::at(Endpoint::plain(host)?)
+    }
+
+    /// A client of an engine.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`]: its address is none.
+    pub fn at(endpoint: Endpoint) -> Result<Self, Failure> {
+        let dial = Dial::new(&endpoint.way);
         let (transport, base) = (dial.clone(), dial.base());
         let docker = Docker::connect_with_custom_transport(
             move |request| transport.clone().send(request),
@@ -76,8 +81,10 @@ impl Engine {
             NO_LIMIT_SECONDS,
             bollard::API_DEFAULT_VERSION,
         );
-        let docker = docker.map_err(|_| unsupported())?;
-        Ok(Self { address, docker, dial, waits: Waits::default() })
+        let address = endpoint.address.clone();
+        let docker = docker
+            .map_err(|error| Failure::new(Kind::Engine, format!("cannot ask an engine at {address}: {error}")))?;
+        Ok(Self { address, endpoint, docker, dial, waits: Waits::default() })
     }
 
     /// The same; what it waits for is known to `waits`.

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::config::GrpcProbe;
-use crate::health::http::name;
+use crate::health::http::{UNKNOWN_ISSUER, name};
 use crate::health::probe::{LIMIT, connect};
 use crate::tls;
 use crate::values::text::{printable, shorten};
@@ -41,8 +41,8 @@ async fn dial(asked: &GrpcProbe) -> Result<String, String> {
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     let stream = connect(host, authority.port_u16().ok_or("it names no port")?).await?;
     let Some(trust) = &asked.tls else { return exchange(stream, asked, "http").await };
-    let config = tls::client(trust, &[b"h2"])?;
-    let stream = tls::connect(stream, &name(asked.host.as_deref(), host), config).await?;
+    let config = tls::client(trust, None, &[b"h2"])?;
+    let stream = tls::connect(stream, &name(asked.host.as_deref(), host), config, UNKNOWN_ISSUER).await?;
     exchange(stream, asked, "https").await
 }
 

@@ -64,6 +64,8 @@ impl Observer<'_> {
         }
         let waits = self.engine.map(|engine| engine.waits.clone()).unwrap_or_default();
         let (behind, is_open) = match tables::find_within(self.patience, &waits).await {
+            // The rules of this host are not those of the engine's.
+            _ if self.engine.is_some_and(|engine| engine.endpoint.is_remote()) => (None, false),
             Ok(iptables) => self.behind(&iptables, &network).await?,
             Err(why) => {
                 obstacle = obstacle.or(Some(why).filter(|_| self.engine.is_some()));

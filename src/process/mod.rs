@@ -6,6 +6,7 @@
 mod error;
 mod output;
 mod running;
+mod talk;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use tokio::process::Command;
 pub(crate) use error::ProcessError;
 pub(crate) use output::{Ended, Kept};
 pub(crate) use running::{Running, Stream};
+pub(crate) use talk::{Complaints, Talk};
 
 use crate::values::types::EnvVar;
 
@@ -112,6 +114,13 @@ impl Program {
         let status = running.follow(limit, &mut take).await;
         running.end(&mut take).await;
         Ok(Ended { program, status: status?, stdout, stderr })
+    }
+
+    /// Starts it, to be talked with.
+    pub(crate) fn talk(mut self) -> Result<(Talk, Complaints), ProcessError> {
+        let pipes = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let talk = pipes.process_group(0).kill_on_drop(true).spawn().and_then(Talk::new);
+        talk.map_err(|why| ProcessError::not_started(&self.path, &self.folder, why))
     }
 
     /// Starts it.

@@ -229,3 +229,28 @@ proptest! {
         prop_assert_eq!(&last.bytes[..], &bytes[bytes.len() - count..]);
     }
 }
+
+#[tokio::test]
+async fn a_program_that_is_talked_with_answers_as_often_as_it_is_asked_and_ends_with_the_talk() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (mut talk, _) = sh("echo $$; exec cat").talk().unwrap();
+    let mut answer = [0; 64];
+    let count = talk.read(&mut answer).await.unwrap();
+    let pid = text(&answer[..count]);
+    for question in ["one", "two"] {
+        talk.write_all(question.as_bytes()).await.unwrap();
+        let count = talk.read(&mut answer).await.unwrap();
+        assert_eq!(text(&answer[..count]), question);
+    }
+    assert!(is_alive(&pid));
+    drop(talk);
+    until(|| !is_alive(&pid)).await;
+}
+
+#[tokio::test]
+async fn what_a_program_complains_of_is_there_once_it_has_ended_and_nothing_of_one_that_goes_on() {
+    let (_talk, complaints) = sh("printf 'no\\033[1m\\nroute\\n' >&2; exit 3").talk().unwrap();
+    assert_eq!(complaints.all(LONG, 100).await, "no route");
+    let (_talk, complaints) = sh("echo soon >&2; exec cat").talk().unwrap();
+    assert_eq!(complaints.all(SHORT, 100).await, "");
+}

@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::compose::Project;
+use crate::handover::{Handed, shared};
 use crate::support::bundle::appspec;
+use crate::support::cluster;
 use crate::support::world::repository;
 use crate::support::{Bundle, Image, world};
 
@@ -79,8 +82,96 @@ fn a_container_is_healthy_by_https_with_its_authority_or_insecure_and_by_no_othe
     assert_ne!(world.running(&name), first);
 }
 
+/// What is asked of `/healthz` behind a port, as shop.test; `trust` says whose certificate is good.
+fn asked(trust: &str) -> String {
+    format!("health: {{http: {{path: /healthz, scheme: https, host: shop.test, body: is well, {trust}}}, timeout: 8s}}")
+}
+
+#[test]
+fn a_container_that_starts_first_is_asked_over_https_before_the_ports_lead_to_it() {
+    let _shared = shared();
+    let (mut web, certificates) = (Handed::new("shttps", ""), certificates());
+    let service = format!(
+        "image: {{archive: image.tar}}\nports: [\"{}:443\"]\nstop_grace_period: 1s\n\
+         update_config: {{order: start-first, drain: 0s}}",
+        web.port
+    );
+    for (deployment, file, code) in [("d-1", "ca.pem", 0), ("d-2", "ca.pem", 0), ("d-3", "other.pem", 8)] {
+        let serving = world().running(&web.name);
+        std::fs::copy(certificates.path().join(file), web.bundle.path().join(file)).unwrap();
+        https(&format!("{}:{deployment}", web.name), certificates.path()).write_into(&web.bundle.path());
+        web.bundle.appspec(&appspec(&web.name, &service, &asked(&format!("ca: {file}"))));
+        let outcome = web.bundle.deployment(deployment).hook("ApplicationStart");
+        outcome.exits(code);
+        assert_eq!(world().running(&web.name) == serving, code != 0, "{deployment}: {}", outcome.stdout);
+        if code != 0 {
+            outcome.says("TLS: the certificate is of an unknown issuer: name its authority by `ca`");
+        }
+    }
+}
+
+#[test]
+fn a_project_is_healthy_by_https_and_by_grpc_and_what_is_not_puts_the_old_one_back() {
+    const WEB: &str = "services: {web: {ports: [\"127.0.0.1:PORT:443\"], stop_grace_period: 1s}}\n";
+    let mut project = Project::new("chttps", WEB, "images: {web: {archive: image.tar}}");
+    let certificates = certificates();
+    let text = std::fs::read_to_string(project.bundle.path().join("appspec.yml")).unwrap();
+    let appspec = |health: &str| text.replace("health: {timeout: 20s}", health);
+    for file in ["ca.pem", "other.pem"] {
+        std::fs::copy(certificates.path().join(file), project.bundle.path().join(file)).unwrap();
+    }
+    project.image("image.tar", &https(&format!("{}:1", project.name), certificates.path()));
+    project.bundle.appspec(&appspec(&asked("ca: ca.pem")));
+    project.start().exits(0).says("certificate by ca.pem");
+    project.bundle.hook("ValidateService").exits(0);
+
+    let ports = [world().port(), world().port(), world().port()];
+    let _server = Grpc::start(certificates.path(), ports);
+    for (grpc, code) in [("service: shop.Cart", 0), ("service: shop.Sick", 8)] {
+        project.bundle.appspec(&appspec(&format!("health: {{grpc: {{port: {}, {grpc}}}, timeout: 2s}}", ports[0])));
+        project.bundle.hook("ValidateService").exits(code);
+    }
+
+    project.image("image.tar", &https(&format!("{}:2", project.name), certificates.path()));
+    project.bundle.appspec(&appspec(&asked("ca: other.pem")));
+    let failed = project.bundle.deployment("d-TEST00002").hook("ApplicationStart");
+    failed.exits(8).says("TLS: the certificate is of an unknown issuer");
+    let status = project.bundle.run_bare(&["status", &project.name]);
+    assert!(status.exits(0).stdout.contains("200 OK: all is well"), "the old one serves: {}", status.stdout);
+}
+
+#[test]
+fn a_service_of_a_swarm_is_healthy_by_https_at_its_published_port() {
+    let (cluster, name, port) = (cluster::alone(), world().name("whttps"), world().port());
+    let certificates = certificates();
+    let service = format!(
+        "image: {{archive: image.tar}}\nports: [\"{port}:443\"]\nstop_grace_period: 1s\n\
+         deploy: {{update_config: {{monitor: 1s}}, rollback_config: {{monitor: 1s}}}}"
+    );
+    let bundle = cluster.bundle(1, &cluster::appspec(&name, &service, &asked("ca: ca.pem")));
+    for file in ["ca.pem", "other.pem"] {
+        std::fs::copy(certificates.path().join(file), bundle.path().join(file)).unwrap();
+    }
+    https(&format!("{name}:1"), certificates.path()).write_into(&bundle.path());
+    bundle.hook("ApplicationStart").exits(0).says("certificate by ca.pem");
+    bundle.appspec(&cluster::appspec(&name, &service, &asked("ca: other.pem")));
+    bundle.hook("ValidateService").exits(8).says("TLS: the certificate is of an unknown issuer");
+    cluster.docker(1, &["service", "rm", &name]);
+}
+
 /// A gRPC server in the world; it ends with this.
 struct Grpc(Child);
+
+impl Grpc {
+    /// `ports`: without TLS, with it, and one without a health service.
+    fn start(certificates: &Path, ports: [u16; 3]) -> Self {
+        let mut command = world().command(repository().join("target/tools/venv/bin/python3"));
+        command.arg(repository().join("tests/it/support/grpc_server.py")).arg(certificates);
+        let server = Self(command.args(ports.map(|port| port.to_string())).stdin(Stdio::null()).spawn().unwrap());
+        world().wait_for_port(ports[0]);
+        server
+    }
+}
 
 impl Drop for Grpc {
     fn drop(&mut self) {
@@ -94,10 +185,7 @@ fn a_grpc_server_is_healthy_when_it_says_serving_and_each_other_answer_is_named(
     let (world, name) = (world(), world().name("grpc"));
     let certificates = certificates();
     let [plain, secure, other] = [world.port(), world.port(), world.port()];
-    let mut command = world.command(repository().join("target/tools/venv/bin/python3"));
-    command.arg(repository().join("tests/it/support/grpc_server.py")).arg(certificates.path());
-    command.args([plain, secure, other].map(|port| port.to_string())).stdin(Stdio::null());
-    let _server = Grpc(command.spawn().unwrap());
+    let _server = Grpc::start(certificates.path(), [plain, secure, other]);
 
     let service = "image: {archive: image.tar}\nstop_grace_period: 1s";
     let section = |grpc: &str, timeout: &str| appspec(&name, service, &format!("health: {{grpc: {grpc}, {timeout}}}"));

@@ -228,18 +228,31 @@ fn a_first_release_that_is_broken_is_taken_down_and_said_so() {
 }
 
 #[test]
-fn a_task_that_no_node_takes_is_a_failed_deployment() {
+fn a_task_that_no_node_takes_is_a_failed_deployment_and_the_old_task_runs_on() {
     let (cluster, name) = (alone(), world().name("nowhere"));
     let bundle = bundle(&name, &format!("{ARCHIVE}{QUICK}"));
     web(&format!("{name}:1"), "one").write_into(&bundle.path());
     bundle.hook("ApplicationStart").exits(0);
-    let good = image_id(&name);
-    let nowhere = "deploy: {placement: {constraints: [node.labels.disk==none]}, update_config: {monitor: 1s}}";
-    bundle.appspec(&appspec(&name, &format!("{ARCHIVE}environment: {{A: b}}\n{nowhere}"), ""));
+    let old = cluster.docker(1, &["service", "ps", "--quiet", &name]);
+    let with = |deploy: &str| appspec(&name, &format!("{ARCHIVE}environment: {{A: b}}\ndeploy: {deploy}"), "");
 
-    let failed = bundle.hook("ApplicationStart");
+    // Whenever a node reports something, a swarm ends the tasks that do not meet the constraints in force, old ones too.
+    bundle.appspec(&with("{placement: {constraints: [node.labels.disk==none]}}"));
+    for event in ["BeforeInstall", "ApplicationStart"] {
+        bundle
+            .hook(event)
+            .exits(7)
+            .says("no node of the swarm meets `node.labels.disk==none`")
+            .says("--label-add disk=none");
+    }
+    bundle.appspec(&with("{resources: {reservations: {memory: 900G}}, update_config: {monitor: 1s}}"));
+    let mut running = bundle.start("ApplicationStart");
+    running.wait_until_said("wait for");
+    cluster.docker(1, &["node", "update", "--label-add", "reports=something", "node-1"]);
+    let failed = running.wait();
     failed.exits(8).says("no node takes a task: no suitable node").says(&format!("old service: {name}"));
-    assert_eq!(cluster.tasks(1, &name), [format!("{good} Running")]);
+    let running = ["--filter", "desired-state=running"];
+    assert_eq!(cluster.docker(1, &[&["service", "ps", "--quiet"][..], &running, &[&name]].concat()), old);
     cluster.docker(1, &["service", "rm", &name]);
 }
 

@@ -96,11 +96,11 @@ fn an_after_that_is_not_required_is_said_and_the_new_container_stays() {
 #[test]
 fn a_task_that_takes_too_long_is_killed_at_its_own_timeout() {
     let served = Served::with_next("slow", HEALTH);
-    let slow = inside("slow", "echo waiting for a lock; sleep 1000", ", timeout: 2s");
+    let slow = inside("slow", "echo waiting for a lock; sleep 1000", ", timeout: 4s");
 
     let outcome = served.with(&format!("before:\n{slow}")).start();
 
-    outcome.exits(14).says("task slow was not done within 2s and was killed").says("| waiting for a lock");
+    outcome.exits(14).says("task slow was not done within 4s and was killed").says("| waiting for a lock");
     served.serves_old();
 }
 
@@ -188,7 +188,8 @@ fn tasks_have_the_services_volumes_variables_and_networks_but_not_its_ports_labe
         self::service(port)
     );
     let migrate = "echo $GREETING $EXTRA ${#DB_PASSWORD} > /data/migrated; \
-                   /bin/busybox wget -q -O /data/seen http://db-\"$NAME\":80/ || echo nobody > /data/seen; sleep 1";
+                   /bin/busybox wget -q -O /data/seen http://db-\"$NAME\":80/ || echo nobody > /data/seen; \
+                   until /bin/busybox grep -q nobody /data/seen || [ -e /data/looked ]; do /bin/busybox sleep 0.1; done";
     let tasks = format!(
         "before:\n{}after:\n{}",
         inside("migrate", migrate, &format!(", environment: {{EXTRA: more, NAME: {name}}}")),
@@ -213,6 +214,7 @@ fn tasks_have_the_services_volumes_variables_and_networks_but_not_its_ports_labe
         &task,
         "{{.HostConfig.PortBindings}} {{.HostConfig.RestartPolicy.Name}} {{index .Config.Labels \"route\"}} {{index .Config.Labels \"balehook.task\"}} {{.Config.Healthcheck.Test}}",
     );
+    world.docker(&["exec", &name, "/bin/busybox", "touch", "/data/looked"]);
     running.wait().exits(0);
 
     assert!(seen.starts_with("map[] ") && seen.ends_with("  migrate [NONE]"), "{seen}");

@@ -14,6 +14,7 @@ use balehook::modes::swarm::facts::ServiceFacts;
 use balehook::modes::swarm::facts::SwarmFacts;
 use balehook::modes::swarm::operation::ServiceRequest;
 use balehook::modes::swarm::operation::SwarmOperation;
+use balehook::modes::swarm::placement::NodeProperties;
 use balehook::modes::swarm::task::SwarmWork;
 use balehook::ui::text;
 use balehook::values::known::Known;
@@ -240,6 +241,9 @@ fn what_is_known_to_fail_is_refused_by_the_plan() {
     assert_eq!(network.message, "appspec.yml:13:16: the swarm has no network front");
     let secret = refused(ApplicationStart, &|seen| seen.files.clear());
     assert_eq!(secret.message, "appspec.yml:15:15: the swarm has no secret db");
+    let manager = || NodeProperties::of(&json!({ "ID": "node1", "Spec": { "Role": "manager" } }));
+    let nowhere = refused(BeforeInstall, &|seen| seen.properties = vec![manager()]);
+    assert_eq!(nowhere.message, "appspec.yml:21:33: no node of the swarm meets `node.role==worker`");
     let none = refused(ValidateService, &|_| ());
     assert_eq!((none.kind, none.message.as_str()), (Kind::Health, "the swarm has no service web"));
     let global = plan(

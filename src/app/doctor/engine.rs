@@ -29,7 +29,8 @@ const MOST: usize = 32;
 #[derive(Debug)]
 pub(super) struct EngineSeen {
     pub(super) engine: Option<Engine>,
-    pub(super) address: String,
+    /// As a person reads it: with docker's context, and what hooks ask instead.
+    address: String,
     pub(super) is_local: bool,
     pub(super) hello: Result<EngineFacts, Failure>,
     pub(super) info: Result<SystemInfo, String>,
@@ -52,7 +53,7 @@ pub(super) async fn observe(context: &Context) -> EngineSeen {
     let no_answer = || Failure::new(Kind::Engine, format!("the engine at {} has not answered for 4 s", engine.address));
     let (containers, logs) = all.unwrap_or_else(|| (Err(silent()), BTreeMap::new()));
     EngineSeen {
-        address: engine.address.clone(),
+        address: described(context, &engine),
         is_local: engine.address.starts_with("unix://"),
         hello: hello.unwrap_or_else(|| Err(no_answer())),
         info: info.map_or_else(|| Err(silent()), |info| info.map_err(|error| error.message)),
@@ -60,6 +61,14 @@ pub(super) async fn observe(context: &Context) -> EngineSeen {
         logs,
         has_limit: daemon.flatten().flatten().is_some_and(|text| bounds_logs(&text)),
         engine: Some(engine),
+    }
+}
+
+/// Hooks and the boot unit know no contexts.
+fn described(context: &Context, engine: &Engine) -> String {
+    match &engine.endpoint.context {
+        Some(_) => format!("{}; hooks and the boot unit ask {}", engine.endpoint, context.hooks_ask()),
+        None => engine.endpoint.to_string(),
     }
 }
 

@@ -46,6 +46,9 @@ fn other_tool(container: &ContainerSummary) -> Option<Row> {
 pub(super) async fn rules(seen: &EngineSeen, state: &StateFacts) -> Vec<Row> {
     const CHECK: &str = "switched ports";
     let (Some(engine), Ok(all)) = (&seen.engine, &seen.containers) else { return Vec::new() };
+    if engine.endpoint.is_remote() {
+        return vec![Row::not_known(CHECK, "their rules are of the engine's host: run `balehook doctor` there")];
+    }
     let routes = ports::recorded(all);
     bounded(CHECK, async {
         match (tables::find(&engine.waits).await, state.has_switched || !routes.is_empty()) {

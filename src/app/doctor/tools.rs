@@ -14,7 +14,8 @@ pub(super) async fn rows(context: &Context, state: &StateFacts, seen: &EngineSee
     let settings = &context.credentials();
     let has_project =
         state.names.iter().filter_map(|name| name.newest.as_ref()).any(|release| release.part.compose.is_some());
-    let processes = Processes { settings, docker_host: &seen.address };
+    let processes =
+        Processes { settings, engine: seen.engine.as_ref().map_or(&[], |engine| engine.endpoint.variables.as_slice()) };
     let compose = async { vec![compose(processes.find().await, has_project)] };
     let mut rows = bounded("Compose", compose).await;
     let helpers = credentials::helpers(settings).map_err(|error| Failure::from(&error));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::app::{Context, names, say, say_as};
+use crate::app::{Context, names, reach, say, say_as};
 use crate::cli::Format;
 use crate::deploy::history::Ended;
 use crate::deploy::journal::Left;
@@ -54,6 +54,8 @@ pub(crate) enum Metrics<'a> {
 }
 
 pub(crate) async fn status(context: &Context, wanted: Wanted<'_>) -> u8 {
+    let said = context.engine().ok().and_then(|engine| reach::said(&engine));
+    Console::stderr().lines(&said.unwrap_or_default());
     let looks = async || {
         let code = once(context, wanted).await;
         Ok::<_, Infallible>((!wanted.watch).then_some(code))
@@ -126,12 +128,7 @@ async fn deployed(context: &Context, wanted: Option<&Name>) -> Result<Deployed, 
         services.retain(|service| service.name == wanted.as_str());
     }
     let is_there = !containers.is_empty() || !services.is_empty();
-    let known = match names(context, wanted) {
-        Ok(known) => known,
-        // Its state was lost, and the engine has it.
-        Err(_) if is_there => Vec::new(),
-        Err(failure) => return Err(failure),
-    };
+    let known = saved(context, &engine, wanted, is_there)?;
     let is_stopped = |name: &&Name| Store::new(&context.settings.state_dir, name).is_stopped();
     let of_services = services.iter().filter(|service| service.is_stopped).map(|service| service.name.clone());
     let stopped = known.iter().filter(is_stopped).map(ToString::to_string).chain(of_services).collect();
@@ -140,6 +137,20 @@ async fn deployed(context: &Context, wanted: Option<&Name>) -> Result<Deployed, 
         all.push(one(context, &engine, name, &containers).await);
     }
     Ok(Deployed { names: all, containers, services, is_worker, stopped })
+}
+
+/// The names of which this host has saved something. Where its state was lost, the engine has it; and what it has saved says
+/// nothing of another host's engine.
+/// Errors: [`Kind::State`]: there is nothing of the name that is wanted.
+fn saved(context: &Context, engine: &Engine, wanted: Option<&Name>, is_there: bool) -> Result<Vec<Name>, Failure> {
+    match (names(context, wanted), wanted) {
+        (_, Some(name)) if engine.endpoint.is_remote() && !is_there => {
+            Err(Failure::new(Kind::State, format!("the engine at {} has nothing of {name}", engine.endpoint)))
+        }
+        _ if engine.endpoint.is_remote() => Ok(Vec::new()),
+        (Err(_), _) if is_there => Ok(Vec::new()),
+        (found, _) => found,
+    }
 }
 
 /// Those that nothing prunes; of one whose image another tool removed that is said.

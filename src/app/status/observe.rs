@@ -50,6 +50,9 @@ impl Engine {
         };
         let ports = to.forwards.iter().map(ToString::to_string).collect();
         let address = to.addresses();
+        if self.endpoint.is_remote() {
+            return Ok(Ports::SwitchedPorts { ports, address, open: None });
+        }
         let network = ports::observe::network(self).await?.and_then(|(network, _)| network.ok());
         let (Some(network), Ok(iptables)) = (network, tables::find(&self.waits).await) else {
             return Ok(Ports::SwitchedPorts { ports, address, open: None });

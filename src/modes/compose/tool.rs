@@ -33,7 +33,8 @@ const PRINTED: usize = 16 * 1024 * 1024;
 pub(crate) struct Processes<'a> {
     /// PATH, HOME and the folder with docker's `config.json`.
     pub(crate) settings: &'a CredentialSettings,
-    pub(crate) docker_host: &'a str,
+    /// What leads docker's own programs to our engine.
+    pub(crate) engine: &'a [EnvVar],
 }
 
 impl Processes<'_> {
@@ -110,7 +111,7 @@ impl Processes<'_> {
             .env("PATH", &self.settings.path)
             .env("HOME", &self.settings.home)
             .env("DOCKER_CONFIG", &self.settings.docker_config)
-            .env("DOCKER_HOST", self.docker_host)
+            .variables(self.engine)
             .env("LC_ALL", "C.UTF-8")
             .folder("/")
     }

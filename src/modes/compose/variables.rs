@@ -14,7 +14,10 @@ use crate::values::types::{EnvVar, Secret};
 pub(crate) const SEARCHED: u64 = 1024 * 1024;
 
 /// Variables that a process of Compose is given anyway.
-const OWN: [&str; 5] = ["PATH", "HOME", "DOCKER_CONFIG", "DOCKER_HOST", "LC_ALL"];
+const OWN: [&str; 9] = [
+    "PATH", "HOME", "LC_ALL", "DOCKER_CONFIG", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY",
+    "DOCKER_CERT_PATH",
+];
 
 impl Observer<'_> {
     /// Variables of the hook whose names stand in the Compose files or in files with variables: they are saved with the

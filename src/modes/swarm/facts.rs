@@ -1,6 +1,6 @@
 //! What was observed of a swarm from this node.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -8,8 +8,10 @@ use serde_json::Value;
 
 use crate::config::swarm::{FileKind, FileSource, Swarm};
 use crate::error::{Failure, Kind};
+use crate::modes::swarm::placement::{self, NodeProperties};
 use crate::values::labels::LABEL_DIGEST;
 use crate::values::pin::retention_tag;
+use crate::values::source::Source;
 use crate::values::types::{ContentDigest, Name};
 
 /// The swarm from this node.
@@ -21,6 +23,8 @@ pub struct SwarmFacts {
     pub node: String,
     /// Nodes that may run tasks, by name.
     pub nodes: Vec<String>,
+    /// What constraints may compare of each node; none where they are not known.
+    pub properties: Vec<NodeProperties>,
     /// This node is drained or paused: it takes no tasks.
     pub is_drained: bool,
     /// The locks that tasks around deployments of this name left.
@@ -33,6 +37,8 @@ pub struct SwarmFacts {
     pub made: BTreeSet<(FileKind, String)>,
     /// The digests of the files that secrets and configs are made from.
     pub contents: BTreeMap<PathBuf, ContentDigest>,
+    /// Those of values that were fetched for secrets.
+    pub fetched: HashMap<Source, ContentDigest>,
     /// The engine's ID of the wanted image, where it has it: tasks name an archive's image by it.
     pub image_id: Option<String>,
 }
@@ -115,7 +121,7 @@ impl SwarmFacts {
         name == "host" || self.networks.contains_key(name)
     }
 
-    /// The first network, secret or config that the swarm must have and lacks.
+    /// The first network, secret, config or node that the swarm must have and lacks.
     pub(crate) fn missing<'a>(&self, swarm: &'a Swarm) -> Option<(Failure, &'a str)> {
         let network = swarm.networks.iter().find(|network| !network.create && !self.has_network(&network.name));
         if let Some(name) = network.map(|network| &network.name) {
@@ -126,9 +132,11 @@ impl SwarmFacts {
         }
         let mut existing = swarm.files.iter().filter_map(|file| match &file.source {
             FileSource::Existing(name) => Some((file.kind, name)),
-            FileSource::File { .. } | FileSource::Variable { .. } => None,
+            FileSource::File { .. } | FileSource::Variable { .. } | FileSource::Fetched { .. } => None,
         });
-        let (kind, name) = existing.find(|(kind, name)| !self.files.contains(&(*kind, (*name).clone())))?;
+        let Some((kind, name)) = existing.find(|(kind, name)| !self.files.contains(&(*kind, (*name).clone()))) else {
+            return placement::unmet(&swarm.deploy.constraints, &self.properties);
+        };
         let word = kind.as_str();
         let failure = Failure::new(Kind::Container, format!("the swarm has no {word} {name}"));
         let next = format!("docker {word} create {name} FILE, or write `file:` beside `source: {name}`");

@@ -9,6 +9,7 @@ pub(crate) mod node_check;
 pub(crate) mod observe;
 pub mod operation;
 pub(crate) mod perform;
+pub mod placement;
 pub(crate) mod plan;
 pub(crate) mod retry;
 pub(crate) mod rollout;

@@ -217,7 +217,7 @@ fn ports(ports: &Ports) -> String {
             let state = match open {
                 Some(true) => "switched by the kernel",
                 Some(false) => "NOT switched to it: `balehook resume` puts the rules right where it serves",
-                None => "the kernel's rules cannot be read: run it as root",
+                None => "the kernel's rules cannot be read: run it there as root",
             };
             format!("{} at {address} ({state})", ports.join(" "))
         }

@@ -9,7 +9,7 @@ other=registry.test
 mkdir -p "$world"/{data,exec,s3,log,ca,registry-ecr,registry-other}
 ip link set lo up
 
-# One certificate for both registries, of an authority that is trusted for them alone.
+# One certificate for both registries, for the engine, and for its clients, of an authority that is trusted for them alone.
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=balehook-tests-ca \
     -keyout "$world/ca/ca-key.pem" -out "$world/ca/ca.pem" 2>/dev/null
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=balehook-tests -CA "$world/ca/ca.pem" -CAkey "$world/ca/ca-key.pem" \
@@ -70,6 +70,7 @@ case ${BALEHOOK_ENGINE:-20.10} in
 esac
 printf '{"features": %s}' "$features" >"$world/daemon.json"
 dockerd --config-file "$world/daemon.json" --data-root "$world/data" --exec-root "$world/exec" -p "$world/dockerd.pid" -H "unix://$world/docker.sock" \
+    -H tcp://0.0.0.0:2376 --tlsverify --tlscacert "$world/ca/ca.pem" --tlscert "$world/ca/cert.pem" --tlskey "$world/ca/key.pem" \
     --cgroup-parent "/balehook-tests-$(basename "$world")" >"$world/log/dockerd" 2>&1 &
 # The reader of this pipe is the test process: when it is gone, so are we, and the kernel ends the rest.
 cat >/dev/null || true

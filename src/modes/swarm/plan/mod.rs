@@ -116,7 +116,8 @@ impl<'a> Planner<'a> {
         if self.facts.pending.scripts.is_empty()
             && let Some((missing, name)) = self.seen.missing(self.swarm)
         {
-            return Err(self.deployment.placed(&["networks", "secrets", "configs"], |text| text == name, missing));
+            let keys = ["networks", "secrets", "configs", "placement"];
+            return Err(self.deployment.placed(&keys, |text| text == name, missing));
         }
         let was_global = self.seen.service.as_ref().map(|service| service.spec.reveal()["Mode"]["Global"].is_object());
         if was_global.is_some_and(|global| global != self.swarm.deploy.global) {
