@@ -21,7 +21,7 @@ use crate::aws::s3::S3;
 use crate::inputs;
 use crate::values::secret_value::Secret;
 use crate::values::source::{Many, Source};
-use crate::values::types::EnvVar;
+use crate::values::types::{EnvVar, S3Uri};
 use crate::waits::Waits;
 
 pub(crate) use crate::fetch::error::FetchError;
@@ -61,11 +61,12 @@ impl Fetcher {
         &self.salt
     }
 
-    /// Fetches all; those that failed are returned, each with why.
+    /// Fetches all but lines of env files; those that failed are returned, each with why.
     pub(crate) async fn all<'s>(&self, sources: impl IntoIterator<Item = &'s Source>) -> Vec<(Source, FetchError)> {
         let mut wanted: Vec<&Source> = Vec::new();
         for source in sources {
-            if self.known(source).is_none() && !wanted.contains(&source) {
+            let is_line = matches!(source, Source::EnvFile { .. });
+            if !is_line && self.known(source).is_none() && !wanted.contains(&source) {
                 wanted.push(source);
             }
         }
@@ -109,6 +110,18 @@ impl Fetcher {
         }
     }
 
+    /// The text of an env file in S3, for who can read its lines.
+    pub(crate) async fn env_file(&self, uri: &S3Uri, limit: usize) -> Result<Zeroizing<String>, FetchError> {
+        let bytes = self.s3.get_small(uri, limit).await.map_err(FetchError::S3)?;
+        Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Holds a value that was read of it.
+    pub(crate) fn hold(&self, source: Source, value: &str) {
+        let value = Zeroizing::new(value.to_owned());
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner).insert(source, value);
+    }
+
     async fn one_by_one(&self, sources: &[&Source]) -> Vec<(Source, Fetched)> {
         let mut all = Vec::new();
         for source in sources {
@@ -119,7 +132,7 @@ impl Fetcher {
                 },
                 Source::Kms { kms, context } => kms::decrypt(&self.aws, kms, context).await,
                 Source::Command { command } => command::output(command, &self.variables).await,
-                Source::Ssm { .. } | Source::SecretsManager { .. } => continue,
+                Source::Ssm { .. } | Source::SecretsManager { .. } | Source::EnvFile { .. } => continue,
             };
             all.push(((*source).clone(), value));
         }

@@ -92,7 +92,9 @@ impl Found {
         let Some(all) = field.get("environment") else { return };
         for var in variables {
             match var.source() {
-                Some(Source::S3 { s3 }) => self.push(&all, &var.name, Some(Demand::of_object(s3))),
+                Some(Source::S3 { s3: uri } | Source::EnvFile { env_file: uri, .. }) => {
+                    self.push(&all, &var.name, Some(Demand::of_object(uri)));
+                }
                 Some(source @ Source::Command { command }) => {
                     let program = command.first().map_or("", String::as_str);
                     self.push(&all, &var.name, Some(Demand::new(Subject::HostTask, program, source.to_string())));
