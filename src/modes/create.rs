@@ -67,6 +67,8 @@ pub(crate) fn check(service: &Service, facts: &Facts, image: &ImageFacts) -> Res
 /// What is said once of a name: the engine shows values of variables to whoever may inspect. A kept release that has some
 /// has said it.
 pub(crate) fn visible_values(facts: &Facts) -> Option<String> {
+    // Who plans without an engine does not deploy, and may not have the releases either.
+    facts.engine.yes()?;
     let all = facts.environment.yes()?;
     let names: Vec<&str> = all.iter().filter(|var| var.is_hidden()).map(|var| var.name.as_str()).collect();
     if names.is_empty() || facts.releases.iter().any(|release| release.hidden().next().is_some()) {
