@@ -15,6 +15,8 @@ const NOTEWORTHY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Waits {
     last: Arc<Mutex<Option<GivenUp>>>,
+    /// Prints a line.
+    print: Option<fn(&str)>,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,19 @@ impl<F: Fn(Duration) -> String> Drop for Waiting<'_, F> {
 }
 
 impl Waits {
+    /// Those that a person reads of.
+    pub(crate) fn printed(print: fn(&str)) -> Self {
+        Self { print: Some(print), ..Self::default() }
+    }
+
+    /// Says at once what is waited for, where that takes minutes.
+    pub(crate) fn say(&self, line: &str) {
+        tracing::info!("{line}");
+        if let Some(print) = self.print {
+            print(line);
+        }
+    }
+
     /// Waits for an answer. `words` says who has not given it for so long, as the failure does where that is a limit's end.
     pub(crate) async fn on<T>(&self, words: impl Fn(Duration) -> String, answer: impl Future<Output = T>) -> T {
         let mut waiting = Waiting { waits: self, words, since: Instant::now(), is_there: false };

@@ -51,6 +51,7 @@ use crate::modes::by_hand::ByHand;
 use crate::modes::host::Host;
 use crate::modes::resume::Only;
 use crate::modes::runs_now::Subject;
+use crate::ui::console;
 use crate::ui::journal;
 use crate::ui::json;
 use crate::ui::progress;
@@ -111,7 +112,9 @@ pub fn main(args: Vec<OsString>, vars: Vec<(OsString, OsString)>) -> ExitCode {
         Err(error) => return usage(&error),
     };
     let (patience, reach) = (reach::patience(cli.command.as_ref()), Reach::of(cli.command.as_ref()));
-    let (env, waits) = (HookEnv::from_vars(vars), Waits::default());
+    // What waits for an engine prints for the agent; others may print a document.
+    let tell: fn(&str) = if patience.is_zero() { console::aside } else { |line| Console::stdout().line(line) };
+    let (env, waits) = (HookEnv::from_vars(vars), Waits::printed(tell));
     journal::start(env.lookup("JOURNAL_STREAM"));
     look::start(cli.settings.color, &|name| env.lookup(name).map(str::to_owned));
     let fetcher = Fetcher::new(env.vars().map(|(name, value)| (name.to_owned(), value.to_owned())), &waits);

@@ -66,7 +66,7 @@ pub(crate) fn silent(waited: Duration) -> String {
 }
 
 /// The SDK's own settings; the host's name asks for what it says on top of `AWS_USE_FIPS_ENDPOINT` and its like.
-async fn settings(host: &EcrHost, home: Option<&Path>) -> SdkConfig {
+pub(super) async fn settings(host: &EcrHost, home: Option<&Path>) -> SdkConfig {
     let mut loader = config::defaults(home).region(Region::new(host.region.clone()));
     if host.fips {
         loader = loader.use_fips(true);

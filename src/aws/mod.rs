@@ -7,5 +7,6 @@ pub(crate) mod identity;
 pub(crate) mod json;
 pub(crate) mod plain_http;
 pub(crate) mod s3;
+pub(crate) mod scan;
 pub(crate) mod sign;
 pub(crate) mod sns;

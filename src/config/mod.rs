@@ -168,7 +168,7 @@ impl ImageSource {
     /// As written in `appspec.yml`, in one line: the same on whichever host and in whichever folder the bundle lies.
     pub(crate) fn written(&self, bundle_root: &Path) -> String {
         match self {
-            Self::Registry(reference, pull, _) => format!("{reference}{}", pull.said()),
+            Self::Registry(reference, pull, ..) => format!("{reference}{}", pull.said()),
             Self::Archive { location, reference, id, .. } => {
                 let archive = match location {
                     ArchiveLocation::File(path) => path.strip_prefix(bundle_root).unwrap_or(path).display().to_string(),
@@ -216,8 +216,8 @@ impl Pull {
 /// Where an image comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ImageSource {
-    /// Of a registry; a tag is resolved to its digest once.
-    Registry(ImageReference, Pull, Option<Box<verify::Verify>>),
+    /// Of a registry; a tag is resolved to its digest once. What the registry does not have yet is waited for so long.
+    Registry(ImageReference, Pull, Option<Box<verify::Verify>>, Duration),
     /// A `docker save` or OCI archive.
     Archive {
         /// Where the archive is.

@@ -10,6 +10,7 @@ use crate::config::secrets::KEYS as DEFINITION;
 use crate::config::validate::agent::BEHAVIORS;
 use crate::config::validate::section::{KEYS, MODES};
 use crate::config::{service, swarm};
+use crate::values::severity::LIMITS;
 use crate::values::types::LifecycleEvent;
 
 const CA: &str = "a file of the bundle: the authority's certificate in PEM";
@@ -87,7 +88,7 @@ fn secrets() -> Value {
         "environment" => said("a variable of the hook, or of the files of `variables`"),
         _ => said("its name in the swarm, where that is another one"),
     };
-    let each = object(DEFINITION.map(|key| (key, types(key))));
+    let each = json!({"anyOf": [object(DEFINITION.map(|key| (key, types(key)))), source()]});
     json!({"type": "object", "additionalProperties": each, "description": "where secrets come from, by name"})
 }
 
@@ -117,6 +118,7 @@ fn compose() -> Value {
         ("files", texts()),
         ("profiles", texts()),
         ("services", texts()),
+        ("environment", environment()),
         ("env_file", texts()),
         ("images", nullable(json!({"type": "object", "additionalProperties": image()}))),
         ("directory", text()),
@@ -200,13 +202,19 @@ fn image() -> Value {
         ("pull", json!({"type": "string"})),
         ("definitions", text()),
         ("name", text()),
+        ("wait", json!({"type": "string", "description": "how long an image is waited for that the registry does not have yet"})),
         ("verify", verify()),
     ])]})
 }
 
 /// Texts, and values that are fetched.
 fn environment() -> Value {
-    let source = object([
+    json!({"type": ["object", "array", "null"], "additionalProperties": {"anyOf": [scalar(), source()]}, "items": {"type": "string"}})
+}
+
+/// Where a value that is fetched lies.
+fn source() -> Value {
+    object([
         ("ssm", said("a parameter of SSM: its name or ARN")),
         ("secretsmanager", said("a secret of Secrets Manager: its name or ARN")),
         ("key", said("the key of a secret that is a JSON object")),
@@ -215,8 +223,7 @@ fn environment() -> Value {
         ("kms", said("what `aws kms encrypt` made, in base64")),
         ("context", any_object()),
         ("command", list(scalar())),
-    ]);
-    json!({"type": ["object", "array", "null"], "additionalProperties": {"anyOf": [scalar(), source]}, "items": {"type": "string"}})
+    ])
 }
 
 fn signed() -> Value {
@@ -231,6 +238,16 @@ fn verify() -> Value {
         ("signature", said("of the archive: of cosign, openssl or minisign")),
         ("key", said("the public key that signed the archive")),
         ("cosign", signed()),
+        (
+            "ecr",
+            json!({
+                "description": "what the scan of ECR may have found",
+                "type": "object",
+                "properties": {"max_severity": words(&LIMITS), "wait": text()},
+                "required": ["max_severity"],
+                "additionalProperties": false,
+            }),
+        ),
         ("labels", json!({"type": ["object", "array"]})),
         ("platform", text()),
     ])

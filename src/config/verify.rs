@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::config::ImageSource;
+use crate::values::severity::Severity;
 use crate::values::types::ContentDigest;
+
+/// Before the name of a key in KMS, as `cosign` writes it.
+pub(crate) const KMS: &str = "awskms://";
 
 /// All of it must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +25,27 @@ pub struct Verify {
     pub(crate) labels: BTreeMap<String, String>,
     /// What it must be built for, as `linux/arm64`.
     pub(crate) platform: Option<String>,
+    /// Of an image in ECR.
+    pub(crate) scan: Option<Scan>,
+}
+
+/// What the scan of ECR may have found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Scan {
+    /// The worst that is let pass.
+    pub(crate) most: Severity,
+    /// How long a scan that goes on is waited for.
+    pub(crate) wait: Duration,
+}
+
+impl Scan {
+    /// As `nothing above high`.
+    pub(crate) fn limit(&self) -> String {
+        match self.most {
+            Severity::None => "no finding".to_owned(),
+            most => format!("nothing above {most}"),
+        }
+    }
 }
 
 /// The digest of a file.
@@ -37,11 +63,30 @@ pub(crate) struct Signature {
     pub(crate) key: Key,
 }
 
-/// The file of a public key, as it is written, and where it is.
+/// A public key, as it is written, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) written: String,
-    pub(crate) path: PathBuf,
+    pub(crate) place: KeyPlace,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeyPlace {
+    File(PathBuf),
+    /// By its ID, its alias or its ARN, which names a region too.
+    Kms {
+        id: String,
+        region: Option<String>,
+    },
+}
+
+impl KeyPlace {
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Kms { .. } => None,
+        }
+    }
 }
 
 impl Verify {
@@ -77,7 +122,7 @@ impl Verify {
             Some(Checksum::Digest(_)) | None => None,
         };
         let signature = self.signature.iter().map(|signature| signature.file.as_path());
-        self.keys().map(|key| key.path.as_path()).chain(signature).chain(checksum)
+        self.keys().filter_map(|key| key.place.file()).chain(signature).chain(checksum)
     }
 
     /// In one line, the same in whichever folder the bundle lies.
@@ -94,7 +139,8 @@ impl Verify {
         let cosign = self.cosign.as_ref().map(|key| format!("cosign signature by {key}"));
         let labels = self.labels.iter().map(|(name, value)| format!("label {name}={value}"));
         let platform = self.platform.iter().map(|platform| format!("platform {platform}"));
-        let all = checksum.into_iter().chain(signature).chain(cosign).chain(labels).chain(platform);
+        let scan = self.scan.iter().map(|scan| format!("ECR scan with {}", scan.limit()));
+        let all = checksum.into_iter().chain(signature).chain(cosign).chain(labels).chain(platform).chain(scan);
         all.collect::<Vec<_>>().join(", ")
     }
 }
@@ -103,7 +149,7 @@ impl ImageSource {
     /// What must hold of the image.
     pub(crate) fn verify(&self) -> Option<&Verify> {
         match self {
-            Self::Registry(_, _, verify) | Self::Archive { verify, .. } => verify.as_deref(),
+            Self::Registry(_, _, verify, _) | Self::Archive { verify, .. } => verify.as_deref(),
         }
     }
 }

@@ -31,6 +31,9 @@ pub struct ImageFacts {
     /// unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<String>,
+    /// What the scan of ECR has found, where this event has asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<String>,
 }
 
 impl ImageFacts {
@@ -46,6 +49,7 @@ impl ImageFacts {
             architecture: None,
             from_host: false,
             verify: None,
+            findings: None,
         }
     }
 

@@ -47,11 +47,15 @@ const PASSING: [&str; 15] = [
 /// either: that was waited for already.
 const LASTING: [&str; 2] = ["pull rate limit", "no space left"];
 
-/// The digest that a tag stands for now.
+/// Between two questions about an image that the registry does not have yet.
+const LAG: Duration = Duration::from_secs(3);
+
+/// The digest that a tag stands for now; one that is not there yet is waited for.
 /// Errors: [`Kind::Image`] with the registry's words; [`Kind::Engine`] where the engine does not answer.
 pub(crate) async fn resolve(
     engine: &Engine,
     reference: &ImageReference,
+    wait: Duration,
     settings: &CredentialSettings,
 ) -> Result<ContentDigest, ObserveFailure> {
     let (registry, image) = (reference.registry(), reference.to_string());
@@ -61,14 +65,43 @@ pub(crate) async fn resolve(
         engine.waits.on(|waited| not_yet(engine, registry, &image, waited), asked).await
     };
     let is_open = |asked: &Result<_, CallError>| asked.as_ref().is_err_and(|error| is_passing(&image, error));
-    let digest = match poll::at_most(ATTEMPTS, pause, is_open, once).await {
+    let asked = async || poll::at_most(ATTEMPTS, pause, is_open, once).await;
+    let digest = match until_there(engine, &image, wait, asked).await {
         Err(error) if error.is_silence() => return Err(silent(engine, registry, &image, &error).await),
+        Err(error) if !wait.is_zero() && is_missing(&error) => {
+            let mut failed = refusal(&image, &error);
+            failed.failure.message += &format!(" (after {} of `wait`)", seconds(wait));
+            return Err(failed);
+        }
         digest => digest.map_err(|error| refusal(&image, &error))?,
     };
     digest.parse().map_err(|why| ObserveFailure {
         failure: Failure::new(Kind::Image, format!("{registry} gives `{digest}` for {reference}, which {why}")),
         definite: true,
     })
+}
+
+/// Asks again while the registry does not have it: a copy from another region or registry takes a while.
+async fn until_there(
+    engine: &Engine,
+    image: &str,
+    wait: Duration,
+    asked: impl AsyncFn() -> Result<String, CallError>,
+) -> Result<String, CallError> {
+    let is_missing = |asked: &Result<_, CallError>| asked.as_ref().is_err_and(is_missing);
+    let mut is_told = wait.is_zero();
+    let once = async || {
+        let asked = asked().await;
+        if is_missing(&asked) && !is_told {
+            is_told = true;
+            engine
+                .waits
+                .say(&format!("waiting up to {} for {image}: the registry does not have it yet", seconds(wait)));
+        }
+        asked
+    };
+    let words = |waited| format!("{image} is not in its registry, for {} now", seconds(waited));
+    engine.waits.on(words, poll::while_open(wait, LAG, is_missing, once)).await
 }
 
 /// Pulls `repository@digest`.
@@ -160,6 +193,16 @@ pub(crate) async fn auth_header(registry: &str, settings: &CredentialSettings) -
     Ok(Some(header))
 }
 
+/// In the words of registries and of engines.
+const DENIED: [&str; 5] = ["unauthorized", "denied", "no basic auth", "authentication required", "forbidden"];
+
+/// Whether the registry has no such tag, digest or repository.
+fn is_missing(error: &CallError) -> bool {
+    let words = error.message.to_lowercase();
+    let has = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
+    error.is_refusal() && !has(&DENIED) && has(&["not found", "manifest unknown", "name unknown", "does not exist"])
+}
+
 fn refusal(image: &str, error: &CallError) -> ObserveFailure {
     let words = &error.message;
     if !error.is_refusal() {
@@ -169,10 +212,9 @@ fn refusal(image: &str, error: &CallError) -> ObserveFailure {
         };
     }
     let has = |parts: &[&str]| parts.iter().any(|part| words.to_lowercase().contains(part));
-    let (next, definite) = if has(&["unauthorized", "denied", "no basic auth", "authentication required", "forbidden"])
-    {
+    let (next, definite) = if has(&DENIED) {
         ("check the registry's credentials: docker's config.json, the credential helper, the instance role", true)
-    } else if has(&["not found", "manifest unknown", "name unknown", "does not exist"]) {
+    } else if is_missing(error) {
         ("was that tag or digest pushed to that repository, in that region and account?", true)
     } else if has(&["no matching manifest"]) {
         ("push an image for this host's processor, or set `platform:`", true)

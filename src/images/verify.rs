@@ -8,12 +8,15 @@ use std::path::Path;
 use serde::Deserialize;
 use sha2::Digest as _;
 
-use crate::config::verify::{Checksum, Key, Verify};
+use crate::aws::scan::Findings;
+use crate::config::verify::{Checksum, Key, KeyPlace, Verify};
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::archive::ReadAt as _;
 use crate::images::cosign::{self, Unverified};
 use crate::images::credentials::CredentialSettings;
+use crate::images::kms_key;
 use crate::images::registry::{self, Repository};
+use crate::images::scan;
 use crate::images::source::Archive;
 use crate::inputs;
 use crate::values::public_key::{Detached, LIMIT, PublicKey};
@@ -121,8 +124,11 @@ fn listed(text: &str, name: &str) -> Option<ContentDigest> {
 }
 
 /// The public key of a file.
-pub(crate) fn key(key: &Key, bundle: &Path) -> Result<PublicKey, Failure> {
-    read(&key.path, bundle, PublicKey::parse)
+fn key(key: &Key, bundle: &Path) -> Result<PublicKey, Failure> {
+    match &key.place {
+        KeyPlace::File(path) => read(path, bundle, PublicKey::parse),
+        KeyPlace::Kms { .. } => Err(Failure::new(Kind::Unexpected, format!("{key} is asked for no archive"))),
+    }
 }
 
 fn read<T>(path: &Path, bundle: &Path, parse: impl Fn(&[u8]) -> Result<T, Refused>) -> Result<T, Failure> {
@@ -146,23 +152,38 @@ pub(crate) struct InRegistry<'a> {
     pub(crate) architecture: Option<&'a str>,
 }
 
-/// Looks at the signatures, and at the config, of the image with this digest: the one that is pulled.
+impl InRegistry<'_> {
+    /// By its digest.
+    pub(crate) fn name(&self) -> String {
+        format!("{}@{}", self.reference.repository(), self.digest)
+    }
+
+    /// The registry cannot be asked.
+    pub(crate) fn unreadable(&self, why: &str) -> ObserveFailure {
+        let failure = Failure::new(Kind::Image, format!("{} cannot be verified: {why}", self.name()))
+            .next("can this host reach the registry with those credentials? nothing is pulled before");
+        ObserveFailure { failure, definite: false }
+    }
+}
+
+/// Looks at the signatures, at the config, and at the scan of the image with this digest: the one that is pulled. Returns
+/// what the scan has found.
 /// Errors: [`Kind::Image`]: it does not hold, or the registry cannot be asked.
 pub(crate) async fn in_registry(
     verify: &Verify,
     image: &InRegistry<'_>,
     settings: &CredentialSettings,
     bundle: &Path,
-) -> Result<(), ObserveFailure> {
-    let name = format!("{}@{}", image.reference.repository(), image.digest);
+) -> Result<Option<Findings>, ObserveFailure> {
+    let (name, unreadable) = (image.name(), |why: String| image.unreadable(&why));
     let definite = |failure| ObserveFailure { failure, definite: true };
-    let unreadable = |why: String| ObserveFailure {
-        failure: Failure::new(Kind::Image, format!("{name} cannot be verified: {why}"))
-            .next("can this host reach the registry with those credentials? nothing is pulled before"),
-        definite: false,
+    let key = match &verify.cosign {
+        Some(Key { place: KeyPlace::Kms { id, region }, written }) => {
+            Some((written, Box::pin(kms_key::fetch(id, region.as_deref(), &settings.json)).await?))
+        }
+        Some(written) => Some((&written.written, key(written, bundle).map_err(definite)?)),
+        None => None,
     };
-    let key = verify.cosign.as_ref().map(|written| Ok((written, key(written, bundle)?))).transpose();
-    let key = key.map_err(definite)?;
     let repository = Repository::of(image.reference, settings).await.map_err(unreadable)?;
     if let Some((written, key)) = key {
         let verified = cosign::verify(&repository, image.digest, &key).await;
@@ -186,7 +207,10 @@ pub(crate) async fn in_registry(
             self::config(verify, &name, &config).map_err(definite)?;
         }
     }
-    Ok(())
+    match &verify.scan {
+        Some(scan) => Box::pin(scan::check(scan, image, &repository, settings)).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// What an image's config says of it.
@@ -263,7 +287,7 @@ mod tests {
             (tempfile::tempdir().unwrap(), Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/signatures"));
         let path = folder.path().join("web.tar");
         std::fs::write(&path, content).unwrap();
-        let key = Key { written: key.to_owned(), path: files.join(key) };
+        let key = Key { written: key.to_owned(), place: KeyPlace::File(files.join(key)) };
         let signature = Some(Signature { file: files.join(signature), key });
         let archives = Archives::new(S3::from_env(&|_| None, &Waits::default()), None);
         let opened = archives.open(&ArchiveLocation::File(path), None).await.unwrap();

@@ -49,8 +49,7 @@ pub(crate) struct Imports(Vec<(Import, bool)>);
 impl Imports {
     /// Imports an image where the engine lacks it, and gives it the tag of ours that retains it.
     pub(crate) fn add(&mut self, plan: &mut Plan, name: &Name, need: &ImageNeed, facts: &Facts, image: &ImageFacts) {
-        let is_put_off = image.unknown.as_ref().is_some_and(|why| facts.not_yet.contains(why));
-        if is_put_off || self.0.iter().any(|(known, _)| *known.image() == image.pin) {
+        if is_put_off(image, facts) || self.0.iter().any(|(known, _)| *known.image() == image.pin) {
             return;
         }
         plan.notes.extend(verification(image));
@@ -99,11 +98,22 @@ pub(crate) fn restoring(mut action: Action, facts: &Facts) -> Action {
     action
 }
 
+/// It is not there yet, and need not be.
+fn is_put_off(image: &ImageFacts, facts: &Facts) -> bool {
+    image.unknown.as_ref().is_some_and(|why| facts.not_yet.contains(why))
+}
+
+/// What was verified of each image, where none is imported yet.
+pub(crate) fn verified(facts: &Facts) -> impl Iterator<Item = String> {
+    facts.images.iter().filter(|image| !is_put_off(image, facts)).filter_map(verification)
+}
+
 /// What was verified of an image, or what will be.
 fn verification(image: &ImageFacts) -> Option<String> {
     let (pin, verify) = (image.pin.describe(), image.verify.as_ref()?);
     let is = if image.unknown.is_none() { "is verified" } else { "is to be verified" };
-    Some(format!("{pin} {is}: {verify}"))
+    let findings = image.findings.as_ref().map(|found| format!("; the scan has found {found}")).unwrap_or_default();
+    Some(format!("{pin} {is}: {verify}{findings}"))
 }
 
 /// Where an archive lay is not saved with a release.
@@ -121,9 +131,9 @@ pub(crate) fn if_lost(release: &Release) -> Vec<Operation> {
 /// How it is imported; `None` where only this host has it, or nothing may be pulled.
 fn import(need: &ImageNeed, image: &ImageFacts) -> Option<Import> {
     Some(match &need.source {
-        ImageSource::Registry(_, Pull::Never, _) => return None,
+        ImageSource::Registry(_, Pull::Never, ..) => return None,
         ImageSource::Registry(..) if matches!(image.pin, ImagePin::Content { .. }) => return None,
-        ImageSource::Registry(reference, Pull::Always | Pull::Missing, _) => Import::Pull {
+        ImageSource::Registry(reference, Pull::Always | Pull::Missing, ..) => Import::Pull {
             image: image.pin.clone(),
             registry: reference.registry().to_owned(),
             platform: need.platform.clone(),

@@ -68,6 +68,9 @@ pub(crate) fn whole(
         Mode::Swarm(swarm) => swarm::plan::plan(event, deployment, swarm, origin, facts),
         Mode::Compose(compose) => compose::plan::plan(event, deployment, compose, origin, facts),
     }?;
+    if event == LifecycleEvent::BeforeInstall {
+        plan.notes.extend(images::verified(facts));
+    }
     if facts.stopped && event == LifecycleEvent::ApplicationStart {
         plan.attempt(by_hand::MarkOperation::DeleteStopped);
     }

@@ -14,7 +14,7 @@ use crate::ui::layout::{Layout, columns, fold};
 use crate::ui::screen::look::Look;
 use crate::ui::screen::row::{Meaning, Row};
 use crate::ui::screen::steps::Steps;
-use crate::ui::screen::{self, Looking};
+use crate::ui::screen::{self, LogLines, Looking};
 use crate::values::text::{printable, shorten};
 
 /// The longest line, in characters.
@@ -22,6 +22,14 @@ pub(crate) const LINE: usize = 400;
 
 /// So many lines are kept for the history.
 const KEPT: usize = 60;
+
+/// A line beside all others, at once: on standard error, because standard output may be a document.
+pub(crate) fn aside(text: &str) {
+    match journal::has_stderr() {
+        true => Console::stderr().line(text),
+        false => drop(writeln!(LogLines, "{}", shorten(&printable(text), LINE))),
+    }
+}
 
 /// Where lines go. A reader that went away is no error: 2 ms after its SIGTERM the agent closes the pipe.
 pub(crate) struct Console<'a> {

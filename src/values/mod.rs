@@ -17,6 +17,7 @@ pub(crate) mod s3_uri;
 pub mod secret;
 pub mod secret_file;
 pub mod secret_value;
+pub(crate) mod severity;
 pub mod source;
 pub mod target;
 pub(crate) mod text;

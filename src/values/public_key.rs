@@ -3,8 +3,8 @@
 
 use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA256_ASN1, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-    VerificationAlgorithm,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, VerificationAlgorithm,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,15 +22,25 @@ static ALGORITHMS: [(&str, &dyn VerificationAlgorithm); 4] = [
     (ED, &ED25519),
 ];
 
+/// What a key of KMS may be, and each way in which KMS lets it sign a SHA-256; P-384 signs nothing but a SHA-384 there.
+///
+/// Source: KMS Developer Guide, "Asymmetric key specs"; Sigstore's signer takes the first way of each.
+static OF_KMS: [(&str, &[&dyn VerificationAlgorithm]); 3] = [
+    ("ECDSA P-256", &[&ECDSA_P256_SHA256_ASN1]),
+    ("ECDSA P-384", &[&ECDSA_P384_SHA384_ASN1]),
+    ("RSA", &[&RSA_PKCS1_2048_8192_SHA256, &RSA_PSS_2048_8192_SHA256]),
+];
+
 const ED: &str = "Ed25519";
 
 /// A key that can be used.
 #[derive(Debug, Clone)]
 pub(crate) enum PublicKey {
-    /// `BEGIN PUBLIC KEY`.
-    Pem {
+    /// `BEGIN PUBLIC KEY`, or what is inside of it.
+    Spki {
         algorithm: &'static str,
-        key: ParsedPublicKey,
+        /// The same key, for each way in which it may sign.
+        keys: Vec<ParsedPublicKey>,
     },
     Minisign(minisign_verify::PublicKey),
 }
@@ -53,7 +63,7 @@ impl PublicKey {
         }
         if let Some(der) = pem(text) {
             let parsed = |(name, kind): &(&'static str, &'static dyn VerificationAlgorithm)| {
-                Some(Self::Pem { algorithm: name, key: ParsedPublicKey::new(*kind, der.as_slice()).ok()? })
+                Some(Self::Spki { algorithm: name, keys: vec![ParsedPublicKey::new(*kind, der.as_slice()).ok()?] })
             };
             let found = ALGORITHMS.iter().find_map(parsed);
             return found.ok_or_else(|| {
@@ -67,17 +77,27 @@ impl PublicKey {
             .map_err(|_| refused("is no public key, neither PEM (`BEGIN PUBLIC KEY`) nor minisign"))
     }
 
+    /// Reads what KMS answers: SubjectPublicKeyInfo in DER.
+    /// Errors: It is of a kind that is not known.
+    pub(crate) fn of_kms(der: &[u8]) -> Result<Self, Refused> {
+        let found = OF_KMS.iter().find_map(|(algorithm, ways)| {
+            let keys = ways.iter().map(|way| ParsedPublicKey::new(*way, der).ok()).collect::<Option<Vec<_>>>()?;
+            Some(Self::Spki { algorithm, keys })
+        });
+        found.ok_or_else(|| refused("is no key of a known kind: ECC_NIST_P256, ECC_NIST_P384 or RSA is needed"))
+    }
+
     /// Its kind, as a person reads it.
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
-            Self::Pem { algorithm, .. } => algorithm,
+            Self::Spki { algorithm, .. } => algorithm,
             Self::Minisign(_) => "minisign",
         }
     }
 
     /// Whether it is one that `cosign` signs with.
     pub(crate) const fn is_of_cosign(&self) -> bool {
-        matches!(self, Self::Pem { .. })
+        matches!(self, Self::Spki { .. })
     }
 
     /// Why it can verify no file; `None` where it can.
@@ -89,7 +109,7 @@ impl PublicKey {
     /// Whether `signature` is of this message.
     pub(crate) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
-            Self::Pem { key, .. } => key.verify_sig(message, signature).is_ok(),
+            Self::Spki { keys, .. } => keys.iter().any(|key| key.verify_sig(message, signature).is_ok()),
             Self::Minisign(_) => false,
         }
     }
@@ -99,8 +119,10 @@ impl PublicKey {
         let bytes = hex(digest.hex());
         let digest = Digest::import_less_safe(&bytes, &SHA256);
         match (self, digest) {
-            (Self::Pem { key, .. }, Ok(digest)) => key.verify_digest_sig(&digest, signature).is_ok(),
-            (Self::Pem { .. } | Self::Minisign(_), _) => false,
+            (Self::Spki { keys, .. }, Ok(digest)) => {
+                keys.iter().any(|key| key.verify_digest_sig(&digest, signature).is_ok())
+            }
+            (Self::Spki { .. } | Self::Minisign(_), _) => false,
         }
     }
 }
@@ -195,6 +217,19 @@ mod tests {
                 assert!(!self::key(other).has_signed_digest(&digest, &signature), "{name} by {other}");
             }
         }
+    }
+
+    #[test]
+    fn a_key_of_kms_verifies_by_the_ways_of_kms_and_is_of_a_kind_that_signs_so() {
+        let der = |name: &str| pem(std::str::from_utf8(&file(name)).unwrap()).unwrap();
+        for name in ["p256", "rsa"] {
+            let (key, signature) =
+                (PublicKey::of_kms(&der(&format!("{name}.pub"))).unwrap(), of_digest(&file(&format!("{name}.b64"))));
+            assert!(key.has_signed(CONTENT, &signature) && !key.has_signed(b"another", &signature), "{name}");
+        }
+        let of_sha256 = of_digest(&file("p384.b64"));
+        assert!(!PublicKey::of_kms(&der("p384.pub")).unwrap().has_signed(CONTENT, &of_sha256), "KMS signs a SHA-384");
+        assert!(PublicKey::of_kms(&der("ed.pub")).unwrap_err().0.contains("ECC_NIST_P256"));
     }
 
     #[test]

@@ -33,17 +33,20 @@ fn each_statement_allows_named_actions_on_named_resources_and_has_its_reason() {
             assert!(rows.contains(sid), "{sid} of {file} has no reason in docs/src/iam.md");
             assert!(actions(&statement).iter().all(|action| !action.contains('*')), "{sid}");
             let is_any = statement["Resource"] == "*";
-            let is_for_any = ["GetRegistryToken", "GetPublicRegistryToken", "ReadSecretsTogether"].contains(&sid);
+            let is_for_any =
+                ["GetRegistryToken", "GetPublicRegistryToken", "ReadSecretsTogether", "ReadScanFindingsOfInspector"]
+                    .contains(&sid);
             assert_eq!(is_any, is_for_any, "{sid}: {}", statement["Resource"]);
         }
     }
 }
 
 /// The SDK's calls in `src/aws`, and what each of them must be allowed.
-const CALLS: [(&str, &str); 3] = [
+const CALLS: [(&str, &str); 4] = [
     (".get_object()", "s3:GetObject"),
     (".head_object()", "s3:GetObject"),
     (".get_authorization_token()", "ecr:GetAuthorizationToken"),
+    (".describe_image_scan_findings()", "ecr:DescribeImageScanFindings"),
 ];
 
 #[test]

@@ -17,6 +17,7 @@ mod delta;
 mod deploy;
 mod docs_commands;
 mod doctor;
+mod ecr;
 mod endpoint;
 mod failing_undo;
 mod faults;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::compose::Project;
 use crate::registry::push;
 use crate::support::bundle::appspec;
+use crate::support::codedeploy::Aws;
 use crate::support::images::{sha256, web};
 use crate::support::served::{Served, service};
 use crate::support::world::{OTHER, OTHER_PASSWORD, base64};
@@ -57,19 +58,7 @@ impl Keys {
     /// `cosign sign --key` of an image of the second registry, by hand: what cosign's SIGNATURE_SPEC says. `at`: the image
     /// whose signature it claims to be.
     fn cosign(&self, key: &str, repository: &str, signed: &str, at: &str) {
-        let payload = json!({
-            "critical": {
-                "identity": {"docker-reference": format!("{OTHER}/{repository}")},
-                "image": {"docker-manifest-digest": signed},
-                "type": "cosign container image signature",
-            },
-            "optional": null,
-        });
-        let payload = payload.to_string();
-        let annotation = json!({"dev.cosignproject.cosign/signature": self.signature(key, payload.as_bytes())});
-        let media_type = "application/vnd.dev.cosign.simplesigning.v1+json";
-        let manifest = manifest(repository, &payload, media_type, &annotation);
-        put_manifest(repository, &format!("sha256-{}.sig", &at[7..]), &manifest);
+        cosign(&|payload| self.signature(key, payload.as_bytes()), repository, signed, at);
     }
 
     /// The same as cosign 3 does it: a Sigstore bundle that refers to the image. `states`: the type of what it says.
@@ -104,6 +93,22 @@ impl Keys {
         // This registry has no list of referrers of its own: the tag stands in for it.
         put_manifest(repository, &format!("sha256-{}", &digest[7..]), &referrers);
     }
+}
+
+fn cosign(sign: &dyn Fn(&str) -> String, repository: &str, signed: &str, at: &str) {
+    let payload = json!({
+        "critical": {
+            "identity": {"docker-reference": format!("{OTHER}/{repository}")},
+            "image": {"docker-manifest-digest": signed},
+            "type": "cosign container image signature",
+        },
+        "optional": null,
+    });
+    let payload = payload.to_string();
+    let annotation = json!({"dev.cosignproject.cosign/signature": sign(&payload)});
+    let media_type = "application/vnd.dev.cosign.simplesigning.v1+json";
+    let manifest = manifest(repository, &payload, media_type, &annotation);
+    put_manifest(repository, &format!("sha256-{}.sig", &at[7..]), &manifest);
 }
 
 /// A manifest of one layer, whose blobs are in the registry.
@@ -171,7 +176,7 @@ fn openssl(arguments: &[&str]) {
 
 /// What the engine has of a name's images: by their names, and without one by the label that the next image has. Other
 /// tests load images meanwhile.
-fn engine_holds(name: &str) -> String {
+pub fn engine_holds(name: &str) -> String {
     let list = |filters: &[String]| {
         let filters = filters.iter().flat_map(|filter| ["--filter", filter]);
         let ids = ["images", "--all", "--quiet", "--no-trunc"].into_iter().chain(filters);
@@ -188,7 +193,7 @@ fn engine_holds(name: &str) -> String {
 
 /// The next deployment fails with exit code 6 and these words, the engine got nothing, and the old container serves.
 #[track_caller]
-fn is_refused(served: &mut Served, deployment: &str, source: &str, words: &[&str]) -> Outcome {
+pub fn is_refused(served: &mut Served, deployment: &str, source: &str, words: &[&str]) -> Outcome {
     let (name, port) = (served.name.clone(), served.port);
     let before = engine_holds(&name);
     served.bundle.appspec(&appspec(&name, &service(source, port), ""));
@@ -365,4 +370,56 @@ fn images_of_a_compose_service_and_of_a_task_are_verified_alike() {
     served.serves_old();
     keys.sign("ours", &folder.join("tool.tar"), &folder.join("web.sig"));
     served.bundle.deployment("d-TEST00003").hook("ApplicationStart").exits(0);
+}
+
+/// A key of KMS that signs, and what it is called.
+fn kms_key(aws: &Aws, spec: &str, alias: &str) -> String {
+    let create = ["kms", "create-key", "--key-usage", "SIGN_VERIFY", "--key-spec", spec];
+    let arn = aws.cli(&[&create[..], &["--query", "KeyMetadata.Arn", "--output", "text"]].concat());
+    aws.cli(&["kms", "create-alias", "--alias-name", alias, "--target-key-id", arn.trim()]);
+    arn.trim().to_owned()
+}
+
+#[test]
+fn an_image_that_a_key_of_kms_has_signed_runs_and_one_of_another_key_or_of_one_that_may_not_be_read_does_not() {
+    let (aws, mut served) = (Aws::start("web"), Served::over("kms", "", ""));
+    served.bundle.env("AWS_ENDPOINT_URL_KMS", &aws.url()).inside(world().pid()).docker_config(&credentials());
+    let name = served.name.clone();
+    let arn = kms_key(&aws, "ECC_NIST_P256", "alias/release");
+    kms_key(&aws, "RSA_2048", "alias/rsa");
+    let symmetric = aws.cli(&["kms", "create-key", "--query", "KeyMetadata.KeyId", "--output", "text"]);
+    let digest = push(&name, OTHER, "1", "new");
+    let sign = |key: &str, algorithm: &str, payload: &str| {
+        let call = ["kms", "sign", "--key-id", key, "--message", payload, "--signing-algorithm", algorithm];
+        let output = ["--message-type", "RAW", "--query", "Signature", "--output", "text"];
+        aws.cli(&[&call[..], &output[..]].concat()).trim().to_owned()
+    };
+    let source =
+        |key: &str| format!("{{reference: \"{OTHER}/{name}:1\", verify: {{cosign: {{key: \"awskms:///{key}\"}}}}}}");
+
+    cosign(&|payload| sign("alias/rsa", "RSASSA_PKCS1_V1_5_SHA_256", payload), &name, &digest, &digest);
+    let words = ["its signature is not by awskms:///alias/release"];
+    is_refused(&mut served, "d-TEST00002", &source("alias/release"), &words);
+    let words = ["KMS has no key alias/none in eu-west-1", "name it by its whole ARN"];
+    is_refused(&mut served, "d-TEST00003", &source("alias/none"), &words);
+    let plan = served.bundle.run(&["plan", "ApplicationStart"]);
+    plan.prints("would fail: ").prints("KMS has no key alias/none in eu-west-1");
+    is_refused(&mut served, "d-TEST00004", &source(symmetric.trim()), &["the image cannot be verified: key "]);
+
+    served.bundle.appspec(&appspec(&name, &service(&source("alias/rsa"), served.port), ""));
+    let outcome = served.bundle.deployment("d-TEST00005").hook("ApplicationStart");
+    outcome.exits(0).says(") is verified: cosign signature by awskms:///alias/rsa");
+    served.serves("new");
+
+    let digest = push(&name, OTHER, "1", "newer");
+    cosign(&|payload| sign("alias/release", "ECDSA_SHA_256", payload), &name, &digest, &digest);
+    served.bundle.appspec(&appspec(&name, &service(&source(&arn), served.port), ""));
+    served.bundle.deployment("d-TEST00006").hook("ApplicationStart").exits(0);
+    served.serves("newer");
+
+    let (id, key) = aws.nobody();
+    served.bundle.env("AWS_ACCESS_KEY_ID", &id).env("AWS_SECRET_ACCESS_KEY", &key);
+    let outcome = served.bundle.deployment("d-TEST00007").hook("BeforeInstall");
+    outcome.exits(6).says("of KMS may not be read: ").says("let the instance role kms:GetPublicKey");
+    served.serves("newer");
 }

@@ -1,6 +1,7 @@
 //! Compose projects to plan for, without any host.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use balehook::config::ArchiveLocation;
 use balehook::config::Deployment;
@@ -65,7 +66,12 @@ fn need(service: &str) -> ImageNeed {
             id: None,
             verify: None,
         },
-        _ => ImageSource::Registry("registry.test:5443/team/web:1.4.2".parse().unwrap(), Pull::Always, None),
+        _ => ImageSource::Registry(
+            "registry.test:5443/team/web:1.4.2".parse().unwrap(),
+            Pull::Always,
+            None,
+            Duration::ZERO,
+        ),
     };
     ImageNeed { source, platform: None }
 }
@@ -99,6 +105,7 @@ fn image(service: &str) -> ImageFacts {
         architecture: Some("amd64".into()),
         from_host: false,
         verify: None,
+        findings: None,
     }
 }
 
@@ -164,6 +171,7 @@ fn release(id: &str, deployment: &str, version: &str) -> Release {
             options: options.into(),
             compose: Some(ComposeRelease {
                 project: project(id),
+                variables: Vec::new(),
                 health_check: SavedHealth { services, timeout_ms: 45_000, probe: Probe::Http("/healthz".into()) },
             }),
             ..Part::default()

@@ -2,7 +2,7 @@
 
 use crate::config::policy::paths::resolved;
 use crate::config::policy::rule::capability;
-use crate::config::verify::Verify;
+use crate::config::verify::{Key, KeyPlace, Verify};
 use crate::config::yaml::Place;
 use crate::config::{ArchiveLocation, ImageSource};
 use crate::values::reference::ImageReference;
@@ -41,13 +41,15 @@ pub(crate) enum Subject {
     HostTask,
     /// The way in which an image is verified; the empty text where it is not.
     Verification,
-    /// The file of a key that an image is verified with.
+    /// A key that an image is verified with: its file, or its name in KMS.
     VerifyKey,
+    /// The worst that the scan of an image may have found; the empty text where none is asked for.
+    Scan,
 }
 
 impl Subject {
     /// Every subject, in the order in which the policy's keys are documented.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Registry,
         Self::Bucket,
         Self::ArchiveFile,
@@ -64,6 +66,7 @@ impl Subject {
         Self::HostTask,
         Self::Verification,
         Self::VerifyKey,
+        Self::Scan,
     ];
 
     /// The policy's key.
@@ -85,6 +88,7 @@ impl Subject {
             Self::HostTask => "host_tasks",
             Self::Verification => "image_verification",
             Self::VerifyKey => "verify_keys",
+            Self::Scan => "image_scan",
         }
     }
 }
@@ -169,16 +173,27 @@ impl Demand {
         }
     }
 
-    /// How an image is verified, and with which keys.
+    /// How an image is verified, with which keys, and what may be in it.
     pub(crate) fn of_verification(source: &ImageSource) -> Vec<Self> {
         let way = source.verify().and_then(Verify::way).unwrap_or_default();
+        let most = source.verify().and_then(|verify| verify.scan.as_ref()).map_or("", |scan| scan.most.word());
         let image = match source {
             ImageSource::Registry(reference, ..) => reference.to_string(),
             ImageSource::Archive { location, .. } => location.to_string(),
         };
         let keys = source.verify().into_iter().flat_map(Verify::keys);
-        let keys = keys.map(|key| Self::new(Subject::VerifyKey, resolved(&key.path.to_string_lossy()), &key.written));
-        [Self::new(Subject::Verification, way, image)].into_iter().chain(keys).collect()
+        let value = |key: &Key| match &key.place {
+            KeyPlace::File(path) => resolved(&path.to_string_lossy()),
+            KeyPlace::Kms { .. } => key.written.clone(),
+        };
+        let keys = keys.map(|key| Self::new(Subject::VerifyKey, value(key), &key.written));
+        let of_image = [(Subject::Verification, way), (Subject::Scan, most)];
+        of_image.map(|(subject, value)| Self::new(subject, value, &image)).into_iter().chain(keys).collect()
+    }
+
+    /// The same of an image that a Compose file names alone: only `images` of the section says how one is verified.
+    pub(crate) fn of_unverified(reference: &ImageReference) -> [Self; 2] {
+        [Subject::Verification, Subject::Scan].map(|subject| Self::new(subject, "", reference.to_string()))
     }
 
     /// A volume's driver and its options, where they lead out of the engine's own folder: `local` mounts any path that they

@@ -32,6 +32,8 @@ impl Policy {
             }
             Subject::Verification if demand.value.is_empty() => " without `verify`".to_owned(),
             Subject::Verification => format!(" verified by {} alone", demand.value),
+            Subject::Scan if demand.value.is_empty() => " without `verify.ecr`".to_owned(),
+            Subject::Scan => format!(" with `max_severity: {}`", demand.value),
             _ => String::new(),
         };
         Some(Refusal {
@@ -49,6 +51,7 @@ impl Policy {
             Subject::ArchiveFile | Subject::Privileged | Subject::OtherContainer | Subject::HostTask => {
                 format!("{at} says `{key}: false`")
             }
+            Subject::Scan => format!("{at} says `{key}: {}`", allowed.last().unwrap_or(&"")),
             _ if allowed.is_empty() => format!("{at} allows no `{key}`"),
             _ => format!("{at} allows for `{key}`: {}", allowed.join(", ")),
         }

@@ -4,8 +4,10 @@ use crate::config::field::Field;
 use crate::config::keys::Keys;
 use crate::config::policy::demand::Subject;
 use crate::config::policy::paths::{is_within, resolved};
+use crate::config::verify::KMS;
 use crate::config::yaml::Place;
 use crate::values::reference::ImageReference;
+use crate::values::severity::LIMITS;
 use crate::values::types::{Refused, S3Uri};
 
 /// The namespaces that a host has.
@@ -58,20 +60,20 @@ pub(super) fn read(keys: &mut Keys<'_, '_>, root: &Field<'_>, subject: Subject) 
     let allowed = match subject {
         Subject::Registry => items(&field, registry),
         Subject::Bucket => items(&field, bucket),
-        Subject::Mount | Subject::VerifyKey => items(&field, path),
-        Subject::Verification => field.items(|item| {
-            let way = item.one_of(&WAYS)?;
-            Some(Allowed { written: way.to_owned(), pattern: Pattern::Exact(way.to_owned()) })
-        }),
+        Subject::Mount => items(&field, path),
+        Subject::VerifyKey => items(&field, key),
+        Subject::Verification => field.items(|item| item.one_of(&WAYS).map(exactly)),
+        Subject::Scan => {
+            let most = field.one_of(&LIMITS)?;
+            let stricter = LIMITS.iter().take_while(|limit| **limit != most).chain([&most]);
+            stricter.map(|limit| exactly(limit)).collect()
+        }
         Subject::Device => items(&field, device),
         Subject::CapAdd => items(&field, |text| Ok(word(&capability(text)))),
         Subject::SecurityOpt | Subject::CgroupParent | Subject::Runtime | Subject::VolumeDriver => {
             items(&field, |text| Ok(word(text)))
         }
-        Subject::HostNamespace => field.items(|item| {
-            let name = item.one_of(&NAMESPACES)?;
-            Some(Allowed { written: name.to_owned(), pattern: Pattern::Exact(name.to_owned()) })
-        }),
+        Subject::HostNamespace => field.items(|item| item.one_of(&NAMESPACES).map(exactly)),
         Subject::ArchiveFile | Subject::Privileged | Subject::OtherContainer | Subject::HostTask => {
             match field.boolean() {
                 Some(false) => Vec::new(),
@@ -80,6 +82,10 @@ pub(super) fn read(keys: &mut Keys<'_, '_>, root: &Field<'_>, subject: Subject) 
         }
     };
     Some(Rule { subject, place, allowed })
+}
+
+fn exactly(word: &str) -> Allowed {
+    Allowed { written: word.to_owned(), pattern: Pattern::Exact(word.to_owned()) }
 }
 
 fn items(field: &Field<'_>, pattern: impl Fn(&str) -> Result<Pattern, Refused>) -> Vec<Allowed> {
@@ -110,6 +116,11 @@ fn path(text: &str) -> Result<Pattern, Refused> {
         true => Ok(Pattern::Path(resolved(text))),
         false => Err(Refused("is no absolute path: write `/srv/app`, which allows what is below it too".into())),
     }
+}
+
+/// A path, or a key of KMS as an image names it.
+fn key(text: &str) -> Result<Pattern, Refused> {
+    if text.starts_with(KMS) { Ok(word(text)) } else { path(text) }
 }
 
 fn device(text: &str) -> Result<Pattern, Refused> {

@@ -259,6 +259,26 @@ fn what_a_project_says_of_its_images_is_judged_before_compose_is_asked() {
 }
 
 #[test]
+fn what_secrets_and_a_project_fetch_is_judged_where_it_is_written() {
+    for (source, refusing, wanted, allowing) in [
+        ("{s3: 's3://other/db'}", "buckets: [releases]", "`s3://other/db`", "buckets: [other]"),
+        ("{command: [vault, read, a]}", "host_tasks: false", "`command vault`", "host_tasks: true"),
+    ] {
+        let section = format!("secrets: [db]\n  secrets: {{db: {source}}}");
+        judged(
+            &container(&section),
+            refusing,
+            &format!("12:17: error: this host does not allow {wanted}"),
+            &[allowing],
+        );
+        judged(&swarm(&section), refusing, &format!("12:17: error: this host does not allow {wanted}"), &[allowing]);
+        let text = GOOD.replace("  container:\n    image: host.test/web:1\n", "");
+        let text = format!("{text}  compose:\n    files: [hooks/balehook]\n    environment: {{DB: {source}}}\n");
+        judged(&text, refusing, wanted, &[allowing]);
+    }
+}
+
+#[test]
 fn everything_that_is_not_allowed_is_said_at_once_after_variables_are_filled_in() {
     let text = GOOD.replace(
         "host.test/web:1",
@@ -284,6 +304,7 @@ fn what_takes_rights_away_or_stays_in_the_engine_needs_no_permission() {
         .concat();
     // An image that nobody verifies does ask for something.
     let none = none.replace("registries: []", "registries: [host.test]").replace("image_verification: []\n", "");
+    let none = none.replace("image_scan: []\n", "");
     for option in [
         "volumes: ['data:/data', '/anonymous']",
         "security_opt: ['no-new-privileges:true', no-new-privileges]",
@@ -553,4 +574,21 @@ fn an_image_that_is_not_verified_as_the_host_wants_it_is_refused_in_every_mode_a
     }
     let unknown = of_text(&file("image_verification: [cosing]")).unwrap_err();
     assert!(said(&unknown).contains("did you mean `cosign`?"), "{}", said(&unknown));
+}
+
+#[test]
+fn an_image_whose_scan_may_find_more_than_the_host_allows_is_refused() {
+    let ecr = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/web:1";
+    let scanned =
+        |most: &str| container(&format!("image: {{reference: '{ecr}', verify: {{ecr: {{max_severity: {most}}}}}}}"));
+    for (appspec, refusing, wanted, allowing) in [
+        (container("image: web:1"), "image_scan: high", "does not allow `web:1` without `verify.ecr`", "{}"),
+        (swarm("image: web:1"), "image_scan: critical", "`web:1` without `verify.ecr`", "{}"),
+        (scanned("high"), "image_scan: medium", "web:1` with `max_severity: high`", "image_scan: high"),
+        (scanned("low"), "image_scan: none", "policy.yml:1:1 says `image_scan: none`", "image_scan: critical"),
+    ] {
+        judged(&appspec, refusing, wanted, &[allowing]);
+    }
+    let unknown = of_text(&file("image_scan: hihg")).unwrap_err();
+    assert!(said(&unknown).contains("did you mean `high`?"), "{}", said(&unknown));
 }

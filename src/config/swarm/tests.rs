@@ -20,7 +20,7 @@ fn read(yaml: &str) -> (Swarm, Vec<String>) {
         pending: &Pending::default(),
         secrets: &Definitions::new(),
     };
-    let image = ImageSource::Registry("web:1".parse::<ImageReference>().unwrap(), Pull::Always, None);
+    let image = ImageSource::Registry("web:1".parse::<ImageReference>().unwrap(), Pull::Always, None, Duration::ZERO);
     let field = Field { node: &node, path: "swarm".into(), problems: &problems };
     let swarm = parse(&field, Some(image), &around).unwrap();
     let lines = problems.sorted().into_iter().map(|problem| {

@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::problem::Severity;
 use crate::config::validate::tests::{GOOD, check, check_with, refused, said};
+use crate::config::verify::KeyPlace;
 use crate::config::{ImageSource, Mode, Probe, Pull};
 
 /// The good file with one text replaced.
@@ -188,7 +190,7 @@ proptest! {
         prop_assert_eq!(deployment.health.timeout, Duration::from_secs(timeout));
         prop_assert_eq!(deployment.health.interval, Duration::from_millis(interval));
         let Mode::Container(container) = deployment.mode else { panic!("it is container mode") };
-        prop_assert_eq!(container.image, ImageSource::Registry(format!("host.test/web:{tag}").parse().unwrap(), Pull::Always, None));
+        prop_assert_eq!(container.image, ImageSource::Registry(format!("host.test/web:{tag}").parse().unwrap(), Pull::Always, None, Duration::ZERO));
     }
 
     #[test]
@@ -214,6 +216,8 @@ fn what_verify_cannot_ask_for_is_refused_with_its_place_and_what_to_write() {
         ("{key: /opt/a.pub}", "`signature` is missing"),
         ("{signature: 's3://bucket/b', key: /opt/a.pub}", "is in S3: it must be a file of the bundle or of the host"),
         ("{cosign: {key: /opt/a.pub}}", "`cosign` is for an image of a registry"),
+        ("{ecr: {max_severity: low}}", "`ecr` is for an image of a registry"),
+        ("{signature: /opt/web.sig, key: 'awskms:///alias/a'}", "which is asked for images of a registry alone"),
         ("{platform: arm64}", "`arm64` is no platform: write `linux/amd64` or `linux/arm64`"),
         ("{signature: appspec.yml, key: /opt/a.pub}", "is no signature (base64, DER or minisign is needed)"),
         (
@@ -227,11 +231,43 @@ fn what_verify_cannot_ask_for_is_refused_with_its_place_and_what_to_write() {
     let of = |verify: &str| format!("image: {{reference: 'host.test/web:1', verify: {verify}}}");
     refuses(image, &of("{sha256: appspec.yml}"), "`sha256` is for an archive");
     refuses(image, &of("{cosign: /opt/a.pub}"), "write `cosign: {key: /etc/balehook/cosign.pub}`");
-    refuses(image, &of("{cosign: {key: 'awskms:///alias/a'}}"), "is a key of KMS, which is not asked");
+    for (verify, wanted) in [
+        ("{cosign: {key: 'awskms:///alias/'}}", "`awskms:///alias/` is no key of KMS: write `awskms:///alias/NAME`"),
+        ("{cosign: {key: 'awskms:///arn:aws:s3:eu-west-1:1:key/a'}}", "is no key of KMS"),
+        (
+            "{cosign: {key: 'awskms://localhost:4566/alias/a'}}",
+            "names the host localhost:4566: write `awskms:///alias/a`",
+        ),
+        ("{ecr: high}", "write `ecr: {max_severity: high}`"),
+        ("{ecr: {wait: 2m}}", "`max_severity` is missing"),
+        ("{ecr: {max_severity: hihg}}", "did you mean `high`?"),
+        ("{ecr: {max_severity: high}}", "`host.test/web:1` is no image of ECR"),
+    ] {
+        refuses(image, &of(verify), wanted);
+    }
+    refuses(
+        image,
+        &image.replace("host.test/web:1", "{archive: /opt/a.tar, wait: 2m}"),
+        "`wait` is for an image of a registry",
+    );
+    let waits = |how: &str| format!("image: {{reference: 'host.test/web:1', {how}}}");
+    refuses(image, &waits("pull: never, wait: 2m"), "with `pull: never` no registry is asked");
+    refuses(image, &waits("wait: 5"), "`5` needs a unit");
     let checked =
         check(&GOOD.replace(image, &of("{cosign: {key: /opt/a.pub}, labels: {a: b}, platform: linux/arm64}")));
     let deployment = checked.deployment.unwrap_or_else(|| panic!("{}", said(&checked.problems)));
     let Mode::Container(container) = deployment.mode else { panic!() };
     let asked = container.image.verify().unwrap().said(Path::new("/"));
     assert_eq!(asked, "cosign signature by /opt/a.pub, label a=b, platform linux/arm64");
+    let ecr =
+        "reference: '123456789012.dkr.ecr.eu-west-1.amazonaws.com/web:1', wait: 2m, verify: {ecr: {max_severity: none}";
+    let arn = "awskms:///arn:aws:kms:us-east-1:123456789012:key/mrk-1";
+    let checked = check(&GOOD.replace(image, &format!("image: {{{ecr}, cosign: {{key: '{arn}'}}}}}}")));
+    let deployment = checked.deployment.unwrap_or_else(|| panic!("{}", said(&checked.problems)));
+    let Mode::Container(container) = deployment.mode else { panic!() };
+    let asked = container.image.verify().unwrap();
+    assert_eq!(asked.said(Path::new("/")), format!("cosign signature by {arn}, ECR scan with no finding"));
+    let (id, region) = (arn.trim_start_matches("awskms:///").to_owned(), Some("us-east-1".to_owned()));
+    assert_eq!(asked.cosign.as_ref().unwrap().place, KeyPlace::Kms { id, region });
+    assert!(matches!(container.image, ImageSource::Registry(.., wait) if wait == Duration::from_secs(120)));
 }

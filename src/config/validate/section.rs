@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::aws::ecr::EcrHost;
 use crate::config::field::Field;
 use crate::config::keys::Keys;
 use crate::config::places::Places;
@@ -116,7 +117,7 @@ fn mode(section: &Field<'_>, wait: Duration, around: &ParseContext<'_>) -> Optio
         }
         "swarm" => {
             let image = image(field, around);
-            if let (Some(ImageSource::Registry(_, Pull::Missing | Pull::Never, _)), Some(field)) =
+            if let (Some(ImageSource::Registry(_, Pull::Missing | Pull::Never, ..)), Some(field)) =
                 (&image, field.get("image"))
             {
                 field.error(
@@ -147,14 +148,23 @@ fn image(service: &Field<'_>, around: &ParseContext<'_>) -> Option<ImageSource> 
 pub(crate) fn image_source(field: &Field<'_>, around: &ParseContext<'_>) -> Option<ImageSource> {
     match field.node.value {
         Value::Mapping(_) => field.mapping(|keys| long(field, keys, around)),
-        _ => of_registry(field, Pull::Always, None),
+        _ => named(field, field.parsed(registry)?, Asked::default()),
     }
 }
 
-/// `{archive, reference, id}`, `{reference, pull}` or `{definitions, name}`; `verify` with each.
+/// How a registry is asked for an image.
+#[derive(Default)]
+struct Asked {
+    pull: Pull,
+    verify: Option<Box<Verify>>,
+    wait: Duration,
+}
+
+/// `{archive, reference, id}`, `{reference, pull, wait}` or `{definitions, name}`; `verify` with each.
 fn long<'a>(field: &Field<'a>, keys: &mut Keys<'_, 'a>, around: &ParseContext<'_>) -> Option<ImageSource> {
     let location = keys.know("archive").map(|field| field.parsed(|text| place_of_archive(text, around.bundle_root)));
     let (reference, id, pull) = (keys.know("reference"), keys.know("id"), keys.know("pull"));
+    let wait = keys.know("wait");
     let (definitions, name) = (keys.know("definitions"), keys.know("name"));
     let verify = keys.know("verify").map(|field| verify::read(&field, location.is_some(), around).map(Box::new));
     let verify = verify.map_or(Some(None), |read| read.map(Some));
@@ -163,13 +173,14 @@ fn long<'a>(field: &Field<'a>, keys: &mut Keys<'_, 'a>, around: &ParseContext<'_
             other.error("`definitions` names the image already", "keep one of them");
         }
         let reference = definitions::image(&file, name.as_ref(), around.bundle_root);
-        return named(&file, reference?, policy(pull)?, verify?);
+        return named(&file, reference?, asked(pull, wait, verify?)?);
     }
     match (location, reference) {
         (Some(location), reference) => {
-            if let Some(pull) = pull {
-                pull.error(
-                    "`pull` is for an image of a registry",
+            for key in [field.key("pull"), field.key("wait")].iter().flatten() {
+                let name = key.path.rsplit('.').next().unwrap_or_default();
+                key.error(
+                    format!("`{name}` is for an image of a registry"),
                     "leave it out: an archive's image is loaded where it is missing",
                 );
             }
@@ -181,7 +192,7 @@ fn long<'a>(field: &Field<'a>, keys: &mut Keys<'_, 'a>, around: &ParseContext<'_
             if let Some(id) = id {
                 id.error("`id` is for an image of an archive", "name the digest: `reference: web@sha256:…`");
             }
-            of_registry(&reference, policy(pull)?, verify?)
+            named(&reference, reference.parsed(registry)?, asked(pull, wait, verify?)?)
         }
         (None, None) => field.lacks(
             "`archive`, `reference` or `definitions` is missing",
@@ -190,17 +201,26 @@ fn long<'a>(field: &Field<'a>, keys: &mut Keys<'_, 'a>, around: &ParseContext<'_
     }
 }
 
-/// `pull`, where it is given.
-fn policy(pull: Option<Field<'_>>) -> Option<Pull> {
+/// `pull` and `wait`, where they are given.
+fn asked(pull: Option<Field<'_>>, wait: Option<Field<'_>>, verify: Option<Box<Verify>>) -> Option<Asked> {
     let named = pull.map_or(Some("always"), |field| field.one_of(&["always", "missing", "never"]));
-    named.map(|named| Pull::of(Some(named)))
+    let pull = Pull::of(Some(named?));
+    let Some(wait) = wait else { return Some(Asked { pull, verify, wait: Duration::ZERO }) };
+    if pull == Pull::Never {
+        return wait.refuse("with `pull: never` no registry is asked, and nothing is waited for", "leave `wait` out");
+    }
+    Some(Asked { pull, verify, wait: wait.duration()? })
 }
 
-fn of_registry(field: &Field<'_>, pull: Pull, verify: Option<Box<Verify>>) -> Option<ImageSource> {
-    named(field, field.parsed(registry)?, pull, verify)
-}
-
-fn named(field: &Field<'_>, reference: ImageReference, pull: Pull, verify: Option<Box<Verify>>) -> Option<ImageSource> {
+fn named(field: &Field<'_>, reference: ImageReference, asked: Asked) -> Option<ImageSource> {
+    let Asked { pull, verify, wait } = asked;
+    let is_scanned = verify.as_ref().is_some_and(|verify| verify.scan.is_some());
+    if is_scanned && EcrHost::parse(reference.registry()).is_none() {
+        return field.refuse(
+            format!("`{reference}` is no image of ECR, and `verify.ecr` asks for a scan of it"),
+            "name one of ACCOUNT.dkr.ecr.REGION.amazonaws.com, or leave `ecr` out",
+        );
+    }
     if reference.is_floating() && pull == Pull::Always {
         field.warning(
             MOVING_TAG,
@@ -208,7 +228,7 @@ fn named(field: &Field<'_>, reference: ImageReference, pull: Pull, verify: Optio
             "name a version: the digest of today's is what runs until the next deployment",
         );
     }
-    Some(ImageSource::Registry(reference, pull, verify))
+    Some(ImageSource::Registry(reference, pull, verify, wait))
 }
 
 /// A reference; one that looks like an archive is refused.

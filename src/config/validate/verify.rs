@@ -1,22 +1,28 @@
 //! Reading `verify` of an image.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::config::ArchiveLocation;
 use crate::config::field::Field;
 use crate::config::service::{ParseContext, location};
-use crate::config::verify::{Checksum, Key, Signature, Verify};
+use crate::config::verify::{Checksum, KMS, Key, KeyPlace, Scan, Signature, Verify};
 use crate::config::yaml::Value;
 use crate::inputs;
 use crate::values::public_key::{Detached, LIMIT, PublicKey};
+use crate::values::severity::{LIMITS, Severity};
 use crate::values::types::{ContentDigest, Refused};
 
 const DIGITS: usize = 64;
 
+/// How long a scan that goes on is waited for: ECR's own take a minute or two.
+const SCAN: Duration = Duration::from_secs(5 * 60);
+
 /// Reads it; `is_archive`: whether the image comes from an archive.
 pub(crate) fn read(field: &Field<'_>, is_archive: bool, around: &ParseContext<'_>) -> Option<Verify> {
     let before = field.problems.errors();
-    let (cosign_key, signature_key, sha256_key) = (field.key("cosign"), field.key("signature"), field.key("sha256"));
+    let of_registry = [field.key("cosign"), field.key("ecr")];
+    let of_archive = [field.key("signature"), field.key("sha256")];
     let verify = field.mapping(|keys| {
         let sha256 = keys.get("sha256", |field| checksum(field, around));
         let (signature, key) = (keys.know("signature"), keys.know("key"));
@@ -26,16 +32,17 @@ pub(crate) fn read(field: &Field<'_>, is_archive: bool, around: &ParseContext<'_
             cosign: keys.get("cosign", |field| cosign(field, around)),
             labels: keys.all("labels", |field| field.map().into_iter().collect()).unwrap_or_default(),
             platform: keys.parsed("platform", platform),
+            scan: keys.get("ecr", scan),
         }
     });
     match is_archive {
-        true => cosign_key.iter().for_each(|key| {
-            key.error("`cosign` is for an image of a registry", "sign the archive: `signature: FILE`, `key: FILE`");
+        true => of_registry.iter().flatten().for_each(|key| {
+            let help = "sign the archive: `signature: FILE`, `key: FILE`";
+            key.error(format!("`{}` is for an image of a registry", last(key)), help);
         }),
-        false => signature_key.iter().chain(&sha256_key).for_each(|key| {
-            let name = key.path.rsplit('.').next().unwrap_or_default().to_owned();
+        false => of_archive.iter().flatten().for_each(|key| {
             key.error(
-                format!("`{name}` is for an archive"),
+                format!("`{}` is for an archive", last(key)),
                 "write `cosign: {key: FILE}`, or name the digest: `reference: web@sha256:…`",
             );
         }),
@@ -47,6 +54,23 @@ pub(crate) fn read(field: &Field<'_>, is_archive: bool, around: &ParseContext<'_
         );
     }
     (field.problems.errors() == before).then_some(verify)
+}
+
+/// The name of a key.
+fn last(key: &Field<'_>) -> String {
+    key.path.rsplit('.').next().unwrap_or_default().to_owned()
+}
+
+/// `ecr: {max_severity: high, wait: 5m}`.
+fn scan(field: &Field<'_>) -> Option<Scan> {
+    const WRITE: &str = "write `ecr: {max_severity: high}`: what is worse is refused";
+    if !matches!(field.node.value, Value::Mapping(_)) {
+        return field.refuse(format!("expected a mapping, not {}", field.node.describe()), WRITE);
+    }
+    let (most, wait) = field.mapping(|keys| (keys.know("max_severity"), keys.get("wait", Field::duration)));
+    let Some(most) = most else { return field.lacks("`max_severity` is missing", WRITE) };
+    let most = Severity::limit(most.one_of(&LIMITS)?)?;
+    Some(Scan { most, wait: wait.unwrap_or(SCAN) })
 }
 
 fn checksum(field: &Field<'_>, around: &ParseContext<'_>) -> Option<Checksum> {
@@ -88,6 +112,9 @@ fn cosign(field: &Field<'_>, around: &ParseContext<'_>) -> Option<Key> {
     }
     let key = field.mapping(|keys| keys.know("key"));
     match key {
+        Some(key) if key.node.as_text().is_some_and(|text| text.starts_with(KMS)) => {
+            key.parsed(kms).map(|place| Key { written: key.text().unwrap_or_default(), place })
+        }
         Some(key) => self::key(&key, around, |key| match key.is_of_cosign() {
             true => Ok(()),
             false => Err(Refused("is minisign's: cosign signs with PEM keys".into())),
@@ -96,17 +123,40 @@ fn cosign(field: &Field<'_>, around: &ParseContext<'_>) -> Option<Key> {
     }
 }
 
+/// `awskms:///alias/release`, an ID or an ARN, as `cosign` takes them; its host is for tests.
+fn kms(text: &str) -> Result<KeyPlace, Refused> {
+    let (host, id) = text.strip_prefix(KMS).and_then(|rest| rest.split_once('/')).unwrap_or((text, ""));
+    if !host.is_empty() && !id.is_empty() {
+        return Err(Refused(format!(
+            "names the host {host}: write `{KMS}/{id}`, and AWS_ENDPOINT_URL_KMS for the host"
+        )));
+    }
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_-".contains(&b));
+    let is_key = |key: &str| key.strip_prefix("alias/").map_or_else(|| !key.contains('/') && is_name(key), is_name);
+    let region = match id.split(':').collect::<Vec<_>>().as_slice() {
+        ["arn", _, "kms", region, account, key]
+            if !region.is_empty() && !account.is_empty() && is_key(key.strip_prefix("key/").unwrap_or(key)) =>
+        {
+            Some((*region).to_owned())
+        }
+        [key] if is_key(key) => None,
+        _ => return Err(Refused(format!("is no key of KMS: write `{KMS}/alias/NAME`, `{KMS}/ID` or `{KMS}/ARN`"))),
+    };
+    Ok(KeyPlace::Kms { id: id.to_owned(), region })
+}
+
 /// A public key; one that is there already is read, so that a wrong one is found by `check`.
 fn key(field: &Field<'_>, around: &ParseContext<'_>, fits: impl Fn(&PublicKey) -> Result<(), Refused>) -> Option<Key> {
     let written = field.text()?;
-    if written.starts_with("awskms://") {
+    if written.starts_with(KMS) {
         return field.refuse(
-            format!("`{written}` is a key of KMS, which is not asked"),
-            "keep its public half in a file: aws kms get-public-key, as `balehook`'s page on trusted images shows",
+            format!("`{written}` is a key of KMS, which is asked for images of a registry alone"),
+            "keep its public half in a file: `aws kms get-public-key`, as the page on trusted images shows",
         );
     }
     let path = file(field, around, |content| PublicKey::parse(content).and_then(|key| fits(&key)))?;
-    Some(Key { written, path })
+    Some(Key { written, place: KeyPlace::File(path) })
 }
 
 /// A file of the bundle or of the host. What others bring later is not there yet.

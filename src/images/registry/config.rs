@@ -32,16 +32,41 @@ pub(crate) async fn configs(
 ) -> Result<Vec<Vec<u8>>, String> {
     let Document { manifests, config } = document(repository, digest).await?;
     let Some(manifests) = manifests else { return Ok(vec![of(repository, config).await?]) };
-    let is_wanted = |found: &&Descriptor| match (&found.platform, architecture) {
-        (Some(platform), Some(wanted)) => platform.architecture == wanted,
-        _ => true,
-    };
     let mut all = Vec::new();
-    for found in manifests.iter().filter(is_wanted) {
-        let Document { config, .. } = document(repository, &found.digest).await?;
+    for digest in wanted(manifests, architecture)? {
+        let Document { config, .. } = document(repository, &digest).await?;
         all.push(of(repository, config).await?);
     }
-    if all.is_empty() { Err(format!("it has no image for {}", architecture.unwrap_or_default())) } else { Ok(all) }
+    Ok(all)
+}
+
+/// The digests of their manifests: an index has none of its own layers, and is scanned by nobody.
+/// Errors: As [`configs`].
+pub(crate) async fn manifests(
+    repository: &Repository,
+    digest: &ContentDigest,
+    architecture: Option<&str>,
+) -> Result<Vec<ContentDigest>, String> {
+    match document(repository, digest).await?.manifests {
+        Some(manifests) => wanted(manifests, architecture),
+        None => Ok(vec![digest.clone()]),
+    }
+}
+
+/// Those of an index that an engine may take.
+fn wanted(manifests: Vec<Descriptor>, architecture: Option<&str>) -> Result<Vec<ContentDigest>, String> {
+    let is_wanted = |found: &Descriptor| match (&found.platform, architecture) {
+        (Some(platform), Some(wanted)) => platform.architecture == wanted,
+        // What says how an image was built is of no platform.
+        (Some(platform), None) => platform.architecture != "unknown",
+        (None, _) => true,
+    };
+    let all: Vec<_> = manifests.into_iter().filter(is_wanted).map(|found| found.digest).collect();
+    if all.is_empty() {
+        Err(format!("it has no image for {}", architecture.unwrap_or("any platform")))
+    } else {
+        Ok(all)
+    }
 }
 
 async fn document(repository: &Repository, digest: &ContentDigest) -> Result<Document, String> {

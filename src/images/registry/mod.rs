@@ -53,6 +53,11 @@ impl Repository {
         Ok(Self { host, path, credential, certificates, authorization: Mutex::new(None), settings })
     }
 
+    /// Without the host.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// A manifest or an index by tag or digest; one by digest has it. `None` where there is none.
     /// Errors: Why it cannot be had, in one line.
     pub(crate) async fn manifest(&self, reference: &str) -> Result<Option<Vec<u8>>, String> {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::config::compose::Compose;
 use crate::config::{ImageNeed, ImageSource, Probe, Pull, whole_address};
 use crate::error::{Failure, Kind};
+use crate::modes::compose::fetched;
 use crate::modes::compose::listing::{Listing, digest_below};
 use crate::modes::compose::project::{DIRECTORY, ServiceFacts};
 use crate::modes::compose::shown::shown;
@@ -70,6 +72,7 @@ impl<'a> Resolved<'a> {
     /// folder.
     pub(crate) fn services(&self) -> Result<Vec<Service>, Failure> {
         let (all, compose) = (self.active(), self.compose);
+        fetched::check(&self.config)?;
         let named = compose.images.keys().map(|name| ("images", name));
         let mut named = named.chain(compose.services.iter().map(|name| ("services", name)));
         if let Some((key, unknown)) = named.find(|(_, name)| !all.contains_key(name.as_str())) {
@@ -135,7 +138,7 @@ impl<'a> Resolved<'a> {
         let reference = image.parse();
         let pull = Pull::of(service["pull_policy"].as_str());
         reference
-            .map(|reference| ImageSource::Registry(reference, pull, None))
+            .map(|reference| ImageSource::Registry(reference, pull, None, Duration::ZERO))
             .map_err(|why| wrong(format!("service {name}: image `{image}` {why}")))
     }
 
@@ -316,6 +319,8 @@ mod tests {
             profiles: vec!["x".into()],
             services: Vec::new(),
             env_file: Vec::new(),
+            environment: Vec::new(),
+            fetched: Vec::new(),
             images: BTreeMap::new(),
             wait_timeout: Duration::from_secs(60),
         }
@@ -433,8 +438,10 @@ mod tests {
         assert!(above.contains("lies outside the project's folder"), "{above}");
         let none = refused("services: {}", &compose());
         assert!(none.contains("no active service"), "{none}");
-        let images =
-            BTreeMap::from([("wbe".to_owned(), ImageSource::Registry("a:1".parse().unwrap(), Pull::Always, None))]);
+        let images = BTreeMap::from([(
+            "wbe".to_owned(),
+            ImageSource::Registry("a:1".parse().unwrap(), Pull::Always, None, Duration::ZERO),
+        )]);
         let unknown = refused("services: {web: {image: 'a:1'}}", &Compose { images, ..compose() });
         assert!(unknown.contains("names `wbe`, which is no active service | services: web"), "{unknown}");
         let bad = refused("services: {web: {image: 'A:1'}}", &compose());

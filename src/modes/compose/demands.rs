@@ -102,6 +102,11 @@ impl Seeker<'_> {
         }
     }
 
+    fn unverified(&mut self, keys: [&str; 3], image: Option<&str>) {
+        let Some(Ok(reference)) = image.map(str::parse::<ImageReference>) else { return };
+        Demand::of_unverified(&reference).into_iter().for_each(|demand| self.push(keys, Some(demand)));
+    }
+
     /// In the last file that has the keys, or at least those above; a file that is included or extended is not looked for.
     fn place(&self, keys: &[&str]) -> (String, Option<Place>) {
         let has = |keys: &[&str]| {
@@ -116,7 +121,7 @@ impl Seeker<'_> {
     fn service(&mut self, name: &str, service: &Value) {
         let image = service["image"].as_str().filter(|_| !self.resolved.compose.images.contains_key(name));
         self.push(["services", name, "image"], image.and_then(of_image));
-        self.push(["services", name, "image"], image.and_then(unverified));
+        self.unverified(["services", name, "image"], image);
         for hook in ["post_start", "pre_stop"] {
             let is_privileged = items(&service[hook]).any(|hook| is_true(&hook["privileged"]));
             self.push(["services", name, hook], is_privileged.then(privileged));
@@ -186,7 +191,7 @@ impl Seeker<'_> {
             match mount["type"].as_str() {
                 Some("image") => {
                     self.push(["services", name, "volumes"], of_image(source));
-                    self.push(["services", name, "volumes"], unverified(source));
+                    self.unverified(["services", name, "volumes"], Some(source));
                 }
                 _ if source.starts_with('/') => {
                     self.push(["services", name, "volumes"], self.resolved.mount(source));
@@ -236,12 +241,6 @@ const NAMESPACES: [(&str, &str); 6] = [
 
 fn privileged() -> Demand {
     Demand::new(Subject::Privileged, "", "privileged: true")
-}
-
-/// An image that a Compose file names alone: only `images` of the section says how one is verified.
-fn unverified(reference: &str) -> Option<Demand> {
-    let reference = reference.parse::<ImageReference>().ok()?;
-    Some(Demand::new(Subject::Verification, "", reference.to_string()))
 }
 
 fn of_image(reference: &str) -> Option<Demand> {
@@ -299,6 +298,8 @@ mod tests {
                 profiles: Vec::new(),
                 services: Vec::new(),
                 env_file: Vec::new(),
+                environment: Vec::new(),
+                fetched: Vec::new(),
                 images: BTreeMap::new(),
                 wait_timeout: Duration::from_secs(60),
             };
@@ -474,7 +475,7 @@ mod tests {
         let mut bundle = Bundle::new();
         let model = "services: {web: {image: a.test/a, depends_on: {db: {}}}, db: {image: b.test/b, privileged: true}, job: {image: c.test/c, privileged: true}}";
         bundle.compose.services = vec!["web".into()];
-        let source = ImageSource::Registry("d.test/d:1".parse().unwrap(), Pull::Always, None);
+        let source = ImageSource::Registry("d.test/d:1".parse().unwrap(), Pull::Always, None, Duration::ZERO);
         bundle.compose.images.insert("web".into(), source);
         let all = bundle.refused("privileged: false\nregistries: []", model);
         assert!(all.contains("services.db.privileged") && all.contains("`b.test/b`"), "{all}");

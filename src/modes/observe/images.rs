@@ -10,6 +10,7 @@ use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
 use crate::modes::observe::archives::Wanted;
 use crate::modes::observe::offline::OFFLINE;
+use crate::modes::observe::registry::Asked;
 use crate::values::pin::ImagePin;
 
 /// How much larger than a compressed archive its image becomes while it is loaded: what the layers are compressed by,
@@ -35,8 +36,9 @@ impl Observer<'_> {
                 ImageFacts::unknown(location.to_string(), OFFLINE)
             }
             (Some((_, pin)), _) => ImageFacts::of(pin),
-            (None, ImageSource::Registry(reference, pull, verify)) => {
-                let image = self.of_registry(reference, *pull, verify.is_none(), facts).await;
+            (None, ImageSource::Registry(reference, pull, verify, wait)) => {
+                let how = Asked { pull: *pull, wait: *wait, or_kept: verify.is_none() && reference.digest().is_none() };
+                let image = self.of_registry(reference, &how, facts).await;
                 match verify {
                     Some(verify) => self.trusted(reference, verify, need.platform.as_deref(), image, facts).await,
                     None => image,

@@ -1,5 +1,7 @@
 //! What a reference stands for: in the engine, in its registry, or in a release that is kept.
 
+use std::time::Duration;
+
 use crate::config::Pull;
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::facts::ImageFacts;
@@ -9,23 +11,25 @@ use crate::modes::observe::Observer;
 use crate::values::pin::ImagePin;
 use crate::values::reference::ImageReference;
 
+/// How a registry is asked.
+pub(super) struct Asked {
+    pub(super) pull: Pull,
+    /// How long it may take until it has the image.
+    pub(super) wait: Duration,
+    /// The image of a kept release may be taken where it does not answer; in place of a digest none may.
+    pub(super) or_kept: bool,
+}
+
 impl Observer<'_> {
-    /// `or_kept`: whether the image of a kept release may be taken where the registry does not answer.
-    pub(super) async fn of_registry(
-        &self,
-        reference: &ImageReference,
-        pull: Pull,
-        or_kept: bool,
-        facts: &mut Facts,
-    ) -> ImageFacts {
-        let own = match pull {
+    pub(super) async fn of_registry(&self, reference: &ImageReference, how: &Asked, facts: &mut Facts) -> ImageFacts {
+        let own = match how.pull {
             Pull::Always => None,
             Pull::Missing | Pull::Never => self.own(reference, facts).await,
         };
-        match (own, pull) {
+        match (own, how.pull) {
             (Some(pin), _) => ImageFacts { from_host: true, ..ImageFacts::of(pin) },
             (None, Pull::Never) => self.lacking(reference, facts),
-            (None, Pull::Always | Pull::Missing) => self.resolve(reference, or_kept, facts).await,
+            (None, Pull::Always | Pull::Missing) => self.resolve(reference, how, facts).await,
         }
     }
 
@@ -67,19 +71,24 @@ impl Observer<'_> {
         ImageFacts::unknown(reference.to_string(), why)
     }
 
-    async fn resolve(&self, reference: &ImageReference, or_kept: bool, facts: &mut Facts) -> ImageFacts {
+    async fn resolve(&self, reference: &ImageReference, how: &Asked, facts: &mut Facts) -> ImageFacts {
         let repository = reference.repository();
         let tag = reference.tag().map(str::to_owned);
         if let Some(digest) = reference.digest() {
-            return ImageFacts::of(ImagePin::Registry { repository, tag, digest: digest.clone() });
+            let pin = ImagePin::Registry { repository: repository.clone(), tag: tag.clone(), digest: digest.clone() };
+            if how.wait.is_zero() || self.has(&pin).await {
+                return ImageFacts::of(pin);
+            }
         }
         let (Ok(engine), Some(_)) = (&self.engine, facts.engine.yes()) else {
             return ImageFacts::unknown(reference.to_string(), "no engine to ask the registry with");
         };
-        match pull::resolve(engine, reference, &self.credentials).await {
+        match pull::resolve(engine, reference, how.wait, &self.credentials).await {
             Ok(digest) => ImageFacts::of(ImagePin::Registry { repository, tag, digest }),
             Err(failed) => {
-                if or_kept && let Some(pin) = self.kept(reference, facts).await {
+                if how.or_kept
+                    && let Some(pin) = self.kept(reference, facts).await
+                {
                     let kept = pin.describe();
                     let line = format!("{}: the image of a kept release is taken, {kept}", failed.failure.message);
                     facts.warnings.push(line);
@@ -105,6 +114,11 @@ impl Observer<'_> {
             }
             ImagePin::Content { .. } | ImagePin::Unread { .. } | ImagePin::Unknown { .. } => false,
         })?;
-        self.engine.as_ref().ok()?.find(&pin, &self.deployment.name).await.ok()?.is_some().then_some(pin)
+        self.has(&pin).await.then_some(pin)
+    }
+
+    async fn has(&self, pin: &ImagePin) -> bool {
+        let Ok(engine) = &self.engine else { return false };
+        engine.find(pin, &self.deployment.name).await.is_ok_and(|found| found.is_some())
     }
 }

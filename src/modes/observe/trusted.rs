@@ -42,7 +42,7 @@ impl Observer<'_> {
             }
         };
         match holds {
-            Ok(()) => image,
+            Ok(found) => ImageFacts { findings: found.map(|found| found.to_string()), ..image },
             Err(failed) => {
                 let image = unknown(&failed.failure.message);
                 facts.failures.push(failed);

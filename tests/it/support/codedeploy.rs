@@ -82,6 +82,35 @@ impl Aws {
         text(&output.stdout)
     }
 
+    /// A new user, who is allowed nothing: the ID and the secret of a key.
+    pub fn user(&self, name: &str) -> (String, String) {
+        self.cli(&["iam", "create-user", "--user-name", name]);
+        let ask = ["iam", "create-access-key", "--user-name", name, "--output", "text"];
+        let keys = self.cli(&[&ask[..], &["--query", "AccessKey.[AccessKeyId,SecretAccessKey]"]].concat());
+        let (id, key) = keys.trim().split_once('\t').unwrap();
+        (id.to_owned(), key.to_owned())
+    }
+
+    /// From now on it looks at who asks; a user who is allowed nothing.
+    pub fn nobody(&self) -> (String, String) {
+        let keys = self.user("nobody");
+        self.asks_who();
+        keys
+    }
+
+    /// From now on it looks at who asks.
+    pub fn asks_who(&self) {
+        self.post("/moto-api/reset-auth", "text/plain", "0");
+    }
+
+    /// Moto's own API.
+    pub fn post(&self, path: &str, media_type: &str, body: &str) {
+        let mut command = world().command("curl");
+        command.args(["-fsS", "-H", &format!("Content-Type: {media_type}"), "-d", body]);
+        let output = command.arg(format!("{}{path}", self.url())).output().unwrap();
+        assert!(output.status.success(), "{path}: {output:?}");
+    }
+
     /// The calls since they were asked for last.
     pub fn calls(&self) -> Vec<String> {
         let calls = std::fs::read_to_string(&self.calls).unwrap();
