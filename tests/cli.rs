@@ -212,6 +212,10 @@ fn explain_lists_every_rule_and_exit_code_and_says_of_one_what_to_do() {
         assert!(one.contains(part), "{one}");
     }
     assert!(one.lines().chain(list.lines()).all(|line| line.chars().count() <= 80), "{list}");
+    let key = text(&balehook(&["explain", "health.http"]).stdout);
+    for part in ["health.http: a key of x-balehook\n", "Keys below it:\n", "\n  ca\n      a file of the bundle"] {
+        assert!(key.contains(part), "{key}");
+    }
     let wrong = balehook(&["explain", "movin-tag"]);
     assert_eq!(wrong.status.code(), Some(64));
     assert!(text(&wrong.stderr).contains("did you mean `moving-tag`?"), "{}", text(&wrong.stderr));

@@ -2,12 +2,18 @@
 
 use std::path::Path;
 
+use bollard::models::ContainerInspectResponse;
+
 use crate::app::revision::{self, NewFile, SHIM_PATH};
 use crate::app::{Context, say};
+use crate::deploy::state::Store;
 use crate::error::{Failure, Kind};
 use crate::import::line::{as_written, split};
 use crate::import::{How, Imported, NotCarried, appspec, is_run_line, of_container, run_line_in};
+use crate::modes::release::{Part, Release};
 use crate::ui::text::Console;
+use crate::values::labels::LABEL_NAME;
+use crate::values::types::Name;
 
 pub(crate) struct Wanted<'a> {
     /// A container, or a line in one word or in several.
@@ -28,17 +34,18 @@ pub(crate) async fn import(context: &Context, wanted: Wanted<'_>) -> u8 {
 
 async fn revision_of(context: &Context, wanted: &Wanted<'_>) -> Result<(), Failure> {
     let words = words(context, wanted.words)?;
-    let (mut imported, source, container) = if is_run_line(&words) {
+    let (mut imported, source, container, hidden) = if is_run_line(&words) {
         let folder = std::env::current_dir().ok();
-        (run_line_in(&words, folder.as_deref()), "a run line".to_owned(), None)
+        (run_line_in(&words, folder.as_deref()), "a run line".to_owned(), None, Vec::new())
     } else {
         let [container] = words.as_slice() else { return Err(no_line(&words)) };
-        (inspected(context, container).await?, format!("the container {container}"), Some(container.as_str()))
+        let (imported, hidden) = inspected(context, container).await?;
+        (imported, format!("the container {container}"), Some(container.as_str()), hidden)
     };
     if imported.image.is_none() {
         return Err(no_image(&imported));
     }
-    let how = How { source: &source, show_values: wanted.show_values, container };
+    let how = How { source: &source, show_values: wanted.show_values, container, hidden: &hidden };
     let text = appspec(&mut imported, how);
     write(&text, &imported.not_carried, wanted.output)
 }
@@ -70,19 +77,31 @@ fn no_image(imported: &Imported) -> Failure {
     failure.evidence(evidence).next("an image is what stands behind the options: `docker run [OPTIONS] IMAGE`")
 }
 
-async fn inspected(context: &Context, container: &str) -> Result<Imported, Failure> {
+/// What the engine says of a container, and the variables of one of ours whose values nothing shows.
+async fn inspected(context: &Context, container: &str) -> Result<(Imported, Vec<String>), Failure> {
     let engine = context.engine()?;
     let found = engine.inspect(container).await?;
     let found = found.ok_or_else(|| {
         Failure::new(Kind::Container, format!("there is no container {container}"))
             .next("`docker ps --all` lists them; a run line is written in quotes")
     })?;
-    let image = found.image.clone().unwrap_or_default();
+    let (image, hidden) = (found.image.clone().unwrap_or_default(), hidden(context, &found));
     let image = engine.image(&image).await?.unwrap_or_default();
-    of_container(found, image).ok_or_else(|| {
+    let imported = of_container(found, image).map(|imported| (imported, hidden));
+    imported.ok_or_else(|| {
         Failure::new(Kind::Engine, format!("the engine describes {container} without its image or its options"))
             .next("look at `docker inspect`")
     })
+}
+
+/// Of a container of ours its release knows which values came from files, or were fetched: their names may look harmless.
+fn hidden(context: &Context, found: &ContainerInspectResponse) -> Vec<String> {
+    let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
+    let name = labels.and_then(|labels| labels.get(LABEL_NAME)).and_then(|name| name.parse::<Name>().ok());
+    let releases = name.map(|name| Store::new(&context.settings.state_dir, &name).releases::<Part>());
+    let is_own = |release: &Release| Some(&release.observed.container) == found.id.as_ref();
+    let release = releases.into_iter().flatten().find(is_own);
+    release.map(|release| release.hidden().map(str::to_owned).collect()).unwrap_or_default()
 }
 
 fn write(text: &str, not_carried: &[NotCarried], output: &Path) -> Result<(), Failure> {

@@ -110,10 +110,10 @@ pub(crate) enum Command {
     },
     /// Write a revision to begin with: appspec.yml, the hook, and what the mode needs; no file is overwritten
     Init(InitArgs),
-    /// Explain a rule of check or an exit code; without one list them all
+    /// Explain a rule of check, a key of x-balehook or an exit code; without one list rules and exit codes
     Explain {
-        /// The rule's name, or the number
-        #[arg(value_name = "RULE|EXIT-CODE")]
+        /// The rule's name, the key, as `health.http`, or the number
+        #[arg(value_name = "RULE|KEY|EXIT-CODE")]
         what: Option<String>,
     },
     /// Print a JSON schema: of appspec.yml, for editors, or of what a command prints with --format json

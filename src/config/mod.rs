@@ -3,6 +3,7 @@
 pub mod appspec;
 pub(crate) mod compose;
 pub mod env_file;
+pub(crate) mod explained;
 pub(crate) mod field;
 pub(crate) mod fix;
 pub(crate) mod hints;

@@ -13,6 +13,8 @@ use crate::config::{service, swarm};
 use crate::values::severity::LIMITS;
 use crate::values::types::LifecycleEvent;
 
+const CA: &str = "a file of the bundle: the authority's certificate in PEM";
+
 /// The page with a line for each option: what an editor shows beside it.
 const OPTIONS: &str = include_str!("../../docs/src/options.md");
 
@@ -80,7 +82,12 @@ pub(crate) fn section() -> Value {
 }
 
 fn secrets() -> Value {
-    let types = |key: &str| if key == "external" { boolean() } else { text() };
+    let types = |key: &str| match key {
+        "external" => json!({"type": ["boolean", "string"], "description": "`true`: it is one of the swarm"}),
+        "file" => said("a file of the bundle, or with an absolute path one of the host"),
+        "environment" => said("a variable of the hook, or of the files of `variables`"),
+        _ => said("its name in the swarm, where that is another one"),
+    };
     let each = json!({"anyOf": [object(DEFINITION.map(|key| (key, types(key)))), source()]});
     json!({"type": "object", "additionalProperties": each, "description": "where secrets come from, by name"})
 }
@@ -123,10 +130,10 @@ fn health() -> Value {
     object([
         ("http", request()),
         ("grpc", grpc()),
-        ("tcp", json!({"type": "string", "description": "`:PORT` or `ADDRESS:PORT` that must accept"})),
-        ("timeout", json!({"type": "string", "description": "how long it may take; 60s by default"})),
-        ("interval", text()),
-        ("stable_for", json!({"type": "string", "description": "how long it must stay healthy"})),
+        ("tcp", said("`:PORT` or `ADDRESS:PORT` that must accept")),
+        ("timeout", said("how long it may take; 60s by default")),
+        ("interval", said("the time between two checks")),
+        ("stable_for", said("how long it must stay healthy")),
         ("successes", number()),
     ])
 }
@@ -134,16 +141,16 @@ fn health() -> Value {
 fn request() -> Value {
     let meaning = "a path of the first published port, or a whole address";
     json!({"description": meaning, "oneOf": [{"type": "string"}, object([
-        ("path", text()),
-        ("url", text()),
+        ("path", said("what is asked for, at the first published port")),
+        ("url", said("a whole address, in place of `path`")),
         ("scheme", words(&["http", "https"])),
         ("port", number()),
-        ("host", json!({"type": "string", "description": "the Host header, and the name of the certificate"})),
+        ("host", said("the Host header, and the name of the certificate")),
         ("headers", any_object()),
         ("method", words(&["GET", "HEAD"])),
         ("status", json!({"type": ["integer", "string", "array"], "items": {"type": ["integer", "string"]}})),
-        ("body", json!({"type": "string", "description": "what the answer must have in it"})),
-        ("ca", json!({"type": "string", "description": "a file of the bundle: the authority's certificate in PEM"})),
+        ("body", said("what the answer must have in it")),
+        ("ca", said(CA)),
         ("insecure", boolean()),
     ])]})
 }
@@ -152,10 +159,10 @@ fn grpc() -> Value {
     let meaning = "the port of a server with grpc.health.v1.Health";
     json!({"description": meaning, "oneOf": [{"type": ["integer", "string"]}, object([
         ("port", number()),
-        ("service", text()),
-        ("host", text()),
+        ("service", said("the service that is asked for; without it the server as a whole")),
+        ("host", said("the name of the server, which TLS checks")),
         ("tls", boolean()),
-        ("ca", text()),
+        ("ca", said(CA)),
         ("insecure", boolean()),
     ])]})
 }
@@ -179,7 +186,7 @@ fn notify() -> Value {
     let mut notify = object([
         ("on", list(json!({"enum": OCCASIONS}))),
         ("command", text_or_list()),
-        ("webhook", text()),
+        ("webhook", said("an address that is sent the report by POST")),
         ("headers", json!({"type": "object"})),
         ("sns", text()),
     ]);
@@ -208,26 +215,29 @@ fn environment() -> Value {
 /// Where a value that is fetched lies.
 fn source() -> Value {
     object([
-        ("ssm", text()),
-        ("secretsmanager", text()),
-        ("key", text()),
-        ("version", text()),
-        ("s3", text()),
-        ("kms", text()),
+        ("ssm", said("a parameter of SSM: its name or ARN")),
+        ("secretsmanager", said("a secret of Secrets Manager: its name or ARN")),
+        ("key", said("the key of a secret that is a JSON object")),
+        ("version", said("a staging label or a version's ID of a secret")),
+        ("s3", said("an object in S3, whole")),
+        ("kms", said("what `aws kms encrypt` made, in base64")),
         ("context", any_object()),
         ("command", list(scalar())),
     ])
 }
 
+fn signed() -> Value {
+    let mut signed = object([("key", said("the public key, a file of the bundle or of the host"))]);
+    signed["description"] = json!("an image of a registry must be signed by cosign, with this key");
+    signed
+}
+
 fn verify() -> Value {
     object([
-        (
-            "sha256",
-            json!({"type": "string", "description": "the archive's digest, or a file as `sha256sum` writes it"}),
-        ),
-        ("signature", json!({"type": "string", "description": "of the archive: of cosign, openssl or minisign"})),
-        ("key", json!({"type": "string", "description": "the public key that signed the archive"})),
-        ("cosign", object([("key", text())])),
+        ("sha256", said("the archive's digest, or a file as `sha256sum` writes it")),
+        ("signature", said("of the archive: of cosign, openssl or minisign")),
+        ("key", said("the public key that signed the archive")),
+        ("cosign", signed()),
         (
             "ecr",
             json!({
@@ -339,6 +349,11 @@ fn nullable(mut value: Value) -> Value {
 
 fn list(item: Value) -> Value {
     json!({"type": "array", "items": item})
+}
+
+/// A text with its meaning.
+fn said(meaning: &str) -> Value {
+    json!({"type": "string", "description": meaning})
 }
 
 fn text() -> Value {

@@ -37,6 +37,8 @@ pub(crate) enum FetchError {
     /// KMS has no key of this region for it, or it was encrypted with another context.
     NotDecrypted(String),
     S3(S3Error),
+    /// What is wrong with an env file in S3.
+    EnvFile(String),
     /// Of a program, with what it said.
     Command(String),
     /// The call itself.
@@ -80,6 +82,7 @@ impl FetchError {
             | Self::NoKey(_)
             | Self::NoName(_)
             | Self::NotDecrypted(_)
+            | Self::EnvFile(_)
             | Self::Command(_) => true,
         }
     }
@@ -98,6 +101,7 @@ impl FetchError {
             Self::NoName(name) => format!("{what} holds `{name}`, which no variable can be named"),
             Self::NotDecrypted(why) => format!("{what} was not decrypted: {why}"),
             Self::S3(error) => format!("{what} was not fetched: {error}"),
+            Self::EnvFile(why) => format!("{what}: {why}"),
             Self::Command(why) => format!("{what} {why}"),
             Self::Call { service, error } => format!("{what} was not fetched: {}", error.of(*service)),
         }
@@ -119,6 +123,7 @@ impl FetchError {
             Self::NoName(_) => "name its values one by one under `environment:`",
             Self::NotDecrypted(_) => "encrypt it with a key of this region, and write the same `context:`",
             Self::S3(_) => "correct the address, or let the instance role s3:GetObject on it",
+            Self::EnvFile(_) => "put it right in the file, or deploy a revision that does without",
             Self::Command(_) => "run it on the host as the same user; its variables are the hook's",
             Self::Call { error: CallError::NoCredentials(_) | CallError::NoRegion, .. } => {
                 "attach an instance profile, or set AWS_REGION and AWS_PROFILE"

@@ -22,7 +22,7 @@ use crate::inputs;
 use crate::values::secret_file::SecretValue;
 use crate::values::secret_value::Secret;
 use crate::values::source::{Many, Source};
-use crate::values::types::EnvVar;
+use crate::values::types::{EnvVar, S3Uri};
 use crate::waits::Waits;
 
 pub(crate) use crate::fetch::error::FetchError;
@@ -65,7 +65,7 @@ impl Fetcher {
         &self.salt
     }
 
-    /// Fetches values of variables; those that failed or cannot be one are returned, each with why.
+    /// Fetches values of variables, but for lines of env files; those that failed or cannot be one are returned, each with why.
     pub(crate) async fn all<'s>(&self, sources: impl IntoIterator<Item = &'s Source>) -> Vec<(Source, FetchError)> {
         let sources: Vec<&Source> = sources.into_iter().collect();
         let mut failed = self.whole(sources.iter().copied()).await;
@@ -80,7 +80,8 @@ impl Fetcher {
     pub(crate) async fn whole<'s>(&self, sources: impl IntoIterator<Item = &'s Source>) -> Vec<(Source, FetchError)> {
         let mut wanted: Vec<&Source> = Vec::new();
         for source in sources {
-            if self.known(source).is_none() && !wanted.contains(&source) {
+            let is_line = matches!(source, Source::EnvFile { .. });
+            if !is_line && self.known(source).is_none() && !wanted.contains(&source) {
                 wanted.push(source);
             }
         }
@@ -124,6 +125,18 @@ impl Fetcher {
         }
     }
 
+    /// The text of an env file in S3, for who can read its lines.
+    pub(crate) async fn env_file(&self, uri: &S3Uri, limit: usize) -> Result<Zeroizing<String>, FetchError> {
+        let bytes = self.s3.get_small(uri, limit).await.map_err(FetchError::S3)?;
+        Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Holds a value that was read of it.
+    pub(crate) fn hold(&self, source: Source, value: &str) {
+        let value = Zeroizing::new(value.as_bytes().to_vec());
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner).insert(source, value);
+    }
+
     /// The same as a file.
     pub(crate) fn file(&self, source: &Source) -> Option<SecretValue> {
         self.known(source).map(|bytes| SecretValue::new(bytes.to_vec()))
@@ -139,7 +152,7 @@ impl Fetcher {
                 },
                 Source::Kms { kms, context } => kms::decrypt(&self.aws, kms, context).await,
                 Source::Command { command } => command::output(command, &self.variables).await,
-                Source::Ssm { .. } | Source::SecretsManager { .. } => continue,
+                Source::Ssm { .. } | Source::SecretsManager { .. } | Source::EnvFile { .. } => continue,
             };
             all.push(((*source).clone(), value));
         }

@@ -9,9 +9,10 @@ use crate::values::secret::{masked, masked_value, masked_words};
 
 const SHOW: &str = "hand it over in a file, or write it with `--show-values`";
 
-/// Takes the secrets out. Returns the names of the variables, which `path` on the host then holds.
-pub(super) fn take_out(imported: &mut Imported, path: &str) -> Vec<String> {
-    let secrets = variables(imported);
+/// Takes the secrets out, and the variables that are `hidden` whatever they look like. Returns the names of the variables,
+/// which `path` on the host then holds.
+pub(super) fn take_out(imported: &mut Imported, path: &str, hidden: &[String]) -> Vec<String> {
+    let secrets = variables(imported, hidden);
     if !secrets.is_empty() {
         let file = mapping([("path", path.into()), ("format", "raw".into())]);
         let mut files = imported.get("env_file").and_then(Value::as_sequence).cloned().unwrap_or_default();
@@ -41,14 +42,14 @@ fn texts(value: &Value) -> Vec<String> {
     }
 }
 
-fn variables(imported: &mut Imported) -> Vec<String> {
+fn variables(imported: &mut Imported, hidden: &[String]) -> Vec<String> {
     let mut secrets = Vec::new();
     let Some((_, Value::Mapping(all))) = imported.options.iter_mut().find(|(key, _)| key == "environment") else {
         return secrets;
     };
     all.retain(|name, value| {
         let (Some(name), Some(value)) = (name.as_str(), value.as_str()) else { return true };
-        let is_secret = is_written_out(name, &value.replace('$', "_"));
+        let is_secret = is_written_out(name, &value.replace('$', "_")) || hidden.iter().any(|known| known == name);
         secrets.extend(is_secret.then(|| name.to_owned()));
         !is_secret
     });

@@ -15,6 +15,8 @@ pub struct How<'a> {
     pub show_values: bool,
     /// The container whose variables the secrets are of, where it is one.
     pub container: Option<&'a str>,
+    /// Variables that are secrets whatever they look like.
+    pub hidden: &'a [String],
 }
 
 /// Longest line of a comment, in characters.
@@ -56,7 +58,7 @@ pub(super) fn name(imported: &Imported) -> String {
 pub fn appspec(imported: &mut Imported, how: How<'_>) -> String {
     let name = name(imported);
     let path = format!("/etc/{name}.env");
-    let secrets = if how.show_values { Vec::new() } else { secrets::take_out(imported, &path) };
+    let secrets = if how.show_values { Vec::new() } else { secrets::take_out(imported, &path, how.hidden) };
     let mut text = head(imported, how);
     text.push_str(HOOKS);
     text.push_str(&yaml::entry("name", &name.as_str().into(), 2));

@@ -14,6 +14,9 @@ use crate::modes::images::check_architecture;
 /// connected before it starts.
 const SEVERAL_NETWORKS: (u32, u32) = (1, 44);
 
+/// So many variables are named in a note.
+const NAMED: usize = 3;
+
 /// The request for an engine of that API version; `None` is an unknown, new one.
 pub fn container_options(service: &Service, api: Option<(u32, u32)>) -> ContainerOptions {
     let mut body = service.body.clone();
@@ -59,4 +62,22 @@ pub(crate) fn check(service: &Service, facts: &Facts, image: &ImageFacts) -> Res
                 .next(format!("this engine is {} (API {}.{})", engine.version, engine.api.0, engine.api.1)))
         }
     }
+}
+
+/// What is said once of a name: the engine shows values of variables to whoever may inspect. A kept release that has some
+/// has said it.
+pub(crate) fn visible_values(facts: &Facts) -> Option<String> {
+    // Who plans without an engine does not deploy, and may not have the releases either.
+    facts.engine.yes()?;
+    let all = facts.environment.yes()?;
+    let names: Vec<&str> = all.iter().filter(|var| var.is_hidden()).map(|var| var.name.as_str()).collect();
+    if names.is_empty() || facts.releases.iter().any(|release| release.hidden().next().is_some()) {
+        return None;
+    }
+    let more = names.len().saturating_sub(NAMED);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let named = names.get(..names.len().min(NAMED)).unwrap_or_default().join(", ");
+    Some(format!(
+        "`docker inspect` shows {named}{rest}, as all of `environment`: `secrets` are files that it does not show (said once)"
+    ))
 }

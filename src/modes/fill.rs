@@ -2,6 +2,7 @@
 
 use crate::error::Failure;
 use crate::fetch::{FetchError, Fetcher};
+use crate::modes::env_files;
 use crate::values::source::Source;
 use crate::values::types::EnvVar;
 
@@ -20,7 +21,8 @@ impl NotFetched {
 
 /// Fetches every value that is missing. A release's own salt stays; `salt` is for a value that was never saved.
 pub(crate) async fn fill(fetcher: &Fetcher, variables: &mut [EnvVar], salt: &str) -> Vec<NotFetched> {
-    let failed = fetcher.all(missing(variables)).await;
+    let mut failed = fetcher.all(missing(variables)).await;
+    failed.extend(Box::pin(env_files::read_anew(fetcher, missing(variables))).await);
     set(fetcher, variables, salt);
     let of = |(source, error): (Source, FetchError)| {
         let name = variables.iter().find(|var| var.source() == Some(&source)).map(|var| var.name.clone());

@@ -11,6 +11,7 @@ pub mod compose;
 pub mod container;
 pub mod create;
 pub(crate) mod drift;
+pub(crate) mod env_files;
 pub mod facts;
 pub(crate) mod fill;
 pub(crate) mod health_now;

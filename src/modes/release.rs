@@ -76,6 +76,11 @@ impl Release {
         self.variables().iter().find_map(|var| var.value.as_ref()?.salt())
     }
 
+    /// The variables whose values are not printed.
+    pub(crate) fn hidden(&self) -> impl Iterator<Item = &str> {
+        self.variables().iter().filter(|var| var.is_hidden()).map(|var| var.name.as_str())
+    }
+
     /// What a rollback to it says of values that are fetched.
     pub(crate) fn fetched_anew(&self) -> Option<String> {
         let names = self.variables().iter().filter(|var| var.source().is_some()).map(|var| var.name.as_str());

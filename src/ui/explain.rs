@@ -1,5 +1,6 @@
 //! The texts of `explain`, for a terminal of 80 columns.
 
+use crate::config::explained::Key;
 use crate::config::rules::Rule;
 use crate::error::{Kind, exit_code_table};
 
@@ -11,7 +12,7 @@ pub(crate) fn list(rules: &[Rule]) -> String {
     let each = rules.iter().map(|rule| format!("  {}\n{}", rule.name, wrapped(rule.means, 6)));
     let rules: String = each.collect();
     format!(
-        "Rules of check:\n{rules}\nExit codes:\n{}\n`balehook explain RULE|EXIT-CODE` says more.\n",
+        "Rules of check:\n{rules}\nExit codes:\n{}\n`balehook explain RULE|KEY|EXIT-CODE` says more; a key is one of x-balehook.\n",
         exit_code_table()
     )
 }
@@ -27,6 +28,22 @@ pub(crate) fn rule(rule: &Rule) -> String {
     }
     let comment = format!("# balehook: allow {}", rule.name);
     text + &format!("\nA warning is silenced in its line, or in the line above, by the comment\n  {comment}\n")
+}
+
+/// A key of `x-balehook`.
+pub(crate) fn key(key: &Key) -> String {
+    let mut text = format!("{}: a key of x-balehook\n", key.path);
+    if !key.meaning.is_empty() {
+        text += &format!("\n{}", wrapped(&key.meaning, 0));
+    }
+    if !key.below.is_empty() {
+        let each = key.below.iter().map(|(name, meaning)| match meaning.as_str() {
+            "" => format!("  {name}\n"),
+            meaning => format!("  {name}\n{}", wrapped(meaning, 6)),
+        });
+        text += &format!("\nKeys below it:\n{}", each.collect::<String>());
+    }
+    text
 }
 
 /// The exit code of a failure.

@@ -36,6 +36,19 @@ pub enum Source {
         /// Its address.
         s3: S3Uri,
     },
+    /// A variable of an env file in S3. appspec.yml names the file alone, under `env_file`.
+    EnvFile {
+        /// The file's address.
+        env_file: S3Uri,
+        /// The variable's name.
+        variable: String,
+        /// Values are taken as they are.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        raw: bool,
+        /// What `${NAME}` of the file was given by the hook.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        given: BTreeMap<String, String>,
+    },
     /// A text that KMS decrypts.
     Kms {
         /// The ciphertext.
@@ -140,7 +153,7 @@ impl Source {
         match self {
             Self::Ssm { ssm } => ssm.as_str() == text,
             Self::SecretsManager { secretsmanager, .. } => secretsmanager.as_str() == text,
-            Self::S3 { s3 } => s3.to_string() == text,
+            Self::S3 { s3: uri } | Self::EnvFile { env_file: uri, .. } => uri.to_string() == text,
             Self::Kms { kms, .. } => kms.as_str() == text,
             Self::Command { command } => command.first().is_some_and(|program| program == text),
         }
@@ -247,7 +260,7 @@ impl fmt::Display for Source {
                 }
                 version.as_ref().map_or(Ok(()), |version| write!(f, " ({version})"))
             }
-            Self::S3 { s3 } => write!(f, "{s3}"),
+            Self::S3 { s3: uri } | Self::EnvFile { env_file: uri, .. } => write!(f, "{uri}"),
             Self::Kms { .. } => f.write_str("a text that KMS decrypts"),
             Self::Command { command } => {
                 write!(f, "command {}", command.first().map(String::as_str).unwrap_or_default())
@@ -269,6 +282,8 @@ mod tests {
             r#"{"secretsmanager":"prod/db"}"#,
             r#"{"secretsmanager":"prod/db","key":"password","version":"AWSPREVIOUS"}"#,
             r#"{"s3":"s3://secrets/db"}"#,
+            r#"{"env_file":"s3://secrets/web.env","variable":"DB","raw":true}"#,
+            r#"{"env_file":"s3://secrets/web.env","variable":"DB","given":{"GROUP":"prod"}}"#,
             r#"{"kms":"AQID","context":{"app":"web"}}"#,
             r#"{"command":["credstash","get","db.password"]}"#,
         ] {

@@ -32,6 +32,7 @@ mod init;
 mod interrupt;
 mod journal;
 mod kill_matrix;
+mod leaks;
 mod not_yet;
 mod notify;
 mod operator;

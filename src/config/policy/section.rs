@@ -120,7 +120,9 @@ impl Found {
 
     fn source(&mut self, field: &Field<'_>, key: &str, source: &Source) {
         match source {
-            Source::S3 { s3 } => self.push(field, key, Some(Demand::of_object(s3))),
+            Source::S3 { s3: uri } | Source::EnvFile { env_file: uri, .. } => {
+                self.push(field, key, Some(Demand::of_object(uri)));
+            }
             Source::Command { command } => {
                 let program = command.first().map_or("", String::as_str);
                 self.push(field, key, Some(Demand::new(Subject::HostTask, program, source.to_string())));

@@ -235,6 +235,17 @@ fn what_a_task_asks_for_is_judged_with_its_place() {
 }
 
 #[test]
+fn a_file_of_the_host_that_becomes_a_secret_is_a_path_that_is_judged_and_one_of_the_bundle_is_not() {
+    let definitions = "  secrets: {key: {file: /etc/shadow}, own: {file: hooks/balehook}, db: {environment: DB}}\n";
+    for mode in [container, swarm] {
+        let with = |secrets: &str| mode(secrets) + definitions;
+        let wanted = "this host does not allow `/etc/shadow`";
+        judged(&with("secrets: [{source: key, mode: \"0440\"}]"), "mounts: [/srv]", wanted, &["mounts: [/etc]", "{}"]);
+        assert_eq!(refused("mounts: []", &with("secrets: [own, db]")), "");
+    }
+}
+
+#[test]
 fn what_a_project_says_of_its_images_is_judged_before_compose_is_asked() {
     let images = "images: {db: {archive: 's3://other/db.tar'}, web: evil.test/web:1}";
     let text = GOOD.replace("  container:\n    image: host.test/web:1\n", "");

@@ -19,8 +19,8 @@ super::rules! {
     SECRET_IN_ENVIRONMENT, "secret-in-environment",
     "A value that looks like a secret is written into the file.",
     "Bundles stay in S3 and in git, and each person who may read one has the secret.",
-    "Put it into an `env_file` in S3, or on the host, or take it from a variable of the host.",
-    "env_file: [s3://secrets/web.env]";
+    "Name where it lies: `ssm`, `secretsmanager`, `s3`, `kms` or a `command`. Or use an `env_file` in S3 or on the host, or a file of `secrets`.",
+    "environment:\n  DB_PASSWORD: {ssm: /prod/db/password}";
     DOCKER_SOCKET, "docker-socket",
     "A container mounts the engine's socket, or a folder that holds it.",
     "What can talk to the engine can start a privileged container: it is root on the host.",

@@ -60,6 +60,15 @@ pub(crate) fn refused(text: &str) -> String {
 }
 
 #[test]
+fn secrets_of_the_section_are_refused_of_a_project_which_has_its_own() {
+    let text = GOOD.replace("  container:\n    image: host.test/web:1\n", "  compose: {files: [hooks/balehook]}\n");
+    assert_eq!(
+        refused(&format!("{text}  secrets: {{db: {{environment: DB}}}}\n")),
+        "10:3: error: `secrets` is not for a project; write them in the Compose file, which has the same key\n"
+    );
+}
+
+#[test]
 fn what_an_agent_refuses_is_refused_here_with_its_place() {
     for (from, to, wanted) in [
         ("version: 0.0", "version: \"0.0\"", "1:10: error: the version must be the number 0.0, not the text \"0.0\""),

@@ -37,7 +37,7 @@ pub fn appspec(found: &Found, kept: &str, reports: &[LineReport]) -> Option<Stri
         (None, None, Some(container)) => {
             let text = of_container(
                 &mut container.clone(),
-                How { source: "hook scripts", show_values: false, container: None },
+                How { source: "hook scripts", show_values: false, container: None, hidden: &[] },
             );
             with_health(&text, found)
         }
@@ -93,7 +93,7 @@ fn of_project(project: &Project) -> String {
 fn of_service(service: &Imported) -> String {
     let (mut service, name) = (service.clone(), name_of(service));
     let path = format!("/etc/{name}.env");
-    let hidden = secrets::take_out(&mut service, &path);
+    let hidden = secrets::take_out(&mut service, &path, &[]);
     let mut section = yaml::entry("name", &name.as_str().into(), 2) + "  swarm:\n";
     let image = service.image.clone().unwrap_or_default();
     section.push_str(&yaml::entry("image", &image.into(), 4));

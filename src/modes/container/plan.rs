@@ -16,6 +16,7 @@ use crate::modes::container::replace::{Incoming, Replacing, unmanaged};
 use crate::modes::container::secrets::sweep;
 use crate::modes::container::spec::spec_digest;
 use crate::modes::container::{start_first, volumes};
+use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::modes::images::{Images, Imports};
 use crate::modes::operation::{Action, Plan};
@@ -148,6 +149,7 @@ impl<'a> Planner<'a> {
             }
             None => {
                 let imports = self.import_images(&images)?;
+                self.plan.notes.extend(create::visible_values(self.facts));
                 let around = self.tasks(image, &imports)?;
                 let if_lost = imports.if_lost_of(&image.pin);
                 let new = Incoming { spec: request, health_check, release, around, if_lost, beside };

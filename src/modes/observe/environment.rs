@@ -9,6 +9,7 @@ use crate::config::service::{EnvFile, EnvLocation, Service};
 use crate::config::{ArchiveLocation, Mode, env_file};
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::inputs;
+use crate::modes::env_files;
 use crate::modes::facts::Facts;
 use crate::modes::fill::{NotFetched, fill};
 use crate::modes::observe::Observer;
@@ -16,9 +17,6 @@ use crate::modes::observe::offline::OFFLINE;
 use crate::values::known::Known;
 use crate::values::source::Many;
 use crate::values::types::{ContentDigest, EnvVar};
-
-/// Largest env file that is read, in bytes.
-const ENV_FILE_LIMIT: u64 = 1024 * 1024;
 
 impl Observer<'_> {
     pub(crate) async fn environment(&self, service: &Service, facts: &mut Facts) {
@@ -149,14 +147,14 @@ impl Observer<'_> {
         let definite = |failure| ObserveFailure { failure, definite: true };
         let text = match location {
             ArchiveLocation::File(path) => {
-                let read = inputs::read(path, Some(&self.deployment.bundle_root), ENV_FILE_LIMIT);
+                let read = inputs::read(path, Some(&self.deployment.bundle_root), env_files::LARGEST);
                 match read.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound && !file.required => return Ok(Vec::new()),
                     text => text.map_err(|error| definite(bad_env(path, &error.to_string())))?,
                 }
             }
             ArchiveLocation::S3(uri) => {
-                let limit = usize::try_from(ENV_FILE_LIMIT).unwrap_or(usize::MAX);
+                let limit = usize::try_from(env_files::LARGEST).unwrap_or(usize::MAX);
                 match self.s3.get_small(uri, limit).await {
                     Err(S3Error::NoSuchKey(_)) if !file.required => return Ok(Vec::new()),
                     bytes => {
@@ -165,8 +163,12 @@ impl Observer<'_> {
                 }
             }
         };
-        let read =
-            env_file::read(&location.to_string(), &text, file.raw, &|name| self.variable(name)).map_err(definite)?;
+        let lookup = |name: &str| self.variable(name);
+        let read = match location {
+            ArchiveLocation::File(_) => env_file::read(&location.to_string(), &text, file.raw, &lookup),
+            ArchiveLocation::S3(uri) => env_files::referring((uri, file.raw), &text, &lookup, &self.salt(facts)),
+        };
+        let read = read.map_err(definite)?;
         facts.warnings.extend(read.warnings);
         Ok(read.variables)
     }

@@ -15,7 +15,7 @@ use crate::modes::swarm::task::{SwarmTask, TaskLock};
 use crate::values::operation::{Role, Traits};
 use crate::values::options::SetOption;
 use crate::values::pin::ImagePin;
-use crate::values::types::{ContentDigest, EnvVar};
+use crate::values::types::EnvVar;
 
 /// One operation in a swarm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,9 +28,9 @@ pub enum SwarmOperation {
     Network { name: String },
     /// Create a secret from the value of a variable. Its name has the value's digest.
     Secret { name: String, variable: String, owner: String },
-    /// Create a secret or a config from a file that must have this digest. Its name is the one in the section with the
-    /// digest's first digits; `owner` is the deployment's name, for its label.
-    File { kind: FileKind, name: String, path: PathBuf, digest: ContentDigest, owner: String },
+    /// Create a secret or a config from a file. Its name is the one in the section with the first digits of the content's
+    /// digest, which the file must still have; `owner` is the deployment's name, for its label.
+    File { kind: FileKind, name: String, path: PathBuf, owner: String },
     /// Check that every node that may run the service has the image, by a global service that starts nothing.
     CheckNodes(Box<NodeCheck>),
     /// Create the service.

@@ -11,12 +11,12 @@ use crate::values::types::ContentDigest;
 impl Planner<'_> {
     pub(crate) fn make_files(&mut self) {
         for file in &self.swarm.files {
-            let (Some(digest), name) = (self.content(file), self.file_name(file)) else { continue };
+            let (Some(_), name) = (self.content(file), self.file_name(file)) else { continue };
             let (kind, owner) = (file.kind, self.name());
             let step = match &file.source {
                 FileSource::Existing(_) => continue,
                 FileSource::File { path, .. } => {
-                    SwarmOperation::File { kind, name: name.clone(), path: path.clone(), digest, owner }
+                    SwarmOperation::File { kind, name: name.clone(), path: path.clone(), owner }
                 }
                 FileSource::Variable { name: variable, .. } => {
                     SwarmOperation::Secret { name: name.clone(), variable: variable.clone(), owner }

@@ -185,6 +185,7 @@ impl<'a> Planner<'a> {
         let same = drift::is_same(&request, &self.seen);
         let mut tasks = self.tasks(image, imports, &request, same)?;
         if !same {
+            self.plan.notes.extend(create::visible_values(self.facts));
             // A task would only fail where this node has lost a layer of the image meanwhile.
             self.plan.actions.extend(imports.if_lost_before().into_iter().map(Action::required));
             self.change(image, imports, &request, std::mem::take(&mut tasks.before));
