@@ -36,7 +36,7 @@ demo: ## Deploy a real bundle into a real engine and show the result; MODE=compo
 		packaging/dev/demo-swarm "$$program"; else packaging/dev/demo "$$program" $(MODE); fi
 
 # Tests that another engine makes no other: what they look at is around it. `make test-engines` runs them all the same.
-ONCE := recipes:: iam:: doctor:: docs_commands:: history:: policy:: hangs:: tutorial:: journal:: screen:: commands:: faults:: at_every_step values::
+ONCE := recipes:: iam:: doctor:: docs_commands:: history:: policy:: hangs:: tutorial:: journal:: screen:: commands:: faults:: at_every_step values:: endpoint:: ecr:: leaks:: notify::
 
 test: ## Format, clippy, every test, docs, licences
 	@packaging/dev/test $(ONCE)
