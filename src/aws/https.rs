@@ -1,6 +1,6 @@
 //! One request over HTTPS or HTTP, by the SDK's own client: its roots, and the proxy that HTTPS_PROXY and its like name.
 
-use aws_smithy_http_client::Connector;
+pub(crate) use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
@@ -40,16 +40,28 @@ pub(crate) async fn get(url: &str, headers: &[(String, String)], certificates: &
     ask(&connector(certificates)?, request, MOST_FETCHED).await
 }
 
+/// What several requests are sent by: the system's roots are read once, and a connection serves again.
+/// Errors: Why there is none.
+pub(crate) fn client() -> Result<Connector, String> {
+    connector(&[])
+}
+
 /// Sends it; the caller bounds the time. The answer's body may have `most` bytes.
 /// Errors: Why there is no answer, in one line, without the address.
-pub(crate) async fn send(url: &str, headers: &[(String, String)], body: String, most: usize) -> Result<Answer, String> {
-    ask(&connector(&[])?, request(Method::POST, url, headers, SdkBody::from(body))?, most).await
+pub(crate) async fn send(
+    client: &Connector,
+    url: &str,
+    headers: &[(String, String)],
+    body: String,
+    most: usize,
+) -> Result<Answer, String> {
+    ask(client, request(Method::POST, url, headers, SdkBody::from(body))?, most).await
 }
 
 /// The same where only a success counts.
 /// Errors: Why it was not taken, in one line, without the address.
 pub(crate) async fn post(url: &str, headers: &[(String, String)], body: String) -> Result<(), String> {
-    let Answer { status, body, .. } = send(url, headers, body, MOST).await?;
+    let Answer { status, body, .. } = send(&client()?, url, headers, body, MOST).await?;
     if status.is_success() {
         return Ok(());
     }

@@ -13,7 +13,7 @@ use aws_config::SdkConfig;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use crate::aws::https::Answer;
+use crate::aws::https::{Answer, Connector};
 use crate::aws::sign::{Post, address, credentials};
 use crate::aws::{config, https, identity};
 use crate::poll;
@@ -58,6 +58,7 @@ pub(crate) struct Json {
     home: Option<PathBuf>,
     endpoints: HashMap<&'static str, String>,
     settings: Arc<OnceCell<SdkConfig>>,
+    client: Arc<OnceCell<Connector>>,
     calls: Arc<AtomicU32>,
     waits: Waits,
 }
@@ -121,6 +122,7 @@ impl Json {
             home: config::home_if_unset(variable),
             endpoints: Service::ALL.into_iter().filter_map(own).collect(),
             settings: Arc::default(),
+            client: Arc::default(),
             calls: Arc::default(),
             waits: waits.clone(),
         }
@@ -177,7 +179,9 @@ impl Json {
         let found = credentials(settings).await.map_err(CallError::NoCredentials)?;
         let headers = post.signed(found).map_err(CallError::Unreachable)?;
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let sent = https::send(post.url, &headers, post.body.to_owned(), MOST);
+        let client = self.client.get_or_try_init(|| async { https::client() });
+        let client = client.await.map_err(CallError::Unreachable)?;
+        let sent = https::send(client, post.url, &headers, post.body.to_owned(), MOST);
         let late = |_| Err(format!("no answer for {}", seconds(ATTEMPT)));
         let Answer { status, body, .. } =
             Box::pin(tokio::time::timeout(ATTEMPT, sent)).await.unwrap_or_else(late).map_err(CallError::Unreachable)?;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::config::ImageSource;
 use crate::inputs;
-use crate::values::types::Refused;
+use crate::values::source::Many;
+use crate::values::types::{EnvVar, Refused};
 
 /// The files that Compose looks for where none is named, in its order; the second of a pair is merged onto the first.
 ///
@@ -33,6 +34,10 @@ pub struct Compose {
     pub(crate) services: Vec<String>,
     /// Files with variables for the Compose files, relative to the folder; none: `.env` of the folder, as in Compose.
     pub(crate) env_file: Vec<PathBuf>,
+    /// Variables for the Compose files, some of them fetched.
+    pub(crate) environment: Vec<EnvVar>,
+    /// Many such variables at once.
+    pub(crate) fetched: Vec<Many>,
     /// Where the image of a service comes from, where its own `image:` does not say.
     pub(crate) images: BTreeMap<String, ImageSource>,
     /// How long all services may take to become healthy.
@@ -65,6 +70,11 @@ pub(crate) fn project_name(text: &str) -> Result<(), Refused> {
         true => Ok(()),
         false => Err(Refused("is no name of a Compose project: lower-case letters, digits, `_` and `-` alone".into())),
     }
+}
+
+/// Variables that tell Compose, or the docker it calls, what to do.
+pub(crate) fn is_own(name: &str) -> bool {
+    ["COMPOSE_", "DOCKER_", "LD_"].iter().any(|own| name.starts_with(own)) || ["PATH", "HOME", "LC_ALL"].contains(&name)
 }
 
 /// A profile's name.

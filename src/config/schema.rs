@@ -81,7 +81,7 @@ pub(crate) fn section() -> Value {
 
 fn secrets() -> Value {
     let types = |key: &str| if key == "external" { boolean() } else { text() };
-    let each = object(DEFINITION.map(|key| (key, types(key))));
+    let each = json!({"anyOf": [object(DEFINITION.map(|key| (key, types(key)))), source()]});
     json!({"type": "object", "additionalProperties": each, "description": "where secrets come from, by name"})
 }
 
@@ -111,6 +111,7 @@ fn compose() -> Value {
         ("files", texts()),
         ("profiles", texts()),
         ("services", texts()),
+        ("environment", environment()),
         ("env_file", texts()),
         ("images", nullable(json!({"type": "object", "additionalProperties": image()}))),
         ("directory", text()),
@@ -201,7 +202,12 @@ fn image() -> Value {
 
 /// Texts, and values that are fetched.
 fn environment() -> Value {
-    let source = object([
+    json!({"type": ["object", "array", "null"], "additionalProperties": {"anyOf": [scalar(), source()]}, "items": {"type": "string"}})
+}
+
+/// Where a value that is fetched lies.
+fn source() -> Value {
+    object([
         ("ssm", text()),
         ("secretsmanager", text()),
         ("key", text()),
@@ -210,8 +216,7 @@ fn environment() -> Value {
         ("kms", text()),
         ("context", any_object()),
         ("command", list(scalar())),
-    ]);
-    json!({"type": ["object", "array", "null"], "additionalProperties": {"anyOf": [scalar(), source]}, "items": {"type": "string"}})
+    ])
 }
 
 fn verify() -> Value {

@@ -9,8 +9,10 @@ use crate::config::ArchiveLocation;
 use crate::config::field::Field;
 use crate::config::keys::{Keys, meant};
 use crate::config::service::{ParseContext, location};
+use crate::config::source::{KINDS, source};
 use crate::config::swarm::files::{name, number, octal};
 use crate::config::yaml::Value;
+use crate::values::source::Source;
 use crate::values::types::{Refused, Secret};
 
 /// Where `docker` and Compose put secrets, too.
@@ -26,6 +28,8 @@ pub enum Defined {
     File(PathBuf),
     /// A variable, and its value where it is set.
     Environment(String, Option<Secret>),
+    /// It is fetched when the release is deployed.
+    Fetched(Source),
     /// It exists in the swarm under this name.
     External(String),
 }
@@ -43,17 +47,27 @@ pub(crate) struct SecretMount {
     pub(crate) mode: u32,
 }
 
-/// The keys of a definition.
+/// The keys of a definition that is not fetched.
 pub(crate) const KEYS: [&str; 4] = ["file", "environment", "external", "name"];
 
 /// Reads `x-balehook.secrets`.
 pub(crate) fn definitions(section: &Field<'_>, around: &ParseContext<'_>) -> Definitions {
     let Some(field) = section.given("secrets") else { return Definitions::new() };
     let all = field.entries(|text, field| match name(text) {
-        Ok(name) => Some((name, field.mapping(|keys| defined(text, field, keys, around))?)),
+        Ok(name) => Some((name, definition(text, field, around)?)),
         Err(Refused(why)) => field.refuse(format!("`{text}` {why}"), ""),
     });
     all.into_iter().collect()
+}
+
+/// As `environment` has it where it is fetched, with Compose's words otherwise.
+fn definition(text: &str, field: &Field<'_>, around: &ParseContext<'_>) -> Option<Defined> {
+    let has = |keys: &[&str]| keys.iter().any(|key| field.get(key).is_some());
+    match (has(&KINDS), has(&KEYS)) {
+        (true, true) => field.refuse(format!("the secret {text} has several sources"), "keep one of them"),
+        (true, false) => source(field).map(Defined::Fetched),
+        (false, _) => field.mapping(|keys| defined(text, field, keys, around)),
+    }
 }
 
 fn defined(text: &str, field: &Field<'_>, keys: &mut Keys<'_, '_>, around: &ParseContext<'_>) -> Option<Defined> {
@@ -75,7 +89,8 @@ fn defined(text: &str, field: &Field<'_>, keys: &mut Keys<'_, '_>, around: &Pars
     if known.is_some() && !is_external {
         return field.refuse("`name` is for `external: true`", "leave it out: the name is the key");
     }
-    let help = "write `file: conf/key`, `environment: NAME`, or `external: true` for one of the swarm";
+    let help =
+        format!("write one of file, environment, {}, or `external: true` for one of the swarm", KINDS.join(", "));
     given.pop().unwrap_or_else(|| field.lacks(format!("the secret {text} has no source"), help))
 }
 
@@ -174,12 +189,13 @@ mod tests {
     #[test]
     fn a_secret_is_a_file_of_the_containers_user_unless_its_long_form_says_otherwise() {
         let text = "
-secrets: {key: {file: conf/key}, db: {environment: DB_PASSWORD}, host: {file: /etc/app/key}, none: {environment: NO}}
+secrets: {key: {file: conf/key}, db: {environment: DB_PASSWORD}, host: {file: /etc/app/key}, none: {environment: NO}, api: {ssm: /prod/api}}
 container:
   - db
   - {source: key, target: tls/key.pem, uid: \"1000\", gid: 1000, mode: \"0440\"}
   - {source: host, target: /etc/key}
   - none
+  - api
 ";
         let (mounts, problems) = read(text);
         assert_eq!(problems, Vec::<String>::new());
@@ -198,6 +214,7 @@ container:
             SecretMount { uid: Some(1000), gid: Some(1000), mode: 0o440, ..key },
             plain("host", "/etc/key", Defined::File("/etc/app/key".into())),
             plain("none", "/run/secrets/none", Defined::Environment("NO".into(), None)),
+            plain("api", "/run/secrets/api", Defined::Fetched(Source::Ssm { ssm: "/prod/api".parse().unwrap() })),
         ];
         assert_eq!(mounts, wanted);
     }
@@ -208,6 +225,9 @@ container:
             ("secrets: {db: {}}", "x-balehook.secrets.db: the secret db has no source"),
             ("secrets: {db: {file: a, environment: B}}", "x-balehook.secrets.db: the secret db has several sources"),
             ("secrets: {db: {file: a, name: b}}", "x-balehook.secrets.db: `name` is for `external: true`"),
+            ("secrets: {db: {file: a, ssm: /b}}", "x-balehook.secrets.db: the secret db has several sources"),
+            ("secrets: {db: {ssm: /a, kms: AQID}}", "x-balehook.secrets.db: `ssm` and `kms` exclude each other"),
+            ("secrets: {db: {ssm: /a, key: b}}", "x-balehook.secrets.db.key: `key` belongs to `secretsmanager`"),
             ("secrets: {db: {file: ../a}}", "x-balehook.secrets.db.file: `../a` must stay inside the bundle"),
             ("secrets: {db: {fil: a}}", "x-balehook.secrets.db.fil: unknown key `fil`"),
             ("secrets: {'a/b': {file: a}}", "x-balehook.secrets.a/b: `a/b` is no name"),

@@ -6,7 +6,7 @@ use crate::config::field::Field;
 use crate::values::source::Source;
 
 /// The kinds, of which a source names one.
-const KINDS: [&str; 5] = ["ssm", "secretsmanager", "s3", "kms", "command"];
+pub(crate) const KINDS: [&str; 5] = ["ssm", "secretsmanager", "s3", "kms", "command"];
 
 /// Reads one; what is wrong is reported.
 pub(crate) fn source(field: &Field<'_>) -> Option<Source> {

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::fetch::{FetchError, Fetched, LARGEST, text};
+use crate::fetch::{FetchError, Fetched, LARGEST_FILE};
 use crate::process::{self, Program};
 use crate::values::secret::masked;
 use crate::values::text::{printable, shorten};
@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// As much of its standard error is shown.
 const SHOWN: usize = 200;
 
-/// Runs it with the hook's variables. One newline at the end of its output is no part of the value.
+/// Runs it with the hook's variables. One newline at the end of a text is no part of the value.
 pub(super) async fn output(command: &[String], variables: &HashMap<String, String>) -> Fetched {
     let Some((name, arguments)) = command.split_first() else {
         return Err(FetchError::Command("names no program".into()));
@@ -26,7 +26,7 @@ pub(super) async fn output(command: &[String], variables: &HashMap<String, Strin
         false => process::find(name, OsStr::new(variables.get("PATH").map_or("/usr/bin:/bin", String::as_str))),
     };
     let path = path.ok_or_else(|| FetchError::Command("cannot be started: no such program on PATH".into()))?;
-    let ended = Program::new(path).args(arguments).envs(variables).run(LIMIT, LARGEST + 1).await;
+    let ended = Program::new(path).args(arguments).envs(variables).run(LIMIT, LARGEST_FILE + 1).await;
     let ended = ended.map_err(|error| FetchError::Command(format!("gave no value: {error}")))?;
     if !ended.status.success() {
         // What it printed on standard output may be a part of the value.
@@ -36,8 +36,8 @@ pub(super) async fn output(command: &[String], variables: &HashMap<String, Strin
         return Err(FetchError::Command(format!("ended with {}: {said}", ended.status)));
     }
     let printed = ended.stdout().map_err(|error| FetchError::Command(format!("gave no value: {error}")))?;
-    let mut value = text(printed.to_vec())?;
-    if value.ends_with('\n') {
+    let mut value = printed.to_vec();
+    if value.ends_with(b"\n") && std::str::from_utf8(&value).is_ok() {
         value.pop();
     }
     Ok(value)

@@ -3,7 +3,6 @@
 use crate::aws::json::{CallError, Service};
 use crate::aws::s3::S3Error;
 use crate::error::{Failure, Kind, ObserveFailure};
-use crate::fetch::LARGEST;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FetchError {
@@ -24,8 +23,11 @@ pub(crate) enum FetchError {
     NoVersion,
     /// Bytes that are no text, or a secret that is kept as such.
     Binary,
-    /// Its size in bytes.
-    TooLarge(usize),
+    /// In bytes.
+    TooLarge {
+        size: usize,
+        most: usize,
+    },
     /// A key was asked for, and it is no JSON object.
     NotJson,
     /// The JSON object has no such key, or has a list or an object there.
@@ -73,7 +75,7 @@ impl FetchError {
             | Self::Empty { .. }
             | Self::NoVersion
             | Self::Binary
-            | Self::TooLarge(_)
+            | Self::TooLarge { .. }
             | Self::NotJson
             | Self::NoKey(_)
             | Self::NoName(_)
@@ -90,7 +92,7 @@ impl FetchError {
             Self::Empty { region } => format!("{what} holds no value in {region}"),
             Self::NoVersion => format!("{what} has no such version or label"),
             Self::Binary => format!("{what} is binary: a variable holds text without zero bytes"),
-            Self::TooLarge(size) => format!("{what} has {size} bytes, more than the {LARGEST} that are taken"),
+            Self::TooLarge { size, most } => format!("{what} has {size} bytes, more than the {most} that are taken"),
             Self::NotJson => format!("{what} cannot be read: the secret is no JSON object"),
             Self::NoKey(key) => format!("{what} cannot be read: the secret has no text or number under key `{key}`"),
             Self::NoName(name) => format!("{what} holds `{name}`, which no variable can be named"),
@@ -110,8 +112,8 @@ impl FetchError {
                 "create it there, correct the name, or name one of another region by its whole ARN"
             }
             Self::NoVersion => "leave the version out for the newest, or give it that label",
-            Self::Binary => "keep it as text (SecretString), or fetch it as a file inside the container",
-            Self::TooLarge(_) => "mount a file in place of a variable",
+            Self::Binary => "keep it as text (SecretString), or give it to the container as a file by `secrets:`",
+            Self::TooLarge { .. } => "give it to the container as a file by `secrets:`, which may have 500 kB",
             Self::NotJson => "leave `key` out for the whole text, or store a JSON object",
             Self::NoKey(_) => "correct `key`, or add it to the secret",
             Self::NoName(_) => "name its values one by one under `environment:`",

@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
 use crate::aws::json::{Json, Service};
-use crate::fetch::{FetchError, Fetched, text};
+use crate::fetch::{FetchError, Fetched};
 use crate::values::source::Ciphertext;
 
 /// Answers for a key of another region, for a damaged text and for another context.
@@ -24,7 +24,7 @@ pub(super) async fn decrypt(aws: &Json, text: &Ciphertext, context: &BTreeMap<St
     match aws.call(Service::Kms, "Decrypt", None, &input).await {
         Ok(answer) => {
             let bytes = BASE64_STANDARD.decode(answer["Plaintext"].as_str().unwrap_or_default());
-            self::text(bytes.map_err(|_| FetchError::Binary)?)
+            bytes.map_err(|_| FetchError::Binary)
         }
         Err(error) if error.is(&NOT_DECRYPTED) => {
             let region = aws.region().await.unwrap_or_default();

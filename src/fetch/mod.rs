@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::aws::json::Json;
 use crate::aws::s3::S3;
 use crate::inputs;
+use crate::values::secret_file::SecretValue;
 use crate::values::secret_value::Secret;
 use crate::values::source::{Many, Source};
 use crate::values::types::EnvVar;
@@ -26,8 +27,11 @@ use crate::waits::Waits;
 
 pub(crate) use crate::fetch::error::FetchError;
 
-/// The largest value, in bytes: what Secrets Manager takes, and no more than the kernel takes for one variable.
+/// The largest value of a variable, in bytes: what Secrets Manager takes, and no more than the kernel takes for one.
 pub(crate) const LARGEST: usize = 64 * 1024;
+
+/// The largest that becomes a file: what a secret of a swarm may have.
+pub(crate) const LARGEST_FILE: usize = 500 * 1024;
 
 /// Fetches values; all clones know what any of them has fetched.
 #[derive(Debug, Clone)]
@@ -36,12 +40,12 @@ pub(crate) struct Fetcher {
     s3: S3,
     /// For programs: the hook's.
     variables: Arc<HashMap<String, String>>,
-    fetched: Arc<Mutex<HashMap<Source, Zeroizing<String>>>>,
+    fetched: Arc<Mutex<HashMap<Source, Zeroizing<Vec<u8>>>>>,
     /// Of the digests that a release keeps, where no earlier one has a salt.
     salt: Arc<str>,
 }
 
-type Fetched = Result<String, FetchError>;
+type Fetched = Result<Vec<u8>, FetchError>;
 
 impl Fetcher {
     pub(crate) fn new(variables: impl IntoIterator<Item = (String, String)>, waits: &Waits) -> Self {
@@ -61,8 +65,19 @@ impl Fetcher {
         &self.salt
     }
 
-    /// Fetches all; those that failed are returned, each with why.
+    /// Fetches values of variables; those that failed or cannot be one are returned, each with why.
     pub(crate) async fn all<'s>(&self, sources: impl IntoIterator<Item = &'s Source>) -> Vec<(Source, FetchError)> {
+        let sources: Vec<&Source> = sources.into_iter().collect();
+        let mut failed = self.whole(sources.iter().copied()).await;
+        for source in sources {
+            let unusable = self.known(source).and_then(|bytes| text(&bytes).err());
+            failed.extend(unusable.map(|error| (source.clone(), error)));
+        }
+        failed
+    }
+
+    /// Fetches values that become files: any bytes. Those that failed are returned, each with why.
+    pub(crate) async fn whole<'s>(&self, sources: impl IntoIterator<Item = &'s Source>) -> Vec<(Source, FetchError)> {
         let mut wanted: Vec<&Source> = Vec::new();
         for source in sources {
             if self.known(source).is_none() && !wanted.contains(&source) {
@@ -92,7 +107,7 @@ impl Fetcher {
             Many::Ssm(path) => Box::pin(ssm::under(&self.aws, path)).await?,
             Many::SecretsManager(secret) => Box::pin(secrets::keys(&self.aws, secret)).await?,
         };
-        let each = found.into_iter().map(|(name, source, value)| match self.keep(source.clone(), Ok(value)) {
+        let each = found.into_iter().map(|(name, source, value)| match self.keep(source.clone(), usable(value)) {
             Some(error) => Err(error),
             None => Ok(EnvVar { name, value: Some(self.secret(&source, salt)), hidden: true }),
         });
@@ -103,18 +118,23 @@ impl Fetcher {
 
     /// A value that was fetched; one that is missing otherwise.
     pub(crate) fn secret(&self, source: &Source, salt: &str) -> Secret {
-        match self.known(source) {
-            Some(value) => Secret::fetched(source.clone(), value.as_str(), salt),
-            None => Secret::of(source.clone()),
+        match self.known(source).as_deref().map(|bytes| text(bytes)) {
+            Some(Ok(value)) => Secret::fetched(source.clone(), value, salt),
+            Some(Err(_)) | None => Secret::of(source.clone()),
         }
+    }
+
+    /// The same as a file.
+    pub(crate) fn file(&self, source: &Source) -> Option<SecretValue> {
+        self.known(source).map(|bytes| SecretValue::new(bytes.to_vec()))
     }
 
     async fn one_by_one(&self, sources: &[&Source]) -> Vec<(Source, Fetched)> {
         let mut all = Vec::new();
         for source in sources {
             let value = match source {
-                Source::S3 { s3 } => match self.s3.get_small(s3, LARGEST).await {
-                    Ok(bytes) => text(bytes.to_vec()),
+                Source::S3 { s3 } => match self.s3.get_small(s3, LARGEST_FILE).await {
+                    Ok(bytes) => Ok(bytes.to_vec()),
                     Err(error) => Err(FetchError::S3(error)),
                 },
                 Source::Kms { kms, context } => kms::decrypt(&self.aws, kms, context).await,
@@ -126,13 +146,16 @@ impl Fetcher {
         all
     }
 
-    fn known(&self, source: &Source) -> Option<Zeroizing<String>> {
+    fn known(&self, source: &Source) -> Option<Zeroizing<Vec<u8>>> {
         self.fetched.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
     }
 
     /// Keeps a value; why it cannot be used otherwise.
     fn keep(&self, source: Source, value: Fetched) -> Option<FetchError> {
-        match value.and_then(usable) {
+        match value {
+            Ok(value) if value.len() > LARGEST_FILE => {
+                Some(FetchError::TooLarge { size: value.len(), most: LARGEST_FILE })
+            }
             Ok(value) => {
                 self.fetched.lock().unwrap_or_else(PoisonError::into_inner).insert(source, Zeroizing::new(value));
                 None
@@ -143,16 +166,17 @@ impl Fetcher {
 }
 
 /// What an environment can hold.
-fn usable(value: String) -> Fetched {
-    match (value.contains('\0'), value.len()) {
-        (true, _) => Err(FetchError::Binary),
-        (false, length) if length > LARGEST => Err(FetchError::TooLarge(length)),
-        (false, _) => Ok(value),
+fn text(bytes: &[u8]) -> Result<&str, FetchError> {
+    match std::str::from_utf8(bytes) {
+        _ if bytes.len() > LARGEST => Err(FetchError::TooLarge { size: bytes.len(), most: LARGEST }),
+        Ok(text) if !text.contains('\0') => Ok(text),
+        _ => Err(FetchError::Binary),
     }
 }
 
-fn text(bytes: Vec<u8>) -> Fetched {
-    String::from_utf8(bytes).map_err(|_| FetchError::Binary)
+fn usable(value: String) -> Fetched {
+    text(value.as_bytes()).map(drop)?;
+    Ok(value.into_bytes())
 }
 
 /// 128 bits, by chance.

@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::aws::json::{Json, Service};
@@ -32,7 +34,7 @@ pub(super) async fn values(aws: &Json, sources: &[&Source]) -> Vec<(Source, Fetc
         let value = whole.get(&(secretsmanager, version.as_deref()))?.clone();
         let value = value.and_then(|text| match key {
             None => Ok(text),
-            Some(key) => of_key(&text, key),
+            Some(key) => of_key(&text, key).map(String::into_bytes),
         });
         Some(((*source).clone(), value))
     });
@@ -70,7 +72,7 @@ async fn batch<'a>(aws: &Json, region: Option<&str>, ids: &[&'a SecretId]) -> Ve
         aws.call(Service::SecretsManager, "BatchGetSecretValue", region, &json!({"SecretIdList": names})).await;
     let answer = answer.unwrap_or_default();
     let all = answer["SecretValues"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let found = |id: &SecretId| all.iter().find(|secret| is(secret, id)).map(text);
+    let found = |id: &SecretId| all.iter().find(|secret| is(secret, id) && has_value(secret)).map(value);
     ids.iter().filter_map(|id| Some((*id, found(id)?))).collect()
 }
 
@@ -89,7 +91,7 @@ async fn single(aws: &Json, (id, version): Wanted<'_>) -> Fetched {
         input[if is_id { "VersionId" } else { "VersionStage" }] = version.into();
     }
     match aws.call(Service::SecretsManager, "GetSecretValue", id.region(), &input).await {
-        Ok(secret) => text(&secret),
+        Ok(secret) => value(&secret),
         Err(error) if error.is(&["ResourceNotFoundException"]) && version.is_some() && is_there(aws, id).await => {
             Err(FetchError::NoVersion)
         }
@@ -107,18 +109,27 @@ async fn is_there(aws: &Json, id: &SecretId) -> bool {
     aws.call(Service::SecretsManager, "GetSecretValue", id.region(), &input).await.is_ok()
 }
 
-fn text(secret: &Value) -> Fetched {
-    secret["SecretString"].as_str().map(str::to_owned).ok_or(FetchError::Binary)
+fn has_value(secret: &Value) -> bool {
+    secret["SecretString"].is_string() || secret["SecretBinary"].is_string()
 }
 
-fn object(text: &str) -> Result<serde_json::Map<String, Value>, FetchError> {
-    match serde_json::from_str(text) {
+/// A text, or bytes.
+fn value(secret: &Value) -> Fetched {
+    match (secret["SecretString"].as_str(), secret["SecretBinary"].as_str()) {
+        (Some(text), _) => Ok(text.as_bytes().to_vec()),
+        (None, Some(bytes)) => BASE64_STANDARD.decode(bytes).map_err(|_| FetchError::Binary),
+        (None, None) => Err(FetchError::Binary),
+    }
+}
+
+fn object(text: &[u8]) -> Result<serde_json::Map<String, Value>, FetchError> {
+    match serde_json::from_slice(text) {
         Ok(Value::Object(object)) => Ok(object),
         _ => Err(FetchError::NotJson),
     }
 }
 
-fn of_key(text: &str, key: &str) -> Fetched {
+fn of_key(text: &[u8], key: &str) -> Result<String, FetchError> {
     object(text)?.get(key).and_then(plain).ok_or_else(|| FetchError::NoKey(key.to_owned()))
 }
 

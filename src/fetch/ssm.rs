@@ -46,7 +46,9 @@ async fn batch(aws: &Json, region: Option<&str>, names: &[&ParameterName]) -> Ve
     let asked = region.map(str::to_owned).or(aws.region().await).unwrap_or_default();
     let each = names.iter().map(|name| {
         let value = match &answer {
-            Ok(answer) => found(answer, name).ok_or_else(|| FetchError::Missing { region: asked.clone() }),
+            Ok(answer) => {
+                found(answer, name).map(String::into_bytes).ok_or_else(|| FetchError::Missing { region: asked.clone() })
+            }
             Err(error) if error.is(&["ParameterVersionNotFound"]) => Err(FetchError::NoVersion),
             Err(error) => Err(FetchError::of(Service::Ssm, "ssm:GetParameters", error.clone())),
         };

@@ -11,6 +11,7 @@ use crate::health::check::HealthCheck;
 use crate::modes::compose::release::ComposeRelease;
 use crate::modes::swarm::operation::ServiceRequest;
 use crate::values::pin::ImagePin;
+use crate::values::secret_file::SecretSource;
 use crate::values::types::{EnvVar, Name};
 
 /// A saved release.
@@ -51,17 +52,22 @@ impl Release {
     /// The variables with the reference of each value that is fetched.
     pub(crate) fn variables(&self) -> &[EnvVar] {
         let part = &self.part;
-        let container = part.container.as_ref().map(|kept| &kept.request.environment);
-        container.or(part.swarm.as_ref().map(|request| &request.environment)).map(Vec::as_slice).unwrap_or_default()
+        match (&part.container, &part.swarm, &part.compose) {
+            (Some(kept), _, _) => &kept.request.environment,
+            (None, Some(request), _) => &request.environment,
+            (None, None, Some(project)) => &project.variables,
+            (None, None, None) => &[],
+        }
     }
 
     /// The same as they are kept, for a value that was fetched meanwhile.
     pub(crate) fn variables_mut(&mut self) -> &mut [EnvVar] {
         let part = &mut self.part;
-        match (&mut part.container, &mut part.swarm) {
-            (Some(kept), _) => &mut kept.request.environment,
-            (None, Some(request)) => &mut request.environment,
-            (None, None) => &mut [],
+        match (&mut part.container, &mut part.swarm, &mut part.compose) {
+            (Some(kept), _, _) => &mut kept.request.environment,
+            (None, Some(request), _) => &mut request.environment,
+            (None, None, Some(project)) => &mut project.variables,
+            (None, None, None) => &mut [],
         }
     }
 
@@ -73,7 +79,10 @@ impl Release {
     /// What a rollback to it says of values that are fetched.
     pub(crate) fn fetched_anew(&self) -> Option<String> {
         let names = self.variables().iter().filter(|var| var.source().is_some()).map(|var| var.name.as_str());
-        let names: Vec<&str> = names.collect();
+        let set = self.part.container.as_ref().and_then(|kept| kept.request.secrets.as_ref());
+        let files = set.into_iter().flat_map(|set| &set.files);
+        let files = files.filter(|file| matches!(file.source, SecretSource::Fetched(_))).map(|file| file.name.as_str());
+        let names: Vec<&str> = names.chain(files).collect();
         let words = "fetched anew: a release keeps where a value lies, not the value";
         (!names.is_empty()).then(|| format!("{}: {words}", names.join(", ")))
     }

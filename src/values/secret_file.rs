@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::values::pin::ImagePin;
+use crate::values::source::Source;
 use crate::values::types::ContentDigest;
 
 /// Where the files of all names are, below the folder of what does not outlive the host's memory.
@@ -51,13 +52,15 @@ pub enum SecretSource {
     File(PathBuf),
     /// A variable of the hook, or of the files of `variables`.
     Environment(String),
+    /// It is fetched, at every boot too: no copy of it is kept.
+    Fetched(Source),
 }
 
 impl SecretSource {
     /// Whether it can be read again when the bundle and the hook are gone.
     pub(crate) const fn lasts(&self) -> bool {
         match self {
-            Self::File(_) => true,
+            Self::File(_) | Self::Fetched(_) => true,
             Self::Bundle(_) | Self::Environment(_) => false,
         }
     }
@@ -68,6 +71,7 @@ impl fmt::Display for SecretSource {
         match self {
             Self::Bundle(path) | Self::File(path) => write!(f, "{}", path.display()),
             Self::Environment(name) => write!(f, "variable {name}"),
+            Self::Fetched(source) => write!(f, "{source}"),
         }
     }
 }

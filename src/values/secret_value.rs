@@ -126,21 +126,17 @@ impl From<Stored> for Secret {
     }
 }
 
-pub(super) mod stored {
+/// Where there may be none.
+pub(crate) mod stored {
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 
     use super::{Secret, Stored};
 
-    pub(in crate::values) fn serialize<S: Serializer>(
-        value: &Option<Secret>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(value: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
         value.as_ref().map(Stored::from).serialize(serializer)
     }
 
-    pub(in crate::values) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Secret>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
         Ok(Option::<Stored>::deserialize(deserializer)?.map(Secret::from))
     }
 }

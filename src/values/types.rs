@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::values::s3_uri::S3Uri;
 use crate::values::secret::{HIDDEN, masked_value};
 pub use crate::values::secret_value::Secret;
-pub(crate) use crate::values::secret_value::revealed;
-use crate::values::secret_value::stored;
+pub(crate) use crate::values::secret_value::{revealed, stored};
 use crate::values::source::Source;
 
 /// The name of a container, compose project or swarm service: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 63 characters.

@@ -18,10 +18,11 @@ const CERTIFICATES: &str = "
 world=$1
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=other -keyout other.key -out other.pem
 for name in old stranger; do openssl req -newkey rsa:2048 -nodes -subj /CN=$name -keyout $name.key -out $name.csr; done
-openssl x509 -req -in stranger.csr -CA other.pem -CAkey other.key -CAcreateserial -days 2 -out stranger.pem
+echo 'subjectAltName = IP:127.0.0.1' >names
+openssl x509 -req -in stranger.csr -CA other.pem -CAkey other.key -CAcreateserial -days 2 -extfile names -out stranger.pem
 printf '%s\\n' '[ca]' default_ca=its '[its]' database=index serial=serial new_certs_dir=. default_md=sha256 \\
     default_startdate=20200101000000Z default_enddate=20210203000000Z policy=names '[names]' commonName=supplied >its
-touch index; echo 01 >serial; echo 'subjectAltName = IP:127.0.0.1' >names
+touch index; echo 01 >serial
 openssl ca -batch -notext -config its -cert $world/ca.pem -keyfile $world/ca-key.pem -extfile names -in old.csr -out old.pem
 folder() { mkdir $1; cp $2 $1/ca.pem; [ -z \"$3\" ] || { cp $3 $1/cert.pem; cp $4 $1/key.pem; }; }
 folder good $world/ca.pem $world/cert.pem $world/key.pem

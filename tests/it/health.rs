@@ -145,7 +145,7 @@ fn a_service_of_a_swarm_is_healthy_by_https_at_its_published_port() {
     let (cluster, name, port) = (cluster::alone(), world().name("whttps"), world().port());
     let certificates = certificates();
     let service = format!(
-        "image: {{archive: image.tar}}\nports: [\"{port}:443\"]\nstop_grace_period: 1s\n\
+        "image: {{archive: image.tar}}\nports: [{{target: 443, published: {port}, mode: host}}]\nstop_grace_period: 1s\n\
          deploy: {{update_config: {{monitor: 1s}}, rollback_config: {{monitor: 1s}}}}"
     );
     let bundle = cluster.bundle(1, &cluster::appspec(&name, &service, &asked("ca: ca.pem")));

@@ -127,14 +127,18 @@ fn after_a_loss_of_power_the_unit_writes_the_secrets_before_it_starts_the_contai
     let bundle = machine.file("/srv/secret");
     std::fs::create_dir_all(&bundle).unwrap();
     // The engine tries by itself, too.
-    let service = "image: {archive: image.tar}\nnetwork_mode: none\nrestart: always\nuser: \"1000\"\nsecrets: [key]";
-    let text = bundle::appspec("secret", service, "health: {timeout: 20s}\nsecrets: {key: {file: key}}");
+    let service =
+        "image: {archive: image.tar}\nnetwork_mode: none\nrestart: always\nuser: \"1000\"\nsecrets: [key, made]";
+    let definitions = "secrets: {key: {file: key}, made: {command: [cat, /srv/made]}}";
+    let text = bundle::appspec("secret", service, &format!("health: {{timeout: 20s}}\n{definitions}"));
     std::fs::write(bundle.join("appspec.yml"), text).unwrap();
     std::fs::write(bundle.join("key"), "planted").unwrap();
-    let script = "trap exit TERM; /bin/busybox cat /run/secrets/key || exit 3; while :; do /bin/busybox sleep 1; done";
+    std::fs::write(machine.file("/srv/made"), "fetched").unwrap();
+    let script = "trap exit TERM; /bin/busybox cat /run/secrets/key /run/secrets/made || exit 3; while :; do /bin/busybox sleep 1; done";
     Image::new("secret:1").script(script).write_into(&bundle);
     machine.start_hook("/srv/secret", "1").wait().exits(0);
     std::fs::remove_file(bundle.join("key")).unwrap();
+    std::fs::write(machine.file("/srv/made"), "rotated").unwrap();
 
     machine.lose_power();
     machine.power_on();
@@ -142,8 +146,9 @@ fn after_a_loss_of_power_the_unit_writes_the_secrets_before_it_starts_the_contai
     let journal = machine.journal("balehook-resume");
     assert_eq!(machine.containers(), "secret running", "{journal}");
     assert!(journal.contains("the secrets of secret are not in memory any more"), "{journal}");
-    let read = "docker exec secret /bin/busybox cat /run/secrets/key";
-    assert_eq!(machine.run(read), "planted");
+    assert!(journal.contains("secret made has another value than the release had"), "{journal}");
+    let read = "docker exec secret /bin/busybox cat /run/secrets/key /run/secrets/made";
+    assert_eq!(machine.run(read), "plantedrotated");
     let stat = "docker exec secret /bin/busybox stat -c %u-%a /run/secrets/key";
     assert_eq!(machine.run(stat), "1000-400");
 }

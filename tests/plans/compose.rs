@@ -171,6 +171,7 @@ fn release(id: &str, deployment: &str, version: &str) -> Release {
             options: options.into(),
             compose: Some(ComposeRelease {
                 project: project(id),
+                variables: Vec::new(),
                 health_check: SavedHealth { services, timeout_ms: 45_000, probe: Probe::Http("/healthz".into()) },
             }),
             ..Part::default()

@@ -232,6 +232,23 @@ pub fn serving() -> Facts {
     }
 }
 
+/// The same where a value of Secrets Manager is another one than the release had, and one of SSM is the same.
+pub fn rotated() -> Facts {
+    let of = |name: &str, digest: &str| -> EnvVar {
+        let from = match name {
+            "DB_PASSWORD" => json!({"secretsmanager": "prod/db", "key": "password"}),
+            _ => json!({"ssm": format!("/prod/{name}")}),
+        };
+        serde_json::from_value(json!({"name": name, "value": {"from": from, "digest": digest}, "hidden": true}))
+            .unwrap()
+    };
+    let mut facts = serving();
+    let kept = facts.releases[0].part.container.as_mut().unwrap();
+    kept.request.environment = vec![of("DB_PASSWORD", "5a17:0d"), of("LEVEL", "5a17:1e")];
+    facts.environment = Known::Yes(vec![of("DB_PASSWORD", "5a17:2f"), of("LEVEL", "5a17:1e")]);
+    facts
+}
+
 /// The same where the container has anonymous volumes: of its image, and at a path where something else is mounted now.
 pub fn with_volumes() -> Facts {
     let volume = |digit: &str, path: &str| AnonymousVolume { name: digit.repeat(64), path: path.into() };
@@ -419,6 +436,7 @@ pub fn all() -> Vec<(&'static str, LifecycleEvent, Facts)> {
         ("after-install", LifecycleEvent::AfterInstall, empty()),
         ("start-first", LifecycleEvent::ApplicationStart, empty()),
         ("start-swap", LifecycleEvent::ApplicationStart, serving()),
+        ("start-rotated", LifecycleEvent::ApplicationStart, rotated()),
         ("start-by-hand", LifecycleEvent::ApplicationStart, by_hand()),
         ("start-after-interruption", LifecycleEvent::ApplicationStart, interrupted()),
         ("start-blind", LifecycleEvent::ApplicationStart, blind()),

@@ -45,7 +45,11 @@ pub(crate) fn demands(section: &Field<'_>, mode: &Mode, tasks: &Tasks, bundle: &
             for (service, image) in &compose.images {
                 images.iter().for_each(|field| found.image(field, service, image));
             }
+            section.get("compose").iter().for_each(|field| found.environment(field, &compose.environment));
         }
+    }
+    if let Some(definitions) = section.get("secrets") {
+        fetched(mode).for_each(|(name, source)| found.source(&definitions, name, source));
     }
     let items = ["before", "after"].into_iter().filter_map(|key| section.get(key));
     let items: Vec<Field<'_>> = items.flat_map(|list| list.each().collect::<Vec<_>>()).collect();
@@ -61,6 +65,23 @@ pub(crate) fn demands(section: &Field<'_>, mode: &Mode, tasks: &Tasks, bundle: &
         }
     }
     found.demands
+}
+
+/// The secrets that are fetched, by the names that define them.
+fn fetched(mode: &Mode) -> impl Iterator<Item = (&str, &Source)> {
+    let (of_container, of_swarm) = match mode {
+        Mode::Container(container) => (container.service.secrets.as_slice(), &[][..]),
+        Mode::Swarm(swarm) => (&[][..], swarm.files.as_slice()),
+        Mode::Compose(_) => (&[][..], &[][..]),
+    };
+    let of_container = of_container.iter().filter_map(|secret| match &secret.defined {
+        Defined::Fetched(source) => Some((secret.name.as_str(), source)),
+        Defined::File(_) | Defined::Environment(..) | Defined::External(_) => None,
+    });
+    of_container.chain(of_swarm.iter().filter_map(|file| match &file.source {
+        FileSource::Fetched { stem, source } => Some((stem.as_str(), source)),
+        FileSource::Existing(_) | FileSource::Variable { .. } | FileSource::File { .. } => None,
+    }))
 }
 
 #[derive(Default)]
@@ -91,14 +112,20 @@ impl Found {
     fn environment(&mut self, field: &Field<'_>, variables: &[EnvVar]) {
         let Some(all) = field.get("environment") else { return };
         for var in variables {
-            match var.source() {
-                Some(Source::S3 { s3 }) => self.push(&all, &var.name, Some(Demand::of_object(s3))),
-                Some(source @ Source::Command { command }) => {
-                    let program = command.first().map_or("", String::as_str);
-                    self.push(&all, &var.name, Some(Demand::new(Subject::HostTask, program, source.to_string())));
-                }
-                Some(Source::Ssm { .. } | Source::SecretsManager { .. } | Source::Kms { .. }) | None => {}
+            if let Some(source) = var.source() {
+                self.source(&all, &var.name, source);
             }
+        }
+    }
+
+    fn source(&mut self, field: &Field<'_>, key: &str, source: &Source) {
+        match source {
+            Source::S3 { s3 } => self.push(field, key, Some(Demand::of_object(s3))),
+            Source::Command { command } => {
+                let program = command.first().map_or("", String::as_str);
+                self.push(field, key, Some(Demand::new(Subject::HostTask, program, source.to_string())));
+            }
+            Source::Ssm { .. } | Source::SecretsManager { .. } | Source::Kms { .. } => {}
         }
     }
 

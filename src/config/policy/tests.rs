@@ -248,6 +248,26 @@ fn what_a_project_says_of_its_images_is_judged_before_compose_is_asked() {
 }
 
 #[test]
+fn what_secrets_and_a_project_fetch_is_judged_where_it_is_written() {
+    for (source, refusing, wanted, allowing) in [
+        ("{s3: 's3://other/db'}", "buckets: [releases]", "`s3://other/db`", "buckets: [other]"),
+        ("{command: [vault, read, a]}", "host_tasks: false", "`command vault`", "host_tasks: true"),
+    ] {
+        let section = format!("secrets: [db]\n  secrets: {{db: {source}}}");
+        judged(
+            &container(&section),
+            refusing,
+            &format!("12:17: error: this host does not allow {wanted}"),
+            &[allowing],
+        );
+        judged(&swarm(&section), refusing, &format!("12:17: error: this host does not allow {wanted}"), &[allowing]);
+        let text = GOOD.replace("  container:\n    image: host.test/web:1\n", "");
+        let text = format!("{text}  compose:\n    files: [hooks/balehook]\n    environment: {{DB: {source}}}\n");
+        judged(&text, refusing, wanted, &[allowing]);
+    }
+}
+
+#[test]
 fn everything_that_is_not_allowed_is_said_at_once_after_variables_are_filled_in() {
     let text = GOOD.replace(
         "host.test/web:1",

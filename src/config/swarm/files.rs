@@ -6,6 +6,7 @@ use crate::config::field::Field;
 use crate::config::secrets::{Defined, path};
 use crate::config::service::ParseContext;
 use crate::config::yaml::Value;
+use crate::values::source::Source;
 use crate::values::types::{Refused, Secret};
 
 /// Which of the two.
@@ -47,6 +48,13 @@ pub enum FileSource {
         name: String,
         /// Its value, where it is set.
         value: Option<Secret>,
+    },
+    /// It is fetched, and named by this and the value.
+    Fetched {
+        /// The name's beginning.
+        stem: String,
+        /// Where the value lies.
+        source: Source,
     },
     /// It is made from a file, and named by this and the file's content.
     File {
@@ -93,6 +101,7 @@ fn defined(kind: FileKind, name: &str, around: &ParseContext<'_>) -> FileSource 
         None => FileSource::Existing(stem),
         Some(Defined::External(name)) => FileSource::Existing(name.clone()),
         Some(Defined::File(path)) => FileSource::File { stem, path: path.clone() },
+        Some(Defined::Fetched(source)) => FileSource::Fetched { stem, source: source.clone() },
         Some(Defined::Environment(name, value)) => {
             FileSource::Variable { stem, name: name.clone(), value: value.clone() }
         }

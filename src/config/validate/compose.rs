@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::compose::{Compose, DEFAULT_FILES, profile, project_name, service};
+use crate::config::compose::{Compose, DEFAULT_FILES, is_own, profile, project_name, service};
 use crate::config::field::Field;
-use crate::config::service::{ParseContext, location};
+use crate::config::service::{ParseContext, environment as service_environment, location};
 use crate::config::validate::section::image_source;
 use crate::config::yaml::Value;
 use crate::config::{ArchiveLocation, ImageSource};
 use crate::inputs;
 use crate::values::duration;
-use crate::values::types::Refused;
+use crate::values::source::Many;
+use crate::values::types::{EnvVar, Refused};
 
-const KEYS: [&str; 7] = ["files", "profiles", "services", "env_file", "images", "directory", "wait_timeout"];
+const KEYS: [&str; 8] =
+    ["files", "profiles", "services", "environment", "env_file", "images", "directory", "wait_timeout"];
 
 /// Reads `compose:`. `wait` is how long the health check may take where the section says nothing.
 pub(crate) fn read(
@@ -31,7 +33,8 @@ pub(crate) fn read(
     }
     let root = around.bundle_root;
     let files = files(field, "files", around);
-    let env_file = self::files(field, "env_file", around);
+    let (env_file, fetched) = (env_file(field, around), fetched(field));
+    let environment = environment(field, around);
     let directory = directory(field, root, files.as_deref());
     let profiles = texts(field, "profiles").and_then(|items| all(&items, |item| item.parsed(profile)));
     let services = texts(field, "services").and_then(|items| all(&items, |item| item.parsed(service)));
@@ -46,6 +49,8 @@ pub(crate) fn read(
         profiles: profiles?,
         services: services?,
         env_file: env_file?,
+        environment: environment?,
+        fetched: fetched?,
         images: images?,
         wait_timeout: wait_timeout?,
     })
@@ -76,6 +81,36 @@ type Named<'a> = (Field<'a>, PathBuf);
 /// Files of the bundle, absolute; each must be there.
 fn files<'a>(field: &Field<'a>, key: &str, around: &ParseContext<'_>) -> Option<Vec<Named<'a>>> {
     all(&texts(field, key)?, |item| Some((item.clone(), item.parsed(|text| file(text, around))?)))
+}
+
+/// Values that lie in AWS under a path or in a secret, each with its name.
+fn is_fetched(field: &Field<'_>) -> bool {
+    let text = field.node.as_text().unwrap_or_default();
+    ["ssm:", "secretsmanager:"].iter().any(|scheme| text.starts_with(scheme))
+}
+
+fn fetched(field: &Field<'_>) -> Option<Vec<Many>> {
+    let fetched: Vec<_> = texts(field, "env_file")?.into_iter().filter(is_fetched).collect();
+    all(&fetched, |item| item.parsed(str::parse))
+}
+
+fn env_file<'a>(field: &Field<'a>, around: &ParseContext<'_>) -> Option<Vec<Named<'a>>> {
+    let files: Vec<_> = texts(field, "env_file")?.into_iter().filter(|item| !is_fetched(item)).collect();
+    all(&files, |item| Some((item.clone(), item.parsed(|text| file(text, around))?)))
+}
+
+/// As the environment of a container; Compose's own settings are the section's to say.
+fn environment(field: &Field<'_>, around: &ParseContext<'_>) -> Option<Vec<EnvVar>> {
+    let Some(value) = field.given("environment") else { return Some(Vec::new()) };
+    let before = value.problems.errors();
+    let mut found = service_environment(&value, around);
+    found.retain(|var| var.value.is_some());
+    if let Some(own) = found.iter().find(|var| is_own(&var.name)) {
+        let help = "`profiles`, `files` and `env_file` say it in the section";
+        let message = format!("`{}` is a setting of Compose, or of what it runs", own.name);
+        return value.get(&own.name).unwrap_or(value).refuse(message, help);
+    }
+    (value.problems.errors() == before).then_some(found)
 }
 
 fn file(text: &str, around: &ParseContext<'_>) -> Result<PathBuf, Refused> {

@@ -289,6 +289,15 @@ fn a_compose_section_is_read_with_the_defaults_of_compose() {
         &COMPOSE.replace("files: [", "env_file: app/web.env\n    images: {web: {archive: web.tar}}\n    files: ["),
     );
     assert_eq!((env.env_file.len(), env.images.len()), (1, 1));
+    let values = "env_file: ['ssm:///prod/shop/', app/web.env, 'secretsmanager://prod/shop']\n    \
+                  environment: {LEVEL: info, DB: {ssm: /prod/db}, UNSET: }";
+    let fetching = read(&COMPOSE.replace("files: [", &format!("{values}\n    files: [")));
+    let many: Vec<String> = fetching.fetched.iter().map(ToString::to_string).collect();
+    assert_eq!(many, ["ssm:///prod/shop/", "secretsmanager://prod/shop"]);
+    assert_eq!(fetching.env_file, [std::path::PathBuf::from("web.env")]);
+    let named = |var: &crate::values::types::EnvVar| (var.name.clone(), var.source().is_some());
+    let variables: Vec<_> = fetching.environment.iter().map(named).collect();
+    assert_eq!(variables, [("LEVEL".to_owned(), false), ("DB".to_owned(), true)]);
 }
 
 #[test]
@@ -307,6 +316,10 @@ fn a_compose_section_refuses_all_that_is_wrong_at_once() {
         ("files:", "images: {web: Bad:1}\n    files:", "Bad:1"),
         ("files:", "wait_timeout: 0s\n    files:", "must be from 1s to 3600s"),
         ("files:", "env_file: none.env\n    files:", "`none.env` is not a file of the bundle"),
+        ("files:", "env_file: 'ssm://none'\n    files:", "`ssm://none` is no path of parameters"),
+        ("files:", "environment: {A: {smm: /a}}\n    files:", "did you mean `ssm`?"),
+        ("files:", "environment: {COMPOSE_PROFILES: a}\n    files:", "`COMPOSE_PROFILES` is a setting of Compose"),
+        ("files:", "environment: [DOCKER_HOST=a]\n    files:", "`DOCKER_HOST` is a setting of Compose"),
         ("files:", "fils: [x]\n    files:", "did you mean `files`?"),
         ("  compose:", "  before: [{name: t, command: [a]}]\n  compose:", "`service` is missing"),
         ("  compose:", "  container: {image: 'a/b:1'}\n  compose:", "`container` and `compose` exclude each other"),

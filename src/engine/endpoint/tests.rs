@@ -32,9 +32,10 @@ fn given(endpoint: &Endpoint) -> Vec<String> {
 /// A folder with the files of TLS, made by openssl.
 fn certificates() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let make = "for name in ca cert other; do openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$name \
+    let make = "for name in ca cert other; do \
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=$name \
         -keyout $name.key -out $name.pem; done; mv cert.key key.pem; mv other.key other-key.pem; \
-        openssl rsa -in key.pem -aes128 -passout pass:x -out locked.pem";
+        openssl ec -in key.pem -aes128 -passout pass:x -out locked.pem";
     let made = Command::new("sh").args(["-ec", make]).current_dir(folder.path()).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     folder

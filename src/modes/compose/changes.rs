@@ -57,7 +57,8 @@ fn changed(service: &str, name: &str, old: Option<&Recorded<'_>>, new: Option<&R
     let is_half = kind == ChangeKind::Change && (sides.0.is_none() || sides.1.is_none() || sides.0 == sides.1);
     let (was, becomes) = if is_half { (None, None) } else { (sides.0.cloned(), sides.1.cloned()) };
     let change = of(kind, service, name, was, becomes);
-    Some(OptionChange { is_sensitive: name.starts_with("environment."), ..change })
+    let is_sensitive = ["environment.", "content of secrets."].iter().any(|kind| name.starts_with(kind));
+    Some(OptionChange { is_sensitive, ..change })
 }
 
 fn of(kind: ChangeKind, service: &str, name: &str, was: Option<String>, becomes: Option<String>) -> OptionChange {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::config::compose::Compose;
 use crate::config::{ImageNeed, ImageSource, Probe, Pull, whole_address};
 use crate::error::{Failure, Kind};
+use crate::modes::compose::fetched;
 use crate::modes::compose::listing::{Listing, digest_below};
 use crate::modes::compose::project::{DIRECTORY, ServiceFacts};
 use crate::modes::compose::shown::shown;
@@ -71,6 +72,7 @@ impl<'a> Resolved<'a> {
     /// folder.
     pub(crate) fn services(&self) -> Result<Vec<Service>, Failure> {
         let (all, compose) = (self.active(), self.compose);
+        fetched::check(&self.config)?;
         let named = compose.images.keys().map(|name| ("images", name));
         let mut named = named.chain(compose.services.iter().map(|name| ("services", name)));
         if let Some((key, unknown)) = named.find(|(_, name)| !all.contains_key(name.as_str())) {
@@ -317,6 +319,8 @@ mod tests {
             profiles: vec!["x".into()],
             services: Vec::new(),
             env_file: Vec::new(),
+            environment: Vec::new(),
+            fetched: Vec::new(),
             images: BTreeMap::new(),
             wait_timeout: Duration::from_secs(60),
         }

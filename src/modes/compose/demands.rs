@@ -298,6 +298,8 @@ mod tests {
                 profiles: Vec::new(),
                 services: Vec::new(),
                 env_file: Vec::new(),
+                environment: Vec::new(),
+                fetched: Vec::new(),
                 images: BTreeMap::new(),
                 wait_timeout: Duration::from_secs(60),
             };

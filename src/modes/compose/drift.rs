@@ -30,10 +30,14 @@ type Record = Vec<String>;
 
 /// What the engine has of each service, for its release. What is known of a container that `last` was saved with stays:
 /// that may have been changed since.
-pub(crate) async fn observe(engine: &Engine, project: &str, last: Option<&Release>) -> Result<Vec<Record>, Failure> {
+pub(crate) async fn observe(
+    engine: &Engine,
+    project: &str,
+    (last, salt): (Option<&Release>, Option<&str>),
+) -> Result<Vec<Record>, Failure> {
     let last = last.map(|last| by_service(&last.observed.options)).unwrap_or_default();
     let mut all: BTreeMap<String, Vec<Record>> = BTreeMap::new();
-    for (service, record) in containers(engine, project).await? {
+    for (service, record) in containers(engine, project, salt).await? {
         let known = last.get(service.as_str()).filter(|known| value(known, ID) == value(&record, ID));
         all.entry(service).or_insert_with(|| known.cloned().unwrap_or(record));
     }
@@ -43,7 +47,7 @@ pub(crate) async fn observe(engine: &Engine, project: &str, last: Option<&Releas
 /// `None` where an earlier version saved the release, or nothing of the project is there.
 pub(crate) async fn changes(engine: &Engine, name: &Name, release: &Release) -> Option<Vec<OptionChange>> {
     let saved = by_service(&release.observed.options);
-    let now = containers(engine, name.as_str()).await.ok()?;
+    let now = containers(engine, name.as_str(), release.salt()).await.ok()?;
     if saved.is_empty() || now.is_empty() {
         return None;
     }
@@ -101,18 +105,18 @@ fn change(service: &str, name: &str, was: &str, becomes: &str) -> OptionChange {
     OptionChange { kind: ChangeKind::Change, service, name, was, becomes, is_sensitive: false }
 }
 
-/// The containers of the project, each with its service.
-async fn containers(engine: &Engine, project: &str) -> Result<Vec<(String, Vec<Record>)>, Failure> {
+/// The containers of the project, each with its service. `salt`: of the release, where values of it are fetched.
+async fn containers(engine: &Engine, project: &str, salt: Option<&str>) -> Result<Vec<(String, Vec<Record>)>, Failure> {
     let mut all = Vec::new();
     for (container, service) in of_project(&engine.list().await?, project) {
         let Some(it) = AsItIs::observe(engine, container.id.as_deref().unwrap_or_default()).await else { continue };
-        let records = records(&service, &it);
+        let records = records(&service, &it, salt.unwrap_or_default());
         all.push((service, records));
     }
     Ok(all)
 }
 
-fn records(service: &str, it: &AsItIs) -> Vec<Record> {
+fn records(service: &str, it: &AsItIs, salt: &str) -> Vec<Record> {
     let mut options = changeable(&it.spec);
     options.extend(it.chosen().into_iter().filter(|option| !is_changeable(&option.name) && !is_of_engine(option)));
     let mut by_name: BTreeMap<String, Vec<&SetOption>> = BTreeMap::new();
@@ -123,7 +127,8 @@ fn records(service: &str, it: &AsItIs) -> Vec<Record> {
     own.into_iter()
         .chain(by_name.iter().map(|(name, values)| {
             let whole: Vec<&str> = values.iter().map(|value| value.whole()).collect();
-            record(service, name, &whole.join("\n"), values)
+            let salt = if name.starts_with("environment") { salt } else { "" };
+            record(service, name, &format!("{salt}{}", whole.join("\n")), values)
         }))
         .collect()
 }

@@ -4,12 +4,14 @@
 //! how a plan is executed, or of another mode.
 
 pub(crate) mod against;
+mod call;
 pub(crate) mod changes;
 pub(crate) mod check_out;
 pub(crate) mod config;
 pub(crate) mod containers;
 pub(crate) mod demands;
 pub(crate) mod drift;
+pub(crate) mod fetched;
 pub(crate) mod files;
 pub(crate) mod listing;
 pub(crate) mod observe;

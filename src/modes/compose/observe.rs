@@ -13,6 +13,7 @@ use crate::engine::{label, name_of};
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::modes::compose::config::{Resolved, Service};
 use crate::modes::compose::containers::of_project;
+use crate::modes::compose::fetched::{Before, Fetched, check_profiles, stand_ins};
 use crate::modes::compose::files::{as_it_stands, stand_in, text};
 use crate::modes::compose::listing::{Listing, list, summary};
 use crate::modes::compose::project::{ComposeFacts, ProjectContainer, SNAPSHOTS, Tool};
@@ -39,6 +40,8 @@ pub(crate) struct Read {
     config: String,
     /// What Compose warned of.
     warnings: Vec<String>,
+    /// Of values that could not be fetched.
+    failures: Vec<ObserveFailure>,
     /// Why Compose could not be asked: then the files were read as they stand.
     unasked: Option<Failure>,
 }
@@ -67,6 +70,7 @@ impl Observer<'_> {
             facts.failures.insert(0, ObserveFailure { failure, definite: true });
         }
         facts.warnings.extend(read.iter().flat_map(|read| read.warnings.clone()));
+        facts.failures.extend(read.iter().flat_map(|read| read.failures.clone()));
         match read.and_then(|read| self.project(compose, read, all)) {
             Ok(Found { tool, mut observed, services, refused }) => {
                 let refused = refused.map(|failure| ObserveFailure { failure, definite: true });
@@ -104,7 +108,7 @@ impl Observer<'_> {
     }
 
     /// Asks Compose, while others ask the engine.
-    pub(crate) async fn read_project(&self, compose: &Compose) -> Result<Read, Failure> {
+    pub(crate) async fn read_project(&self, compose: &Compose, before: Before) -> Result<Read, Failure> {
         let processes = self.processes();
         let (tool, unasked) = match processes.find().await {
             Ok(tool) => (tool, None),
@@ -115,15 +119,24 @@ impl Observer<'_> {
             Failure::new(Kind::Appspec, format!("cannot read {}: {error}", compose.directory.display()))
         };
         let listing = list(&compose.directory, &excluded).map_err(unreadable)?;
-        let variables = self.variables(compose, &listing);
+        let Fetched { variables: mut given, failures, warnings: mut said } =
+            Box::pin(self.given(compose, &before)).await;
+        let mut variables = self.variables(compose, &listing);
+        variables.retain(|var| !given.iter().any(|known| known.name == var.name));
+        variables.append(&mut given);
+        check_profiles(compose, &self.deployment.bundle_root, &variables)?;
+        let shown = stand_ins(&variables);
         let (config, warnings) = match unasked {
-            None => self.config(&processes, &tool, compose, &variables).await?,
+            None => self.config(&processes, &tool, compose, &shown).await?,
             Some(_) => {
-                let config = as_it_stands(compose, &self.deployment.bundle_root, &|name| self.variable(name));
+                let given = |name: &str| shown.iter().find(|var| var.name == name)?.value.as_ref();
+                let lookup = |name: &str| given(name).map(|value| value.reveal().to_owned()).or(self.variable(name));
+                let config = as_it_stands(compose, &self.deployment.bundle_root, &lookup);
                 (config, vec!["Compose was not asked: the services are taken as the files stand".to_owned()])
             }
         };
-        Ok(Read { tool, excluded, listing, variables, config, warnings, unasked })
+        said.extend(warnings);
+        Ok(Read { tool, excluded, listing, variables, config, warnings: said, failures, unasked })
     }
 
     /// Which Compose this host has, where containers are to be stopped with it.
@@ -141,7 +154,7 @@ impl Observer<'_> {
     fn project(&self, compose: &Compose, read: Read, all: &[ContainerSummary]) -> Result<Found, Failure> {
         let Read { tool, excluded, listing, variables, config, .. } = read;
         let state = std::path::absolute(self.store.folder()).unwrap_or_else(|_| self.store.folder().to_owned());
-        let environment = self.project_environment(compose, &variables);
+        let environment = self.project_environment(compose, &stand_ins(&variables));
         let root = &self.deployment.bundle_root;
         let resolved = Resolved::read(&config, compose, root, &state, &listing, &environment)?;
         let services = resolved.services()?;

@@ -1,31 +1,26 @@
 //! What can be done with a Compose project: each operation, its one rendering, and its effect.
 
 use std::path::PathBuf;
-use std::time::Duration;
 use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::release::Observed;
 use crate::error::{Failure, Kind};
+use crate::modes::compose::call::{run, up};
 use crate::modes::compose::check_out::check_out;
 use crate::modes::compose::project::{Project, Tool};
 use crate::modes::compose::service_change::ServiceChange;
 use crate::modes::compose::snapshot::{self, Snapshot};
 use crate::modes::compose::task::{self, ComposeTask};
-use crate::modes::compose::tool::{self, Processes};
 use crate::modes::compose::wait::ProjectHealth;
 use crate::modes::compose::{containers, drift, unsaved, wait};
 use crate::modes::host::Host;
 use crate::modes::release::Release;
-use crate::ports::conflict;
 use crate::values::known::Known;
 use crate::values::operation::{Moment, Outcome, Role, Traits};
 use crate::values::target::Target;
 use crate::values::text::{command_line, megabytes};
-
-/// The longest that Compose may take; the hook's deadline comes first.
-const LIMIT: Duration = Duration::from_secs(4 * 3600);
 
 /// One operation on a project.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -224,18 +219,18 @@ impl ComposeOperation {
             }
             Self::CheckOut { project } => check_out(project).map_err(|error| unwritable(project, &error))?,
             Self::EndStops { .. } => host.engine.end_stops(&host.name).await?,
-            Self::Up { project, .. } => up(host, project, self).await?,
-            Self::Stop { project } => run(host, project, self, "rm").await?,
-            Self::Halt { project } => run(host, project, self, "stop").await?,
-            Self::Down { project } => run(host, project, self, "down").await?,
-            Self::RunTask(task) => task::run(host, task).await?,
+            Self::Up { project, .. } => return Box::pin(up(host, project, self)).await.map(Outcome::with),
+            Self::Stop { project } => run(host, project, self, "rm", None).await?,
+            Self::Halt { project } => run(host, project, self, "stop", None).await?,
+            Self::Down { project } => run(host, project, self, "down", None).await?,
+            Self::RunTask(task) => Box::pin(task::run(host, task)).await?,
             Self::Wait { name, health_check } => {
                 wait::wait(&mut host.health, &host.engine, name, health_check).await?;
             }
             Self::SaveRelease(release) => {
                 let observed = containers::observe(&host.engine, host.name.as_str()).await?;
                 let last = host.store.store().releases();
-                let options = drift::observe(&host.engine, host.name.as_str(), last.first()).await?;
+                let options = drift::observe(&host.engine, host.name.as_str(), (last.first(), release.salt())).await?;
                 let observed = Observed { options, ..observed };
                 host.save(release, observed)?;
             }
@@ -261,30 +256,6 @@ impl ComposeOperation {
             | Self::RunTask(_)
             | Self::Withdraw { .. }
             | Self::DeleteSnapshot { .. } => Vec::new(),
-        }
-    }
-}
-
-/// A dependency that is unhealthy or ended with an error is why `up` fails, and its log says more than Compose.
-async fn up(host: &Host, project: &Project, operation: &ComposeOperation) -> Result<(), Failure> {
-    let Err(failure) = run(host, project, operation, "up").await else { return Ok(()) };
-    let failure = conflict::explained(&host.engine, None, failure).await;
-    Err(match wait::broken_now(&host.engine, &project.name).await {
-        Some(broken) => Failure { message: format!("{} ({})", broken.message, failure.message), ..broken },
-        None => failure,
-    })
-}
-
-/// Runs Compose with the very words that the operation prints.
-async fn run(host: &Host, project: &Project, operation: &ComposeOperation, command: &str) -> Result<(), Failure> {
-    let variables = snapshot::variables(project).map_err(|error| unwritable(project, &error))?;
-    let processes = Processes { settings: &host.images.credentials, engine: &host.engine.endpoint.variables };
-    let ended = processes.run(command, &operation.argv().unwrap_or_default(), &[], &variables, LIMIT).await?;
-    match ended.status.success() {
-        true => Ok(()),
-        false => {
-            tracing::error!(stderr = %String::from_utf8_lossy(ended.stderr()), "compose failed");
-            Err(Failure::new(Kind::Container, format!("compose {command}: {}", tool::reason(&ended))))
         }
     }
 }

@@ -5,12 +5,16 @@ use serde::{Deserialize, Serialize};
 use crate::config::Probe;
 use crate::modes::compose::project::Project;
 use crate::modes::compose::wait::ProjectHealth;
+use crate::values::types::EnvVar;
 
 /// What a saved Compose project comes back from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComposeRelease {
     /// The project; its files are in its snapshot.
     pub project: Project,
+    /// The variables that are fetched: where each lies, and a salted digest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<EnvVar>,
     /// How it is checked when it comes back; `proof` in format 1.
     #[serde(alias = "proof")]
     pub health_check: SavedHealth,

@@ -11,7 +11,7 @@ use crate::folder::Folder;
 use crate::modes::compose::check_out::{copy, set_mode};
 use crate::modes::compose::listing::{Entry, Listing, list, summary};
 use crate::modes::compose::project::{OVERRIDE, Project, ProjectFolder};
-use crate::values::types::{EnvVar, Secret};
+use crate::values::types::{EnvVar, Secret, stored};
 
 /// The folder of a snapshot with the project's files.
 pub(super) const FILES: &str = "tree";
@@ -19,7 +19,7 @@ pub(super) const FILES: &str = "tree";
 /// What that folder holds.
 pub(super) const LISTING: &str = "files.json";
 
-/// The hook's variables that the files name.
+/// The variables: those of the hook that the files name, and those that the section gives.
 const VARIABLES: &str = "variables.json";
 
 /// A release of a project, with everything that restores it without its bundle.
@@ -40,8 +40,8 @@ pub(crate) fn take(snapshot: &Snapshot) -> io::Result<Option<String>> {
     if summary(&folder.path, folder.excluded.clone(), &listing).digest != folder.digest {
         return Err(io::Error::other(format!("{} was changed during the deployment", folder.path.display())));
     }
-    let value = |var: &EnvVar| var.value.as_ref().map(|value| value.reveal().to_owned());
-    let variables: Vec<_> = snapshot.variables.iter().map(|var| (&var.name, value(var))).collect();
+    let variables: Vec<_> =
+        snapshot.variables.iter().map(|var| Variable(var.name.clone(), var.value.clone())).collect();
     let beside = [
         (LISTING, serde_json::to_vec(&listing.iter().collect::<Vec<_>>())?),
         (VARIABLES, serde_json::to_vec(&variables)?),
@@ -107,8 +107,12 @@ pub(crate) fn delete(snapshot: &Path) -> io::Result<()> {
     }
 }
 
+/// One of the variables: its name, and its value or where that is fetched.
+#[derive(Serialize, Deserialize)]
+struct Variable(String, #[serde(with = "stored")] Option<Secret>);
+
 /// The variables of a project's snapshot.
 pub(crate) fn variables(project: &Project) -> io::Result<Vec<EnvVar>> {
-    let all: Vec<(String, Option<String>)> = serde_json::from_slice(&fs::read(project.snapshot().join(VARIABLES))?)?;
-    Ok(all.into_iter().map(|(name, value)| EnvVar { name, value: value.map(Secret::new), hidden: true }).collect())
+    let all: Vec<Variable> = serde_json::from_slice(&fs::read(project.snapshot().join(VARIABLES))?)?;
+    Ok(all.into_iter().map(|Variable(name, value)| EnvVar { name, value, hidden: true }).collect())
 }

@@ -9,11 +9,13 @@ use crate::config::Deployment;
 use crate::config::task::{InContainer, Task};
 use crate::deploy::origin::Origin;
 use crate::error::{Failure, Kind};
+use crate::modes::compose::fetched::with_values;
 use crate::modes::compose::operation::{ComposeOperation, unwritable};
 use crate::modes::compose::plan::wanted::Wanted;
 use crate::modes::compose::project::Project;
 use crate::modes::compose::snapshot;
 use crate::modes::compose::tool::{self, Processes};
+use crate::modes::fill;
 use crate::modes::host::Host;
 use crate::modes::images::Imports;
 use crate::modes::operation::{Action, Operation};
@@ -124,8 +126,10 @@ fn compose_run(
 /// Errors: [`Kind::Task`] with its last lines; [`Kind::State`], [`Kind::Container`] where Compose cannot be run.
 pub(crate) async fn run(host: &mut Host, task: &ComposeTask) -> Result<(), Failure> {
     let variables = snapshot::variables(&task.project).map_err(|error| unwritable(&task.project, &error))?;
+    let (variables, _) = with_values(host, &variables).await?;
+    let (environment, _) = fill::filled(&host.fetcher, &task.environment).await?;
     let processes = Processes { settings: &host.images.credentials, engine: &host.engine.endpoint.variables };
-    let program = processes.program(&task.argv(), &variables).variables(&task.environment);
+    let program = processes.program(&task.argv(), &variables).variables(&environment);
     let ended = command::run(&mut host.tasks.under_way, &task.name, program, task.timeout).await;
     let ended = ended.map_err(|error| tool::cannot_run(&error))?;
     let removed = host.engine.remove(&task.container).await;

@@ -91,7 +91,7 @@ impl Observer<'_> {
     }
 
     /// Fetches the values of the environment, and looks at those of tasks, in as few calls as possible.
-    async fn fetch(&self, facts: &mut Facts) {
+    pub(super) async fn fetch(&self, facts: &mut Facts) {
         let Known::Yes(mut all) = facts.environment.clone() else { return };
         let mut of_tasks: Vec<EnvVar> = self
             .deployment
@@ -130,7 +130,7 @@ impl Observer<'_> {
     }
 
     /// Of digests: that of the last release, so that equal values are seen. In a swarm all managers must find the same.
-    fn salt(&self, facts: &Facts) -> String {
+    pub(super) fn salt(&self, facts: &Facts) -> String {
         let last = || facts.releases.iter().find_map(|release| release.salt());
         match &self.deployment.mode {
             Mode::Swarm(_) => {

@@ -3,7 +3,7 @@
 mod archives;
 mod environment;
 pub(crate) mod images;
-mod offline;
+pub(crate) mod offline;
 mod registry;
 pub(crate) mod resume;
 mod trusted;
@@ -80,11 +80,17 @@ impl Observer<'_> {
             }
             return facts;
         }
+        let saved = facts.saved_project().map(|saved| saved.variables.clone()).unwrap_or_default();
+        // Compose reads the files, and may need the names that only AWS knows.
+        let names_needed = event == LifecycleEvent::AfterInstall
+            && matches!(&self.deployment.mode, Mode::Compose(compose) if !compose.fetched.is_empty());
+        let fetches = facts.fetches || names_needed;
+        let before = compose::fetched::Before { fetches, salt: self.salt(&facts), saved };
         let ahead = async {
             match &self.deployment.mode {
                 Mode::Container(container) => Box::pin(self.open_ahead(&container.need())).await,
                 Mode::Swarm(swarm) => Box::pin(self.open_ahead(&swarm.need())).await,
-                Mode::Compose(compose) => return Some(Box::pin(self.read_project(compose)).await),
+                Mode::Compose(compose) => return Some(Box::pin(self.read_project(compose, before)).await),
             }
             None
         };
@@ -122,7 +128,10 @@ impl Observer<'_> {
                 self.environment(&swarm.service, facts).await;
                 self.swarm(swarm, facts).await;
             }
-            Mode::Compose(compose) => self.compose(compose, read, all, facts).await,
+            Mode::Compose(compose) => {
+                self.compose(compose, read, all, facts).await;
+                self.fetch(facts).await;
+            }
         }
         if event != LifecycleEvent::ValidateService {
             for need in self.deployment.task_images() {

@@ -5,7 +5,7 @@ use crate::error::{Failure, Kind};
 use crate::modes::observe::Observer;
 
 /// Why something was not looked at.
-pub(super) const OFFLINE: &str = "--offline";
+pub(crate) const OFFLINE: &str = "--offline";
 
 impl Observer<'_> {
     /// The same; only the bundle is looked at.

@@ -12,7 +12,7 @@ use crate::modes::host::Host;
 use crate::modes::release::Part;
 use crate::modes::secrets::observe::{LARGEST, check_memory};
 use crate::modes::secrets::owner::owner;
-use crate::modes::secrets::{KEPT, SALT};
+use crate::modes::secrets::{KEPT, SALT, salt};
 use crate::values::operation::Outcome;
 use crate::values::secret_file::{SecretFile, SecretSet, SecretSource, SecretValue};
 
@@ -24,6 +24,7 @@ pub(crate) async fn write(host: &Host, set: &SecretSet) -> Result<Outcome, Failu
     if folder.is_dir() {
         return Ok(Outcome::unchanged());
     }
+    let said = fetch(host, set).await?;
     let values = set.files.iter().map(|file| value(host, file)).collect::<Result<Vec<_>, _>>()?;
     let owner = match set.files.iter().all(|file| file.uid.is_some()) {
         true => (0, 0),
@@ -36,7 +37,28 @@ pub(crate) async fn write(host: &Host, set: &SecretSet) -> Result<Outcome, Failu
         let why = format!("cannot write secrets to {}: {error}", folder.display());
         Failure::new(Kind::Container, why).next("secrets need root, and a tmpfs with room at /run")
     })?;
-    Ok(Outcome::changed())
+    Ok(Outcome::with(said))
+}
+
+/// Fetches what this plan has not: at a boot, and where a release comes back. What is another value by now is said.
+async fn fetch(host: &Host, set: &SecretSet) -> Result<Vec<String>, Failure> {
+    let wanted = || {
+        set.files.iter().filter_map(|file| match &file.source {
+            SecretSource::Fetched(source) if host.secrets.get(&file.digest).is_none() => Some((file, source)),
+            SecretSource::Fetched(_)
+            | SecretSource::Bundle(_)
+            | SecretSource::File(_)
+            | SecretSource::Environment(_) => None,
+        })
+    };
+    if let Some((source, error)) = host.fetcher.whole(wanted().map(|(_, source)| source)).await.into_iter().next() {
+        let name = wanted().find(|(_, found)| **found == source).map_or("", |(file, _)| file.name.as_str());
+        return Err(error.failure(&format!("secret {name}: {source}")).failure);
+    }
+    let salt = salt(host.store.store().folder()).unwrap_or_default();
+    let digest = |source| host.fetcher.file(source).map(|value| value.digest(&salt));
+    let others = wanted().filter(|(file, source)| digest(source).is_some_and(|digest| digest != file.digest));
+    Ok(others.map(|(file, _)| format!("secret {} has another value than the release had", file.name)).collect())
 }
 
 fn fill(folder: &Path, set: &SecretSet, values: &[SecretValue], owner: (u32, u32)) -> io::Result<()> {
@@ -79,13 +101,19 @@ fn value(host: &Host, file: &SecretFile) -> Result<SecretValue, Failure> {
     }
     let kept = host.store.store().folder().join(KEPT).join(&file.digest);
     let read = match &file.source {
+        SecretSource::Fetched(source) => {
+            let found = host.fetcher.file(source);
+            return found.ok_or_else(|| lost(file, &"it was not fetched"));
+        }
         SecretSource::Bundle(_) | SecretSource::Environment(_) => inputs::read_state(&kept),
         SecretSource::File(path) => inputs::read(path, None, LARGEST),
     };
-    read.map(SecretValue::new).map_err(|error| {
-        let why = format!("the value of the secret {} ({}) is lost: {error}", file.name, file.source);
-        Failure::new(Kind::Container, why).next("deploy again")
-    })
+    read.map(SecretValue::new).map_err(|error| lost(file, &error))
+}
+
+fn lost(file: &SecretFile, why: &dyn std::fmt::Display) -> Failure {
+    let why = format!("the value of the secret {} ({}) is lost: {why}", file.name, file.source);
+    Failure::new(Kind::Container, why).next("deploy again")
 }
 
 /// Keeps the values that the next boot cannot read again, and the salt of all digests.

@@ -12,7 +12,9 @@ use crate::error::{Failure, Kind, ObserveFailure};
 use crate::inputs;
 use crate::modes::facts::Facts;
 use crate::modes::observe::Observer;
+use crate::modes::observe::offline::OFFLINE;
 use crate::values::secret_file::{FOLDER, SecretSource, SecretValue};
+use crate::values::source::Source;
 use crate::values::types::Secret;
 
 /// Another folder for what does not outlive the host's memory.
@@ -39,6 +41,11 @@ impl Observer<'_> {
         if let Some(engine) = engine {
             facts.container.secrets.obstacle = obstacle(engine, &base, self.is_local()).await;
         }
+        let fetched = service.secrets.iter().filter_map(|secret| match &secret.defined {
+            Defined::Fetched(source) => Some((secret.name.clone(), source.clone())),
+            Defined::File(_) | Defined::Environment(..) | Defined::External(_) => None,
+        });
+        Box::pin(self.fetch_secrets(&fetched.collect::<Vec<_>>(), facts)).await;
         for secret in &service.secrets {
             match self.secret(secret, facts) {
                 Ok(digest) => facts.container.secrets.digests.push(digest),
@@ -50,6 +57,24 @@ impl Observer<'_> {
         }
     }
 
+    /// Fetches the values of secrets, in an event that does so. Those that cannot be had are said.
+    pub(crate) async fn fetch_secrets(&self, named: &[(String, Source)], facts: &mut Facts) {
+        if !facts.fetches || named.is_empty() {
+            return;
+        }
+        if self.offline {
+            let names: Vec<&str> = named.iter().map(|(name, _)| name.as_str()).collect();
+            facts.warnings.push(format!("not fetched ({OFFLINE}): {}", names.join(", ")));
+            return;
+        }
+        for (source, error) in self.fetcher.whole(named.iter().map(|(_, source)| source)).await {
+            let name = named.iter().find(|(_, found)| *found == source).map_or("", |(name, _)| name);
+            let ObserveFailure { failure, definite } = error.failure(&format!("secret {name}: {source}"));
+            let failure = self.deployment.placed(&["secrets"], |text| source.is_named(text), failure);
+            facts.failures.push(ObserveFailure { failure, definite });
+        }
+    }
+
     /// The digest of one; `None` where it is not there yet, and need not be.
     fn secret(&self, secret: &SecretMount, facts: &mut Facts) -> Result<Option<String>, Failure> {
         if let Defined::File(path) = &secret.defined
@@ -57,7 +82,11 @@ impl Observer<'_> {
         {
             return Ok(None);
         }
-        let value = value(&secret.name, &secret.defined, &self.deployment.bundle_root)?;
+        let value = match &secret.defined {
+            Defined::Fetched(source) => self.fetcher.file(source),
+            defined => Some(value(&secret.name, defined, &self.deployment.bundle_root)?),
+        };
+        let Some(value) = value else { return Ok(None) };
         self.secrets.add(self.store.folder(), value).map(Some).map_err(|error| {
             Failure::new(Kind::Unexpected, format!("cannot read random numbers from /dev/urandom: {error}"))
         })
@@ -79,6 +108,7 @@ pub(crate) fn value(name: &str, defined: &Defined, bundle: &Path) -> Result<Secr
             ),
         },
         Defined::Environment(variable, value) => of_variable(name, variable, value.as_ref()),
+        Defined::Fetched(source) => bad(format!("{source} was not fetched"), "deploy again"),
         Defined::External(_) => bad("it is one of a swarm".into(), "deploy with `swarm:`"),
     }
 }
@@ -101,6 +131,7 @@ pub(crate) fn source(defined: &Defined, bundle: &Path) -> SecretSource {
             Ok(inside) => SecretSource::Bundle(inside.to_owned()),
             Err(_) => SecretSource::File(path.clone()),
         },
+        Defined::Fetched(source) => SecretSource::Fetched(source.clone()),
         Defined::Environment(name, _) | Defined::External(name) => SecretSource::Environment(name.clone()),
     }
 }

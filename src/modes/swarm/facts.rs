@@ -1,6 +1,6 @@
 //! What was observed of a swarm from this node.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -11,6 +11,7 @@ use crate::error::{Failure, Kind};
 use crate::modes::swarm::placement::{self, NodeProperties};
 use crate::values::labels::LABEL_DIGEST;
 use crate::values::pin::retention_tag;
+use crate::values::source::Source;
 use crate::values::types::{ContentDigest, Name};
 
 /// The swarm from this node.
@@ -36,6 +37,8 @@ pub struct SwarmFacts {
     pub made: BTreeSet<(FileKind, String)>,
     /// The digests of the files that secrets and configs are made from.
     pub contents: BTreeMap<PathBuf, ContentDigest>,
+    /// Those of values that were fetched for secrets.
+    pub fetched: HashMap<Source, ContentDigest>,
     /// The engine's ID of the wanted image, where it has it: tasks name an archive's image by it.
     pub image_id: Option<String>,
 }
@@ -129,7 +132,7 @@ impl SwarmFacts {
         }
         let mut existing = swarm.files.iter().filter_map(|file| match &file.source {
             FileSource::Existing(name) => Some((file.kind, name)),
-            FileSource::File { .. } | FileSource::Variable { .. } => None,
+            FileSource::File { .. } | FileSource::Variable { .. } | FileSource::Fetched { .. } => None,
         });
         let Some((kind, name)) = existing.find(|(kind, name)| !self.files.contains(&(*kind, (*name).clone()))) else {
             return placement::unmet(&swarm.deploy.constraints, &self.properties);

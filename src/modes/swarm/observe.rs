@@ -1,6 +1,6 @@
 //! What this node can get to know of the swarm: read-only, the facts for a plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -16,6 +16,7 @@ use crate::modes::swarm::facts::{LiveSpec, Role, ServiceFacts, SwarmFacts, TaskL
 use crate::modes::swarm::placement::NodeProperties;
 use crate::modes::swarm::plan::service_spec::file_name;
 use crate::values::labels::{LABEL_DEPLOYMENT, LABEL_NAME, LABEL_NODE, LABEL_OUTCOME, LABEL_TASK};
+use crate::values::source::Source;
 use crate::values::types::{ContentDigest, Name, Secret};
 
 /// Largest secret or config, in bytes. Source: swarmkit, `MaxSecretSize`; a config may have twice as much.
@@ -25,12 +26,17 @@ impl Observer<'_> {
     pub(crate) async fn swarm(&self, swarm: &Swarm, facts: &mut Facts) {
         let contents = self.contents(swarm, facts);
         let (Ok(engine), Some(_)) = (&self.engine, facts.engine.yes()) else {
-            facts.swarm = Some(SwarmFacts { contents, ..SwarmFacts::empty(Role::Manager) });
+            let fetched = Box::pin(self.fetched_secrets(swarm, facts)).await;
+            facts.swarm = Some(SwarmFacts { contents, fetched, ..SwarmFacts::empty(Role::Manager) });
             return;
         };
         match observe(&Api::of(engine), &self.deployment.name).await {
             Ok(mut seen) => {
                 seen.contents = contents;
+                // A manager makes the secrets.
+                if seen.role != Role::Worker {
+                    seen.fetched = Box::pin(self.fetched_secrets(swarm, facts)).await;
+                }
                 if let Some((missing, _)) = seen.missing(swarm).filter(|_| seen.role == Role::Manager) {
                     facts.put_off_object(&missing.message);
                 }
@@ -62,6 +68,25 @@ impl Observer<'_> {
             }
         }
         contents
+    }
+
+    /// The digests of values that are fetched.
+    async fn fetched_secrets(&self, swarm: &Swarm, facts: &mut Facts) -> HashMap<Source, ContentDigest> {
+        let of = |file: &MountedFile| match &file.source {
+            FileSource::Fetched { stem, source } => Some((stem.clone(), source.clone())),
+            FileSource::Existing(_) | FileSource::Variable { .. } | FileSource::File { .. } => None,
+        };
+        let named: Vec<(String, Source)> = swarm.files.iter().filter_map(of).collect();
+        self.fetch_secrets(&named, facts).await;
+        let mut digests = HashMap::new();
+        for file in &swarm.files {
+            let FileSource::Fetched { source, .. } = &file.source else { continue };
+            let Some(value) = self.fetcher.file(source) else { continue };
+            let digest = ContentDigest::of(value.reveal());
+            self.secrets.add_as(&file_name(file, Some(digest.short())), value);
+            digests.insert(source.clone(), digest);
+        }
+        digests
     }
 
     /// The plan knows a value by the name of its secret.

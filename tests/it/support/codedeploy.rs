@@ -82,14 +82,25 @@ impl Aws {
         text(&output.stdout)
     }
 
-    /// From now on it looks at who asks; the keys of one who is allowed nothing.
-    pub fn nobody(&self) -> (String, String) {
-        self.cli(&["iam", "create-user", "--user-name", "nobody"]);
-        let ask = ["iam", "create-access-key", "--user-name", "nobody", "--output", "text"];
+    /// A new user, who is allowed nothing: the ID and the secret of a key.
+    pub fn user(&self, name: &str) -> (String, String) {
+        self.cli(&["iam", "create-user", "--user-name", name]);
+        let ask = ["iam", "create-access-key", "--user-name", name, "--output", "text"];
         let keys = self.cli(&[&ask[..], &["--query", "AccessKey.[AccessKeyId,SecretAccessKey]"]].concat());
-        self.post("/moto-api/reset-auth", "text/plain", "0");
         let (id, key) = keys.trim().split_once('\t').unwrap();
         (id.to_owned(), key.to_owned())
+    }
+
+    /// From now on it looks at who asks; a user who is allowed nothing.
+    pub fn nobody(&self) -> (String, String) {
+        let keys = self.user("nobody");
+        self.asks_who();
+        keys
+    }
+
+    /// From now on it looks at who asks.
+    pub fn asks_who(&self) {
+        self.post("/moto-api/reset-auth", "text/plain", "0");
     }
 
     /// Moto's own API.

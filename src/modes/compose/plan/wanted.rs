@@ -26,7 +26,7 @@ use crate::values::labels::{LABEL_DIGEST, LABEL_FILES, LABEL_NAME, LABEL_SPEC};
 use crate::values::mounted::{MountedFile, to_label};
 use crate::values::options::OptionChange;
 use crate::values::pin::ImagePin;
-use crate::values::types::{ContentDigest, Name};
+use crate::values::types::{ContentDigest, Name, Secret};
 
 pub(crate) struct Wanted<'a> {
     pub(crate) facts: &'a ComposeFacts,
@@ -54,7 +54,7 @@ impl<'a> Wanted<'a> {
             let _ = writeln!(override_file, "  {name}:\n    image: {STAND_IN}");
         }
         let variables: Vec<_> =
-            observed.variables.iter().map(|var| (&var.name, var.value.as_ref().map(|value| value.reveal()))).collect();
+            observed.variables.iter().map(|var| (&var.name, var.value.as_ref().map(Secret::compared))).collect();
         let arguments = (&compose.files, &compose.env_file, &compose.profiles);
         let only = &compose.services;
         let only = if only.is_empty() { String::new() } else { format!("\n{only:?}") };
@@ -196,11 +196,13 @@ impl<'a> Wanted<'a> {
         let specs: Vec<String> = self.services.iter().map(|(_, _, spec)| spec.to_string()).collect();
         let options = self.services.iter().flat_map(|(service, _, _)| record(service));
         let spec = ContentDigest::of(specs.join("\n").as_bytes()).to_string();
-        let part = Part {
-            options: options.collect(),
-            compose: Some(ComposeRelease { project: self.project.clone(), health_check: (&self.health_check).into() }),
-            ..Part::default()
+        let fetched = self.facts.variables.iter().filter(|var| var.source().is_some());
+        let project = ComposeRelease {
+            project: self.project.clone(),
+            variables: fetched.cloned().collect(),
+            health_check: (&self.health_check).into(),
         };
+        let part = Part { options: options.collect(), compose: Some(project), ..Part::default() };
         Ok(Release { more_images: pins.collect(), ..Release::new(origin, image, spec, part) })
     }
 }

@@ -21,6 +21,9 @@ impl Planner<'_> {
                 FileSource::Variable { name: variable, .. } => {
                     SwarmOperation::Secret { name: name.clone(), variable: variable.clone(), owner }
                 }
+                FileSource::Fetched { source, .. } => {
+                    SwarmOperation::Secret { name: name.clone(), variable: source.to_string(), owner }
+                }
             };
             let is_planned = self.plan.actions.iter().any(|action| action.operation == Operation::Swarm(step.clone()));
             if !is_planned && !self.seen.files.contains(&(kind, name)) {
@@ -39,6 +42,7 @@ impl Planner<'_> {
         match &file.source {
             FileSource::Existing(_) => None,
             FileSource::File { path, .. } => self.seen.contents.get(path).cloned(),
+            FileSource::Fetched { source, .. } => self.seen.fetched.get(source).cloned(),
             FileSource::Variable { value, .. } => Some(ContentDigest::of(value.as_ref()?.reveal().as_bytes())),
         }
     }

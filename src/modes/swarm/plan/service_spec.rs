@@ -260,7 +260,7 @@ fn mounted(file: &MountedFile, around: &SpecContext<'_>) -> Value {
 pub(crate) fn file_name(file: &MountedFile, digest: Option<&str>) -> String {
     match &file.source {
         FileSource::Existing(name) => name.clone(),
-        FileSource::File { stem, .. } | FileSource::Variable { stem, .. } => {
+        FileSource::File { stem, .. } | FileSource::Variable { stem, .. } | FileSource::Fetched { stem, .. } => {
             format!("{stem}-{}", digest.unwrap_or("unread"))
         }
     }
