@@ -89,18 +89,17 @@ async fn until_there(
     asked: impl AsyncFn() -> Result<String, CallError>,
 ) -> Result<String, CallError> {
     let is_missing = |asked: &Result<_, CallError>| asked.as_ref().is_err_and(is_missing);
-    let mut is_told = wait.is_zero();
-    let once = async || {
-        let asked = asked().await;
-        if is_missing(&asked) && !is_told {
-            is_told = true;
-            engine
-                .waits
-                .say(&format!("waiting up to {} for {image}: the registry does not have it yet", seconds(wait)));
-        }
-        asked
-    };
+    let first = asked().await;
+    if wait.is_zero() || !is_missing(&first) {
+        return first;
+    }
+    engine.waits.say(&format!("waiting up to {} for {image}: the registry does not have it yet", seconds(wait)));
     let words = |waited| format!("{image} is not in its registry, for {} now", seconds(waited));
+    let mut first = Some(first);
+    let once = async || match first.take() {
+        Some(first) => first,
+        None => asked().await,
+    };
     engine.waits.on(words, poll::while_open(wait, LAG, is_missing, once)).await
 }
 

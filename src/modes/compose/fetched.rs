@@ -33,6 +33,8 @@ pub(crate) struct Before {
 pub(crate) struct Fetched {
     pub(crate) variables: Vec<EnvVar>,
     pub(crate) failures: Vec<ObserveFailure>,
+    /// Why names are missing, so that Compose cannot be asked: a path or a secret of `env_file` was not read.
+    pub(crate) unread: Option<ObserveFailure>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -69,7 +71,11 @@ impl Observer<'_> {
                 let ObserveFailure { failure, definite } = error.failure(&many.to_string());
                 let is_meant = |text: &str| text.parse().is_ok_and(|found: Many| found == *many);
                 let failure = self.deployment.placed(&["env_file"], is_meant, failure);
-                found.failures.push(ObserveFailure { failure, definite });
+                let unread = ObserveFailure { failure, definite };
+                match found.unread {
+                    None => found.unread = Some(unread),
+                    Some(_) => found.failures.push(unread),
+                }
             }
         }
     }

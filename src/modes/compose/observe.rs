@@ -43,7 +43,7 @@ pub(crate) struct Read {
     /// Of values that could not be fetched.
     failures: Vec<ObserveFailure>,
     /// Why Compose could not be asked: then the files were read as they stand.
-    unasked: Option<Failure>,
+    unasked: Option<ObserveFailure>,
 }
 
 /// What is made of it.
@@ -67,7 +67,7 @@ impl Observer<'_> {
         let unasked = read.as_ref().ok().and_then(|read| read.unasked.clone());
         let is_asked = unasked.is_none();
         if let Some(failure) = unasked {
-            facts.failures.insert(0, ObserveFailure { failure, definite: true });
+            facts.failures.insert(0, failure);
         }
         facts.warnings.extend(read.iter().flat_map(|read| read.warnings.clone()));
         facts.failures.extend(read.iter().flat_map(|read| read.failures.clone()));
@@ -110,17 +110,21 @@ impl Observer<'_> {
     /// Asks Compose, while others ask the engine.
     pub(crate) async fn read_project(&self, compose: &Compose, before: Before) -> Result<Read, Failure> {
         let processes = self.processes();
-        let (tool, unasked) = match processes.find().await {
+        let (tool, mut unasked) = match processes.find().await {
             Ok(tool) => (tool, None),
-            Err(failure) => (Tool::assumed(), Some(failure)),
+            Err(failure) => (Tool::assumed(), Some(ObserveFailure { failure, definite: true })),
         };
         let excluded = self.excluded(compose);
         let unreadable = |error: std::io::Error| {
             Failure::new(Kind::Appspec, format!("cannot read {}: {error}", compose.directory.display()))
         };
         let listing = list(&compose.directory, &excluded).map_err(unreadable)?;
-        let Fetched { variables: mut given, failures, warnings: mut said } =
+        let Fetched { variables: mut given, mut failures, unread, warnings: mut said } =
             Box::pin(self.given(compose, &before)).await;
+        match unasked {
+            None => unasked = unread,
+            Some(_) => failures.extend(unread),
+        }
         let mut variables = self.variables(compose, &listing);
         variables.retain(|var| !given.iter().any(|known| known.name == var.name));
         variables.append(&mut given);
