@@ -312,7 +312,11 @@ fn compose_gets_values_that_no_file_has_and_one_that_changes_is_one_redeployment
 
     // What starts nothing needs no AWS; what cannot be fetched ends the deployment ahead of time.
     drop(aws);
-    it.bundle.deployment("d-TEST00004").hook("BeforeInstall").exits(7).says("ssm:///prod/shop/ was not fetched: SSM cannot be reached");
+    it.bundle
+        .deployment("d-TEST00004")
+        .hook("BeforeInstall")
+        .exits(7)
+        .says("ssm:///prod/shop/ was not fetched: SSM cannot be reached");
     it.bundle.hook("ApplicationStop").exits(0);
     assert!(world().docker_may_fail(&["inspect", &web]).is_err());
 }
