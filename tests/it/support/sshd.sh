@@ -10,6 +10,7 @@ for key in host user; do ssh-keygen -q -t ed25519 -N '' -f "$folder/$key"; done
 printf '%s\n' "Port $port" 'ListenAddress 127.0.0.1' "HostKey $folder/host" "AuthorizedKeysFile $folder/user.pub" \
     'StrictModes no' 'UsePAM no' 'PasswordAuthentication no' 'KbdInteractiveAuthentication no' 'PermitRootLogin prohibit-password' 'LogLevel VERBOSE' 'PidFile none' \
     "SetEnv PATH=/usr/sbin:/usr/bin:/sbin:/bin DOCKER_HOST=unix://$socket" >"$folder/sshd_config"
-/usr/sbin/sshd -D -e -f "$folder/sshd_config" </dev/null &
+# The test may kill this script, which runs no trap then.
+setpriv --pdeathsig KILL /usr/sbin/sshd -D -e -f "$folder/sshd_config" </dev/null &
 trap 'kill $!' EXIT
 cat >/dev/null
