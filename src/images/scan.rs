@@ -74,7 +74,7 @@ fn exceeded(name: &str, scan: &Scan, found: &Findings) -> Failure {
     let message = format!("{name} is refused: ECR's scan has found {found}, and `verify` lets pass {}", scan.limit());
     Failure::new(Kind::Image, message)
         .evidence(found.worst.iter().map(ToString::to_string).collect())
-        .next("nothing of it was pulled: build it on a base that is mended and push it, or raise `max_severity`")
+        .next("nothing of it was pulled: build it on a corrected base image and push it, or raise `max_severity`")
 }
 
 fn unknown(name: &str, digest: &ContentDigest, scan: &Scan, why: NoFindings) -> ObserveFailure {

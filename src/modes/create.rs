@@ -64,7 +64,7 @@ pub(crate) fn check(service: &Service, facts: &Facts, image: &ImageFacts) -> Res
     }
 }
 
-/// What is said once of a name: the engine shows values of variables to whoever may inspect. A kept release that has some
+/// What is said once of a name: the engine shows values of variables to all who may inspect. A kept release that has some
 /// has said it.
 pub(crate) fn visible_values(facts: &Facts) -> Option<String> {
     // Who plans without an engine does not deploy, and may not have the releases either.

@@ -125,8 +125,8 @@ pub(crate) fn helpers(settings: &CredentialSettings) -> Result<Vec<(String, Opti
 async fn of_public_gallery(settings: &CredentialSettings) -> Option<Credential> {
     let token = tokio::time::timeout(PUBLIC_PATIENCE, ecr::public_token(&settings.json)).await;
     let token = token.unwrap_or_else(|_| Err(ecr::silent(PUBLIC_PATIENCE)));
-    let told = |why: &String| tracing::warn!(why, "no token of {}: it is asked anonymously", ecr::PUBLIC);
-    let (username, secret) = token.inspect_err(told).ok()?;
+    let log = |why: &String| tracing::warn!(why, "no token of {}: it is asked anonymously", ecr::PUBLIC);
+    let (username, secret) = token.inspect_err(log).ok()?;
     Some(Credential { username, secret, server: ecr::PUBLIC.to_owned() })
 }
 
