@@ -18,12 +18,12 @@ pub(crate) fn client_of(url: &str) -> Client {
 /// What is found where ECR answers so; and what was sent.
 async fn found(answers: Vec<(u16, Value)>, limit: Severity) -> (Result<Findings, NoFindings>, Vec<String>) {
     let answers = answers.into_iter().map(|(status, answer)| (status, answer.to_string())).collect();
-    let (url, told) = server(answers).await;
+    let (url, requests) = server(answers).await;
     let (host, digest) = (EcrHost::parse(HOST).unwrap(), ContentDigest::of(b"image"));
     let image = Scanned { host: &host, repository: "team/web", digest: &digest };
     let found = findings(&client_of(&url), &image, limit).await;
-    let told = told.lock().unwrap().clone();
-    (found, told)
+    let requests = requests.lock().unwrap().clone();
+    (found, requests)
 }
 
 fn answer(status: &str, findings: Value) -> Value {
@@ -44,24 +44,24 @@ async fn of_a_basic_scan_all_is_counted_and_the_worst_few_are_named_from_as_many
     let rest = json!([basic("CVE-3", "CRITICAL"), basic("CVE-4", "UNDEFINED"), basic("CVE-2", "CRITICAL")]);
     let mut second = answer("COMPLETE", json!({"findings": rest, "findingSeverityCounts": counts}));
     second["nextToken"] = "third".into();
-    let (judged, told) = found(vec![(200, first.clone()), (200, second)], Severity::Medium).await;
+    let (judged, requests) = found(vec![(200, first.clone()), (200, second)], Severity::Medium).await;
     let judged = judged.unwrap();
     assert_eq!(judged.to_string(), "2 critical, 1 high, 7 undefined");
     assert!(judged.exceeds(Severity::High) && !judged.exceeds(Severity::Critical));
     let named: Vec<String> = judged.worst.iter().map(ToString::to_string).collect();
     let of = |name: &str, severity: &str| format!("{name} ({severity}) in xz 5.6.0: https://cve.test/{name}");
     assert_eq!(named, [of("CVE-2", "critical"), of("CVE-3", "critical"), of("CVE-1", "high")]);
-    assert_eq!(told.len(), 2, "no third page is needed");
+    assert_eq!(requests.len(), 2, "no third page is needed");
     let asked = "AmazonEC2ContainerRegistry_V20150921.DescribeImageScanFindings";
     for part in
         [asked, "\"registryId\":\"123456789012\"", "\"repositoryName\":\"team/web\"", "\"imageDigest\":\"sha256:"]
     {
-        assert!(told[0].contains(part), "{part}: {}", told[0]);
+        assert!(requests[0].contains(part), "{part}: {}", requests[0]);
     }
-    assert!(told[1].contains("\"nextToken\":\"more\""), "{}", told[1]);
+    assert!(requests[1].contains("\"nextToken\":\"more\""), "{}", requests[1]);
 
-    let (judged, told) = found(vec![(200, first)], Severity::Critical).await;
-    assert_eq!((judged.unwrap().worst, told.len()), (vec![], 1), "nothing is to be named");
+    let (judged, requests) = found(vec![(200, first)], Severity::Critical).await;
+    assert_eq!((judged.unwrap().worst, requests.len()), (vec![], 1), "nothing is to be named");
     let (judged, _) = found(vec![(200, answer("COMPLETE", json!({})))], Severity::None).await;
     assert_eq!(judged.unwrap().to_string(), "nothing");
     let uncounted = answer("COMPLETE", json!({"findings": [basic("CVE-1", "HIGH"), basic("CVE-2", "NEW")]}));

@@ -78,10 +78,10 @@ fn of_each_service() -> [(Source, serde_json::Value); 3] {
 #[tokio::test(start_paused = true)]
 async fn each_service_that_throttles_is_asked_again() {
     for (source, answer) in of_each_service() {
-        let (url, told) = server(vec![throttled(), throttled(), (200, answer.to_string())]).await;
+        let (url, requests) = server(vec![throttled(), throttled(), (200, answer.to_string())]).await;
         let fetcher = Fetcher { aws: client(&url), ..fetcher() };
         assert_eq!(fetcher.all([&source]).await, []);
-        assert_eq!((fetcher.secret(&source, "salt").reveal(), told.lock().unwrap().len()), ("v=1", 3));
+        assert_eq!((fetcher.secret(&source, "salt").reveal(), requests.lock().unwrap().len()), ("v=1", 3));
     }
 }
 
@@ -89,13 +89,13 @@ async fn each_service_that_throttles_is_asked_again() {
 async fn a_service_that_throttles_on_and_on_is_named_with_what_to_do_and_may_be_assumed_in_a_dry_run() {
     let [(ssm, _), (secret, _), (kms, _)] = of_each_service();
     for (source, words) in [(ssm, "SSM"), (secret, "Secrets Manager"), (kms, "KMS")] {
-        let (url, told) = server(vec![throttled()]).await;
+        let (url, requests) = server(vec![throttled()]).await;
         let fetcher = Fetcher { aws: client(&url), ..fetcher() };
         let (_, error) = fetcher.all([&source]).await.remove(0);
         let ObserveFailure { failure, definite } = error.failure("X");
         assert_eq!(failure.message, format!("X was not fetched: {words} throttles: Rate exceeded"));
         assert_eq!(failure.next.as_deref(), Some("deploy to fewer hosts at once, or raise the service's quota"));
-        assert_eq!((definite, told.lock().unwrap().len()), (false, 7));
+        assert_eq!((definite, requests.lock().unwrap().len()), (false, 7));
     }
 }
 
@@ -104,11 +104,11 @@ async fn a_path_and_a_secret_of_an_env_file_are_asked_for_again_too() {
     let path = json!({"Parameters": [{"Name": "/a/B", "Value": "v=1"}]});
     let keys = json!({"SecretString": r#"{"B": "v=1"}"#});
     for (many, answer) in [("ssm:///a/", path), ("secretsmanager://a", keys)] {
-        let (url, told) = server(vec![throttled(), (200, answer.to_string())]).await;
+        let (url, requests) = server(vec![throttled(), (200, answer.to_string())]).await;
         let fetcher = Fetcher { aws: client(&url), ..fetcher() };
         let found = fetcher.many(&many.parse().unwrap(), "salt").await.unwrap();
         let found: Vec<_> = found.iter().map(|var| (var.name.as_str(), var.value.as_ref().unwrap().reveal())).collect();
-        assert_eq!((found, told.lock().unwrap().len()), (vec![("B", "v=1")], 2));
+        assert_eq!((found, requests.lock().unwrap().len()), (vec![("B", "v=1")], 2));
         let (url, _) = server(vec![throttled()]).await;
         let fetcher = Fetcher { aws: client(&url), ..self::fetcher() };
         let error = fetcher.many(&many.parse().unwrap(), "salt").await.unwrap_err();

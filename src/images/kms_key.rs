@@ -59,10 +59,10 @@ mod tests {
     use crate::aws::json::tests::{client, server};
 
     async fn said(status: u16, answer: serde_json::Value, region: Option<&str>) -> (String, Vec<String>) {
-        let (url, told) = server(vec![(status, answer.to_string())]).await;
+        let (url, requests) = server(vec![(status, answer.to_string())]).await;
         let failed = fetch("alias/release", region, &client(&url)).await.unwrap_err();
-        let told = told.lock().unwrap().clone();
-        (failed.failure.message, told)
+        let requests = requests.lock().unwrap().clone();
+        (failed.failure.message, requests)
     }
 
     #[tokio::test]
@@ -74,12 +74,15 @@ mod tests {
             ("UnsupportedOperationException", "has no public half"),
             ("DisabledException", "cannot be read: KMS answered DisabledException: in its words"),
         ] {
-            let (said, told) = said(400, refused(code), None).await;
+            let (said, requests) = said(400, refused(code), None).await;
             assert!(said.starts_with("the image cannot be verified: ") && said.contains(wanted), "{said}");
-            assert!(told[0].contains("TrentService.GetPublicKey") && told[0].contains("/eu-west-1/kms/aws4_request"));
+            assert!(
+                requests[0].contains("TrentService.GetPublicKey")
+                    && requests[0].contains("/eu-west-1/kms/aws4_request")
+            );
         }
-        let (_, told) = said(400, refused("NotFoundException"), Some("us-east-1")).await;
-        assert!(told[0].contains("/us-east-1/kms/aws4_request"), "{}", told[0]);
+        let (_, requests) = said(400, refused("NotFoundException"), Some("us-east-1")).await;
+        assert!(requests[0].contains("/us-east-1/kms/aws4_request"), "{}", requests[0]);
         let other = serde_json::json!({"KeyUsage": "ENCRYPT_DECRYPT", "PublicKey": ""});
         assert!(said(200, other, None).await.0.ends_with("is not for signatures"));
         let unknown = serde_json::json!({"KeyUsage": "SIGN_VERIFY", "PublicKey": "MAA="});

@@ -145,9 +145,9 @@ mod tests {
         for (last, wanted) in
             [(ended, Ok(Findings::default())), (running, Err(NoFindings::Running("IN_PROGRESS".into())))]
         {
-            let (url, told) = server(vec![(200, running.to_owned()), (200, last.to_owned())]).await;
+            let (url, requests) = server(vec![(200, running.to_owned()), (200, last.to_owned())]).await;
             assert_eq!(self::ended(&client_of(&url), &scan, &image, &settings).await, wanted);
-            assert_eq!(told.lock().unwrap().len(), 2);
+            assert_eq!(requests.lock().unwrap().len(), 2);
         }
     }
 

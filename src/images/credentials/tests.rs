@@ -110,7 +110,7 @@ async fn without_a_config_a_registry_is_asked_anonymously() {
 #[tokio::test]
 async fn the_public_gallery_gets_a_token_unless_the_config_has_another_and_is_asked_anonymously_without_any() {
     let answer = r#"{"authorizationData":{"authorizationToken":"QVdTOnNlY3JldA=="}}"#;
-    let (url, told) = server(vec![(200, answer.to_owned())]).await;
+    let (url, requests) = server(vec![(200, answer.to_owned())]).await;
     let home = Home(tempfile::tempdir().unwrap(), Some(client(&url)));
     let found = home.ask("public.ecr.aws").await.unwrap().unwrap();
     assert_eq!(
@@ -120,7 +120,7 @@ async fn the_public_gallery_gets_a_token_unless_the_config_has_another_and_is_as
     assert_eq!(home.ask("public.ecr.aws.evil.test").await.unwrap(), None);
     std::fs::write(home.0.path().join("config.json"), r#"{"auths":{"public.ecr.aws":{"auth":"dTpw"}}}"#).unwrap();
     assert_eq!(home.ask("public.ecr.aws").await.unwrap().unwrap().username, "u");
-    assert_eq!(told.lock().unwrap().len(), 1);
+    assert_eq!(requests.lock().unwrap().len(), 1);
 
     let (url, _) = server(vec![(400, r#"{"__type":"AccessDeniedException"}"#.to_owned())]).await;
     let denied = Home(tempfile::tempdir().unwrap(), Some(client(&url)));
