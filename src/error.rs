@@ -279,3 +279,18 @@ pub struct ObserveFailure {
     /// The answer was no; otherwise there was no answer, and a dry run may assume.
     pub(crate) definite: bool,
 }
+
+impl ObserveFailure {
+    /// The first, with what else is wrong: it is all put right before the next deployment.
+    pub(crate) fn all_in_one(all: &[Self]) -> Option<Failure> {
+        let (first, others) = all.split_first()?;
+        let mut failure = first.failure.clone();
+        for other in others.iter().filter(|other| other.failure.message != failure.message) {
+            let line = format!("also: {}", other.failure.message);
+            if !failure.evidence.contains(&line) {
+                failure.evidence.push(line);
+            }
+        }
+        Some(failure)
+    }
+}

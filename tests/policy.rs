@@ -129,7 +129,7 @@ fn a_bucket_that_is_not_allowed_is_not_asked() {
     assert_eq!(code, 15, "{said}");
     for assumed in [
         "s3://other/web.tar was not looked up (the host's policy does not allow it)",
-        "an env_file was not read (the host's policy does not allow s3://other/web.env)",
+        "not all variables were read (the host's policy does not allow s3://other/web.env)",
     ] {
         assert!(said.contains(assumed), "{assumed}:\n{said}");
     }

@@ -14,7 +14,7 @@ use crate::deploy::origin::MANUAL;
 use crate::deploy::outcome::{Done, Failed};
 use crate::deploy::state::{Holder, LockedStore};
 use crate::deploy::undo::UndoLimit;
-use crate::error::{Failure, Kind};
+use crate::error::{Failure, Kind, ObserveFailure};
 use crate::images::facts::ImageFacts;
 use crate::modes;
 use crate::modes::facts::Facts;
@@ -229,8 +229,8 @@ fn fill_notification(
 
 async fn planned(observer: &Observer<'_>, event: LifecycleEvent) -> Result<(Facts, Plan), Failure> {
     let facts = observer.facts(event).await;
-    if let Some(failed) = facts.failures.first() {
-        return Err(failed.failure.clone());
+    if let Some(failure) = ObserveFailure::all_in_one(&facts.failures) {
+        return Err(failure);
     }
     let plan = modes::plan(event, &observer.deployment, &observer.origin, &facts)?;
     Ok((facts, plan))

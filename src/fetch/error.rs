@@ -11,6 +11,12 @@ pub(crate) enum FetchError {
         action: &'static str,
         why: String,
     },
+    /// KMS refuses, and does not say why. It says no more of a key that this region does not have.
+    ///
+    /// Source: KMS API, Decrypt, "Errors".
+    KeyDenied {
+        region: String,
+    },
     /// Nothing of that name in this region.
     Missing {
         region: String,
@@ -73,6 +79,7 @@ impl FetchError {
             Self::S3(error) => error.is_definite(),
             Self::Call { error, .. } => matches!(error, CallError::Refused { .. }),
             Self::Denied { .. }
+            | Self::KeyDenied { .. }
             | Self::Missing { .. }
             | Self::Empty { .. }
             | Self::NoVersion
@@ -89,6 +96,9 @@ impl FetchError {
 
     fn message(&self, what: &str) -> String {
         match self {
+            Self::KeyDenied { region } => {
+                format!("{what} is denied: kms:Decrypt is not allowed, or its key is in another region than {region}")
+            }
             Self::Denied { action, why } if why.is_empty() => format!("{what} is denied: {action} is not allowed"),
             Self::Denied { action, why } => format!("{what} is denied to {action}: {why}"),
             Self::Missing { region } => format!("{what} does not exist in {region}"),
@@ -111,6 +121,9 @@ impl FetchError {
         match self {
             Self::Denied { .. } => {
                 "let the instance role do that on this resource, and kms:Decrypt on its key; the iam page has the lines"
+            }
+            Self::KeyDenied { .. } => {
+                "let the instance role kms:Decrypt with its key, or encrypt it with a key of this region"
             }
             Self::Missing { .. } | Self::Empty { .. } => {
                 "create it there, correct the name, or name one of another region by its whole ARN"

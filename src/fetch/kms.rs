@@ -30,6 +30,11 @@ pub(super) async fn decrypt(aws: &Json, text: &Ciphertext, context: &BTreeMap<St
             let region = aws.region().await.unwrap_or_default();
             Err(FetchError::NotDecrypted(format!("no key of {region} decrypts it with this context")))
         }
-        Err(error) => Err(FetchError::of(Service::Kms, "kms:Decrypt", error)),
+        Err(error) => Err(match FetchError::of(Service::Kms, "kms:Decrypt", error) {
+            FetchError::Denied { why, .. } if why.is_empty() => {
+                FetchError::KeyDenied { region: aws.region().await.unwrap_or_default() }
+            }
+            error => error,
+        }),
     }
 }

@@ -1,6 +1,7 @@
 //! Values that are fetched: into the variables of a request, before the engine is given it.
 
-use crate::error::Failure;
+use crate::config::Deployment;
+use crate::error::{Failure, ObserveFailure};
 use crate::fetch::{FetchError, Fetcher};
 use crate::modes::env_files;
 use crate::values::source::Source;
@@ -16,6 +17,13 @@ pub(crate) struct NotFetched {
 impl NotFetched {
     pub(crate) fn what(&self) -> String {
         format!("{}: {}", self.name, self.source)
+    }
+
+    /// The failure, with the variable's place.
+    pub(crate) fn failure(&self, deployment: &Deployment) -> ObserveFailure {
+        let ObserveFailure { failure, definite } = self.error.failure(&self.what());
+        let failure = deployment.placed(&[&self.name], |text| self.source.is_named(text), failure);
+        ObserveFailure { failure, definite }
     }
 }
 

@@ -228,7 +228,7 @@ pub(crate) fn assume_all(plan: &mut Plan, facts: &Facts, image: &ImageFacts, wit
     }
     assume(plan, image);
     if let Known::No(why) = &facts.environment {
-        plan.assumptions.push(format!("an env_file was not read ({why}): its variables are missing below"));
+        plan.assumptions.push(format!("not all variables were read ({why}): they are missing below"));
     }
 }
 

@@ -147,7 +147,7 @@ fn a_missing_bucket_a_missing_key_and_refused_credentials_are_told_apart() {
     refused(&bundle_1, &name).says("bucket no-such-bucket does not exist");
 
     let (bundle_2, name, _) = bundle("key", "{archive: \"s3://releases/nothing.tar\"}");
-    refused(&bundle_2, &name).says("s3://releases/nothing.tar does not exist").says("upload the archive first");
+    refused(&bundle_2, &name).says("s3://releases/nothing.tar does not exist").says("upload it first");
 
     let (mut bundle_3, name, _) = bundle("denied", "{archive: \"s3://releases/there.tar\"}");
     bundle_3.env("AWS_SECRET_ACCESS_KEY", "wrong");

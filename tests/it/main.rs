@@ -7,6 +7,7 @@ mod book;
 
 mod archives;
 mod aws;
+mod bad_values;
 mod boot;
 mod broken;
 mod by_hand;

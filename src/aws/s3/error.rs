@@ -31,6 +31,9 @@ pub(crate) enum S3Error {
     Archived { uri: String, class: String },
     #[error("no AWS credentials for {uri}: {why}")]
     NoCredentials { uri: String, why: String },
+    /// It was asked as often as it may be.
+    #[error("S3 throttles requests for {0}")]
+    Throttled(String),
     /// It was replaced since its HEAD.
     #[error("{0} was replaced while it was read")]
     Changed(String),
@@ -50,8 +53,8 @@ pub(crate) enum S3Error {
 impl S3Error {
     pub(crate) const fn next(&self) -> &'static str {
         match self {
-            Self::NoSuchBucket(_) => "correct the bucket's name in x-balehook.container.image.archive",
-            Self::NoSuchKey(_) => "upload the archive first, or correct the key or the versionId",
+            Self::NoSuchBucket(_) => "correct the bucket's name",
+            Self::NoSuchKey(_) => "upload it first, or correct the key or the versionId",
             Self::Denied { .. } => {
                 "let the instance role s3:GetObject (and kms:Decrypt) on that object; to who lacks s3:ListBucket S3 says the same of \
                  an object that does not exist; a bucket whose requester pays needs BALEHOOK_S3_REQUESTER_PAYS=true"
@@ -59,6 +62,7 @@ impl S3Error {
             Self::Elsewhere(_) => "set AWS_REGION to the bucket's region, or correct AWS_ENDPOINT_URL",
             Self::Archived { .. } => "restore it (aws s3api restore-object), or upload it in another storage class",
             Self::NoCredentials { .. } => "attach an instance profile, or set AWS_PROFILE or a region for this host",
+            Self::Throttled(_) => "deploy to fewer hosts at once, or spread the objects over more prefixes",
             Self::Changed(_) => "deploy again; upload archives under a new key, or name a versionId",
             Self::Unreachable { .. } | Self::Silent { .. } => {
                 "can this host reach S3 (DNS, route, VPC endpoint, proxy)?"
@@ -69,7 +73,10 @@ impl S3Error {
 
     /// S3 was asked and said no.
     pub(crate) const fn is_definite(&self) -> bool {
-        !matches!(self, Self::NoCredentials { .. } | Self::Unreachable { .. } | Self::Silent { .. })
+        !matches!(
+            self,
+            Self::NoCredentials { .. } | Self::Throttled(_) | Self::Unreachable { .. } | Self::Silent { .. }
+        )
     }
 }
 
@@ -107,6 +114,9 @@ where
         (Some(404), _) if is_head => S3Error::NoSuchKey(name),
         (_, "NoSuchKey" | "NoSuchVersion") => S3Error::NoSuchKey(name),
         (Some(412), _) => S3Error::Changed(name),
+        // Source: S3 user guide, "Best practices design patterns": 503 Slow Down. The answer to a HEAD has no code.
+        (Some(503), "SlowDown") => S3Error::Throttled(name),
+        (Some(503), _) if is_head => S3Error::Throttled(name),
         (_, "InvalidObjectState") => S3Error::Archived { uri: name, class: "GLACIER".into() },
         (Some(301 | 307), _) => S3Error::Elsewhere(name),
         (Some(401 | 403), _) => {

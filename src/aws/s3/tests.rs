@@ -1,6 +1,8 @@
 //! The client against servers that hang, at each place. The clock is tokio's: it leaps when nothing else can happen.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::atomic::Ordering;
+
 use aws_sdk_s3::config::Credentials;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -12,6 +14,10 @@ use super::*;
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nETag: \"e\"\r\n\r\n";
 const BEGUN: &str = "HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\nETag: \"e\"\r\n\
                      Content-Range: bytes 0-9/10\r\n\r\n";
+
+/// Before it serves again. S3 gives a code to a GET alone.
+const BUSY: &str = "HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n";
+const SLOW_DOWN: &str = "HTTP/1.1 503 Slow Down\r\nContent-Length: 35\r\n\r\n<Error><Code>SlowDown</Code></Error>";
 
 const DENIED: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
 /// The same as [`HEAD`], for who says that they pay.
@@ -40,6 +46,10 @@ async fn server(head: &'static str, get: &'static str) -> S3 {
             });
         }
     });
+    client(endpoint).await
+}
+
+async fn client(endpoint: String) -> S3 {
     let s3 = S3::from_env(&|name| (name == "AWS_ENDPOINT_URL").then(String::new), &Waits::default());
     let shared = config::defaults(None)
         .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
@@ -47,6 +57,33 @@ async fn server(head: &'static str, get: &'static str) -> S3 {
         .endpoint_url(endpoint);
     s3.client.set(s3.with(&shared.load().await)).unwrap();
     s3
+}
+
+/// The client of a server that throttles the first requests, so many, and then has the object. Counts all requests.
+async fn throttling(first: usize, how: &'static str) -> (S3, Arc<AtomicU32>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let requests = Arc::new(AtomicU32::new(0));
+    let counted = requests.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let counted = counted.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 8192];
+                while let Ok(count @ 1..) = stream.read(&mut request).await {
+                    let is_busy = (counted.fetch_add(1, Ordering::SeqCst) as usize) < first;
+                    let object = [BEGUN, "0123456789"].concat();
+                    let answer = match (is_busy, request[..count].starts_with(b"HEAD")) {
+                        (true, _) => how,
+                        (false, true) => HEAD,
+                        (false, false) => &object,
+                    };
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    (client(endpoint).await, requests)
 }
 
 fn uri() -> S3Uri {
@@ -129,4 +166,21 @@ async fn a_bucket_whose_requester_pays_is_read_by_who_says_that_they_do() {
     assert!(matches!(not_paid.head(&uri()).await.unwrap_err(), S3Error::Denied { .. }));
     let paid = S3 { payer: Some(RequestPayer::Requester), ..not_paid };
     assert_eq!(paid.head(&uri()).await.unwrap().size, 11);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_s3_throttles_is_asked_for_again_and_named_where_that_goes_on() {
+    let (s3, requests) = throttling(3, BUSY).await;
+    assert_eq!(s3.get_small(&uri(), 10).await.unwrap(), "0123456789");
+    assert_eq!(requests.load(Ordering::SeqCst), 5, "three that are throttled, a HEAD and a GET");
+
+    let (s3, requests) = throttling(usize::MAX, BUSY).await;
+    let error = s3.get_small(&uri(), 10).await.unwrap_err();
+    assert_eq!(error.to_string(), "S3 throttles requests for s3://releases/web.tar");
+    assert_eq!((error.is_definite(), requests.load(Ordering::SeqCst)), (false, REQUESTS));
+
+    let get = server(HEAD, SLOW_DOWN).await;
+    let error = get.get_small(&uri(), 10).await.unwrap_err();
+    assert_eq!(error, S3Error::Throttled("s3://releases/web.tar".into()));
+    assert!(error.next().starts_with("deploy to fewer hosts at once"), "{}", error.next());
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::config::compose::{Compose, is_own};
 use crate::error::{Failure, Kind, ObserveFailure};
 use crate::modes::compose::files::text;
-use crate::modes::fill::{NotFetched, fill, filled};
+use crate::modes::fill::{fill, filled};
 use crate::modes::host::Host;
 use crate::modes::observe::Observer;
 use crate::modes::observe::offline::OFFLINE;
@@ -95,17 +95,11 @@ impl Observer<'_> {
             found.warnings.extend(said);
         } else {
             let failed = fill(&self.fetcher, &mut found.variables, &before.salt).await;
-            found.failures.extend(failed.iter().map(|failed| self.unfetched(failed)));
+            found.failures.extend(failed.iter().map(|failed| failed.failure(&self.deployment)));
             found.failures.extend(empty(&found.variables).map(|failure| ObserveFailure { failure, definite: true }));
             // For the case that the release before has to come back: what it lacks then is said then.
             self.fetcher.all(before.saved.iter().filter_map(EnvVar::source)).await;
         }
-    }
-
-    fn unfetched(&self, failed: &NotFetched) -> ObserveFailure {
-        let ObserveFailure { failure, definite } = failed.error.failure(&failed.what());
-        let failure = self.deployment.placed(&["environment"], |text| failed.source.is_named(text), failure);
-        ObserveFailure { failure, definite }
     }
 }
 

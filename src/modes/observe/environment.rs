@@ -11,7 +11,7 @@ use crate::error::{Failure, Kind, ObserveFailure};
 use crate::inputs;
 use crate::modes::env_files;
 use crate::modes::facts::Facts;
-use crate::modes::fill::{NotFetched, fill};
+use crate::modes::fill::fill;
 use crate::modes::observe::Observer;
 use crate::modes::observe::offline::OFFLINE;
 use crate::values::known::Known;
@@ -21,15 +21,16 @@ use crate::values::types::{ContentDigest, EnvVar};
 impl Observer<'_> {
     pub(crate) async fn environment(&self, service: &Service, facts: &mut Facts) {
         let mut all: Vec<EnvVar> = Vec::new();
-        let mut not_yet: Option<String> = None;
+        // Why it is not whole: what comes with the bundle, or what cannot be had. The rest is looked at all the same.
+        let mut not_whole: Option<String> = None;
         for file in &service.env_file {
             let location = match &file.location {
                 EnvLocation::File(location) => location,
                 EnvLocation::Many(_) if !facts.fetches => continue,
                 EnvLocation::Many(many) => {
                     match self.many(many, file.required, facts).await {
-                        Some(vars) => vars.into_iter().for_each(|var| set(&mut all, var)),
-                        None => return,
+                        Ok(vars) => vars.into_iter().for_each(|var| set(&mut all, var)),
+                        Err(why) => not_whole = not_whole.or(Some(why)),
                     }
                     continue;
                 }
@@ -49,41 +50,44 @@ impl Observer<'_> {
             if let ArchiveLocation::File(path) = location
                 && let Some(line) = facts.put_off(path)
             {
-                not_yet = Some(line);
+                not_whole = not_whole.or(Some(line));
                 continue;
             }
             match self.env_file((location, file), facts).await {
                 Ok(vars) => vars.into_iter().for_each(|var| set(&mut all, var)),
                 Err(ObserveFailure { failure, definite }) => {
-                    facts.environment = Known::No(failure.message.clone());
+                    not_whole = not_whole.or(Some(failure.message.clone()));
                     let is_meant = |text: &str| self.deployment.is_location(text, location);
                     let failure = self.deployment.placed(&["env_file"], is_meant, failure);
                     facts.failures.push(ObserveFailure { failure, definite });
-                    return;
                 }
             }
         }
         service.environment.iter().for_each(|var| set(&mut all, var.clone()));
-        facts.environment = not_yet.map_or(Known::Yes(all), Known::No);
+        facts.environment = Known::Yes(all);
         self.fetch(facts).await;
+        if let Some(why) = not_whole {
+            facts.environment = Known::No(why);
+        }
     }
 
-    /// The values of a path of parameters or of a secret; `None` where they could not be fetched, which is said.
-    async fn many(&self, many: &Many, required: bool, facts: &mut Facts) -> Option<Vec<EnvVar>> {
+    /// The values of a path of parameters or of a secret.
+    /// Errors: Why they could not be fetched. It is among the failures.
+    async fn many(&self, many: &Many, required: bool, facts: &mut Facts) -> Result<Vec<EnvVar>, String> {
         if self.offline {
             facts.warnings.push(format!("{many} was not read ({OFFLINE}): its variables are missing below"));
-            return Some(Vec::new());
+            return Ok(Vec::new());
         }
         match self.fetcher.many(many, &self.salt(facts)).await {
-            Ok(vars) => Some(vars),
-            Err(error) if error.is_missing() && !required => Some(Vec::new()),
+            Ok(vars) => Ok(vars),
+            Err(error) if error.is_missing() && !required => Ok(Vec::new()),
             Err(error) => {
                 let ObserveFailure { failure, definite } = error.failure(&many.to_string());
-                facts.environment = Known::No(failure.message.clone());
+                let why = failure.message.clone();
                 let is_meant = |text: &str| text.parse().is_ok_and(|found: Many| found == *many);
                 let failure = self.deployment.placed(&["env_file"], is_meant, failure);
                 facts.failures.push(ObserveFailure { failure, definite });
-                None
+                Err(why)
             }
         }
     }
@@ -115,16 +119,10 @@ impl Observer<'_> {
         let failed = fill(&self.fetcher, &mut all, &salt).await;
         all.truncate(split);
         facts.environment = Known::Yes(all);
-        for failed in &failed {
-            self.not_fetched(failed, facts);
+        for failed in failed.iter().map(|failed| failed.failure(&self.deployment)) {
+            facts.environment = Known::No(failed.failure.message.clone());
+            facts.failures.push(failed);
         }
-    }
-
-    fn not_fetched(&self, failed: &NotFetched, facts: &mut Facts) {
-        let ObserveFailure { failure, definite } = failed.error.failure(&failed.what());
-        facts.environment = Known::No(failure.message.clone());
-        let failure = self.deployment.placed(&["environment"], |text| failed.source.is_named(text), failure);
-        facts.failures.push(ObserveFailure { failure, definite });
     }
 
     /// Of digests: that of the last release, so that equal values are seen. In a swarm all managers must find the same.

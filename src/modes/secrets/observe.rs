@@ -70,7 +70,7 @@ impl Observer<'_> {
         for (source, error) in self.fetcher.whole(named.iter().map(|(_, source)| source)).await {
             let name = named.iter().find(|(_, found)| *found == source).map_or("", |(name, _)| name);
             let ObserveFailure { failure, definite } = error.failure(&format!("secret {name}: {source}"));
-            let failure = self.deployment.placed(&["secrets"], |text| source.is_named(text), failure);
+            let failure = self.deployment.placed(&[name], |text| source.is_named(text), failure);
             facts.failures.push(ObserveFailure { failure, definite });
         }
     }
