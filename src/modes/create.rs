@@ -67,10 +67,14 @@ pub(crate) fn check(service: &Service, facts: &Facts, image: &ImageFacts) -> Res
 /// What is said once of a name: the engine shows values of variables to all who may inspect. A kept release that has some
 /// has said it.
 pub(crate) fn visible_values(facts: &Facts) -> Option<String> {
+    let hidden = facts.environment.yes()?.iter().filter(|var| var.is_hidden());
+    visible(facts, &hidden.map(|var| var.name.as_str()).collect::<Vec<_>>())
+}
+
+/// The same of these variables.
+pub(crate) fn visible(facts: &Facts, names: &[&str]) -> Option<String> {
     // Who plans without an engine does not deploy, and may not have the releases either.
     facts.engine.yes()?;
-    let all = facts.environment.yes()?;
-    let names: Vec<&str> = all.iter().filter(|var| var.is_hidden()).map(|var| var.name.as_str()).collect();
     if names.is_empty() || facts.releases.iter().any(|release| release.hidden().next().is_some()) {
         return None;
     }

@@ -84,6 +84,7 @@ fn service(name: &str) -> ServiceFacts {
         need: need(name),
         options: BTreeMap::from(options),
         values: BTreeMap::from([("ports".to_owned(), "80".to_owned())]),
+        fetched: Vec::new(),
         replicas: 1,
         files: Vec::new(),
     }

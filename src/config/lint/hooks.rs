@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::field::Field;
 use crate::config::rules::{APPLICATION_STOP, HOOK_TOO_SHORT, NO_HOOK_OF_OURS};
 use crate::config::validate::agent::{beginning, hooks, is_ours};
-use crate::config::{Deployment, Mode};
+use crate::config::{Deployment, ImageSource, Mode};
 use crate::values::types::LifecycleEvent;
 
 pub(super) fn check(root: &Field<'_>, deployment: &Deployment) {
@@ -21,10 +21,10 @@ pub(super) fn check(root: &Field<'_>, deployment: &Deployment) {
             "leave the event out: ApplicationStart replaces the old release, and puts it back if the new one fails",
         );
     }
-    if let Some((event, message)) = too_short(deployment)
-        && let Some(key) = hooks.key(&event.to_string())
-    {
-        key.warning(HOOK_TOO_SHORT, message, "raise the hook's `timeout:`, or shorten the wait");
+    for (event, message) in [too_short(deployment), ends_before_its_image(deployment)].into_iter().flatten() {
+        if let Some(key) = hooks.key(&event.to_string()) {
+            key.warning(HOOK_TOO_SHORT, message, "raise the hook's `timeout:`, or shorten the wait");
+        }
     }
 }
 
@@ -87,5 +87,31 @@ fn too_short(deployment: &Deployment) -> Option<(LifecycleEvent, String)> {
             (start <= wait).then_some((LifecycleEvent::ApplicationStart, message))
         }
         Mode::Swarm(_) => None,
+    }
+}
+
+/// The first event that asks for an image waits for it, and for its scan.
+fn ends_before_its_image(deployment: &Deployment) -> Option<(LifecycleEvent, String)> {
+    let first = [LifecycleEvent::BeforeInstall, LifecycleEvent::AfterInstall, LifecycleEvent::ApplicationStart];
+    let event = first.into_iter().find(|event| deployment.timeouts.contains_key(event))?;
+    let hook = *deployment.timeouts.get(&event)?;
+    let images: Vec<&ImageSource> = match &deployment.mode {
+        Mode::Container(container) => vec![&container.image],
+        Mode::Swarm(swarm) => vec![&swarm.image],
+        Mode::Compose(compose) => compose.images.values().collect(),
+    };
+    let (image, scan) = images.into_iter().map(waits).max_by_key(|(image, scan)| *image + *scan)?;
+    let scan_of = if scan.is_zero() { String::new() } else { format!(", and for its scan {scan:?}") };
+    let message = format!("the hook has {hook:?}; the image may be waited for {image:?}{scan_of}");
+    (!(image + scan).is_zero() && hook <= image + scan).then_some((event, message))
+}
+
+fn waits(image: &ImageSource) -> (Duration, Duration) {
+    match image {
+        ImageSource::Registry(_, _, verify, wait) => {
+            let scan = verify.as_ref().and_then(|verify| verify.scan.as_ref());
+            (*wait, scan.map_or(Duration::ZERO, |scan| scan.wait))
+        }
+        ImageSource::Archive { .. } => (Duration::ZERO, Duration::ZERO),
     }
 }

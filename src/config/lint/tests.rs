@@ -212,6 +212,16 @@ fn a_hook_that_ends_before_its_waits_is_found() {
     assert_eq!(with(120, first, health), [""; 0]);
     let stable = "  health: {timeout: 60s, stable_for: 30s}\n";
     assert_eq!(with(31, "", stable), ["hook-too-short 8:11"]);
+    let waits = |image: &str| {
+        let section = format!("x-balehook: {{name: web, container: {{image: {image}, {QUIET}}}}}\n");
+        found(&format!("{HEAD}{section}"), "").0
+    };
+    assert_eq!(waits("{reference: 'a.test/web:1', wait: 300s}"), ["hook-too-short 4:3"]);
+    assert_eq!(waits("{reference: 'a.test/web:1', wait: 299s}"), [""; 0]);
+    let scanned = "reference: '123456789012.dkr.ecr.eu-west-1.amazonaws.com/web:1', wait: 200s";
+    let scan = |wait: u32| format!("{{{scanned}, verify: {{ecr: {{max_severity: high, wait: {wait}s}}}}}}");
+    assert_eq!(waits(&scan(100)), ["hook-too-short 4:3"]);
+    assert_eq!(waits(&scan(99)), [""; 0]);
     let compose = "x-balehook: {name: shop, compose: {files: [app/compose.yml], wait_timeout: 400s}}\n";
     let file = format!("services: {{web: {{image: 'a:1', {QUIET}}}}}\n");
     assert_eq!(found(&format!("{HEAD}{compose}"), &file), (vec!["hook-too-short 4:3".to_owned()], vec![]));

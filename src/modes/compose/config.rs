@@ -123,7 +123,8 @@ impl<'a> Resolved<'a> {
         let replicas = service["scale"].as_u64().or_else(|| service["deploy"]["replicas"].as_u64()).unwrap_or(1);
         let replicas = usize::try_from(replicas).unwrap_or(1);
         let (options, values) = (self.options(service), self.values(service));
-        let facts = ServiceFacts { name: name.to_owned(), need, options, values, replicas, files: Vec::new() };
+        let (name, fetched) = (name.to_owned(), fetched::variables_of(service));
+        let facts = ServiceFacts { name, need, options, values, fetched, replicas, files: Vec::new() };
         Ok(Service { facts, ports: ports(&service["ports"]), mounts: self.host_files(service) })
     }
 

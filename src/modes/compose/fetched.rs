@@ -148,6 +148,12 @@ pub(super) fn check(config: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The variables of a service, as `config` prints it, that are made with such a value.
+pub(super) fn variables_of(service: &Value) -> Vec<String> {
+    let all = service["environment"].as_object().into_iter().flatten();
+    all.filter(|(_, value)| value.to_string().contains(STAND_IN)).map(|(name, _)| name.clone()).collect()
+}
+
 /// Which services come up must be known before: a profile may not be named by a variable then.
 pub(super) fn check_profiles(compose: &Compose, bundle: &Path, variables: &[EnvVar]) -> Result<(), Failure> {
     if compose.profiles.is_empty() || !variables.iter().any(|var| var.source().is_some()) {

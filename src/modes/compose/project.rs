@@ -150,6 +150,8 @@ pub struct ServiceFacts {
     pub options: BTreeMap<String, String>,
     /// The values that may be shown, by option.
     pub values: BTreeMap<String, String>,
+    /// The variables of its containers that are made with a value that is fetched.
+    pub fetched: Vec<String>,
     pub replicas: usize,
     /// Files that it mounts of the host, outside the project's folder.
     pub files: Vec<MountedFile>,

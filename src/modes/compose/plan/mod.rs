@@ -124,6 +124,7 @@ impl<'a> Planner<'a> {
         if !is_same {
             wanted.check(&mut self.plan, facts);
             wanted.compare(&mut self.plan, facts, &changes, &self.deployment.name);
+            self.plan.notes.extend(wanted.visible_values(facts));
             let imports = wanted.import(&mut self.plan, self.deployment, facts)?;
             around = task::around(self.deployment, self.origin, &wanted, &imports)?;
             let undo = UndoProject::of(&wanted, previous.map(|(_, previous)| previous), facts);

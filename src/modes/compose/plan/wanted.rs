@@ -18,6 +18,7 @@ use crate::modes::compose::project::{ComposeFacts, Project, ServiceFacts, pinned
 use crate::modes::compose::release::ComposeRelease;
 use crate::modes::compose::service_change::{Change, ServiceChange};
 use crate::modes::compose::wait::ProjectHealth;
+use crate::modes::create;
 use crate::modes::facts::Facts;
 use crate::modes::images::Imports;
 use crate::modes::operation::Plan;
@@ -97,6 +98,15 @@ impl<'a> Wanted<'a> {
             Failure::new(Kind::Container, format!("host port {} is taken by {}", taken.port, taken.owner))
                 .next("stop that, or publish another host port in the Compose file")
         }));
+    }
+
+    /// Values that are fetched and stand in the environment of a container.
+    pub(crate) fn visible_values(&self, facts: &Facts) -> Option<String> {
+        let mut names: Vec<&str> =
+            self.services.iter().flat_map(|(service, ..)| &service.fetched).map(String::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        create::visible(facts, &names)
     }
 
     fn note_unmanaged(&self, plan: &mut Plan) {
