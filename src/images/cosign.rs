@@ -23,6 +23,9 @@ const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 
+/// What cosign 3 writes into the tag that stands in for a list, in place of the artifact's own type: its config's.
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
 const STATEMENT: &str = "application/vnd.in-toto+json";
 
 /// What a bundle of `cosign sign` states; others say how an image was built, or what is in it.
@@ -155,7 +158,8 @@ async fn by_referrers(repository: &Repository, digest: &ContentDigest) -> Result
     let Some(index) = index else { return Ok(Vec::new()) };
     let index: Index = parse(&index, "its list of referrers")?;
     let mut all = Vec::new();
-    for referrer in index.manifests.iter().filter(|referrer| referrer.artifact_type.starts_with(BUNDLE)).take(MOST) {
+    let may_be = |kind: &str| kind.is_empty() || kind == EMPTY || kind.starts_with(BUNDLE);
+    for referrer in index.manifests.iter().filter(|referrer| may_be(&referrer.artifact_type)).take(MOST) {
         let Some(manifest) = repository.manifest(referrer.digest.as_str()).await? else { continue };
         let manifest: Manifest = parse(&manifest, referrer.digest.as_str())?;
         for layer in manifest.layers.iter().filter(|layer| layer.media_type.starts_with(BUNDLE)).take(1) {

@@ -356,7 +356,7 @@ fn a_server_that_stays_busy_is_given_up_and_the_old_container_is_untouched() {
     let proxy = Proxy::start(usize::MAX, Fault::Busy);
     bundle.env("AWS_ENDPOINT_URL_S3", &proxy.url());
 
-    bundle.hook("ApplicationStart").exits(6).says("503");
+    bundle.hook("ApplicationStart").exits(6).says("S3 throttles requests for ").says("deploy to fewer hosts at once");
 
     untouched(&name, &old, port);
 }

@@ -3,18 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::book::pages;
 use crate::compose::Project;
 use crate::registry::push;
 use crate::support::bundle::appspec;
 use crate::support::codedeploy::Aws;
-use crate::support::images::{sha256, web};
+use crate::support::images::web;
 use crate::support::served::{Served, service};
-use crate::support::world::{OTHER, OTHER_PASSWORD, base64};
+use crate::support::world::{OTHER, OTHER_PASSWORD, base64, tools};
 use crate::support::{Image, Outcome, world};
 
-/// A key of a pipeline's: openssl made it.
+/// What `cosign attest` says of an image here.
+const PROVENANCE: &str = r#"{"builder": {"id": "tests"}, "buildType": "none", "invocation": {}}"#;
+
+/// Keys of pipelines, which cosign made, and what cosign needs to sign with no other host than the registry.
 struct Keys {
     folder: tempfile::TempDir,
 }
@@ -23,119 +27,94 @@ impl Keys {
     fn new() -> Self {
         let keys = Self { folder: tempfile::tempdir_in(world().folder()).unwrap() };
         for name in ["ours", "theirs"] {
-            let key = keys.private(name);
-            openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key.to_str().unwrap()]);
-            let public = keys.public(name);
-            openssl(&["ec", "-in", key.to_str().unwrap(), "-pubout", "-out", public.to_str().unwrap()]);
+            keys.cosign(&["generate-key-pair", "--output-key-prefix", name]);
         }
+        keys.of_book("cosign signing-config ", "", &[]);
+        let docker = keys.folder.path().join("docker");
+        std::fs::create_dir(&docker).unwrap();
+        std::fs::write(docker.join("config.json"), credentials()).unwrap();
         keys
-    }
-
-    fn private(&self, name: &str) -> PathBuf {
-        self.folder.path().join(format!("{name}.key"))
     }
 
     fn public(&self, name: &str) -> PathBuf {
         self.folder.path().join(format!("{name}.pub"))
     }
 
-    /// Signs a file as `cosign sign-blob` does: base64 of what openssl signs.
+    /// Runs the real cosign in the network of the world, with the names that its host knows.
+    fn cosign(&self, arguments: &[&str]) {
+        self.cosign_with(&[], arguments);
+    }
+
+    fn cosign_with(&self, variables: &[(&str, String)], arguments: &[&str]) {
+        let mut command = world().command("nsenter");
+        command
+            .arg(format!("--mount=/proc/{}/ns/mnt", world().pid()))
+            .arg(format!("--wd={}", self.folder.path().display()));
+        command.arg("--").arg(tools().join("bin/cosign")).args(arguments);
+        command
+            .env("COSIGN_PASSWORD", "")
+            .env("DOCKER_CONFIG", self.folder.path().join("docker"))
+            .env("HOME", self.folder.path());
+        command.env("SSL_CERT_FILE", world().folder().join("ca/ca.pem")).envs(variables.iter().cloned());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "cosign {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Runs the line of the book that begins with this, with its key and what it signs.
+    fn of_book(&self, begin: &str, key: &str, words: &[(&str, &str)]) {
+        let word = |word: &str| {
+            let stands_for = |(known, _): &&(&str, &str)| *known == word;
+            let known = words.iter().find(stands_for).map_or(word, |(_, meant)| meant);
+            if known == "cosign.key" { format!("{key}.key") } else { known.to_owned() }
+        };
+        let line = book_line(begin);
+        let words: Vec<String> = line.split(' ').skip(1).map(word).collect();
+        self.cosign(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    /// Signs a file: a Sigstore bundle, as cosign 3 writes it.
     fn sign(&self, name: &str, file: &Path, signature: &Path) {
-        let raw = self.folder.path().join("raw.sig");
-        let (key, text) = (self.private(name), |path: &Path| path.to_str().unwrap().to_owned());
-        openssl(&["dgst", "-sha256", "-sign", &text(&key), "-out", &text(&raw), &text(file)]);
-        openssl(&["base64", "-A", "-in", &text(&raw), "-out", &text(signature)]);
+        let (file, signature) = (file.display().to_string(), signature.display().to_string());
+        self.of_book("cosign sign-blob ", name, &[("web.tar", &file), ("web.tar.sig", &signature)]);
     }
 
-    /// The signature of a message, in base64.
-    fn signature(&self, name: &str, message: &[u8]) -> String {
-        let (file, signature) = (self.folder.path().join("message"), self.folder.path().join("message.sig"));
-        std::fs::write(&file, message).unwrap();
-        self.sign(name, &file, &signature);
-        std::fs::read_to_string(signature).unwrap()
+    /// Signs an image of the second registry: a Sigstore bundle that refers to the image.
+    fn sign_image(&self, name: &str, repository: &str, digest: &str) {
+        let image = format!("{OTHER}/{repository}@{digest}");
+        self.of_book("cosign sign --key cosign.key ", name, &[(IMAGE, &image)]);
     }
 
-    /// `cosign sign --key` of an image of the second registry, by hand: what cosign's SIGNATURE_SPEC says. `at`: the image
-    /// whose signature it claims to be.
-    fn cosign(&self, key: &str, repository: &str, signed: &str, at: &str) {
-        cosign(&|payload| self.signature(key, payload.as_bytes()), repository, signed, at);
-    }
-
-    /// The same as cosign 3 does it: a Sigstore bundle that refers to the image. `states`: the type of what it says.
-    fn bundle(&self, key: &str, repository: &str, digest: &str, states: &str) {
-        let statement = json!({
-            "_type": "https://in-toto.io/Statement/v1",
-            "subject": [{"name": repository, "digest": {"sha256": &digest[7..]}}],
-            "predicateType": states,
-            "predicate": {},
-        });
-        let (statement, kind) = (statement.to_string(), "application/vnd.in-toto+json");
-        let signed = format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len());
-        let media_type = "application/vnd.dev.sigstore.bundle.v0.3+json";
-        let bundle = json!({
-            "mediaType": media_type,
-            "verificationMaterial": {"publicKey": {"hint": "x"}},
-            "dsseEnvelope": {
-                "payload": base64(&statement),
-                "payloadType": kind,
-                "signatures": [{"sig": self.signature(key, signed.as_bytes())}],
-            },
-        });
-        let manifest = manifest(repository, &bundle.to_string(), media_type, &json!({}));
-        let referrer = put_manifest(repository, &digest_of(&manifest.to_string()), &manifest);
-        let size = manifest.to_string().len();
-        let manifest_type = "application/vnd.oci.image.manifest.v1+json";
-        let referrers = json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
-            "manifests": [{"mediaType": manifest_type, "digest": referrer, "size": size, "artifactType": media_type}],
-        });
-        // This registry has no list of referrers of its own: the tag stands in for it.
-        put_manifest(repository, &format!("sha256-{}", &digest[7..]), &referrers);
+    /// The same as cosign 1 and 2 do it: by a tag that is made of the digest.
+    fn sign_by_tag(&self, name: &str, repository: &str, digest: &str) {
+        let key = format!("{name}.key");
+        self.cosign(&[&["sign", "--key", &key][..], &BY_TAG, &[&format!("{OTHER}/{repository}@{digest}")]].concat());
     }
 }
 
-fn cosign(sign: &dyn Fn(&str) -> String, repository: &str, signed: &str, at: &str) {
-    let payload = json!({
-        "critical": {
-            "identity": {"docker-reference": format!("{OTHER}/{repository}")},
-            "image": {"docker-manifest-digest": signed},
-            "type": "cosign container image signature",
-        },
-        "optional": null,
-    });
-    let payload = payload.to_string();
-    let annotation = json!({"dev.cosignproject.cosign/signature": sign(&payload)});
-    let media_type = "application/vnd.dev.cosign.simplesigning.v1+json";
-    let manifest = manifest(repository, &payload, media_type, &annotation);
-    put_manifest(repository, &format!("sha256-{}.sig", &at[7..]), &manifest);
+/// What the book's commands sign.
+const IMAGE: &str = "registry.example.com/web@sha256:…";
+
+/// The book's only line that begins with this.
+fn book_line(begin: &str) -> String {
+    let page = pages().into_iter().find(|page| page.name.ends_with("trust.md")).unwrap();
+    let lines: Vec<String> =
+        page.blocks().filter(|block| block.mark == "sh,other").flat_map(|block| block.lines()).collect();
+    let found: Vec<&String> = lines.iter().filter(|line| line.starts_with(begin)).collect();
+    let [line] = found[..] else { panic!("{begin}: {found:?}") };
+    line.clone()
 }
 
-/// A manifest of one layer, whose blobs are in the registry.
-fn manifest(repository: &str, layer: &str, media_type: &str, annotations: &Value) -> Value {
-    let blob = |content: &str| {
-        let digest = digest_of(content);
-        let begun = registry(&["--dump-header", "-", "--request", "POST"], &format!("{repository}/blobs/uploads/"), "");
-        let location = begun.lines().find_map(|line| line.strip_prefix("Location: ")).unwrap().trim().to_owned();
-        let path = location.split_once("/v2/").unwrap().1.to_owned();
-        let binary = ["--request", "PUT", "--header", "Content-Type: application/octet-stream"];
-        registry(&binary, &format!("{path}&digest={digest}"), content);
-        json!({"digest": digest, "size": content.len()})
-    };
-    let (mut config, mut layer) = (blob("{}"), blob(layer));
-    config["mediaType"] = "application/vnd.oci.image.config.v1+json".into();
-    layer["mediaType"] = media_type.into();
-    layer["annotations"] = annotations.clone();
-    let media_type = "application/vnd.oci.image.manifest.v1+json";
-    json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": [layer]})
-}
+/// Without a transparency log, in the form of cosign 2.
+const BY_TAG: [&str; 3] = ["--use-signing-config=false", "--tlog-upload=false", "--new-bundle-format=false"];
 
-/// Returns its digest.
-fn put_manifest(repository: &str, reference: &str, manifest: &Value) -> String {
-    let header = format!("Content-Type: {}", manifest["mediaType"].as_str().unwrap());
-    let text = manifest.to_string();
-    registry(&["--request", "PUT", "--header", &header], &format!("{repository}/manifests/{reference}"), &text);
-    digest_of(&text)
+/// The signatures of one image are said to be another's.
+fn copy_signatures(repository: &str, of: &str, to: &str) {
+    let tag = |digest: &str| format!("{repository}/manifests/sha256-{}.sig", &digest[7..]);
+    let accept = "Accept: application/vnd.oci.image.manifest.v1+json";
+    let manifest = registry(&["--header", accept], &tag(of), "");
+    let media_type: Value = serde_json::from_str(&manifest).unwrap();
+    let header = format!("Content-Type: {}", media_type["mediaType"].as_str().unwrap());
+    registry(&["--request", "PUT", "--header", &header], &tag(to), &manifest);
 }
 
 /// Asks the second registry, with what is sent; what it answers.
@@ -153,25 +132,19 @@ fn registry(options: &[&str], path: &str, body: &str) -> String {
         &format!("team:{OTHER_PASSWORD}"),
     ]);
     command.args(["--resolve", &format!("{OTHER}:192.0.2.1")]);
-    command.arg("--data-binary").arg(format!("@{}", file.display())).args(options);
+    if !body.is_empty() {
+        command.arg("--data-binary").arg(format!("@{}", file.display()));
+    }
+    command.args(options);
     let output = command.arg(format!("https://{OTHER}/v2/{path}")).output().unwrap();
     assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn digest_of(text: &str) -> String {
-    format!("sha256:{}", sha256(text.as_bytes()))
 }
 
 /// Docker's `config.json` with the credentials of the second registry.
 fn credentials() -> String {
     let auth = base64(&format!("team:{OTHER_PASSWORD}"));
     format!("{{\"auths\": {{\"{OTHER}\": {{\"auth\": \"{auth}\"}}}}}}")
-}
-
-fn openssl(arguments: &[&str]) {
-    let ended = Command::new("openssl").args(arguments).output().unwrap();
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
 }
 
 /// What the engine has of a name's images: by their names, and without one by the label that the next image has. Other
@@ -246,6 +219,37 @@ fn an_archive_that_is_not_what_was_signed_reaches_no_engine_and_the_old_containe
     served.serves("new");
 }
 
+/// Prepares the key of each line of the book that signs an archive, and what `verify` says then.
+const WAYS: [(&str, &str, &str); 3] = [
+    (
+        "openssl dgst ",
+        "openssl ecparam -name prime256v1 -genkey -noout -out release.key; openssl ec -in release.key -pubout -out release.pub",
+        "{signature: web.tar.sig, key: release.pub}",
+    ),
+    ("minisign ", "minisign -G -W -p release.pub -s release.key", "{signature: web.tar.minisig, key: release.pub}"),
+    ("sha256sum ", "true", "{sha256: SHA256SUMS}"),
+];
+
+#[test]
+fn an_archive_that_was_signed_by_any_line_of_the_book_is_verified() {
+    let mut served = Served::over("ways", "", "");
+    let (archive, _) = web(&served.tag(2), "new").write_into(&served.bundle.path());
+    for (number, (begin, prepare, verify)) in WAYS.into_iter().enumerate() {
+        let folder = served.bundle.path();
+        std::fs::copy(&archive, folder.join("web.tar")).unwrap();
+        let script = format!("set -e; {prepare}; {}", book_line(begin));
+        let signed = Command::new("bash").args(["-c", &script]).current_dir(&folder).output().unwrap();
+        assert!(signed.status.success(), "{script}: {}", String::from_utf8_lossy(&signed.stderr));
+        let source = format!("{{archive: web.tar, verify: {verify}}}");
+        served.bundle.appspec(&appspec(&served.name, &service(&source, served.port), ""));
+        let outcome = served.bundle.deployment(&format!("d-TEST0001{number}")).hook("AfterInstall");
+        outcome.exits(0).says(") is verified: ");
+        for made in ["release.key", "release.pub", "web.tar.sig"] {
+            let _ = std::fs::remove_file(folder.join(made));
+        }
+    }
+}
+
 #[test]
 fn an_archive_in_s3_that_is_replaced_between_its_check_and_its_load_reaches_no_engine() {
     let keys = Keys::new();
@@ -300,13 +304,17 @@ fn an_image_of_a_registry_that_cosigns_key_has_not_signed_is_never_pulled_and_a_
     };
 
     is_refused(&mut served, "d-TEST00002", &verify("1", ""), &["is refused: it is not signed"]);
-    keys.cosign("theirs", &name, &first, &first);
+    keys.sign_by_tag("theirs", &name, &first);
     is_refused(&mut served, "d-TEST00003", &verify("1", ""), &["its signature is not by ", "ours.pub"]);
-    keys.cosign("ours", &name, &second, &first);
+    keys.sign_by_tag("ours", &name, &second);
+    copy_signatures(&name, &second, &first);
     is_refused(&mut served, "d-TEST00004", &verify("1", ""), &["is of another image, ", &second[..30]]);
-    keys.bundle("ours", &name, &first, "https://slsa.dev/provenance/v1");
+    std::fs::write(keys.folder.path().join("provenance"), PROVENANCE).unwrap();
+    let image = format!("{OTHER}/{name}@{first}");
+    let attest = ["attest", "--key", "ours.key", "--signing-config", "local.json", "--type", "slsaprovenance"];
+    keys.cosign(&[&attest[..], &["--predicate", "provenance", &image]].concat());
     is_refused(&mut served, "d-TEST00005", &verify("1", ""), &["is of another image, "]);
-    keys.cosign("ours", &name, &first, &first);
+    keys.sign_by_tag("ours", &name, &first);
     let other = verify("1", ", labels: {test: other}");
     is_refused(&mut served, "d-TEST00006", &other, &["its label test is `push-", "`verify` says `other`"]);
     let platform = verify("1", ", platform: linux/arm64");
@@ -329,8 +337,9 @@ fn an_image_of_a_registry_that_cosigns_key_has_not_signed_is_never_pulled_and_a_
     served.serves("new");
 
     // A bundle of cosign 3, and no tag of cosign 2.
-    keys.bundle("ours", &name, &second, "https://sigstore.dev/cosign/sign/v1");
-    served.bundle.appspec(&appspec(&name, &service(&verify("2", ""), served.port), ""));
+    let third = push(&name, OTHER, "3", "evil");
+    keys.sign_image("ours", &name, &third);
+    served.bundle.appspec(&appspec(&name, &service(&verify("3", ""), served.port), ""));
     served.bundle.deployment("d-TEST00010").hook("ApplicationStart").exits(0);
     served.serves("evil");
 }
@@ -389,15 +398,15 @@ fn an_image_that_a_key_of_kms_has_signed_runs_and_one_of_another_key_or_of_one_t
     kms_key(&aws, "RSA_2048", "alias/rsa");
     let symmetric = aws.cli(&["kms", "create-key", "--query", "KeyMetadata.KeyId", "--output", "text"]);
     let digest = push(&name, OTHER, "1", "new");
-    let sign = |key: &str, algorithm: &str, payload: &str| {
-        let call = ["kms", "sign", "--key-id", key, "--message", payload, "--signing-algorithm", algorithm];
-        let output = ["--message-type", "RAW", "--query", "Signature", "--output", "text"];
-        aws.cli(&[&call[..], &output[..]].concat()).trim().to_owned()
+    let keys = Keys::new();
+    let sign = |key: &str, how: &[&str], digest: &str| {
+        let (key, image) = (format!("awskms:///{key}"), format!("{OTHER}/{name}@{digest}"));
+        keys.cosign_with(&aws.variables(), &[&["sign", "--key", &key][..], how, &[&image]].concat());
     };
     let source =
         |key: &str| format!("{{reference: \"{OTHER}/{name}:1\", verify: {{cosign: {{key: \"awskms:///{key}\"}}}}}}");
 
-    cosign(&|payload| sign("alias/rsa", "RSASSA_PKCS1_V1_5_SHA_256", payload), &name, &digest, &digest);
+    sign("alias/rsa", &BY_TAG, &digest);
     let words = ["its signature is not by awskms:///alias/release"];
     is_refused(&mut served, "d-TEST00002", &source("alias/release"), &words);
     let words = ["KMS has no key alias/none in eu-west-1", "name it by its whole ARN"];
@@ -412,7 +421,9 @@ fn an_image_that_a_key_of_kms_has_signed_runs_and_one_of_another_key_or_of_one_t
     served.serves("new");
 
     let digest = push(&name, OTHER, "1", "newer");
-    cosign(&|payload| sign("alias/release", "ECDSA_SHA_256", payload), &name, &digest, &digest);
+    let line =
+        book_line("cosign sign --key awskms:///alias/release ").replace(IMAGE, &format!("{OTHER}/{name}@{digest}"));
+    keys.cosign_with(&aws.variables(), &line.split(' ').skip(1).collect::<Vec<_>>());
     served.bundle.appspec(&appspec(&name, &service(&source(&arn), served.port), ""));
     served.bundle.deployment("d-TEST00006").hook("ApplicationStart").exits(0);
     served.serves("newer");

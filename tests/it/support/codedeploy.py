@@ -1,4 +1,4 @@
-"""moto with what its CodeDeploy lacks: registered revisions, targets, and deployments that end.
+"""moto with what its CodeDeploy lacks: registered revisions, targets, and deployments that end. Its KMS signs digests too.
 
     codedeploy.py PORT CALLS REPOSITORY
 
@@ -11,8 +11,13 @@ import sys
 import threading
 
 import boto3
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from moto.codedeploy.responses import CodeDeployResponse
 from moto.core.responses import BaseResponse
+from moto.kms.responses import KmsResponse
+from moto.kms.utils import ECDSAPrivateKey, RSAPrivateKey
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
@@ -72,6 +77,35 @@ def register_application_revision(response):
 
 for method in [get_deployment, list_deployment_targets, get_deployment_target, register_application_revision]:
     setattr(CodeDeployResponse, method.__name__, method)
+
+asked, sign_asked = threading.local(), KmsResponse.sign
+
+
+def sign(response):
+    asked.digest = response._get_param("MessageType") == "DIGEST"
+    return sign_asked(response)
+
+
+def signs_digests(kind, signed):
+    """MessageType DIGEST, by which cosign has KMS sign: moto takes the digest for the message."""
+    sign_message = kind.sign
+
+    def sign(key, message, algorithm):
+        if not asked.digest:
+            return sign_message(key, message, algorithm)
+        return signed(key.private_key, message, Prehashed(getattr(hashes, algorithm[-7:].replace("_", ""))()), algorithm)
+
+    kind.sign = sign
+
+
+def signed_by_rsa(key, digest, hashed, algorithm):
+    pss = padding.PSS(mgf=padding.MGF1(hashed._algorithm), salt_length=hashed.digest_size)
+    return key.sign(digest, pss if "PSS" in algorithm else padding.PKCS1v15(), hashed)
+
+
+KmsResponse.sign = sign
+signs_digests(RSAPrivateKey, signed_by_rsa)
+signs_digests(ECDSAPrivateKey, lambda key, digest, hashed, _: key.sign(digest, ec.ECDSA(hashed)))
 
 call_action = BaseResponse.call_action
 
