@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use aws_lc_rs::digest;
 use serde::Deserialize;
 use sha2::Digest as _;
 
@@ -52,7 +53,12 @@ pub(crate) async fn archive(verify: &Verify, archive: &Archive, bundle: &Path) -
         }
         _ => None,
     };
+    let longer = signature.as_ref().and_then(|(.., key)| key.longer_digest());
+    let mut longer = longer.map(digest::Context::new);
     let digest = read_whole(archive, &name, |chunk| {
+        if let Some(longer) = &mut longer {
+            longer.update(chunk);
+        }
         if let Some(verifier) = &mut minisign {
             verifier.update(chunk);
         }
@@ -63,7 +69,9 @@ pub(crate) async fn archive(verify: &Verify, archive: &Archive, bundle: &Path) -
     }
     let Some((written, signature, key)) = &signature else { return Ok(digest) };
     let holds = match (signature, &mut minisign) {
-        (Detached::OfDigest(signature), _) => key.has_signed_digest(&digest, signature),
+        (Detached::OfDigest(signature), _) => {
+            key.has_signed_digest(&digest, longer.map(digest::Context::finish), signature)
+        }
         (Detached::Minisign(_), Some(verifier)) => verifier.finalize().is_ok(),
         (Detached::Minisign(_), None) => false,
     };

@@ -1,10 +1,11 @@
 //! A public key that images are verified with, and the forms in which signatures are kept: those of `cosign`, `openssl`
 //! and `minisign`.
 
-use aws_lc_rs::digest::{Digest, SHA256};
+use aws_lc_rs::digest::{self, Digest, SHA256, SHA384, SHA512};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, ParsedPublicKey,
-    RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, VerificationAlgorithm,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P521_SHA256_ASN1,
+    ECDSA_P521_SHA512_ASN1, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
+    VerificationAlgorithm,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,22 +15,21 @@ use crate::values::types::{ContentDigest, Refused};
 /// Largest file of a key or of a signature, in bytes.
 pub(crate) const LIMIT: u64 = 256 * 1024;
 
-/// What a PEM file may hold. All but Ed25519 sign the SHA-256 of the content.
-static ALGORITHMS: [(&str, &dyn VerificationAlgorithm); 4] = [
-    ("ECDSA P-256", &ECDSA_P256_SHA256_ASN1),
-    ("ECDSA P-384", &ECDSA_P384_SHA256_ASN1),
-    ("RSA", &RSA_PKCS1_2048_8192_SHA256),
-    (ED, &ED25519),
+/// What a key may be, and each way in which it may sign. The larger curves sign a longer digest by cosign 3 and by KMS, and a
+/// SHA-256 by older cosigns and `openssl dgst -sha256`; an RSA key of KMS may sign by PSS.
+///
+/// Source: Sigstore's algorithm registry; KMS Developer Guide, "Asymmetric key specs".
+static KINDS: [(&str, &[&dyn VerificationAlgorithm]); 5] = [
+    ("ECDSA P-256", &[&ECDSA_P256_SHA256_ASN1]),
+    (P384, &[&ECDSA_P384_SHA384_ASN1, &ECDSA_P384_SHA256_ASN1]),
+    (P521, &[&ECDSA_P521_SHA512_ASN1, &ECDSA_P521_SHA256_ASN1]),
+    ("RSA", &[&RSA_PKCS1_2048_8192_SHA256, &RSA_PSS_2048_8192_SHA256]),
+    (ED, &[&ED25519]),
 ];
 
-/// What a key of KMS may be, and each way in which KMS lets it sign a SHA-256; P-384 signs nothing but a SHA-384 there.
-///
-/// Source: KMS Developer Guide, "Asymmetric key specs"; Sigstore's signer takes the first way of each.
-static OF_KMS: [(&str, &[&dyn VerificationAlgorithm]); 3] = [
-    ("ECDSA P-256", &[&ECDSA_P256_SHA256_ASN1]),
-    ("ECDSA P-384", &[&ECDSA_P384_SHA384_ASN1]),
-    ("RSA", &[&RSA_PKCS1_2048_8192_SHA256, &RSA_PSS_2048_8192_SHA256]),
-];
+const P384: &str = "ECDSA P-384";
+
+const P521: &str = "ECDSA P-521";
 
 const ED: &str = "Ed25519";
 
@@ -62,12 +62,10 @@ impl PublicKey {
             return Err(refused("is a private key; name the public one, and keep this one away from hosts"));
         }
         if let Some(der) = pem(text) {
-            let parsed = |(name, kind): &(&'static str, &'static dyn VerificationAlgorithm)| {
-                Some(Self::Spki { algorithm: name, keys: vec![ParsedPublicKey::new(*kind, der.as_slice()).ok()?] })
-            };
-            let found = ALGORITHMS.iter().find_map(parsed);
-            return found.ok_or_else(|| {
-                refused("is no key of a known kind: ECDSA P-256 or P-384, RSA from 2048 bits, or Ed25519 is needed")
+            return spki(&der).ok_or_else(|| {
+                refused(
+                    "is no key of a known kind: ECDSA P-256, P-384 or P-521, RSA from 2048 bits, or Ed25519 is needed",
+                )
             });
         }
         let minisign =
@@ -80,11 +78,10 @@ impl PublicKey {
     /// Reads what KMS answers: SubjectPublicKeyInfo in DER.
     /// Errors: It is of a kind that is not known.
     pub(crate) fn of_kms(der: &[u8]) -> Result<Self, Refused> {
-        let found = OF_KMS.iter().find_map(|(algorithm, ways)| {
-            let keys = ways.iter().map(|way| ParsedPublicKey::new(*way, der).ok()).collect::<Option<Vec<_>>>()?;
-            Some(Self::Spki { algorithm, keys })
-        });
-        found.ok_or_else(|| refused("is no key of a known kind: ECC_NIST_P256, ECC_NIST_P384 or RSA is needed"))
+        let found = spki(der).filter(|key| key.kind() != ED);
+        found.ok_or_else(|| {
+            refused("is no key of a known kind: ECC_NIST_P256, ECC_NIST_P384, ECC_NIST_P521 or RSA is needed")
+        })
     }
 
     /// Its kind, as a person reads it.
@@ -114,16 +111,24 @@ impl PublicKey {
         }
     }
 
-    /// Whether `signature` is of a content with this digest.
-    pub(crate) fn has_signed_digest(&self, digest: &ContentDigest, signature: &[u8]) -> bool {
-        let bytes = hex(digest.hex());
-        let digest = Digest::import_less_safe(&bytes, &SHA256);
-        match (self, digest) {
-            (Self::Spki { keys, .. }, Ok(digest)) => {
-                keys.iter().any(|key| key.verify_digest_sig(&digest, signature).is_ok())
-            }
-            (Self::Spki { .. } | Self::Minisign(_), _) => false,
+    /// The digest of a content that it may have signed in place of its SHA-256.
+    pub(crate) fn longer_digest(&self) -> Option<&'static digest::Algorithm> {
+        match self.kind() {
+            P384 => Some(&SHA384),
+            P521 => Some(&SHA512),
+            _ => None,
         }
+    }
+
+    /// Whether `signature` is of a content with this SHA-256, or with this [longer digest](Self::longer_digest).
+    pub(crate) fn has_signed_digest(&self, digest: &ContentDigest, longer: Option<Digest>, signature: &[u8]) -> bool {
+        let bytes = hex(digest.hex());
+        let sha256 = Digest::import_less_safe(&bytes, &SHA256).ok();
+        let has_signed = |digest: &Digest| match self {
+            Self::Spki { keys, .. } => keys.iter().any(|key| key.verify_digest_sig(digest, signature).is_ok()),
+            Self::Minisign(_) => false,
+        };
+        sha256.iter().chain(&longer).any(has_signed)
     }
 }
 
@@ -154,6 +159,14 @@ impl Detached {
             _ => Err(refused("is no signature (base64, DER or minisign is needed)")),
         }
     }
+}
+
+/// The key in SubjectPublicKeyInfo in DER; `None`: it is of a kind that is not known.
+fn spki(der: &[u8]) -> Option<PublicKey> {
+    KINDS.iter().find_map(|(algorithm, ways)| {
+        let keys = ways.iter().map(|way| ParsedPublicKey::new(*way, der).ok()).collect::<Option<Vec<_>>>()?;
+        Some(PublicKey::Spki { algorithm, keys })
+    })
 }
 
 /// The first public key of a PEM file.
@@ -203,9 +216,9 @@ mod tests {
             let (key, text) = (key(&format!("{name}.pub")), file(&format!("{name}.b64")));
             let signature = of_digest(&text);
             assert_eq!(key.kind(), kind);
-            assert!(key.has_signed_digest(&digest, &signature), "{name}");
+            assert!(key.has_signed_digest(&digest, None, &signature), "{name}");
             assert!(key.has_signed(CONTENT, &signature), "{name}");
-            assert!(!key.has_signed_digest(&ContentDigest::of(b"another"), &signature), "{name}");
+            assert!(!key.has_signed_digest(&ContentDigest::of(b"another"), None, &signature), "{name}");
             let bundle =
                 |key: &str| format!("{{\"{key}\": {}}}", serde_json::json!(String::from_utf8(text.clone()).unwrap()));
             assert_eq!(of_digest(&signature), signature, "as it is");
@@ -214,7 +227,7 @@ mod tests {
             assert_eq!(of_digest(nested.as_bytes()), signature);
             let others = ["p256.pub", "p384.pub", "rsa.pub", "ed.pub", "m.pub"].into_iter();
             for other in others.filter(|other| *other != format!("{name}.pub")) {
-                assert!(!self::key(other).has_signed_digest(&digest, &signature), "{name} by {other}");
+                assert!(!self::key(other).has_signed_digest(&digest, None, &signature), "{name} by {other}");
             }
         }
     }
@@ -227,9 +240,21 @@ mod tests {
                 (PublicKey::of_kms(&der(&format!("{name}.pub"))).unwrap(), of_digest(&file(&format!("{name}.b64"))));
             assert!(key.has_signed(CONTENT, &signature) && !key.has_signed(b"another", &signature), "{name}");
         }
-        let of_sha256 = of_digest(&file("p384.b64"));
-        assert!(!PublicKey::of_kms(&der("p384.pub")).unwrap().has_signed(CONTENT, &of_sha256), "KMS signs a SHA-384");
         assert!(PublicKey::of_kms(&der("ed.pub")).unwrap_err().0.contains("ECC_NIST_P256"));
+    }
+
+    /// `c384` and `c521`: by `cosign import-key-pair` and `cosign sign-blob --bundle`.
+    #[test]
+    fn what_cosign_3_signed_with_a_larger_curve_is_verified_by_its_longer_digest() {
+        for (name, kind, longer) in [("c384", P384, &SHA384), ("c521", P521, &SHA512)] {
+            let (key, signature) = (key(&format!("{name}.pub")), of_digest(&file(&format!("{name}.bundle"))));
+            assert_eq!((key.kind(), key.longer_digest()), (kind, Some(longer)));
+            let (digest, other) = (ContentDigest::of(CONTENT), digest::digest(longer, b"another"));
+            assert!(key.has_signed_digest(&digest, Some(digest::digest(longer, CONTENT)), &signature), "{name}");
+            assert!(!key.has_signed_digest(&digest, Some(other), &signature), "{name}");
+            assert!(!key.has_signed_digest(&digest, None, &signature), "{name} signs no SHA-256");
+            assert!(key.has_signed(CONTENT, &signature) && !key.has_signed(b"another", &signature), "{name}");
+        }
     }
 
     #[test]

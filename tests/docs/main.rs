@@ -183,7 +183,8 @@ fn only_these_blocks_of_commands_are_run_by_no_test() {
     ];
     assert_eq!(commands("sh,outside"), outside);
     // Variables of a file, the hooks that a person has before, what tests/revisions does with scripts of its own, and lines for
-    // cron with a timer; what a pipeline signs with; engines of other hosts, as tests/it/endpoint.rs asks them.
+    // cron with a timer; what a pipeline signs with, as tests/it/trust.rs runs it; engines of other hosts, as tests/it/endpoint.rs
+    // asks them.
     let other = blocks("sh,other").into_iter().map(|(page, _)| page).collect::<std::collections::BTreeSet<_>>();
     assert_eq!(
         other.into_iter().collect::<Vec<_>>(),

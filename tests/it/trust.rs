@@ -220,7 +220,13 @@ fn an_archive_that_is_not_what_was_signed_reaches_no_engine_and_the_old_containe
 }
 
 /// Prepares the key of each line of the book that signs an archive, and what `verify` says then.
-const WAYS: [(&str, &str, &str); 3] = [
+const WAYS: [(&str, &str, &str); 4] = [
+    (
+        "cosign sign-blob ",
+        "openssl ecparam -name secp384r1 -genkey -noout -out web.pem; cosign import-key-pair --key web.pem; mv import-cosign.key cosign.key; \
+         cosign signing-config create --out local.json",
+        "{signature: web.tar.sig, key: import-cosign.pub}",
+    ),
     (
         "openssl dgst ",
         "openssl ecparam -name prime256v1 -genkey -noout -out release.key; openssl ec -in release.key -pubout -out release.pub",
@@ -238,7 +244,10 @@ fn an_archive_that_was_signed_by_any_line_of_the_book_is_verified() {
         let folder = served.bundle.path();
         std::fs::copy(&archive, folder.join("web.tar")).unwrap();
         let script = format!("set -e; {prepare}; {}", book_line(begin));
-        let signed = Command::new("bash").args(["-c", &script]).current_dir(&folder).output().unwrap();
+        let path = format!("{}:{}", tools().join("bin").display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new("bash");
+        command.args(["-c", &script]).current_dir(&folder).env("PATH", path).env("COSIGN_PASSWORD", "");
+        let signed = command.output().unwrap();
         assert!(signed.status.success(), "{script}: {}", String::from_utf8_lossy(&signed.stderr));
         let source = format!("{{archive: web.tar, verify: {verify}}}");
         served.bundle.appspec(&appspec(&served.name, &service(&source, served.port), ""));
