@@ -121,6 +121,7 @@ bench: ## Start-up, memory, images, Compose, swarm and handing a port over: side
 	@benches/images target/release/balehook
 	@benches/compose target/release/balehook
 	@benches/swarm target/release/balehook
+	@benches/values target/release/balehook
 	@benches/handover target/release/balehook
 
 fuzz: ## Fuzz what reads archives, 60 s each, or SECONDS_EACH=3600
