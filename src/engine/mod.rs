@@ -24,7 +24,7 @@ mod starting;
 pub(crate) mod stopped;
 pub(crate) mod summary;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 

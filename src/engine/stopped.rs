@@ -68,7 +68,7 @@ pub(super) fn stopping<'a>(
     })
 }
 
-fn is_running(container: &ContainerInspectResponse) -> bool {
+pub(crate) fn is_running(container: &ContainerInspectResponse) -> bool {
     container.state.as_ref().and_then(|state| state.running).unwrap_or_default()
 }
 

@@ -10,20 +10,20 @@ use super::*;
 use crate::values::target::Target;
 
 /// An engine on a socket of its own.
-struct FakeEngine {
+pub(crate) struct FakeEngine {
     _folder: tempfile::TempDir,
-    engine: Engine,
+    pub(crate) engine: Engine,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Then {
+pub(crate) enum Then {
     Closed,
     Open,
 }
 
 impl FakeEngine {
     /// Answers a request, which begins with its method and path, with these bytes.
-    fn answering(then: Then, answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+    pub(crate) fn answering(then: Then, answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("docker.sock");
         let listener = UnixListener::bind(&path).unwrap();
@@ -51,7 +51,7 @@ impl FakeEngine {
     }
 }
 
-fn http(status: &str, body: &str) -> String {
+pub(crate) fn http(status: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 

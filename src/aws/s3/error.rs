@@ -32,7 +32,7 @@ pub(crate) enum S3Error {
     #[error("no AWS credentials for {uri}: {why}")]
     NoCredentials { uri: String, why: String },
     /// It was asked as often as it may be.
-    #[error("S3 throttles requests for {0}")]
+    #[error("S3 throttles requests for {0}, or has no capacity (503)")]
     Throttled(String),
     /// It was replaced since its HEAD.
     #[error("{0} was replaced while it was read")]
@@ -115,7 +115,7 @@ where
         (_, "NoSuchKey" | "NoSuchVersion") => S3Error::NoSuchKey(name),
         (Some(412), _) => S3Error::Changed(name),
         // Source: S3 user guide, "Best practices design patterns": 503 Slow Down. The answer to a HEAD has no code.
-        (Some(503), "SlowDown") => S3Error::Throttled(name),
+        (Some(503), "SlowDown" | "ServiceUnavailable") => S3Error::Throttled(name),
         (Some(503), _) if is_head => S3Error::Throttled(name),
         (_, "InvalidObjectState") => S3Error::Archived { uri: name, class: "GLACIER".into() },
         (Some(301 | 307), _) => S3Error::Elsewhere(name),

@@ -176,7 +176,7 @@ async fn an_object_that_s3_throttles_is_asked_for_again_and_named_where_that_goe
 
     let (s3, requests) = throttling(usize::MAX, BUSY).await;
     let error = s3.get_small(&uri(), 10).await.unwrap_err();
-    assert_eq!(error.to_string(), "S3 throttles requests for s3://releases/web.tar");
+    assert_eq!(error.to_string(), "S3 throttles requests for s3://releases/web.tar, or has no capacity (503)");
     assert_eq!((error.is_definite(), requests.load(Ordering::SeqCst)), (false, REQUESTS));
 
     let get = server(HEAD, SLOW_DOWN).await;

@@ -101,9 +101,10 @@ fn ends_before_its_image(deployment: &Deployment) -> Option<(LifecycleEvent, Str
         Mode::Compose(compose) => compose.images.values().collect(),
     };
     let (image, scan) = images.into_iter().map(waits).max_by_key(|(image, scan)| *image + *scan)?;
-    let scan_of = if scan.is_zero() { String::new() } else { format!(", and for its scan {scan:?}") };
-    let message = format!("the hook has {hook:?}; the image may be waited for {image:?}{scan_of}");
-    (!(image + scan).is_zero() && hook <= image + scan).then_some((event, message))
+    let waits = [("its image", image), ("the scan of its image", scan)].into_iter().filter(|(_, wait)| !wait.is_zero());
+    let waits: Vec<String> = waits.map(|(what, wait)| format!("{wait:?} for {what}")).collect();
+    let message = format!("the hook has {hook:?}, and may wait {}", waits.join(" and "));
+    (!waits.is_empty() && hook <= image + scan).then_some((event, message))
 }
 
 fn waits(image: &ImageSource) -> (Duration, Duration) {
