@@ -45,9 +45,9 @@ impl Sources {
     }
 
     /// The container's variables are these, from V0 on, and its env files these.
-    fn variables(&self, values: &[String], env_files: &[String]) {
+    fn variables(&self, values: &[&str], env_files: &[&str]) {
         let appspec = self.bundle.path().join("appspec.yml");
-        let lines = |of: &[String], head: &dyn Fn(usize) -> String| -> String {
+        let lines = |of: &[&str], head: &dyn Fn(usize) -> String| -> String {
             of.iter().enumerate().map(|(number, value)| format!("      {}{value}\n", head(number))).collect()
         };
         let variables = lines(values, &|number| format!("V{number}: "));
@@ -61,8 +61,8 @@ impl Sources {
 
     /// All are refused at once, each with its place and these words; nothing was touched.
     fn refuses(&self, values: &[(String, &str)], env_files: &[(&str, &str)]) {
-        let texts = |of: &[(&str, &str)]| of.iter().map(|(text, _)| (*text).to_owned()).collect::<Vec<_>>();
-        self.variables(&values.iter().map(|(text, _)| text.clone()).collect::<Vec<_>>(), &texts(env_files));
+        let texts: Vec<&str> = values.iter().map(|(text, _)| text.as_str()).collect();
+        self.variables(&texts, &env_files.iter().map(|(text, _)| *text).collect::<Vec<_>>());
         let outcome = self.bundle.hook("BeforeInstall");
         outcome.exits(7).says("nothing was touched");
         let plan = self.bundle.run(&["plan", "ApplicationStart"]);
@@ -104,24 +104,23 @@ fn all_values_that_cannot_be_had_of_any_source_are_said_at_once_with_their_place
         it.bundle.is_refused(need);
     }
     let name = it.name.clone();
-    let source = |text: String, words| (text, words);
     it.refuses(
         &[
-            source("{ssm: /none}".into(), "SSM parameter /none does not exist in eu-west-1"),
-            source("{ssm: '/db/password:9'}".into(), "SSM parameter /db/password:9 does not exist in eu-west-1"),
-            source(
+            ("{ssm: /none}".into(), "SSM parameter /none does not exist in eu-west-1"),
+            ("{ssm: '/db/password:9'}".into(), "SSM parameter /db/password:9 does not exist in eu-west-1"),
+            (
                 "{ssm: 'arn:aws:ssm:us-east-2:123456789012:parameter/db/password'}".into(),
                 "SSM parameter arn:aws:ssm:us-east-2:123456789012:parameter/db/password does not exist in us-east-2",
             ),
-            source("{secretsmanager: none}".into(), "secret none does not exist in eu-west-1"),
-            source("{secretsmanager: plain, version: NONE}".into(), "secret plain (NONE) has no such version or label"),
-            source(
+            ("{secretsmanager: none}".into(), "secret none does not exist in eu-west-1"),
+            ("{secretsmanager: plain, version: NONE}".into(), "secret plain (NONE) has no such version or label"),
+            (
                 "{secretsmanager: 'arn:aws:secretsmanager:us-east-2:123456789012:secret:plain-AbCdEf'}".into(),
                 "secret:plain-AbCdEf does not exist in us-east-2",
             ),
-            source("{secretsmanager: binary}".into(), "secret binary is binary"),
-            source("{secretsmanager: plain, key: a}".into(), "the secret is no JSON object"),
-            source("{secretsmanager: json, key: list}".into(), "no text or number under key `list`"),
+            ("{secretsmanager: binary}".into(), "secret binary is binary"),
+            ("{secretsmanager: plain, key: a}".into(), "the secret is no JSON object"),
+            ("{secretsmanager: json, key: list}".into(), "no text or number under key `list`"),
         ],
         &[
             ("ssm:///none/", "ssm:///none/ holds no value in eu-west-1"),
@@ -133,21 +132,18 @@ fn all_values_that_cannot_be_had_of_any_source_are_said_at_once_with_their_place
     );
     it.refuses(
         &[
-            source(format!("{{s3: 's3://secrets/{name}/none'}}"), "none does not exist"),
-            source("{s3: 's3://no-such-bucket/none'}".into(), "bucket no-such-bucket does not exist"),
-            source(format!("{{s3: 's3://secrets/{name}/bytes'}}"), "bytes is binary"),
-            source(format!("{{s3: 's3://secrets/{name}/large'}}"), "has 65537 bytes, more than the 65536"),
-            source("{kms: AQIDBA==}".into(), "no key of eu-west-1 decrypts it with this context"),
-            source(
-                format!("{{kms: '{}', context: {{app: no}}}}", it.here),
-                "no key of eu-west-1 decrypts it with this",
-            ),
-            source(format!("{{kms: '{}'}}", it.elsewhere), "or its key is in another region than eu-west-1"),
-            source(format!("{{kms: '{}'}}", it.binary), "a text that KMS decrypts is binary"),
-            source("{command: [no-such-program]}".into(), "no such program on PATH"),
-            source("{command: [/bin/sh, -c, 'echo hunter2; echo no such key >&2; exit 3']}".into(), "no such key"),
-            source("{command: [/bin/printf, 'a\\0b']}".into(), "command /bin/printf is binary"),
-            source(format!("{{command: [head, -c, {TOO_LARGE}, /dev/zero]}}"), "has 65537 bytes, more than the 65536"),
+            (format!("{{s3: 's3://secrets/{name}/none'}}"), "none does not exist"),
+            ("{s3: 's3://no-such-bucket/none'}".into(), "bucket no-such-bucket does not exist"),
+            (format!("{{s3: 's3://secrets/{name}/bytes'}}"), "bytes is binary"),
+            (format!("{{s3: 's3://secrets/{name}/large'}}"), "has 65537 bytes, more than the 65536"),
+            ("{kms: AQIDBA==}".into(), "no key of eu-west-1 decrypts it with this context"),
+            (format!("{{kms: '{}', context: {{app: no}}}}", it.here), "no key of eu-west-1 decrypts it with this"),
+            (format!("{{kms: '{}'}}", it.elsewhere), "or its key is in another region than eu-west-1"),
+            (format!("{{kms: '{}'}}", it.binary), "a text that KMS decrypts is binary"),
+            ("{command: [no-such-program]}".into(), "no such program on PATH"),
+            ("{command: [/bin/sh, -c, 'echo hunter2; echo no such key >&2; exit 3']}".into(), "no such key"),
+            ("{command: [/bin/printf, 'a\\0b']}".into(), "command /bin/printf is binary"),
+            (format!("{{command: [head, -c, {TOO_LARGE}, /dev/zero]}}"), "has 65537 bytes, more than the 65536"),
         ],
         &[],
     );
@@ -159,10 +155,10 @@ fn all_values_that_cannot_be_had_of_any_source_are_said_at_once_with_their_place
     it.bundle.env("AWS_ACCESS_KEY_ID", &id).env("AWS_SECRET_ACCESS_KEY", &key).env("AWS_ENDPOINT_URL_S3", &url);
     it.refuses(
         &[
-            source("{ssm: /db/password}".into(), "SSM parameter /db/password is denied to ssm:GetParameters"),
-            source("{secretsmanager: plain}".into(), "secret plain is denied to secretsmanager:GetSecretValue"),
-            source("{s3: 's3://secrets/a'}".into(), "access to s3://secrets/a is denied"),
-            source(format!("{{kms: '{}'}}", it.here), "is denied to kms:Decrypt"),
+            ("{ssm: /db/password}".into(), "SSM parameter /db/password is denied to ssm:GetParameters"),
+            ("{secretsmanager: plain}".into(), "secret plain is denied to secretsmanager:GetSecretValue"),
+            ("{s3: 's3://secrets/a'}".into(), "access to s3://secrets/a is denied"),
+            (format!("{{kms: '{}'}}", it.here), "is denied to kms:Decrypt"),
         ],
         &[
             ("ssm:///web/", "ssm:///web/ is denied to ssm:GetParametersByPath"),
